@@ -112,9 +112,7 @@ def prepare(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Frame
     left, top, width, height = frame.content
     region = (frame.left, frame.top, frame.left + frame.width, frame.top + frame.height)
     content = np.asarray(
-        Image.fromarray(pixels).resize(
-            (width, height), Image.Resampling.BILINEAR, box=region
-        )
+        Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=region)
     )
     tensor = np.zeros((SIZE, SIZE), np.uint8)
     tensor[top : top + height, left : left + width] = stretch(content)
