@@ -1,0 +1,149 @@
+"""How a card lies in a model file: the bytes, not their meaning.
+
+TFLite (the metadata standard's "associated files"): a zip of stored files after the flatbuffer, its
+offsets counted from the start of the whole file, as `zipfile` and the TFLite libraries expect.
+https://ai.google.dev/edge/litert/conversion/tensorflow/metadata
+
+ONNX: one more `metadata_props` entry after the serialized model. Protobuf fields may come in any
+order, so an appended field is a valid file.
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, TypeAlias
+
+__all__ = ["attachment", "detect", "holds", "split"]
+
+Format: TypeAlias = Literal["tflite", "onnx"]
+
+CARD_FILE: Final = "falx.json"
+LABELS_FILE: Final = "labels.txt"
+METADATA_KEY: Final = "falx"
+
+TFLITE_IDENTIFIER: Final = b"TFL3"
+"""Stands at bytes 4..8 of every TFLite flatbuffer."""
+
+METADATA_PROPS: Final = 14
+"""The number of `ModelProto.metadata_props`."""
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+"""Wire types of protobuf."""
+
+ZIP_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+"""The earliest time a zip can hold; a real one would make files differ."""
+
+
+def detect(data: bytes) -> Format | None:
+    """The format of a model file from its bytes; None where it is neither."""
+    if data[4:8] == TFLITE_IDENTIFIER:
+        return "tflite"
+    # ModelProto starts with ir_version (field 1, a varint), which every writer puts first.
+    if data[:1] == b"\x08" and next(_fields(data), None) is not None:
+        return "onnx"
+    return None
+
+
+def split(data: bytes) -> tuple[bytes, bytes | None]:
+    """Take a model file apart.
+
+    Returns:
+        The graph without the card, and the card's text; None where there is no card.
+    """
+    return _split_tflite(data) if detect(data) == "tflite" else _split_onnx(data)
+
+
+def attachment(offset: int, card: bytes, labels: Sequence[str], kind: Format) -> bytes:
+    """The bytes to append to a graph of `offset` bytes so that the file holds the card."""
+    if kind == "onnx":
+        return _tagged(METADATA_PROPS, _tagged(1, METADATA_KEY.encode()) + _tagged(2, card))
+    buffer = io.BytesIO()
+    buffer.write(bytes(offset))
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        for name, content in (CARD_FILE, card), (LABELS_FILE, "".join(f"{x}\n" for x in labels).encode()):
+            entry = zipfile.ZipInfo(name, ZIP_EPOCH)
+            entry.create_system = 3  # Unix, on every system: the file must not tell where it was made.
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()[offset:]
+
+
+def holds(data: bytes, payload: bytes, expected: bytes) -> bool:
+    """Whether a file is exactly its graph and, somewhere between fields, the expected attachment."""
+    if detect(data) == "tflite":
+        return data == payload + expected
+    at = data.find(expected)
+    return at >= 0 and data[:at] + data[at + len(expected) :] == payload
+
+
+def _split_tflite(data: bytes) -> tuple[bytes, bytes | None]:
+    # A flatbuffer alone is no zip, and a file cut short has lost the directory at its end.
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            start = min(entry.header_offset for entry in archive.infolist())
+            return data[:start], archive.read(CARD_FILE)
+    # zipfile reads bytes that may be anything; these are what it raises on damaged ones.
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
+        return data, None
+
+
+def _split_onnx(data: bytes) -> tuple[bytes, bytes | None]:
+    for number, start, content, end in _fields(data):
+        if number != METADATA_PROPS:
+            continue
+        entry = {key: data[content:end][a:b] for key, _, a, b in _fields(data[content:end])}
+        if entry.get(1) == METADATA_KEY.encode():
+            return data[:start] + data[end:], entry.get(2, b"")
+    return data, None
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """The top-level fields of a protobuf message: `(number, start, start of content, end)`.
+
+    Stops where the bytes stop being fields.
+    """
+    position = 0
+    while position < len(data):
+        start = position
+        tag, position = _varint(data, position)
+        length = 0
+        if tag & 7 == VARINT:
+            content = position
+            _, position = _varint(data, position)
+        elif tag & 7 == BYTES:
+            length, content = _varint(data, position)
+            position = content + length
+        elif tag & 7 in (FIXED64, FIXED32):
+            content = position
+            position += 8 if tag & 7 == FIXED64 else 4
+        else:
+            return
+        if position > len(data) or tag >> 3 == 0:
+            return
+        yield tag >> 3, start, content, position
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """A varint and the position after it; past the end of the data where it is cut short."""
+    value = 0
+    for index, byte in enumerate(data[position : position + 10]):
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value, position + index + 1
+    return 0, len(data) + 1
+
+
+def _tagged(number: int, content: bytes) -> bytes:
+    """A protobuf field of bytes."""
+    return _encoded(number << 3 | BYTES) + _encoded(len(content)) + content
+
+
+def _encoded(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])

@@ -1,0 +1,113 @@
+"""The two-step decision: first whether there is a tumour, then which.
+
+```
+P(no_tumor) >= thresholds.no_tumor              -> no_tumor
+t = argmax of the three tumour probabilities
+P(t) >= thresholds[t]                           -> t
+otherwise                                       -> ambiguous
+```
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from falx.errors import ThresholdError
+from falx.words import AMBIGUOUS, LABELS, NO_TUMOR, TUMOR_LABELS
+
+__all__ = ["DEFAULT_THRESHOLDS", "Thresholds", "decide"]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The least probability at which each label is decided, each in (0, 1].
+
+    Raises:
+        ThresholdError: a value is not a number in (0, 1].
+    """
+
+    no_tumor: float
+    meningioma: float
+    glioma: float
+    pituitary: float
+
+    def __post_init__(self) -> None:
+        for label in LABELS:
+            object.__setattr__(self, label, _checked(label, getattr(self, label)))
+
+    def __getitem__(self, label: str) -> float:
+        if label not in LABELS:
+            raise KeyError(label)
+        return float(getattr(self, label))
+
+    def to_dict(self) -> dict[str, float]:
+        """The thresholds by label, in the order of the labels."""
+        return asdict(self)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, float] | Thresholds) -> Thresholds:
+        """Thresholds from a mapping of every label to its value.
+
+        Raises:
+            ThresholdError: a label is missing or unknown, or a value is not in (0, 1].
+        """
+        if isinstance(values, Thresholds):
+            return values
+        if not isinstance(values, Mapping):
+            raise ThresholdError(
+                f"thresholds must be falx.Thresholds or a mapping of every label, not {type(values).__name__}"
+            )
+        missing = [label for label in LABELS if label not in values]
+        if missing:
+            raise ThresholdError(
+                f"no threshold for {_listed(missing)}; give all of {_listed(LABELS)}, or change some with "
+                "dataclasses.replace(classifier.card.thresholds, glioma=0.7)"
+            )
+        unknown = [label for label in values if label not in LABELS]
+        if unknown:
+            raise ThresholdError(f"threshold for {_listed(unknown)}, which is none of {_listed(LABELS)}")
+        return cls(**{label: values[label] for label in LABELS})
+
+
+DEFAULT_THRESHOLDS: Final = Thresholds(no_tumor=0.85, meningioma=0.60, glioma=0.55, pituitary=0.55)
+"""The built-in thresholds: missing a tumour costs more than asking a physician once too often."""
+
+
+def decide(probabilities: Sequence[float], thresholds: Thresholds = DEFAULT_THRESHOLDS) -> str:
+    """Decide on a slice.
+
+    Args:
+        probabilities: of the four labels, in their order, each 0..1. Compared as doubles, unrounded.
+        thresholds: the least probability of each label.
+
+    Returns:
+        A label, or `ambiguous`. Where tumour probabilities are equal, the first in order is meant.
+
+    Raises:
+        ValueError: not four finite probabilities.
+    """
+    values = [float(p) for p in probabilities]
+    if len(values) != len(LABELS) or not all(0 <= p <= 1 for p in values):
+        raise ValueError(f"expected {len(LABELS)} probabilities in 0..1, got {values}")
+    by_label = dict(zip(LABELS, values, strict=True))
+    if by_label[NO_TUMOR] >= thresholds.no_tumor:
+        return NO_TUMOR
+    tumor = max(TUMOR_LABELS, key=by_label.__getitem__)
+    return tumor if by_label[tumor] >= thresholds[tumor] else AMBIGUOUS
+
+
+def _checked(label: str, value: object) -> float:
+    # bool is an int to Python, but `true` is no threshold.
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise ThresholdError(f"threshold of {label} must be a number in (0, 1], got {value!r}")
+    number = float(value)
+    if math.isnan(number) or not 0 < number <= 1:
+        raise ThresholdError(f"threshold of {label} must be in (0, 1], got {value!r}")
+    return number
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(str(name) for name in names)

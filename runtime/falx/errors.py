@@ -1,0 +1,105 @@
+"""Everything Falx raises on purpose.
+
+```
+FalxError
+├── UnreadableImage(ValueError)              an input that cannot be turned into one grey slice
+│   ├── ImageNotFound(FileNotFoundError)     its file, or an image in its folder, is not there
+│   ├── ImageForbidden(PermissionError)      its file may not be read
+│   └── DicomUnavailable(ImportError)        it is DICOM, and pydicom is not installed
+├── ModelError(ValueError)                   a model file that cannot be used
+│   ├── ModelNotFound(FileNotFoundError)     it is not there
+│   ├── CardError                            its card is missing, foreign or wrong
+│   ├── ChecksumError                        it is not the file that was written
+│   └── GraphError                           its graph is not what its card says
+├── EngineUnavailable(ImportError)           the engine asked for cannot run here
+├── UnknownEngine(ValueError)                there is no engine of that name
+├── ThresholdError(ValueError)               thresholds outside (0, 1], missing, or for no label
+└── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
+FalxWarning(UserWarning)                     works, but not as well as it could
+```
+
+Each error is also the builtin a caller would expect, so `except ValueError` and `except FalxError`
+both do what they say. A message says what was expected, what came, and what to do.
+"""
+
+# ruff: noqa: N818 - each name says what is wrong; `Error` would add nothing to `UnreadableImage`
+
+from __future__ import annotations
+
+__all__ = [
+    "CardError",
+    "ChecksumError",
+    "DicomUnavailable",
+    "EngineUnavailable",
+    "FalxError",
+    "FalxWarning",
+    "GraphError",
+    "HeatmapUnavailable",
+    "ImageForbidden",
+    "ImageNotFound",
+    "ModelError",
+    "ModelNotFound",
+    "ThresholdError",
+    "UnknownEngine",
+    "UnreadableImage",
+]
+
+
+class FalxError(Exception):
+    """Anything Falx raises on purpose."""
+
+
+class UnreadableImage(FalxError, ValueError):
+    """An input cannot be turned into one grey slice."""
+
+
+class ImageNotFound(UnreadableImage, FileNotFoundError):
+    """The file of an input does not exist, or a folder holds no image."""
+
+
+class ImageForbidden(UnreadableImage, PermissionError):
+    """The file of an input may not be read."""
+
+
+class DicomUnavailable(UnreadableImage, ImportError):
+    """An input is DICOM, and the package that reads it is not installed."""
+
+
+class ModelError(FalxError, ValueError):
+    """A model file cannot be used."""
+
+
+class ModelNotFound(ModelError, FileNotFoundError):
+    """The model file does not exist."""
+
+
+class CardError(ModelError):
+    """A card is missing, is not Falx's, or says something it must not."""
+
+
+class ChecksumError(ModelError):
+    """A model file is not, byte for byte, the file that was written."""
+
+
+class GraphError(ModelError):
+    """A graph cannot be run, or its inputs and outputs are not those of its card."""
+
+
+class EngineUnavailable(FalxError, ImportError):
+    """The engine asked for is not installed, or does not run here."""
+
+
+class UnknownEngine(FalxError, ValueError):
+    """There is no engine of that name."""
+
+
+class ThresholdError(FalxError, ValueError):
+    """A threshold lies outside (0, 1], is missing, or belongs to no label."""
+
+
+class HeatmapUnavailable(FalxError, ValueError):
+    """A heatmap is asked of a model that makes none."""
+
+
+class FalxWarning(UserWarning):
+    """Something works, but not as well as it could; the message says what would."""

@@ -1,0 +1,59 @@
+"""The words Falx answers in: labels, decisions, bands, and the sentence that goes with each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "AMBIGUOUS",
+    "BANDS",
+    "DECISIONS",
+    "DISCLAIMER",
+    "LABELS",
+    "NO_TUMOR",
+    "RECOMMENDATIONS",
+    "REJECTED",
+    "TUMOR_LABELS",
+    "band",
+]
+
+NO_TUMOR: Final = "no_tumor"
+
+TUMOR_LABELS: Final = ("meningioma", "glioma", "pituitary")
+"""The labels that are tumours, in the order of every array."""
+
+LABELS: Final = (NO_TUMOR, *TUMOR_LABELS)
+"""What can be in a slice, in the order of every array."""
+
+AMBIGUOUS: Final = "ambiguous"
+REJECTED: Final = "rejected"
+
+DECISIONS: Final = (*LABELS, AMBIGUOUS, REJECTED)
+"""What Falx can say about a slice."""
+
+BANDS: Final = {"high": 0.85, "moderate": 0.60, "low": 0.0}
+"""The names of confidence, and the least confidence of each, from the highest down."""
+
+DISCLAIMER: Final = "For research and education only. Falx is not a medical device and makes no diagnosis."
+
+RECOMMENDATIONS: Final = {
+    "no_tumor": "No tumour was found in this slice; other slices and clinical findings still count.",
+    "meningioma": "Looks like a meningioma; a radiologist should confirm it on the full study.",
+    "glioma": "Looks like a glioma; a radiologist should confirm it on the full study.",
+    "pituitary": "Looks like a pituitary tumour; a radiologist should confirm it on the full study.",
+    "ambiguous": "No label is probable enough; a physician should look at this slice.",
+    "rejected": "Not classified; give one grey MRI slice of a head on a dark background.",
+}
+"""What to do about each decision, one sentence."""
+
+
+def band(confidence: float) -> str:
+    """The name of a confidence.
+
+    Args:
+        confidence: 0..1.
+
+    Returns:
+        `high` from 0.85, `moderate` from 0.60, `low` below.
+    """
+    return next(name for name, least in BANDS.items() if confidence >= least)
