@@ -72,6 +72,20 @@ class Thresholds:
         return cls(**{label: values[label] for label in LABELS})
 
 
+def _checked(label: str, value: object) -> float:
+    # bool is an int to Python, but `true` is no threshold.
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise ThresholdError(f"threshold of {label} must be a number in (0, 1], got {value!r}")
+    number = float(value)
+    if math.isnan(number) or not 0 < number <= 1:
+        raise ThresholdError(f"threshold of {label} must be in (0, 1], got {value!r}")
+    return number
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(str(name) for name in names)
+
+
 DEFAULT_THRESHOLDS: Final = Thresholds(no_tumor=0.85, meningioma=0.60, glioma=0.55, pituitary=0.55)
 """The built-in thresholds: missing a tumour costs more than asking a physician once too often."""
 
@@ -97,17 +111,3 @@ def decide(probabilities: Sequence[float], thresholds: Thresholds = DEFAULT_THRE
         return NO_TUMOR
     tumor = max(TUMOR_LABELS, key=by_label.__getitem__)
     return tumor if by_label[tumor] >= thresholds[tumor] else AMBIGUOUS
-
-
-def _checked(label: str, value: object) -> float:
-    # bool is an int to Python, but `true` is no threshold.
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise ThresholdError(f"threshold of {label} must be a number in (0, 1], got {value!r}")
-    number = float(value)
-    if math.isnan(number) or not 0 < number <= 1:
-        raise ThresholdError(f"threshold of {label} must be in (0, 1], got {value!r}")
-    return number
-
-
-def _listed(names: Iterable[object]) -> str:
-    return ", ".join(str(name) for name in names)
