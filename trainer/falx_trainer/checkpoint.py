@@ -1,0 +1,89 @@
+"""What a run has reached, on disk after every epoch: complete or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Checkpoint", "State"]
+
+Arrays = Sequence[npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class State:
+    """Between two epochs.
+
+    Attributes:
+        stage: 1 or 2.
+        epoch: how many epochs of that stage are done.
+        history: a row for each epoch of both stages so far.
+        weights: of the whole network, now.
+        optimizer: its variables; None before the stage's first epoch.
+        best: the weights of the stage's best epoch; None where the last are kept.
+    """
+
+    stage: int
+    epoch: int
+    history: list[dict[str, float]]
+    weights: Arrays
+    optimizer: Arrays | None
+    best: Arrays | None
+
+
+class Checkpoint:
+    """A folder that holds the newest state of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, state: State) -> None:
+        """Write a state, then forget the older ones; a kill in between leaves one that loads."""
+        serial = self._serials()[-1] + 1 if self._serials() else 0
+        draft = self._folder / "draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        for name, arrays in (("weights", state.weights), ("optimizer", state.optimizer), ("best", state.best)):
+            if arrays is not None:
+                np.savez(draft / f"{name}.npz", *arrays)
+        facts = {"stage": state.stage, "epoch": state.epoch, "history": state.history}
+        (draft / "state.json").write_text(json.dumps(facts), encoding="utf-8")
+        os.replace(draft, self._folder / f"{serial:06d}")
+        for older in self._serials()[:-1]:
+            shutil.rmtree(self._folder / f"{older:06d}")
+
+    def load(self) -> State | None:
+        """The newest state, or None where there is none."""
+        serials = self._serials()
+        if not serials:
+            return None
+        folder = self._folder / f"{serials[-1]:06d}"
+        facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        weights = _read(folder / "weights.npz")
+        assert weights is not None  # noqa: S101 - our own: every save writes it
+        return State(
+            facts["stage"], facts["epoch"], facts["history"], weights, _read(folder / "optimizer.npz"), _read(folder / "best.npz")
+        )
+
+    def remove(self) -> None:
+        """Delete it: the run has ended."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _serials(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(int(child.name) for child in self._folder.iterdir() if child.name.isdigit())
+
+
+def _read(path: Path) -> Arrays | None:
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return [file[f"arr_{index}"] for index in range(len(file.files))]

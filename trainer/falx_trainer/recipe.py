@@ -1,0 +1,221 @@
+"""The recipe: every setting of a training run, in two presets, a TOML file and the command line.
+
+Precedence: command line, then TOML file, then preset. The resolved recipe is written into the
+run folder as `recipe.toml` and makes the same run again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_args, get_type_hints
+
+from falx.errors import FalxError
+
+__all__ = ["PRESETS", "Augmentation", "Counterfactual", "Recipe", "RecipeError", "Stage1", "Stage2"]
+
+
+class RecipeError(FalxError, ValueError):
+    """A setting that is unknown, of the wrong type or out of its range."""
+
+
+def _setting(default: Any, help_text: str, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"help": help_text, "low": low, "high": high})
+
+
+def _choice(default: str, help_text: str, *choices: str) -> Any:
+    return field(default=default, metadata={"help": help_text, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Stage1:
+    """Backbone frozen, only the head learns."""
+
+    epochs: int = _setting(12, "most epochs of stage 1", 0, 1000)
+    learning_rate: float = _setting(1e-4, "Adam's step size in stage 1", 0, 1)
+    patience: int = _setting(4, "epochs without a better validation loss before stage 1 ends", 1, 1000)
+    views: int = _setting(
+        4, "augmented views an image whose frozen features are computed once and then reused in turn", 1, 100
+    )
+
+
+@dataclass(frozen=True)
+class Stage2:
+    """The last layers of the backbone learn too; batch normalisation keeps its statistics."""
+
+    epochs: int = _setting(15, "most epochs of stage 2", 0, 1000)
+    learning_rate: float = _setting(5e-6, "Adam's step size in stage 2 (its peak, where it varies)", 0, 1)
+    patience: int = _setting(5, "epochs without a better validation loss before stage 2 ends", 1, 1000)
+    layers: int = _setting(60, "how many of the backbone's last layers are trainable", 0, 154)
+    schedule: str = _choice(
+        "plateau",
+        "plateau: the rate is divided by 5 after 2 epochs without improvement, and the best epoch is kept; "
+        "cosine: it falls to zero over exactly these epochs, and the last is kept",
+        "plateau",
+        "cosine",
+    )
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training image is varied, each time anew. Probabilities are those of the step being applied."""
+
+    rotation: float = _setting(20.0, "largest rotation, degrees either way", 0, 180)
+    zoom_min: float = _setting(0.75, "smallest scale", 0.1, 1)
+    zoom_max: float = _setting(1.25, "largest scale", 1, 10)
+    shift: float = _setting(0.08, "largest shift, fraction of the width, each way", 0, 1)
+    shear: float = _setting(0.10, "largest shear, as tangent", 0, 1)
+    brightness_min: float = _setting(0.7, "smallest brightness factor", 0, 1)
+    brightness_max: float = _setting(1.3, "largest brightness factor", 1, 10)
+    flip: float = _setting(0.5, "probability of mirroring left and right", 0, 1)
+    gamma: float = _setting(0.3, "largest gamma exponent, as natural logarithm either way", 0, 3)
+    noise: float = _setting(0.0, "largest standard deviation of added noise, grey levels", 0, 255)
+    blur: float = _setting(0.0, "largest standard deviation of Gaussian blur, pixels", 0, 20)
+    bias_field: float = _setting(0.25, "largest strength of a smooth brightness field, as logarithm", 0, 3)
+    tone_curve: float = _setting(0.0, "probability that tissues change contrast by a random tone curve", 0, 1)
+    strip: float = _setting(0.0, "probability that the rim of the head (skin, skull) is taken away", 0, 1)
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """Images that did not happen, so that only the lesion can tell a tumour from none."""
+
+    transplant: float = _setting(0.0, "share of healthy images that are given another head's lesion", 0, 1)
+    control: float = _setting(0.0, "share of images that are given healthy tissue with the same seam", 0, 1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a run. The defaults of this class are the preset `classic`."""
+
+    seed: int = _setting(7, "seed of everything random", 0, 2**31 - 1)
+    batch: int = _setting(16, "images a step", 1, 4096)
+    dense: int = _setting(256, "width of the head's hidden layer", 1, 4096)
+    dropout: float = _setting(0.45, "share of the hidden layer dropped in training", 0, 0.95)
+    head: str = _choice(
+        "gap",
+        "gap: global average pooling, then the dense layers; local: the dense layers at each of the "
+        "7 x 7 places, the decision pooled from their evidence, which is also the heatmap",
+        "gap",
+        "local",
+    )
+    untyped: str = _choice(
+        "drop",
+        "tumours of no recorded class: drop them, or learn from them that the slice is not healthy",
+        "drop",
+        "partial",
+    )
+    balance: str = _choice(
+        "class_weights",
+        "class_weights: every image once an epoch, weighted by its class (scikit-learn's 'balanced'); "
+        "sources: images are drawn so that no collection predicts a class by its frequency",
+        "class_weights",
+        "sources",
+    )
+    box_weight: float = _setting(0.0, "weight of the loss that holds the local evidence to the boxes", 0, 100)
+    missed_tumors: float = _setting(
+        0.01, "the no_tumor threshold is the lowest that misses at most this share of val tumours", 0, 1
+    )
+    stage1: Stage1 = field(default_factory=Stage1)
+    stage2: Stage2 = field(default_factory=Stage2)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    counterfactual: Counterfactual = field(default_factory=Counterfactual)
+
+    def __post_init__(self) -> None:
+        for name, setting, value in settings(self):
+            _check(name, setting, value)
+        if self.box_weight and self.head != "local":
+            raise RecipeError("box_weight needs head = 'local': only that head says where the evidence is")
+
+    def override(self, changes: Mapping[str, Any]) -> Recipe:
+        """A copy with some settings changed.
+
+        Args:
+            changes: values by dotted name, such as `{"stage2.epochs": 3}`.
+
+        Raises:
+            RecipeError: for an unknown name, a wrong type or a value out of range.
+        """
+        known = {name for name, _, _ in settings(self)}
+        nested: dict[str, dict[str, Any]] = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise RecipeError(f"unknown setting {name!r}; expected one of: {', '.join(sorted(known))}")
+            part, _, leaf = name.rpartition(".")
+            nested.setdefault(part, {})[leaf] = value
+        parts = {part: dataclasses.replace(getattr(self, part), **leaves) for part, leaves in nested.items() if part}
+        return dataclasses.replace(self, **nested.get("", {}), **parts)
+
+    def to_toml(self) -> str:
+        """The recipe as a TOML document that `from_toml` reads."""
+        sections: dict[str, list[str]] = {}
+        for name, _, value in settings(self):
+            part, _, leaf = name.rpartition(".")
+            text = f'"{value}"' if isinstance(value, str) else repr(value)
+            sections.setdefault(part, []).append(f"{leaf} = {text}")
+        return "\n\n".join(
+            "\n".join(([f"[{part}]"] if part else []) + lines) for part, lines in sections.items()
+        ) + "\n"
+
+
+def settings(recipe: Recipe) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Every setting as its dotted name, its field and its value, in order."""
+    for outer in dataclasses.fields(recipe):
+        value = getattr(recipe, outer.name)
+        if dataclasses.is_dataclass(value):
+            for inner in dataclasses.fields(value):
+                yield f"{outer.name}.{inner.name}", inner, getattr(value, inner.name)
+        else:
+            yield outer.name, outer, value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, by dotted name.
+
+    Raises:
+        RecipeError: if the file cannot be read or is no TOML.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: expected a TOML file with settings of a recipe: {error}") from error
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{leaf}": inner for leaf, inner in value.items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def _check(name: str, setting: dataclasses.Field[Any], value: Any) -> None:
+    expected = type(setting.default)
+    if type(value) is not expected and not (expected is float and type(value) is int):
+        raise RecipeError(f"{name}: expected {expected.__name__}, got {value!r}")
+    choices = setting.metadata.get("choices")
+    if choices and value not in choices:
+        raise RecipeError(f"{name}: expected one of {', '.join(choices)}; got {value!r}")
+    low, high = setting.metadata.get("low"), setting.metadata.get("high")
+    if low is not None and not low <= value <= high:
+        raise RecipeError(f"{name}: expected a value from {low} to {high}, got {value!r}")
+
+
+CLASSIC: Final = Recipe()
+
+DEFAULT: Final = Recipe(
+    head="local",
+    untyped="partial",
+    balance="sources",
+    box_weight=2.0,
+    stage1=Stage1(epochs=4, learning_rate=1e-3, views=2),
+    stage2=Stage2(epochs=20, learning_rate=1e-4, layers=100, schedule="cosine"),
+    augmentation=Augmentation(
+        gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, strip=0.15
+    ),
+    counterfactual=Counterfactual(transplant=0.2, control=0.2),
+)
+
+PRESETS: Final[Mapping[str, Recipe]] = {"default": DEFAULT, "classic": CLASSIC}

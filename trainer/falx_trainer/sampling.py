@@ -1,0 +1,221 @@
+"""Which images an epoch shows, and what is made of each: the same seed gives the same epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from falx.preprocessing import SIZE
+from sklearn.utils.class_weight import compute_class_weight
+
+from falx_trainer import counterfactual
+from falx_trainer.augmentation import augment
+from falx_trainer.counterfactual import Donors
+from falx_trainer.network import FEATURES_SHAPE
+from falx_trainer.recipe import Recipe
+from falx_trainer.records import UNTYPED, Record, targets
+from falx_trainer.tensors import Boxes, Tensors
+
+__all__ = ["Epoch", "Sampler", "evidence_target"]
+
+LABEL_SHARES: Final = {"no_tumor": 0.40, "meningioma": 0.17, "glioma": 0.20, "pituitary": 0.13, UNTYPED: 0.10}
+"""Shares of the labels in an epoch with `balance = "sources"`: healthy and tumour nearly even, the
+types nearly even, a little towards those that vary most."""
+
+CELL: Final = SIZE // FEATURES_SHAPE[0]
+"""Tensor pixels a cell of the evidence covers, each way."""
+
+COVERED: Final = 0.3
+"""A cell shows a tumour when a box covers at least this fraction of it; a cell covered less is not judged."""
+
+
+def evidence_target(label: str, boxes: Boxes) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Where the evidence should be, and where that is known.
+
+    Args:
+        label: of the slice.
+        boxes: its tumours, tensor pixels.
+
+    Returns:
+        Two `(7, 7)` float32: 1 where a tumour is; and the weight of each cell in the loss: 1 where
+        it is known, 0 where not (a tumour without a box, a cell that a box only touches).
+    """
+    cells = np.zeros(FEATURES_SHAPE[:2], np.float32)
+    if label != "no_tumor" and not len(boxes):
+        return cells, np.zeros_like(cells)
+    edges = np.arange(FEATURES_SHAPE[0]) * CELL
+    for left, top, right, bottom in boxes:
+        across = np.clip((np.minimum(right, edges + CELL) - np.maximum(left, edges)) / CELL, 0, 1)
+        down = np.clip((np.minimum(bottom, edges + CELL) - np.maximum(top, edges)) / CELL, 0, 1)
+        covered = down[:, None] * across[None, :]
+        # A small tumour covers no cell well: the one it covers most is its own.
+        covered[covered >= 0.95 * max(float(covered.max()), 1e-6)] = 1.0
+        cells = np.maximum(cells, covered)
+    known = (cells == 0) | (cells >= COVERED)
+    return (cells >= COVERED).astype(np.float32), known.astype(np.float32)
+
+
+class Sampler:
+    """Draws epochs from prepared training images."""
+
+    def __init__(self, data: Tensors, recipe: Recipe) -> None:
+        self.data = data
+        self.recipe = recipe
+        self.labels = [record.label for record in data.records]
+        self.targets = np.array(targets(self.labels), np.float32)
+        self.donors = _find_donors(data)
+        self._probabilities: npt.NDArray[np.float64] | None = None
+        self._class_weights = np.ones(len(self.labels), np.float32)
+        if recipe.balance == "sources":
+            self._probabilities = _balance(data.records)
+        else:
+            present = sorted(set(self.labels))
+            weights = compute_class_weight("balanced", classes=np.array(present), y=self.labels)
+            by_label = dict(zip(present, weights, strict=True))
+            self._class_weights = np.array([by_label[label] for label in self.labels], np.float32)
+
+    def order(self, stage: int, epoch: int) -> npt.NDArray[np.intp]:
+        """Indices of the images an epoch shows, in order."""
+        rng = np.random.default_rng([self.recipe.seed, stage, epoch])
+        count = len(self.labels)
+        if self._probabilities is None:
+            return rng.permutation(count)
+        return rng.permutation(_systematic(self._probabilities, count, rng))
+
+    def example(
+        self, index: int, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """One varied image: `(224, 224)` uint8, its `(4,)` target, its `(7, 7)` evidence and the weights of that."""
+        pixels, boxes, label = self.data.pixels[index], self.data.boxes[index], self.labels[index]
+        wanted = self.recipe.counterfactual
+        chance = rng.random()
+        if label == "no_tumor" and chance < wanted.transplant and self.donors.lesions:
+            donor, box = self.donors.lesions[int(rng.integers(len(self.donors.lesions)))]
+            made = counterfactual.paste(pixels, self.data.pixels[donor], box, rng)
+            if made is not None:
+                (pixels, boxes), label = made, UNTYPED
+        elif chance > 1 - wanted.control and self.donors.lesions:
+            pixels = self._control(pixels, boxes, rng)
+        pixels, boxes = augment(pixels, boxes, self.recipe.augmentation, rng)
+        target = self.targets[index] if label == self.labels[index] else np.array(targets([label])[0], np.float32)
+        return pixels, target, *evidence_target(label, boxes)
+
+    def _control(self, pixels: npt.NDArray[np.uint8], boxes: Boxes, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+        _, like = self.donors.lesions[int(rng.integers(len(self.donors.lesions)))]
+        donor = int(rng.choice(self.donors.tissue))
+        box = counterfactual.tissue_box(self.data.pixels[donor], self.data.boxes[donor], like, rng)
+        if box is None:
+            return pixels
+        made = counterfactual.paste(pixels, self.data.pixels[donor], box, rng)
+        if made is None:
+            return pixels
+        result, (place,) = made
+        # Healthy tissue over a tumour would hide it, or half of it, under its label.
+        hidden = (
+            (boxes[:, 0] < place[2]) & (boxes[:, 2] > place[0]) & (boxes[:, 1] < place[3]) & (boxes[:, 3] > place[1])
+        )
+        return pixels if hidden.any() else result
+
+    def weight(self, index: int) -> float:
+        """The weight of an image in the loss."""
+        return float(self._class_weights[index])
+
+
+def _find_donors(data: Tensors) -> Donors:
+    lesions = []
+    tissue = []
+    for index, (record, boxes) in enumerate(zip(data.records, data.boxes, strict=True)):
+        if record.label == "no_tumor" or len(boxes):
+            tissue.append(index)
+        lesions += [
+            (index, box)
+            for box in boxes
+            if record.label != "no_tumor" and _shows(data.pixels[index], box)
+        ]
+    return Donors(lesions, np.array(tissue, np.intp))
+
+
+def _shows(pixels: npt.NDArray[np.uint8], box: npt.NDArray[np.float32]) -> bool:
+    """Whether something in a box stands out of the tissue around it: boxes drawn on FLAIR can be empty on T1."""
+    left, top, right, bottom = box.clip(0, SIZE).astype(int)
+    if min(right - left, bottom - top) < 8:
+        return False
+    inside = pixels[top:bottom, left:right]
+    around = pixels[max(top - 12, 0) : bottom + 12, max(left - 12, 0) : right + 12]
+    middle = float(np.median(around))
+    return middle > counterfactual.HEAD_LEVEL and float((np.abs(inside - middle) > 0.3 * middle).mean()) > 0.25
+
+
+def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
+    """The probability of drawing each image.
+
+    Within a label a collection's share goes with the square root of its size, so that small ones
+    are heard and not worn out; labels have fixed shares.
+    """
+    cells: dict[tuple[str, str], int] = {}
+    for record in records:
+        cells[record.label, record.source] = cells.get((record.label, record.source), 0) + 1
+    present = {label for label, _ in cells}
+    roots = {label: sum(n**0.5 for (other, _), n in cells.items() if other == label) for label in present}
+    total = sum(LABEL_SHARES[label] for label in present)
+    return np.array(
+        [
+            LABEL_SHARES[record.label] / total / roots[record.label] / cells[record.label, record.source] ** 0.5
+            for record in records
+        ]
+    )
+
+
+def _systematic(
+    probabilities: npt.NDArray[np.float64], count: int, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Systematic sampling: each image floor(n p) or ceil(n p) times, without the luck of single draws."""
+    shuffled = rng.permutation(len(probabilities))
+    ends = np.cumsum(probabilities[shuffled] / probabilities.sum()) * count
+    return shuffled[np.searchsorted(ends, (np.arange(count) + rng.random()).clip(max=count - 1e-9), side="right").clip(max=len(shuffled) - 1)]
+
+
+class Epoch(keras.utils.PyDataset):
+    """The batches of one epoch, varied while the model trains on those before."""
+
+    def __init__(self, sampler: Sampler, stage: int, epoch: int) -> None:
+        super().__init__(workers=1, max_queue_size=16)
+        self._sampler = sampler
+        self._key = (sampler.recipe.seed, stage, epoch)
+        self._order = sampler.order(stage, epoch)
+        self._batch = sampler.recipe.batch
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return len(self._order)
+
+    def __len__(self) -> int:
+        """Number of batches; the last may be smaller."""
+        return -(-len(self._order) // self._batch)
+
+    def __getitem__(self, step: int) -> tuple[Any, Any, Any]:
+        """`(images, targets, weights)` of a batch, as `Model.fit` takes them."""
+        chosen = range(step * self._batch, min((step + 1) * self._batch, len(self._order)))
+        examples = [
+            self._sampler.example(int(self._order[i]), np.random.default_rng([*self._key, i, 1])) for i in chosen
+        ]
+        pixels, target, evidence, known = (np.stack(part) for part in zip(*examples, strict=True))
+        weights = np.array([self._sampler.weight(int(self._order[i])) for i in chosen], np.float32)
+        return pixels[..., None].astype(np.float32), *pack(target, evidence, known, weights, self._sampler.recipe)
+
+
+def pack(
+    target: npt.NDArray[np.float32],
+    evidence: npt.NDArray[np.float32],
+    known: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
+    recipe: Recipe,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Targets and weights by output name, for the outputs the recipe's head has."""
+    if recipe.head == "gap":
+        return {"logits": target}, {"logits": weights}
+    return {"logits": target, "evidence": evidence}, {"logits": weights, "evidence": known}

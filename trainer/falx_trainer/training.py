@@ -1,0 +1,279 @@
+"""The two stages, epoch by epoch, so that a run killed at any moment goes on and ends the same.
+
+Everything an epoch does follows from the seed, its number and the state saved after the epoch
+before: weights, the optimizer's variables and the history. Stopping and the learning rate are
+functions of the history alone.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+from tqdm import tqdm
+
+from falx_trainer.checkpoint import Checkpoint, State
+from falx_trainer.network import FEATURES_SHAPE, Network, set_trainable
+from falx_trainer.recipe import Recipe, Stage1, Stage2
+from falx_trainer.records import targets
+from falx_trainer.sampling import Epoch, Sampler, evidence_target, pack
+from falx_trainer.tensors import Tensors
+
+__all__ = ["History", "cell_crossentropy", "partial_crossentropy", "predict_logits", "train"]
+
+History = list[dict[str, float]]
+"""A row an epoch: `stage`, `epoch`, `learning_rate`, and losses and accuracy with and without `val_`."""
+
+PLATEAU_PATIENCE: Final = 2
+PLATEAU_FACTOR: Final = 0.2
+"""The plateau schedule: after two epochs without a better validation loss the rate is divided by five."""
+
+PREDICTION_BATCH: Final = 32
+
+
+def partial_crossentropy(target: Any, logits: Any) -> Any:
+    """Minus the logarithm of the probability of all the labels a slice may have.
+
+    With one label allowed this is cross-entropy; with the three tumour labels allowed it asks
+    only that `no_tumor` be improbable (learning from partial labels: Cour et al. 2011, JMLR 12).
+
+    Args:
+        target: `(B, 4)`, 1 for each label allowed.
+        logits: `(B, 4)`.
+
+    Returns:
+        `(B,)`, 0 where all the probability is on labels allowed.
+    """
+    allowed = ops.where(ops.cast(target, "bool"), logits, -1e9)
+    return ops.logsumexp(logits, axis=-1) - ops.logsumexp(allowed, axis=-1)
+
+
+def cell_crossentropy(target: Any, evidence: Any) -> Any:
+    """Binary cross-entropy at each place, `(B, 7, 7)`, from logits."""
+    return ops.softplus(evidence) - target * evidence
+
+
+def accuracy(target: Any, logits: Any) -> Any:
+    """Whether the most probable label is allowed, `(B,)`."""
+    return ops.sum(target * ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1]), axis=-1)
+
+
+def train(network: Network, training: Tensors, validation: Tensors, recipe: Recipe, folder: Path) -> History:
+    """Train both stages, or what is left of them.
+
+    Args:
+        network: freshly built; holds the trained weights at the end.
+        training: prepared images of the train split.
+        validation: of the val split; never learned from.
+        recipe: all settings.
+        folder: the run's; its `checkpoint` folder is read and written.
+
+    Returns:
+        A row for each epoch of both stages.
+    """
+    checkpoint = Checkpoint(folder / "checkpoint")
+    sampler = Sampler(training, recipe)
+    state = checkpoint.load() or State(1, 0, [], network.whole.get_weights(), None, None)
+    for stage, run in ((1, _first_stage), (2, _second_stage)):
+        if state.stage == stage:
+            network.whole.set_weights(state.weights)
+            state = run(network, sampler, validation, state, checkpoint)
+            state = State(stage + 1, 0, state.history, state.weights if state.best is None else state.best, None, None)
+            checkpoint.save(state)
+    network.whole.set_weights(state.weights)
+    return state.history
+
+
+def predict_logits(network: Network, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Logits of prepared images: `(N, 224, 224)` uint8 -> `(N, 4)`, before any temperature."""
+    features = _features(network.backbone, pixels, "logits")
+    outputs = network.head.predict(features, batch_size=PREDICTION_BATCH, verbose=0)
+    return np.asarray(outputs["logits"], np.float32)
+
+
+def _first_stage(
+    network: Network, sampler: Sampler, validation: Tensors, state: State, checkpoint: Checkpoint
+) -> State:
+    stage = sampler.recipe.stage1
+    set_trainable(network, 0)
+    if _ended(state, stage):
+        return state
+    # The frozen backbone gives the same features every time: once a view is enough.
+    views = [_View(network.backbone, sampler, view) for view in range(min(stage.views, stage.epochs))]
+    held = (_features(network.backbone, validation.pixels, "features of val"), *_known(validation, sampler.recipe))
+    return _run(
+        network,
+        network.head,
+        lambda epoch: _Cached(views[epoch % len(views)], sampler.recipe, epoch),
+        held,
+        stage,
+        sampler.recipe,
+        state,
+        checkpoint,
+    )
+
+
+def _second_stage(
+    network: Network, sampler: Sampler, validation: Tensors, state: State, checkpoint: Checkpoint
+) -> State:
+    stage = sampler.recipe.stage2
+    set_trainable(network, stage.layers)
+    if _ended(state, stage):
+        return state
+    held = (validation.pixels[..., None].astype(np.float32), *_known(validation, sampler.recipe))
+    return _run(
+        network,
+        network.whole,
+        lambda epoch: Epoch(sampler, 2, epoch),
+        held,
+        stage,
+        sampler.recipe,
+        state,
+        checkpoint,
+    )
+
+
+def _run(
+    network: Network,
+    model: keras.Model,
+    batches: Callable[[int], keras.utils.PyDataset],
+    held_out: tuple[Any, Any, Any],
+    stage: Stage1 | Stage2,
+    recipe: Recipe,
+    state: State,
+    checkpoint: Checkpoint,
+) -> State:
+    """The epochs of a stage that are still to do; `model` is the part of the network that learns."""
+    _compile(model, recipe)
+    _restore(model.optimizer, state)
+    while not _ended(state, stage):
+        rate = _learning_rate(state, stage)
+        model.optimizer.learning_rate = rate
+        _reseed(network, recipe.seed, state)
+        print(f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}", flush=True)
+        log = model.fit(batches(state.epoch), validation_data=held_out, verbose="auto" if sys.stdout.isatty() else 2)
+        row = {"stage": state.stage, "epoch": state.epoch + 1, "learning_rate": rate}
+        row |= {name.removeprefix("logits_"): float(values[0]) for name, values in log.history.items()}
+        weights = network.whole.get_weights()
+        best = state.best
+        if _keeps_best(stage) and row["val_loss"] < min(_val_losses(state), default=math.inf):
+            best = weights
+        optimizer = [ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
+        state = State(state.stage, state.epoch + 1, [*state.history, row], weights, optimizer, best)
+        checkpoint.save(state)
+    return state
+
+
+def _compile(model: keras.Model, recipe: Recipe) -> None:
+    losses: dict[str, Any] = {"logits": partial_crossentropy}
+    shares = {"logits": 1.0}
+    if recipe.head == "local":
+        losses["evidence"] = cell_crossentropy
+        shares["evidence"] = recipe.box_weight
+    model.compile("adam", loss=losses, loss_weights=shares, metrics={"logits": [accuracy]}, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+
+
+def _restore(optimizer: keras.Optimizer, state: State) -> None:
+    for variable, value in zip(optimizer.variables, state.optimizer or (), strict=state.optimizer is not None):
+        variable.assign(value)
+
+
+def _reseed(network: Network, seed: int, state: State) -> None:
+    """Dropout's generator counts on through a run; a resumed one has not counted."""
+    generator = network.head.get_layer("dropout").seed_generator
+    if generator is not None:  # none without dropout
+        generator.state.assign(np.array([seed, 1000 * state.stage + state.epoch], "uint32"))
+
+
+def _keeps_best(stage: Stage1 | Stage2) -> bool:
+    return not (isinstance(stage, Stage2) and stage.schedule == "cosine")
+
+
+def _val_losses(state: State) -> list[float]:
+    return [row["val_loss"] for row in state.history if row["stage"] == state.stage]
+
+
+def _ended(state: State, stage: Stage1 | Stage2) -> bool:
+    if state.epoch >= stage.epochs:
+        return True
+    losses = _val_losses(state)
+    return _keeps_best(stage) and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
+
+
+def _learning_rate(state: State, stage: Stage1 | Stage2) -> float:
+    if isinstance(stage, Stage1):
+        return stage.learning_rate
+    if stage.schedule == "cosine":
+        return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * state.epoch / stage.epochs))
+    rate, best, waited = stage.learning_rate, math.inf, 0
+    for loss in _val_losses(state):
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited == PLATEAU_PATIENCE:
+            rate, waited = rate * PLATEAU_FACTOR, 0
+    return rate
+
+
+def _known(data: Tensors, recipe: Recipe) -> tuple[Any, Any]:
+    """Targets and weights of images as they are."""
+    labels = [record.label for record in data.records]
+    pairs = [evidence_target(label, boxes) for label, boxes in zip(labels, data.boxes, strict=True)]
+    evidence, known = (np.stack(part) for part in zip(*pairs, strict=True))
+    return pack(np.array(targets(labels), np.float32), evidence, known, np.ones(len(labels), np.float32), recipe)
+
+
+def _features(backbone: keras.Model, pixels: npt.NDArray[np.uint8], title: str) -> npt.NDArray[np.float32]:
+    result = np.empty((len(pixels), *FEATURES_SHAPE), np.float32)
+    for start in tqdm(range(0, len(pixels), PREDICTION_BATCH), title, unit="batch", disable=None):
+        batch = pixels[start : start + PREDICTION_BATCH, ..., None].astype(np.float32)
+        result[start : start + len(batch)] = backbone.predict_on_batch(batch)
+    return result
+
+
+class _View:
+    """The frozen backbone's features of one varied look at the training images, and their targets."""
+
+    def __init__(self, backbone: keras.Model, sampler: Sampler, view: int) -> None:
+        epoch = Epoch(sampler, 1, view)
+        # Half precision: 125 kB an image, and what it rounds off is far below the augmentation.
+        self.features = np.empty((epoch.size, *FEATURES_SHAPE), np.float16)
+        wanted: list[dict[str, Any]] = []
+        weights: list[dict[str, Any]] = []
+        done = 0
+        for step in tqdm(range(len(epoch)), f"features of view {view + 1}", unit="batch", disable=None):
+            images, target, weight = epoch[step]
+            self.features[done : done + len(images)] = backbone.predict_on_batch(images)
+            done += len(images)
+            wanted.append(target)
+            weights.append(weight)
+        self.targets = {name: np.concatenate([part[name] for part in wanted]) for name in wanted[0]}
+        self.weights = {name: np.concatenate([part[name] for part in weights]) for name in weights[0]}
+
+
+class _Cached(keras.utils.PyDataset):
+    """The batches of an epoch over a view's features, in an order of its own."""
+
+    def __init__(self, view: _View, recipe: Recipe, epoch: int) -> None:
+        super().__init__()
+        self._view = view
+        self._batch = recipe.batch
+        self._order = np.random.default_rng([recipe.seed, 1, epoch, 2]).permutation(len(view.features))
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch)
+
+    def __getitem__(self, step: int) -> tuple[Any, Any, Any]:
+        chosen = self._order[step * self._batch : (step + 1) * self._batch]
+        return (
+            self._view.features[chosen].astype(np.float32),
+            {name: values[chosen] for name, values in self._view.targets.items()},
+            {name: values[chosen] for name, values in self._view.weights.items()},
+        )
