@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,7 @@ from falx_trainer.tensors import Tensors
 __all__ = ["History", "cell_crossentropy", "partial_crossentropy", "predict_logits", "train"]
 
 History = list[dict[str, float]]
-"""A row an epoch: `stage`, `epoch`, `learning_rate`, and losses and accuracy with and without `val_`."""
+"""A row an epoch: `stage`, `epoch`, `learning_rate`, losses and accuracy with and without `val_`, `seconds`."""
 
 PLATEAU_PATIENCE: Final = 2
 PLATEAU_FACTOR: Final = 0.2
@@ -105,6 +106,7 @@ def _first_stage(
     set_trainable(network, 0)
     if _ended(state, stage):
         return state
+    started = time.monotonic()
     # The frozen backbone gives the same features every time: once a view is enough.
     views = [_View(network.backbone, sampler, view) for view in range(min(stage.views, stage.epochs))]
     held = (_features(network.backbone, validation.pixels, "features of val"), *_known(validation, sampler.recipe))
@@ -117,6 +119,7 @@ def _first_stage(
         sampler.recipe,
         state,
         checkpoint,
+        started,
     )
 
 
@@ -137,6 +140,7 @@ def _second_stage(
         sampler.recipe,
         state,
         checkpoint,
+        time.monotonic(),
     )
 
 
@@ -149,6 +153,7 @@ def _run(
     recipe: Recipe,
     state: State,
     checkpoint: Checkpoint,
+    started: float,
 ) -> State:
     """The epochs of a stage that are still to do; `model` is the part of the network that learns."""
     _compile(model, recipe)
@@ -160,7 +165,8 @@ def _run(
         print(f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}", flush=True)
         log = model.fit(batches(state.epoch), validation_data=held_out, verbose="auto" if sys.stdout.isatty() else 2)
         row = {"stage": state.stage, "epoch": state.epoch + 1, "learning_rate": rate}
-        row |= {name.removeprefix("logits_"): float(values[0]) for name, values in log.history.items()}
+        row |= {name.replace("logits_accuracy", "accuracy"): float(values[0]) for name, values in log.history.items()}
+        row["seconds"], started = round(time.monotonic() - started, 1), time.monotonic()
         weights = network.whole.get_weights()
         best = state.best
         if _keeps_best(stage) and row["val_loss"] < min(_val_losses(state), default=math.inf):

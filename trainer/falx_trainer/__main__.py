@@ -1,0 +1,123 @@
+"""The command line of the trainer."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from falx.errors import FalxError
+
+from falx_trainer.recipe import PRESETS, Recipe, read_toml, settings
+
+WEIGHTS_HELP = "weights of the ImageNet backbone: a file, or 'imagenet' to download them (default)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit status: 0 done, 2 wrong usage or unusable data."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    # Before Keras is imported: quiet start-up chatter of TensorFlow, which is no news to anyone.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        return int(options.command(options))
+    except FalxError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        return 130
+
+
+def _train(options: argparse.Namespace) -> int:
+    recipe = _recipe(options)
+    if options.show:
+        print(recipe.to_toml(), end="")
+        return 0
+    if options.data is None or options.out is None:
+        options.parser.error("--data and --out are needed")
+    from falx_trainer.run import run
+
+    model = run(
+        options.data,
+        options.out,
+        recipe,
+        preset=options.preset,
+        name=options.name or options.out.name,
+        weights=options.weights,
+        h5=options.h5,
+    )
+    print(f"wrote {model}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from falx_trainer.evaluation import evaluate
+
+    print(evaluate(options.model, options.data, options.split, options.out))
+    return 0
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    changes: dict[str, Any] = read_toml(options.recipe) if options.recipe else {}
+    changes |= {
+        name: value for name, _, _ in settings(PRESETS["default"]) if (value := getattr(options, name)) is not None
+    }
+    return PRESETS[options.preset].override(changes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("falx_trainer", description="Train and evaluate Falx models.")
+    commands = parser.add_subparsers(required=True, metavar="{train,evaluate}")
+    train = commands.add_parser(
+        "train",
+        help="train a model on MRI slices",
+        description="Train a model. A run that was cut off goes on from its last epoch when the same "
+        "command is given again. Precedence of settings: options, then --recipe, then --preset.",
+    )
+    train.set_defaults(command=_train, parser=train)
+    train.add_argument("--data", type=Path, help="a folder a class, or a manifest CSV with path,label")
+    train.add_argument("--out", type=Path, help="the run folder to write")
+    train.add_argument("--preset", choices=PRESETS, default="default", help="where the settings start (default)")
+    train.add_argument("--recipe", type=Path, metavar="TOML", help="a file of settings, as --show prints them")
+    train.add_argument("--weights", default="imagenet", help=WEIGHTS_HELP)
+    train.add_argument("--name", help="name of the model (the run folder's)")
+    train.add_argument("--h5", action="store_true", help="also write model.h5")
+    train.add_argument("--show", action="store_true", help="print the resolved recipe as TOML, and stop")
+    _add_settings(train)
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a model on labelled slices",
+        description="Measure an exported file (through the runtime, so that what ships is what is measured) "
+        "or a run folder on labelled slices.",
+    )
+    evaluate.set_defaults(command=_evaluate)
+    evaluate.add_argument("model", type=Path, help="a .tflite or .onnx file, or a run folder")
+    evaluate.add_argument("--data", type=Path, required=True, help="a folder a class, or a manifest CSV")
+    evaluate.add_argument("--split", choices=("train", "val", "test"), help="only this split of the data")
+    evaluate.add_argument("--out", type=Path, required=True, help="folder for metrics.json, tables and plots")
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    groups = {"": parser.add_argument_group("settings of the recipe (the value of 'classic' in brackets)")}
+    for name, field, value in settings(Recipe()):
+        part = name.rpartition(".")[0]
+        if part not in groups:
+            groups[part] = parser.add_argument_group(f"{part} (of 'classic' in brackets)")
+        shown = str(field.metadata["help"]).replace("%", "%%")
+        groups[part].add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            type=type(value),
+            choices=field.metadata.get("choices"),
+            metavar=None if "choices" in field.metadata else type(value).__name__.upper(),
+            help=f"{shown} [{value}]",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

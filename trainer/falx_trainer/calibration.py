@@ -1,0 +1,60 @@
+"""What is chosen on `val` after training: the temperature and the thresholds."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, logsumexp
+
+__all__ = ["choose_thresholds", "fit_temperature"]
+
+Floats = npt.NDArray[np.floating]
+
+TEMPERATURE_RANGE: Final = (0.25, 8.0)
+LEAST_NO_TUMOR: Final = 0.5
+"""No slice is cleared at a probability below one half, however well val goes."""
+
+
+def fit_temperature(logits: Floats, targets: Floats) -> float:
+    """The temperature that makes probabilities honest: the one with the least negative log-likelihood.
+
+    Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599.
+
+    Args:
+        logits: `(N, 4)`, before any temperature.
+        targets: `(N, 4)`, 1 for each label allowed.
+
+    Returns:
+        A temperature in 0.25..8; above 1 it makes the model less sure.
+    """
+
+    def loss(log_temperature: float) -> float:
+        log_p = log_softmax(logits / math.exp(log_temperature), axis=1)
+        return float(-logsumexp(np.where(targets > 0, log_p, -np.inf), axis=1).mean())
+
+    low, high = map(math.log, TEMPERATURE_RANGE)
+    return math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
+
+
+def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_missed: float) -> Thresholds:
+    """The thresholds a model is released with.
+
+    `no_tumor` is the lowest threshold, rounded up to a hundredth, at which at most the given
+    share of tumours would be decided `no_tumor`; the three others are the built-in ones.
+
+    Args:
+        probabilities: `(N, 4)`, calibrated.
+        tumor: `(N,)`, whether there is a tumour.
+        most_missed: the largest share of tumours missed, 0..1.
+    """
+    missed = np.sort(probabilities[tumor, 0])[::-1]
+    allowed = math.floor(most_missed * len(missed))
+    # The tumour of that rank must just not be cleared.
+    highest = float(missed[allowed]) if allowed < len(missed) else 0.0
+    least = max(LEAST_NO_TUMOR, math.floor(highest * 100 + 1) / 100)
+    return Thresholds.from_mapping(DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": min(least, 1.0)})

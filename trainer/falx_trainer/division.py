@@ -1,0 +1,148 @@
+"""Train, val and test: by group, never by image.
+
+Slices of one patient, and copies of one image, are alike enough that a model remembers them:
+where no groups are given, near-duplicates are found first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from falx.preprocessing import SIZE
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+
+from falx_trainer.records import SPLITS, DataError, Record
+
+__all__ = ["Division", "divide", "near_duplicates"]
+
+THUMBNAIL: Final = 32
+CORRELATION: Final = 0.96
+"""Two heads whose 32 x 32 thumbnails correlate at least this well, mirrored or not, are the same
+image: the limit with which the groups of shared web collections were made. Difference hashes do
+not serve, since unrelated axial slices collide."""
+
+FOLDS: Final = 7
+"""Val, and test where there is none, each take one fold of seven: about 14 % of the groups."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """Records with a split and a group each.
+
+    Attributes:
+        records: in the order given.
+        duplicates: how many images are near-duplicates of an earlier one; 0 where groups were given.
+        moved: how many images of val or test went to train, because they are copies of images there.
+    """
+
+    records: list[Record]
+    duplicates: int
+    moved: int
+
+
+def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) -> Division:
+    """Give every record a group and a split.
+
+    Args:
+        records: as read; either all of them have a group or none, and likewise a split.
+        pixels: `(N, 224, 224)` uint8, their tensors.
+        seed: of the draw.
+
+    Raises:
+        DataError: where groups or splits are given for some records only, where a given group
+            lies in two splits, or where there are too few groups of a class to divide.
+    """
+    grouped = _all_or_none(records, "group")
+    divided = _all_or_none(records, "split")
+    duplicates = 0
+    if not grouped:
+        groups = near_duplicates(pixels)
+        duplicates = len(groups) - len(set(groups.tolist()))
+        records = [
+            dataclasses.replace(record, group=f"image-{group:05d}")
+            for record, group in zip(records, groups, strict=True)
+        ]
+    if not divided:
+        records = _draw(records, "test", seed)
+    records, moved = _join(records, given=grouped)
+    if not any(record.split == "val" for record in records):
+        rest = [record for record in records if record.split != "test"]
+        drawn = iter(_draw(rest, "val", seed + 1))
+        records = [record if record.split == "test" else next(drawn) for record in records]
+    return Division(list(records), duplicates, moved)
+
+
+def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    """Number the images so that near-duplicates, also mirrored, share a number.
+
+    Args:
+        pixels: `(N, 224, 224)` uint8, prepared (so the head is cropped already).
+
+    Returns:
+        `(N,)`; the number is the index of the first image of its kind among the kinds.
+    """
+    count, block = len(pixels), SIZE // THUMBNAIL
+    small = pixels.reshape(count, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4), dtype=np.float32)
+    forms = [_standardized(small), _standardized(small[:, :, ::-1])]
+    rows, columns = [], []
+    for start in range(0, count, 1024):
+        for form in forms:
+            first, second = np.nonzero(forms[0][start : start + 1024] @ form.T >= CORRELATION)
+            rows.append(first + start)
+            columns.append(second)
+    pairs = (np.concatenate(rows), np.concatenate(columns)) if rows else (np.zeros(0, int), np.zeros(0, int))
+    links = coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(count, count))
+    return np.asarray(connected_components(links, directed=False)[1], np.int32)
+
+
+def _standardized(small: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    flat = small.reshape(len(small), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), np.float32)
+
+
+def _all_or_none(records: Sequence[Record], field: str) -> bool:
+    missing = [record for record in records if not getattr(record, field)]
+    if missing and len(missing) < len(records):
+        raise DataError(
+            f"{missing[0].path}: has no {field}, and {len(records) - len(missing)} other images have one; "
+            f"give every image a {field}, or none"
+        )
+    return not missing
+
+
+def _join(records: Sequence[Record], *, given: bool) -> tuple[list[Record], int]:
+    """Put a group that lies in two splits into the earlier of them (train before val before test)."""
+    home: dict[str, str] = {}
+    for record in records:
+        other = home.setdefault(record.group, record.split)
+        if given and other != record.split:
+            raise DataError(f"{record.path}: its group {record.group!r} lies in {other} and in {record.split}")
+        home[record.group] = min(other, record.split, key=SPLITS.index)
+    joined = [dataclasses.replace(record, split=home[record.group]) for record in records]
+    return joined, sum(new.split != old.split for new, old in zip(joined, records, strict=True))
+
+
+def _draw(records: Sequence[Record], split: str, seed: int) -> list[Record]:
+    """Move one fold of the groups, balanced over the labels, to a split; the others are train."""
+    labels, groups = [record.label for record in records], [record.group for record in records]
+    for label in sorted(set(labels)):
+        count = len({group for group, other in zip(groups, labels, strict=True) if other == label})
+        if count < FOLDS:
+            raise DataError(
+                f"{label}: {count} different images or patients; at least {FOLDS} are needed to set some apart for {split}"
+            )
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    _, chosen = next(iter(folds.split(records, labels, groups)))
+    picked = set(chosen.tolist())
+    return [
+        dataclasses.replace(record, split=split if index in picked else "train")
+        for index, record in enumerate(records)
+    ]

@@ -1,0 +1,157 @@
+"""A training run: from data to a run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+from falx import preprocessing
+from falx._version import __version__
+from falx.errors import FalxError
+from falx.words import LABELS
+from scipy.special import softmax
+
+from falx_trainer import calibration, results, tensors, training
+from falx_trainer.checkpoint import Checkpoint
+from falx_trainer.division import divide
+from falx_trainer.network import Network, build, inference_model
+from falx_trainer.recipe import Recipe
+from falx_trainer.records import UNTYPED, read_records, targets
+from falx_trainer.survey import survey
+from falx_trainer.tensors import Tensors
+
+__all__ = ["RunError", "run"]
+
+META_SCHEMA: Final = 1
+
+PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
+"""Whose versions a run records: those that can change its outcome."""
+
+
+class RunError(FalxError, ValueError):
+    """A run folder that cannot be used for this run."""
+
+
+def run(data: Path, folder: Path, recipe: Recipe, *, preset: str, name: str, weights: str, h5: bool = False) -> Path:
+    """Train a model and write its run folder; go on where an earlier call was cut off.
+
+    Args:
+        data: a folder a class, or a manifest.
+        folder: the run's; created. Holds a checkpoint on the way, and at the end `model.keras`,
+            `meta.json`, `recipe.toml`, `data.txt`, the history, the confusion matrix and the report.
+        recipe: all settings.
+        preset: the name of the preset the recipe started from, for the record.
+        name: the model's.
+        weights: of the ImageNet backbone: a file, or `imagenet` to download them.
+        h5: also write `model.h5`.
+
+    Returns:
+        The path of the trained model.
+
+    Raises:
+        DataError: data that cannot be used.
+        RunError: the folder holds a finished run, or one of another recipe or other data.
+    """
+    if (folder / "meta.json").exists():
+        raise RunError(f"{folder}: holds a finished run; give another --out, or delete it")
+    loaded = tensors.load(read_records(data))
+    division = divide(loaded.records, loaded.pixels, recipe.seed)
+    found = survey(loaded, division)
+    print(found, flush=True)
+    _begin(folder, {"recipe.toml": recipe.to_toml(), "data.txt": f"{found}\nfingerprint: {loaded.fingerprint}\n"})
+    keep = [record.label != UNTYPED or recipe.untyped == "partial" for record in division.records]
+    chosen = {
+        split: np.flatnonzero([kept and record.split == split for kept, record in zip(keep, division.records, strict=True)])
+        for split in ("train", "val")
+    }
+    train, val = (
+        loaded.select(indices, [division.records[index] for index in indices]) for indices in chosen.values()
+    )
+    del loaded
+    keras.utils.set_random_seed(recipe.seed)
+    network = build(recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights)
+    history = training.train(network, train, val, recipe, folder)
+    outcome = _finish(folder, network, val, recipe, history, h5=h5)
+    meta = {
+        "schema": META_SCHEMA,
+        "name": name,
+        "preset": preset,
+        "labels": LABELS,
+        "preprocessing": preprocessing.NAME,
+        **outcome,
+        "seed": recipe.seed,
+        "trainer": __version__,
+        "data": {
+            "fingerprint": train.fingerprint,
+            "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
+            "sources": _count(train, "source"),
+        },
+        "versions": {package: metadata.version(package) for package in PACKAGES}
+        | {"python": platform.python_version(), "backend": keras.backend.backend()},
+        "seconds": round(sum(row["seconds"] for row in history)),
+    }
+    # Last: a folder with a meta.json is a finished run.
+    _write(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
+    Checkpoint(folder / "checkpoint").remove()
+    return folder / "model.keras"
+
+
+def _begin(folder: Path, documents: dict[str, str]) -> None:
+    """Write what identifies a run, or find that the folder's is the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in documents.items():
+        path = folder / name
+        if not path.exists():
+            _write(path, text)
+        elif path.read_text(encoding="utf-8") != text:
+            raise RunError(
+                f"{path}: an unfinished run of another recipe or other data is here; "
+                "go on with its own settings, give another --out, or delete the folder"
+            )
+
+
+def _finish(
+    folder: Path, network: Network, val: Tensors, recipe: Recipe, history: training.History, *, h5: bool
+) -> dict[str, Any]:
+    """Calibrate on val, save the model and what people look at; the facts for `meta.json`."""
+    labels = [record.label for record in val.records]
+    logits = training.predict_logits(network, val.pixels).astype(np.float64)
+    temperature = calibration.fit_temperature(logits, np.array(targets(labels)))
+    probabilities = softmax(logits / temperature, axis=1)
+    thresholds = calibration.choose_thresholds(
+        probabilities, np.array([label != "no_tumor" for label in labels]), recipe.missed_tumors
+    )
+    model = inference_model(network, temperature)
+    for suffix in ("keras", "h5") if h5 else ("keras",):
+        model.save(folder / f"model.{suffix}")
+    results.write_history(folder / "history.csv", history)
+    results.plot_history(folder / "history.png", history)
+    scores = results.score(labels, probabilities)
+    table = results.confusion_text(LABELS, LABELS, scores["confusion"])
+    report = f"val split\n\n{results.report_text(scores)}\n\n{table}\n"
+    print("\n" + report, flush=True)
+    _write(folder / "report.txt", report)
+    results.plot_confusion(folder / "confusion.png", LABELS, LABELS, scores["confusion"], "val split, typed slices")
+    return {
+        "temperature": round(temperature, 6),
+        "thresholds": thresholds.to_dict(),
+        "metrics": {"val": scores},
+    }
+
+
+def _count(data: Tensors, field: str) -> dict[str, int]:
+    return dict(sorted(Counter(getattr(record, field) for record in data.records).items()))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)

@@ -1,0 +1,50 @@
+"""What was found in the data, said before any training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from falx_trainer.division import Division
+from falx_trainer.records import SPLITS
+from falx_trainer.tensors import Tensors
+
+__all__ = ["BANDS", "band", "survey"]
+
+BANDS: Final = ((2000, "excellent"), (500, "good"), (100, "fair"), (0, "poor"))
+"""What accuracy to expect from that many training images, from the most down."""
+
+
+def band(images: int) -> str:
+    """The expected accuracy band for a number of training images: poor, fair, good or excellent."""
+    return next(name for least, name in BANDS if images >= least)
+
+
+def survey(loaded: Tensors, division: Division) -> str:
+    """A report a person reads: counts a class, sizes, unreadable files, duplicates, what to expect."""
+    counts = Counter((record.label, record.split) for record in division.records)
+    labels = sorted({label for label, _ in counts}, key=lambda name: (name != "no_tumor", name))
+    lines = [f"{'':16}" + "".join(f"{split:>8}" for split in SPLITS)]
+    lines += [f"{label:16}" + "".join(f"{counts[label, split]:8}" for split in SPLITS) for label in labels]
+    lines.append(f"{'total':16}" + "".join(f"{sum(counts[label, split] for label in labels):8}" for split in SPLITS))
+    sources = Counter(record.source for record in division.records if record.source)
+    if sources:
+        lines.append("sources: " + ", ".join(f"{source} {count}" for source, count in sources.most_common()))
+    if len(loaded.sizes):
+        shortest, longest = loaded.sizes.min(axis=1), loaded.sizes.max(axis=1)
+        lines.append(
+            f"sizes: shorter side {shortest.min()} to {shortest.max()} pixels, "
+            f"longer side {longest.min()} to {longest.max()}"
+        )
+    groups = len({record.group for record in division.records})
+    lines.append(
+        f"groups: {groups}"
+        + (f", made of near-duplicates (also mirrored): {division.duplicates} images repeat another" if division.duplicates else "")
+    )
+    if division.moved:
+        lines.append(f"moved to an earlier split: {division.moved} images, near-duplicates of images there")
+    lines.append(f"unreadable: {len(loaded.unreadable)}")
+    lines += [f"  {error}" for _, error in loaded.unreadable[:10]]
+    training = sum(counts[label, "train"] for label in labels)
+    lines.append(f"expected accuracy from {training} training images: {band(training)}")
+    return "\n".join(lines)
