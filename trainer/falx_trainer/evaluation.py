@@ -1,0 +1,198 @@
+"""Measure a model on labelled slices: as it decides, by label and by source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import falx
+import keras
+import numpy as np
+import numpy.typing as npt
+from falx.decision import Thresholds, decide
+from falx.words import DECISIONS, LABELS, NO_TUMOR
+from tqdm import tqdm
+
+from falx_trainer import results, tensors
+from falx_trainer.records import UNTYPED, DataError, Record, read_records
+
+__all__ = ["Answer", "evaluate"]
+
+RESAMPLES: Final = 2000
+SEED: Final = 7
+"""Of the bootstrap: the 95 % intervals are percentiles over resampled groups (Efron 1979)."""
+
+
+SHARES: Final = ("accuracy", "decided", "right_of_decided", "missed", "cleared", "rejected")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a slice.
+
+    Attributes:
+        decision: a label, `ambiguous` or `rejected`.
+        probabilities: of the four labels; None where the slice was rejected unseen.
+    """
+
+    decision: str
+    probabilities: tuple[float, ...] | None
+
+
+def evaluate(model: Path, data: Path, split: str | None, out: Path) -> str:
+    """Measure a model and write `metrics.json`, a table and a plot.
+
+    Args:
+        model: an exported file, measured through the runtime; or a run folder, through Keras.
+        data: a folder a class, or a manifest.
+        split: only the records of this split; None for all.
+        out: the folder to write.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: no slices to measure on.
+        ModelError: the file cannot be used.
+    """
+    records = [record for record in read_records(data) if split in (None, record.split)]
+    if not records:
+        raise DataError(f"{data}: no slices of the split {split!r}")
+    answers, described = (
+        _answers_of_run(model, records) if model.is_dir() else _answers_of_file(model, records)
+    )
+    pairs = [(record, answer) for record, answer in zip(records, answers, strict=True) if answer is not None]
+    metrics = {
+        "model": described,
+        "split": split,
+        "slices": len(records),
+        "unreadable": len(records) - len(pairs),
+        "all": measure(pairs),
+        "by_source": {
+            source: measure([pair for pair in pairs if pair[0].source == source])
+            for source in sorted({record.source for record, _ in pairs if record.source})
+        },
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    text = _table(metrics)
+    (out / "metrics.txt").write_text(text + "\n", encoding="utf-8")
+    rows, counts = _decisions(pairs)
+    results.plot_confusion(
+        out / "decisions.png", rows, DECISIONS, counts, f"decisions, {split or 'all'} slices"
+    )
+    return text
+
+
+def measure(pairs: Sequence[tuple[Record, Answer]]) -> dict[str, Any]:
+    """The measures of some slices, JSON-ready; shares come as `[share, low, high, slices]` or None.
+
+    `accuracy` is that of the most probable label over the typed slices, a rejected one being
+    wrong; `decided` the share of typed slices decided, `right_of_decided` the share right among
+    those; `missed` the tumours decided `no_tumor`; `cleared` the healthy decided so.
+    """
+    labels = np.array([record.label for record, _ in pairs])
+    decisions = np.array([answer.decision for _, answer in pairs])
+    likeliest = np.array(
+        [
+            "" if answer.probabilities is None else LABELS[int(np.argmax(answer.probabilities))]
+            for _, answer in pairs
+        ]
+    )
+    groups = np.array([record.group or str(record.path) for record, _ in pairs])
+    typed = labels != UNTYPED
+    decided = typed & np.isin(decisions, LABELS)
+    tumor, healthy = labels != NO_TUMOR, labels == NO_TUMOR
+
+    def share(of: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_]) -> list[float] | None:
+        return _share(hit[of], groups[of]) if of.any() else None
+
+    rows, counts = _decisions(pairs)
+    return {
+        "slices": len(pairs),
+        "accuracy": share(typed, likeliest == labels),
+        "decided": share(typed, decided),
+        "right_of_decided": share(decided, decisions == labels),
+        "missed": share(tumor, decisions == NO_TUMOR),
+        "cleared": share(healthy, decisions == NO_TUMOR),
+        "rejected": share(np.ones(len(pairs), bool), decisions == "rejected"),
+        "decisions": {
+            row: dict(zip(DECISIONS, numbers, strict=True)) for row, numbers in zip(rows, counts, strict=True)
+        },
+    }
+
+
+def _share(hit: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]) -> list[float]:
+    """A share with its 95 % interval, bootstrapped over groups: slices of a patient are not independent."""
+    _, member = np.unique(groups, return_inverse=True)
+    hits, sizes = np.bincount(member, hit), np.bincount(member)
+    drawn = np.random.default_rng(SEED).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    low, high = np.quantile(hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    return [round(float(hit.mean()), 4), round(float(low), 4), round(float(high), 4), len(hit)]
+
+
+def _decisions(pairs: Sequence[tuple[Record, Answer]]) -> tuple[list[str], list[list[int]]]:
+    rows = [label for label in (*LABELS, UNTYPED) if any(record.label == label for record, _ in pairs)]
+    return rows, [
+        [
+            sum(record.label == row and answer.decision == column for record, answer in pairs)
+            for column in DECISIONS
+        ]
+        for row in rows
+    ]
+
+
+def _answers_of_file(model: Path, records: Sequence[Record]) -> tuple[list[Answer | None], dict[str, Any]]:
+    classifier = falx.load(model)
+    paths = [record.path for record in records]
+    answers: list[Answer | None] = []
+    for result in tqdm(classifier.predict_many(paths), "deciding", len(paths), unit="slice", disable=None):
+        if isinstance(result, falx.Prediction):
+            probabilities = None if result.probabilities is None else tuple(result.probabilities.values())
+            answers.append(Answer(result.decision, probabilities))
+        else:
+            answers.append(None)
+    card = classifier.card
+    return answers, {
+        "name": card.name,
+        "version": card.version,
+        "file": model.name,
+        "sha256": card.weights_sha256,
+    }
+
+
+def _answers_of_run(run: Path, records: Sequence[Record]) -> tuple[list[Answer | None], dict[str, Any]]:
+    meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
+    thresholds = Thresholds.from_mapping(meta["thresholds"])
+    model = keras.models.load_model(run / "model.keras", compile=False)
+    loaded = tensors.load(records)
+    answers: dict[Path, Answer] = {}
+    for start in tqdm(range(0, len(loaded.records), 32), "deciding", unit="batch", disable=None):
+        images = loaded.pixels[start : start + 32, ..., None].astype(np.float32)
+        probabilities = np.asarray(model.predict_on_batch(images)["probabilities"], np.float64)
+        for record, row in zip(loaded.records[start : start + 32], probabilities, strict=True):
+            answers[record.path] = Answer(decide(row, thresholds), tuple(row))
+    return [answers.get(record.path) for record in records], {"name": meta["name"], "file": "model.keras"}
+
+
+def _table(metrics: dict[str, Any]) -> str:
+    """A row a source: what is measured as a percentage, with its interval for all together."""
+    lines = [f"{'':14}{'slices':>7}" + "".join(f"{name:>18}" for name in SHARES)]
+    for source, part in (("all", metrics["all"]), *metrics["by_source"].items()):
+        cells = [_percentage(part[name], interval=source == "all") for name in SHARES]
+        lines.append(f"{source:14}{part['slices']:7}" + "".join(f"{cell:>18}" for cell in cells))
+    decisions = metrics["all"]["decisions"]
+    table = results.confusion_text(
+        list(decisions), DECISIONS, [list(row.values()) for row in decisions.values()]
+    )
+    return "\n".join(lines) + "\n\n" + table
+
+
+def _percentage(share: list[float] | None, *, interval: bool) -> str:
+    if share is None:
+        return "-"
+    value, low, high, _ = share
+    return f"{value:.1%} ({low:.1%}–{high:.1%})".replace("%", "") if interval else f"{value:.1%}"
