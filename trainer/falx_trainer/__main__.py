@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from falx.errors import FalxError
-
 from falx_trainer.recipe import PRESETS, Recipe, read_toml, settings
 
 WEIGHTS_HELP = "weights of the ImageNet backbone: a file, or 'imagenet' to download them (default)"
@@ -64,7 +63,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _recipe(options: argparse.Namespace) -> Recipe:
     changes: dict[str, Any] = read_toml(options.recipe) if options.recipe else {}
     changes |= {
-        name: value for name, _, _ in settings(PRESETS["default"]) if (value := getattr(options, name)) is not None
+        name: value
+        for name, _, _ in settings(PRESETS["default"])
+        if (value := getattr(options, name)) is not None
     }
     return PRESETS[options.preset].override(changes)
 
@@ -81,8 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train, parser=train)
     train.add_argument("--data", type=Path, help="a folder a class, or a manifest CSV with path,label")
     train.add_argument("--out", type=Path, help="the run folder to write")
-    train.add_argument("--preset", choices=PRESETS, default="default", help="where the settings start (default)")
-    train.add_argument("--recipe", type=Path, metavar="TOML", help="a file of settings, as --show prints them")
+    train.add_argument(
+        "--preset", choices=PRESETS, default="default", help="where the settings start (default)"
+    )
+    train.add_argument(
+        "--recipe", type=Path, metavar="TOML", help="a file of settings, as --show prints them"
+    )
     train.add_argument("--weights", default="imagenet", help=WEIGHTS_HELP)
     train.add_argument("--name", help="name of the model (the run folder's)")
     train.add_argument("--h5", action="store_true", help="also write model.h5")

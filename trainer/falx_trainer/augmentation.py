@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from falx.preprocessing import SIZE
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
+from falx.preprocessing import SIZE
 from falx_trainer.recipe import Augmentation
 from falx_trainer.tensors import Boxes
 
@@ -80,7 +80,8 @@ def _move_boxes(boxes: Boxes, forward: npt.NDArray[np.float64], offset: npt.NDAr
     centre = moved.mean(axis=1)
     half = np.stack([right - left, bottom - top], 1) / 2
     extent = np.sqrt(half**2 @ (forward**2).T)
-    return np.clip(np.concatenate([centre - extent, centre + extent], 1), 0, SIZE).astype(np.float32)
+    rectangles: Boxes = np.concatenate([centre - extent, centre + extent], 1).clip(0, SIZE).astype(np.float32)
+    return rectangles
 
 
 def _levels(settings: Augmentation, rng: np.random.Generator) -> Pixels:
@@ -93,7 +94,8 @@ def _levels(settings: Augmentation, rng: np.random.Generator) -> Pixels:
         level = np.interp(level, knots, values)
     level = level ** math.exp(rng.uniform(-settings.gamma, settings.gamma))
     level = level * rng.uniform(settings.brightness_min, settings.brightness_max)
-    return np.rint(level.clip(0, 1) * 255).astype(np.uint8)
+    table: Pixels = np.rint(level.clip(0, 1) * 255).astype(np.uint8)
+    return table
 
 
 _AXIS = np.linspace(-1.0, 1.0, SIZE, dtype=np.float32)
@@ -117,7 +119,8 @@ def _field_and_noise(pixels: Pixels, settings: Augmentation, rng: np.random.Gene
         sigma = np.float32(rng.uniform(0, settings.noise))
         real, imaginary = rng.standard_normal((2, SIZE, SIZE), np.float32) * sigma
         varied = np.hypot(varied + real, imaginary)
-    return np.rint(varied.clip(0, 255)).astype(np.uint8)
+    rounded: Pixels = np.rint(varied.clip(0, 255)).astype(np.uint8)
+    return rounded
 
 
 def _strip(pixels: Pixels, boxes: Boxes, rng: np.random.Generator) -> Pixels:

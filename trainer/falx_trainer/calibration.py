@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
+
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 
 __all__ = ["choose_thresholds", "fit_temperature"]
 

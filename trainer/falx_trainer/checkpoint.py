@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,12 +49,16 @@ class Checkpoint:
         draft = self._folder / "draft"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        for name, arrays in (("weights", state.weights), ("optimizer", state.optimizer), ("best", state.best)):
+        for name, arrays in (
+            ("weights", state.weights),
+            ("optimizer", state.optimizer),
+            ("best", state.best),
+        ):
             if arrays is not None:
                 np.savez(draft / f"{name}.npz", *arrays)
         facts = {"stage": state.stage, "epoch": state.epoch, "history": state.history}
         (draft / "state.json").write_text(json.dumps(facts), encoding="utf-8")
-        os.replace(draft, self._folder / f"{serial:06d}")
+        draft.replace(self._folder / f"{serial:06d}")
         for older in self._serials()[:-1]:
             shutil.rmtree(self._folder / f"{older:06d}")
 
@@ -69,7 +72,12 @@ class Checkpoint:
         weights = _read(folder / "weights.npz")
         assert weights is not None  # noqa: S101 - our own: every save writes it
         return State(
-            facts["stage"], facts["epoch"], facts["history"], weights, _read(folder / "optimizer.npz"), _read(folder / "best.npz")
+            facts["stage"],
+            facts["epoch"],
+            facts["history"],
+            weights,
+            _read(folder / "optimizer.npz"),
+            _read(folder / "best.npz"),
         )
 
     def remove(self) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from falx.preprocessing import SIZE
 from PIL import Image
 
+from falx.preprocessing import SIZE
 from falx_trainer.tensors import Boxes
 
 __all__ = ["Donors", "paste", "tissue_box"]
@@ -130,7 +130,12 @@ def tissue_box(
         box = np.array([left, top, left + width, top + height], np.float32)
         margin = np.array([-8, -8, 8, 8], np.float32)
         wide = box + margin
-        clear = (avoid[:, 2] < wide[0]) | (avoid[:, 0] > wide[2]) | (avoid[:, 3] < wide[1]) | (avoid[:, 1] > wide[3])
+        clear = (
+            (avoid[:, 2] < wide[0])
+            | (avoid[:, 0] > wide[2])
+            | (avoid[:, 3] < wide[1])
+            | (avoid[:, 1] > wide[3])
+        )
         if clear.all():
             return box
     return None
@@ -142,7 +147,8 @@ class Donors:
 
     Attributes:
         lesions: `(index, box)` of every tumour that shows and is small enough to move.
-        tissue: indices of slices that can give healthy tissue: without tumour, or with a box that says where it is.
+        tissue: indices of slices that can give healthy tissue: without tumour, or with a box that
+            says where it is.
     """
 
     lesions: list[tuple[int, npt.NDArray[np.float32]]]

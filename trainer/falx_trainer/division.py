@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from falx.preprocessing import SIZE
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
+from falx.preprocessing import SIZE
 from falx_trainer.records import SPLITS, DataError, Record
 
 __all__ = ["Division", "divide", "near_duplicates"]
@@ -124,7 +124,9 @@ def _join(records: Sequence[Record], *, given: bool) -> tuple[list[Record], int]
     for record in records:
         other = home.setdefault(record.group, record.split)
         if given and other != record.split:
-            raise DataError(f"{record.path}: its group {record.group!r} lies in {other} and in {record.split}")
+            raise DataError(
+                f"{record.path}: its group {record.group!r} lies in {other} and in {record.split}"
+            )
         home[record.group] = min(other, record.split, key=SPLITS.index)
     joined = [dataclasses.replace(record, split=home[record.group]) for record in records]
     return joined, sum(new.split != old.split for new, old in zip(joined, records, strict=True))
@@ -137,7 +139,8 @@ def _draw(records: Sequence[Record], split: str, seed: int) -> list[Record]:
         count = len({group for group, other in zip(groups, labels, strict=True) if other == label})
         if count < FOLDS:
             raise DataError(
-                f"{label}: {count} different images or patients; at least {FOLDS} are needed to set some apart for {split}"
+                f"{label}: {count} different images or patients; at least {FOLDS} are needed "
+                f"to set some apart for {split}"
             )
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     _, chosen = next(iter(folds.split(records, labels, groups)))

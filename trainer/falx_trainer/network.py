@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 import keras
+from keras import layers, ops
+
 from falx.preprocessing import SIZE
 from falx.words import LABELS
-from keras import layers, ops
 
 __all__ = ["FEATURES_SHAPE", "Network", "build", "inference_model", "set_trainable"]
 
@@ -92,7 +93,9 @@ def _local_head(dense: int, dropout: float, seed: int) -> keras.Model:
     """
     features = keras.Input(FEATURES_SHAPE, name="features")
     height, width, _ = FEATURES_SHAPE
-    hidden = layers.Conv2D(dense, 1, activation="relu", kernel_initializer=_initial(seed), name="hidden")(features)
+    hidden = layers.Conv2D(dense, 1, activation="relu", kernel_initializer=_initial(seed), name="hidden")(
+        features
+    )
     hidden = layers.Dropout(dropout, seed=seed, name="dropout")(hidden)
     local = layers.Conv2D(len(LABELS), 1, kernel_initializer=_initial(seed + 1), name="local")(hidden)
     cells = ops.reshape(local, (-1, height * width, len(LABELS)))

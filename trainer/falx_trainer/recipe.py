@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final
 
 from falx.errors import FalxError
 
@@ -146,7 +146,11 @@ class Recipe:
                 raise RecipeError(f"unknown setting {name!r}; expected one of: {', '.join(sorted(known))}")
             part, _, leaf = name.rpartition(".")
             nested.setdefault(part, {})[leaf] = value
-        parts = {part: dataclasses.replace(getattr(self, part), **leaves) for part, leaves in nested.items() if part}
+        parts = {
+            part: dataclasses.replace(getattr(self, part), **leaves)
+            for part, leaves in nested.items()
+            if part
+        }
         return dataclasses.replace(self, **nested.get("", {}), **parts)
 
     def to_toml(self) -> str:
@@ -156,9 +160,12 @@ class Recipe:
             part, _, leaf = name.rpartition(".")
             text = f'"{value}"' if isinstance(value, str) else repr(value)
             sections.setdefault(part, []).append(f"{leaf} = {text}")
-        return "\n\n".join(
-            "\n".join(([f"[{part}]"] if part else []) + lines) for part, lines in sections.items()
-        ) + "\n"
+        return (
+            "\n\n".join(
+                "\n".join(([f"[{part}]"] if part else []) + lines) for part, lines in sections.items()
+            )
+            + "\n"
+        )
 
 
 def settings(recipe: Recipe) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
@@ -199,7 +206,7 @@ def _check(name: str, setting: dataclasses.Field[Any], value: Any) -> None:
     if choices and value not in choices:
         raise RecipeError(f"{name}: expected one of {', '.join(choices)}; got {value!r}")
     low, high = setting.metadata.get("low"), setting.metadata.get("high")
-    if low is not None and not low <= value <= high:
+    if low is not None and high is not None and not low <= value <= high:
         raise RecipeError(f"{name}: expected a value from {low} to {high}, got {value!r}")
 
 
@@ -212,9 +219,7 @@ DEFAULT: Final = Recipe(
     box_weight=2.0,
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=2),
     stage2=Stage2(epochs=20, learning_rate=1e-4, layers=100, schedule="cosine"),
-    augmentation=Augmentation(
-        gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, strip=0.15
-    ),
+    augmentation=Augmentation(gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, strip=0.15),
     counterfactual=Counterfactual(transplant=0.2, control=0.2),
 )
 

@@ -23,9 +23,7 @@ UNTYPED: Final = "tumor_untyped"
 
 SPLITS: Final = ("train", "val", "test")
 
-IMAGE_SUFFIXES: Final = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".dcm"}
-)
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".dcm"})
 
 
 class DataError(FalxError, ValueError):
@@ -82,7 +80,9 @@ def read_records(data: Path) -> list[Record]:
     else:
         raise DataError(f"{data}: no such folder or manifest")
     if not records:
-        raise DataError(f"{data}: no images found; expected a manifest.csv or one folder a class: {', '.join(LABELS)}")
+        raise DataError(
+            f"{data}: no images found; expected a manifest.csv or one folder a class: {', '.join(LABELS)}"
+        )
     return sorted(records, key=lambda record: record.path)
 
 
@@ -92,10 +92,15 @@ def _read_manifest(manifest: Path) -> list[Record]:
             reader = csv.DictReader(file)
             missing = {"path", "label"} - set(reader.fieldnames or ())
             if missing:
-                raise DataError(f"{manifest}: the first line must name the columns path and label; missing: {', '.join(sorted(missing))}")
+                raise DataError(
+                    f"{manifest}: the first line must name the columns path and label; "
+                    f"missing: {', '.join(sorted(missing))}"
+                )
             return [_read_row(manifest, line, row) for line, row in enumerate(reader, start=2)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{manifest}: expected a CSV file with the columns path and label: {error}") from error
+        raise DataError(
+            f"{manifest}: expected a CSV file with the columns path and label: {error}"
+        ) from error
 
 
 def _read_row(manifest: Path, line: int, row: dict[str, str]) -> Record:
@@ -118,7 +123,9 @@ def _read_box(text: str, where: str) -> Box:
         box = Box(*map(float, text.split()))
     except (TypeError, ValueError):
         box = None
-    if box is None or not (0 < box.width <= 1 and 0 < box.height <= 1 and 0 <= box.x <= 1 and 0 <= box.y <= 1):
+    if box is None or not (
+        0 < box.width <= 1 and 0 < box.height <= 1 and 0 <= box.x <= 1 and 0 <= box.y <= 1
+    ):
         raise DataError(f"{where}: expected a box as 'x y w h' in fractions of the image, got {text!r}")
     return box
 
@@ -135,7 +142,14 @@ def _read_folders(root: Path) -> Iterable[Record]:
 
 
 def _division(name: str) -> str:
-    return {"training": "train", "train": "train", "validation": "val", "val": "val", "testing": "test", "test": "test"}.get(name.lower(), "")
+    return {
+        "training": "train",
+        "train": "train",
+        "validation": "val",
+        "val": "val",
+        "testing": "test",
+        "test": "test",
+    }.get(name.lower(), "")
 
 
 def _read_classes(folder: Path, split: str) -> Iterable[Record]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from falx.words import LABELS
 from matplotlib.figure import Figure
 from sklearn.metrics import classification_report, confusion_matrix, roc_auc_score
 
+from falx.words import LABELS
 from falx_trainer.records import UNTYPED
 from falx_trainer.training import History
 
@@ -40,7 +40,9 @@ def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Sco
     chosen = probabilities[typed]
     predicted = chosen.argmax(axis=1)
     areas: dict[str, float | None] = {
-        label: float(roc_auc_score(true == index, chosen[:, index])) if 0 < (true == index).sum() < len(true) else None
+        label: float(roc_auc_score(true == index, chosen[:, index]))
+        if 0 < (true == index).sum() < len(true)
+        else None
         for index, label in enumerate(LABELS)
     }
     known = [area for area in areas.values() if area is not None]
@@ -75,7 +77,8 @@ def confusion_text(rows: Sequence[str], columns: Sequence[str], counts: Sequence
     width = max(map(len, columns)) + 2
     lines = [f"{'true / predicted':18}" + "".join(f"{name:>{width}}" for name in columns)]
     lines += [
-        f"{name:18}" + "".join(f"{count:{width}}" for count in row) for name, row in zip(rows, counts, strict=True)
+        f"{name:18}" + "".join(f"{count:{width}}" for count in row)
+        for name, row in zip(rows, counts, strict=True)
     ]
     return "\n".join(lines)
 
@@ -112,7 +115,9 @@ def plot_history(path: Path, history: History) -> None:
     epochs = range(1, len(history) + 1)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for prefix, label, colour, line in (("", "train", BLUE, "-"), ("val_", "val", ORANGE, "--")):
-            axes.plot(epochs, [row[prefix + name] for row in history], line, color=colour, label=label, marker=".")
+            axes.plot(
+                epochs, [row[prefix + name] for row in history], line, color=colour, label=label, marker="."
+            )
         first = sum(row["stage"] == 1 for row in history)
         if 0 < first < len(history):
             axes.axvline(first + 0.5, color="grey", linewidth=0.8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections import Counter
 from importlib import metadata
@@ -12,12 +11,12 @@ from typing import Any, Final
 
 import keras
 import numpy as np
+from scipy.special import softmax
+
 from falx import preprocessing
 from falx._version import __version__
 from falx.errors import FalxError
 from falx.words import LABELS
-from scipy.special import softmax
-
 from falx_trainer import calibration, results, tensors, training
 from falx_trainer.checkpoint import Checkpoint
 from falx_trainer.division import divide
@@ -39,7 +38,9 @@ class RunError(FalxError, ValueError):
     """A run folder that cannot be used for this run."""
 
 
-def run(data: Path, folder: Path, recipe: Recipe, *, preset: str, name: str, weights: str, h5: bool = False) -> Path:
+def run(
+    data: Path, folder: Path, recipe: Recipe, *, preset: str, name: str, weights: str, h5: bool = False
+) -> Path:
     """Train a model and write its run folder; go on where an earlier call was cut off.
 
     Args:
@@ -64,11 +65,15 @@ def run(data: Path, folder: Path, recipe: Recipe, *, preset: str, name: str, wei
     loaded = tensors.load(read_records(data))
     division = divide(loaded.records, loaded.pixels, recipe.seed)
     found = survey(loaded, division)
-    print(found, flush=True)
-    _begin(folder, {"recipe.toml": recipe.to_toml(), "data.txt": f"{found}\nfingerprint: {loaded.fingerprint}\n"})
+    print(found, flush=True)  # noqa: T201 - the survey is for the person who started the run
+    _begin(
+        folder, {"recipe.toml": recipe.to_toml(), "data.txt": f"{found}\nfingerprint: {loaded.fingerprint}\n"}
+    )
     keep = [record.label != UNTYPED or recipe.untyped == "partial" for record in division.records]
     chosen = {
-        split: np.flatnonzero([kept and record.split == split for kept, record in zip(keep, division.records, strict=True)])
+        split: np.flatnonzero(
+            [kept and record.split == split for kept, record in zip(keep, division.records, strict=True)]
+        )
         for split in ("train", "val")
     }
     train, val = (
@@ -136,9 +141,11 @@ def _finish(
     scores = results.score(labels, probabilities)
     table = results.confusion_text(LABELS, LABELS, scores["confusion"])
     report = f"val split\n\n{results.report_text(scores)}\n\n{table}\n"
-    print("\n" + report, flush=True)
+    print("\n" + report, flush=True)  # noqa: T201 - and so is the outcome
     _write(folder / "report.txt", report)
-    results.plot_confusion(folder / "confusion.png", LABELS, LABELS, scores["confusion"], "val split, typed slices")
+    results.plot_confusion(
+        folder / "confusion.png", LABELS, LABELS, scores["confusion"], "val split, typed slices"
+    )
     return {
         "temperature": round(temperature, 6),
         "thresholds": thresholds.to_dict(),
@@ -154,4 +161,4 @@ def _write(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
     draft = path.with_name(path.name + ".draft")
     draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    draft.replace(path)

@@ -8,9 +8,9 @@ from typing import Any, Final
 import keras
 import numpy as np
 import numpy.typing as npt
-from falx.preprocessing import SIZE
 from sklearn.utils.class_weight import compute_class_weight
 
+from falx.preprocessing import SIZE
 from falx_trainer import counterfactual
 from falx_trainer.augmentation import augment
 from falx_trainer.counterfactual import Donors
@@ -20,6 +20,9 @@ from falx_trainer.records import UNTYPED, Record, targets
 from falx_trainer.tensors import Boxes, Tensors
 
 __all__ = ["Epoch", "Sampler", "evidence_target"]
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 LABEL_SHARES: Final = {"no_tumor": 0.40, "meningioma": 0.17, "glioma": 0.20, "pituitary": 0.13, UNTYPED: 0.10}
 """Shares of the labels in an epoch with `balance = "sources"`: healthy and tumour nearly even, the
@@ -32,7 +35,7 @@ COVERED: Final = 0.3
 """A cell shows a tumour when a box covers at least this fraction of it; a cell covered less is not judged."""
 
 
-def evidence_target(label: str, boxes: Boxes) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def evidence_target(label: str, boxes: Boxes) -> tuple[Floats, Floats]:
     """Where the evidence should be, and where that is known.
 
     Args:
@@ -85,10 +88,16 @@ class Sampler:
             return rng.permutation(count)
         return rng.permutation(_systematic(self._probabilities, count, rng))
 
-    def example(
-        self, index: int, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """One varied image: `(224, 224)` uint8, its `(4,)` target, its `(7, 7)` evidence and the weights of that."""
+    def example(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Floats, Floats, Floats]:
+        """One varied image.
+
+        Args:
+            index: which of the training images.
+            rng: the only source of chance.
+
+        Returns:
+            Its pixels `(224, 224)` uint8, target `(4,)`, evidence `(7, 7)` and the weights of that `(7, 7)`.
+        """
         pixels, boxes, label = self.data.pixels[index], self.data.boxes[index], self.labels[index]
         wanted = self.recipe.counterfactual
         chance = rng.random()
@@ -100,10 +109,12 @@ class Sampler:
         elif chance > 1 - wanted.control and self.donors.lesions:
             pixels = self._control(pixels, boxes, rng)
         pixels, boxes = augment(pixels, boxes, self.recipe.augmentation, rng)
-        target = self.targets[index] if label == self.labels[index] else np.array(targets([label])[0], np.float32)
+        target = (
+            self.targets[index] if label == self.labels[index] else np.array(targets([label])[0], np.float32)
+        )
         return pixels, target, *evidence_target(label, boxes)
 
-    def _control(self, pixels: npt.NDArray[np.uint8], boxes: Boxes, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    def _control(self, pixels: Pixels, boxes: Boxes, rng: np.random.Generator) -> Pixels:
         _, like = self.donors.lesions[int(rng.integers(len(self.donors.lesions)))]
         donor = int(rng.choice(self.donors.tissue))
         box = counterfactual.tissue_box(self.data.pixels[donor], self.data.boxes[donor], like, rng)
@@ -115,7 +126,10 @@ class Sampler:
         result, (place,) = made
         # Healthy tissue over a tumour would hide it, or half of it, under its label.
         hidden = (
-            (boxes[:, 0] < place[2]) & (boxes[:, 2] > place[0]) & (boxes[:, 1] < place[3]) & (boxes[:, 3] > place[1])
+            (boxes[:, 0] < place[2])
+            & (boxes[:, 2] > place[0])
+            & (boxes[:, 1] < place[3])
+            & (boxes[:, 3] > place[1])
         )
         return pixels if hidden.any() else result
 
@@ -131,22 +145,22 @@ def _find_donors(data: Tensors) -> Donors:
         if record.label == "no_tumor" or len(boxes):
             tissue.append(index)
         lesions += [
-            (index, box)
-            for box in boxes
-            if record.label != "no_tumor" and _shows(data.pixels[index], box)
+            (index, box) for box in boxes if record.label != "no_tumor" and _shows(data.pixels[index], box)
         ]
     return Donors(lesions, np.array(tissue, np.intp))
 
 
-def _shows(pixels: npt.NDArray[np.uint8], box: npt.NDArray[np.float32]) -> bool:
-    """Whether something in a box stands out of the tissue around it: boxes drawn on FLAIR can be empty on T1."""
+def _shows(pixels: Pixels, box: Floats) -> bool:
+    """Whether a lesion stands out of the tissue around it: boxes drawn on FLAIR can be empty on T1."""
     left, top, right, bottom = box.clip(0, SIZE).astype(int)
     if min(right - left, bottom - top) < 8:
         return False
     inside = pixels[top:bottom, left:right]
     around = pixels[max(top - 12, 0) : bottom + 12, max(left - 12, 0) : right + 12]
     middle = float(np.median(around))
-    return middle > counterfactual.HEAD_LEVEL and float((np.abs(inside - middle) > 0.3 * middle).mean()) > 0.25
+    return (
+        middle > counterfactual.HEAD_LEVEL and float((np.abs(inside - middle) > 0.3 * middle).mean()) > 0.25
+    )
 
 
 def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
@@ -163,7 +177,10 @@ def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
     total = sum(LABEL_SHARES[label] for label in present)
     return np.array(
         [
-            LABEL_SHARES[record.label] / total / roots[record.label] / cells[record.label, record.source] ** 0.5
+            LABEL_SHARES[record.label]
+            / total
+            / roots[record.label]
+            / cells[record.label, record.source] ** 0.5
             for record in records
         ]
     )
@@ -175,10 +192,14 @@ def _systematic(
     """Systematic sampling: each image floor(n p) or ceil(n p) times, without the luck of single draws."""
     shuffled = rng.permutation(len(probabilities))
     ends = np.cumsum(probabilities[shuffled] / probabilities.sum()) * count
-    return shuffled[np.searchsorted(ends, (np.arange(count) + rng.random()).clip(max=count - 1e-9), side="right").clip(max=len(shuffled) - 1)]
+    points = (np.arange(count) + rng.random()).clip(max=count - 1e-9)
+    drawn: npt.NDArray[np.intp] = shuffled[
+        np.searchsorted(ends, points, side="right").clip(max=len(shuffled) - 1)
+    ]
+    return drawn
 
 
-class Epoch(keras.utils.PyDataset):
+class Epoch(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """The batches of one epoch, varied while the model trains on those before."""
 
     def __init__(self, sampler: Sampler, stage: int, epoch: int) -> None:
@@ -201,18 +222,21 @@ class Epoch(keras.utils.PyDataset):
         """`(images, targets, weights)` of a batch, as `Model.fit` takes them."""
         chosen = range(step * self._batch, min((step + 1) * self._batch, len(self._order)))
         examples = [
-            self._sampler.example(int(self._order[i]), np.random.default_rng([*self._key, i, 1])) for i in chosen
+            self._sampler.example(int(self._order[i]), np.random.default_rng([*self._key, i, 1]))
+            for i in chosen
         ]
         pixels, target, evidence, known = (np.stack(part) for part in zip(*examples, strict=True))
         weights = np.array([self._sampler.weight(int(self._order[i])) for i in chosen], np.float32)
-        return pixels[..., None].astype(np.float32), *pack(target, evidence, known, weights, self._sampler.recipe)
+        return pixels[..., None].astype(np.float32), *pack(
+            target, evidence, known, weights, self._sampler.recipe
+        )
 
 
 def pack(
-    target: npt.NDArray[np.float32],
-    evidence: npt.NDArray[np.float32],
-    known: npt.NDArray[np.float32],
-    weights: npt.NDArray[np.float32],
+    target: Floats,
+    evidence: Floats,
+    known: Floats,
+    weights: Floats,
     recipe: Recipe,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Targets and weights by output name, for the outputs the recipe's head has."""

@@ -26,7 +26,9 @@ def survey(loaded: Tensors, division: Division) -> str:
     labels = sorted({label for label, _ in counts}, key=lambda name: (name != "no_tumor", name))
     lines = [f"{'':16}" + "".join(f"{split:>8}" for split in SPLITS)]
     lines += [f"{label:16}" + "".join(f"{counts[label, split]:8}" for split in SPLITS) for label in labels]
-    lines.append(f"{'total':16}" + "".join(f"{sum(counts[label, split] for label in labels):8}" for split in SPLITS))
+    lines.append(
+        f"{'total':16}" + "".join(f"{sum(counts[label, split] for label in labels):8}" for split in SPLITS)
+    )
     sources = Counter(record.source for record in division.records if record.source)
     if sources:
         lines.append("sources: " + ", ".join(f"{source} {count}" for source, count in sources.most_common()))
@@ -39,7 +41,11 @@ def survey(loaded: Tensors, division: Division) -> str:
     groups = len({record.group for record in division.records})
     lines.append(
         f"groups: {groups}"
-        + (f", made of near-duplicates (also mirrored): {division.duplicates} images repeat another" if division.duplicates else "")
+        + (
+            f", made of near-duplicates (also mirrored): {division.duplicates} images repeat another"
+            if division.duplicates
+            else ""
+        )
     )
     if division.moved:
         lines.append(f"moved to an earlier split: {division.moved} images, near-duplicates of images there")

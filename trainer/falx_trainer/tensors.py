@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from falx import images, preprocessing
-from falx.errors import FalxError
 from tqdm import tqdm
 
+from falx import images, preprocessing
+from falx.errors import FalxError
 from falx_trainer.records import Box, Record
 
 __all__ = ["Boxes", "Tensors", "load"]
@@ -45,7 +45,12 @@ class Tensors:
     def select(self, indices: npt.NDArray[np.intp], records: Sequence[Record]) -> Tensors:
         """Some of the images, with their records replaced (the fingerprint stays that of all)."""
         return Tensors(
-            records, self.pixels[indices], [self.boxes[i] for i in indices], self.sizes[indices], (), self.fingerprint
+            records,
+            self.pixels[indices],
+            [self.boxes[i] for i in indices],
+            self.sizes[indices],
+            (),
+            self.fingerprint,
         )
 
 
@@ -55,13 +60,25 @@ def load(records: Sequence[Record], *, progress: bool = True) -> Tensors:
         results = list(
             tqdm(pool.map(_prepare, records), "reading", len(records), unit="image", disable=not progress)
         )
-    prepared = [(record, *result) for record, result in zip(records, results, strict=True) if isinstance(result, tuple)]
-    unreadable = [(record, result) for record, result in zip(records, results, strict=True) if not isinstance(result, tuple)]
-    pixels = np.stack([tensor for _, tensor, _, _ in prepared]) if prepared else np.zeros((0, preprocessing.SIZE, preprocessing.SIZE), np.uint8)
+    prepared = [
+        (record, *result)
+        for record, result in zip(records, results, strict=True)
+        if isinstance(result, tuple)
+    ]
+    unreadable = [
+        (record, result)
+        for record, result in zip(records, results, strict=True)
+        if not isinstance(result, tuple)
+    ]
+    pixels = (
+        np.stack([tensor for _, tensor, _, _ in prepared])
+        if prepared
+        else np.zeros((0, preprocessing.SIZE, preprocessing.SIZE), np.uint8)
+    )
     digest = hashlib.sha256()
     for record, tensor, _, _ in prepared:
         digest.update(record.label.encode())
-        digest.update(np.ascontiguousarray(tensor))
+        digest.update(tensor.tobytes())
     return Tensors(
         records=[record for record, _, _, _ in prepared],
         pixels=pixels,

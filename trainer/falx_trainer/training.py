@@ -30,7 +30,8 @@ from falx_trainer.tensors import Tensors
 __all__ = ["History", "cell_crossentropy", "partial_crossentropy", "predict_logits", "train"]
 
 History = list[dict[str, float]]
-"""A row an epoch: `stage`, `epoch`, `learning_rate`, losses and accuracy with and without `val_`, `seconds`."""
+"""A row an epoch: `stage`, `epoch`, `learning_rate`, losses and accuracy with and without `val_`,
+`seconds`."""
 
 PLATEAU_PATIENCE: Final = 2
 PLATEAU_FACTOR: Final = 0.2
@@ -86,7 +87,9 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
         if state.stage == stage:
             network.whole.set_weights(state.weights)
             state = run(network, sampler, validation, state, checkpoint)
-            state = State(stage + 1, 0, state.history, state.weights if state.best is None else state.best, None, None)
+            state = State(
+                stage + 1, 0, state.history, state.weights if state.best is None else state.best, None, None
+            )
             checkpoint.save(state)
     network.whole.set_weights(state.weights)
     return state.history
@@ -109,7 +112,10 @@ def _first_stage(
     started = time.monotonic()
     # The frozen backbone gives the same features every time: once a view is enough.
     views = [_View(network.backbone, sampler, view) for view in range(min(stage.views, stage.epochs))]
-    held = (_features(network.backbone, validation.pixels, "features of val"), *_known(validation, sampler.recipe))
+    held = (
+        _features(network.backbone, validation.pixels, "features of val"),
+        *_known(validation, sampler.recipe),
+    )
     return _run(
         network,
         network.head,
@@ -162,10 +168,16 @@ def _run(
         rate = _learning_rate(state, stage)
         model.optimizer.learning_rate = rate
         _reseed(network, recipe.seed, state)
-        print(f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}", flush=True)
-        log = model.fit(batches(state.epoch), validation_data=held_out, verbose="auto" if sys.stdout.isatty() else 2)
+        title = f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}"
+        print(title, flush=True)  # noqa: T201 - beside Keras's progress bar, which prints too
+        log = model.fit(
+            batches(state.epoch), validation_data=held_out, verbose="auto" if sys.stdout.isatty() else 2
+        )
         row = {"stage": state.stage, "epoch": state.epoch + 1, "learning_rate": rate}
-        row |= {name.replace("logits_accuracy", "accuracy"): float(values[0]) for name, values in log.history.items()}
+        row |= {
+            name.replace("logits_accuracy", "accuracy"): float(values[0])
+            for name, values in log.history.items()
+        }
         row["seconds"], started = round(time.monotonic() - started, 1), time.monotonic()
         weights = network.whole.get_weights()
         best = state.best
@@ -188,7 +200,9 @@ def _compile(model: keras.Model, recipe: Recipe) -> None:
 
 
 def _restore(optimizer: keras.Optimizer, state: State) -> None:
-    for variable, value in zip(optimizer.variables, state.optimizer or (), strict=state.optimizer is not None):
+    for variable, value in zip(
+        optimizer.variables, state.optimizer or (), strict=state.optimizer is not None
+    ):
         variable.assign(value)
 
 
@@ -233,7 +247,9 @@ def _known(data: Tensors, recipe: Recipe) -> tuple[Any, Any]:
     labels = [record.label for record in data.records]
     pairs = [evidence_target(label, boxes) for label, boxes in zip(labels, data.boxes, strict=True)]
     evidence, known = (np.stack(part) for part in zip(*pairs, strict=True))
-    return pack(np.array(targets(labels), np.float32), evidence, known, np.ones(len(labels), np.float32), recipe)
+    return pack(
+        np.array(targets(labels), np.float32), evidence, known, np.ones(len(labels), np.float32), recipe
+    )
 
 
 def _features(backbone: keras.Model, pixels: npt.NDArray[np.uint8], title: str) -> npt.NDArray[np.float32]:
@@ -264,7 +280,7 @@ class _View:
         self.weights = {name: np.concatenate([part[name] for part in weights]) for name in weights[0]}
 
 
-class _Cached(keras.utils.PyDataset):
+class _Cached(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """The batches of an epoch over a view's features, in an order of its own."""
 
     def __init__(self, view: _View, recipe: Recipe, epoch: int) -> None:
