@@ -31,7 +31,17 @@ def _choice(default: str, help_text: str, *choices: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Stage1:
+class _Settings:
+    def __post_init__(self) -> None:
+        # 1 and 1.0 are one setting, and must be one in the run folder's text.
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            if type(setting.default) is float and type(value) is int:
+                object.__setattr__(self, setting.name, float(value))
+
+
+@dataclass(frozen=True)
+class Stage1(_Settings):
     """Backbone frozen, only the head learns."""
 
     epochs: int = _setting(12, "most epochs of stage 1", 0, 1000)
@@ -43,7 +53,7 @@ class Stage1:
 
 
 @dataclass(frozen=True)
-class Stage2:
+class Stage2(_Settings):
     """The last layers of the backbone learn too; batch normalisation keeps its statistics."""
 
     epochs: int = _setting(15, "most epochs of stage 2", 0, 1000)
@@ -60,7 +70,7 @@ class Stage2:
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(_Settings):
     """How a training image is varied, each time anew. Probabilities are those of the step being applied."""
 
     rotation: float = _setting(20.0, "largest rotation, degrees either way", 0, 180)
@@ -80,7 +90,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Counterfactual:
+class Counterfactual(_Settings):
     """Images that did not happen, so that only the lesion can tell a tumour from none."""
 
     transplant: float = _setting(0.0, "share of healthy images that are given another head's lesion", 0, 1)
@@ -88,7 +98,7 @@ class Counterfactual:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(_Settings):
     """All settings of a run. The defaults of this class are the preset `classic`."""
 
     seed: int = _setting(7, "seed of everything random", 0, 2**31 - 1)
@@ -125,10 +135,13 @@ class Recipe:
     counterfactual: Counterfactual = field(default_factory=Counterfactual)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, setting, value in settings(self):
             _check(name, setting, value)
         if self.box_weight and self.head != "local":
-            raise RecipeError("box_weight needs head = 'local': only that head says where the evidence is")
+            raise RecipeError(
+                "box_weight needs head = 'local', which says where the evidence is; or set box_weight = 0"
+            )
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with some settings changed.
@@ -199,8 +212,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _check(name: str, setting: dataclasses.Field[Any], value: Any) -> None:
+    if setting.default is dataclasses.MISSING:  # a part: those of the right class are taken apart
+        raise RecipeError(f"{name}: expected settings of {name}, got {value!r}")
     expected = type(setting.default)
-    if type(value) is not expected and not (expected is float and type(value) is int):
+    if type(value) is not expected:
         raise RecipeError(f"{name}: expected {expected.__name__}, got {value!r}")
     choices = setting.metadata.get("choices")
     if choices and value not in choices:

@@ -1,0 +1,93 @@
+"""Drawn heads to test the trainer with: no patient's image is in the repository."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from falx_trainer.records import Box
+
+# Before anything imports TensorFlow: it greets on standard error otherwise.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+Pixels = npt.NDArray[np.uint8]
+DrawHead = Callable[..., tuple[Pixels, Box | None]]
+
+
+def draw_head(
+    seed: int, *, height: int = 160, width: int = 160, lesion: bool = False
+) -> tuple[Pixels, Box | None]:
+    """A grey ellipse in a bright ring with soft structures of its own, and perhaps a bright disc in it.
+
+    Returns:
+        `(height, width)` uint8, and the disc's box in fractions of it; None without one.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    tall, wide = rng.uniform(0.36, 0.46) * height, rng.uniform(0.36, 0.46) * width
+    radius = np.hypot((x - width / 2) / wide, (y - height / 2) / tall)
+    texture = ndimage.gaussian_filter(rng.standard_normal((height, width)), max(height, width) / 14)
+    texture /= texture.std()
+    picture = np.where(radius < 0.88, 110 + 25 * texture, 200.0)
+    box = None
+    if lesion:
+        angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.5)
+        across, down = width / 2 + away * wide * np.cos(angle), height / 2 + away * tall * np.sin(angle)
+        half = rng.uniform(0.10, 0.15) * min(height, width)
+        picture[np.hypot(x - across, y - down) < half] = 245
+        box = Box((across + 0.5) / width, (down + 0.5) / height, 2 * half / width, 2 * half / height)
+    picture[radius >= 1] = 0
+    return picture.clip(0, 255).astype(np.uint8), box
+
+
+@pytest.fixture(scope="session")
+def head() -> DrawHead:
+    """The function that draws heads."""
+    return draw_head
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of MRI data; the test is skipped without it."""
+    folder = Path(os.environ.get("FALX_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"needs the MRI data: no manifest.csv in {folder} (set FALX_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def imagenet_weights() -> Path:
+    """The file of the ImageNet backbone's weights; the test is skipped without it."""
+    default = CHECKOUT.parent / "shared" / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
+    path = Path(os.environ.get("FALX_WEIGHTS", default))
+    if not path.is_file():
+        pytest.skip(f"needs the backbone's ImageNet weights: no {path} (set FALX_WEIGHTS)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of 28 drawn slices: 4 of each label and 3 untyped in train, 2 of each label and one in val."""
+    folder = tmp_path_factory.mktemp("drawn")
+    lines = ["path,label,source,group,split,boxes"]
+    labels = ("no_tumor", "meningioma", "glioma", "pituitary", "tumor_untyped")
+    for number, label in enumerate(labels):
+        train, val = (3, 1) if label == "tumor_untyped" else (4, 2)
+        for index in range(train + val):
+            pixels, box = draw_head(100 * number + index, lesion=label != "no_tumor")
+            name = f"{label}-{index}.png"
+            Image.fromarray(pixels).save(folder / name)
+            boxes = "" if box is None else f"{box.x} {box.y} {box.width} {box.height}"
+            split = "train" if index < train else "val"
+            lines.append(f"{name},{label},{'ab'[index % 2]},{label}{index},{split},{boxes}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "manifest.csv"
