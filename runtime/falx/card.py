@@ -272,16 +272,25 @@ def read(path: str | Path) -> tuple[Card, bytes]:
         ModelNotFound: there is no such file.
         ModelError: it cannot be read, or any error of `extract`.
     """
-    path = Path(path)
+    return extract(load_bytes(Path(path)), name=str(path))
+
+
+def load_bytes(path: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelError: it cannot be read.
+    """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise ModelNotFound(
             f"{path}: no such model file; give the path of a .tflite or .onnx file"
         ) from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read the model file: {error.strerror or error}") from error
-    return extract(data, name=str(path))
+    # ValueError: a path with a null byte.
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot read the model file: {error}") from error
 
 
 def _parsed(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ __all__ = ["FORMATS", "MAXIMUM_PIXELS", "SUFFIXES", "Slice", "Source", "describe
 Source: TypeAlias = Any
 """A path, bytes, a PIL image, an array, or a pydicom Dataset. (pydicom is optional, so `Any`.)"""
 
-FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "PPM", "MPO", "TIFF", "WEBP", "JPEG2000")
+FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 """The formats read besides DICOM. Not EPS and its kind, for which Pillow starts other programs.
 The first five stand first because Pillow knows them without loading all of its plugins."""
 

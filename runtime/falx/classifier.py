@@ -1,0 +1,256 @@
+"""A model file, ready to answer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from falx import card as cards
+from falx import container, engines, images, rejection
+from falx.card import Card
+from falx.decision import Thresholds, decide
+from falx.engines import Engine
+from falx.errors import FalxWarning, ModelError, ModelNotFound, UnreadableImage
+from falx.images import Slice, Source
+from falx.prediction import Failure, Location, Model, Prediction
+from falx.preprocessing import prepare
+from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
+
+__all__ = ["DEFAULT_MODEL", "Classifier", "load"]
+
+DEFAULT_MODEL: Final = Path(__file__).with_name("default.tflite")
+"""The model in the wheel."""
+
+LOOK_AHEAD: Final = 2
+"""How many inputs a worker, at most, are read before the caller takes the answers."""
+
+
+class Classifier:
+    """A model, ready to answer. Safe to share between threads. Made by `falx.load`."""
+
+    def __init__(self, path: str | os.PathLike[str], *, engine: str | None, threads: int | None) -> None:
+        """Read a model file, prove it, and start its engine; see `load`."""
+        self._path = Path(path)
+        self._threads = _positive("threads", 1 if threads is None else threads)
+        data = _read_model(self._path)
+        self._card, self._payload = cards.extract(data, name=str(self._path))
+        kind = container.detect(data)
+        assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
+        if self._path.suffix.lower() != f".{kind}":
+            raise ModelError(
+                f"{self._path}: holds a {kind} model, so its name must end in .{kind}; rename it"
+            )
+        self._engine = engines.choose(engine, kind)
+        self._model = Model(self._card.name, self._card.version, hashlib.sha256(data).hexdigest())
+        # Engines serve one thread at a time; who needs one takes it from here and puts it back.
+        self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
+        self._started = 0
+        self._starting = threading.Lock()
+        self._start_engines(1)
+
+    @property
+    def card(self) -> Card:
+        """What the model file says about itself."""
+        return self._card
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs the graph: `litert`, `tflite` or `onnx`."""
+        return self._engine
+
+    @property
+    def model(self) -> Model:
+        """Name, version and checksum of the model file."""
+        return self._model
+
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return self._path
+
+    @property
+    def threads(self) -> int:
+        """How many threads one inference uses."""
+        return self._threads
+
+    def __repr__(self) -> str:
+        return f"<falx.Classifier {self._card.name} {self._card.version} on {self._engine}>"
+
+    def predict(
+        self, source: Source, *, thresholds: Thresholds | Mapping[str, float] | None = None
+    ) -> Prediction:
+        """Classify one slice.
+
+        Args:
+            source: a path, bytes of a file, PIL image, array or pydicom Dataset; see `falx.images.read`.
+            thresholds: of every label, instead of the card's.
+
+        Raises:
+            UnreadableImage: the input is not one picture, or one of its subclasses says why.
+            ThresholdError: a threshold is missing, unknown, or not in (0, 1].
+        """
+        return self._predict(source, self._resolved(thresholds))
+
+    def predict_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        workers: int = 1,
+        thresholds: Thresholds | Mapping[str, float] | None = None,
+    ) -> Iterator[Prediction | Failure]:
+        """Classify many slices, in their order, as the answers are taken.
+
+        Args:
+            sources: each as for `predict`; read no further ahead than two a worker.
+            workers: how many slices are worked on at a time, each on an engine of its own.
+            thresholds: of every label, instead of the card's.
+
+        Returns:
+            For each source a prediction, or a failure where `predict` would raise UnreadableImage.
+
+        Raises:
+            ThresholdError: a threshold is missing, unknown, or not in (0, 1].
+            ValueError: `workers` is not a number from 1.
+        """
+        _positive("workers", workers)
+        resolved = self._resolved(thresholds)
+        if workers == 1:
+            return (self._answer(source, resolved) for source in sources)
+        self._start_engines(workers)
+        return self._answer_in_threads(sources, workers, resolved)
+
+    def _answer_in_threads(
+        self, sources: Iterable[Source], workers: int, thresholds: Thresholds
+    ) -> Iterator[Prediction | Failure]:
+        waiting: deque[Future[Prediction | Failure]] = deque()
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="falx")
+        try:
+            for source in sources:
+                waiting.append(pool.submit(self._answer, source, thresholds))
+                if len(waiting) >= LOOK_AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # Also where the caller stops early: what has not begun is not begun.
+            pool.shutdown(cancel_futures=True)
+
+    def _answer(self, source: Source, thresholds: Thresholds) -> Prediction | Failure:
+        try:
+            return self._predict(source, thresholds)
+        except UnreadableImage as error:
+            return Failure(_path_of(source), error)
+
+    def _predict(self, source: Source, thresholds: Thresholds) -> Prediction:
+        started = time.perf_counter()
+        image = images.read(source)
+        reason = rejection.check(image, self._card.rejection)
+        if reason is not None:
+            return Prediction(
+                decision=REJECTED,
+                confidence=None,
+                band=None,
+                probabilities=None,
+                recommendation=RECOMMENDATIONS[REJECTED],
+                reason=reason,
+                elapsed_ms=(time.perf_counter() - started) * 1000,
+                model=self._model,
+                path=_path_of(source),
+            )
+        values, location = self._infer(image)
+        decision = decide(values, thresholds)
+        probabilities = dict(zip(LABELS, values, strict=True))
+        confidence = probabilities.get(decision)
+        return Prediction(
+            decision=decision,
+            confidence=confidence,
+            band=None if confidence is None else band(confidence),
+            probabilities=MappingProxyType(probabilities),
+            recommendation=RECOMMENDATIONS[decision],
+            reason=None,
+            elapsed_ms=(time.perf_counter() - started) * 1000,
+            model=self._model,
+            path=_path_of(source),
+            location=location,
+        )
+
+    def _infer(self, image: Slice) -> tuple[list[float], Location | None]:
+        """Probabilities of the labels, in their order, and where a tumour would be."""
+        tensor, frame = prepare(image.pixels)
+        engine = self._engines.get()
+        try:
+            outputs = engine.run(tensor)
+        finally:
+            self._engines.put(engine)
+        height, width = image.pixels.shape
+        cells = outputs.get("heatmap")
+        location = None if cells is None else Location(cells, frame, (height, width))
+        return [float(p) for p in outputs["probabilities"]], location
+
+    def _resolved(self, thresholds: Thresholds | Mapping[str, float] | None) -> Thresholds:
+        return self._card.thresholds if thresholds is None else Thresholds.from_mapping(thresholds)
+
+    def _start_engines(self, count: int) -> None:
+        with self._starting:
+            while self._started < count:
+                engine = engines.start(self._engine, self._payload, self._card, threads=self._threads)
+                self._engines.put(engine)
+                self._started += 1
+
+
+def load(
+    path: str | os.PathLike[str] | None = None, *, engine: str | None = None, threads: int | None = None
+) -> Classifier:
+    """Read a model file, prove that it is whole, and make it ready to answer.
+
+    Args:
+        path: a `.tflite` or `.onnx` file with a card of Falx; None takes the model in the wheel.
+        engine: `litert`, `tflite` or `onnx`; None takes the first that is installed for the format.
+        threads: how many threads one inference uses; None means one.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        CardError: its card is missing, foreign or wrong.
+        ChecksumError: it is not, byte for byte, the file that was written.
+        GraphError: its graph cannot be run, or is not as its card says.
+        ModelError: it is no model, or none for this engine. The four above are its subclasses.
+        EngineUnavailable: the engine is not installed, or does not work here.
+        UnknownEngine: there is no engine of that name.
+        ValueError: `threads` is not a number from 1.
+
+    Warns:
+        FalxWarning: the engine runs this file, but far slower than another would.
+    """
+    classifier = Classifier(DEFAULT_MODEL if path is None else path, engine=engine, threads=threads)
+    caution = engines.caution(classifier.engine, classifier.card)
+    if caution is not None:
+        warnings.warn(caution, FalxWarning, stacklevel=2)
+    return classifier
+
+
+def _read_model(path: Path) -> bytes:
+    if path == DEFAULT_MODEL and not path.exists():
+        raise ModelNotFound(
+            f"{path}: this installation has no model of its own; install the wheel, or give a model file"
+        )
+    return cards.load_bytes(path)
+
+
+def _path_of(source: Source) -> str | None:
+    return images.describe(source) if isinstance(source, str | os.PathLike) else None
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+    return value

@@ -1,0 +1,106 @@
+"""What runs a graph: one small module an engine, each of which says what it needs.
+
+Chosen by name, or by the format of the file: TFLite runs on `litert`, and on `tflite` only where
+LiteRT is not installed at all; ONNX runs on `onnx`. An engine that is installed and does not work is
+an error, never a reason to take another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from falx.errors import ModelError, UnknownEngine
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from falx.card import Card, Format
+
+__all__ = ["ENGINES", "Engine", "caution", "choose", "start"]
+
+ENGINES: Final[Mapping[str, tuple[str, str]]] = {
+    "litert": ("tflite", "ai_edge_litert"),
+    "tflite": ("tflite", "tflite_runtime"),
+    "onnx": ("onnx", "onnxruntime"),
+}
+"""Each engine's file format and the package it is made of, in the order in which they are taken."""
+
+
+class Engine(Protocol):
+    """A graph, ready to run. One thread at a time may use it."""
+
+    @property
+    def name(self) -> str:
+        """A key of `ENGINES`."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses."""
+
+    def run(self, tensor: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        """Run the graph.
+
+        Args:
+            tensor: `(224, 224)` uint8, from `falx.preprocessing.prepare`.
+
+        Returns:
+            Every output of the card by name, without the batch axis, in arrays of the caller's own:
+            `probabilities` `(4,)` float32 in 0..1, and `heatmap` `(7, 7)` float32 in 0..1.
+        """
+
+
+def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's word
+    """The name of the engine for a file.
+
+    Args:
+        name: the engine asked for; None takes the first for the format that is installed.
+        format: of the file.
+
+    Raises:
+        UnknownEngine: there is none of that name.
+        ModelError: the engine asked for does not run files of this format.
+    """
+    able = [engine for engine, (runs, _) in ENGINES.items() if runs == format]
+    if name is None:
+        installed = (engine for engine in able if importlib.util.find_spec(ENGINES[engine][1]) is not None)
+        # Where none is, the first says how it is installed.
+        return next(installed, able[0])
+    if name not in ENGINES:
+        raise UnknownEngine(f"unknown engine {name!r}; known are {', '.join(ENGINES)}")
+    if name not in able:
+        raise ModelError(
+            f"engine {name} runs {ENGINES[name][0]} files, this one is {format}; "
+            f"use {' or '.join(able)}, or give the model in the other format"
+        )
+    return name
+
+
+def start(name: str, payload: bytes, card: Card, *, threads: int) -> Engine:
+    """Make a graph ready to run.
+
+    Args:
+        name: of the engine, a key of `ENGINES`.
+        payload: the graph, without its card.
+        card: what its inputs and outputs must be.
+        threads: how many a run may use, from 1.
+
+    Raises:
+        EngineUnavailable: the engine is not installed, or does not work here.
+        GraphError: it cannot run this graph, or the graph is not as its card says.
+    """
+    module: Any = importlib.import_module(f"falx.engines.{name}")
+    engine: Engine = module.start(payload, card, threads)
+    return engine
+
+
+def caution(name: str, card: Card) -> str | None:
+    """What to know before running a file on an engine here; None where there is nothing."""
+    if name != "tflite":
+        return None
+    from falx.engines import tflite
+
+    return tflite.caution(card)

@@ -1,0 +1,31 @@
+"""LiteRT: needs `ai-edge-litert`, which comes with Falx except on armv7l. The fastest on x86 and Arm."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from falx.engines._interpreter import InterpreterEngine
+from falx.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from falx.card import Card
+
+__all__ = ["start"]
+
+
+def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
+    """Make a TFLite graph ready to run.
+
+    Raises:
+        EngineUnavailable: `ai-edge-litert` is not installed, or does not work here.
+        GraphError: the graph cannot be run, or is not as its card says.
+    """
+    try:
+        package = importlib.import_module("ai_edge_litert.interpreter")
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"engine litert needs ai-edge-litert, which cannot be imported ({error}): "
+            "pip install ai-edge-litert"
+        ) from error
+    return InterpreterEngine("litert", package.Interpreter, payload, card, threads)

@@ -1,0 +1,79 @@
+"""ONNX Runtime: needs `onnxruntime`, which comes with `falx[onnx]`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from falx.card import TensorSpec
+from falx.engines._compare import compare
+from falx.errors import EngineUnavailable, GraphError
+
+if TYPE_CHECKING:
+    from falx.card import Card
+
+__all__ = ["OnnxEngine", "start"]
+
+ERRORS_ONLY: Final = 3
+"""A log severity of ONNX Runtime: its warnings are for whoever wrote the graph."""
+
+DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+def start(payload: bytes, card: Card, threads: int) -> OnnxEngine:
+    """Make an ONNX graph ready to run.
+
+    Raises:
+        EngineUnavailable: `onnxruntime` is not installed, or does not work here.
+        GraphError: the graph cannot be run, or is not as its card says.
+    """
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"engine onnx needs onnxruntime, which cannot be imported ({error}): pip install 'falx[onnx]'"
+        ) from error
+    return OnnxEngine(onnxruntime, payload, card, threads)
+
+
+class OnnxEngine:
+    """An ONNX graph, ready to run."""
+
+    name = "onnx"
+
+    def __init__(self, onnxruntime: Any, payload: bytes, card: Card, threads: int) -> None:
+        """Build the session and compare the graph with its card.
+
+        Raises:
+            GraphError: the graph cannot be run, or is not as its card says.
+        """
+        self.threads = threads
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = ERRORS_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(
+                payload, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        # ONNX Runtime's own exceptions have no common base but this.
+        except Exception as error:
+            raise GraphError(f"engine onnx cannot run this graph: {error}") from error
+        compare("input", _specs(self._session.get_inputs()), [card.input])
+        compare("output", _specs(self._session.get_outputs()), list(card.outputs.values()))
+        self._input = card.input.name
+        self._outputs = {name: spec.name for name, spec in card.outputs.items()}
+
+    def run(self, tensor: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        """Run the graph; see `falx.engines.Engine.run`."""
+        values = self._session.run(
+            list(self._outputs.values()), {self._input: tensor[np.newaxis, :, :, np.newaxis]}
+        )
+        return {name: value[0] for name, value in zip(self._outputs, values, strict=True)}
+
+
+def _specs(tensors: list[Any]) -> list[TensorSpec]:
+    return [TensorSpec(t.name, DTYPES.get(t.type, t.type), tuple(t.shape)) for t in tensors]

@@ -1,0 +1,57 @@
+"""tflite-runtime, LiteRT's predecessor: needs `tflite-runtime` and NumPy 1, so Python up to 3.11.
+
+For armv7l, where LiteRT has no wheel. On x86 it runs int8 graphs without its fast kernels, 15 times
+slower than LiteRT and over the budget of 100 ms; `falx.load` says so in a `FalxWarning`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from falx.engines._interpreter import InterpreterEngine
+from falx.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from falx.card import Card
+
+__all__ = ["caution", "start"]
+
+X86: Final = ("x86_64", "amd64", "i386", "i686")
+
+
+def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
+    """Make a TFLite graph ready to run.
+
+    Raises:
+        EngineUnavailable: `tflite-runtime` is not installed, or does not work with this NumPy.
+        GraphError: the graph cannot be run, or is not as its card says.
+    """
+    try:
+        package = importlib.import_module("tflite_runtime.interpreter")
+    except ImportError as error:
+        raise EngineUnavailable(
+            "engine tflite needs tflite-runtime (Python up to 3.11) and NumPy 1, which cannot be imported "
+            f"({error}): pip install 'falx[tflite]'"
+        ) from error
+    try:
+        return InterpreterEngine("tflite", package.Interpreter, payload, card, threads)
+    except (SystemError, AttributeError, ImportError) as error:
+        # It was compiled for NumPy 1: beside NumPy 2 it can be imported, and then fails here.
+        raise EngineUnavailable(
+            f"engine tflite does not work with NumPy {np.__version__} ({error}): pip install 'numpy<2', "
+            "or use engine litert"
+        ) from error
+
+
+def caution(card: Card) -> str | None:
+    """What to know before running a file here; None where there is nothing."""
+    if card.quantization["format"] != "int8" or platform.machine().lower() not in X86:
+        return None
+    return (
+        "tflite-runtime runs int8 graphs on x86 about 15 times slower than LiteRT does: "
+        "pip install ai-edge-litert, or use a float16 file"
+    )

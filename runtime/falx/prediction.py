@@ -1,0 +1,152 @@
+"""What Falx answers: a prediction for each slice, or a failure for an input that is none.
+
+As JSON (version 1; within a version keys are only added), `to_dict()` gives:
+
+| key | value |
+|---|---|
+| `path` | as it was given; null where the input was not a file |
+| `decision` | a label, `ambiguous` or `rejected` |
+| `confidence` | the probability of the decided label; null for `ambiguous` and `rejected` |
+| `band` | `high`, `moderate` or `low`; null where `confidence` is |
+| `probabilities` | of every label, in 0..1; null for `rejected`, of which the model is not asked |
+| `recommendation` | a sentence |
+| `reason` | only for `rejected`: `code` (a key of `falx.rejection.REASONS`) and `message` |
+| `model` | `name`, `version`, and `sha256` of the file |
+| `elapsed_ms` | from opening the input to the decision, in milliseconds |
+
+and a failure gives `path` and `error`, with `type` (a class of `falx.errors`) and `message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from falx.errors import UnreadableImage
+from falx.preprocessing import SIZE, Frame
+from falx.rejection import Reason
+
+__all__ = ["SCHEMA", "Failure", "Location", "Model", "Prediction"]
+
+SCHEMA: Final = 1
+"""The version of the JSON that results become."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Which model answered.
+
+    Attributes:
+        name, version: from its card.
+        sha256: of its file, as `sha256sum` prints it.
+    """
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Location:
+    """Where in a slice a tumour would be, as the model says it.
+
+    Attributes:
+        cells: `(7, 7)` float32, the probability, 0..1, that the tumour is in that part of the tensor.
+        frame: the part of the slice that the tensor shows.
+        shape: height and width of the slice, in pixels.
+    """
+
+    cells: npt.NDArray[np.float32]
+    frame: Frame
+    shape: tuple[int, int]
+
+    def heatmap(self) -> npt.NDArray[np.float32]:
+        """The cells on the slice: `(H, W)` float32, 0..1; 0 outside the frame."""
+        frame = self.frame
+        left, top, width, height = frame.content
+        scale = self.cells.shape[0] / SIZE
+        box = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
+        cells = Image.fromarray(np.ascontiguousarray(self.cells, np.float32))
+        inside = cells.resize((frame.width, frame.height), Image.Resampling.BILINEAR, box=box)
+        out = np.zeros(self.shape, np.float32)
+        out[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width] = np.asarray(inside)
+        return out.clip(0, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The answer for one slice.
+
+    Attributes:
+        decision: one of `falx.words.DECISIONS`.
+        confidence: the probability of the decided label; None for `ambiguous` and `rejected`.
+        band: the name of the confidence, `high`, `moderate` or `low`; None where that is.
+        probabilities: of every label, in 0..1; None for `rejected`, of which the model is not asked.
+        recommendation: what to do, a sentence.
+        reason: why the picture was rejected; None where it was not.
+        elapsed_ms: from opening the input to the decision, in milliseconds.
+        model: which model answered.
+        path: of the input; None where it was not a file.
+        location: what `heatmap` is made of; None where the model makes none, and for `rejected`.
+    """
+
+    decision: str
+    confidence: float | None
+    band: str | None
+    probabilities: Mapping[str, float] | None
+    recommendation: str
+    reason: Reason | None
+    elapsed_ms: float
+    model: Model
+    path: str | None
+    location: Location | None = field(default=None, repr=False)
+
+    @property
+    def error(self) -> None:
+        """None; a `Failure` has its error here."""
+        return
+
+    @property
+    def heatmap(self) -> npt.NDArray[np.float32] | None:
+        """Where a tumour would be: `(H, W)` float32, 0..1, on the slice as a viewer shows it.
+
+        Made anew at each access. None where the model makes none, and for `rejected`.
+        """
+        return None if self.location is None else self.location.heatmap()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction as plain JSON values; see the table of this module."""
+        reason = {"code": self.reason.code, "message": self.reason.message} if self.reason else None
+        return {
+            "path": self.path,
+            "decision": self.decision,
+            "confidence": self.confidence,
+            "band": self.band,
+            "probabilities": None if self.probabilities is None else dict(self.probabilities),
+            "recommendation": self.recommendation,
+            **({"reason": reason} if reason else {}),
+            "model": {"name": self.model.name, "version": self.model.version, "sha256": self.model.sha256},
+            "elapsed_ms": round(self.elapsed_ms, 2),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The answer for an input that could not be read.
+
+    Attributes:
+        path: of the input; None where it was not a file.
+        error: what was wrong.
+    """
+
+    path: str | None
+    error: UnreadableImage
+
+    def to_dict(self) -> dict[str, Any]:
+        """The failure as plain JSON values; see the table of this module."""
+        return {"path": self.path, "error": {"type": type(self.error).__name__, "message": str(self.error)}}

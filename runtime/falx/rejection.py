@@ -1,0 +1,145 @@
+"""Pictures that are no usable MRI slice of a head, told by plain checks of their pixels.
+
+The checks come before the model, which would answer for anything: to a classifier of four labels a
+photograph of a cat has one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from falx.images import Slice
+from falx.limits import Limits
+
+__all__ = ["REASONS", "Reason", "check"]
+
+REASONS: Final = {
+    "too_small": "The picture has too few pixels to show a slice.",
+    "blank": "The picture is of one brightness, or nearly.",
+    "not_grey": "The picture has colours; an MRI slice is grey.",
+    "no_head": "The picture does not show a head on a dark background.",
+}
+"""Why a picture is rejected: every code, with its sentence, in the order of the checks."""
+
+GRID: Final = 64
+"""The longer side of the coarse grid, in cells: there the shape of a head remains, its noise does not."""
+
+FOREGROUND: Final = 0.15
+LIT: Final = 0.10
+"""A cell, or a pixel, is bright above this fraction of the slice's bright parts."""
+
+BRIGHT_PERCENTILE: Final = 99
+"""The brightness of the bright parts, as a percentile of the grid: a hot pixel does not move it."""
+
+CORNER: Final = 0.125
+CORNER_PERCENTILE: Final = 20
+"""Corners are squares of this fraction of the shorter side, as bright as this percentile of their cells:
+a white frame or a letter in a corner does not brighten it."""
+
+MARGIN: Final = 2
+"""Cells at the edges where nothing counts as head: frames and captions stand there."""
+
+SAMPLES: Final = 192
+"""About how many rows and columns of the slice's own pixels are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a picture is rejected.
+
+    Attributes:
+        code: a key of `REASONS`.
+        message: its sentence, with what was found.
+    """
+
+    code: str
+    message: str
+
+
+def check(image: Slice, limits: Limits) -> Reason | None:
+    """The first reason to reject a picture; None where it may be a slice of a head."""
+    pixels = image.pixels
+    height, width = pixels.shape
+    if min(height, width) < limits.minimum_side:
+        found = f"It has {width} x {height} pixels, {limits.minimum_side:g} a side are needed."
+        return _reason("too_small", found)
+    contrast = int(pixels.max()) - int(pixels.min())
+    if contrast < limits.minimum_contrast:
+        return _reason("blank", f"It spans {contrast} of 255 grey levels.")
+    if image.colour > limits.maximum_colour:
+        return _reason("not_grey", f"Its mean saturation is {image.colour:.2f}.")
+    found = _no_head(pixels, limits)
+    return _reason("no_head", found) if found else None
+
+
+def _no_head(pixels: npt.NDArray[np.uint8], limits: Limits) -> str:
+    """What speaks against a head on a dark background, a sentence; empty where nothing does."""
+    cells = _coarse(pixels)
+    bright = max(1.0, float(np.percentile(cells, BRIGHT_PERCENTILE)))
+    corners = _corners(cells) / bright
+    if corners[1] > limits.maximum_background or corners[2] > limits.maximum_third_corner:
+        return "Its corners are bright."
+    foreground = cells > FOREGROUND * bright
+    foreground[:MARGIN] = foreground[-MARGIN:] = False
+    foreground[:, :MARGIN] = foreground[:, -MARGIN:] = False
+    enclosed = _between(foreground) & _between(foreground.T).T
+    if enclosed.mean() < limits.minimum_head or not enclosed.any():
+        return "Nearly all of it is dark."
+    if np.count_nonzero(foreground) < limits.minimum_solidity * np.count_nonzero(enclosed):
+        return "Its bright parts are scattered."
+    step = max(1, max(pixels.shape) // SAMPLES)
+    samples = pixels[::step, ::step]
+    size = (samples.shape[1], samples.shape[0])
+    inside = np.asarray(Image.fromarray(enclosed).resize(size, Image.Resampling.NEAREST))
+    if np.mean(samples[inside] > LIT * bright) < limits.minimum_lit:
+        return "It shows lines on black."
+    detail = _detail(cells, enclosed) / bright
+    if detail < limits.minimum_detail:
+        return "It is as smooth as a drawing."
+    if detail > limits.maximum_detail:
+        return "It is as rough as noise."
+    return ""
+
+
+def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """A slice as mean brightness on the coarse grid, `(h, w)` with the longer side `GRID`."""
+    height, width = pixels.shape
+    scale = GRID / max(height, width)
+    # At least four cells, so that corners, margins and neighbours exist in the thinnest of strips.
+    size = (max(4, round(width * scale)), max(4, round(height * scale)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX), np.float64)
+
+
+def _corners(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The brightness of the four corners, darkest first."""
+    side = max(2, round(min(cells.shape) * CORNER))
+    squares = [
+        cells[:side, :side],
+        cells[:side, -side:],
+        cells[-side:, :side],
+        cells[-side:, -side:],
+    ]
+    return np.sort(np.percentile([square.ravel() for square in squares], CORNER_PERCENTILE, axis=1))
+
+
+def _between(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """In each row, everything from the first true cell to the last."""
+    after: npt.NDArray[np.bool_] = np.logical_or.accumulate(mask, axis=1)
+    before: npt.NDArray[np.bool_] = np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+    return after & before
+
+
+def _detail(cells: npt.NDArray[np.float64], enclosed: npt.NDArray[np.bool_]) -> float:
+    """How much a cell within the head differs from its four neighbours: median of the Laplacian."""
+    middle = cells[1:-1, 1:-1]
+    around = cells[:-2, 1:-1] + cells[2:, 1:-1] + cells[1:-1, :-2] + cells[1:-1, 2:]
+    return float(np.median(np.abs(4 * middle - around)[enclosed[1:-1, 1:-1]]))
+
+
+def _reason(code: str, found: str) -> Reason:
+    return Reason(code, f"{REASONS[code]} {found}")
