@@ -26,7 +26,7 @@ from falx.prediction import Failure, Location, Model, Prediction
 from falx.preprocessing import prepare
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
-__all__ = ["DEFAULT_MODEL", "Classifier", "load"]
+__all__ = ["DEFAULT_MODEL", "Classifier", "load", "read_model"]
 
 DEFAULT_MODEL: Final = Path(__file__).with_name("default.tflite")
 """The model in the wheel."""
@@ -42,7 +42,7 @@ class Classifier:
         """Read a model file, prove it, and start its engine; see `load`."""
         self._path = Path(path)
         self._threads = _positive("threads", 1 if threads is None else threads)
-        data = _read_model(self._path)
+        data = read_model(self._path)
         self._card, self._payload = cards.extract(data, name=str(self._path))
         kind = container.detect(data)
         assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
@@ -238,7 +238,13 @@ def load(
     return classifier
 
 
-def _read_model(path: Path) -> bytes:
+def read_model(path: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        ModelNotFound: there is no such file, or this installation came without a model.
+        ModelError: it cannot be read.
+    """
     if path == DEFAULT_MODEL and not path.exists():
         raise ModelNotFound(
             f"{path}: this installation has no model of its own; install the wheel, or give a model file"

@@ -1,0 +1,139 @@
+"""Proof that an installation works: the file, known inputs, and how fast this machine is."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from falx import phantom
+from falx.card import SelfTest
+from falx.classifier import Classifier
+from falx.preprocessing import prepare
+from falx.words import LABELS
+
+__all__ = ["BUDGET_MS", "TOLERANCE", "Latency", "Report", "Step", "answers", "run"]
+
+BUDGET_MS: Final = 100.0
+"""What a slice may take from file to decision, in milliseconds: 99 of 100 runs must stay below."""
+
+TOLERANCE: Final = 0.03
+"""How far a probability may be from the stored one: other processors round int8 graphs differently."""
+
+RUNS: Final = 100
+WARM_UP: Final = 5
+SIDE: Final = 512
+"""The latency is that of a PNG file of this height and width, which most scanners write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was checked.
+
+    Attributes:
+        name: what.
+        ok: whether it is as it should be.
+        detail: what was found, a sentence.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """From a PNG file in memory to the decision, in milliseconds, over `runs` runs."""
+
+    p50_ms: float
+    p99_ms: float
+    runs: int
+    budget_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check found."""
+
+    steps: tuple[Step, ...]
+    latency: Latency
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it should be."""
+        return all(step.ok for step in self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "ok": self.ok,
+            "steps": [asdict(step) for step in self.steps],
+            "latency": asdict(self.latency),
+        }
+
+
+def answers(infer: Callable[[npt.NDArray[np.uint8]], Sequence[float]]) -> tuple[SelfTest, ...]:
+    """What a model answers for every phantom, to be stored in its card.
+
+    Args:
+        infer: from a tensor, `(224, 224)` uint8, to the probabilities of the four labels.
+    """
+    return tuple(
+        SelfTest(name, tuple(float(p) for p in infer(prepare(draw())[0])))
+        for name, draw in phantom.PHANTOMS.items()
+    )
+
+
+def run(classifier: Classifier) -> Report:
+    """Check a classifier on this machine; takes about a second.
+
+    The file itself was proved when the classifier was loaded.
+    """
+    latency = _measure(classifier)
+    whole = Step("file", True, f"{classifier.path.name}: checksums of weights and card match")
+    fast = Step(
+        "latency",
+        latency.p99_ms <= BUDGET_MS,
+        f"p50 {latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms of {latency.runs} runs; "
+        f"the budget is {BUDGET_MS:g} ms",
+    )
+    return Report((whole, _known_inputs(classifier), fast), latency)
+
+
+def _known_inputs(classifier: Classifier) -> Step:
+    tests = classifier.card.self_test
+    if not tests:
+        return Step("known inputs", True, "this model's card stores no answers to compare with")
+    worst = 0.0
+    for test in tests:
+        if test.phantom not in phantom.PHANTOMS:
+            return Step(
+                "known inputs", False, f"this Falx cannot draw the phantom {test.phantom!r}; update it"
+            )
+        prediction = classifier.predict(phantom.PHANTOMS[test.phantom]())
+        if prediction.probabilities is None:
+            return Step(
+                "known inputs", False, f"the phantom {test.phantom} is rejected by the card's parameters"
+            )
+        got = [prediction.probabilities[label] for label in LABELS]
+        worst = max(worst, *(abs(a - b) for a, b in zip(got, test.probabilities, strict=True)))
+    return Step(
+        "known inputs",
+        worst <= TOLERANCE,
+        f"{len(tests)} phantoms, largest difference of a probability {worst:.4f}; "
+        f"at most {TOLERANCE} is allowed",
+    )
+
+
+def _measure(classifier: Classifier) -> Latency:
+    buffer = io.BytesIO()
+    drawn = Image.fromarray(phantom.lesion()).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    drawn.save(buffer, "PNG")
+    times = [classifier.predict(buffer.getvalue()).elapsed_ms for _ in range(WARM_UP + RUNS)][WARM_UP:]
+    p50, p99 = np.percentile(times, [50, 99])
+    return Latency(round(float(p50), 2), round(float(p99), 2), RUNS, BUDGET_MS)

@@ -1,0 +1,317 @@
+"""The command line: `falx predict`, `info`, `check`, `demo`.
+
+Exit status: 0 all inputs were read, 1 some could not be (the others are answered) or a check failed,
+2 wrong usage or an unusable model, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from falx._version import __version__
+from falx.errors import FalxError, HeatmapUnavailable, UnreadableImage
+from falx.words import DISCLAIMER, LABELS
+
+# NumPy, Pillow and the engine are imported by the commands that need them: help comes at once.
+if TYPE_CHECKING:
+    from falx.classifier import Classifier
+    from falx.decision import Thresholds
+    from falx.overlay import Folder
+    from falx.prediction import Failure, Prediction
+
+__all__ = ["main"]
+
+OK: Final = 0
+SOME_FAILED: Final = 1
+UNUSABLE: Final = 2
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+STDERR: Final = 2
+"""The number of standard error, where compiled code writes."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+
+    Returns:
+        The exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name may hold bytes that are no text in this terminal's encoding.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        status = command(options)
+        sys.stdout.flush()
+    except FalxError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads has gone. What Python still has to flush at exit goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        return _fail(
+            f"{type(error).__name__}: {error}. This is a defect of Falx; "
+            "`python -X dev -m falx` with the same arguments shows where"
+        )
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="falx",
+        description="What is in a brain MRI slice: no_tumor, meningioma, glioma, pituitary, or ambiguous.",
+        epilog=DISCLAIMER,
+    )
+    parser.add_argument("--version", action="version", version=f"falx {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    predict = _command(commands, "predict", _predict, "classify slices")
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="an image or DICOM file of any name, or a folder: its images by suffix, and its DICOM files",
+    )
+    _add_model(predict)
+    predict.add_argument("--json", action="store_true", help="print one JSON object a line, as they come")
+    predict.add_argument(
+        "--heatmaps", metavar="DIR", help="write each slice with its heatmap to this new or empty folder"
+    )
+    predict.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        type=_threshold,
+        metavar="LABEL=VALUE",
+        help=f"the least probability for a label ({', '.join(LABELS)}) instead of the card's; repeatable",
+    )
+    predict.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
+    )
+
+    info = _command(commands, "info", _info, "print a model's card")
+    info.add_argument("model", nargs="?", metavar="FILE", help="a model file (default: the one in Falx)")
+    info.add_argument("--json", action="store_true", help="print the card as it stands in the file")
+
+    check = _command(commands, "check", _check, "prove that this installation works, and how fast")
+    _add_model(check)
+    check.add_argument("--json", action="store_true", help="print the report as one JSON object")
+
+    demo = _command(commands, "demo", _demo, "classify drawn heads, so that no scan is needed")
+    _add_model(demo)
+    demo.add_argument("--out", metavar="DIR", help="write the pictures to this new or empty folder")
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    description = f"{summary[0].upper()}{summary[1:]}."
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=description, epilog=DISCLAIMER
+    )
+    command.set_defaults(command=run)
+    return command
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="FILE", help=".tflite or .onnx file (default: the one in Falx)")
+    parser.add_argument(
+        "--engine",
+        metavar="ENGINE",
+        help="litert, tflite or onnx (default: the first installed for the file)",
+    )
+    parser.add_argument("--threads", type=_count, metavar="N", help="threads of one inference (default 1)")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from falx.console import Progress
+    from falx.inputs import expand
+    from falx.overlay import Folder
+    from falx.report import Results
+
+    classifier = _load(options)
+    if options.heatmaps is not None and not classifier.card.has_heatmap:
+        raise HeatmapUnavailable(
+            f"--heatmaps: the model {classifier.card.name} makes no heatmaps; give one that does with --model"
+        )
+    folder = None if options.heatmaps is None else Folder(options.heatmaps)
+    thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
+    items = list(expand(options.paths))
+    table = None if options.json else Results([_name(item) for item in items])
+    progress = Progress(len(items))
+    failed = False
+    for done, result in enumerate(_results(classifier, items, options.workers, thresholds), start=1):
+        failed = failed or result.error is not None
+        progress.clear()
+        if table is None:
+            sys.stdout.write(json.dumps(result.to_dict()) + "\n")
+            sys.stdout.flush()
+        else:
+            table.add(result)
+        if folder is not None:
+            _save_heatmap(folder, result)
+        progress.update(done)
+    progress.clear()
+    if table is not None:
+        table.close(classifier)
+    return SOME_FAILED if failed else OK
+
+
+def _results(
+    classifier: Classifier, items: list[str | Failure], workers: int, thresholds: Thresholds
+) -> Iterator[Prediction | Failure]:
+    """The answers for files, and the failures of folders between them, in order."""
+    files = (item for item in items if isinstance(item, str))
+    with _quiet_engines():
+        answers = classifier.predict_many(files, workers=workers, thresholds=thresholds)
+    for item in items:
+        yield next(answers) if isinstance(item, str) else item
+
+
+def _save_heatmap(folder: Folder, result: Prediction | Failure) -> None:
+    from falx import images
+    from falx.overlay import overlay
+
+    heatmap = None if result.error is not None else result.heatmap
+    if heatmap is None or result.path is None:
+        return
+    try:
+        # Read again: keeping every slice until its turn would cost more memory than time.
+        pixels = images.read(result.path).pixels
+    except UnreadableImage as error:
+        raise FalxError(f"{result.path}: changed while it was being classified: {error}") from error
+    if pixels.shape != heatmap.shape:
+        raise FalxError(f"{result.path}: changed while it was being classified")
+    folder.save(overlay(pixels, heatmap), Path(result.path).stem)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from falx import card as cards
+    from falx.classifier import DEFAULT_MODEL, read_model
+    from falx.console import say
+    from falx.report import card_text
+
+    path = DEFAULT_MODEL if options.model is None else Path(options.model)
+    card, _ = cards.extract(read_model(path), name=str(path))
+    say(json.dumps(card.to_dict()) if options.json else card_text(card, str(path)))
+    return OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    from falx import check
+    from falx.console import colour, paragraph, say
+
+    classifier = _load(options)
+    report = check.run(classifier)
+    model = classifier.model
+    if options.json:
+        about = {
+            "falx": __version__,
+            "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
+            "engine": classifier.engine,
+            "threads": classifier.threads,
+        }
+        say(json.dumps({**about, **report.to_dict()}))
+        return OK if report.ok else SOME_FAILED
+    say(
+        f"Falx {__version__}, {model.name} {model.version} on {classifier.engine}, "
+        f"threads: {classifier.threads}"
+    )
+    for step in report.steps:
+        mark = colour("ok  ", "green", sys.stdout) if step.ok else colour("FAIL", "red", sys.stdout)
+        say(f"{mark}  {step.name}: {step.detail}")
+    say(paragraph(DISCLAIMER))
+    return OK if report.ok else SOME_FAILED
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from falx import demo
+
+    classifier = _load(options)
+    demo.show(classifier, options.out)
+    return OK
+
+
+def _load(options: argparse.Namespace) -> Classifier:
+    """Load the model that the options name, and say on standard error what it warns of."""
+    from falx.classifier import load
+
+    with warnings.catch_warnings(record=True) as caught, _quiet_engines():
+        warnings.simplefilter("always")
+        classifier = load(options.model, engine=options.engine, threads=options.threads)
+    for warning in caught:
+        sys.stderr.write(f"falx: warning: {warning.message}\n")
+    return classifier
+
+
+@contextmanager
+def _quiet_engines() -> Iterator[None]:
+    """Nothing goes to standard error: engines greet there while they start, and NumPy prints a traceback
+    where an engine was compiled for another version of it. What is wrong is raised all the same.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(STDERR)
+    except OSError:
+        # Closed by whoever started this process: nothing to keep quiet.
+        yield
+        return
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+            os.dup2(nowhere.fileno(), STDERR)
+            yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
+
+
+def _name(item: str | Failure) -> str:
+    return item if isinstance(item, str) else item.path or ""
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    label, _, value = text.partition("=")
+    if label not in LABELS:
+        raise argparse.ArgumentTypeError(
+            f"expected LABEL=VALUE with a label of {', '.join(LABELS)}, got {text!r}"
+        )
+    try:
+        return label, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number in (0, 1] after {label}=, got {value!r}"
+        ) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"falx: error: {message}\n")
+    return UNUSABLE

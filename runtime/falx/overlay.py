@@ -1,0 +1,84 @@
+"""Heatmaps as pictures a person can look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from falx.errors import FalxError
+
+__all__ = ["Folder", "overlay"]
+
+OPACITY: Final = 0.6
+"""How much of the colour covers the slice where the heatmap is 1."""
+
+COLOURS: Final = np.array([[0, 0, 160], [0, 160, 220], [250, 220, 40], [230, 30, 20]], np.float64)
+"""From a heatmap of 0 to 1: blue, cyan, yellow, red; interpolated between."""
+
+
+def overlay(pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32]) -> Image.Image:
+    """A slice with its heatmap in colour over it.
+
+    Args:
+        pixels: `(H, W)` uint8.
+        heatmap: `(H, W)` float32, 0..1; where it is 0 the slice shows unchanged.
+
+    Returns:
+        An RGB image of the same size.
+    """
+    stops = np.linspace(0, 1, len(COLOURS))
+    colour = np.stack([np.interp(heatmap, stops, channel) for channel in COLOURS.T], axis=-1)
+    opacity = OPACITY * heatmap[..., np.newaxis]
+    mixed = pixels[..., np.newaxis] * (1 - opacity) + colour * opacity
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+class Folder:
+    """A new or empty folder for pictures, in which none replaces another."""
+
+    def __init__(self, path: str) -> None:
+        """Make the folder.
+
+        Raises:
+            FalxError: it exists and is not an empty folder, or cannot be made.
+        """
+        self._path = Path(path)
+        self._used: set[str] = set()
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            taken = any(self._path.iterdir())
+        except OSError as error:
+            raise FalxError(f"{path}: cannot make this folder: {error.strerror}") from error
+        if taken:
+            raise FalxError(f"{path}: expected a new or empty folder, this one holds files; give another")
+
+    def save(self, image: Image.Image, name: str) -> Path:
+        """Write a picture as PNG.
+
+        Args:
+            image: to write.
+            name: without suffix; where it is taken, `-2`, `-3`, ... is appended.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            FalxError: the file cannot be written.
+        """
+        number, free = 1, name
+        while free.casefold() in self._used:
+            number += 1
+            free = f"{name}-{number}"
+        # Without case: file systems that ignore it would take one file for the other.
+        self._used.add(free.casefold())
+        path = self._path / f"{free}.png"
+        try:
+            with path.open("xb") as stream:
+                image.save(stream, "PNG")
+        except OSError as error:
+            raise FalxError(f"{path}: cannot be written: {error.strerror or error}") from error
+        return path

@@ -1,0 +1,149 @@
+"""Results, cards and pictures as text for people."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from falx.card import Card
+from falx.classifier import Classifier
+from falx.console import Table, pairs, paragraph, plain, say, use_colour, width
+from falx.prediction import Failure, Prediction
+from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, NO_TUMOR, REJECTED
+
+__all__ = ["Results", "card_text", "picture"]
+
+SHADES: Final = " .:-=+*#%@"
+"""From black to white, for pictures made of letters."""
+
+ERROR: Final = "error"
+COLOURS: Final = {NO_TUMOR: "green", AMBIGUOUS: "yellow", REJECTED: "dim", ERROR: "red"}
+"""Of decisions; a tumour's is `TUMOR_COLOUR`."""
+
+TUMOR_COLOUR: Final = "red"
+NONE: Final = "-"
+
+
+class Results:
+    """The table of answers, printed as they come, and what they come to."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Print the headings.
+
+        Args:
+            names: of all inputs, so that the first column is as wide as it must be.
+        """
+        longest = max((len(plain(name)) for name in names), default=0)
+        widths = [max(4, min(longest, width() // 3)), len("meningioma"), len("100.0 % moderate")]
+        self._table = Table(["file", "decision", "confidence", "note"], widths, sys.stdout)
+        self._counts: Counter[str] = Counter()
+        self._times: list[float] = []
+
+    def add(self, result: Prediction | Failure, name: str | None = None) -> None:
+        """Print the row of an answer.
+
+        Args:
+            result: the answer.
+            name: what to call its input; None takes its path.
+        """
+        path = name or result.path or NONE
+        if isinstance(result, Failure):
+            self._counts[ERROR] += 1
+            self._table.row([path, ERROR, NONE, _without(path, str(result.error))], COLOURS[ERROR])
+            return
+        self._counts[result.decision] += 1
+        self._times.append(result.elapsed_ms)
+        confidence = NONE if result.confidence is None else f"{result.confidence:.1%} {result.band}"
+        confidence = confidence.replace("%", " %")
+        colour_name = COLOURS.get(result.decision, TUMOR_COLOUR)
+        self._table.row([path, result.decision, confidence, _note(result)], colour_name)
+
+    def close(self, classifier: Classifier) -> None:
+        """Print how many of each, how fast, by which model, and what all of it is not."""
+        counts = [f"{self._counts[name]} {name}" for name in (*DECISIONS, ERROR) if self._counts[name]]
+        speed = f", median {median(self._times):.1f} ms" if self._times else ""
+        model = classifier.model
+        say()
+        say(paragraph(f"{', '.join(counts)}; {model.name} {model.version} on {classifier.engine}{speed}."))
+        say(paragraph(DISCLAIMER))
+
+
+def card_text(card: Card, name: str) -> str:
+    """A card for people to read."""
+    thresholds = ", ".join(f"{label} {value:g}" for label, value in card.thresholds.to_dict().items())
+    rows = {
+        "model": f"{card.name} {card.version}",
+        "file": name,
+        "licence": card.license,
+        "intended use": card.intended_use,
+        "disclaimer": card.disclaimer,
+        "labels": ", ".join(card.labels),
+        "thresholds": thresholds,
+        "heatmap": "yes" if card.has_heatmap else "no",
+        "preprocessing": f"{card.preprocessing['name']}, {card.preprocessing['height']} x "
+        f"{card.preprocessing['width']}",
+        "quantization": f"{card.quantization['format']}, {card.quantization['scheme']}",
+        "temperature": f"{card.temperature:g}",
+        **_flat("metrics", card.metrics),
+        **_flat("provenance", card.provenance),
+        "weights SHA-256": card.weights_sha256,
+    }
+    return pairs(rows)
+
+
+def picture(pixels: npt.NDArray[np.uint8], columns: int) -> list[str]:
+    """A slice as lines of characters, each of which is twice as high as it is wide.
+
+    Half blocks in two greys each where standard output shows colours, letters elsewhere.
+    """
+    height, across = pixels.shape
+    rows = max(1, round(columns * height / across / 2))
+    if use_colour(sys.stdout):
+        halves = np.asarray(Image.fromarray(pixels).resize((columns, 2 * rows), Image.Resampling.BOX))
+        return [_half_blocks(halves[row], halves[row + 1]) for row in range(0, 2 * rows, 2)]
+    small = np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BOX))
+    shades = np.frombuffer(SHADES.encode(), np.uint8)[small.astype(int) * len(SHADES) // 256]
+    return [bytes(row).decode() for row in shades]
+
+
+def _half_blocks(upper: npt.NDArray[np.uint8], lower: npt.NDArray[np.uint8]) -> str:
+    cells = zip(upper.tolist(), lower.tolist(), strict=True)
+    return (
+        "".join(f"\x1b[38;2;{a};{a};{a};48;2;{b};{b};{b}m\N{UPPER HALF BLOCK}" for a, b in cells) + "\x1b[0m"
+    )
+
+
+def _note(result: Prediction) -> str:
+    if result.reason is not None:
+        return result.reason.message
+    if result.decision == AMBIGUOUS and result.probabilities is not None:
+        ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])[:2]
+        leaders = " or ".join(f"{label} ({p:.0%})".replace("%", " %") for label, p in ranked)
+        return f"Perhaps {leaders}. {result.recommendation}"
+    return result.recommendation
+
+
+def _without(path: str, message: str) -> str:
+    """A message without the path before it, which has a column of its own."""
+    return message.removeprefix(f"{path}: ")
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Nested JSON as one text a leaf, by its path."""
+    rows: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        if isinstance(value, Mapping):
+            rows.update(_flat(name, value))
+        elif isinstance(value, list):
+            rows[name] = ", ".join(map(str, value))
+        else:
+            rows[name] = f"{value:g}" if isinstance(value, float) else str(value)
+    return rows
