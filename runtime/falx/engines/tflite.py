@@ -42,8 +42,8 @@ def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
     except (SystemError, AttributeError, ImportError) as error:
         # It was compiled for NumPy 1: beside NumPy 2 it can be imported, and then fails here.
         raise EngineUnavailable(
-            f"engine tflite does not work with NumPy {np.__version__} ({error.__cause__ or error}): pip install 'numpy<2', "
-            "or use engine litert"
+            f"engine tflite does not work with NumPy {np.__version__} ({error.__cause__ or error}): "
+            "pip install 'numpy<2', or use engine litert"
         ) from error
 
 
