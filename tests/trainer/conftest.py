@@ -37,7 +37,7 @@ def draw_head(
     radius = np.hypot((x - width / 2) / wide, (y - height / 2) / tall)
     texture = ndimage.gaussian_filter(rng.standard_normal((height, width)), max(height, width) / 14)
     texture /= texture.std()
-    picture = np.where(radius < 0.88, 110 + 25 * texture, 200.0)
+    picture = np.where(radius < 0.92, 110 + 45 * texture, 200.0).clip(40)
     box = None
     if lesion:
         angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.5)
@@ -76,7 +76,7 @@ def imagenet_weights() -> Path:
 
 @pytest.fixture(scope="session")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A manifest of 28 drawn slices: 4 of each label and 3 untyped in train, 2 of each label and one in val."""
+    """A manifest of 28 drawn slices: of each label 4 in train and 2 in val; untyped, 3 and 1."""
     folder = tmp_path_factory.mktemp("drawn")
     lines = ["path,label,source,group,split,boxes"]
     labels = ("no_tumor", "meningioma", "glioma", "pituitary", "tumor_untyped")

@@ -32,6 +32,12 @@ FOLDS: Final = 7
 """Val, and test where there is none, each take one fold of seven: about 14 % of the groups."""
 
 
+BLOCK: Final = 1024
+"""Images compared with all others at a time: the correlations of a block fit in memory."""
+
+Links = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+
+
 @dataclass(frozen=True)
 class Division:
     """Records with a split and a group each.
@@ -39,12 +45,15 @@ class Division:
     Attributes:
         records: in the order given.
         duplicates: how many images are near-duplicates of an earlier one; 0 where groups were given.
-        moved: how many images of val or test went to train, because they are copies of images there.
+        moved: how many images of val or test went to an earlier split, where copies of them are.
+        leaked: how many images of val or test are near-duplicates of images in train all the same: 0,
+            unless the given groups keep copies apart.
     """
 
     records: list[Record]
     duplicates: int
     moved: int
+    leaked: int
 
 
 def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) -> Division:
@@ -59,11 +68,16 @@ def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) 
         DataError: where groups or splits are given for some records only, where a given group
             lies in two splits, or where there are too few groups of a class to divide.
     """
+    if not records:
+        raise DataError("no image could be read")
     grouped = _all_or_none(records, "group")
     divided = _all_or_none(records, "split")
+    if all(record.split in ("val", "test") for record in records):
+        raise DataError(f"all {len(records)} images are in the val or test split; none are left to train on")
     duplicates = 0
+    links = _links(pixels)
     if not grouped:
-        groups = near_duplicates(pixels)
+        groups = _kinds(links, len(records))
         duplicates = len(groups) - len(set(groups.tolist()))
         records = [
             dataclasses.replace(record, group=f"image-{group:05d}")
@@ -76,7 +90,13 @@ def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) 
         rest = [record for record in records if record.split != "test"]
         drawn = iter(_draw(rest, "val", seed + 1))
         records = [record if record.split == "test" else next(drawn) for record in records]
-    return Division(list(records), duplicates, moved)
+    return Division(list(records), duplicates, moved, _leaked(records, links))
+
+
+def _leaked(records: Sequence[Record], links: Links) -> int:
+    training = np.array([record.split == "train" for record in records])
+    first, second = links
+    return len(set(first[~training[first] & training[second]].tolist()))
 
 
 def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
@@ -88,18 +108,26 @@ def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
     Returns:
         `(N,)`; the number is the index of the first image of its kind among the kinds.
     """
+    return _kinds(_links(pixels), len(pixels))
+
+
+def _links(pixels: npt.NDArray[np.uint8]) -> Links:
+    """Every two images that are near-duplicates, as two arrays of indices, both ways round."""
     count, block = len(pixels), SIZE // THUMBNAIL
     small = pixels.reshape(count, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4), dtype=np.float32)
     forms = [_standardized(small), _standardized(small[:, :, ::-1])]
     rows, columns = [], []
-    for start in range(0, count, 1024):
+    for start in range(0, count, BLOCK):
         for form in forms:
-            first, second = np.nonzero(forms[0][start : start + 1024] @ form.T >= CORRELATION)
+            first, second = np.nonzero(forms[0][start : start + BLOCK] @ form.T >= CORRELATION)
             rows.append(first + start)
             columns.append(second)
-    pairs = (np.concatenate(rows), np.concatenate(columns)) if rows else (np.zeros(0, int), np.zeros(0, int))
-    links = coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(count, count))
-    return np.asarray(connected_components(links, directed=False)[1], np.int32)
+    return np.concatenate(rows), np.concatenate(columns)
+
+
+def _kinds(links: Links, count: int) -> npt.NDArray[np.int32]:
+    graph = coo_array((np.ones(len(links[0]), np.int8), links), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int32)
 
 
 def _standardized(small: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from falx import images
 from falx.errors import FalxError
 from falx.words import LABELS
 
@@ -23,7 +24,16 @@ UNTYPED: Final = "tumor_untyped"
 
 SPLITS: Final = ("train", "val", "test")
 
-IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".dcm"})
+DIVISIONS: Final = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""The split that a folder of class folders means by its name, in lower case."""
 
 
 class DataError(FalxError, ValueError):
@@ -96,7 +106,7 @@ def _read_manifest(manifest: Path) -> list[Record]:
                     f"{manifest}: the first line must name the columns path and label; "
                     f"missing: {', '.join(sorted(missing))}"
                 )
-            return [_read_row(manifest, line, row) for line, row in enumerate(reader, start=2)]
+            return [_read_row(manifest, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{manifest}: expected a CSV file with the columns path and label: {error}"
@@ -105,6 +115,11 @@ def _read_manifest(manifest: Path) -> list[Record]:
 
 def _read_row(manifest: Path, line: int, row: dict[str, str]) -> Record:
     where = f"{manifest}, line {line}"
+    # csv.DictReader: None is the value of a column that is missing, and the name of those too many.
+    if None in row or None in row.values():
+        raise DataError(f"{where}: expected as many values as the first line has columns")
+    if not row["path"]:
+        raise DataError(f"{where}: the path is empty")
     label, split = row["label"], row.get("split") or ""
     if split and split not in SPLITS:
         raise DataError(f"{where}: expected split to be one of {', '.join(SPLITS)}; got {split!r}")
@@ -131,7 +146,7 @@ def _read_box(text: str, where: str) -> Box:
 
 
 def _read_folders(root: Path) -> Iterable[Record]:
-    divisions = {child: _division(child.name) for child in sorted(root.iterdir()) if child.is_dir()}
+    divisions = {child: DIVISIONS.get(child.name.lower(), "") for child in _folders(root)}
     if any(divisions.values()):
         for folder, split in divisions.items():
             if not split:
@@ -141,25 +156,23 @@ def _read_folders(root: Path) -> Iterable[Record]:
         yield from _read_classes(root, "")
 
 
-def _division(name: str) -> str:
-    return {
-        "training": "train",
-        "train": "train",
-        "validation": "val",
-        "val": "val",
-        "testing": "test",
-        "test": "test",
-    }.get(name.lower(), "")
-
-
 def _read_classes(folder: Path, split: str) -> Iterable[Record]:
-    for child in sorted(folder.iterdir()):
-        if not child.is_dir():
-            continue
+    for child in _folders(folder):
         label = _label(child.name, str(child))
         for path in sorted(child.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            hidden = any(part.startswith(".") for part in path.relative_to(child).parts)
+            if path.suffix.lower() in images.SUFFIXES and not hidden and path.is_file():
                 yield Record(path=path, label=label, split=split)
+
+
+def _folders(parent: Path) -> list[Path]:
+    """The folders in a folder, without those that notebooks and archivers leave (`.x`, `__MACOSX`)."""
+    try:
+        return sorted(
+            child for child in parent.iterdir() if child.is_dir() and not child.name.startswith((".", "__"))
+        )
+    except OSError as error:
+        raise DataError(f"{parent}: cannot be read: {error}") from error
 
 
 def _label(name: str, where: str) -> str:
@@ -170,7 +183,7 @@ def _label(name: str, where: str) -> str:
     if word in ("yes", "tumor", "tumoruntyped", "positive"):
         return UNTYPED
     for label in LABELS[1:]:
-        if word.removesuffix("tumor").removesuffix("s") == label:
+        if word.removesuffix("s").removesuffix("tumor").removesuffix("s") == label:
             return label
     raise DataError(f"{where}: {name!r} is no class; expected {', '.join(LABELS)} or {UNTYPED}")
 

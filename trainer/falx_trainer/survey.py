@@ -15,6 +15,10 @@ BANDS: Final = ((2000, "excellent"), (500, "good"), (100, "fair"), (0, "poor"))
 """What accuracy to expect from that many training images, from the most down."""
 
 
+NAMED: Final = 10
+"""How many unreadable files are named; there may be thousands."""
+
+
 def band(images: int) -> str:
     """The expected accuracy band for a number of training images: poor, fair, good or excellent."""
     return next(name for least, name in BANDS if images >= least)
@@ -49,8 +53,15 @@ def survey(loaded: Tensors, division: Division) -> str:
     )
     if division.moved:
         lines.append(f"moved to an earlier split: {division.moved} images, near-duplicates of images there")
+    if division.leaked:
+        lines.append(
+            f"copies between splits: {division.leaked} images of val or test are near-duplicates of training "
+            "images of another group; what is measured on them says little"
+        )
     lines.append(f"unreadable: {len(loaded.unreadable)}")
-    lines += [f"  {error}" for _, error in loaded.unreadable[:10]]
+    lines += [f"  {error}" for _, error in loaded.unreadable[:NAMED]]
+    if len(loaded.unreadable) > NAMED:
+        lines.append(f"  and {len(loaded.unreadable) - NAMED} more")
     training = sum(counts[label, "train"] for label in labels)
     lines.append(f"expected accuracy from {training} training images: {band(training)}")
     return "\n".join(lines)
