@@ -1,0 +1,152 @@
+"""`python -m falx_export`: from a run to the files that Falx runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# TensorFlow reads these when it is imported. oneDNN adds up in another order on another machine.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+if TYPE_CHECKING:
+    from falx_export.parity import Tolerance
+
+TOLERANCE_HELP = "the most a quantization may differ by, e.g. int8.mean=0.03; repeatable"
+
+EPILOG = """
+writes, into --out:
+  NAME-int8.tflite     static int8, stem and head in float: the file for devices
+  NAME-float16.tflite  weights in float16
+  NAME-int8.onnx       the same quantization as QDQ
+  NAME-float32.onnx    not quantized
+  parity.json          how far each answers from Keras
+each with its card. The input is `image`, uint8 (1, 224, 224, 1); the outputs are `probabilities`,
+float32 (1, 4), and `heatmap`, float32 (1, 7, 7), where the model makes one.
+
+measures of a tolerance (all 0 to 1):
+  largest    difference of any probability on any slice
+  mean       of all these differences
+  decisions  share of the slices whose decision differs
+  missed     share of the slices that go from a tumour to no_tumor
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 0 written, 1 parity failed, 2 wrong usage or an unusable run; where it is
+        not 0, nothing was written.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    # What their parts say of each other is nothing a user can act on.
+    warnings.filterwarnings("ignore", module=r"(tensorflow|keras|tf2onnx|onnx|onnxruntime|ai_edge_litert)\b")
+
+    from falx.errors import FalxError
+    from falx_export import errors
+    from falx_export.console import silenced
+
+    with silenced():
+        from falx_export.export import Request, export
+        from falx_export.parity import table
+
+    try:
+        results = export(
+            Request(
+                run=options.run,
+                out=options.out,
+                data=options.data,
+                name=options.name,
+                calibration=options.calibration,
+                parity=options.samples,
+                tolerances=_tolerances(parser, options.tolerance),
+                version=options.model_version,
+                license=options.license,
+                intended_use=options.intended_use,
+                overwrite=options.overwrite,
+                quiet=options.quiet,
+            )
+        )
+    except errors.ParityError as error:
+        print(f"falx_export: {error}", file=sys.stderr)
+        return 1
+    except (FalxError, OSError) as error:
+        print(f"falx_export: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("falx_export: stopped; nothing was written", file=sys.stderr)
+        return 130
+    if not options.quiet:
+        print(table(results))
+        print(f"written to {options.out}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from falx_export.run import NAME_PATTERN
+
+    def name(text: str) -> str:
+        if not NAME_PATTERN.fullmatch(text):
+            raise argparse.ArgumentTypeError(f"expected letters, digits, '.', '_' and '-', got {text!r}")
+        return text
+
+    def count(text: str) -> int:
+        if not text.isdecimal() or int(text) < 1:
+            raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
+        return int(text)
+
+    parser = argparse.ArgumentParser(
+        prog="python -m falx_export",
+        description="Export a trained run to quantized TFLite and ONNX, each with its card, and prove "
+        "that they answer as Keras does.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="folder with model.keras and meta.json, from falx_trainer")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for the files; made if missing")
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="manifest (CSV with path, label, split; calibrates on train, compares on val) or images",
+    )
+    add("--name", type=name, help="name of the model and its files (default: the run's)")
+    add("--calibration", type=count, default=100, metavar="N", help="slices to calibrate on (default: 100)")
+    add("--samples", type=count, metavar="N", help="slices to compare on (default: 400, and at least 300)")
+    add("--tolerance", action="append", default=[], metavar="QUANTIZATION.MEASURE=VALUE", help=TOLERANCE_HELP)
+    add("--model-version", metavar="VERSION", help="for the card (default: 1.0.0)")
+    add("--license", metavar="TEXT", help="of the weights, for the card (default: research use only)")
+    add("--intended-use", metavar="TEXT", help="for the card (default: research and education)")
+    add("--overwrite", action="store_true", help="replace files of the same names")
+    add("--quiet", action="store_true", help="print errors only")
+    return parser
+
+
+def _tolerances(parser: argparse.ArgumentParser, changes: list[str]) -> dict[str, Tolerance]:
+    from falx_export.parity import TOLERANCES
+
+    tolerances = dict(TOLERANCES)
+    for change in changes:
+        key, _, text = change.partition("=")
+        quantization, _, measure = key.partition(".")
+        if quantization not in tolerances:
+            parser.error(f"--tolerance {change}: expected one of {', '.join(tolerances)} before the '.'")
+        try:
+            tolerances[quantization] = tolerances[quantization].changed(measure, float(text))
+        except ValueError as error:
+            parser.error(f"--tolerance {change}: {error}")
+    return tolerances
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""A quiet console."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["silenced"]
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep what C++ writes off standard error; what Python writes still gets there.
+
+    TensorFlow logs before its log level can be set, and its converter prints rather than logs.
+    """
+    sys.stderr.flush()
+    python, saved = sys.stderr, os.dup(2)
+    with os.fdopen(saved, "w", buffering=1) as kept, Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        sys.stderr = kept if python is sys.__stderr__ else python
+        try:
+            yield
+        finally:
+            sys.stderr = python
+            os.dup2(saved, 2)

@@ -1,0 +1,44 @@
+"""What the export raises on purpose.
+
+```
+FalxError
+└── ExportError
+    ├── RunError(ValueError)             the run folder is not what a training leaves
+    ├── DataError(ValueError)            the images for calibration and parity cannot be had
+    ├── OutputExists(FileExistsError)    files are in the way, and overwriting was not asked for
+    ├── ConversionError(ValueError)      a converted graph is not what an engine needs
+    └── ParityError                      an exported file answers too differently from Keras
+```
+"""
+
+# ruff: noqa: N818 - as in `falx.errors`: each name says what is wrong
+
+from __future__ import annotations
+
+from falx.errors import FalxError
+
+__all__ = ["ConversionError", "DataError", "ExportError", "OutputExists", "ParityError", "RunError"]
+
+
+class ExportError(FalxError):
+    """Anything the export raises on purpose."""
+
+
+class RunError(ExportError, ValueError):
+    """A run folder is missing something, or holds something else."""
+
+
+class DataError(ExportError, ValueError):
+    """Images for calibration and parity are missing or cannot be read."""
+
+
+class OutputExists(ExportError, FileExistsError):
+    """Files of this name exist, and overwriting was not asked for."""
+
+
+class ConversionError(ExportError, ValueError):
+    """A converted graph holds what an engine cannot run, or not what was asked for."""
+
+
+class ParityError(ExportError):
+    """An exported file's answers lie past the tolerance from those of Keras."""

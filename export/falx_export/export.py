@@ -1,0 +1,128 @@
+"""The export from end to end: convert, measure, and write only what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from falx_export import package, parity, rounding, run, samples, to_onnx, to_tflite, write
+from falx_export.package import Graph, Terms
+from falx_export.parity import TOLERANCES, Parity, Tolerance
+
+__all__ = ["Request", "export"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to export.
+
+    Attributes:
+        run: folder of the run.
+        out: folder for the files.
+        data: manifest or folder of images, for calibration and parity.
+        name: of the model; None takes the run's.
+        calibration: how many slices to calibrate on.
+        parity: how many slices to compare on; None means 400, and at least 300.
+        tolerances: by quantization.
+        version, license, intended_use: for the card; None takes the default (the run's license first).
+        overwrite: replace files of the same name.
+        quiet: show no progress.
+    """
+
+    run: Path
+    out: Path
+    data: Path
+    name: str | None = None
+    calibration: int = 100
+    parity: int | None = None
+    tolerances: Mapping[str, Tolerance] = field(default_factory=lambda: dict(TOLERANCES))
+    version: str | None = None
+    license: str | None = None
+    intended_use: str | None = None
+    overwrite: bool = False
+    quiet: bool = False
+
+
+FILES = (("int8", "tflite"), ("float16", "tflite"), ("int8", "onnx"), ("float32", "onnx"))
+
+
+def export(request: Request) -> list[Parity]:
+    """Export a run; nothing is written unless all of it is right.
+
+    Returns:
+        How far each file answers from Keras, in the order of the files.
+
+    Raises:
+        RunError: the run cannot be used.
+        DataError: the data cannot be used.
+        OutputExists: files are in the way.
+        ConversionError: a graph cannot be converted.
+        ParityError: a file answers too differently.
+        falx.FalxError: an engine refuses a graph.
+    """
+    trained = run.read(request.run)
+    name = request.name or trained.name
+    names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
+    write.refuse_to_overwrite(request.out, [] if request.overwrite else names)
+    slices = samples.read(request.data, request.calibration, request.parity, quiet=request.quiet)
+    expected = parity.keras_answers(trained.model, slices.parity)
+    terms = _terms(request, trained)
+
+    files: dict[str, bytes] = {}
+    results: list[Parity] = []
+    for graph in _converted(trained, slices, quiet=request.quiet):
+        file = graph.file_name(name)
+        described = package.card(trained, name, terms, graph)
+        engine = package.started(graph, described)
+        got = parity.engine_answers(engine, slices.parity, title=f"Compare {file}", quiet=request.quiet)
+        results.append(parity.compare(file, engine.name, got, expected, trained.thresholds))
+        files[file] = package.sealed(graph, described, engine)
+    limits = [request.tolerances[quantization] for quantization, _ in FILES]
+    parity.require(zip(results, limits, strict=True))
+    files[write.REPORT] = _report(request, slices, results)
+    write.write(request.out, files)
+    return results
+
+
+def _terms(request: Request, trained: run.Run) -> Terms:
+    default = Terms()
+    return Terms(
+        request.version or default.version,
+        request.license or trained.license or default.license,
+        request.intended_use or default.intended_use,
+    )
+
+
+def _converted(trained: run.Run, slices: samples.Samples, *, quiet: bool) -> list[Graph]:
+    """The graphs in the order of `FILES`; the model's weights are rounded afterwards."""
+    model, calibration = trained.model, slices.calibration
+    halved = to_tflite.float16(model)
+    whole = to_onnx.float32(model)
+    rounding.round_weights(model, calibration, quiet=quiet)
+    scheme = (
+        f"static, per channel, biases corrected, stem and head float32; {slices.described['calibration']}"
+    )
+    return [
+        Graph(to_tflite.int8(model, calibration, quiet=quiet), "tflite", "int8", scheme),
+        Graph(halved, "tflite", "float16", "weights float16, computed in float32"),
+        Graph(
+            to_onnx.int8(model, calibration, quiet=quiet), "onnx", "int8", f"QDQ, uint8 activations, {scheme}"
+        ),
+        Graph(whole, "onnx", "float32", "not quantized"),
+    ]
+
+
+def _report(request: Request, slices: samples.Samples, results: list[Parity]) -> bytes:
+    document = {
+        "schema": 1,
+        "reference": "Keras",
+        "slices": slices.described["parity"],
+        "calibration": slices.described["calibration"],
+        "files": [
+            {**result.to_dict(), "tolerance": asdict(request.tolerances[quantization])}
+            for result, (quantization, _) in zip(results, FILES, strict=True)
+        ],
+    }
+    return (json.dumps(document, indent=2) + "\n").encode()

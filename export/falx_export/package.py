@@ -1,0 +1,98 @@
+"""One exported file: the graph, the card that goes with it, and the engine that proves both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from falx import check, engines
+from falx.card import Card, Format, TensorSpec, embed
+from falx_export.run import OUTPUT_SHAPES, Run
+
+__all__ = ["INTENDED_USE", "LICENSE", "Graph", "Terms", "card", "sealed", "started"]
+
+LICENSE: Final = "weights: research use only, see MODEL_CARD.md"
+"""Unless the run or the command line says otherwise: some training images are for research only."""
+
+INTENDED_USE: Final = (
+    "Research and education: brain-tumour classification of single MRI slices of the head. "
+    "Not for diagnosis, triage or treatment decisions."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a card says that no training knows.
+
+    Attributes:
+        version: of the model.
+        license: of its weights.
+        intended_use: what it is for and what not.
+    """
+
+    version: str = "1.0.0"
+    license: str = LICENSE
+    intended_use: str = INTENDED_USE
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A converted graph.
+
+    Attributes:
+        payload: its bytes.
+        format: `tflite` or `onnx`.
+        quantization: `int8`, `float16` or `float32`.
+        scheme: how, in a sentence.
+    """
+
+    payload: bytes
+    format: Format
+    quantization: str
+    scheme: str
+
+    def file_name(self, name: str) -> str:
+        """The file's name for a model of this name."""
+        return f"{name}-{self.quantization}.{self.format}"
+
+
+def card(run: Run, name: str, terms: Terms, graph: Graph) -> Card:
+    """The card of a graph, still without what the graph answers to known inputs."""
+    return Card(
+        name=name,
+        version=terms.version,
+        license=terms.license,
+        intended_use=terms.intended_use,
+        thresholds=run.thresholds,
+        temperature=run.temperature,
+        metrics=run.metrics,
+        provenance=run.provenance,
+        quantization={"format": graph.quantization, "scheme": graph.scheme},
+        outputs={
+            output: TensorSpec(output, "float32", (1, *OUTPUT_SHAPES[output])) for output in run.outputs
+        },
+    )
+
+
+def started(graph: Graph, described: Card) -> engines.Engine:
+    """The runtime's own engine for a graph.
+
+    Raises:
+        EngineUnavailable: it is not installed.
+        GraphError: the graph is not as its card says.
+    """
+    name = engines.choose(None, graph.format)
+    return engines.start(name, graph.payload, described, threads=1)
+
+
+def sealed(graph: Graph, described: Card, engine: engines.Engine) -> bytes:
+    """The file: the graph and its card, with this very graph's answers to the drawn phantoms."""
+
+    def infer(tensor: npt.NDArray[np.uint8]) -> list[float]:
+        return [float(p) for p in engine.run(tensor)["probabilities"]]
+
+    tested = replace(described, self_test=check.answers(infer))
+    return embed(graph.payload, tested, format=graph.format)

@@ -1,0 +1,211 @@
+"""How far the exported files answer from Keras, and whether that is near enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from falx.decision import Thresholds, decide
+from falx.engines import Engine
+from falx.words import NO_TUMOR, TUMOR_LABELS
+from falx_export.errors import ParityError
+
+__all__ = [
+    "TOLERANCES",
+    "Parity",
+    "Tolerance",
+    "compare",
+    "engine_answers",
+    "keras_answers",
+    "require",
+    "table",
+]
+
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What a file may differ by; each value may be reached, not passed.
+
+    Attributes:
+        largest: difference of any probability on any slice, 0..1.
+        mean: of all these differences.
+        decisions: share of the slices whose decision differs.
+        missed: share of the slices that go from a tumour to no_tumor.
+    """
+
+    largest: float
+    mean: float
+    decisions: float
+    missed: float
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not math.isfinite(value) or not 0 <= value <= 1:
+                raise ValueError(f"tolerance {field.name} must be in 0..1, got {value}")
+
+    def changed(self, measure: str, value: float) -> Tolerance:
+        """This tolerance with another value for one measure.
+
+        Raises:
+            ValueError: there is no such measure, or the value is not in 0..1.
+        """
+        known = [field.name for field in fields(self)]
+        if measure not in known:
+            raise ValueError(f"unknown measure {measure!r}; known are {', '.join(known)}")
+        return replace(self, **{measure: value})
+
+
+TOLERANCES: Final[Mapping[str, Tolerance]] = {
+    "float32": Tolerance(largest=0.001, mean=0.0001, decisions=0.005, missed=0.0),
+    "float16": Tolerance(largest=0.25, mean=0.01, decisions=0.03, missed=0.005),
+    "int8": Tolerance(largest=0.5, mean=0.02, decisions=0.06, missed=0.005),
+}
+"""By quantization. int8 allows much for a single slice: one that stands on an edge falls to either side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What one file was measured to differ by.
+
+    Attributes:
+        file: its name.
+        engine: that ran it.
+        slices: how many.
+        largest, mean: difference of a probability, 0..1.
+        differing: slices whose decision differs.
+        missed: those of them that go from a tumour to no_tumor.
+        heatmap: largest difference in a heatmap, 0..1; None where the model makes none.
+    """
+
+    file: str
+    engine: str
+    slices: int
+    largest: float
+    mean: float
+    differing: int
+    missed: int
+    heatmap: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    def beyond(self, tolerance: Tolerance) -> list[str]:
+        """What lies past the tolerance, in words; empty where nothing does."""
+        measured = {
+            "largest": self.largest,
+            "mean": self.mean,
+            "decisions": self.differing / self.slices,
+            "missed": self.missed / self.slices,
+        }
+        return [
+            f"{self.file}: {name} is {value:.4g}, tolerance {getattr(tolerance, name):.4g}"
+            for name, value in measured.items()
+            # NaN compares false with everything, and must not pass.
+            if not value <= getattr(tolerance, name)
+        ]
+
+
+def keras_answers(model: keras.Model, slices: npt.NDArray[np.uint8]) -> dict[str, Probabilities]:
+    """What Keras answers.
+
+    Args:
+        model: of a run.
+        slices: `(N, 224, 224, 1)` uint8.
+
+    Returns:
+        By output, `(N, ...)` float32.
+    """
+    answers = model.predict(slices.astype(np.float32), batch_size=32, verbose=0)
+    return {name: np.asarray(value, np.float32) for name, value in answers.items()}
+
+
+def engine_answers(
+    engine: Engine, slices: npt.NDArray[np.uint8], *, title: str, quiet: bool = False
+) -> dict[str, Probabilities]:
+    """What an engine answers for the same; the same shape."""
+    progress = tqdm(slices, title, unit="slice", leave=False, disable=quiet or None)
+    answers = [engine.run(image[..., 0]) for image in progress]
+    return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def compare(
+    file: str,
+    engine: str,
+    got: Mapping[str, Probabilities],
+    expected: Mapping[str, Probabilities],
+    thresholds: Thresholds,
+) -> Parity:
+    """Measure how far answers are from those of Keras.
+
+    Args:
+        file: its name.
+        engine: name of the one that ran it.
+        got: answers by output: `probabilities` `(N, 4)`, and maybe `heatmap` `(N, 7, 7)`.
+        expected: those of Keras.
+        thresholds: to decide with.
+    """
+    difference = np.abs(got["probabilities"].astype(np.float64) - expected["probabilities"])
+    now, before = (
+        [decide(row, thresholds) for row in answers["probabilities"].tolist()] for answers in (got, expected)
+    )
+    pairs = list(zip(before, now, strict=True))
+    return Parity(
+        file=file,
+        engine=engine,
+        slices=len(pairs),
+        largest=float(difference.max()),
+        mean=float(difference.mean()),
+        differing=sum(a != b for a, b in pairs),
+        missed=sum(a in TUMOR_LABELS and b == NO_TUMOR for a, b in pairs),
+        heatmap=float(np.abs(got["heatmap"] - expected["heatmap"]).max()) if "heatmap" in expected else None,
+    )
+
+
+def require(results: Iterable[tuple[Parity, Tolerance]]) -> None:
+    """Let pass what lies within its tolerance.
+
+    Raises:
+        ParityError: something does not; everything that lies past it, a line each.
+    """
+    beyond = [line for result, tolerance in results for line in result.beyond(tolerance)]
+    if beyond:
+        raise ParityError(
+            "the exported files answer too differently from Keras; nothing was written\n" + "\n".join(beyond)
+        )
+
+
+def table(results: Sequence[Parity]) -> str:
+    """The results for a person to read."""
+    head = ("file", "engine", "largest", "mean", "decisions differ", "tumour to no_tumor", "heatmap")
+    rows = [
+        (
+            result.file,
+            result.engine,
+            f"{result.largest:.4f}",
+            f"{result.mean:.5f}",
+            f"{result.differing} of {result.slices}",
+            str(result.missed),
+            "-" if result.heatmap is None else f"{result.heatmap:.4f}",
+        )
+        for result in results
+    ]
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [head, *rows]
+    ]
+    return "\n".join(lines)

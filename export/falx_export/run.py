@@ -1,0 +1,168 @@
+"""A run: the folder that a training leaves, checked before anything is made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+
+from falx import preprocessing
+from falx.decision import Thresholds
+from falx.errors import ThresholdError
+from falx.words import LABELS
+from falx_export.errors import RunError
+
+__all__ = ["NAME_PATTERN", "OUTPUT_SHAPES", "Run", "read"]
+
+SCHEMA: Final = 1
+"""The version of meta.json that is read here."""
+
+NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A model's name becomes a file's name on every system."""
+
+OUTPUT_SHAPES: Final = {"probabilities": (4,), "heatmap": (7, 7)}
+"""The outputs a model may have and their shapes, without the batch. The second is optional."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A trained model and what is known about it.
+
+    Attributes:
+        model: `image` `(B, 224, 224, 1)` float32, 0..255 -> `{"probabilities": (B, 4)}` and
+            optionally `"heatmap"` `(B, 7, 7)`, both 0..1.
+        name: the model's name.
+        temperature: what the logits are divided by, inside the model.
+        thresholds: the least probability of each label.
+        metrics: measured quality; free JSON.
+        provenance: trainer, preset, seed, data and the model's checksum; free JSON.
+        license: of the weights, where the run states one.
+    """
+
+    model: keras.Model
+    name: str
+    temperature: float
+    thresholds: Thresholds
+    metrics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    license: str | None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The model's outputs, `probabilities` first."""
+        return tuple(name for name in OUTPUT_SHAPES if name in self.model.output)
+
+
+def read(folder: Path) -> Run:
+    """Read a run folder.
+
+    Args:
+        folder: holds `model.keras` and `meta.json`.
+
+    Raises:
+        RunError: one of them is missing, cannot be read or is not what it must be.
+    """
+    meta = _read_meta(folder / "meta.json")
+    path = folder / "model.keras"
+    if not path.is_file():
+        raise RunError(f"{folder}: has no model.keras; give the folder that `python -m falx_trainer` wrote")
+    return Run(
+        model=_load_model(path),
+        name=meta["name"],
+        temperature=float(meta["temperature"]),
+        thresholds=meta["thresholds"],
+        metrics=meta["metrics"],
+        provenance={
+            "trainer": meta["trainer"],
+            "preset": meta["preset"],
+            "seed": meta["seed"],
+            "data": meta["data"],
+            "versions": meta.get("versions", {}),
+            "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        },
+        license=meta.get("license"),
+    )
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    if not path.parent.is_dir():
+        raise RunError(f"{path.parent}: expected a run folder, found none there")
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path.parent}: has no meta.json; give the folder that `python -m falx_trainer` wrote"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: expected JSON that can be read: {error}") from error
+    if not isinstance(meta, dict):
+        raise RunError(f"{path}: expected a JSON object, got {type(meta).__name__}")
+    for field, (expected, fits) in _FIELDS.items():
+        if field not in meta:
+            raise RunError(f"{path}: lacks {field!r} ({expected})")
+        if not fits(meta[field]):
+            raise RunError(f"{path}: {field} must be {expected}, got {meta[field]!r}")
+    if not isinstance(meta.get("license", ""), str):
+        raise RunError(f"{path}: license must be a text, got {meta['license']!r}")
+    try:
+        meta["thresholds"] = Thresholds.from_mapping(meta["thresholds"])
+    except ThresholdError as error:
+        raise RunError(f"{path}: {error}") from error
+    return meta
+
+
+def _is_positive(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(float(str(value))) and float(str(value)) > 0
+
+
+_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "schema": (f"{SCHEMA}", lambda x: x == SCHEMA),
+    "name": (
+        "a name of letters, digits, '.', '_' and '-'",
+        lambda x: isinstance(x, str) and NAME_PATTERN.fullmatch(x) is not None,
+    ),
+    "labels": (f"{list(LABELS)}, in this order", lambda x: x == list(LABELS)),
+    "preprocessing": (f"{preprocessing.NAME!r}", lambda x: x == preprocessing.NAME),
+    "temperature": ("a number above 0", _is_positive),
+    "thresholds": ("an object", lambda x: isinstance(x, dict)),
+    "seed": ("an integer", lambda x: isinstance(x, int)),
+    "trainer": ("a version", lambda x: isinstance(x, str)),
+    "preset": ("a text", lambda x: isinstance(x, str)),
+    "data": ("an object", lambda x: isinstance(x, dict)),
+    "metrics": ("an object", lambda x: isinstance(x, dict)),
+}
+"""What meta.json must hold: the words for it, and the test."""
+
+
+def _load_model(path: Path) -> keras.Model:
+    # Layers are named in the order in which this process made them, and their names end up in the files.
+    keras.backend.clear_session()
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    # Keras lets through whatever zip, HDF5 and its own layers raise on a file that is none.
+    except Exception as error:
+        raise RunError(f"{path}: Keras cannot load it: {_first_line(error)}") from error
+    expected = (None, preprocessing.SIZE, preprocessing.SIZE, 1)
+    shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", ())]
+    if shapes != [expected]:
+        raise RunError(f"{path}: expected one input of shape {expected}, got {shapes}")
+    outputs = model.output
+    if not isinstance(outputs, dict) or "probabilities" not in outputs:
+        raise RunError(f"{path}: expected a dict of outputs with 'probabilities', got {outputs}")
+    for name, tensor in outputs.items():
+        if name not in OUTPUT_SHAPES or tuple(tensor.shape[1:]) != OUTPUT_SHAPES[name]:
+            wanted = ", ".join(f"{key} {shape}" for key, shape in OUTPUT_SHAPES.items())
+            raise RunError(f"{path}: outputs may be {wanted}; got {name} {tuple(tensor.shape[1:])}")
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
