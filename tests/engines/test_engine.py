@@ -1,0 +1,86 @@
+"""One engine against the released files, as it is installed here.
+
+In an environment of an engine's own, FALX_TEST_ENGINE names it: then it must work, and the others must
+say what they need. Elsewhere whatever is installed is tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import falx
+from falx import check, phantom
+from falx.classifier import DEFAULT_MODEL
+from falx.engines import ENGINES
+from falx.errors import EngineUnavailable, FalxWarning
+from falx.words import LABELS
+
+ALONE = os.environ.get("FALX_TEST_ENGINE")
+RELEASED = sorted((Path(__file__).parents[2] / "models").glob("*/*.*"))
+MODELS = [DEFAULT_MODEL, *(path for path in RELEASED if path.suffix in (".tflite", ".onnx"))]
+
+EVERY_RUN = [
+    pytest.param(engine, model, id=f"{engine}-{model.name}")
+    for engine, (format_, _) in ENGINES.items()
+    for model in MODELS
+    if model.suffix == f".{format_}" and ALONE in (None, engine)
+]
+
+
+def _load(engine: str, model: Path, threads: int = 1) -> falx.Classifier:
+    with warnings.catch_warnings():
+        # tflite-runtime says that it is slow on x86, which is true and tested elsewhere.
+        warnings.simplefilter("ignore", FalxWarning)
+        try:
+            return falx.load(model, engine=engine, threads=threads)
+        except EngineUnavailable as error:
+            if ALONE is not None:
+                raise
+            pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(("engine", "model"), EVERY_RUN)
+def test_an_engine_answers_as_the_card_says(engine: str, model: Path) -> None:
+    classifier = _load(engine, model)
+    assert classifier.engine == engine
+    assert classifier.card.self_test != ()
+    for known in classifier.card.self_test:
+        answer = classifier.predict(phantom.PHANTOMS[known.phantom]())
+        assert answer.probabilities is not None
+        got = [answer.probabilities[label] for label in LABELS]
+        assert got == pytest.approx(known.probabilities, abs=check.TOLERANCE)
+
+
+@pytest.mark.parametrize(("engine", "model"), EVERY_RUN)
+def test_threads_change_no_answer(engine: str, model: Path) -> None:
+    image = phantom.lesion()
+    one, two = (_load(engine, model, threads).predict(image).probabilities for threads in (1, 2))
+    assert one is not None
+    assert two is not None
+    assert np.allclose(list(one.values()), list(two.values()), atol=check.TOLERANCE)
+
+
+@pytest.mark.skipif(ALONE is None, reason="only where one engine is installed alone")
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != ALONE])
+def test_engines_that_are_not_here_say_what_they_need(engine: str) -> None:
+    format_, _ = ENGINES[engine]
+    model = next((path for path in MODELS if path.suffix == f".{format_}"), None)
+    if model is None:
+        pytest.skip(f"no released {format_} model yet")
+    with pytest.raises(EngineUnavailable, match="pip install"):
+        falx.load(model, engine=engine)
+
+
+@pytest.mark.skipif(ALONE is None, reason="only where one engine is installed alone")
+def test_the_installed_wheel_is_what_is_tested() -> None:
+    assert "site-packages" in Path(falx.__file__).parts
+    with contextlib.suppress(ImportError):
+        import tensorflow
+
+        pytest.fail(f"this environment is not the wheel's own: it has {tensorflow.__file__}")

@@ -1,0 +1,46 @@
+"""Every public name says what it is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _undocumented(node: ast.Module | ast.ClassDef, name: str) -> Iterator[str]:
+    if ast.get_docstring(node) is None:
+        yield name
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if child.name.startswith("_"):
+                continue
+            if isinstance(child, ast.ClassDef):
+                yield from _undocumented(child, f"{name}.{child.name}")
+            elif ast.get_docstring(child) is None and not _is_overload(child):
+                yield f"{name}.{child.name}"
+
+
+def _is_overload(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(ast.unparse(decorator).endswith("overload") for decorator in function.decorator_list)
+
+
+@pytest.mark.parametrize("package", ["runtime/falx", "export/falx_export", "trainer/falx_trainer"])
+def test_every_public_name_has_a_docstring(checkout: Path, package: str) -> None:
+    folder = checkout / package
+    files = sorted(folder.rglob("*.py"))
+    assert len(files) > 3
+    bare = [
+        name
+        for file in files
+        for name in _undocumented(
+            ast.parse(file.read_text(encoding="utf-8")), str(file.relative_to(folder.parent))
+        )
+    ]
+    assert bare == []
+
+
+def test_docstrings_that_are_missing_are_found() -> None:
+    module = ast.parse('"""M."""\nclass A:\n    def f(self): ...\n    def _g(self): ...\ndef h(): "H."\n')
+    assert list(_undocumented(module, "m")) == ["m.A", "m.A.f"]

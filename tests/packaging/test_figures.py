@@ -1,0 +1,93 @@
+"""One model, one set of figures: in its card, in models/NAME and in the README."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from falx import card as cards
+from falx.classifier import DEFAULT_MODEL
+
+RESULTS = re.compile(r"^<!-- results -->$(.*?)^<!-- end of results -->$", re.M | re.S)
+# A figure in a table's cell, with the digits it is given with; not part of a name such as int8.
+FIGURE = re.compile(r"(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?)( ?%)?(?![\w])")
+
+
+@pytest.fixture(scope="module")
+def released(checkout: Path) -> Path:
+    """The folder of the model in the wheel."""
+    card, _ = cards.read(DEFAULT_MODEL)
+    folder = checkout / "models" / card.name
+    assert folder.is_dir(), f"the model in the wheel is {card.name}, which is not in models/"
+    return folder
+
+
+def _numbers(document: Any) -> Iterator[float]:
+    if isinstance(document, dict):
+        for value in document.values():
+            yield from _numbers(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _numbers(value)
+    elif isinstance(document, int | float) and not isinstance(document, bool):
+        yield document
+
+
+def _unfounded(text: str, document: Any) -> list[str]:
+    """The figures in the tables of a text that are no number of a document, as rounded there."""
+    known = list(_numbers(document))
+    cells = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    unfounded = []
+    for digits, percent in FIGURE.findall(cells):
+        value = float(digits.replace(",", ""))
+        # Half a unit of the last digit, and a hair for the binary fraction.
+        slack = 0.5 * 10 ** -len(digits.partition(".")[2]) + 1e-9
+        if not any(abs(value - number * (100 if percent else 1)) <= slack for number in known):
+            unfounded.append(digits + percent)
+    return unfounded
+
+
+def test_the_wheel_holds_the_released_file(released: Path) -> None:
+    assert (released / f"{released.name}-int8.tflite").read_bytes() == DEFAULT_MODEL.read_bytes()
+
+
+def test_every_released_file_has_a_card_of_the_same_model(released: Path) -> None:
+    files = sorted(path for path in released.iterdir() if path.suffix in (".tflite", ".onnx"))
+    assert {path.suffix for path in files} == {".tflite", ".onnx"}
+    wanted, _ = cards.read(DEFAULT_MODEL)
+    for path in files:
+        card, _ = cards.read(path)
+        assert (card.name, card.version, card.thresholds) == (wanted.name, wanted.version, wanted.thresholds)
+        assert (card.metrics, card.provenance) == (wanted.metrics, wanted.provenance)
+
+
+def test_the_metrics_are_of_the_file_in_the_wheel(released: Path) -> None:
+    metrics = json.loads((released / "metrics.json").read_text(encoding="utf-8"))
+    card, _ = cards.read(DEFAULT_MODEL)
+    assert metrics["model"]["name"] == card.name
+    assert metrics["model"]["sha256"] == card.weights_sha256
+
+
+@pytest.mark.parametrize("page", ["README.md", "MODEL_CARD.md"])
+def test_every_figure_in_a_table_was_measured(released: Path, checkout: Path, page: str) -> None:
+    metrics = json.loads((released / "metrics.json").read_text(encoding="utf-8"))
+    if page == "README.md":
+        found = RESULTS.search((checkout / page).read_text(encoding="utf-8"))
+        assert found, "the README has no section between its results marks"
+        text = found[1]
+        assert released.name in text
+    else:
+        text = (released / page).read_text(encoding="utf-8")
+    assert FIGURE.search(text), f"{page} states no figure"
+    assert _unfounded(text, metrics) == []
+
+
+def test_figures_that_were_not_measured_are_found() -> None:
+    document = {"accuracy": [0.9144, 0.88, 0.94, 1234], "missed": 0.0312}
+    table = "Not 99 %.\n| int8 | 91.4 % | 1,234 | 3 % | 3.1 % |\n| 0.914 | 91.5 % | 12 | 0.94 |"
+    assert _unfounded(table, document) == ["91.5 %", "12"]

@@ -1,0 +1,97 @@
+"""Who may import whom, and what an import may bring along."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import falx
+
+# The runtime's whole world. What is not in EAGER is imported where it is used, so that it can be missing.
+EAGER = {"falx", "numpy", "PIL"}
+LAZY = {"ai_edge_litert", "onnxruntime", "pydicom", "tflite_runtime"}
+
+FORBIDDEN = {
+    "runtime": {"falx_trainer", "falx_export", "tensorflow", "keras"},
+    "export": {"falx_trainer"},
+    "trainer": {"falx_export", "tensorflow"},
+}
+
+
+class Import(NamedTuple):
+    """One import in a source file; eager when importing the file carries it out."""
+
+    file: Path
+    line: int
+    package: str
+    eager: bool
+
+
+def _imports(folder: Path) -> Iterator[Import]:
+    for file in sorted(folder.rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        yield from _imports_in(tree, file, eager=True)
+
+
+def _imports_in(node: ast.AST, file: Path, *, eager: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        names: list[str] = []
+        if isinstance(child, ast.Import):
+            names = [alias.name for alias in child.names]
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{file}:{child.lineno}: relative import"
+            names = [child.module or ""]
+        elif isinstance(child, ast.Call) and ast.unparse(child.func).endswith("import_module"):
+            # A computed name stays in its own package or is covered by the run in test_installed.
+            names = [a.value for a in child.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        for name in names:
+            yield Import(file, getattr(child, "lineno", 0), name.partition(".")[0], eager)
+        inert = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
+            isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        )
+        yield from _imports_in(child, file, eager=eager and not inert)
+
+
+@pytest.mark.parametrize("root", FORBIDDEN)
+def test_imports_point_one_way(checkout: Path, root: str) -> None:
+    found = list(_imports(checkout / root))
+    assert len(found) > 10
+    assert [i for i in found if i.package in FORBIDDEN[root]] == []
+
+
+def test_the_runtime_imports_numpy_pillow_and_engines_only(checkout: Path) -> None:
+    known = EAGER | LAZY | sys.stdlib_module_names
+    assert [i for i in _imports(checkout / "runtime") if i.package not in known] == []
+
+
+def test_the_runtime_imports_engines_where_it_uses_them(checkout: Path) -> None:
+    known = EAGER | sys.stdlib_module_names
+    assert [i for i in _imports(checkout / "runtime") if i.eager and i.package not in known] == []
+
+
+def test_importing_falx_changes_nothing() -> None:
+    code = """
+import logging, os, sys, threading, warnings
+def state():
+    return (list(warnings.filters), logging.root.level, list(logging.root.handlers),
+            threading.active_count(), dict(os.environ))
+before = state()
+import falx
+assert state() == before, "importing falx changed something global"
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(*sorted(loaded & {"numpy", "PIL", "ai_edge_litert", "tflite_runtime", "onnxruntime", "tensorflow"}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_every_promised_name_is_there() -> None:
+    assert falx.__all__ == sorted(falx.__all__)
+    assert [name for name in falx.__all__ if getattr(falx, name, None) is None] == []
+    assert set(falx.__all__) <= set(dir(falx))

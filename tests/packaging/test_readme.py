@@ -1,0 +1,108 @@
+"""The README's and the guides' commands run, and what the README shows is what comes."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from falx.classifier import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from tests.packaging.conftest import Environment
+
+INSTALL = "pip install . && falx demo"
+TEST = (
+    "python -m pip install --upgrade pip && python -m pip install --editable . --group dev "
+    "&& python -m pytest --cov"
+)
+DEMO = re.compile(r"^<!-- demo -->\n```console\n\$ falx demo\n(.*?)^```\n<!-- end of demo -->$", re.M | re.S)
+LINK = re.compile(r"\]\(([^)#]+)\)")
+GUIDES = ("README.md", "CONTRIBUTING.md", "docs/install.md", "docs/model-files.md", "docs/retraining.md")
+
+Blocks = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def user(installed: Environment) -> Environment:
+    """The environment of someone who has installed Falx and exported a model of their own."""
+    exported = installed.work / "exported"
+    exported.mkdir(exist_ok=True)
+    shutil.copy(DEFAULT_MODEL, exported / "mine-int8.tflite")
+    shutil.rmtree(installed.work / "maps", ignore_errors=True)
+    return installed
+
+
+def test_every_command_is_tried_somewhere(blocks: Blocks) -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    assert (lines[0], lines[-1]) == (INSTALL, TEST)
+    assert [x for x in lines[1:-1] if not x.startswith(("falx ", "python -m falx_"))] == []
+
+
+def test_the_falx_commands_run(user: Environment, blocks: Blocks) -> None:
+    # `falx demo` after the installation is run by the fixture; `falx check` may find a busy machine slow.
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("falx ")]
+    assert len(lines) >= 6
+    for line in lines:
+        done = user.offline(*shlex.split(line), status=None if line == "falx check" else 0)
+        assert done.stdout
+        assert "Traceback" not in done.stderr
+
+
+def test_the_python_runs(user: Environment, blocks: Blocks) -> None:
+    (snippet,) = blocks("python")
+    lines = user.offline("python", "-c", snippet).stdout.splitlines()
+    assert len(lines) == 4
+    assert "'decision'" in lines[2]
+    assert "ImageNotFound" in lines[3]
+
+
+def test_the_demo_is_as_shown(user: Environment, readme: str) -> None:
+    shown = DEMO.search(readme)
+    assert shown, "the README shows no output of `falx demo` between its demo marks"
+    # Times differ, and so do a model's probabilities in the last digit, with the processor.
+    assert _words(shown[1]) == _words(user.offline("falx", "demo").stdout)
+
+
+def _words(text: str) -> list[str]:
+    return re.sub(r"\d+(?:\.\d+)?(?= ?(?:%|ms))", "#", text).split()
+
+
+@pytest.mark.parametrize("guide", ["README.md", "docs/retraining.md"])
+def test_the_options_of_the_other_commands_exist(checkout: Path, guide: str) -> None:
+    text = (checkout / guide).read_text(encoding="utf-8")
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m falx_")]
+    assert commands
+    for command in commands:
+        sub = [word for word in command[3:4] if word in ("train", "evaluate")]
+        options = [word for word in command if word.startswith("--")]
+        shown = _help(command[2], *sub)
+        assert [option for option in options if not re.search(rf"{option}\b", shown)] == []
+
+
+@functools.cache
+def _help(module: str, *sub: str) -> str:
+    command = [sys.executable, "-m", module, *sub, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_links_lead_somewhere(checkout: Path, guide: str) -> None:
+    page = checkout / guide
+    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_ci_runs_the_readmes_test_command(checkout: Path) -> None:
+    script = (checkout / ".ci" / "run").read_text(encoding="utf-8").replace(" --quiet", "")
+    for command in TEST.split(" && "):
+        assert command in script
+    assert "--quiet" not in TEST
