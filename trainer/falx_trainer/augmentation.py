@@ -52,12 +52,12 @@ def _move(
     mirror = -1.0 if rng.random() < settings.flip else 1.0
     cos, sin = math.cos(angle), math.sin(angle)
     forward = zoom * np.array([[cos, -sin], [sin, cos]]) @ np.array([[mirror, shear], [0.0, 1.0]])
-    centre = np.full(2, (SIZE - 1) / 2)
+    # Coordinates count from the outer corner of the first pixel, as those of boxes do, and Pillow's,
+    # which asks where each output pixel comes from.
+    centre = np.full(2, SIZE / 2)
     offset = centre + shift - forward @ centre
-    # Pillow asks where each output pixel comes from, and counts from pixel corners: half a pixel off.
     back = np.linalg.inv(forward)
-    half = np.full(2, 0.5)
-    constant = half - back @ (half + offset)
+    constant = -back @ offset
     moved = Image.fromarray(pixels).transform(
         (SIZE, SIZE),
         Image.Transform.AFFINE,
@@ -130,7 +130,8 @@ def _strip(pixels: Pixels, boxes: Boxes, rng: np.random.Generator) -> Pixels:
     inner = np.repeat(np.repeat(depth > rng.uniform(0.05, 0.11) * SIZE / 2, 2, 0), 2, 1)
     if inner.mean() < 0.15:
         return pixels
-    for left, top, right, bottom in boxes.astype(int):
-        if inner[max(top, 0) : bottom, max(left, 0) : right].mean() < 0.7:
+    for left, top, right, bottom in boxes.clip(0, SIZE).astype(int):
+        tumor = inner[top:bottom, left:right]
+        if tumor.size and tumor.mean() < 0.7:
             return pixels
     return np.where(inner, pixels, 0).astype(np.uint8)
