@@ -128,8 +128,9 @@ def tissue_box(
             return None
         left, top = place
         box = np.array([left, top, left + width, top + height], np.float32)
-        margin = np.array([-8, -8, 8, 8], np.float32)
-        wide = box + margin
+        # `paste` takes the soft rim from around the box.
+        across, down = (max(8.0, RIM * side / 2 + 1) for side in (width, height))
+        wide = box + np.array([-across, -down, across, down], np.float32)
         clear = (
             (avoid[:, 2] < wide[0])
             | (avoid[:, 0] > wide[2])
