@@ -42,7 +42,7 @@ NOISE: Final = 4.0
 """Standard deviation of the noise drawn over the phantom, in grey levels, so that the slices differ."""
 
 QUALITY: Final = 90
-PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert", "onnxruntime")
+PACKAGES: Final = ("numpy", "pillow", "ai-edge-litert", "onnxruntime")
 
 Contender = Callable[[bytes], object]
 """From the bytes of a JPEG to a decision."""
@@ -69,21 +69,21 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    slices = _slices(options.seed)
-    counts = sorted({1, options.threads})
-    rows = [row for threads in counts for row in _compared(options, slices, threads)]
     setting = {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "load_before": None if not hasattr(os, "getloadavg") else round(os.getloadavg()[0], 2),
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {"falx": falx.__version__, **{name: _version(name) for name in PACKAGES}},
         "models": [path.name for path in (options.model, options.onnx) if path is not None],
         "slice": f"phantom, {SIDE} x {SIDE}, JPEG quality {QUALITY}, {SLICES} different",
         "seed": options.seed,
         "warm_up": options.warm_up,
         "runs": options.runs,
     }
+    slices = _slices(options.seed)
+    counts = sorted({1, options.threads})
+    rows = [row for threads in counts for row in _compared(options, slices, threads)]
     print(_table(setting, rows))
     if options.out is not None:
         document = {**setting, "rows": [asdict(row) for row in rows]}
@@ -130,7 +130,7 @@ def _compared(options: argparse.Namespace, slices: Sequence[bytes], threads: int
 
 
 def _bare_litert(model: Path, threads: int) -> Contender:
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
 
     _, payload = card.read(model)
     interpreter = Interpreter(model_content=payload, num_threads=threads)
@@ -147,7 +147,7 @@ def _bare_litert(model: Path, threads: int) -> Contender:
 
 
 def _bare_onnx(model: Path, threads: int) -> Contender:
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     _, payload = card.read(model)
     options = onnxruntime.SessionOptions()
