@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import warnings
@@ -16,7 +17,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 if TYPE_CHECKING:
-    from falx_export.parity import Tolerance
+    from falx_export.tolerance import Tolerance
 
 TOLERANCE_HELP = "the most a quantization may differ by, e.g. int8.mean=0.03; repeatable"
 
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     # What their parts say of each other is nothing a user can act on.
+    logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"(tensorflow|keras|tf2onnx|onnx|onnxruntime|ai_edge_litert)\b")
 
     from falx.errors import FalxError
@@ -91,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from falx_export.run import NAME_PATTERN
+    from falx_export.names import NAME_PATTERN
 
     def name(text: str) -> str:
         if not NAME_PATTERN.fullmatch(text):
@@ -133,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tolerances(parser: argparse.ArgumentParser, changes: list[str]) -> dict[str, Tolerance]:
-    from falx_export.parity import TOLERANCES
+    from falx_export.tolerance import TOLERANCES
 
     tolerances = dict(TOLERANCES)
     for change in changes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 __all__ = ["silenced"]
 
@@ -19,11 +21,19 @@ def silenced() -> Iterator[None]:
     """
     sys.stderr.flush()
     python, saved = sys.stderr, os.dup(2)
-    with os.fdopen(saved, "w", buffering=1) as kept, Path(os.devnull).open("w") as nowhere:
+    console = _console()
+    with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
-        sys.stderr = kept if python is sys.__stderr__ else python
+        sys.stderr = console if python is sys.__stderr__ else python
         try:
             yield
         finally:
             sys.stderr = python
             os.dup2(saved, 2)
+            os.close(saved)
+
+
+@functools.cache
+def _console() -> TextIO:
+    # Never closed: log handlers that are made while it stands in for standard error keep it.
+    return os.fdopen(os.dup(2), "w", buffering=1)

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from falx_export import package, parity, rounding, run, samples, to_onnx, to_tflite, write
+from falx_export.console import silenced
 from falx_export.package import Graph, Terms
-from falx_export.parity import TOLERANCES, Parity, Tolerance
+from falx_export.parity import Parity
+from falx_export.tolerance import TOLERANCES, Tolerance
 
 __all__ = ["Request", "export"]
 
@@ -75,7 +77,8 @@ def export(request: Request) -> list[Parity]:
     for graph in _converted(trained, slices, quiet=request.quiet):
         file = graph.file_name(name)
         described = package.card(trained, name, terms, graph)
-        engine = package.started(graph, described)
+        with silenced():
+            engine = package.started(graph, described)
         got = parity.engine_answers(engine, slices.parity, title=f"Compare {file}", quiet=request.quiet)
         results.append(parity.compare(file, engine.name, got, expected, trained.thresholds))
         files[file] = package.sealed(graph, described, engine)

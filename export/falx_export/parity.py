@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Final
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,11 +15,10 @@ from falx.decision import Thresholds, decide
 from falx.engines import Engine
 from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_export.errors import ParityError
+from falx_export.tolerance import Tolerance
 
 __all__ = [
-    "TOLERANCES",
     "Parity",
-    "Tolerance",
     "compare",
     "engine_answers",
     "keras_answers",
@@ -29,48 +27,6 @@ __all__ = [
 ]
 
 Probabilities = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """What a file may differ by; each value may be reached, not passed.
-
-    Attributes:
-        largest: difference of any probability on any slice, 0..1.
-        mean: of all these differences.
-        decisions: share of the slices whose decision differs.
-        missed: share of the slices that go from a tumour to no_tumor.
-    """
-
-    largest: float
-    mean: float
-    decisions: float
-    missed: float
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not math.isfinite(value) or not 0 <= value <= 1:
-                raise ValueError(f"tolerance {field.name} must be in 0..1, got {value}")
-
-    def changed(self, measure: str, value: float) -> Tolerance:
-        """This tolerance with another value for one measure.
-
-        Raises:
-            ValueError: there is no such measure, or the value is not in 0..1.
-        """
-        known = [field.name for field in fields(self)]
-        if measure not in known:
-            raise ValueError(f"unknown measure {measure!r}; known are {', '.join(known)}")
-        return replace(self, **{measure: value})
-
-
-TOLERANCES: Final[Mapping[str, Tolerance]] = {
-    "float32": Tolerance(largest=0.001, mean=0.0001, decisions=0.005, missed=0.0),
-    "float16": Tolerance(largest=0.25, mean=0.01, decisions=0.03, missed=0.005),
-    "int8": Tolerance(largest=0.5, mean=0.02, decisions=0.06, missed=0.005),
-}
-"""By quantization. int8 allows much for a single slice: one that stands on an edge falls to either side."""
 
 
 @dataclass(frozen=True, slots=True)

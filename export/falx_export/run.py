@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,12 @@ from falx.decision import Thresholds
 from falx.errors import ThresholdError
 from falx.words import LABELS
 from falx_export.errors import RunError
+from falx_export.names import NAME_PATTERN
 
-__all__ = ["NAME_PATTERN", "OUTPUT_SHAPES", "Run", "read"]
+__all__ = ["OUTPUT_SHAPES", "Run", "read"]
 
 SCHEMA: Final = 1
 """The version of meta.json that is read here."""
-
-NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""A model's name becomes a file's name on every system."""
 
 OUTPUT_SHAPES: Final = {"probabilities": (4,), "heatmap": (7, 7)}
 """The outputs a model may have and their shapes, without the batch. The second is optional."""

@@ -29,8 +29,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 from tqdm import tqdm
 
-from falx_export.errors import ConversionError
 from falx_export.console import silenced
+from falx_export.errors import ConversionError
 from falx_export.graph import INPUT, float_head, readable, serving, size
 from falx_export.rounding import STEM_CONVOLUTIONS
 from falx_export.run import OUTPUT_SHAPES

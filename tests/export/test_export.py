@@ -1,0 +1,161 @@
+"""The whole chain on a small model: what is written, what is refused, and that it is all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import falx
+from falx import card as cards
+from falx import engines
+
+pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
+
+FILES = ["small-float16.tflite", "small-float32.onnx", "small-int8.onnx", "small-int8.tflite"]
+
+
+def command(run: Path, data: Path, out: Path, *more: str) -> list[str]:
+    base = [sys.executable, "-m", "falx_export", str(run), "--data", str(data), "--out", str(out)]
+    # Random weights make a model on edge everywhere; what is tested is that the numbers are kept to.
+    return [*base, "--samples", "12", "--calibration", "16", "--tolerance", "int8.largest=0.6", *more]
+
+
+def sums(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def run_command(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def exported(
+    run_folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    out = tmp_path_factory.mktemp("exported") / "models" / "small"
+    return out, run_command(command(run_folder, data, out))
+
+
+def test_writes_every_file_and_says_how_far_each_is_from_keras(exported: Any) -> None:
+    out, done = exported
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["parity.json", *FILES]
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[:2] == ["file", "engine"]
+    assert [line.split()[:2] for line in lines[1:5]] == [
+        ["small-int8.tflite", "litert"],
+        ["small-float16.tflite", "litert"],
+        ["small-int8.onnx", "onnx"],
+        ["small-float32.onnx", "onnx"],
+    ]
+    assert lines[5] == f"written to {out}"
+
+
+def test_the_report_holds_the_measures_and_their_tolerance(exported: Any) -> None:
+    report = json.loads((exported[0] / "parity.json").read_text())
+    assert report["slices"] == "12 slices, split val, balanced over sources and labels"
+    by_file = {entry["file"]: entry for entry in report["files"]}
+    assert sorted(by_file) == FILES
+    assert by_file["small-float32.onnx"]["largest"] < 1e-4
+    assert by_file["small-float32.onnx"]["heatmap"] < 1e-4
+    assert by_file["small-float16.tflite"]["largest"] < 0.03
+    for name in ("small-int8.tflite", "small-int8.onnx"):
+        assert by_file[name]["mean"] < 0.02
+        assert by_file[name]["tolerance"] == {
+            "largest": 0.6,
+            "mean": 0.02,
+            "decisions": 0.06,
+            "missed": 0.005,
+        }
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_runs_in_its_engine_and_its_card_says_what_it_is(exported: Any, name: str) -> None:
+    card, payload = cards.read(exported[0] / name)
+    assert (card.name, card.version, card.license) == (
+        "small",
+        "1.0.0",
+        "weights: research use only, see MODEL_CARD.md",
+    )
+    assert card.thresholds.pituitary == 0.5
+    assert card.temperature == 1.5
+    assert card.metrics == {"val": {"accuracy": 0.5}}
+    assert card.provenance["seed"] == 7
+    assert card.quantization["format"] == name.split("-")[1].split(".")[0]
+    assert list(card.outputs) == ["probabilities", "heatmap"]
+    engine = engines.start(
+        engines.choose(None, "tflite" if name.endswith("tflite") else "onnx"), payload, card, threads=1
+    )
+    answer = engine.run(np.full((224, 224), 90, np.uint8))
+    assert answer["probabilities"].shape == (4,)
+    assert answer["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+    assert answer["heatmap"].shape == (7, 7)
+    assert [test.phantom for test in card.self_test] == list(falx.phantom.PHANTOMS)
+
+
+def test_the_same_run_gives_the_same_bytes_in_another_process(
+    exported: Any, run_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    done = run_command(command(run_folder, data, tmp_path / "again", "--quiet"))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert sums(tmp_path / "again") == sums(exported[0])
+
+
+def test_past_the_tolerance_nothing_is_touched(exported: Any, run_folder: Path, data: Path) -> None:
+    out, _ = exported
+    before = sums(out)
+    done = run_command(command(run_folder, data, out, "--overwrite", "--tolerance", "int8.mean=0.0"))
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert (
+        lines[0] == "falx_export: the exported files answer too differently from Keras; nothing was written"
+    )
+    assert [line.split(" is ")[0] for line in lines[1:]] == [
+        "small-int8.tflite: mean",
+        "small-int8.onnx: mean",
+    ]
+    assert sums(out) == before
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_without_overwrite_files_in_the_way_are_named(exported: Any, run_folder: Path, data: Path) -> None:
+    done = run_command(command(run_folder, data, exported[0]))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"falx_export: {exported[0]}: already holds small-int8.tflite, small-float16.tflite, "
+        "small-int8.onnx, small-float32.onnx, parity.json; give another --out, or --overwrite"
+    ]
+
+
+def test_killed_half_way_it_leaves_nothing(run_folder: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "models"
+    process = subprocess.Popen(command(run_folder, data, out), stderr=subprocess.DEVNULL)
+    time.sleep(12)
+    assert process.poll() is None, "it was done before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_label_list_is_readable_by_tools_that_know_tflite_metadata(exported: Any) -> None:
+    import zipfile
+
+    with warnings.catch_warnings(), zipfile.ZipFile(exported[0] / "small-int8.tflite") as archive:
+        assert archive.read("labels.txt").decode().split() == [
+            "no_tumor",
+            "meningioma",
+            "glioma",
+            "pituitary",
+        ]
