@@ -256,7 +256,9 @@ def test_control_tissue_changes_no_target_and_no_tumor(drawn: Tensors) -> None:
         assert set(targets) == {expected}
         if index >= 5:
             for pixels in images:
-                np.testing.assert_array_equal(pixels[80:120, 90:130], drawn.pixels[index][80:120, 90:130])
+                # The outer half of the soft rim may reach into the corner of a tumour's box.
+                changed = pixels[80:120, 90:130] != drawn.pixels[index][80:120, 90:130]
+                assert changed.mean() < 0.15
 
 
 def test_donors_show_something(drawn: Tensors, heads: Pixels) -> None:
@@ -266,6 +268,6 @@ def test_donors_show_something(drawn: Tensors, heads: Pixels) -> None:
     assert sampler.donors.lesions[0][1].tolist() == LESION[0].tolist()
     assert sampler.donors.tissue.tolist() == list(range(10))
     # A box with nothing in it to see, and a tumour that may be anywhere.
-    labels = ["glioma"] * 10
-    assert Sampler(tensors_of(labels, [""] * 10, heads), Recipe()).donors.lesions[0][0] == 5
-    assert Sampler(tensors_of(labels, [""] * 10, heads, boxed=False), Recipe()).donors.tissue.size == 0
+    even = np.full((1, 224, 224), 120, np.uint8)
+    assert Sampler(tensors_of(["glioma"], [""], even), Recipe()).donors.lesions == []
+    assert Sampler(tensors_of(["glioma"], [""], heads[5:6], boxed=False), Recipe()).donors.tissue.size == 0

@@ -53,9 +53,12 @@ def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_
         tumor: `(N,)`, whether there is a tumour.
         most_missed: the largest share of tumours missed, 0..1.
     """
+    if not tumor.any():  # nothing to measure on
+        return DEFAULT_THRESHOLDS
     missed = np.sort(probabilities[tumor, 0])[::-1]
     allowed = math.floor(most_missed * len(missed))
     # The tumour of that rank must just not be cleared.
     highest = float(missed[allowed]) if allowed < len(missed) else 0.0
-    least = max(LEAST_NO_TUMOR, math.floor(highest * 100 + 1) / 100)
-    return Thresholds.from_mapping(DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": min(least, 1.0)})
+    hundredths = (step / 100 for step in range(round(LEAST_NO_TUMOR * 100), 101))
+    least = next((value for value in hundredths if value > highest), 1.0)
+    return Thresholds.from_mapping(DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": least})

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from falx.decision import DEFAULT_THRESHOLDS
+from falx_trainer.calibration import choose_thresholds, fit_temperature
+
+Floats = npt.NDArray[np.float64]
+
+
+def simulated(temperature: float, untyped: float = 0.0, count: int = 20_000) -> tuple[Floats, Floats]:
+    """Logits that are honest after division by a temperature, and the targets drawn from them."""
+    rng = np.random.default_rng(11)
+    honest = rng.normal(0, 2, (count, 4))
+    cumulative = softmax(honest, axis=1).cumsum(axis=1)
+    drawn = (rng.random((count, 1)) > cumulative).sum(axis=1).clip(max=3)
+    targets = np.eye(4)[drawn]
+    hidden = (rng.random(count) < untyped) & (drawn > 0)
+    targets[hidden] = [0, 1, 1, 1]
+    return honest * temperature, targets
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7, 4.0])
+@pytest.mark.parametrize("untyped", [0.0, 0.5])
+def test_a_known_temperature_is_found(temperature: float, untyped: float) -> None:
+    assert fit_temperature(*simulated(temperature, untyped)) == pytest.approx(temperature, rel=0.03)
+
+
+def test_temperature_stays_in_its_range() -> None:
+    logits = np.eye(4) * 3
+    assert fit_temperature(logits, np.eye(4)) == pytest.approx(
+        0.25, rel=0.01
+    )  # always right: as sure as may be
+    assert fit_temperature(logits, np.roll(np.eye(4), 1, axis=0)) == pytest.approx(
+        8, rel=0.01
+    )  # always wrong
+
+
+def test_extreme_logits_give_a_finite_temperature() -> None:
+    logits = np.array([[1e4, -1e4, 0, 0], [-1e4, 1e4, 0, 0], [0, 1e4, 0, 0]])
+    assert 0.25 <= fit_temperature(logits, np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]])) <= 8
+
+
+def chosen(values: list[float], most_missed: float) -> float:
+    """The threshold of no_tumor for tumours of which these are P(no_tumor), beside healthy slices of 0.99."""
+    healthy = [0.99] * 5
+    first = np.array(values + healthy)
+    probabilities = np.stack([first, 1 - first, 0 * first, 0 * first], axis=1)
+    tumor = np.array([True] * len(values) + [False] * len(healthy))
+    thresholds = choose_thresholds(probabilities, tumor, most_missed)
+    assert thresholds.to_dict() | {"no_tumor": 0} == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0}
+    return thresholds.no_tumor
+
+
+@pytest.mark.parametrize(
+    ("values", "most_missed", "expected"),
+    [
+        ([0.1] * 99 + [0.734], 0.0, 0.74),  # none may be missed
+        ([0.1] * 99 + [0.734], 0.01, 0.50),  # one of a hundred may
+        ([0.1] * 98 + [0.91, 0.734], 0.01, 0.74),
+        ([0.1] * 98 + [0.8, 0.8], 0.01, 0.81),  # a tie: both would be missed
+        ([0.1] * 97 + [0.9, 0.8, 0.8], 0.02, 0.81),
+        ([0.1] * 98 + [0.734], 0.01, 0.74),  # 99 tumours: one would be more than 1 %
+        ([0.7, 0.2], 0.01, 0.71),  # few
+        ([0.7], 0.01, 0.71),
+        ([0.2, 0.1], 0.01, 0.50),  # never below one half
+        ([0.7], 1.0, 0.50),  # all may be missed
+        ([1.0], 0.0, 1.00),  # cannot be helped
+        ([0.999], 0.0, 1.00),
+    ],
+)
+def test_threshold_of_no_tumor(values: list[float], most_missed: float, expected: float) -> None:
+    assert chosen(values, most_missed) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("hundredth", range(50, 100))
+def test_a_tumor_at_a_threshold_is_not_missed(hundredth: int) -> None:
+    """0.57 * 100 is 56.99999999999999: rounding must not let that tumour through."""
+    assert chosen([hundredth / 100], 0.0) == (hundredth + 1) / 100
+
+
+@given(
+    values=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=300),
+    most_missed=st.floats(0, 1),
+)
+def test_no_more_are_missed_than_allowed_and_no_lower_threshold_would_do(
+    values: list[float], most_missed: float
+) -> None:
+    threshold = chosen(values, most_missed)
+    assert threshold >= 0.5
+    allowed = math.floor(most_missed * len(values))
+    assert sum(value >= threshold for value in values) <= allowed
+    if threshold > 0.5:
+        assert sum(value >= round(threshold - 0.01, 2) for value in values) > allowed
+
+
+def test_without_a_tumor_to_measure_on_the_built_in_threshold_stays() -> None:
+    assert chosen([], 0.01) == DEFAULT_THRESHOLDS.no_tumor
