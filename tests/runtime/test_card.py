@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from falx import card as cards
+from falx import container
+from falx.card import Card, Format, SelfTest, TensorSpec
+from falx.decision import Thresholds
+from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound
+from falx.preprocessing import NAME, SIZE
+
+KINDS: list[Format] = ["tflite", "onnx"]
+
+
+def sealed(document: dict[str, Any]) -> str:
+    """A card's JSON with the checksum its content has: what a careful forger would write."""
+    body = {key: value for key, value in document.items() if key != "card_sha256"}
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps({**body, "card_sha256": hashlib.sha256(canonical.encode()).hexdigest()})
+
+
+Graph = Callable[[Format], bytes]
+
+
+def test_a_card_survives_its_json(card: Card) -> None:
+    full = replace(card, self_test=(SelfTest("clear", (0.1, 0.2, 0.3, 0.4)),), weights_sha256="0" * 64)
+    assert Card.from_json(full.to_json()) == full
+    assert Card.from_json(full.to_json()).to_json() == full.to_json()
+
+
+def test_the_preprocessing_is_that_of_the_runtime() -> None:
+    assert cards.PREPROCESSING == {"name": NAME, "height": SIZE, "width": SIZE}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_embedding_and_extracting(card: Card, kind: Format, graph: Graph) -> None:
+    data = cards.embed(graph(kind), card, format=kind)
+    assert data == cards.embed(graph(kind), card, format=kind)
+    read, payload = cards.extract(data)
+    assert payload == graph(kind)
+    assert read == replace(card, weights_sha256=hashlib.sha256(payload).hexdigest())
+
+
+def test_tflite_holds_the_files_of_the_metadata_standard(card: Card, graph: Graph) -> None:
+    data = cards.embed(graph("tflite"), card, format="tflite")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["falx.json", "labels.txt"]
+        assert archive.read("labels.txt") == b"no_tumor\nmeningioma\nglioma\npituitary\n"
+        assert json.loads(archive.read("falx.json"))["name"] == "tiny"
+        # Offsets from the start of the whole file, which readers without Python's leniency need.
+        assert archive.infolist()[0].header_offset == len(graph("tflite"))
+
+
+def test_onnx_reads_the_card_as_metadata(card: Card, graph: Graph) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    model = onnx.load_model_from_string(cards.embed(graph("onnx"), card, format="onnx"))
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(properties["falx"])["labels"] == list(card.labels)
+    onnx.checker.check_model(model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_flipped_bit_anywhere_is_refused(card: Card, kind: Format, graph: Graph) -> None:
+    data = cards.embed(graph(kind), card, format=kind)
+    flips = np.random.default_rng(11).choice(8 * len(data), 3000, replace=False)
+    for flip in flips.tolist():
+        damaged = bytearray(data)
+        damaged[flip // 8] ^= 1 << flip % 8
+        with pytest.raises(ModelError):
+            cards.extract(bytes(damaged))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_truncated_anywhere_is_refused(card: Card, kind: Format, graph: Graph) -> None:
+    data = cards.embed(graph(kind), card, format=kind)
+    for length in range(0, len(data), 13):
+        with pytest.raises(ModelError):
+            cards.extract(data[:length])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_after_the_end_are_refused(card: Card, kind: Format, graph: Graph) -> None:
+    data = cards.embed(graph(kind), card, format=kind)
+    for tail in (b"\0", b"\n", b"more", data):
+        with pytest.raises(ModelError):
+            cards.extract(data + tail)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_give_the_documented_error(data: bytes) -> None:
+    for start in (b"", b"\x1c\0\0\0TFL3", b"\x08\x08"):
+        with pytest.raises(ModelError):
+            cards.extract(start + data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_without_a_card(kind: Format, graph: Graph) -> None:
+    with pytest.raises(CardError, match=r"model: has no card of Falx: .* export the model with it"):
+        cards.extract(graph(kind))
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", "an empty file"),
+        (b"hello model\n", "text that starts with 'hello model"),
+        (b"\x89PNG\r\n\x1a\n", "8 bytes"),
+    ],
+)
+def test_what_is_no_model(data: bytes, found: str) -> None:
+    with pytest.raises(ModelError, match=f"expected a TFLite or ONNX model, got {found}"):
+        cards.extract(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_foreign_card(kind: Format, graph: Graph) -> None:
+    for text in (b'{"name": "other", "labels": ["cat", "dog"]}', b"[1]", b"3"):
+        data = graph(kind) + container.attachment(len(graph(kind)), text, ["cat"], kind)
+        with pytest.raises(CardError, match="this JSON is not a card of Falx"):
+            cards.extract(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_card_of_other_weights(card: Card, kind: Format, graph: Graph) -> None:
+    text = replace(card, weights_sha256="ab" * 32).to_json().encode()
+    data = graph(kind) + container.attachment(len(graph(kind)), text, card.labels, kind)
+    with pytest.raises(ChecksumError, match=r"weights with SHA-256 abab.*get it again"):
+        cards.extract(data)
+
+
+def test_a_changed_card_is_noticed(card: Card) -> None:
+    text = card.to_json().replace('"no_tumor": 0.85', '"no_tumor": 0.05')
+    with pytest.raises(ChecksumError, match=r"card_sha256 is .* changed after it was written"):
+        Card.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 2}, "schema must be 1, got 2; use the version of Falx that wrote it"),
+        (
+            {"labels": ["glioma", "meningioma", "no_tumor", "pituitary"]},
+            "labels must be .*no_tumor.*got .*glioma",
+        ),
+        ({"labels": 3}, "labels is not what it must be"),
+        (
+            {"thresholds": {"no_tumor": 1.5, "meningioma": 1, "glioma": 1, "pituitary": 1}},
+            r"threshold of no_tumor must be in \(0, 1\], got 1.5",
+        ),
+        (
+            {"thresholds": {"no_tumor": 0, "meningioma": 1, "glioma": 1, "pituitary": 1}},
+            r"threshold of no_tumor must be in \(0, 1\], got 0",
+        ),
+        ({"thresholds": {"no_tumor": 0.5}}, "no threshold for meningioma, glioma, pituitary"),
+        ({"thresholds": None}, "thresholds must be falx.Thresholds or a mapping"),
+        ({"temperature": 0}, "temperature must be a number above 0, got 0"),
+        ({"temperature": "1"}, "temperature must be a number above 0, got '1'"),
+        ({"name": " "}, "name must be a text that is not empty"),
+        ({"version": 1}, "version must be a text"),
+        (
+            {"input": {"name": "x", "dtype": "uint8", "shape": [1, 224, 224, 1]}},
+            "input must be .*image.*got .*'x'",
+        ),
+        ({"input": {"name": "image"}}, "input is not what it must be: expected name, dtype and shape"),
+        ({"outputs": {}}, "outputs must have probabilities, got none"),
+        (
+            {"outputs": {"probabilities": {"name": "probabilities", "dtype": "int8", "shape": [1, 4]}}},
+            "outputs.probabilities must be",
+        ),
+        (
+            {"preprocessing": {"name": "other-1", "height": 224, "width": 224}},
+            "preprocessing must be .*falx-head-1.*got .*other-1",
+        ),
+        (
+            {"rejection": {"minimum_side": -1}},
+            "rejection is not what it must be: minimum_side must be finite",
+        ),
+        ({"rejection": {"colour": 1}}, "unknown parameter colour"),
+        (
+            {"quantization": {"format": "int4", "scheme": "s"}},
+            "quantization.format must be one of int8, float16, float32, got 'int4'",
+        ),
+        ({"quantization": {}}, "quantization must be format and scheme"),
+        ({"metrics": []}, "metrics must be an object"),
+        ({"self_test": [{"phantom": "clear", "probabilities": [1]}]}, "self_test must be 4 probabilities"),
+        ({"self_test": [{}]}, "self_test is not what it must be"),
+        ({"weights_sha256": "XYZ"}, "weights_sha256 must be 64 lower-case"),
+        ({"surprise": 1}, "has surprise, which schema 1 does not know"),
+    ],
+)
+def test_a_wrong_field_is_named(card: Card, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(CardError, match=f"card: .*{message}"):
+        Card.from_json(sealed({**card.to_dict(), **changes}))
+
+
+def test_a_missing_field_is_named(card: Card) -> None:
+    document = card.to_dict()
+    del document["temperature"], document["license"]
+    with pytest.raises(CardError, match="card: lacks license, temperature; export the model again"):
+        Card.from_json(sealed(document))
+
+
+@pytest.mark.parametrize("text", ["", "{", "\xff", '{"temperature": NaN}', '{"a": 1, "a": 2}', "[" * 100_000])
+def test_what_is_no_json(text: str) -> None:
+    with pytest.raises(CardError, match="expected JSON, got text that is not"):
+        Card.from_json(text)
+
+
+def test_the_constructor_checks_too(card: Card) -> None:
+    with pytest.raises(CardError, match="metrics and provenance must be plain JSON"):
+        replace(card, metrics={"accuracy": float("nan")})
+    with pytest.raises(CardError, match=r"thresholds must be falx\.Thresholds"):
+        replace(card, thresholds={"glioma": 1})  # type: ignore[arg-type] # the mistake that is tested
+    with pytest.raises(CardError, match=r"outputs must be of probabilities, heatmap, got 'mask'"):
+        replace(card, outputs={**card.outputs, "mask": TensorSpec("mask", "float32", (1, 7, 7))})
+
+
+def test_embedding_twice_or_into_another_format_is_refused(card: Card, graph: Graph) -> None:
+    data = cards.embed(graph("onnx"), card, format="onnx")
+    with pytest.raises(ModelError, match="has a card already"):
+        cards.embed(data, card, format="onnx")
+    with pytest.raises(ModelError, match="expected a graph in tflite format"):
+        cards.embed(graph("onnx"), card, format="tflite")
+
+
+def test_reading_from_files(tmp_path: Path, model_of: Callable[..., Path]) -> None:
+    path = model_of("onnx", thresholds=Thresholds(0.31, 0.2, 0.4, 0.27))
+    assert cards.read(path)[0].thresholds.no_tumor == 0.31
+    with pytest.raises(ModelNotFound, match=r"absent\.onnx: no such model file; give the path of"):
+        cards.read(tmp_path / "absent.onnx")
+    with pytest.raises(ModelError, match="cannot read the model file"):
+        cards.read(tmp_path)

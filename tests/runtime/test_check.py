@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import falx
+from falx import check, phantom
+from falx.card import SelfTest
+from falx.preprocessing import prepare
+
+
+@pytest.fixture
+def stored(numpy_answer: Callable[..., Any]) -> tuple[SelfTest, ...]:
+    return check.answers(lambda tensor: list(numpy_answer(tensor)[0]))
+
+
+def test_answers_are_those_for_every_phantom(
+    stored: tuple[SelfTest, ...], numpy_answer: Callable[..., Any]
+) -> None:
+    assert [test.phantom for test in stored] == list(phantom.PHANTOMS)
+    expected = numpy_answer(prepare(phantom.lesion())[0])[0]
+    assert stored[1].probabilities == pytest.approx(tuple(expected))
+
+
+def test_an_installation_that_works(
+    engine: str, model_of: Callable[..., Path], stored: tuple[SelfTest, ...]
+) -> None:
+    report = check.run(falx.load(model_of(engine, self_test=stored), engine=engine))
+    assert [step.name for step in report.steps] == ["file", "known inputs", "latency"]
+    assert report.steps[0].detail.endswith("checksums of weights and card match")
+    assert report.steps[1].ok
+    assert "2 phantoms, largest difference of a probability 0.000" in report.steps[1].detail
+    assert 0 < report.latency.p50_ms <= report.latency.p99_ms
+    assert report.ok == (report.latency.p99_ms <= check.BUDGET_MS)
+    assert report.to_dict()["latency"] == {
+        "p50_ms": report.latency.p50_ms,
+        "p99_ms": report.latency.p99_ms,
+        "runs": 100,
+        "budget_ms": 100.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("tests", "ok", "detail"),
+    [
+        ((), True, "stores no answers to compare with"),
+        ((SelfTest("clear", (1.0, 0.0, 0.0, 0.0)),), False, "at most 0.03 is allowed"),
+        (
+            (SelfTest("elephant", (1.0, 0.0, 0.0, 0.0)),),
+            False,
+            "cannot draw the phantom 'elephant'; update it",
+        ),
+    ],
+)
+def test_known_inputs(
+    any_engine: str, model_of: Callable[..., Path], tests: tuple[SelfTest, ...], ok: bool, detail: str
+) -> None:
+    step = check.run(falx.load(model_of(any_engine, self_test=tests))).steps[1]
+    assert step.ok is ok
+    assert detail in step.detail
+
+
+def test_a_phantom_that_the_card_rejects(
+    any_engine: str, model_of: Callable[..., Path], stored: tuple[SelfTest, ...]
+) -> None:
+    from falx.limits import Limits
+
+    path = model_of(any_engine, self_test=stored, rejection=Limits(minimum_side=300))
+    step = check.run(falx.load(path)).steps[1]
+    assert (step.ok, step.detail) == (False, "the phantom clear is rejected by the card's parameters")
+
+
+def test_a_slow_machine_fails(classifier: falx.Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "BUDGET_MS", 1e-6)
+    report = check.run(classifier)
+    assert not report.ok
+    assert "the budget is 1e-06 ms" in report.steps[2].detail
+    assert np.isfinite(report.latency.p99_ms)

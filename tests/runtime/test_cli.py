@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import falx
+from falx import cli, phantom
+from falx.cli import main
+from falx.words import DISCLAIMER, LABELS
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+KEYS = ["path", "decision", "confidence", "band", "probabilities", "recommendation", "model", "elapsed_ms"]
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.png"
+    Image.fromarray(phantom.lesion()).save(path)
+    return path
+
+
+@pytest.fixture
+def bad_inputs(tmp_path: Path) -> dict[str, Path]:
+    """Everything that goes wrong with inputs, by what it is."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    contents = {
+        "empty": b"",
+        "text": b"not an image\n",
+        "truncated": _png(phantom.clear())[:3000],
+        "bomb": _claims(30_000, 30_000),
+    }
+    paths = {name: folder / f"{name}.png" for name in contents}
+    for name, content in contents.items():
+        paths[name].write_bytes(content)
+    frames = [Image.new("L", (9, 9), level) for level in (0, 200)]
+    paths["animated"] = folder / "animated.gif"
+    frames[0].save(paths["animated"], save_all=True, append_images=frames[1:])
+    paths["missing"] = folder / "missing.png"
+    paths["folder"] = folder / "nothing"
+    paths["folder"].mkdir()
+    return paths
+
+
+def _png(pixels: Any) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _claims(width: int, height: int) -> bytes:
+    """A PNG that claims a size, with no data."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, b"IDAT")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_has_the_keys_of_the_design(model: Path, scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(scan), "--json", "--model", str(model)]) == 0
+    (answer,) = lines(capsys.readouterr().out)
+    assert list(answer) == KEYS
+    assert answer["path"] == str(scan)
+    assert list(answer["probabilities"]) == list(LABELS)
+    assert answer["model"]["name"] == "tiny"
+
+
+def test_bad_inputs_are_errors_and_the_rest_is_answered(
+    model: Path, scan: Path, bad_inputs: dict[str, Path], falx_process: Run
+) -> None:
+    paths = [scan, *bad_inputs.values(), scan]
+    done = falx_process("predict", *paths, "--json", "--model", model)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    answers = lines(done.stdout)
+    assert [answer["path"] for answer in answers] == [str(path) for path in paths]
+    assert list(answers[0]) == list(answers[-1]) == KEYS
+    errors = dict(zip(bad_inputs, (answer["error"] for answer in answers[1:-1]), strict=True))
+    assert {name: error["type"] for name, error in errors.items()} == {
+        "empty": "UnreadableImage",
+        "text": "UnreadableImage",
+        "truncated": "UnreadableImage",
+        "bomb": "UnreadableImage",
+        "animated": "UnreadableImage",
+        "missing": "ImageNotFound",
+        "folder": "ImageNotFound",
+    }
+    assert "got 2 frames" in errors["animated"]["message"]
+    assert "too large to be a slice" in errors["bomb"]["message"]
+
+
+@pytest.mark.parametrize("side", [1, 200])
+def test_tiny_and_black_pictures_are_rejected_not_errors(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], side: int
+) -> None:
+    path = tmp_path / "black.png"
+    Image.new("L", (side, side)).save(path)
+    assert main(["predict", str(path), "--json", "--model", str(model)]) == 0
+    (answer,) = lines(capsys.readouterr().out)
+    assert answer["decision"] == "rejected"
+    assert answer["reason"]["code"] == ("too_small" if side == 1 else "blank")
+
+
+def test_a_table_for_people(
+    model: Path,
+    scan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["predict", "scan.png", "absent.png", "--model", str(model)]) == 1
+    out, err = capsys.readouterr()
+    rows = out.splitlines()
+    assert rows[0].split() == ["file", "decision", "confidence", "note"]
+    assert rows[1].split()[:3] == ["scan.png", "ambiguous", "-"]
+    assert any(row.split() == ["absent.png", "error", "-", "no", "such", "file"] for row in rows)
+    assert "1 ambiguous, 1 error; tiny 1.2.3 on" in out
+    assert DISCLAIMER in out
+    assert "\x1b" not in out
+    assert err == ""
+
+
+def test_thresholds_of_the_command_line_come_first(
+    model: Path, scan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["predict", str(scan), "--json", "--model", str(model)]
+    assert main([*arguments, "--threshold", "no_tumor=0.01"]) == 0
+    assert lines(capsys.readouterr().out)[0]["decision"] == "no_tumor"
+    low = [f"--threshold={label}=0.01" for label in LABELS[1:]]
+    assert main([*arguments, *low]) == 0
+    assert lines(capsys.readouterr().out)[0]["decision"] in LABELS[1:]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("glioma=2", r"falx: error: threshold of glioma must be in (0, 1], got 2.0"),
+        ("glioma=x", "expected a number in (0, 1] after glioma=, got 'x'"),
+        ("tumour=0.5", "expected LABEL=VALUE with a label of no_tumor, meningioma, glioma, pituitary"),
+        ("0.5", "expected LABEL=VALUE"),
+    ],
+)
+def test_wrong_thresholds(model: Path, scan: Path, falx_process: Run, value: str, message: str) -> None:
+    done = falx_process("predict", scan, "--model", model, "--threshold", value)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["predict"], ["predict", "x", "--workers", "0"], ["nonsense"]])
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: falx" in capsys.readouterr().err
+
+
+def test_unusable_models(model: Path, tmp_path: Path, falx_process: Run) -> None:
+    flipped = bytearray(model.read_bytes())
+    flipped[500] ^= 4
+    contents = {
+        "truncated": model.read_bytes()[:-7],
+        "flipped": bytes(flipped),
+        "text": b"model\n",
+        "empty": b"",
+    }
+    for name, content in contents.items():
+        path = tmp_path / f"{name}{model.suffix}"
+        path.write_bytes(content)
+        for command in (["predict", "x.png", "--model"], ["info"], ["check", "--model"]):
+            done = falx_process(*command, path)
+            assert done.returncode == 2, name
+            assert done.stderr.startswith(f"falx: error: {path}: ")
+            assert done.stderr.count("\n") == 1
+            assert done.stdout == ""
+
+
+def test_unusable_engines(model: Path, falx_process: Run) -> None:
+    done = falx_process("predict", "x.png", "--model", model, "--engine", "abacus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "falx: error: unknown engine 'abacus'; known are litert, tflite, onnx\n"
+
+
+def test_heatmaps(model: Path, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other" / "scan.png"
+    other.parent.mkdir()
+    other.write_bytes(scan.read_bytes())
+    out = tmp_path / "maps"
+    arguments = ["predict", str(scan), str(other), "--model", str(model), "--heatmaps", str(out)]
+    assert main(arguments) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["scan-2.png", "scan.png"]
+    with Image.open(out / "scan.png") as picture:
+        assert (picture.mode, picture.size) == ("RGB", (256, 256))
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "expected a new or empty folder, this one holds files" in capsys.readouterr().err
+
+
+def test_heatmaps_of_a_model_without(
+    model: Path,
+    scan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("falx.card.Card.has_heatmap", False)
+    out = tmp_path / "maps"
+    assert main(["predict", str(scan), "--model", str(model), "--heatmaps", str(out)]) == 2
+    assert "--heatmaps: the model tiny makes no heatmaps" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_folders_and_workers(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for number in range(7):
+        Image.fromarray(phantom.clear()).save(folder / f"{number}.png")
+    assert main(["predict", str(folder), "--json", "--model", str(model), "--workers", workers]) == 0
+    assert [Path(a["path"]).stem for a in lines(capsys.readouterr().out)] == list("0123456")
+
+
+def test_info(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(model)]) == 0
+    assert "tiny 1.2.3" in capsys.readouterr().out
+    assert main(["info", str(model), "--json"]) == 0
+    assert falx.Card.from_json(capsys.readouterr().out).name == "tiny"
+
+
+def test_check(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["check", "--model", str(model), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert status == (0 if report["ok"] else 1)
+    assert [step["name"] for step in report["steps"]] == ["file", "known inputs", "latency"]
+    assert report["falx"] == falx.__version__
+    main(["check", "--model", str(model)])
+    out = capsys.readouterr().out
+    assert "ok    file: tiny" in out
+    assert DISCLAIMER in out
+
+
+def test_check_fails_where_the_machine_is_slow(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("falx.check.BUDGET_MS", 1e-6)
+    assert main(["check", "--model", str(model)]) == 1
+    assert "FAIL  latency" in capsys.readouterr().out
+
+
+def test_demo(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "pictures"
+    assert main(["demo", "--model", str(model), "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert [
+        row.split()[0] for row in text.splitlines() if row.startswith(("clear", "lesion", "gradient"))
+    ] == [
+        "clear",
+        "lesion",
+        "gradient",
+    ]
+    assert "1 rejected" in text
+    assert DISCLAIMER in text
+    assert "falx predict YOUR_SLICE.png" in text.replace("\n", " ")
+    names = ["clear-heatmap.png", "clear.png", "gradient.png", "lesion-heatmap.png", "lesion.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
+
+
+def test_version_and_help(falx_process: Run) -> None:
+    assert falx_process("--version").stdout == f"falx {falx.__version__}\n"
+    for command in ("predict", "info", "check", "demo"):
+        done = falx_process(command, "--help", COLUMNS="200")
+        assert done.returncode == 0
+        assert DISCLAIMER in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error(model: Path, scan: Path) -> None:
+    command = [sys.executable, "-m", "falx", "predict", *[str(scan)] * 200, "--json", "--model", str(model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == cli.BROKEN_PIPE
+
+
+def test_an_interrupt_is_quiet(model: Path, scan: Path) -> None:
+    command = [sys.executable, "-m", "falx", "predict", *[str(scan)] * 5000, "--json", "--model", str(model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED
+    assert err == b"\n"
+
+
+def test_a_defect_is_one_line(
+    model: Path, scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("falx.rejection.check", lambda *_: 1 // 0)
+    assert main(["predict", str(scan), "--model", str(model)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("falx: error: ZeroDivisionError: ")
+    assert "`python -X dev -m falx` with the same arguments shows where" in err
+
+
+def test_warnings_are_a_line_on_standard_error(
+    model: Path, scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("falx.engines.caution", lambda *_: "slow here")
+    assert main(["predict", str(scan), "--json", "--model", str(model)]) == 0
+    assert capsys.readouterr().err == "falx: warning: slow here\n"
+
+
+def test_names_that_are_no_text(model: Path, tmp_path: Path, falx_process: Run) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff\n.png"
+    Path(os.fsdecode(path)).write_bytes(_png(np.zeros((9, 9), np.uint8)))
+    for arguments in (["--json"], []):
+        done = falx_process("predict", tmp_path, "--model", model, *arguments)
+        assert done.returncode == 0
+        assert done.stderr == ""
+        assert "\\n.png" in done.stdout

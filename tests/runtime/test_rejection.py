@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageDraw
+
+from falx import images, phantom
+from falx.images import Slice
+from falx.limits import Limits
+from falx.rejection import REASONS, check
+
+LIMITS = Limits()
+DATA = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
+rng = np.random.default_rng(5)
+
+
+def code(pixels: npt.NDArray[Any], colour: float = 0.0) -> str | None:
+    reason = check(Slice(pixels.astype(np.uint8), colour), LIMITS)
+    return None if reason is None else reason.code
+
+
+def page(paper: int, ink: int) -> npt.NDArray[np.uint8]:
+    image = Image.new("L", (600, 800), paper)
+    draw = ImageDraw.Draw(image)
+    for row in range(30, 760, 16):
+        draw.text((20, row), "no sign of any lesion in this report " * 3, fill=ink)
+    return np.asarray(image)
+
+
+def shapes(outline: int = 80) -> npt.NDArray[np.uint8]:
+    image = Image.new("L", (256, 256), 0)
+    ImageDraw.Draw(image).ellipse((40, 50, 200, 210), outline=180, width=outline)
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("name", phantom.PHANTOMS)
+@pytest.mark.parametrize("side", [64, 256, 1000])
+def test_drawn_heads_pass(name: str, side: int) -> None:
+    image = Image.fromarray(phantom.PHANTOMS[name]()).resize((side, side))
+    assert code(np.asarray(image)) is None
+
+
+@pytest.mark.parametrize(
+    "turn", [np.fliplr, np.flipud, np.rot90, lambda a: np.pad(a, 40), lambda a: np.pad(a, ((0, 0), (90, 90)))]
+)
+def test_heads_pass_however_they_lie(turn: Any, head: npt.NDArray[np.uint8]) -> None:
+    assert code(turn(head)) is None
+
+
+def test_a_white_frame_and_a_letter_do_not_matter(head: npt.NDArray[np.uint8]) -> None:
+    framed = head.copy()
+    framed[:4] = framed[-4:] = framed[:, :4] = framed[:, -4:] = 255
+    framed[10:22, 10:20] = 255
+    assert code(framed) is None
+
+
+def test_a_hot_pixel_does_not_matter(head: npt.NDArray[np.uint8]) -> None:
+    dim = head // 3
+    dim[0, 0] = 255
+    assert code(dim) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (63, 300), (300, 63)])
+def test_too_small(shape: tuple[int, int]) -> None:
+    assert code(rng.integers(0, 256, shape)) == "too_small"
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_blank(level: int) -> None:
+    assert code(np.full((128, 128), level)) == "blank"
+    assert code(np.full((128, 128), level) - rng.integers(0, 20, (128, 128)).clip(0, level)) == "blank"
+
+
+def test_not_grey(head: npt.NDArray[np.uint8]) -> None:
+    assert code(head, colour=0.2) == "not_grey"
+    assert code(head, colour=0.02) is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "found"),
+    [
+        (rng.integers(0, 256, (256, 256)), "corners are bright"),
+        (np.tile(np.arange(256), (256, 1)), "corners are bright"),
+        (page(255, 0), "corners are bright"),
+        (page(0, 255), "lines on black"),
+        (shapes(), "smooth as a drawing"),
+        (shapes(outline=14), "scattered"),
+        (np.pad(rng.integers(0, 2, (48, 48)).repeat(3, 0).repeat(3, 1) * 165 + 90, 24), "rough as noise"),
+        (np.pad(rng.integers(90, 256, (24, 24)), 116), "Nearly all of it is dark"),
+    ],
+)
+def test_no_head(pixels: npt.NDArray[Any], found: str) -> None:
+    reason = check(Slice(pixels.astype(np.uint8)), LIMITS)
+    assert reason is not None
+    assert reason.code == "no_head"
+    assert reason.message.startswith(REASONS["no_head"])
+    assert found in reason.message
+
+
+@pytest.mark.parametrize("shape", [(64, 5000), (5000, 64), (64, 64), (8000, 65)])
+def test_no_shape_breaks_the_checks(shape: tuple[int, int]) -> None:
+    assert code(rng.integers(0, 256, shape)) == "no_head"
+
+
+def test_a_message_is_the_sentence_and_what_was_found() -> None:
+    reason = check(Slice(np.zeros((10, 20), np.uint8)), LIMITS)
+    assert reason is not None
+    assert reason.message == (
+        "The picture has too few pixels to show a slice. It has 20 x 10 pixels, 64 a side are needed."
+    )
+
+
+def test_the_limits_of_the_card_decide() -> None:
+    small = np.asarray(Image.fromarray(phantom.clear()).resize((40, 40)))
+    assert check(Slice(small), Limits(minimum_side=32)) is None
+    assert check(Slice(phantom.clear()), Limits(maximum_detail=0.1)) is not None
+
+
+@pytest.mark.skipif(not (DATA / "manifest.csv").exists(), reason=f"no MRI data at {DATA} (FALX_DATA)")
+def test_real_slices_are_hardly_ever_rejected() -> None:
+    with (DATA / "manifest.csv").open(encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] != "test"][::3]
+    reasons = [check(images.read(DATA / row["path"]), LIMITS) for row in rows]
+    assert sum(reason is not None for reason in reasons) <= 0.004 * len(rows)
+
+
+class TestLimits:
+    def test_round_trip_and_defaults(self) -> None:
+        assert Limits.from_mapping(LIMITS.to_dict()) == LIMITS
+        assert Limits.from_mapping({"minimum_side": 100}) == Limits(minimum_side=100)
+
+    @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "3", None, True])
+    def test_a_value_out_of_its_range(self, value: Any) -> None:
+        with pytest.raises(ValueError, match="minimum_side must be"):
+            Limits(minimum_side=value)
+
+    def test_an_unknown_parameter(self) -> None:
+        with pytest.raises(ValueError, match="unknown parameter minimum_sid; known are maximum_background"):
+            Limits.from_mapping({"minimum_sid": 3})
