@@ -75,19 +75,24 @@ def round_weights(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: b
     layers = list(_convolutions(backbone))[STEM_CONVOLUTIONS:]
     # Evenly over all of them: they come in turns of source and label.
     images = slices[:: max(1, len(slices) // SLICES)][:SLICES].astype(np.float32)
-    wanted = _means(backbone, [layer.bias for layer in layers], images)
-    features = _means(backbone, [backbone.layers[-1]], images)[0]
-    for layer, mean in zip(
-        tqdm(layers, "Round weights", leave=False, disable=quiet or None), wanted, strict=True
-    ):
+    *wanted, features = _means(
+        backbone.inputs[0], [*(x.bias.output for x in layers), backbone.output], images
+    )
+    source, values = backbone.inputs[0], images
+    progress = tqdm(layers, "Round weights", leave=False, disable=quiet or None)
+    for layer, mean in zip(progress, wanted, strict=True):
+        if _passes_all(layer.kernel.input, backbone):
+            # What lies before is done with, and needn't be computed for every layer behind.
+            values = _outputs(source, layer.kernel.input, values)
+            source = layer.kernel.input
         depthwise = isinstance(layer.kernel, keras.layers.DepthwiseConv2D)
         layer.kernel.set_weights([rounded(layer.kernel.get_weights()[0], axis=2 if depthwise else 3)])
-        shift = mean - _means(backbone, [layer.bias], images)[0]
+        shift = mean - _means(source, [layer.bias.output], values)[0]
         layer.bias.beta.assign(np.asarray(layer.bias.beta) + shift)
     # Behind the hidden layer's sum comes a ReLU; but the sum's mean follows from the mean features.
     kernel, bias = hidden.get_weights()
     coarse = rounded(kernel, axis=kernel.ndim - 1)
-    now = _means(backbone, [backbone.layers[-1]], images)[0]
+    now = _means(source, [backbone.output], values)[0]
     matrix, coarse_matrix = (k.reshape(-1, k.shape[-1]) for k in (kernel, coarse))
     hidden.set_weights([coarse, bias + features @ matrix - now @ coarse_matrix])
 
@@ -132,14 +137,32 @@ def _convolutions(backbone: keras.Model) -> Iterator[_Layer]:
         yield _Layer(layer, after)
 
 
-def _means(backbone: keras.Model, layers: list[keras.Layer], images: Floats) -> list[Floats]:
-    """The mean of each layer's output over slices and places: `(channels,)` each."""
-    part = keras.Model(backbone.inputs, [layer.output for layer in layers])
-    sums: list[Any] = [0.0] * len(layers)
-    for start in range(0, len(images), CHUNK):
-        outputs = part([images[start : start + CHUNK]], training=False)
+def _passes_all(tensor: Any, backbone: keras.Model) -> bool:
+    """Whether everything the backbone computes passes through this tensor: no connection skips it."""
+    try:
+        keras.Model(tensor, backbone.output)
+    except ValueError:
+        return False
+    return True
+
+
+def _outputs(source: Any, target: Any, values: Floats) -> Floats:
+    """What a tensor is for given values of one before it."""
+    if source is target:
+        return values
+    part = keras.Model(source, target)
+    chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
+    return np.concatenate([np.asarray(part([chunk], training=False)) for chunk in chunks])
+
+
+def _means(source: Any, targets: list[Any], values: Floats) -> list[Floats]:
+    """The means of tensors over slices and places, `(channels,)` each, for given values of one before."""
+    part = keras.Model(source, [keras.ops.mean(target, axis=(1, 2)) for target in targets])
+    sums = [np.zeros(target.shape[-1]) for target in targets]
+    for start in range(0, len(values), CHUNK):
+        outputs = part([values[start : start + CHUNK]], training=False)
+        # Keras unpacks a list of one.
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-        for index, output in enumerate(outputs):
-            values = np.asarray(keras.ops.mean(output, axis=(1, 2)), np.float64)
-            sums[index] = sums[index] + values.sum(axis=0)
-    return [np.asarray(total / len(images), np.float32) for total in sums]
+        for total, output in zip(sums, outputs, strict=True):
+            total += np.asarray(output, np.float64).sum(axis=0)
+    return [np.asarray(total / len(values), np.float32) for total in sums]

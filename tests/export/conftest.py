@@ -97,7 +97,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["path,label,source,split"]
     for index in range(IMAGES):
         pixels = np.zeros((96, 96), np.uint8)
-        top, left, size = random.integers(8, 30), random.integers(8, 30), random.integers(30, 58)
+        top, left, size = (int(random.integers(*ends)) for ends in ((8, 30), (8, 30), (30, 58)))
         texture = random.integers(40, 256, (8, 8)).astype(np.uint8)
         pixels[top : top + size, left : left + size] = np.asarray(
             Image.fromarray(texture).resize((size, size), Image.Resampling.BICUBIC)

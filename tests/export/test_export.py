@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import falx
 from falx import card as cards
-from falx import engines
+from falx import engines, phantom
 
 pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
 
@@ -102,7 +101,7 @@ def test_a_file_runs_in_its_engine_and_its_card_says_what_it_is(exported: Any, n
     assert answer["probabilities"].shape == (4,)
     assert answer["probabilities"].sum() == pytest.approx(1, abs=1e-5)
     assert answer["heatmap"].shape == (7, 7)
-    assert [test.phantom for test in card.self_test] == list(falx.phantom.PHANTOMS)
+    assert [test.phantom for test in card.self_test] == list(phantom.PHANTOMS)
 
 
 def test_the_same_run_gives_the_same_bytes_in_another_process(
