@@ -5,13 +5,12 @@ Only Keras operations, no TensorFlow ones, and no custom classes: a saved model 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from falx.preprocessing import SIZE
 from falx.words import LABELS
@@ -29,7 +28,7 @@ class Network:
     Attributes:
         backbone: `(B, 224, 224, 1)` float 0..255 -> `(B, 7, 7, 1280)`.
         head: `(B, 7, 7, 1280)` -> `{"logits": (B, 4)}`, and `"evidence": (B, 7, 7)` (logits of a
-            tumour at that place) where the head is local.
+            tumour at that place) where the head has a map.
         whole: the head on the backbone.
     """
 
@@ -42,7 +41,7 @@ def build(head: str, dense: int, dropout: float, seed: int, weights: str | Path 
     """Build the network.
 
     Args:
-        head: `gap` or `local`.
+        head: `gap` or `map`.
         dense: width of the hidden layer.
         dropout: share of it dropped in training.
         seed: of the head's initial weights and its dropout.
@@ -50,10 +49,9 @@ def build(head: str, dense: int, dropout: float, seed: int, weights: str | Path 
             them random (for tests).
     """
     backbone = _backbone(weights)
-    head_model = {"gap": _gap_head, "local": _local_head}[head](dense, dropout, seed)
+    head_model = _head(head, dense, dropout, seed)
     image = keras.Input((SIZE, SIZE, 1), name="image")
-    # training=False: batch normalisation keeps its statistics, whatever is trainable.
-    whole = keras.Model(image, head_model(backbone(image, training=False)), name="falx")
+    whole = keras.Model(image, head_model(backbone(image)), name="falx")
     return Network(backbone, head_model, whole)
 
 
@@ -74,40 +72,18 @@ def _backbone(weights: str | Path | None) -> keras.Model:
     return grey
 
 
-def _gap_head(dense: int, dropout: float, seed: int) -> keras.Model:
+def _head(kind: str, dense: int, dropout: float, seed: int) -> keras.Model:
     features = keras.Input(FEATURES_SHAPE, name="features")
     hidden = layers.GlobalAveragePooling2D(name="pool")(features)
     hidden = layers.Dense(dense, "relu", kernel_initializer=_initial(seed), name="hidden")(hidden)
     hidden = layers.Dropout(dropout, seed=seed, name="dropout")(hidden)
-    logits = layers.Dense(len(LABELS), kernel_initializer=_initial(seed + 1), name="logits")(hidden)
-    return keras.Model(features, {"logits": logits}, name="head")
-
-
-def _local_head(dense: int, dropout: float, seed: int) -> keras.Model:
-    """Evidence for a tumour at each place, pooled; the class is read where the evidence is.
-
-    The odds of a tumour in the slice are the sum of the odds at the places (a log-sum-exp of
-    their logits, a smooth maximum: Boyd & Vandenberghe, Convex Optimization, 3.1.5), so a small
-    lesion isn't averaged away. The class is the mean of the places' opinions weighted by the
-    softmax of their evidence (attention pooling: Ilse et al. 2018, arXiv:1802.04712).
-    """
-    features = keras.Input(FEATURES_SHAPE, name="features")
-    height, width, _ = FEATURES_SHAPE
-    hidden = layers.Conv2D(dense, 1, activation="relu", kernel_initializer=_initial(seed), name="hidden")(
-        features
-    )
-    hidden = layers.Dropout(dropout, seed=seed, name="dropout")(hidden)
-    local = layers.Conv2D(len(LABELS), 1, kernel_initializer=_initial(seed + 1), name="local")(hidden)
-    cells = ops.reshape(local, (-1, height * width, len(LABELS)))
-    evidence = cells[:, :, 0]
-    # Halfway, geometrically, between evidence needed at one place and at all of them.
-    tumor = ops.logsumexp(evidence, axis=1, keepdims=True) - math.log(math.sqrt(height * width))
-    attention = ops.expand_dims(ops.softmax(evidence, axis=1), -1)
-    kind = ops.log_softmax(ops.sum(attention * cells[:, :, 1:], axis=1), axis=-1)
-    logits = ops.concatenate([ops.zeros_like(tumor), tumor + kind], axis=-1)
-    return keras.Model(
-        features, {"logits": logits, "evidence": ops.reshape(evidence, (-1, height, width))}, name="head"
-    )
+    outputs = {
+        "logits": layers.Dense(len(LABELS), kernel_initializer=_initial(seed + 1), name="logits")(hidden)
+    }
+    if kind == "map":
+        evidence = layers.Conv2D(1, 1, kernel_initializer=_initial(seed + 2), name="evidence")(features)
+        outputs["evidence"] = layers.Reshape(FEATURES_SHAPE[:2], name="cells")(evidence)
+    return keras.Model(features, outputs, name="head")
 
 
 def _initial(seed: int) -> keras.Initializer:
@@ -117,12 +93,16 @@ def _initial(seed: int) -> keras.Initializer:
 def set_trainable(network: Network, last: int) -> None:
     """Let the last layers of the backbone learn, and no others of it.
 
+    Batch normalisation never does, so it keeps its statistics: a layer whose flag is off runs in
+    inference mode. Calling the backbone with `training=False` does not achieve that, since Keras
+    3.15 overrides it with its own argument in `fit`.
+
     Each layer's own flag is set: setting the model's is ignored where it already reads the same
     (Keras 3.15), which leaves layers frozen that should learn.
     """
     first = len(network.backbone.layers) - last
     for index, layer in enumerate(network.backbone.layers):
-        layer.trainable = index >= first
+        layer.trainable = index >= first and not isinstance(layer, layers.BatchNormalization)
 
 
 def inference_model(network: Network, temperature: float) -> keras.Model:
@@ -133,11 +113,11 @@ def inference_model(network: Network, temperature: float) -> keras.Model:
         temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
 
     Returns:
-        `image` `(B, 224, 224, 1)` float 0..255 -> `{"probabilities": (B, 4)}` and, for a local
+        `image` `(B, 224, 224, 1)` float 0..255 -> `{"probabilities": (B, 4)}` and, for a map
         head, `"heatmap"` `(B, 7, 7)`, the probability of a tumour at each place.
     """
     image = keras.Input((SIZE, SIZE, 1), name="image")
-    outputs = network.head(network.backbone(image, training=False), training=False)
+    outputs = network.head(network.backbone(image))
     logits = layers.Rescaling(1 / temperature, name="temperature")(outputs["logits"])
     answer = {"probabilities": layers.Softmax(name="probabilities")(logits)}
     if "evidence" in outputs:

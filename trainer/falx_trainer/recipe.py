@@ -107,10 +107,10 @@ class Recipe(_Settings):
     dropout: float = _setting(0.45, "share of the hidden layer dropped in training", 0, 0.95)
     head: str = _choice(
         "gap",
-        "gap: global average pooling, then the dense layers; local: the dense layers at each of the "
-        "7 x 7 places, the decision pooled from their evidence, which is also the heatmap",
+        "gap: global average pooling, then the dense layers; map: and beside them the evidence for a "
+        "tumour at each of the 7 x 7 places, learned from the boxes: the heatmap",
         "gap",
-        "local",
+        "map",
     )
     untyped: str = _choice(
         "drop",
@@ -125,7 +125,9 @@ class Recipe(_Settings):
         "class_weights",
         "sources",
     )
-    box_weight: float = _setting(0.0, "weight of the loss that holds the local evidence to the boxes", 0, 100)
+    box_weight: float = _setting(
+        0.0, "weight of the loss that holds the map of evidence to the boxes", 0, 100
+    )
     missed_tumors: float = _setting(
         0.01, "the no_tumor threshold is the lowest that misses at most this share of val tumours", 0, 1
     )
@@ -138,9 +140,9 @@ class Recipe(_Settings):
         super().__post_init__()
         for name, setting, value in settings(self):
             _check(name, setting, value)
-        if self.box_weight and self.head != "local":
+        if self.box_weight and self.head != "map":
             raise RecipeError(
-                "box_weight needs head = 'local', which says where the evidence is; or set box_weight = 0"
+                "box_weight needs head = 'map', which says where the evidence is; or set box_weight = 0"
             )
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
@@ -228,12 +230,12 @@ def _check(name: str, setting: dataclasses.Field[Any], value: Any) -> None:
 CLASSIC: Final = Recipe()
 
 DEFAULT: Final = Recipe(
-    head="local",
+    head="map",
     untyped="partial",
     balance="sources",
-    box_weight=2.0,
-    stage1=Stage1(epochs=4, learning_rate=1e-3, views=2),
-    stage2=Stage2(epochs=20, learning_rate=1e-4, layers=100, schedule="cosine"),
+    box_weight=3.0,
+    stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
+    stage2=Stage2(epochs=16, learning_rate=1e-4, layers=100, schedule="cosine"),
     augmentation=Augmentation(gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, strip=0.15),
     counterfactual=Counterfactual(transplant=0.2, control=0.2),
 )

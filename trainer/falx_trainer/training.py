@@ -37,6 +37,9 @@ PLATEAU_PATIENCE: Final = 2
 PLATEAU_FACTOR: Final = 0.2
 """The plateau schedule: after two epochs without a better validation loss the rate is divided by five."""
 
+WARM_UP_FACTOR: Final = 0.3
+"""The cosine schedule's first epoch, while Adam does not know the gradients' sizes yet."""
+
 PREDICTION_BATCH: Final = 32
 
 
@@ -192,7 +195,7 @@ def _run(
 def _compile(model: keras.Model, recipe: Recipe) -> None:
     losses: dict[str, Any] = {"logits": partial_crossentropy}
     shares = {"logits": 1.0}
-    if recipe.head == "local":
+    if recipe.head == "map":
         losses["evidence"] = cell_crossentropy
         shares["evidence"] = recipe.box_weight
     model.compile("adam", loss=losses, loss_weights=shares, metrics={"logits": [accuracy]}, jit_compile=False)
@@ -232,7 +235,8 @@ def _learning_rate(state: State, stage: Stage1 | Stage2) -> float:
     if isinstance(stage, Stage1):
         return stage.learning_rate
     if stage.schedule == "cosine":
-        return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * state.epoch / stage.epochs))
+        warm = WARM_UP_FACTOR if state.epoch == 0 else 1.0
+        return warm * stage.learning_rate * 0.5 * (1 + math.cos(math.pi * state.epoch / stage.epochs))
     rate, best, waited = stage.learning_rate, math.inf, 0
     for loss in _val_losses(state):
         waited = 0 if loss < best else waited + 1
