@@ -134,4 +134,5 @@ def stretch(content: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if bright <= dark:
         return content
     levels = (np.arange(256) - dark) * (255.0 / (bright - dark))
-    return np.rint(levels.clip(0, 255)).astype(np.uint8)[content]
+    table: npt.NDArray[np.uint8] = np.rint(levels.clip(0, 255)).astype(np.uint8)
+    return table[content]

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import falx
 import keras
 import numpy as np
 import numpy.typing as npt
-from falx.decision import Thresholds, decide
-from falx.words import DECISIONS, LABELS, NO_TUMOR
 from tqdm import tqdm
 
+import falx
+from falx.decision import Thresholds, decide
+from falx.words import DECISIONS, LABELS, NO_TUMOR
 from falx_trainer import results, tensors
 from falx_trainer.records import UNTYPED, DataError, Record, read_records
 
