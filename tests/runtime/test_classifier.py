@@ -237,7 +237,7 @@ def test_a_text_file(tmp_path: Path) -> None:
 
 def test_a_flipped_byte_and_a_truncated_file(model: Path) -> None:
     data = bytearray(model.read_bytes())
-    data[1000] ^= 1
+    data[400] ^= 1  # in the graph, in either format
     model.write_bytes(data)
     with pytest.raises(ChecksumError, match="damaged or was edited: get it again"):
         falx.load(model)
