@@ -77,7 +77,7 @@ def _words(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("guide", ["README.md", "docs/retraining.md"])
-def test_the_options_of_the_other_commands_exist(checkout: Path, guide: str) -> None:
+def test_the_other_commands_have_the_options_they_need(checkout: Path, guide: str) -> None:
     text = (checkout / guide).read_text(encoding="utf-8")
     commands = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m falx_")]
     assert commands
@@ -86,6 +86,8 @@ def test_the_options_of_the_other_commands_exist(checkout: Path, guide: str) -> 
         options = [word for word in command if word.startswith("--")]
         shown = _help(command[2], *sub)
         assert [option for option in options if not re.search(rf"{option}\b", shown)] == []
+        usage = re.sub(r"\[[^]]*\]", "", shown.partition("\n\n")[0])
+        assert [option for option in re.findall(r"--[\w-]+", usage) if option not in options] == []
 
 
 @functools.cache
