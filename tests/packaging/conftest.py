@@ -120,7 +120,9 @@ def installed(new_environment: Callable[[], Environment], blocks: Callable[[str]
     environment = new_environment()
     environment.run(["bash", "-euc", blocks("sh")[0]], cwd=ROOT)
     if not isolation():
-        (environment.packages / "sitecustomize.py").write_text(NO_SOCKETS)
+        # Not as sitecustomize: Debian's Python has one already.
+        (environment.packages / "no_sockets.py").write_text(NO_SOCKETS)
+        (environment.packages / "no_sockets.pth").write_text("import no_sockets\n")
     return environment
 
 
