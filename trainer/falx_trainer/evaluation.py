@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import falx
 from falx.decision import Thresholds, decide
-from falx.words import DECISIONS, LABELS, NO_TUMOR
+from falx.words import DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_trainer import results, tensors
 from falx_trainer.records import UNTYPED, DataError, Record, read_records
 
@@ -26,7 +26,9 @@ SEED: Final = 7
 """Of the bootstrap: the 95 % intervals are percentiles over resampled groups (Efron 1979)."""
 
 
-SHARES: Final = ("accuracy", "decided", "right_of_decided", "missed", "cleared", "rejected")
+SHARES: Final = ("accuracy", "decided", "right_of_decided", "missed", "cleared", "rejected", "peak_in_box")
+
+ECE_BINS: Final = 15
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,12 @@ class Answer:
     Attributes:
         decision: a label, `ambiguous` or `rejected`.
         probabilities: of the four labels; None where the slice was rejected unseen.
+        peak: where the heatmap is highest, `x, y` in fractions of the image; None without a heatmap.
     """
 
     decision: str
     probabilities: tuple[float, ...] | None
+    peak: tuple[float, float] | None = None
 
 
 def evaluate(model: Path, data: Path, split: str | None, out: Path) -> str:
@@ -92,7 +96,10 @@ def measure(pairs: Sequence[tuple[Record, Answer]]) -> dict[str, Any]:
 
     `accuracy` is that of the most probable label over the typed slices, a rejected one being
     wrong; `decided` the share of typed slices decided, `right_of_decided` the share right among
-    those; `missed` the tumours decided `no_tumor`; `cleared` the healthy decided so.
+    those; `missed` the tumours decided `no_tumor`; `cleared` the healthy decided so; `peak_in_box`
+    the tumours decided as such, with a known box, whose heatmap is highest inside one.
+    `calibration_error` is the expected calibration error of the most probable label over the typed
+    slices in 15 bins (Naeini et al. 2015, doi 10.1609/aaai.v29i1.9602).
     """
     labels = np.array([record.label for record, _ in pairs])
     decisions = np.array([answer.decision for _, answer in pairs])
@@ -110,6 +117,13 @@ def measure(pairs: Sequence[tuple[Record, Answer]]) -> dict[str, Any]:
     def share(of: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_]) -> list[float] | None:
         return _share(hit[of], groups[of]) if of.any() else None
 
+    located = np.array(
+        [
+            bool(record.boxes) and answer.peak is not None and answer.decision in TUMOR_LABELS
+            for record, answer in pairs
+        ]
+    )
+    inside = np.array([_inside(record, answer) for record, answer in pairs])
     rows, counts = _decisions(pairs)
     return {
         "slices": len(pairs),
@@ -118,19 +132,49 @@ def measure(pairs: Sequence[tuple[Record, Answer]]) -> dict[str, Any]:
         "right_of_decided": share(decided, decisions == labels),
         "missed": share(tumor, decisions == NO_TUMOR),
         "cleared": share(healthy, decisions == NO_TUMOR),
-        "rejected": share(np.ones(len(pairs), bool), decisions == "rejected"),
+        "rejected": share(np.ones(len(pairs), bool), decisions == REJECTED),
+        "peak_in_box": share(located, inside),
+        "calibration_error": _calibration_error(pairs),
         "decisions": {
             row: dict(zip(DECISIONS, numbers, strict=True)) for row, numbers in zip(rows, counts, strict=True)
         },
     }
 
 
+def _inside(record: Record, answer: Answer) -> bool:
+    if answer.peak is None:
+        return False
+    x, y = answer.peak
+    return any(abs(x - box.x) <= box.width / 2 and abs(y - box.y) <= box.height / 2 for box in record.boxes)
+
+
+def _calibration_error(pairs: Sequence[tuple[Record, Answer]]) -> float | None:
+    known = [
+        (max(answer.probabilities), LABELS[int(np.argmax(answer.probabilities))] == record.label)
+        for record, answer in pairs
+        if answer.probabilities is not None and record.label != UNTYPED
+    ]
+    if not known:
+        return None
+    confidence, right = (np.array(part, np.float64) for part in zip(*known, strict=True))
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gaps = np.bincount(bins, right - confidence, minlength=ECE_BINS)
+    return round(float(np.abs(gaps).sum() / len(known)), 4)
+
+
 def _share(hit: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]) -> list[float]:
-    """A share with its 95 % interval, bootstrapped over groups: slices of a patient are not independent."""
+    """A share with its 95 % interval, bootstrapped over groups: slices of a patient are not independent.
+
+    Where none is hit, or all are, resampling cannot tell how far that carries; the interval is then
+    the rule of three over the groups (Hanley & Lippman-Hand 1983, doi 10.1001/jama.1983.03330370053031).
+    """
     _, member = np.unique(groups, return_inverse=True)
     hits, sizes = np.bincount(member, hit), np.bincount(member)
     drawn = np.random.default_rng(SEED).integers(len(sizes), size=(RESAMPLES, len(sizes)))
     low, high = np.quantile(hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    if hit.all() or not hit.any():
+        reach = min(1.0, 3 / len(sizes))
+        low, high = (1 - reach, 1.0) if hit.all() else (0.0, reach)
     return [round(float(hit.mean()), 4), round(float(low), 4), round(float(high), 4), len(hit)]
 
 
@@ -152,7 +196,7 @@ def _answers_of_file(model: Path, records: Sequence[Record]) -> tuple[list[Answe
     for result in tqdm(classifier.predict_many(paths), "deciding", len(paths), unit="slice", disable=None):
         if isinstance(result, falx.Prediction):
             probabilities = None if result.probabilities is None else tuple(result.probabilities.values())
-            answers.append(Answer(result.decision, probabilities))
+            answers.append(Answer(result.decision, probabilities, _peak(result.heatmap)))
         else:
             answers.append(None)
     card = classifier.card
@@ -162,6 +206,13 @@ def _answers_of_file(model: Path, records: Sequence[Record]) -> tuple[list[Answe
         "file": model.name,
         "sha256": card.weights_sha256,
     }
+
+
+def _peak(heatmap: npt.NDArray[np.float32] | None) -> tuple[float, float] | None:
+    if heatmap is None:
+        return None
+    row, column = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
+    return (float(column) + 0.5) / heatmap.shape[1], (float(row) + 0.5) / heatmap.shape[0]
 
 
 def _answers_of_run(run: Path, records: Sequence[Record]) -> tuple[list[Answer | None], dict[str, Any]]:
@@ -188,7 +239,9 @@ def _table(metrics: dict[str, Any]) -> str:
     table = results.confusion_text(
         list(decisions), DECISIONS, [list(row.values()) for row in decisions.values()]
     )
-    return "\n".join(lines) + "\n\n" + table
+    error = metrics["all"]["calibration_error"]
+    calibration = "" if error is None else f"\nexpected calibration error of the typed slices: {error:.3f}\n"
+    return "\n".join(lines) + "\n" + calibration + "\n" + table
 
 
 def _percentage(share: list[float] | None, *, interval: bool) -> str:
