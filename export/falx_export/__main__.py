@@ -48,10 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    # What their parts say of each other is nothing a user can act on.
-    logging.disable(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"(tensorflow|keras|tf2onnx|onnx|onnxruntime|ai_edge_litert)\b")
-
+    tolerances = _tolerances(parser, options.tolerance)
     from falx.errors import FalxError
     from falx_export import errors
     from falx_export.console import silenced
@@ -69,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
                 name=options.name,
                 calibration=options.calibration,
                 parity=options.samples,
-                tolerances=_tolerances(parser, options.tolerance),
+                tolerances=tolerances,
                 version=options.model_version,
                 license=options.license,
                 intended_use=options.intended_use,
@@ -151,4 +148,7 @@ def _tolerances(parser: argparse.ArgumentParser, changes: list[str]) -> dict[str
 
 
 if __name__ == "__main__":
+    # What their parts say of each other is nothing a user can act on.
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"(tensorflow|keras|tf2onnx|onnx|onnxruntime|ai_edge_litert)\b")
     sys.exit(main())

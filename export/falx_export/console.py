@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
@@ -35,5 +36,7 @@ def silenced() -> Iterator[None]:
 
 @functools.cache
 def _console() -> TextIO:
-    # Never closed: log handlers that are made while it stands in for standard error keep it.
-    return os.fdopen(os.dup(2), "w", buffering=1)
+    # Closed at the very end: log handlers that are made while it stands in for standard error keep it.
+    stream = os.fdopen(os.dup(2), "w", buffering=1)
+    atexit.register(stream.close)
+    return stream

@@ -13,7 +13,7 @@ import tensorflow as tf
 from falx.preprocessing import SIZE
 from falx_export.run import OUTPUT_SHAPES
 
-__all__ = ["HEAD_WEIGHTS", "INPUT", "SHAPE", "float_head", "readable", "serving"]
+__all__ = ["HEAD_WEIGHTS", "INPUT", "SHAPE", "float_head", "readable", "serving", "size", "unused"]
 
 INPUT: Final = "image"
 SHAPE: Final = (1, SIZE, SIZE, 1)
@@ -49,28 +49,26 @@ def float_head(weights: Sequence[int]) -> int:
     return 1 + max(index for index, count in enumerate(weights) if count >= HEAD_WEIGHTS)
 
 
-def readable(names: Iterable[str], keep: Iterable[str]) -> dict[str, str]:
-    """Short names for the tensors and nodes of a converted graph, each only once.
+def readable(name: str) -> str:
+    """A short name for a tensor or node of a converted graph.
 
     Args:
-        names: as the converter made them: paths of scopes, several joined by `;` where it fused them.
-        keep: names that stay, and that nothing else may be called.
+        name: as the converter made it: a path of scopes, several joined by `;` where it fused them.
     """
-    kept = set(keep)
-    taken, new = set(kept), {}
-    for name in names:
-        if name in kept or name in new:
-            continue
-        short = name.split(";")[0].removesuffix(":0")
-        while (shorter := _SCOPE.sub("", short).strip("/")) != short:
-            short = shorter
-        candidate, number = short or "tensor", 1
-        while candidate in taken:
-            number += 1
-            candidate = f"{short}.{number}"
-        taken.add(candidate)
-        new[name] = candidate
-    return new
+    short = name.split(";")[0].removesuffix(":0")
+    while (shorter := _SCOPE.sub("", short).strip("/")) != short:
+        short = shorter
+    return short or "tensor"
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """The name, with a number where it is taken already; it is taken afterwards."""
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}.{number}"
+    taken.add(candidate)
+    return candidate
 
 
 def size(shape: Iterable[int]) -> int:

@@ -1,14 +1,18 @@
 """ONNX: float32, and int8 (static, per channel, QDQ) with the stem and the head in float.
 
 Activations are uint8 and weights int8: the pair that ONNX Runtime has its fastest kernels for on x86.
-With VNNI its products are exact. Without, `vpmaddubsw` adds pairs of products in 16 bits, which
-saturates where both are near their ends; `reduce_range` (7-bit weights) avoids that, but doubled the
-mean difference from Keras (0.032 to 0.065), for every machine. ONNX Runtime falls back to
-non-saturating kernels for signed activations only.
+Processors with VNNI sum its products exactly; on older ones the kernels add pairs of products in 16
+bits, which saturates where both are near their ends. `reduce_range` (7-bit weights) avoids that at
+the cost of every machine: it doubled the mean difference from Keras (0.032 to 0.065), so it is off,
+and `falx check` compares this machine's answers with the stored ones.
+
+Batch normalisation must be folded before quantization: tf2onnx leaves it behind depthwise convolutions,
+and quantized as products and sums it doubled the mean difference too (0.032 to 0.060).
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +33,7 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from falx_export.errors import ConversionError
-from falx_export.graph import INPUT, float_head, readable, serving, size
+from falx_export.graph import INPUT, float_head, readable, serving, size, unused
 from falx_export.rounding import STEM_CONVOLUTIONS
 from falx_export.run import OUTPUT_SHAPES
 
@@ -42,6 +46,9 @@ IR_VERSION: Final = 8
 """The file format that goes with opset 17."""
 
 FORBIDDEN: Final = frozenset({"BatchNormalization", "InstanceNormalization", "If", "Loop", "Scan"})
+_NUMBER: Final = re.compile(r"__\d+(?=$|[:/])")
+"""What tf2onnx appends to names to tell them apart."""
+
 DOMAINS: Final = frozenset({"", "ai.onnx"})
 """Operators of other domains run in one engine only."""
 
@@ -95,12 +102,7 @@ def _converted(model: keras.Model) -> onnx.ModelProto:
     signature = function.input_signature  # type: ignore[attr-defined] # TensorFlow has no types
     converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     converted = _fused(converted)
-    _rename(converted.graph, [INPUT, *OUTPUT_SHAPES])
-    # tf2onnx orders outputs by name.
-    order = list(OUTPUT_SHAPES)
-    outputs = sorted(converted.graph.output, key=lambda output: order.index(output.name))
-    del converted.graph.output[:]
-    converted.graph.output.extend(outputs)
+    _canonical(converted.graph)
     # The quantizer needs shapes, and its own pre-processing would want sympy for them.
     converted = onnx.shape_inference.infer_shapes(converted, check_type=True, strict_mode=True)
     _check(converted, model)
@@ -154,19 +156,58 @@ def _check(converted: onnx.ModelProto, model: keras.Model) -> None:
         raise ConversionError(f"the ONNX graph has inputs and outputs {ends}, expected {expected}")
 
 
-def _rename(graph: onnx.GraphProto, keep: Sequence[str]) -> None:
-    """Give nodes and tensors short names that do not depend on what else this process made."""
-    tensors = [name for node in graph.node for name in node.output]
-    names = readable([*tensors, *(tensor.name for tensor in graph.initializer)], keep)
-    names.update({name: name for name in keep}, **{"": ""})
-    for node in graph.node:
-        inputs, outputs = [names[x] for x in node.input], [names[x] for x in node.output]
+def _canonical(graph: onnx.GraphProto) -> None:
+    """Order and name nodes and constants by what they compute.
+
+    tf2onnx keeps nodes in sets and numbers them as they come, so each process has another order and
+    other numbers. Here, an operand comes before its operator, operands from left to right; a node is
+    called as in Keras, without numbers; a constant is called after the node that it belongs to.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    outputs = sorted(graph.output, key=lambda output: list(OUTPUT_SHAPES).index(output.name))
+    nodes: list[onnx.NodeProto] = []
+    placed: set[str] = set()
+
+    def place(name: str) -> None:
+        node = makers.get(name)
+        if node is None or node.output[0] in placed:
+            return
+        placed.add(node.output[0])
+        for operand in node.input:
+            place(operand)
+        nodes.append(node)
+
+    for output in outputs:
+        place(output.name)
+
+    ends = [INPUT, *(output.name for output in outputs)]
+    plain = {name: _NUMBER.sub("", name) for node in nodes for name in node.output}
+    taken = set(ends)
+    names = {"": "", **{name: name for name in ends}}
+    used: list[str] = []
+    for node in nodes:
+        for name in node.output:
+            if name not in names:
+                names[name] = unused(readable(plain[name]), taken)
+        for index, name in enumerate(node.input):
+            if name not in names:
+                used.append(name)
+                names[name] = unused(f"{names[node.output[0]]}.input{index}", taken)
+    for node in nodes:
+        operands, results = [names[name] for name in node.input], [names[name] for name in node.output]
         del node.input[:], node.output[:]
-        node.input.extend(inputs)
-        node.output.extend(outputs)
-        node.name = outputs[0]
-    for tensor in graph.initializer:
-        tensor.name = names[tensor.name]
+        node.input.extend(operands)
+        node.output.extend(results)
+        node.name = results[0]
+    kept = [constants[name] for name in used]
+    for tensor, name in zip(kept, used, strict=True):
+        tensor.name = names[name]
+    # Copies: emptying a list of protobuf takes its elements along.
+    for field, items in (("node", nodes), ("initializer", kept), ("output", outputs)):
+        copies = [type(item).FromString(item.SerializeToString()) for item in items]
+        del getattr(graph, field)[:]
+        getattr(graph, field).extend(copies)
     del graph.value_info[:]
     graph.name = "falx"
 
