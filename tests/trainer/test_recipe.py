@@ -49,7 +49,7 @@ def values(setting: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
 @st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     changes = {name: draw(values(setting)) for name, setting, _ in settings(Recipe())}
-    if changes["head"] != "local":
+    if changes["head"] != "map":
         changes["box_weight"] = 0.0
     return Recipe().override(changes)
 
@@ -126,9 +126,9 @@ def test_help_names_every_setting_and_its_meaning(capsys: pytest.CaptureFixture[
         ({"batch": 0}, r"batch: expected a value from 1 to 4096, got 0"),
         ({"dropout": 1.0}, r"dropout: expected a value from 0 to 0\.95, got 1\.0"),
         ({"dropout": float("nan")}, r"dropout: expected a value from 0 to 0\.95, got nan"),
-        ({"head": "attention"}, r"head: expected one of gap, local; got 'attention'"),
+        ({"head": "attention"}, r"head: expected one of gap, map; got 'attention'"),
         ({"stage2.layers": 155}, r"stage2\.layers: expected a value from 0 to 154, got 155"),
-        ({"head": "gap", "box_weight": 1.0}, r"box_weight needs head = 'local'"),
+        ({"head": "gap", "box_weight": 1.0}, r"box_weight needs head = 'map'"),
     ],
 )
 def test_wrong_settings_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -71,6 +71,7 @@ def test_survey_says_what_was_found() -> None:
     assert "  bad9.png: damaged" in lines
     assert "  bad10.png: damaged" not in lines
     assert "  and 2 more" in lines
+    assert lines[-2] == "no training images of meningioma, pituitary: the model will not know them"
     assert lines[-1] == "expected accuracy from 100 training images: fair"
 
 

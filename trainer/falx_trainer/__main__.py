@@ -45,7 +45,7 @@ def _train(options: argparse.Namespace) -> int:
         options.out,
         recipe,
         preset=options.preset,
-        name=options.name or options.out.name,
+        name=options.name or options.out.resolve().name,
         weights=options.weights,
         h5=options.h5,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from collections import Counter
@@ -16,13 +17,13 @@ from scipy.special import softmax
 from falx import preprocessing
 from falx._version import __version__
 from falx.errors import FalxError
-from falx.words import LABELS
+from falx.words import LABELS, NO_TUMOR
 from falx_trainer import calibration, results, tensors, training
 from falx_trainer.checkpoint import Checkpoint
 from falx_trainer.division import divide
 from falx_trainer.network import Network, build, inference_model
 from falx_trainer.recipe import Recipe
-from falx_trainer.records import UNTYPED, read_records, targets
+from falx_trainer.records import UNTYPED, DataError, read_records, targets
 from falx_trainer.survey import survey
 from falx_trainer.tensors import Tensors
 
@@ -58,10 +59,13 @@ def run(
 
     Raises:
         DataError: data that cannot be used.
-        RunError: the folder holds a finished run, or one of another recipe or other data.
+        RunError: the folder holds a finished run, or one of another recipe or other data; or the
+            weights cannot be used.
     """
     if (folder / "meta.json").exists():
         raise RunError(f"{folder}: holds a finished run; give another --out, or delete it")
+    if weights != "imagenet" and not Path(weights).is_file():
+        raise RunError(f"{weights}: no such file; expected weights of the backbone, or 'imagenet'")
     loaded = tensors.load(read_records(data))
     division = divide(loaded.records, loaded.pixels, recipe.seed)
     found = survey(loaded, division)
@@ -80,8 +84,10 @@ def run(
         loaded.select(indices, [division.records[index] for index in indices]) for indices in chosen.values()
     )
     del loaded
+    _check_kinds(train, "train")
+    _check_kinds(val, "val")
     keras.utils.set_random_seed(recipe.seed)
-    network = build(recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights)
+    network = _build(recipe, weights)
     history = training.train(network, train, val, recipe, folder)
     outcome = _finish(folder, network, val, recipe, history, h5=h5)
     meta = {
@@ -98,8 +104,7 @@ def run(
             "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
             "sources": _count(train, "source"),
         },
-        "versions": {package: metadata.version(package) for package in PACKAGES}
-        | {"python": platform.python_version(), "backend": keras.backend.backend()},
+        "versions": _versions(),
         "seconds": round(sum(row["seconds"] for row in history)),
     }
     # Last: a folder with a meta.json is a finished run.
@@ -110,7 +115,10 @@ def run(
 
 def _begin(folder: Path, documents: dict[str, str]) -> None:
     """Write what identifies a run, or find that the folder's is the same."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be made the run's folder: {error}") from error
     for name, text in documents.items():
         path = folder / name
         if not path.exists():
@@ -120,6 +128,34 @@ def _begin(folder: Path, documents: dict[str, str]) -> None:
                 f"{path}: an unfinished run of another recipe or other data is here; "
                 "go on with its own settings, give another --out, or delete the folder"
             )
+
+
+def _check_kinds(data: Tensors, split: str) -> None:
+    healthy = sum(record.label == NO_TUMOR for record in data.records)
+    if not 0 < healthy < len(data.records):
+        raise DataError(
+            f"{split}: {len(data.records)} images of labels this recipe uses, {healthy} of them no_tumor; "
+            "images with a tumour and without one are needed"
+        )
+
+
+def _build(recipe: Recipe, weights: str) -> Network:
+    try:
+        return build(recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights)
+    except Exception as error:  # Keras and h5py raise anything on a file of another kind
+        raise RunError(
+            f"{weights}: expected the weights of MobileNetV2 without its top, alpha 1.0, "
+            f"as a file or a download: {error}"
+        ) from error
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "backend": str(keras.backend.backend())}
+    for package in PACKAGES:
+        # Keras runs on other backends too, without TensorFlow.
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _finish(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from falx.words import LABELS
 from falx_trainer.division import Division
 from falx_trainer.records import SPLITS
 from falx_trainer.tensors import Tensors
@@ -62,6 +63,9 @@ def survey(loaded: Tensors, division: Division) -> str:
     lines += [f"  {error}" for _, error in loaded.unreadable[:NAMED]]
     if len(loaded.unreadable) > NAMED:
         lines.append(f"  and {len(loaded.unreadable) - NAMED} more")
+    absent = [label for label in LABELS if not counts[label, "train"]]
+    if absent:
+        lines.append(f"no training images of {', '.join(absent)}: the model will not know them")
     training = sum(counts[label, "train"] for label in labels)
     lines.append(f"expected accuracy from {training} training images: {band(training)}")
     return "\n".join(lines)
