@@ -115,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--data",
         type=Path,
-        required=True,
         metavar="PATH",
-        help="manifest (CSV with path, label, split; calibrates on train, compares on val) or images",
+        help="manifest (CSV with path, label, split; calibrates on train, compares on val) or images "
+        "(default: what the run was trained on)",
     )
     add("--name", type=name, help="name of the model and its files (default: the run's)")
     add("--calibration", type=count, default=100, metavar="N", help="slices to calibrate on (default: 100)")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from falx_export import package, parity, rounding, run, samples, to_onnx, to_tflite, write
 from falx_export.console import silenced
+from falx_export.errors import DataError
 from falx_export.package import Graph, Terms
 from falx_export.parity import Parity
 from falx_export.tolerance import TOLERANCES, Tolerance
@@ -23,7 +24,7 @@ class Request:
     Attributes:
         run: folder of the run.
         out: folder for the files.
-        data: manifest or folder of images, for calibration and parity.
+        data: manifest or folder of images, for calibration and parity; None takes those of the training.
         name: of the model; None takes the run's.
         calibration: how many slices to calibrate on.
         parity: how many slices to compare on; None means 400, and at least 300.
@@ -35,7 +36,7 @@ class Request:
 
     run: Path
     out: Path
-    data: Path
+    data: Path | None = None
     name: str | None = None
     calibration: int = 100
     parity: int | None = None
@@ -68,7 +69,7 @@ def export(request: Request) -> list[Parity]:
     name = request.name or trained.name
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
     write.refuse_to_overwrite(request.out, [] if request.overwrite else names)
-    slices = samples.read(request.data, request.calibration, request.parity, quiet=request.quiet)
+    slices = samples.read(_data(request, trained), request.calibration, request.parity, quiet=request.quiet)
     expected = parity.keras_answers(trained.model, slices.parity)
     terms = _terms(request, trained)
 
@@ -87,6 +88,15 @@ def export(request: Request) -> list[Parity]:
     files[write.REPORT] = _report(request, slices, results)
     write.write(request.out, files)
     return results
+
+
+def _data(request: Request, trained: run.Run) -> Path:
+    data = request.data or trained.data
+    if data is None:
+        raise DataError(f"{request.run}: does not say what it was trained on; give images with --data")
+    if not data.exists():
+        raise DataError(f"{data}: no such manifest or folder of images; give one with --data")
+    return data
 
 
 def _terms(request: Request, trained: run.Run) -> Terms:

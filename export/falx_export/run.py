@@ -41,6 +41,7 @@ class Run:
         metrics: measured quality; free JSON.
         provenance: trainer, preset, seed, data and the model's checksum; free JSON.
         license: of the weights, where the run states one.
+        data: where the training's images were, where the run states it.
     """
 
     model: keras.Model
@@ -50,6 +51,7 @@ class Run:
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
     license: str | None
+    data: Path | None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -85,6 +87,7 @@ def read(folder: Path) -> Run:
             "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         },
         license=meta.get("license"),
+        data=Path(meta["data_path"]) if "data_path" in meta else None,
     )
 
 
@@ -106,8 +109,9 @@ def _read_meta(path: Path) -> dict[str, Any]:
             raise RunError(f"{path}: lacks {field!r} ({expected})")
         if not fits(meta[field]):
             raise RunError(f"{path}: {field} must be {expected}, got {meta[field]!r}")
-    if not isinstance(meta.get("license", ""), str):
-        raise RunError(f"{path}: license must be a text, got {meta['license']!r}")
+    for field in ("license", "data_path"):
+        if not isinstance(meta.get(field, ""), str):
+            raise RunError(f"{path}: {field} must be a text, got {meta[field]!r}")
     try:
         meta["thresholds"] = Thresholds.from_mapping(meta["thresholds"])
     except ThresholdError as error:

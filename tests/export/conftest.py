@@ -110,11 +110,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run as the trainer leaves it."""
     folder = tmp_path_factory.mktemp("run")
     build_model().save(folder / "model.keras")
-    (folder / "meta.json").write_text(json.dumps(meta()))
+    (folder / "meta.json").write_text(json.dumps(meta() | {"data_path": str(data)}))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from falx_export.__main__ import main
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: RUN, --out, --data"),
+        ([], "the following arguments are required: RUN, --out"),
         (
             ["run", "--out", "x", "--data", "y", "--name", "../z"],
             "expected letters, digits, '.', '_' and '-'",
@@ -54,3 +55,21 @@ def test_a_run_that_is_none_is_status_2(tmp_path: Path, capsys: pytest.CaptureFi
         capsys.readouterr().err
         == f"falx_export: {tmp_path / 'no'}: expected a run folder, found none there\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("data_path", "message"),
+    [
+        (None, "does not say what it was trained on; give images with --data"),
+        ("nowhere", "nowhere: no such manifest or folder of images; give one with --data"),
+    ],
+)
+def test_a_run_whose_images_are_not_known_or_gone_needs_data(
+    altered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], data_path: str | None, message: str
+) -> None:
+    meta = json.loads((altered / "meta.json").read_text())
+    del meta["data_path"]
+    (altered / "meta.json").write_text(json.dumps(meta | ({"data_path": data_path} if data_path else {})))
+    assert main([str(altered), "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -104,6 +104,8 @@ def run(
             "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
             "sources": _count(train, "source"),
         },
+        # For the export, which takes its slices from there; it goes into no model file.
+        "data_path": str(data),
         "versions": _versions(),
         "seconds": round(sum(row["seconds"] for row in history)),
     }
