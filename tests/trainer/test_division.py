@@ -247,7 +247,7 @@ def test_agrees_with_the_groups_of_the_web_collections(
     data_folder: Path, record_property: Callable[[str, object], None]
 ) -> None:
     records = [record for record in read_records(data_folder) if record.source in ("br35h", "sartaj")][::2]
-    loaded = tensors.load(records, progress=False)
+    loaded = tensors.load(records)
     found = near_duplicates(loaded.pixels)
     given = [record.group for record in loaded.records]
     together = {

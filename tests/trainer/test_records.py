@@ -204,7 +204,7 @@ def test_unreadable_files_are_set_aside_and_named(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
     names = ("cut", "empty", "good", "missing", "text")
     records = [Record(tmp_path / f"{name}.png", "glioma") for name in names]
-    loaded = tensors.load(records, progress=False)
+    loaded = tensors.load(records)
     assert [record.path.stem for record in loaded.records] == ["good"]
     assert loaded.pixels.shape == (1, 224, 224)
     assert [record.path.stem for record, _ in loaded.unreadable] == ["cut", "empty", "missing", "text"]

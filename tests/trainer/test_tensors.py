@@ -37,7 +37,7 @@ def test_boxes_follow_the_image_into_the_tensor(
 ) -> None:
     pixels, box = framed(*place, size)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    loaded = tensors.load([Record(tmp_path / "a.png", "glioma", boxes=(box,))], progress=False)
+    loaded = tensors.load([Record(tmp_path / "a.png", "glioma", boxes=(box,))])
     assert loaded.sizes.tolist() == [list(size)]
     bright = loaded.pixels[0] > 180  # halfway between 90 / 250 stretched and white
     rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
@@ -49,12 +49,12 @@ def test_boxes_follow_the_image_into_the_tensor(
 
 def test_no_box_is_an_empty_array(tmp_path: Path) -> None:
     Image.fromarray(framed(5, 5, 9, 9, (64, 64))[0]).save(tmp_path / "a.png")
-    loaded = tensors.load([Record(tmp_path / "a.png", "glioma")], progress=False)
+    loaded = tensors.load([Record(tmp_path / "a.png", "glioma")])
     assert loaded.boxes[0].shape == (0, 4)
 
 
 def fingerprint(*records: Record) -> str:
-    return tensors.load(records, progress=False).fingerprint
+    return tensors.load(records).fingerprint
 
 
 def test_fingerprint_depends_on_pixels_and_labels_only(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_fingerprint_depends_on_pixels_and_labels_only(tmp_path: Path) -> None:
 
 
 def test_nothing_readable_leaves_empty_arrays(tmp_path: Path) -> None:
-    loaded = tensors.load([Record(tmp_path / "a.png", "glioma")], progress=False)
+    loaded = tensors.load([Record(tmp_path / "a.png", "glioma")])
     assert loaded.pixels.shape == (0, 224, 224)
     assert loaded.sizes.shape == (0, 2)
     assert len(loaded.unreadable) == 1
@@ -90,7 +90,7 @@ def test_select_keeps_images_boxes_and_sizes_together(tmp_path: Path) -> None:
         pixels, box = framed(side // 2, side // 2, side // 8, side // 8, (side, side + 2))
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
         records.append(Record(tmp_path / f"{index}.png", "glioma", boxes=(box,) * index))
-    loaded = tensors.load(records, progress=False)
+    loaded = tensors.load(records)
     some = loaded.select(np.array([2, 0]), [records[2], records[0]])
     assert some.records == [records[2], records[0]]
     assert some.sizes.tolist() == [[96, 98], [64, 66]]

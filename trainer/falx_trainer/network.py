@@ -117,7 +117,10 @@ def inference_model(network: Network, temperature: float) -> keras.Model:
         head, `"heatmap"` `(B, 7, 7)`, the probability of a tumour at each place.
     """
     image = keras.Input((SIZE, SIZE, 1), name="image")
-    outputs = network.head(network.backbone(image))
+    # A new head of the same layers: training compiled the old one, and a model takes the names of its
+    # losses into the file, nested ones even past `compile=False`; no other program could load that.
+    head = keras.Model(network.head.input, network.head.output, name="head")
+    outputs = head(network.backbone(image))
     logits = layers.Rescaling(1 / temperature, name="temperature")(outputs["logits"])
     answer = {"probabilities": layers.Softmax(name="probabilities")(logits)}
     if "evidence" in outputs:

@@ -235,7 +235,7 @@ DEFAULT: Final = Recipe(
     balance="sources",
     box_weight=3.0,
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
-    stage2=Stage2(epochs=16, learning_rate=1e-4, layers=100, schedule="cosine"),
+    stage2=Stage2(epochs=22, learning_rate=1.5e-4, layers=100, schedule="cosine"),
     augmentation=Augmentation(gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, strip=0.15),
     counterfactual=Counterfactual(transplant=0.2, control=0.2),
 )

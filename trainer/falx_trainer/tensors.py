@@ -54,12 +54,10 @@ class Tensors:
         )
 
 
-def load(records: Sequence[Record], *, progress: bool = True) -> Tensors:
+def load(records: Sequence[Record]) -> Tensors:
     """Read and prepare images, in parallel; unreadable ones are set aside, not fatal."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(
-            tqdm(pool.map(_prepare, records), "reading", len(records), unit="image", disable=not progress)
-        )
+        results = list(tqdm(pool.map(_prepare, records), "reading", len(records), unit="image", disable=None))
     prepared = [
         (record, *result)
         for record, result in zip(records, results, strict=True)

@@ -170,11 +170,16 @@ def _run(
     while not _ended(state, stage):
         rate = _learning_rate(state, stage)
         model.optimizer.learning_rate = rate
-        _reseed(network, recipe.seed, state)
         title = f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}"
         print(title, flush=True)  # noqa: T201 - beside Keras's progress bar, which prints too
+        _reseed(network, recipe.seed, state)
         log = model.fit(
-            batches(state.epoch), validation_data=held_out, verbose="auto" if sys.stdout.isatty() else 2
+            batches(state.epoch),
+            validation_data=held_out,
+            # The order is the epoch's own; Keras's comes from Python's generator, which a resumed run
+            # has not used as often.
+            shuffle=False,
+            verbose="auto" if sys.stdout.isatty() else 2,
         )
         row = {"stage": state.stage, "epoch": state.epoch + 1, "learning_rate": rate}
         row |= {
@@ -211,7 +216,7 @@ def _restore(optimizer: keras.Optimizer, state: State) -> None:
 
 def _reseed(network: Network, seed: int, state: State) -> None:
     """Dropout's generator counts on through a run; a resumed one has not counted."""
-    generator = network.head.get_layer("dropout").seed_generator
+    generator = getattr(network.head.get_layer("dropout"), "seed_generator", None)
     if generator is not None:  # none without dropout
         generator.state.assign(np.array([seed, 1000 * state.stage + state.epoch], "uint32"))
 
