@@ -1,0 +1,207 @@
+"""The command line, from data to a run folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from falx.decision import Thresholds
+from falx.words import LABELS
+from falx_trainer.__main__ import main
+from falx_trainer.recipe import PRESETS, Recipe, read_toml
+from falx_trainer.run import RunError, run
+
+SMALL = ("--stage1.epochs", "1", "--stage1.views", "1", "--stage2.epochs", "1", "--stage2.layers", "6")
+
+
+@pytest.fixture(scope="module")
+def finished(
+    manifest: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A run folder that `python -m falx_trainer train` wrote, and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    command = [sys.executable, "-m", "falx_trainer", "train", "--data", str(manifest), "--out", str(folder)]
+    command += ["--weights", str(random_weights), "--batch", "8", "--h5", *SMALL]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_run_folder_holds_every_file(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "confusion.png",
+        "data.txt",
+        "history.csv",
+        "history.png",
+        "meta.json",
+        "model.h5",
+        "model.keras",
+        "recipe.toml",
+        "report.txt",
+    }
+    assert all(path.stat().st_size > 0 for path in folder.iterdir())
+
+
+def test_what_it_prints(finished: tuple[Path, str]) -> None:
+    folder, text = finished
+    survey, report = (folder / "data.txt").read_text(), (folder / "report.txt").read_text()
+    found, _, fingerprint = survey.rpartition("fingerprint: ")
+    assert found in text
+    assert report in text
+    assert json.loads((folder / "meta.json").read_text())["data"]["fingerprint"] == fingerprint.strip()
+    # The survey comes before any training.
+    assert text.index("expected accuracy from 19 training images: poor") < text.index("stage 1, epoch 1 of 1")
+    assert text.rstrip().endswith(f"wrote {folder / 'model.keras'}")
+
+
+def test_meta(finished: tuple[Path, str]) -> None:
+    meta = json.loads((finished[0] / "meta.json").read_text())
+    assert (meta["schema"], meta["name"], meta["preset"], meta["seed"]) == (1, "small", "default", 7)
+    assert meta["labels"] == list(LABELS)
+    assert meta["preprocessing"] == "falx-head-1"
+    assert 0.25 <= meta["temperature"] <= 8
+    assert Thresholds.from_mapping(meta["thresholds"]).to_dict() == meta["thresholds"]
+    typed = {"glioma": 4, "meningioma": 4, "no_tumor": 4, "pituitary": 4}
+    assert meta["data"]["counts"]["train"] == typed | {"tumor_untyped": 3}
+    assert meta["data"]["counts"]["val"] == dict.fromkeys(typed, 2) | {"tumor_untyped": 1}
+    assert sum(meta["data"]["sources"].values()) == 19
+    assert meta["metrics"]["val"]["slices"] == 8
+    assert meta["versions"]["keras"] == keras.__version__
+    assert meta["versions"].keys() >= {"python", "backend", "numpy", "pillow", "scikit-learn", "scipy"}
+    assert meta["seconds"] >= 0
+
+
+def test_the_recipe_is_the_resolved_one(finished: tuple[Path, str]) -> None:
+    changes = {"batch": 8, "stage1.epochs": 1, "stage1.views": 1, "stage2.epochs": 1, "stage2.layers": 6}
+    written = Recipe().override(read_toml(finished[0] / "recipe.toml"))
+    assert written == PRESETS["default"].override(changes)
+
+
+def test_history_has_a_row_an_epoch(finished: tuple[Path, str]) -> None:
+    with (finished[0] / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("1", "1"), ("2", "1")]
+    for row in rows:
+        assert row.keys() >= {"learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
+        assert all(np.isfinite(float(value)) for value in row.values())
+        assert 0 <= float(row["val_accuracy"]) <= 1
+
+
+def test_both_models_answer_alike(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 1)).astype(np.float32)
+    first, second = (
+        keras.models.load_model(folder / f"model.{suffix}", compile=False).predict_on_batch(images)
+        for suffix in ("keras", "h5")
+    )
+    assert first.keys() == {"probabilities", "heatmap"}
+    assert first["probabilities"].shape == (2, 4)
+    np.testing.assert_allclose(first["probabilities"].sum(axis=1), 1, atol=1e-5)
+    assert ((first["heatmap"] >= 0) & (first["heatmap"] <= 1)).all()
+    for name, values in first.items():
+        np.testing.assert_allclose(second[name], values, atol=1e-6)
+
+
+def failed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line a command ends with when it fails."""
+    assert main(["train", *map(str, arguments)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("falx_trainer: ")
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
+
+
+def test_a_finished_run_is_not_overwritten(
+    finished: tuple[Path, str], manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = finished
+    before = (folder / "model.keras").stat().st_mtime_ns
+    message = failed(capsys, "--data", manifest, "--out", folder)
+    assert message.endswith("small: holds a finished run; give another --out, or delete it")
+    assert (folder / "model.keras").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("name", "text"), [("recipe.toml", "seed = 8\n"), ("data.txt", "other data\n")])
+def test_a_run_of_another_recipe_or_other_data_is_not_gone_on_with(
+    name: str,
+    text: str,
+    manifest: Path,
+    random_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / name).write_text(text)
+    message = failed(capsys, "--data", manifest, "--out", tmp_path, "--weights", random_weights)
+    assert f"{name}: an unfinished run of another recipe or other data is here" in message
+    assert (tmp_path / name).read_text() == text
+
+
+def test_bad_data_end_with_one_line(
+    random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, weights = tmp_path / "out", ("--weights", random_weights)
+    assert "no such folder or manifest" in failed(capsys, "--data", tmp_path / "x", "--out", out, *weights)
+    (tmp_path / "data" / "glioma").mkdir(parents=True)
+    data = tmp_path / "data"
+    assert "no images found" in failed(capsys, "--data", data, "--out", out, *weights)
+    (data / "glioma" / "a.png").write_text("no image")
+    assert "no image could be read" in failed(capsys, "--data", data, "--out", out, *weights)
+    Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (64, 1))).save(data / "glioma" / "a.png")
+    assert "glioma: 1 different images or patients; at least 7" in failed(
+        capsys, "--data", data, "--out", out, *weights
+    )
+    assert not out.exists()
+
+
+def test_one_kind_of_image_is_not_trained_on(
+    manifest: Path, random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = manifest.read_text().splitlines()
+    some = [line for line in lines if line.startswith(("path,", "glioma", "pituitary"))]
+    path = manifest.with_name("tumors.csv")
+    path.write_text("\n".join(some) + "\n")
+    message = failed(capsys, "--data", path, "--out", tmp_path / "out", "--weights", random_weights)
+    assert "train: 8 images of labels this recipe uses, 0 of them no_tumor" in message
+
+
+def test_bad_weights_end_with_one_line(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--data", manifest, "--out", tmp_path / "out")
+    assert "nowhere.h5: no such file; expected weights of the backbone" in failed(
+        capsys, *options, "--weights", tmp_path / "nowhere.h5"
+    )
+    bad = tmp_path / "bad.weights.h5"
+    bad.write_bytes(b"no weights")
+    assert "expected the weights of MobileNetV2 without its top" in failed(capsys, *options, "--weights", bad)
+
+
+def test_an_out_that_is_a_file_is_refused(
+    manifest: Path, random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").touch()
+    message = failed(capsys, "--data", manifest, "--out", tmp_path / "out", "--weights", random_weights)
+    assert "out: cannot be made the run's folder" in message
+
+
+def test_data_and_out_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train"])
+    assert "--data and --out are needed" in capsys.readouterr().err
+
+
+def test_errors_of_a_run_are_value_errors(finished: tuple[Path, str], manifest: Path) -> None:
+    with pytest.raises(RunError, match="holds a finished run") as caught:
+        run(manifest, finished[0], Recipe(), preset="classic", name="x", weights="imagenet")
+    assert isinstance(caught.value, ValueError)

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.special import expit, log_softmax, logsumexp
+
+from falx_trainer import tensors, training
+from falx_trainer.checkpoint import Checkpoint, State
+from falx_trainer.network import build
+from falx_trainer.recipe import PRESETS, Recipe, Stage1, Stage2
+from falx_trainer.records import read_records
+
+Floats = npt.NDArray[np.float32]
+
+
+def test_partial_crossentropy_is_minus_the_log_of_what_is_allowed() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 5, (60, 4)).astype(np.float32)
+    target = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 60)]
+    target[::3] = [0, 1, 1, 1]
+    expected = -logsumexp(
+        np.where(target > 0, log_softmax(logits.astype(np.float64), axis=1), -np.inf), axis=1
+    )
+    loss = keras.ops.convert_to_numpy(training.partial_crossentropy(target, logits))
+    assert loss.shape == (60,)
+    np.testing.assert_allclose(loss, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "logits", "expected"),
+    [
+        ([1, 0, 0, 0], [500, -500, 0, 0], 0),
+        ([0, 1, 0, 0], [500, -500, 0, 0], 1000),
+        ([0, 1, 1, 1], [1e4, 0, 0, 0], 1e4 - np.log(3)),
+        ([0, 1, 1, 1], [-1e4, 3, 3, 3], 0),
+        ([1, 1, 1, 1], [80, -80, 5, 0], 0),
+    ],
+)
+def test_extreme_logits_have_a_finite_loss_and_gradient(
+    target: list[float], logits: list[float], expected: float
+) -> None:
+    import tensorflow as tf
+
+    variable = tf.Variable([logits], dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        loss = training.partial_crossentropy(np.array([target], np.float32), variable)
+    assert float(loss[0]) == pytest.approx(expected, rel=1e-5, abs=1e-4)
+    gradient = tape.gradient(loss, variable).numpy()
+    assert np.isfinite(gradient).all()
+    assert gradient.sum() == pytest.approx(0, abs=1e-5)
+
+
+def test_cell_crossentropy_is_binary_crossentropy() -> None:
+    rng = np.random.default_rng(2)
+    evidence = rng.normal(0, 3, (2, 7, 7)).astype(np.float32)
+    target = (rng.random((2, 7, 7)) < 0.3).astype(np.float32)
+    p = expit(evidence.astype(np.float64))
+    loss = keras.ops.convert_to_numpy(training.cell_crossentropy(target, evidence))
+    np.testing.assert_allclose(loss, -np.log(np.where(target > 0, p, 1 - p)), atol=1e-5)
+    extreme = keras.ops.convert_to_numpy(
+        training.cell_crossentropy(np.array([1.0, 0.0], np.float32), np.array([-800.0, 800.0], np.float32))
+    )
+    np.testing.assert_allclose(extreme, [800, 800])
+
+
+def test_accuracy_takes_any_label_that_is_allowed() -> None:
+    target = np.array([[1, 0, 0, 0], [0, 1, 1, 1], [0, 1, 1, 1]], np.float32)
+    logits = np.array([[0, 1, 0, 0], [0, 0, 2, 0], [3, 0, 2, 0]], np.float32)
+    assert keras.ops.convert_to_numpy(training.accuracy(target, logits)).tolist() == [0, 1, 0]
+
+
+def after(*val_losses: float, stage: int = 2) -> State:
+    rows = [{"stage": stage, "val_loss": loss} for loss in val_losses]
+    # Losses of the other stage do not count.
+    return State(stage, len(rows), [{"stage": 3 - stage, "val_loss": 0.0}, *rows], [], None, None)
+
+
+@pytest.mark.parametrize(
+    ("losses", "divided"),
+    [
+        ((), 0),
+        ((1.0,), 0),
+        ((1.0, 1.1), 0),
+        ((1.0, 1.1, 1.2), 1),  # two epochs without improvement
+        ((1.0, 1.0, 1.0), 1),  # equal is none
+        ((1.0, 1.1, 0.9, 1.0), 0),  # an improvement in between
+        ((1.0, 1.1, 1.2, 1.3), 1),  # counted anew after a cut
+        ((1.0, 1.1, 1.2, 1.3, 1.4), 2),
+        ((1.0, 1.1, 1.2, 0.5, 0.6), 1),
+    ],
+)
+def test_plateau(losses: tuple[float, ...], divided: int) -> None:
+    stage = Stage2(learning_rate=1e-3)
+    assert training._learning_rate(after(*losses), stage) == pytest.approx(1e-3 / 5**divided)
+
+
+def test_cosine_falls_to_nothing_over_all_epochs() -> None:
+    stage = Stage2(epochs=4, learning_rate=1e-3, schedule="cosine")
+    rates = [training._learning_rate(after(*[1.0] * epoch), stage) for epoch in range(4)]
+    # The first epoch is a warm-up.
+    expected = [0.3 * 1e-3, 0.5e-3 * (1 + 2**-0.5), 0.5e-3, 0.5e-3 * (1 - 2**-0.5)]
+    assert rates == pytest.approx(expected)
+
+
+def test_stage_1_has_one_rate() -> None:
+    state = after(1.0, 2.0, 3.0, 4.0, stage=1)
+    assert training._learning_rate(state, Stage1(learning_rate=2e-4)) == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("losses", "ended"),
+    [
+        ((), False),
+        ((1.0, 1.1, 1.2), False),
+        ((1.0, 1.1, 1.2, 1.3), True),  # three in vain
+        ((1.0, 0.9, 1.2, 1.3), False),
+        ((1.0, 1.0, 1.0, 1.0), True),
+        ((1.0, 0.9, 0.8, 0.7, 0.6), True),  # all epochs done
+    ],
+)
+def test_early_stopping(losses: tuple[float, ...], ended: bool) -> None:
+    for stage in (Stage1(epochs=5, patience=3), Stage2(epochs=5, patience=3)):
+        number = 1 if isinstance(stage, Stage1) else 2
+        assert training._ended(after(*losses, stage=number), stage) is ended
+
+
+def test_cosine_does_not_stop_early() -> None:
+    stage = Stage2(epochs=5, patience=1, schedule="cosine")
+    assert not training._ended(after(1, 2, 3, 4), stage)
+    assert training._ended(after(1, 2, 3, 4, 5), stage)
+
+
+TINY: dict[str, Any] = {
+    "batch": 4,
+    "dense": 8,
+    "stage1.epochs": 2,
+    "stage1.views": 1,
+    "stage2.epochs": 2,
+    "stage2.layers": 12,
+}
+
+
+def go(manifest: Path, weights: Path, recipe: Recipe, folder: Path) -> tuple[training.History, list[Any]]:
+    records = [record for record in read_records(manifest) if record.path.stem[-1] in "0145"]
+    train, val = (
+        tensors.load([record for record in records if record.split == split]) for split in ("train", "val")
+    )
+    keras.utils.set_random_seed(recipe.seed)
+    network = build(recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights)
+    history = training.train(network, train, val, recipe, folder)
+    return history, network.whole.get_weights()
+
+
+# The trainer as it is, in a process that ends itself, as a kill from outside would, at a point
+# that does not depend on how fast the machine is.
+KILLED = """
+import importlib.util, os, signal, sys
+from pathlib import Path
+import numpy
+test, manifest, weights, folder, preset, point = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("test_training", test)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if point == "in a save":
+    real, count = numpy.savez, [0]
+    def savez(path, *arrays):
+        count[0] += 1
+        if count[0] == 5:  # the second of three files of the second epoch
+            Path(path).write_bytes(b"half")
+            die()
+        real(path, *arrays)
+    numpy.savez = savez
+else:
+    from falx_trainer import sampling
+    real = sampling.Epoch.__getitem__
+    def batch(self, step):
+        if self._key[1:] == (2, 1) and step == 2:
+            die()
+        return real(self, step)
+    sampling.Epoch.__getitem__ = batch
+recipe = module.PRESETS[preset].override(module.TINY)
+module.go(Path(manifest), Path(weights), recipe, Path(folder))
+"""
+
+
+@pytest.mark.parametrize("preset", ["default", "classic"])
+def test_a_killed_run_ends_as_it_would_have(
+    preset: str, manifest: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    recipe = PRESETS[preset].override(TINY)
+    history, weights = go(manifest, random_weights, recipe, tmp_path / "whole")
+    assert [(row["stage"], row["epoch"]) for row in history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    arguments = (__file__, manifest, random_weights, tmp_path / "killed", preset)
+    for point, reached in (("in a save", (1, 1)), ("in an epoch of stage 2", (2, 1))):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, *map(str, arguments), point],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        state = Checkpoint(tmp_path / "killed" / "checkpoint").load()
+        assert state is not None
+        assert (state.stage, state.epoch) == reached
+    again, resumed = go(manifest, random_weights, recipe, tmp_path / "killed")
+    for row, expected in zip(again, history, strict=True):
+        assert row.keys() == expected.keys()
+        for name in row.keys() - {"seconds"}:
+            assert row[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-5), name
+    for ours, theirs in zip(resumed, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_logits_of_images_are_those_of_the_whole(random_weights: Path) -> None:
+    network = build("map", 8, 0.3, 7, random_weights)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 224, 224)).astype(np.uint8)
+    expected = network.whole.predict_on_batch(pixels[..., None].astype(np.float32))["logits"]
+    np.testing.assert_allclose(training.predict_logits(network, pixels), expected, atol=1e-5)
