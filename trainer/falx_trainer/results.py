@@ -89,7 +89,7 @@ def plot_confusion(
     """Draw a confusion matrix, shaded by the share of its row."""
     numbers = np.array(counts)
     shares = numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(1.1 * len(columns) + 2.4, 0.8 * len(rows) + 2.0), layout="constrained")
+    figure = Figure(figsize=(0.9 * len(columns) + 2.2, 0.9 * len(rows) + 1.8), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(numbers):
