@@ -5,8 +5,8 @@ happily learns those instead of tumours. So a slice is reduced to what is left w
 taken away: the head fills the frame, and its brightness fills the range.
 
 Every step is made of operations that a computation graph has too (comparisons, sums, an
-antialiased resize, a rank), and the head is found with exact integer arithmetic, so that the
-same crop can be reproduced anywhere.
+antialiased resize, a rank), and the head is found by comparing counts with fractions that round
+alike in float32 and float64, so that the same crop can be reproduced anywhere.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def find_head(pixels: npt.NDArray[np.uint8]) -> Frame:
         The rectangle; the whole slice where no dark background surrounds the head.
     """
     height, width = pixels.shape
-    # Exact in float32 as well as here, so that a graph finds the same pixels.
+    # For each of the 256 maxima a graph that computes this in float32 gets the same number.
     foreground = pixels > np.floor(int(pixels.max()) * FOREGROUND_FRACTION)
-    # Sums of uint8 views in int32: exact, and faster than counting booleans along an axis.
+    # Counts of true pixels, at most one side of the slice: int32 holds them exactly.
     rows = np.flatnonzero(foreground.sum(axis=1, dtype=np.int32) >= LINE_FRACTION * width)
     columns = np.flatnonzero(foreground.sum(axis=0, dtype=np.int32) >= LINE_FRACTION * height)
     whole = Frame(0, 0, width, height)
