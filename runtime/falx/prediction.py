@@ -4,6 +4,7 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 
 | key | value |
 |---|---|
+| `schema` | 1, the version of this table |
 | `path` | as it was given; null where the input was not a file |
 | `decision` | a label, `ambiguous` or `rejected` |
 | `confidence` | the probability of the decided label; null for `ambiguous` and `rejected` |
@@ -14,13 +15,13 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 | `model` | `name`, `version`, and `sha256` of the file |
 | `elapsed_ms` | from opening the input to the decision, in milliseconds |
 
-and a failure gives `path` and `error`, with `type` (a class of `falx.errors`) and `message`.
+and a failure gives `schema`, `path` and `error`, with `type` (a class of `falx.errors`) and `message`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -49,6 +50,10 @@ class Model:
     name: str
     version: str
     sha256: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The model as plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,6 +128,7 @@ class Prediction:
         """The prediction as plain JSON values; see the table of this module."""
         reason = {"code": self.reason.code, "message": self.reason.message} if self.reason else None
         return {
+            "schema": SCHEMA,
             "path": self.path,
             "decision": self.decision,
             "confidence": self.confidence,
@@ -130,7 +136,7 @@ class Prediction:
             "probabilities": None if self.probabilities is None else dict(self.probabilities),
             "recommendation": self.recommendation,
             **({"reason": reason} if reason else {}),
-            "model": {"name": self.model.name, "version": self.model.version, "sha256": self.model.sha256},
+            "model": self.model.to_dict(),
             "elapsed_ms": round(self.elapsed_ms, 2),
         }
 
@@ -149,4 +155,5 @@ class Failure:
 
     def to_dict(self) -> dict[str, Any]:
         """The failure as plain JSON values; see the table of this module."""
-        return {"path": self.path, "error": {"type": type(self.error).__name__, "message": str(self.error)}}
+        error = {"type": type(self.error).__name__, "message": str(self.error)}
+        return {"schema": SCHEMA, "path": self.path, "error": error}

@@ -19,6 +19,7 @@ OF_FALX = {"ai-edge-litert", "falx", "numpy", "pillow"}
 OF_VENV = {"pip", "setuptools"}
 
 KEYS = [
+    "schema",
     "path",
     "decision",
     "confidence",

@@ -36,7 +36,10 @@ REJECTED = dataclasses.replace(
 
 
 def test_the_json_of_a_prediction() -> None:
-    assert json.loads(json.dumps(GLIOMA.to_dict())) == {
+    document = json.loads(json.dumps(GLIOMA.to_dict()))
+    assert next(iter(document)) == "schema"
+    assert document == {
+        "schema": 1,
         "path": "a.png",
         "decision": "glioma",
         "confidence": 0.97,
@@ -56,7 +59,9 @@ def test_the_json_of_a_rejection() -> None:
 
 def test_the_json_of_a_failure() -> None:
     failure = Failure("x.png", ImageNotFound("x.png: no such file"))
+    assert next(iter(failure.to_dict())) == "schema"
     assert failure.to_dict() == {
+        "schema": 1,
         "path": "x.png",
         "error": {"type": "ImageNotFound", "message": "x.png: no such file"},
     }
@@ -65,7 +70,8 @@ def test_the_json_of_a_failure() -> None:
 def test_every_key_is_documented() -> None:
     assert module.__doc__ is not None
     assert all(f"| `{key}` |" in module.__doc__ for key in REJECTED.to_dict())
-    assert f"version {module.SCHEMA}" in module.__doc__
+    assert f"version {module.SCHEMA};" in module.__doc__
+    assert f"| `schema` | {module.SCHEMA}," in module.__doc__
 
 
 def test_results_are_frozen() -> None:
