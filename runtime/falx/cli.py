@@ -37,6 +37,13 @@ UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
+MARKS: Final = {
+    True: ("ok         ", "green"),
+    False: ("FAIL       ", "red"),
+    None: ("not checked", "yellow"),
+}
+"""How `falx check` shows a step, by whether it is as it should be, and in which colour."""
+
 STDERR: Final = 2
 """The number of standard error, where compiled code writes."""
 
@@ -230,7 +237,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         about = {
             "falx": __version__,
-            "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
+            "model": model.to_dict(),
             "engine": classifier.engine,
             "threads": classifier.threads,
         }
@@ -241,8 +248,8 @@ def _check(options: argparse.Namespace) -> int:
         f"threads: {classifier.threads}"
     )
     for step in report.steps:
-        mark = colour("ok  ", "green", sys.stdout) if step.ok else colour("FAIL", "red", sys.stdout)
-        say(f"{mark}  {step.name}: {step.detail}")
+        mark, tint = MARKS[step.ok]
+        say(f"{colour(mark, tint, sys.stdout)}  {step.name}: {step.detail}")
     say(paragraph(DISCLAIMER))
     return OK if report.ok else SOME_FAILED
 

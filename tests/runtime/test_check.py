@@ -31,7 +31,8 @@ def test_an_installation_that_works(
 ) -> None:
     report = check.run(falx.load(model_of(engine, self_test=stored), engine=engine))
     assert [step.name for step in report.steps] == ["file", "known inputs", "latency"]
-    assert report.steps[0].detail.endswith("checksums of weights and card match")
+    assert report.steps[0].ok
+    assert "weights and card have the checksums they were written with; SHA-256 " in report.steps[0].detail
     assert report.steps[1].ok
     assert "2 phantoms, largest difference of a probability 0.000" in report.steps[1].detail
     assert 0 < report.latency.p50_ms <= report.latency.p99_ms
@@ -47,7 +48,7 @@ def test_an_installation_that_works(
 @pytest.mark.parametrize(
     ("tests", "ok", "detail"),
     [
-        ((), True, "stores no answers to compare with"),
+        ((), None, "stores no answers to compare with"),
         ((SelfTest("clear", (1.0, 0.0, 0.0, 0.0)),), False, "at most 0.03 is allowed"),
         (
             (SelfTest("elephant", (1.0, 0.0, 0.0, 0.0)),),
@@ -57,11 +58,13 @@ def test_an_installation_that_works(
     ],
 )
 def test_known_inputs(
-    any_engine: str, model_of: Callable[..., Path], tests: tuple[SelfTest, ...], ok: bool, detail: str
+    any_engine: str, model_of: Callable[..., Path], tests: tuple[SelfTest, ...], ok: bool | None, detail: str
 ) -> None:
-    step = check.run(falx.load(model_of(any_engine, self_test=tests))).steps[1]
+    report = check.run(falx.load(model_of(any_engine, self_test=tests)))
+    step = report.steps[1]
     assert step.ok is ok
     assert detail in step.detail
+    assert report.ok is (ok is not False and report.steps[2].ok)
 
 
 def test_a_phantom_that_the_card_rejects(
@@ -72,6 +75,31 @@ def test_a_phantom_that_the_card_rejects(
     path = model_of(any_engine, self_test=stored, rejection=Limits(minimum_side=300))
     step = check.run(falx.load(path)).steps[1]
     assert (step.ok, step.detail) == (False, "the phantom clear is rejected by the card's parameters")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "replaced", "missing"])
+def test_a_file_that_changed_after_it_was_loaded(
+    any_engine: str, model_of: Callable[..., Path], damage: str
+) -> None:
+    path = model_of(any_engine)
+    classifier = falx.load(path, engine=any_engine)
+    if damage == "flipped":
+        content = bytearray(path.read_bytes())
+        content[500] ^= 4
+        path.write_bytes(content)
+    elif damage == "replaced":
+        model_of(any_engine, name="another")
+    else:
+        path.unlink()
+    report = check.run(classifier)
+    said = {
+        "flipped": "the card belongs to weights with SHA-256",
+        "replaced": f"{path.name} is no longer the file that was loaded; load it again",
+        "missing": "no such model file",
+    }
+    assert report.steps[0].ok is False
+    assert said[damage] in report.steps[0].detail
+    assert not report.ok
 
 
 def test_a_slow_machine_fails(classifier: falx.Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

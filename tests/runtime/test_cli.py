@@ -21,7 +21,17 @@ from falx.cli import main
 from falx.words import DISCLAIMER, LABELS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-KEYS = ["path", "decision", "confidence", "band", "probabilities", "recommendation", "model", "elapsed_ms"]
+KEYS = [
+    "schema",
+    "path",
+    "decision",
+    "confidence",
+    "band",
+    "probabilities",
+    "recommendation",
+    "model",
+    "elapsed_ms",
+]
 
 
 @pytest.fixture
@@ -90,6 +100,7 @@ def test_bad_inputs_are_errors_and_the_rest_is_answered(
     assert done.returncode == 1
     assert done.stderr == ""
     answers = lines(done.stdout)
+    assert {answer["schema"] for answer in answers} == {1}
     assert [answer["path"] for answer in answers] == [str(path) for path in paths]
     assert list(answers[0]) == list(answers[-1]) == KEYS
     errors = dict(zip(bad_inputs, (answer["error"] for answer in answers[1:-1]), strict=True))
@@ -254,9 +265,11 @@ def test_check(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status == (0 if report["ok"] else 1)
     assert [step["name"] for step in report["steps"]] == ["file", "known inputs", "latency"]
     assert report["falx"] == falx.__version__
+    assert report["model"] == falx.load(model).model.to_dict()
     main(["check", "--model", str(model)])
     out = capsys.readouterr().out
-    assert "ok    file: tiny" in out
+    assert "ok           file: tiny" in out
+    assert "not checked  known inputs: this model's card stores no answers" in out
     assert DISCLAIMER in out
 
 
@@ -265,7 +278,7 @@ def test_check_fails_where_the_machine_is_slow(
 ) -> None:
     monkeypatch.setattr("falx.check.BUDGET_MS", 1e-6)
     assert main(["check", "--model", str(model)]) == 1
-    assert "FAIL  latency" in capsys.readouterr().out
+    assert "FAIL         latency" in capsys.readouterr().out
 
 
 def test_demo(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
