@@ -25,18 +25,29 @@ if TYPE_CHECKING:
     from falx.card import Card
     from falx.classifier import Classifier, load
     from falx.decision import Thresholds
-    from falx.errors import FalxError, FalxWarning, ModelError, UnreadableImage
+    from falx.errors import (
+        EngineUnavailable,
+        FalxError,
+        FalxWarning,
+        ModelError,
+        ThresholdError,
+        UnknownEngine,
+        UnreadableImage,
+    )
     from falx.prediction import Failure, Prediction
 
 __all__ = [
     "Card",
     "Classifier",
+    "EngineUnavailable",
     "Failure",
     "FalxError",
     "FalxWarning",
     "ModelError",
     "Prediction",
+    "ThresholdError",
     "Thresholds",
+    "UnknownEngine",
     "UnreadableImage",
     "__version__",
     "load",
@@ -45,12 +56,15 @@ __all__ = [
 _HOMES = {
     "Card": "falx.card",
     "Classifier": "falx.classifier",
+    "EngineUnavailable": "falx.errors",
     "Failure": "falx.prediction",
     "FalxError": "falx.errors",
     "FalxWarning": "falx.errors",
     "ModelError": "falx.errors",
     "Prediction": "falx.prediction",
+    "ThresholdError": "falx.errors",
     "Thresholds": "falx.decision",
+    "UnknownEngine": "falx.errors",
     "UnreadableImage": "falx.errors",
     "load": "falx.classifier",
 }

@@ -20,7 +20,7 @@ from falx import container, engines, images, rejection
 from falx.card import Card
 from falx.decision import Thresholds, decide
 from falx.engines import Engine
-from falx.errors import FalxWarning, ModelError, ModelNotFound, UnreadableImage
+from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, UnreadableImage
 from falx.images import Slice, Source
 from falx.prediction import Failure, Location, Model, Prediction
 from falx.preprocessing import prepare
@@ -98,6 +98,7 @@ class Classifier:
         Raises:
             UnreadableImage: the input is not one picture, or one of its subclasses says why.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
+            GraphError: the graph answered what are no probabilities.
         """
         return self._predict(source, self._resolved(thresholds))
 
@@ -195,7 +196,13 @@ class Classifier:
         height, width = image.pixels.shape
         cells = outputs.get("heatmap")
         location = None if cells is None else Location(cells, frame, (height, width))
-        return [float(p) for p in outputs["probabilities"]], location
+        values = [float(p) for p in outputs["probabilities"]]
+        if not all(0 <= p <= 1 for p in values):
+            raise GraphError(
+                f"{self._path}: the graph answered {values} on engine {self._engine}, expected probabilities "
+                "in 0..1; try another engine, or export the model again"
+            )
+        return values, location
 
     def _resolved(self, thresholds: Thresholds | Mapping[str, float] | None) -> Thresholds:
         return self._card.thresholds if thresholds is None else Thresholds.from_mapping(thresholds)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from falx.decision import Thresholds
 from falx.errors import (
     ChecksumError,
     EngineUnavailable,
+    GraphError,
     ModelError,
     ModelNotFound,
     ThresholdError,
@@ -279,3 +281,19 @@ def test_the_default_model_answers(engine: str, head: Head) -> None:
     prediction = classifier.predict(head)
     assert prediction.probabilities is not None
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), -0.1, 1.5])
+def test_answers_that_are_no_probabilities(
+    classifier: falx.Classifier, head: Head, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    answer = {"probabilities": np.array([0.5, 0.25, 0.25, wrong], np.float32)}
+    broken_engine = SimpleNamespace(name=classifier.engine, run=lambda _: answer)
+    monkeypatch.setattr("falx.engines.start", lambda *_, **__: broken_engine)
+    broken = falx.load(classifier.path, engine=classifier.engine)
+    with pytest.raises(
+        GraphError,
+        match=rf"tiny\.\w+: the graph answered \[0\.5, 0\.25, 0\.25, .*\] on engine {classifier.engine}, "
+        r"expected probabilities in 0\.\.1; try another engine, or export the model again",
+    ):
+        broken.predict(head)

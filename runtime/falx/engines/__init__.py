@@ -37,10 +37,6 @@ class Engine(Protocol):
     def name(self) -> str:
         """A key of `ENGINES`."""
 
-    @property
-    def threads(self) -> int:
-        """How many threads a run uses."""
-
     def run(self, tensor: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
         """Run the graph.
 

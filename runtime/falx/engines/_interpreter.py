@@ -29,7 +29,6 @@ class InterpreterEngine:
             GraphError: the graph cannot be run, or is not as its card says.
         """
         self.name = name
-        self.threads = threads
         try:
             # None would mean one thread to LiteRT, so the number is always given.
             self._interpreter = interpreter(model_content=payload, num_threads=threads)

@@ -50,7 +50,6 @@ class OnnxEngine:
         Raises:
             GraphError: the graph cannot be run, or is not as its card says.
         """
-        self.threads = threads
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
