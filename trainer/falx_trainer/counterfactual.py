@@ -147,7 +147,8 @@ class Donors:
     """Where pieces come from.
 
     Attributes:
-        lesions: `(index, box)` of every tumour that shows and is small enough to move.
+        lesions: `(index, box)` of every tumour that shows: at least 8 pixels wide and high, and other than
+            the tissue around it. Those too large to move are refused by `paste`.
         tissue: indices of slices that can give healthy tissue: without tumour, or with a box that
             says where it is.
     """

@@ -16,7 +16,15 @@ from falx.words import LABELS
 from falx_trainer.records import UNTYPED
 from falx_trainer.training import History
 
-__all__ = ["Scores", "confusion_text", "plot_confusion", "plot_history", "score", "write_history"]
+__all__ = [
+    "Scores",
+    "confusion_text",
+    "plot_confusion",
+    "plot_history",
+    "report_text",
+    "score",
+    "write_history",
+]
 
 Scores = dict[str, Any]
 

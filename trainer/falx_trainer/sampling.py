@@ -19,7 +19,7 @@ from falx_trainer.recipe import Recipe
 from falx_trainer.records import UNTYPED, Record, targets
 from falx_trainer.tensors import Boxes, Tensors
 
-__all__ = ["Epoch", "Sampler", "evidence_target"]
+__all__ = ["Epoch", "Sampler", "evidence_target", "pack"]
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -200,10 +200,10 @@ def _systematic(
 
 
 class Epoch(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """The batches of one epoch, varied while the model trains on those before."""
+    """The batches of one epoch, each varied when it is asked for."""
 
     def __init__(self, sampler: Sampler, stage: int, epoch: int) -> None:
-        super().__init__(workers=1, max_queue_size=16)
+        super().__init__()
         self._sampler = sampler
         self._key = (sampler.recipe.seed, stage, epoch)
         self._order = sampler.order(stage, epoch)
