@@ -89,6 +89,14 @@ def test_show_prints_a_preset_that_reads_back(
     assert PRESETS[preset].to_toml() == path.read_text(encoding="utf-8")
 
 
+def test_changes_are_the_settings_that_differ_from_the_preset() -> None:
+    changes = {"batch": 5, "stage2.plateau_factor": 0.5}
+    start = PRESETS["default"]
+    assert start.override(changes | {"seed": start.seed}).changes(start) == changes
+    assert start.changes(start) == {}
+    assert start.changes(PRESETS["classic"])["head"] == "map"
+
+
 def test_default_preset_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys) == PRESETS["default"].to_toml()
 

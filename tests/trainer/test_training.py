@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from scipy.special import expit, log_softmax, logsumexp
 
+from falx.errors import FalxError
 from falx_trainer import tensors, training
 from falx_trainer.checkpoint import Checkpoint, State
 from falx_trainer.network import build
@@ -101,6 +102,11 @@ def after(*val_losses: float, stage: int = 2) -> State:
 def test_plateau(losses: tuple[float, ...], divided: int) -> None:
     stage = Stage2(learning_rate=1e-3)
     assert training._learning_rate(after(*losses), stage) == pytest.approx(1e-3 / 5**divided)
+
+
+def test_plateau_has_settings() -> None:
+    stage = Stage2(learning_rate=1e-3, plateau_patience=1, plateau_factor=0.5)
+    assert training._learning_rate(after(1.0, 1.1, 1.2, 0.9), stage) == pytest.approx(1e-3 / 4)
 
 
 def test_cosine_falls_to_nothing_over_all_epochs() -> None:
@@ -192,6 +198,20 @@ else:
 recipe = module.PRESETS[preset].override(module.TINY)
 module.go(Path(manifest), Path(weights), recipe, Path(folder))
 """
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    manifest: Path, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "partial_crossentropy", lambda _, logits: np.nan * logits[..., 0])
+    recipe = PRESETS["classic"].override(TINY)
+    with pytest.raises(
+        training.DivergedError,
+        match=r"^stage1, epoch 1: .*\bloss nan.*; training stopped\..* stage1\.learning_rate than 0\.0001",
+    ) as caught:
+        go(manifest, random_weights, recipe, tmp_path)
+    assert isinstance(caught.value, FalxError)
+    assert Checkpoint(tmp_path / "checkpoint").load() is None
 
 
 @pytest.mark.parametrize("preset", ["default", "classic"])

@@ -62,11 +62,15 @@ class Stage2(_Settings):
     layers: int = _setting(60, "how many of the backbone's last layers are trainable", 0, 154)
     schedule: str = _choice(
         "plateau",
-        "plateau: the rate is divided by 5 after 2 epochs without improvement, and the best epoch is kept; "
+        "plateau: the rate is lowered where the validation loss no longer falls, and the best epoch is kept; "
         "cosine: it falls to zero over exactly these epochs, and the last is kept",
         "plateau",
         "cosine",
     )
+    plateau_patience: int = _setting(
+        2, "epochs without a better validation loss before the plateau schedule lowers the rate", 1, 1000
+    )
+    plateau_factor: float = _setting(0.2, "what the plateau schedule multiplies the rate by", 0, 1)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ class Recipe(_Settings):
     balance: str = _choice(
         "class_weights",
         "class_weights: every image once an epoch, weighted by its class (scikit-learn's 'balanced'); "
-        "sources: images are drawn so that no collection predicts a class by its frequency",
+        "sources: images are drawn; labels have fixed shares, and within a label a collection's share goes "
+        "with the square root of its size",
         "class_weights",
         "sources",
     )
@@ -167,6 +172,11 @@ class Recipe(_Settings):
             if part
         }
         return dataclasses.replace(self, **nested.get("", {}), **parts)
+
+    def changes(self, preset: Recipe) -> dict[str, Any]:
+        """The settings, by dotted name, whose values differ from a preset's."""
+        theirs = {name: value for name, _, value in settings(preset)}
+        return {name: value for name, _, value in settings(self) if value != theirs[name]}
 
     def to_toml(self) -> str:
         """The recipe as a TOML document that `from_toml` reads."""

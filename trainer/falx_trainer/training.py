@@ -20,6 +20,7 @@ import numpy.typing as npt
 from keras import ops
 from tqdm import tqdm
 
+from falx.errors import FalxError
 from falx_trainer.checkpoint import Checkpoint, State
 from falx_trainer.network import FEATURES_SHAPE, Network, set_trainable
 from falx_trainer.recipe import Recipe, Stage1, Stage2
@@ -27,20 +28,27 @@ from falx_trainer.records import targets
 from falx_trainer.sampling import Epoch, Sampler, evidence_target, pack
 from falx_trainer.tensors import Tensors
 
-__all__ = ["History", "cell_crossentropy", "partial_crossentropy", "predict_logits", "train"]
+__all__ = [
+    "DivergedError",
+    "History",
+    "cell_crossentropy",
+    "partial_crossentropy",
+    "predict_logits",
+    "train",
+]
 
 History = list[dict[str, float]]
 """A row an epoch: `stage`, `epoch`, `learning_rate`, losses and accuracy with and without `val_`,
 `seconds`."""
 
-PLATEAU_PATIENCE: Final = 2
-PLATEAU_FACTOR: Final = 0.2
-"""The plateau schedule: after two epochs without a better validation loss the rate is divided by five."""
-
 WARM_UP_FACTOR: Final = 0.3
 """The cosine schedule's first epoch, while Adam does not know the gradients' sizes yet."""
 
 PREDICTION_BATCH: Final = 32
+
+
+class DivergedError(FalxError, ArithmeticError):
+    """A training whose loss is no longer a finite number."""
 
 
 def partial_crossentropy(target: Any, logits: Any) -> Any:
@@ -82,6 +90,9 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
 
     Returns:
         A row for each epoch of both stages.
+
+    Raises:
+        DivergedError: a loss is not a finite number; the state before that epoch stays saved.
     """
     checkpoint = Checkpoint(folder / "checkpoint")
     sampler = Sampler(training, recipe)
@@ -186,6 +197,7 @@ def _run(
             name.replace("logits_accuracy", "accuracy"): float(values[0])
             for name, values in log.history.items()
         }
+        _require_finite(row)
         row["seconds"], started = round(time.monotonic() - started, 1), time.monotonic()
         weights = network.whole.get_weights()
         best = state.best
@@ -195,6 +207,16 @@ def _run(
         state = State(state.stage, state.epoch + 1, [*state.history, row], weights, optimizer, best)
         checkpoint.save(state)
     return state
+
+
+def _require_finite(row: dict[str, float]) -> None:
+    wrong = [f"{name} {value}" for name, value in row.items() if not math.isfinite(value)]
+    if wrong:
+        stage = f"stage{row['stage']}"
+        raise DivergedError(
+            f"{stage}, epoch {row['epoch']}: {', '.join(wrong)}; training stopped. Expected finite numbers: "
+            f"train anew with a smaller {stage}.learning_rate than {row['learning_rate']:.2g}"
+        )
 
 
 def _compile(model: keras.Model, recipe: Recipe) -> None:
@@ -246,8 +268,8 @@ def _learning_rate(state: State, stage: Stage1 | Stage2) -> float:
     for loss in _val_losses(state):
         waited = 0 if loss < best else waited + 1
         best = min(best, loss)
-        if waited == PLATEAU_PATIENCE:
-            rate, waited = rate * PLATEAU_FACTOR, 0
+        if waited == stage.plateau_patience:
+            rate, waited = rate * stage.plateau_factor, 0
     return rate
 
 
