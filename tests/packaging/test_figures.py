@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -70,7 +71,8 @@ def test_the_metrics_are_of_the_file_in_the_wheel(released: Path) -> None:
     metrics = json.loads((released / "metrics.json").read_text(encoding="utf-8"))
     card, _ = cards.read(DEFAULT_MODEL)
     assert metrics["model"]["name"] == card.name
-    assert metrics["model"]["sha256"] == card.weights_sha256
+    assert metrics["model"]["weights_sha256"] == card.weights_sha256
+    assert metrics["model"]["sha256"] == hashlib.sha256(DEFAULT_MODEL.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("page", ["README.md", "MODEL_CARD.md"])

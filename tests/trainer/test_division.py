@@ -124,7 +124,7 @@ def test_a_given_group_is_never_divided(sizes: list[int], seed: int, order: obje
     assert Counter(record.split for record in division.records).keys() == {"train", "val", "test"}
     assert [record.path for record in division.records] == [record.path for record in records]
     assert [record.group for record in division.records] == [record.group for record in records]
-    assert (division.duplicates, division.moved) == (0, 0)
+    assert (division.duplicates, division.moved, division.grouped) == (0, 0, True)
     assert divide(records, pixels, seed) == division
 
 
@@ -151,6 +151,7 @@ def test_copies_share_a_group_where_none_is_given(heads: Pixels) -> None:
     division = divide(records_of(["no_tumor", "glioma"] * 34), pixels, 5)
     assert division.duplicates == 20
     assert division.moved == 0
+    assert not division.grouped
     for index in range(20):
         first, copy = division.records[index], division.records[48 + index]
         assert first.group == copy.group
@@ -198,7 +199,7 @@ def test_copies_that_given_groups_keep_apart_are_counted(heads: Pixels) -> None:
     assert divide(records, pixels, 1).leaked == 0
     pixels[11], pixels[14], pixels[15] = pixels[0], pixels[3, :, ::-1], pixels[3]
     division = divide(records, pixels, 1)
-    assert division.leaked == 3
+    assert (division.leaked, division.duplicates) == (3, 3)
     assert division.records == records
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from falx import images
 from falx_trainer import tensors
-from falx_trainer.records import Box, DataError, Record, read_records, targets
+from falx_trainer.records import Box, DataError, Record, read_records, targets, to_csv
 
 
 def put(folder: Path, *names: str) -> None:
@@ -154,6 +154,31 @@ def test_manifest_with_the_least_columns_and_a_byte_order_mark(tmp_path: Path) -
         Record(Path("/elsewhere/2.png"), "glioma"),
         Record(tmp_path / "1.png", "tumor_untyped"),
     ]
+
+
+def test_records_written_are_read_again(tmp_path: Path) -> None:
+    boxes = (Box(0.1 + 0.2, 1 / 3, 0.1, 1.0), Box(0.75, 0.5, 1e-3, 1 / 7))
+    records = [
+        Record(tmp_path / 'a, "b".png', "glioma", "scans, old", "p 1", "val", boxes),
+        Record(tmp_path / "c.png", "tumor_untyped"),
+    ]
+    path = tmp_path / "elsewhere" / "data.csv"
+    path.parent.mkdir()
+    path.write_text(to_csv(records), encoding="utf-8")
+    assert read_records(path) == records
+
+
+def test_written_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert to_csv([Record(Path("x/../a.png"), "glioma")]).splitlines() == [
+        "path,label,source,group,split,boxes",
+        f"{tmp_path.resolve() / 'a.png'},glioma,,,,",
+    ]
+
+
+def test_a_name_that_is_no_text_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\\udcff\.png': expected a name in UTF-8"):
+        to_csv([Record(tmp_path / "\udcff.png", "glioma")])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -16,10 +18,13 @@ from PIL import Image
 
 from falx.decision import Thresholds
 from falx.words import LABELS
+from falx_export import names
 from falx_trainer.__main__ import main
 from falx_trainer.recipe import PRESETS, Recipe, read_toml
-from falx_trainer.run import RunError, run
+from falx_trainer.records import read_records
+from falx_trainer.run import NAME_PATTERN, RunError, run, write_manifest
 
+CHANGES = {"batch": 8, "stage1.epochs": 1, "stage1.views": 1, "stage2.epochs": 1, "stage2.layers": 6}
 SMALL = ("--stage1.epochs", "1", "--stage1.views", "1", "--stage2.epochs", "1", "--stage2.layers", "6")
 
 
@@ -41,6 +46,7 @@ def test_the_run_folder_holds_every_file(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     assert {path.name for path in folder.iterdir()} == {
         "confusion.png",
+        "data.csv",
         "data.txt",
         "history.csv",
         "history.png",
@@ -65,7 +71,7 @@ def test_what_it_prints(finished: tuple[Path, str]) -> None:
     assert text.rstrip().endswith(f"wrote {folder / 'model.keras'}")
 
 
-def test_meta(finished: tuple[Path, str]) -> None:
+def test_meta(finished: tuple[Path, str], random_weights: Path) -> None:
     meta = json.loads((finished[0] / "meta.json").read_text())
     assert (meta["schema"], meta["name"], meta["preset"], meta["seed"]) == (1, "small", "default", 7)
     assert meta["labels"] == list(LABELS)
@@ -80,12 +86,98 @@ def test_meta(finished: tuple[Path, str]) -> None:
     assert meta["versions"]["keras"] == keras.__version__
     assert meta["versions"].keys() >= {"python", "backend", "numpy", "pillow", "scikit-learn", "scipy"}
     assert meta["seconds"] >= 0
+    assert meta["weights"] == hashlib.sha256(random_weights.read_bytes()).hexdigest()
+    # The preset has one view anyway.
+    assert meta["changes"] == {name: value for name, value in CHANGES.items() if name != "stage1.views"}
+    assert "data_path" not in meta
+
+
+def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path, tmp_path: Path) -> None:
+    folder, _ = finished
+    expected = [dataclasses.replace(r, path=r.path.resolve()) for r in read_records(manifest)]
+    assert read_records(folder / "data.csv") == expected
+    # A run that has none gets the same.
+    for name in ("recipe.toml", "data.txt"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    assert write_manifest(tmp_path, manifest) == tmp_path / "data.csv"
+    assert (tmp_path / "data.csv").read_bytes() == (folder / "data.csv").read_bytes()
+
+
+def test_a_manifest_of_other_data_is_not_written(
+    finished: tuple[Path, str], manifest: Path, tmp_path: Path
+) -> None:
+    for name in ("recipe.toml", "data.txt"):
+        (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
+    fewer = manifest.with_name("fewer.csv")
+    fewer.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(RunError, match=r"fewer\.csv: expected the data of the run in "):
+        write_manifest(tmp_path, fewer)
+    assert not (tmp_path / "data.csv").exists()
+
+
+def test_the_val_split_of_a_run_is_measured(
+    finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = finished
+    arguments = ["evaluate", str(folder), "--data", str(folder / "data.csv"), "--split", "val"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["slices"], metrics["unreadable"]) == (9, 0)
+    assert metrics["model"] == {
+        "name": "small",
+        "file": "model.keras",
+        "sha256": hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest(),
+    }
+    assert capsys.readouterr().out.rstrip("\n") == (tmp_path / "metrics.txt").read_text().rstrip("\n")
+
+
+@pytest.mark.parametrize("column", ["source", "group", "split", "boxes"])
+def test_a_run_notices_changed_records(
+    column: str,
+    finished: tuple[Path, str],
+    manifest: Path,
+    random_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("recipe.toml", "data.csv"):
+        (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    other = {"source": "c", "group": "new", "split": "test", "boxes": ""}
+    row = next(row for row in rows if row["label"] == "glioma")
+    assert row[column] != other[column]
+    row[column] = other[column]
+    changed = manifest.with_name(f"{column}.csv")
+    with changed.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    options = ("--data", changed, "--out", tmp_path, "--weights", random_weights, "--batch", 8, *SMALL)
+    assert "data.csv: an unfinished run of another recipe or other data is here" in failed(capsys, *options)
+
+
+@pytest.mark.parametrize("name", ["my model", "-x", "", "a" * 65, "größe"])
+def test_a_name_that_the_export_refuses_is_refused(
+    name: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert names.NAME_PATTERN.fullmatch(name) is None
+    out = tmp_path / "out"
+    with pytest.raises(RunError, match=r"cannot be a model's name; .*; give one with --name$"):
+        run(manifest, out, PRESETS["classic"], preset="classic", name=name, weights="imagenet")
+    assert not out.exists()
+    assert "'my runs': cannot be a model's name" in failed(
+        capsys, "--data", manifest, "--out", tmp_path / "my runs"
+    )
+
+
+def test_names_are_those_of_the_export() -> None:
+    assert NAME_PATTERN.pattern == names.NAME_PATTERN.pattern
 
 
 def test_the_recipe_is_the_resolved_one(finished: tuple[Path, str]) -> None:
-    changes = {"batch": 8, "stage1.epochs": 1, "stage1.views": 1, "stage2.epochs": 1, "stage2.layers": 6}
     written = Recipe().override(read_toml(finished[0] / "recipe.toml"))
-    assert written == PRESETS["default"].override(changes)
+    assert written == PRESETS["default"].override(CHANGES)
 
 
 def test_history_has_a_row_an_epoch(finished: tuple[Path, str]) -> None:
@@ -132,7 +224,10 @@ def test_a_finished_run_is_not_overwritten(
     assert (folder / "model.keras").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize(("name", "text"), [("recipe.toml", "seed = 8\n"), ("data.txt", "other data\n")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("recipe.toml", "seed = 8\n"), ("data.txt", "other data\n"), ("data.csv", "path,label\n")],
+)
 def test_a_run_of_another_recipe_or_other_data_is_not_gone_on_with(
     name: str,
     text: str,

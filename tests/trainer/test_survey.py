@@ -53,7 +53,7 @@ def test_survey_says_what_was_found() -> None:
     ]
     sizes = np.array([[200, 300], [512, 256], [630, 600]] * 37)
     loaded = Tensors(records, np.zeros((111, 2, 2), np.uint8), [], sizes, unreadable, "")
-    text = survey(loaded, Division(records, 5, 3, 2))
+    text = survey(loaded, Division(records, 5, 3, 2, grouped=False), "partial")
     lines = text.splitlines()
     assert [line.split() for line in lines[:5]] == [
         ["train", "val", "test"],
@@ -64,7 +64,8 @@ def test_survey_says_what_was_found() -> None:
     ]
     assert "sources: a 57, b 54" in lines
     assert "sizes: shorter side 200 to 600 pixels, longer side 300 to 630" in lines
-    assert "groups: 57, made of near-duplicates (also mirrored): 5 images repeat another" in lines
+    assert "groups: 57, an image and its near-duplicates each" in lines
+    assert "near-duplicates (also mirrored): 5 images repeat another" in lines
     assert "moved to an earlier split: 3 images, near-duplicates of images there" in lines
     assert any(line.startswith("copies between splits: 2 images of val or test") for line in lines)
     assert lines[lines.index("unreadable: 12") + 1] == "  bad0.png: damaged"
@@ -73,15 +74,20 @@ def test_survey_says_what_was_found() -> None:
     assert "  and 2 more" in lines
     assert lines[-2] == "no training images of meningioma, pituitary: the model will not know them"
     assert lines[-1] == "expected accuracy from 100 training images: fair"
+    # What the recipe drops is in the counts, but teaches nothing.
+    dropped = survey(loaded, Division(records, 5, 3, 2, grouped=False), "drop").splitlines()
+    assert dropped[:-1] == lines[:-1]
+    assert dropped[-1] == "expected accuracy from 99 training images: poor"
 
 
 def test_what_was_not_found_is_not_said() -> None:
     records = [Record(Path("a"), "glioma", group="p1", split="train")]
     text = survey(
         Tensors(records, np.zeros((1, 2, 2), np.uint8), [], np.array([[9, 8]]), (), ""),
-        Division(records, 0, 0, 0),
+        Division(records, 0, 0, 0, grouped=True),
+        "drop",
     )
-    assert "groups: 1\n" in text
+    assert "groups: 1, as given\nnear-duplicates (also mirrored): 0 images repeat another\n" in text
     assert "unreadable: 0\n" in text
     for absent in ("sources", "moved", "copies", "more"):
         assert absent not in text

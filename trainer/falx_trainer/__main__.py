@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         return int(options.command(options))
-    except FalxError as error:
+    except (FalxError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--recipe", type=Path, metavar="TOML", help="a file of settings, as --show prints them"
     )
     train.add_argument("--weights", default="imagenet", help=WEIGHTS_HELP)
-    train.add_argument("--name", help="name of the model (the run folder's)")
+    train.add_argument("--name", help="the model's: letters, digits, '.', '_', '-' (the run folder's name)")
     train.add_argument("--h5", action="store_true", help="also write model.h5")
     train.add_argument("--show", action="store_true", help="print the resolved recipe as TOML, and stop")
     _add_settings(train)
@@ -101,7 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(command=_evaluate)
     evaluate.add_argument("model", type=Path, help="a .tflite or .onnx file, or a run folder")
-    evaluate.add_argument("--data", type=Path, required=True, help="a folder a class, or a manifest CSV")
+    evaluate.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="a folder a class, or a manifest CSV, such as the data.csv in a run folder",
+    )
     evaluate.add_argument("--split", choices=("train", "val", "test"), help="only this split of the data")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for metrics.json, tables and plots")
     return parser

@@ -44,16 +44,18 @@ class Division:
 
     Attributes:
         records: in the order given.
-        duplicates: how many images are near-duplicates of an earlier one; 0 where groups were given.
+        duplicates: how many images are near-duplicates of an earlier one.
         moved: how many images of val or test went to an earlier split, where copies of them are.
         leaked: how many images of val or test are near-duplicates of images in train all the same: 0,
             unless the given groups keep copies apart.
+        grouped: whether the groups were given; otherwise each is an image and its near-duplicates.
     """
 
     records: list[Record]
     duplicates: int
     moved: int
     leaked: int
+    grouped: bool
 
 
 def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) -> Division:
@@ -74,14 +76,13 @@ def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) 
     divided = _all_or_none(records, "split")
     if all(record.split in ("val", "test") for record in records):
         raise DataError(f"all {len(records)} images are in the val or test split; none are left to train on")
-    duplicates = 0
     links = _links(pixels)
+    kinds = _kinds(links, len(records))
+    duplicates = len(kinds) - len(set(kinds.tolist()))
     if not grouped:
-        groups = _kinds(links, len(records))
-        duplicates = len(groups) - len(set(groups.tolist()))
         records = [
-            dataclasses.replace(record, group=f"image-{group:05d}")
-            for record, group in zip(records, groups, strict=True)
+            dataclasses.replace(record, group=f"image-{kind:05d}")
+            for record, kind in zip(records, kinds, strict=True)
         ]
     if not divided:
         records = _draw(records, "test", seed)
@@ -90,7 +91,7 @@ def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) 
         rest = [record for record in records if record.split != "test"]
         drawn = iter(_draw(rest, "val", seed + 1))
         records = [record if record.split == "test" else next(drawn) for record in records]
-    return Division(list(records), duplicates, moved, _leaked(records, links))
+    return Division(list(records), duplicates, moved, _leaked(records, links), grouped)
 
 
 def _leaked(records: Sequence[Record], links: Links) -> int:
@@ -106,7 +107,7 @@ def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         pixels: `(N, 224, 224)` uint8, prepared (so the head is cropped already).
 
     Returns:
-        `(N,)`; the number is the index of the first image of its kind among the kinds.
+        `(N,)`, from 0; kinds are numbered in the order in which their first images come.
     """
     return _kinds(_links(pixels), len(pixels))
 

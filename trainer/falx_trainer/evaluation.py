@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from falx.decision import Thresholds, decide
 from falx.words import DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_trainer import results, tensors
 from falx_trainer.records import UNTYPED, DataError, Record, read_records
+from falx_trainer.run import RunError
 
-__all__ = ["Answer", "evaluate"]
+__all__ = ["Answer", "evaluate", "measure"]
 
 RESAMPLES: Final = 2000
 SEED: Final = 7
@@ -29,6 +31,9 @@ SEED: Final = 7
 SHARES: Final = ("accuracy", "decided", "right_of_decided", "missed", "cleared", "rejected", "peak_in_box")
 
 ECE_BINS: Final = 15
+
+MODEL: Final = "model.keras"
+"""The file in a run folder that is measured."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,20 @@ def evaluate(model: Path, data: Path, split: str | None, out: Path) -> str:
     Raises:
         DataError: no slices to measure on.
         ModelError: the file cannot be used.
+        RunError: the folder is not that of a finished run.
     """
     records = [record for record in read_records(data) if split in (None, record.split)]
     if not records:
-        raise DataError(f"{data}: no slices of the split {split!r}")
+        raise DataError(
+            f"{data}: no slices of the split {split!r}; how a run divided its data says the data.csv in its "
+            "folder: give that with --data"
+        )
     answers, described = (
         _answers_of_run(model, records) if model.is_dir() else _answers_of_file(model, records)
     )
     pairs = [(record, answer) for record, answer in zip(records, answers, strict=True) if answer is not None]
+    if not pairs:
+        raise DataError(f"{data}: none of its {len(records)} slices can be read, such as {records[0].path}")
     metrics = {
         "model": described,
         "split": split,
@@ -204,7 +215,8 @@ def _answers_of_file(model: Path, records: Sequence[Record]) -> tuple[list[Answe
         "name": card.name,
         "version": card.version,
         "file": model.name,
-        "sha256": card.weights_sha256,
+        "sha256": classifier.model.sha256,
+        "weights_sha256": card.weights_sha256,
     }
 
 
@@ -216,9 +228,7 @@ def _peak(heatmap: npt.NDArray[np.float32] | None) -> tuple[float, float] | None
 
 
 def _answers_of_run(run: Path, records: Sequence[Record]) -> tuple[list[Answer | None], dict[str, Any]]:
-    meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
-    thresholds = Thresholds.from_mapping(meta["thresholds"])
-    model = keras.models.load_model(run / "model.keras", compile=False)
+    name, thresholds, model = _read_run(run)
     loaded = tensors.load(records)
     answers: dict[Path, Answer] = {}
     for start in tqdm(range(0, len(loaded.records), 32), "deciding", unit="batch", disable=None):
@@ -226,7 +236,29 @@ def _answers_of_run(run: Path, records: Sequence[Record]) -> tuple[list[Answer |
         probabilities = np.asarray(model.predict_on_batch(images)["probabilities"], np.float64)
         for record, row in zip(loaded.records[start : start + 32], probabilities, strict=True):
             answers[record.path] = Answer(decide(row, thresholds), tuple(row))
-    return [answers.get(record.path) for record in records], {"name": meta["name"], "file": "model.keras"}
+    return [answers.get(record.path) for record in records], {
+        "name": name,
+        "file": MODEL,
+        "sha256": hashlib.sha256((run / MODEL).read_bytes()).hexdigest(),
+    }
+
+
+def _read_run(run: Path) -> tuple[str, Thresholds, keras.Model]:
+    expected = f"{run}: expected the folder of a finished run or an exported file"
+    try:
+        meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
+        name, thresholds = str(meta["name"]), Thresholds.from_mapping(meta["thresholds"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunError(f"{expected}; its meta.json: {type(error).__name__}: {error}") from error
+    try:
+        model = keras.models.load_model(run / MODEL, compile=False)
+        probabilities = model.output["probabilities"]
+    except Exception as error:  # Keras, zipfile and h5py raise anything on a file of another kind
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{expected}; its {MODEL}: {reason}") from error
+    if tuple(probabilities.shape) != (None, len(LABELS)):
+        raise RunError(f"{expected}; its {MODEL}: probabilities of the shape {tuple(probabilities.shape)}")
+    return name, thresholds, model
 
 
 def _table(metrics: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ names are understood; a class that is not is an error that names the folder.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from falx import images
 from falx.errors import FalxError
 from falx.words import LABELS
 
-__all__ = ["SPLITS", "UNTYPED", "Box", "DataError", "Record", "read_records"]
+__all__ = ["SPLITS", "UNTYPED", "Box", "DataError", "Record", "read_records", "targets", "to_csv"]
 
 UNTYPED: Final = "tumor_untyped"
 """A label of training data, never of a model: a tumour whose class is not recorded."""
 
 SPLITS: Final = ("train", "val", "test")
+
+COLUMNS: Final = ("path", "label", "source", "group", "split", "boxes")
+"""Of a manifest; the first two are needed."""
 
 DIVISIONS: Final = {
     "train": "train",
@@ -94,6 +98,26 @@ def read_records(data: Path) -> list[Record]:
             f"{data}: no images found; expected a manifest.csv or one folder a class: {', '.join(LABELS)}"
         )
     return sorted(records, key=lambda record: record.path)
+
+
+def to_csv(records: Iterable[Record]) -> str:
+    """A manifest that `read_records` reads as these records again, with absolute paths.
+
+    Raises:
+        DataError: a file's name that is no text, and cannot stand in a manifest.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for record in records:
+        path = str(record.path.resolve())
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path!a}: expected a name in UTF-8; rename the file or its folder") from error
+        boxes = ";".join(f"{box.x!r} {box.y!r} {box.width!r} {box.height!r}" for box in record.boxes)
+        writer.writerow([path, record.label, record.source, record.group, record.split, boxes])
+    return text.getvalue()
 
 
 def _read_manifest(manifest: Path) -> list[Record]:

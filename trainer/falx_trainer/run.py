@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import platform
+import re
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -20,16 +22,19 @@ from falx.errors import FalxError
 from falx.words import LABELS, NO_TUMOR
 from falx_trainer import calibration, results, tensors, training
 from falx_trainer.checkpoint import Checkpoint
-from falx_trainer.division import divide
+from falx_trainer.division import Division, divide
 from falx_trainer.network import Network, build, inference_model
-from falx_trainer.recipe import Recipe
-from falx_trainer.records import UNTYPED, DataError, read_records, targets
+from falx_trainer.recipe import PRESETS, Recipe, read_toml
+from falx_trainer.records import UNTYPED, DataError, read_records, targets, to_csv
 from falx_trainer.survey import survey
 from falx_trainer.tensors import Tensors
 
-__all__ = ["RunError", "run"]
+__all__ = ["RunError", "run", "write_manifest"]
 
 META_SCHEMA: Final = 1
+
+NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a model may be called, as in the export: its name becomes a file's name on every system."""
 
 PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
 """Whose versions a run records: those that can change its outcome."""
@@ -47,7 +52,8 @@ def run(
     Args:
         data: a folder a class, or a manifest.
         folder: the run's; created. Holds a checkpoint on the way, and at the end `model.keras`,
-            `meta.json`, `recipe.toml`, `data.txt`, the history, the confusion matrix and the report.
+            `meta.json`, `recipe.toml`, the survey `data.txt` and the division `data.csv`, the history,
+            the confusion matrix and the report.
         recipe: all settings.
         preset: the name of the preset the recipe started from, for the record.
         name: the model's.
@@ -60,18 +66,29 @@ def run(
     Raises:
         DataError: data that cannot be used.
         RunError: the folder holds a finished run, or one of another recipe or other data; or the
-            weights cannot be used.
+            weights or the name cannot be used.
+        DivergedError: the loss is no longer a finite number.
     """
+    if NAME_PATTERN.fullmatch(name) is None:
+        raise RunError(
+            f"{name!r}: cannot be a model's name; expected at most 64 letters, digits, '.', '_' and '-', a "
+            "letter or digit first; give one with --name"
+        )
     if (folder / "meta.json").exists():
         raise RunError(f"{folder}: holds a finished run; give another --out, or delete it")
     if weights != "imagenet" and not Path(weights).is_file():
         raise RunError(f"{weights}: no such file; expected weights of the backbone, or 'imagenet'")
-    loaded = tensors.load(read_records(data))
-    division = divide(loaded.records, loaded.pixels, recipe.seed)
-    found = survey(loaded, division)
+    origin = weights if weights == "imagenet" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    loaded, division = _divided(data, recipe)
+    found = survey(loaded, division, recipe.untyped)
     print(found, flush=True)  # noqa: T201 - the survey is for the person who started the run
     _begin(
-        folder, {"recipe.toml": recipe.to_toml(), "data.txt": f"{found}\nfingerprint: {loaded.fingerprint}\n"}
+        folder,
+        {
+            "recipe.toml": recipe.to_toml(),
+            "data.txt": f"{found}\n{_signed(loaded)}\n",
+            "data.csv": to_csv(division.records),
+        },
     )
     keep = [record.label != UNTYPED or recipe.untyped == "partial" for record in division.records]
     chosen = {
@@ -94,6 +111,7 @@ def run(
         "schema": META_SCHEMA,
         "name": name,
         "preset": preset,
+        "changes": recipe.changes(PRESETS[preset]),
         "labels": LABELS,
         "preprocessing": preprocessing.NAME,
         **outcome,
@@ -104,8 +122,8 @@ def run(
             "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
             "sources": _count(train, "source"),
         },
-        # For the export, which takes its slices from there; it goes into no model file.
-        "data_path": str(data),
+        # Of the backbone, as it began.
+        "weights": origin,
         "versions": _versions(),
         "seconds": round(sum(row["seconds"] for row in history)),
     }
@@ -113,6 +131,37 @@ def run(
     _write(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
     Checkpoint(folder / "checkpoint").remove()
     return folder / "model.keras"
+
+
+def write_manifest(folder: Path, data: Path) -> Path:
+    """Write the `data.csv` of a run whose folder has none.
+
+    Args:
+        folder: the run's; its recipe and data fingerprint are read.
+        data: what the run was trained on.
+
+    Returns:
+        The path of the manifest: the run's readable images, and in which split it had each.
+
+    Raises:
+        DataError: data that cannot be used.
+        RunError: these are not the run's data, or it has another `data.csv`.
+    """
+    loaded, division = _divided(data, Recipe().override(read_toml(folder / "recipe.toml")))
+    if _signed(loaded) not in (folder / "data.txt").read_text(encoding="utf-8").splitlines():
+        raise RunError(f"{data}: expected the data of the run in {folder}; the images or labels are others")
+    _begin(folder, {"data.csv": to_csv(division.records)})
+    return folder / "data.csv"
+
+
+def _divided(data: Path, recipe: Recipe) -> tuple[Tensors, Division]:
+    loaded = tensors.load(read_records(data))
+    return loaded, divide(loaded.records, loaded.pixels, recipe.seed)
+
+
+def _signed(loaded: Tensors) -> str:
+    """The line of `data.txt` that tells these images and labels from others."""
+    return f"fingerprint: {loaded.fingerprint}"
 
 
 def _begin(folder: Path, documents: dict[str, str]) -> None:

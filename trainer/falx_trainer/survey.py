@@ -7,7 +7,7 @@ from typing import Final
 
 from falx.words import LABELS
 from falx_trainer.division import Division
-from falx_trainer.records import SPLITS
+from falx_trainer.records import SPLITS, UNTYPED
 from falx_trainer.tensors import Tensors
 
 __all__ = ["BANDS", "band", "survey"]
@@ -25,8 +25,14 @@ def band(images: int) -> str:
     return next(name for least, name in BANDS if images >= least)
 
 
-def survey(loaded: Tensors, division: Division) -> str:
-    """A report a person reads: counts a class, sizes, unreadable files, duplicates, what to expect."""
+def survey(loaded: Tensors, division: Division, untyped: str) -> str:
+    """A report a person reads: counts a class, sizes, unreadable files, duplicates, what to expect.
+
+    Args:
+        loaded: the images.
+        division: what became of their records.
+        untyped: the recipe's setting: with `drop`, tumours of no recorded class are not trained on.
+    """
     counts = Counter((record.label, record.split) for record in division.records)
     labels = sorted({label for label, _ in counts}, key=lambda name: (name != "no_tumor", name))
     lines = [f"{'':16}" + "".join(f"{split:>8}" for split in SPLITS)]
@@ -45,13 +51,9 @@ def survey(loaded: Tensors, division: Division) -> str:
         )
     groups = len({record.group for record in division.records})
     lines.append(
-        f"groups: {groups}"
-        + (
-            f", made of near-duplicates (also mirrored): {division.duplicates} images repeat another"
-            if division.duplicates
-            else ""
-        )
+        f"groups: {groups}, " + ("as given" if division.grouped else "an image and its near-duplicates each")
     )
+    lines.append(f"near-duplicates (also mirrored): {division.duplicates} images repeat another")
     if division.moved:
         lines.append(f"moved to an earlier split: {division.moved} images, near-duplicates of images there")
     if division.leaked:
@@ -66,6 +68,6 @@ def survey(loaded: Tensors, division: Division) -> str:
     absent = [label for label in LABELS if not counts[label, "train"]]
     if absent:
         lines.append(f"no training images of {', '.join(absent)}: the model will not know them")
-    training = sum(counts[label, "train"] for label in labels)
+    training = sum(counts[label, "train"] for label in labels if not (label == UNTYPED and untyped == "drop"))
     lines.append(f"expected accuracy from {training} training images: {band(training)}")
     return "\n".join(lines)
