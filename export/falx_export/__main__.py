@@ -110,14 +110,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="folder with model.keras and meta.json, from falx_trainer")
+    add("run", type=Path, metavar="RUN", help="run folder of falx_trainer: model.keras, meta.json, data.csv")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the files; made if missing")
     add(
         "--data",
         type=Path,
         metavar="PATH",
-        help="manifest (CSV with path, label, split; calibrates on train, compares on val) or images "
-        "(default: what the run was trained on)",
+        help="manifest (CSV with path, label and, where known, split: calibrates on train, compares on val) "
+        "or folder of images (default: the run's data.csv)",
     )
     add("--name", type=name, help="name of the model and its files (default: the run's)")
     add("--calibration", type=count, default=100, metavar="N", help="slices to calibrate on (default: 100)")

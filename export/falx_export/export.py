@@ -24,7 +24,7 @@ class Request:
     Attributes:
         run: folder of the run.
         out: folder for the files.
-        data: manifest or folder of images, for calibration and parity; None takes those of the training.
+        data: manifest or folder of images, for calibration and parity; None takes the run's `data.csv`.
         name: of the model; None takes the run's.
         calibration: how many slices to calibrate on.
         parity: how many slices to compare on; None means 400, and at least 300.
@@ -65,8 +65,8 @@ def export(request: Request) -> list[Parity]:
         ParityError: a file answers too differently.
         falx.FalxError: an engine refuses a graph.
     """
-    trained = run.read(request.run)
-    name = request.name or trained.name
+    trained = run.read(request.run, request.name)
+    name = trained.name
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
     write.refuse_to_overwrite(request.out, [] if request.overwrite else names)
     slices = samples.read(_data(request, trained), request.calibration, request.parity, quiet=request.quiet)
@@ -93,9 +93,9 @@ def export(request: Request) -> list[Parity]:
 def _data(request: Request, trained: run.Run) -> Path:
     data = request.data or trained.data
     if data is None:
-        raise DataError(f"{request.run}: does not say what it was trained on; give images with --data")
-    if not data.exists():
-        raise DataError(f"{data}: no such manifest or folder of images; give one with --data")
+        raise DataError(
+            f"{request.run}: has no data.csv, which says what the run was trained on; give images with --data"
+        )
     return data
 
 

@@ -39,9 +39,10 @@ class Run:
         temperature: what the logits are divided by, inside the model.
         thresholds: the least probability of each label.
         metrics: measured quality; free JSON.
-        provenance: trainer, preset, seed, data and the model's checksum; free JSON.
+        provenance: trainer, preset and what differs from it, seed, data, the weights it began with and
+            the model's checksum; free JSON.
         license: of the weights, where the run states one.
-        data: where the training's images were, where the run states it.
+        data: the manifest of the training's images and their splits, where the folder holds it.
     """
 
     model: keras.Model
@@ -59,16 +60,18 @@ class Run:
         return tuple(name for name in OUTPUT_SHAPES if name in self.model.output)
 
 
-def read(folder: Path) -> Run:
+def read(folder: Path, name: str | None = None) -> Run:
     """Read a run folder.
 
     Args:
-        folder: holds `model.keras` and `meta.json`.
+        folder: holds `model.keras` and `meta.json`, and `data.csv`.
+        name: the model's, in place of the one that the run gave it.
 
     Raises:
         RunError: one of them is missing, cannot be read or is not what it must be.
     """
-    meta = _read_meta(folder / "meta.json")
+    meta = _read_meta(folder / "meta.json", name)
+    manifest = folder / "data.csv"
     path = folder / "model.keras"
     if not path.is_file():
         raise RunError(f"{folder}: has no model.keras; give the folder that `python -m falx_trainer` wrote")
@@ -81,17 +84,18 @@ def read(folder: Path) -> Run:
         provenance={
             "trainer": meta["trainer"],
             "preset": meta["preset"],
+            **{field: meta[field] for field in ("changes", "weights") if field in meta},
             "seed": meta["seed"],
             "data": meta["data"],
             "versions": meta.get("versions", {}),
             "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         },
         license=meta.get("license"),
-        data=Path(meta["data_path"]) if "data_path" in meta else None,
+        data=manifest if manifest.is_file() else None,
     )
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def _read_meta(path: Path, name: str | None) -> dict[str, Any]:
     if not path.parent.is_dir():
         raise RunError(f"{path.parent}: expected a run folder, found none there")
     try:
@@ -104,14 +108,16 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: expected JSON that can be read: {error}") from error
     if not isinstance(meta, dict):
         raise RunError(f"{path}: expected a JSON object, got {type(meta).__name__}")
+    if name is not None:
+        meta["name"] = name
     for field, (expected, fits) in _FIELDS.items():
         if field not in meta:
             raise RunError(f"{path}: lacks {field!r} ({expected})")
         if not fits(meta[field]):
             raise RunError(f"{path}: {field} must be {expected}, got {meta[field]!r}")
-    for field in ("license", "data_path"):
-        if not isinstance(meta.get(field, ""), str):
-            raise RunError(f"{path}: {field} must be a text, got {meta[field]!r}")
+    for field, (expected, kind) in _OPTIONAL.items():
+        if field in meta and not isinstance(meta[field], kind):
+            raise RunError(f"{path}: {field} must be {expected}, got {meta[field]!r}")
     try:
         meta["thresholds"] = Thresholds.from_mapping(meta["thresholds"])
     except ThresholdError as error:
@@ -141,6 +147,13 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "metrics": ("an object", lambda x: isinstance(x, dict)),
 }
 """What meta.json must hold: the words for it, and the test."""
+
+_OPTIONAL: Final[Mapping[str, tuple[str, type]]] = {
+    "license": ("a text", str),
+    "weights": ("a text", str),
+    "changes": ("an object", dict),
+}
+"""What it may hold besides."""
 
 
 def _load_model(path: Path) -> keras.Model:

@@ -1,15 +1,16 @@
 """The slices that calibrate the quantization, and those that prove it.
 
 They come from the training data: calibration from the `train` split, parity from `val`, which is what
-thresholds and temperature were fitted on. `test` is never read here. A folder without a manifest has
-no splits; then every second image serves for calibration and the others for parity.
+thresholds and temperature were fitted on. `test` is never read here. Where there is no `val` split, or a
+folder without a manifest, every second image serves for calibration and the others for parity; those in
+folders named Testing or test for neither.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from falx import images
-from falx.errors import UnreadableImage
+from falx.errors import FalxError
 from falx.preprocessing import prepare
 from falx_export.errors import DataError
 
@@ -33,6 +34,12 @@ LEAST_PARITY: Final = 300
 
 LEAST_CALIBRATION: Final = 16
 """Activation ranges from fewer slices are not worth quantizing with."""
+
+SPLITS: Final = ("train", "val", "test", "")
+"""What a manifest may give as split, and that it gives none."""
+
+TEST_FOLDERS: Final = ("test", "testing")
+"""Names, in lower case, of folders whose images are only for the last measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,73 +67,108 @@ def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = Fals
     """Choose slices and prepare them; the same data give the same slices.
 
     Args:
-        data: a manifest (CSV with `path`, `label`, `split` and optionally `source`), a folder that
-            holds a `manifest.csv`, or a folder of images.
+        data: a manifest (CSV with `path`, `label` and optionally `split` and `source`), such as a run's
+            `data.csv`; a folder that holds a `manifest.csv`; or a folder of images.
         calibration: how many slices to calibrate on, at most.
         parity: how many to compare on; None means 400, and at least 300.
         quiet: show no progress.
 
     Raises:
-        DataError: the data are not there, not readable, or too few.
+        DataError: the data are not there or not readable, or too few of the images are.
     """
     manifest = data / "manifest.csv" if data.is_dir() else data
     if manifest.is_file():
-        train, validation = _from_manifest(manifest)
-        names = ("split train", "split val")
+        train, validation, names = _from_manifest(manifest)
     elif data.is_dir():
-        train, validation = _from_folder(data)
-        names = ("every second image", "the images between")
+        train, validation, names = _halves(_from_folder(data))
     else:
         raise DataError(f"{data}: expected a manifest (CSV) or a folder of images, found neither")
-    least = LEAST_PARITY if parity is None else parity
-    _enough(data, "calibration", names[0], train, min(calibration, LEAST_CALIBRATION))
-    _enough(data, "parity", names[1], validation, least, "; give more data, or --samples for fewer")
-    chosen = _balanced(train, calibration)
-    compared = _balanced(validation, parity or 400)
-    return Samples(
-        _prepare(chosen, "Read calibration slices", quiet=quiet),
-        _prepare(compared, "Read parity slices", quiet=quiet),
-        {
-            "calibration": f"{len(chosen)} slices, {names[0]}, balanced over sources and labels",
-            "parity": f"{len(compared)} slices, {names[1]}, balanced over sources and labels",
-        },
+    calibrating = _Use("calibration", names[0], calibration, min(calibration, LEAST_CALIBRATION))
+    comparing = _Use(
+        "parity",
+        names[1],
+        parity or 400,
+        LEAST_PARITY if parity is None else parity,
+        "; give more data, or --samples for fewer",
     )
+    _enough(data, calibrating, len(train))
+    _enough(data, comparing, len(validation))
+    first, second = (
+        _prepare(data, use, found, quiet=quiet)
+        for use, found in ((calibrating, train), (comparing, validation))
+    )
+    return Samples(first[0], second[0], {calibrating.name: first[1], comparing.name: second[1]})
 
 
-def _enough(data: Path, use: str, name: str, found: Sequence[_Image], least: int, remedy: str = "") -> None:
-    if len(found) < least:
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What slices are read for: its name, that of the images, how many at most and at least, the remedy."""
+
+    name: str
+    images: str
+    most: int
+    least: int
+    remedy: str = ""
+
+
+def _enough(data: Path, use: _Use, count: int, unreadable: Sequence[FalxError] = ()) -> None:
+    if count < use.least:
+        others = f" and {len(unreadable)} that cannot be read ({unreadable[0]})" if unreadable else ""
         raise DataError(
-            f"{data}: expected at least {least} images for {use} ({name}), got {len(found)}{remedy}"
+            f"{data}: expected at least {use.least} images for {use.name} ({use.images}), "
+            f"got {count}{others}{use.remedy}"
         )
 
 
-def _from_manifest(path: Path) -> tuple[list[_Image], list[_Image]]:
+_Halves = tuple[list[_Image], list[_Image], tuple[str, str]]
+"""Images to calibrate on, images to compare on, and what to call them."""
+
+
+def _from_manifest(path: Path) -> _Halves:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot read the manifest: {error}") from error
-    missing = [name for name in ("path", "label", "split") if name not in columns]
+    missing = [name for name in ("path", "label") if name not in columns]
     if missing:
-        raise DataError(f"{path}: expected columns path, label and split, lacks {', '.join(missing)}")
+        raise DataError(f"{path}: expected columns path and label, lacks {', '.join(missing)}")
     splits: dict[str, list[_Image]] = defaultdict(list)
     for row in rows:
-        if row["path"] and row["split"]:
+        split = row.get("split") or ""
+        if split not in SPLITS:
+            raise DataError(f"{path}: {row['path']}: expected split train, val, test or none, got {split!r}")
+        if row["path"] and not (split == "" and _is_test(Path(row["path"]))):
             kind = f"{row.get('source') or ''}/{row['label']}"
-            splits[row["split"]].append(_Image(path.parent / row["path"], kind))
-    return splits["train"], splits["val"]
+            splits[split].append(_Image(path.parent / row["path"], kind))
+    if splits["val"]:
+        return splits["train"], splits["val"], ("split train", "split val")
+    return _halves(sorted(splits["train"] or splits[""], key=lambda image: image.path))
 
 
-def _from_folder(folder: Path) -> tuple[list[_Image], list[_Image]]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES)
-    found = [_Image(path, str(path.parent)) for path in paths if path.is_file()]
-    return found[::2], found[1::2]
+def _from_folder(folder: Path) -> list[_Image]:
+    found = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        # Folders and files that archivers, notebooks and desktops leave.
+        left = any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
+        if path.suffix.lower() in images.SUFFIXES and not left and not _is_test(inside) and path.is_file():
+            found.append(_Image(path, str(path.parent)))
+    return found
 
 
-def _balanced(found: Iterable[_Image], count: int) -> list[_Image]:
-    """One of each kind in turn, evenly spread over each kind's sorted paths, until there are enough."""
+def _is_test(path: Path) -> bool:
+    return any(part.lower() in TEST_FOLDERS for part in path.parts[:-1])
+
+
+def _halves(found: Sequence[_Image]) -> _Halves:
+    return list(found[::2]), list(found[1::2]), ("every second image", "the images between")
+
+
+def _balanced(found: Iterable[_Image], count: int) -> Iterator[_Image]:
+    """One of each kind in turn, evenly spread over each kind's sorted paths if `count` are taken; all."""
     kinds: dict[str, list[_Image]] = defaultdict(list)
     for image in found:
         kinds[image.kind].append(image)
@@ -136,15 +178,28 @@ def _balanced(found: Iterable[_Image], count: int) -> list[_Image]:
         step = max(1, len(members) * len(kinds) // count)
         # Every step-th first, then those between, so that a kind that must give more has them.
         spread.append([members[i] for start in range(step) for i in range(start, len(members), step)])
-    turns = (image for turn in zip_longest(*spread) for image in turn if image is not None)
-    return [image for image, _ in zip(turns, range(count), strict=False)]
+    return (image for turn in zip_longest(*spread) for image in turn if image is not None)
 
 
-def _prepare(chosen: Sequence[_Image], title: str, *, quiet: bool) -> Tensors:
-    tensors = []
-    for image in tqdm(chosen, title, unit="slice", leave=False, disable=quiet or None):
-        try:
-            tensors.append(prepare(images.read(image.path).pixels)[0])
-        except UnreadableImage as error:
-            raise DataError(f"{error}; remove it from the data, or repair it") from error
-    return np.stack(tensors)[..., np.newaxis]
+def _prepare(data: Path, use: _Use, found: Sequence[_Image], *, quiet: bool) -> tuple[Tensors, str]:
+    """The slices, and what they are; an image that cannot be read is set aside for the next of the order."""
+    tensors: list[Tensors] = []
+    unreadable: list[FalxError] = []
+    total = min(use.most, len(found))
+    with tqdm(
+        total=total, desc=f"Read {use.name} slices", unit="slice", leave=False, disable=quiet or None
+    ) as bar:
+        for image in _balanced(found, use.most):
+            if len(tensors) == use.most:
+                break
+            try:
+                tensors.append(prepare(images.read(image.path).pixels)[0])
+                bar.update()
+            except FalxError as error:
+                unreadable.append(error)
+    _enough(data, use, len(tensors), unreadable)
+    aside = f"; {len(unreadable)} that cannot be read set aside" if unreadable else ""
+    return (
+        np.stack(tensors)[..., np.newaxis],
+        f"{len(tensors)} slices, {use.images}, balanced over sources and labels{aside}",
+    )

@@ -32,6 +32,8 @@ def meta() -> dict[str, Any]:
         "schema": 1,
         "name": "small",
         "preset": "default",
+        "changes": {"batch": 8},
+        "weights": "imagenet",
         "labels": LABELS,
         "preprocessing": "falx-head-1",
         "temperature": 1.5,
@@ -114,7 +116,9 @@ def run_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run as the trainer leaves it."""
     folder = tmp_path_factory.mktemp("run")
     build_model().save(folder / "model.keras")
-    (folder / "meta.json").write_text(json.dumps(meta() | {"data_path": str(data)}))
+    (folder / "meta.json").write_text(json.dumps(meta()))
+    first, *rows = (data / "manifest.csv").read_text().splitlines()
+    (folder / "data.csv").write_text("\n".join([first, *(f"{data}/{row}" for row in rows)]) + "\n")
     return folder
 
 
@@ -123,6 +127,6 @@ def altered(run_folder: Path, tmp_path: Path) -> Path:
     """A copy of the run to spoil."""
     folder = tmp_path / "run"
     folder.mkdir()
-    for name in ("model.keras", "meta.json"):
+    for name in ("model.keras", "meta.json", "data.csv"):
         (folder / name).write_bytes((run_folder / name).read_bytes())
     return folder

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +47,14 @@ def test_help_tells_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
-    for word in ("NAME-int8.tflite", "parity.json", "--calibration N", "default: 100", "tumour to no_tumor"):
+    for word in (
+        "NAME-int8.tflite",
+        "parity.json",
+        "--calibration N",
+        "default: 100",
+        "tumour to no_tumor",
+        "cell of the heatmap",
+    ):
         assert word in out
 
 
@@ -57,19 +67,54 @@ def test_a_run_that_is_none_is_status_2(tmp_path: Path, capsys: pytest.CaptureFi
     )
 
 
-@pytest.mark.parametrize(
-    ("data_path", "message"),
-    [
-        (None, "does not say what it was trained on; give images with --data"),
-        ("nowhere", "nowhere: no such manifest or folder of images; give one with --data"),
-    ],
-)
-def test_a_run_whose_images_are_not_known_or_gone_needs_data(
-    altered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], data_path: str | None, message: str
+def test_a_run_without_its_manifest_needs_data(
+    altered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    meta = json.loads((altered / "meta.json").read_text())
-    del meta["data_path"]
-    (altered / "meta.json").write_text(json.dumps(meta | ({"data_path": data_path} if data_path else {})))
+    (altered / "data.csv").unlink()
     assert main([str(altered), "--out", str(tmp_path / "out")]) == 2
-    assert message in capsys.readouterr().err
+    assert (
+        capsys.readouterr().err == f"falx_export: {altered}: has no data.csv, which says what the run was "
+        "trained on; give images with --data\n"
+    )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_whose_images_are_gone_says_so(
+    altered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = altered / "data.csv"
+    first, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([first, *(f"gone/{row.rpartition('/')[2]}" for row in rows)]))
+    arguments = [str(altered), "--out", str(tmp_path / "out"), "--samples", "12", "--quiet"]
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert (
+        "data.csv: expected at least 16 images for calibration (split train), got 0 and 24 that cannot"
+        in message
+    )
+    assert str(altered / "gone") in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_given_stands_in_for_the_runs_before_that_is_checked(
+    altered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = altered / "meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "my run"}))
+    assert main([str(altered), "--out", str(tmp_path / "out")]) == 2
+    assert "name must be a name of letters, digits, '.', '_' and '-', got 'my run'" in capsys.readouterr().err
+    # The next thing in the way: 24 images are too few.
+    assert main([str(altered), "--out", str(tmp_path / "out"), "--name", "mine"]) == 2
+    assert "expected at least 300 images for parity" in capsys.readouterr().err
+
+
+def test_keras_runs_on_tensorflow_whatever_it_trains_on() -> None:
+    program = "import os, falx_export.__main__; print(os.environ['KERAS_BACKEND'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "tensorflow\n"

@@ -27,6 +27,26 @@ def test_reads_a_run(run_folder: Path) -> None:
     assert (read.name, read.temperature, read.outputs) == ("small", 1.5, ("probabilities", "heatmap"))
     assert read.thresholds.to_dict()["no_tumor"] == 0.85
     assert len(read.provenance["model_sha256"]) == 64
+    assert read.provenance["changes"] == {"batch": 8}
+    assert read.provenance["weights"] == "imagenet"
+    assert read.data == run_folder / "data.csv"
+
+
+def test_what_an_older_run_lacks_is_left_out(altered: Path) -> None:
+    meta = json.loads((altered / "meta.json").read_text())
+    del meta["changes"], meta["weights"]
+    (altered / "meta.json").write_text(json.dumps(meta))
+    (altered / "data.csv").unlink()
+    read = run.read(altered)
+    assert not {"changes", "weights"} & read.provenance.keys()
+    assert read.data is None
+
+
+def test_a_name_given_takes_the_place_of_the_runs(altered: Path) -> None:
+    change(altered, name="not a name")
+    assert run.read(altered, "mine").name == "mine"
+    with pytest.raises(RunError, match=re.escape("got '../x'")):
+        run.read(altered, "../x")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +67,8 @@ def test_reads_a_run(run_folder: Path) -> None:
             "threshold of no_tumor must be in (0, 1], got 1.5",
         ),
         ({"license": 3}, "license must be a text, got 3"),
+        ({"weights": None}, "weights must be a text, got None"),
+        ({"changes": ["batch"]}, "changes must be an object, got ['batch']"),
     ],
 )
 def test_a_wrong_field_is_named(altered: Path, fields: dict[str, Any], message: str) -> None:
