@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import signal
@@ -16,7 +18,9 @@ import pytest
 from PIL import Image
 
 import falx
-from falx import cli, phantom
+from falx import card as cards
+from falx import cli, container, phantom
+from falx.card import Format
 from falx.cli import main
 from falx.words import DISCLAIMER, LABELS
 
@@ -185,30 +189,228 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "usage: falx" in capsys.readouterr().err
 
 
-def test_unusable_models(model: Path, tmp_path: Path, falx_process: Run) -> None:
-    flipped = bytearray(model.read_bytes())
-    flipped[500] ^= 4
-    contents = {
-        "truncated": model.read_bytes()[:-7],
-        "flipped": bytes(flipped),
-        "text": b"model\n",
-        "empty": b"",
+def forged(whole: bytes, **changes: Any) -> bytes:
+    """A model file whose card has other fields and the checksum that goes with them."""
+    card, payload = cards.extract(whole)
+    document = {key: value for key, value in card.to_dict().items() if key != "card_sha256"} | changes
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    document["card_sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
+    return attached(payload, json.dumps(document).encode())
+
+
+def attached(payload: bytes, text: bytes) -> bytes:
+    return payload + container.attachment(len(payload), text, LABELS, "tflite")
+
+
+def flipped(whole: bytes, place: int) -> bytes:
+    return whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
+
+
+def thresholds(**changes: float) -> dict[str, float]:
+    return {"no_tumor": 0.85, "meningioma": 0.6, "glioma": 0.55, "pituitary": 0.55} | changes
+
+
+@pytest.fixture
+def whole(graph: Callable[[Format], bytes], card: falx.Card) -> bytes:
+    """A TFLite model file."""
+    return cards.embed(graph("tflite"), card, format="tflite")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda whole: whole[:-7], "has no card of Falx: the file is incomplete"),
+        (lambda whole: whole[:500], "has no card of Falx: the file is incomplete"),
+        (lambda whole: flipped(whole, 500), "the card belongs to weights with SHA-256 "),
+        (lambda whole: flipped(whole, whole.index(b"Tests.")), "has no card of Falx"),
+        (lambda _: b"model\n", "expected a TFLite or ONNX model, got text that starts with 'model"),
+        (lambda _: b"", "expected a TFLite or ONNX model, got an empty file"),
+        (lambda whole: cards.extract(whole)[1], "has no card of Falx"),
+        (
+            lambda whole: attached(cards.extract(whole)[1], b'{"labels": ["cat", "dog"]}'),
+            "card: this JSON is not a card of Falx",
+        ),
+        (
+            lambda whole: forged(whole, thresholds=thresholds(glioma=1.5)),
+            "card: threshold of glioma must be in (0, 1], got 1.5",
+        ),
+        (
+            lambda whole: forged(whole, thresholds=thresholds(no_tumor=0)),
+            "card: threshold of no_tumor must be in (0, 1], got 0",
+        ),
+        (
+            lambda whole: forged(whole, labels=["glioma", "meningioma", "no_tumor", "pituitary"]),
+            "card: labels must be ('no_tumor', 'meningioma', 'glioma', 'pituitary'), got ('glioma',",
+        ),
+    ],
+    ids=[
+        "truncated",
+        "truncated in the graph",
+        "a bit of the graph",
+        "a bit of the card",
+        "text",
+        "empty",
+        "no card",
+        "foreign card",
+        "threshold above 1",
+        "threshold of 0",
+        "labels in another order",
+    ],
+)
+def test_unusable_models(
+    tmp_path: Path,
+    whole: bytes,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[bytes], bytes],
+    message: str,
+) -> None:
+    path = tmp_path / "bad.tflite"
+    path.write_bytes(damage(whole))
+    for command in (["predict", "x.png", "--model"], ["info"], ["check", "--model"]):
+        assert main([*command, str(path)]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith(f"falx: error: {path}: {message}")
+        assert err.count("\n") == 1
+
+
+def test_a_model_that_may_not_be_read(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(path: Path) -> bytes:
+        # Simulated: to the user root, as whom tests may run, no file is forbidden.
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    for command in (["predict", "x.png", "--model"], ["info"], ["check", "--model"]):
+        assert main([*command, str(model)]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith(
+            f"falx: error: {model}: cannot read the model file: [Errno 13] Permission denied"
+        )
+        assert err.count("\n") == 1
+
+
+NUMPY_1_ONLY = """
+def Interpreter(**_):
+    raise SystemError("returned a result with an exception set") from AttributeError("_ARRAY_API not found")
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "package", "content", "message"),
+    [
+        ("abacus", None, "", "unknown engine 'abacus'; known are litert, tflite, onnx"),
+        (
+            "onnx",
+            None,
+            "",
+            "engine onnx runs onnx files, this one is tflite; use litert or tflite, "
+            "or give the model in the other format",
+        ),
+        (
+            "litert",
+            "ai_edge_litert",
+            "raise ImportError('no such module')",
+            "engine litert needs ai-edge-litert, which cannot be imported (no such module): "
+            "pip install ai-edge-litert",
+        ),
+        (
+            "tflite",
+            "tflite_runtime",
+            "raise ImportError('no such module')",
+            "engine tflite needs tflite-runtime (Python up to 3.11) and NumPy 1, which cannot be imported "
+            "(no such module): pip install 'falx[tflite]'",
+        ),
+        (
+            "tflite",
+            "tflite_runtime",
+            NUMPY_1_ONLY,
+            f"engine tflite does not work with NumPy {np.__version__} (_ARRAY_API not found): "
+            "pip install 'numpy<2', or use engine litert",
+        ),
+    ],
+    ids=["unknown", "other format", "no litert", "no tflite-runtime", "tflite-runtime beside NumPy 2"],
+)
+def test_unusable_engines(
+    tmp_path: Path,
+    whole: bytes,
+    falx_process: Run,
+    engine: str,
+    package: str | None,
+    content: str,
+    message: str,
+) -> None:
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(whole)
+    # Found before what is installed, so that it makes no difference what is.
+    if package is not None:
+        fake = tmp_path / "first" / package
+        fake.mkdir(parents=True)
+        (fake / "__init__.py").touch()
+        (fake / "interpreter.py").write_text(content)
+    before = os.pathsep.join([str(tmp_path / "first"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    for command in (["predict", "x.png"], ["check"]):
+        done = falx_process(*command, "--model", path, "--engine", engine, PYTHONPATH=before)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"falx: error: {message}\n"
+
+
+def test_an_image_that_may_not_be_read(
+    model: Path, scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = scan.with_name("denied.png")
+    denied.write_bytes(scan.read_bytes())
+    opened = Path.open
+
+    def deny(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == denied:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", deny)
+    assert main(["predict", str(denied), str(scan), "--json", "--model", str(model)]) == 1
+    out, err = capsys.readouterr()
+    first, second = lines(out)
+    assert first["error"] == {
+        "type": "ImageForbidden",
+        "message": f"{denied}: permission to read it is denied",
     }
-    for name, content in contents.items():
-        path = tmp_path / f"{name}{model.suffix}"
-        path.write_bytes(content)
-        for command in (["predict", "x.png", "--model"], ["info"], ["check", "--model"]):
-            done = falx_process(*command, path)
-            assert done.returncode == 2, name
-            assert done.stderr.startswith(f"falx: error: {path}: ")
-            assert done.stderr.count("\n") == 1
-            assert done.stdout == ""
+    assert list(second) == KEYS
+    assert err == ""
 
 
-def test_unusable_engines(model: Path, falx_process: Run) -> None:
-    done = falx_process("predict", "x.png", "--model", model, "--engine", "abacus")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "falx: error: unknown engine 'abacus'; known are litert, tflite, onnx\n"
+@pytest.mark.parametrize(
+    ("probabilities", "decision"),
+    [
+        ([0.31, 0.30, 0.30, 0.09], "no_tumor"),
+        ([0.30, 0.25, 0.35, 0.10], "ambiguous"),
+        ([0.25, 0.22, 0.40, 0.13], "glioma"),
+        ([0.30, 0.20, 0.31, 0.19], "ambiguous"),
+        ([0.30, 0.25, 0.20, 0.25], "meningioma"),
+        ([0.30, 0.23, 0.20, 0.27], "pituitary"),
+    ],
+)
+def test_thresholds_far_below_a_half(
+    any_engine: str,
+    model_of: Callable[..., Path],
+    scan: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    probabilities: list[float],
+    decision: str,
+) -> None:
+    # As Youden's index chooses them: no label needs the half of all probability.
+    chosen = falx.Thresholds(no_tumor=0.31, meningioma=0.2, glioma=0.4, pituitary=0.27)
+    path = model_of(any_engine, thresholds=chosen)
+    assert main(["info", str(path)]) == 0
+    assert "no_tumor 0.31, meningioma 0.2, glioma 0.4, pituitary 0.27" in capsys.readouterr().out
+    monkeypatch.setattr("falx.Classifier._infer", lambda *_: (probabilities, None))
+    assert main(["predict", str(scan), "--json", "--model", str(path)]) == 0
+    (answer,) = lines(capsys.readouterr().out)
+    assert answer["decision"] == decision
+    assert answer["confidence"] == answer["probabilities"].get(decision)
 
 
 def test_heatmaps(model: Path, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
