@@ -16,7 +16,7 @@ from falx.card import Card
 from falx.classifier import Classifier
 from falx.console import Table, pairs, paragraph, plain, say, use_colour, width
 from falx.prediction import Failure, Prediction
-from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, NO_TUMOR, REJECTED
+from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED
 
 __all__ = ["Results", "card_text", "picture"]
 
@@ -29,6 +29,12 @@ COLOURS: Final = {NO_TUMOR: "green", AMBIGUOUS: "yellow", REJECTED: "dim", ERROR
 
 TUMOR_COLOUR: Final = "red"
 NONE: Final = "-"
+
+MAXIMUM_LEAVES: Final = 12
+"""Lines that metrics, or provenance, of a shape unknown here may take; `falx info --json` has all."""
+
+PROVENANCE: Final = ("preset", "seed", "trainer")
+"""What of the provenance is shown as it stands, where it is there; and the sources of the data."""
 
 
 class Results:
@@ -91,8 +97,8 @@ def card_text(card: Card, name: str) -> str:
         f"{card.preprocessing['width']}",
         "quantization": f"{card.quantization['format']}, {card.quantization['scheme']}",
         "temperature": f"{card.temperature:g}",
-        **_flat("metrics", card.metrics),
-        **_flat("provenance", card.provenance),
+        **_metrics(card.metrics),
+        **_provenance(card.provenance),
         "weights SHA-256": card.weights_sha256,
     }
     return pairs(rows)
@@ -133,6 +139,66 @@ def _note(result: Prediction) -> str:
 def _without(path: str, message: str) -> str:
     """A message without the path before it, which has a column of its own."""
     return message.removeprefix(f"{path}: ")
+
+
+def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """A line for every split the trainer measured; anything else by its path."""
+    rows: dict[str, str] = {}
+    unknown: dict[str, Any] = {}
+    for name, value in metrics.items():
+        summary = _split(value) if isinstance(value, Mapping) else ""
+        if summary:
+            rows[f"metrics, {name}"] = summary
+        else:
+            unknown[name] = value
+    return rows | _limited("metrics", unknown)
+
+
+def _split(scores: Mapping[str, Any]) -> str:
+    """Accuracy, slices, AUC-ROC and recall of a split, as far as they are there; empty without accuracy."""
+    if not _is_number(scores.get("accuracy")):
+        return ""
+    parts = [f"accuracy {scores['accuracy']:.3f}"]
+    if _is_number(scores.get("slices")):
+        parts[0] += f" over {scores['slices']} slices"
+    area = _at(scores, "auc_roc", "macro")
+    if _is_number(area):
+        parts.append(f"AUC-ROC {area:.3f}")
+    recalls = {label: _at(scores, "report", label, "recall") for label in LABELS}
+    known = [f"{label} {recall:.3f}" for label, recall in recalls.items() if _is_number(recall)]
+    if known:
+        parts.append(f"recall: {', '.join(known)}")
+    return "; ".join(parts)
+
+
+def _provenance(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Preset, seed, trainer and sources; everything by its path where none of these is there."""
+    parts = [f"{name} {provenance[name]}" for name in PROVENANCE if name in provenance]
+    sources = _at(provenance, "data", "sources")
+    rows = {"trained with": ", ".join(parts)} if parts else {}
+    if isinstance(sources, Mapping) and sources:
+        rows["trained on"] = ", ".join(f"{name} {count}" for name, count in sources.items())
+    return rows or _limited("provenance", provenance)
+
+
+def _at(values: Any, *path: str) -> Any:
+    """What stands at a path in nested JSON; None where nothing does."""
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _limited(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The first leaves of nested JSON, each by its path, and how many more there are."""
+    rows = _flat(prefix, values)
+    if len(rows) <= MAXIMUM_LEAVES:
+        return rows
+    kept = dict(list(rows.items())[:MAXIMUM_LEAVES])
+    return kept | {f"{prefix}, more": f"{len(rows) - MAXIMUM_LEAVES} values; --json prints all"}
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
