@@ -13,27 +13,27 @@ __all__ = ["Limits"]
 class Limits:
     """Where the rejection checks draw their lines; the defaults are the built-in ones.
 
-    Chosen so that the 5,060 slices of Falx's training and validation data pass, 9 excepted (8 with a
-    grey background or bright neck in the corners, 1 sharpened beyond recognition), while 92 % of 700
-    pictures that are none are rejected: all drawn noise, gradients, shapes and pages of text, 90 % of
-    photographs turned grey, and charts except on black. Plain checks cannot tell a head from all else
-    that is bright on black: a flower before a dark hedge or a chest film with dark margins passes.
+    Chosen on Falx's training and validation data so that hardly a slice of it is rejected (a test of
+    `falx.rejection` holds how few, where that data is at hand), while drawn noise, gradients, shapes and
+    pages of text are. Those few have a grey background or a bright neck in the corners. Plain checks
+    cannot tell a head from all else that is bright on black: a flower before a dark hedge or a chest film
+    with dark margins passes.
 
     Attributes:
-        minimum_side: a slice with a shorter side, in pixels, is `too_small`. (Least seen: 150.)
-        minimum_contrast: a slice whose brightness spans fewer grey levels, 0..255, is `blank`. (130.)
+        minimum_side: a slice with a shorter side, in pixels, is `too_small`.
+        minimum_contrast: a slice whose brightness spans fewer grey levels, 0..255, is `blank`.
         maximum_colour: a slice with a higher mean distance between its strongest and weakest colour
-            channel, 0..1, is `not_grey`. (Most seen: 0.024.)
+            channel, 0..1, is `not_grey`.
         maximum_background: `no_head` where the second darkest corner is brighter than this fraction of
-            the slice's bright parts. (99.9 % are below 0.195.)
+            the slice's bright parts.
         maximum_third_corner: the same for the third darkest corner; a neck may reach the fourth.
-        minimum_head: `no_head` where less than this fraction of the slice is bright. (Least: 0.08.)
+        minimum_head: `no_head` where less than this fraction of the slice is bright.
         minimum_solidity: `no_head` where less than this fraction of what the bright parts enclose is
-            bright on the coarse grid: it is scattered. (Least: 0.69.)
-        minimum_lit: the same on the slice's own pixels: lines on black, such as text. (Least: 0.64.)
+            bright on the coarse grid: it is scattered.
+        minimum_lit: the same on the slice's own pixels: lines on black, such as text.
         minimum_detail: `no_head` where neighbours on the coarse grid differ by less than this fraction
-            of the bright parts: drawings and gradients. (Least: 0.031.)
-        maximum_detail: `no_head` where they differ by more: noise. (99.9 % are below 0.43.)
+            of the bright parts: drawings and gradients.
+        maximum_detail: `no_head` where they differ by more: noise.
 
     Raises:
         ValueError: a value is not a number of its range.
