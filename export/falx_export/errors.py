@@ -15,9 +15,20 @@ FalxError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from falx.errors import FalxError
 
-__all__ = ["ConversionError", "DataError", "ExportError", "OutputExists", "ParityError", "RunError"]
+__all__ = [
+    "ConversionError",
+    "DataError",
+    "ExportError",
+    "OutputExists",
+    "ParityError",
+    "RunError",
+    "converting",
+]
 
 
 class ExportError(FalxError):
@@ -42,3 +53,22 @@ class ConversionError(ExportError, ValueError):
 
 class ParityError(ExportError):
     """An exported file's answers lie past the tolerance from those of Keras."""
+
+
+@contextmanager
+def converting(tool: str) -> Iterator[None]:
+    """Turn what a converter raises into an error that names it.
+
+    Args:
+        tool: the converter.
+
+    Raises:
+        ConversionError: it failed; with what it says.
+    """
+    try:
+        yield
+    except ConversionError:
+        raise
+    # A converter raises whatever its passes raise.
+    except Exception as error:
+        raise ConversionError(f"{tool} cannot convert the model: {error}") from error

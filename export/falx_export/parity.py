@@ -64,6 +64,8 @@ class Parity:
             "decisions": self.differing / self.slices,
             "missed": self.missed / self.slices,
         }
+        if self.heatmap is not None:
+            measured["heatmap"] = self.heatmap
         return [
             f"{self.file}: {name} is {value:.4g}, tolerance {getattr(tolerance, name):.4g}"
             for name, value in measured.items()

@@ -19,12 +19,14 @@ class Tolerance:
         mean: of all these differences.
         decisions: share of the slices whose decision differs.
         missed: share of the slices that go from a tumour to no_tumor.
+        heatmap: difference of any cell of the heatmap on any slice; for models that make one.
     """
 
     largest: float
     mean: float
     decisions: float
     missed: float
+    heatmap: float
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -45,8 +47,8 @@ class Tolerance:
 
 
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
-    "float32": Tolerance(largest=0.001, mean=0.0001, decisions=0.005, missed=0.0),
-    "float16": Tolerance(largest=0.25, mean=0.01, decisions=0.03, missed=0.005),
-    "int8": Tolerance(largest=0.5, mean=0.02, decisions=0.06, missed=0.005),
+    "float32": Tolerance(largest=0.001, mean=0.0001, decisions=0.005, missed=0.0, heatmap=0.001),
+    "float16": Tolerance(largest=0.1, mean=0.005, decisions=0.01, missed=0.0, heatmap=0.1),
+    "int8": Tolerance(largest=0.25, mean=0.015, decisions=0.05, missed=0.0, heatmap=0.4),
 }
-"""By quantization. int8 allows much for a single slice: one that stands on an edge falls to either side."""
+"""By quantization; about twice what was measured on a trained model and 400 slices (`falx_export.to_tflite`)."""

@@ -49,10 +49,24 @@ def test_the_heatmap_is_compared_too() -> None:
         DEFAULT_THRESHOLDS,
     )
     assert result.heatmap == 0.25
+    allowed = Tolerance(largest=1, mean=1, decisions=1, missed=1, heatmap=0.25)
+    parity.require([(result, allowed)])
+    with pytest.raises(ParityError, match=r"\nx: heatmap is 0\.25, tolerance 0\.2$"):
+        parity.require([(result, allowed.changed("heatmap", 0.2))])
+
+
+def test_a_heatmap_that_is_not_a_number_is_measured_as_that() -> None:
+    broken = np.zeros((4, 7, 7), np.float32)
+    broken[2, 3, 3] = np.nan
+    sound = {"probabilities": BEFORE, "heatmap": np.zeros((4, 7, 7), np.float32)}
+    result = parity.compare("x", "y", sound | {"heatmap": broken}, sound, DEFAULT_THRESHOLDS)
+    assert result.beyond(TOLERANCES["int8"]) == [
+        f"x: heatmap is nan, tolerance {TOLERANCES['int8'].heatmap:.4g}"
+    ]
 
 
 def test_a_tolerance_may_be_reached_not_passed() -> None:
-    reached = Tolerance(largest=0.9, mean=0.2, decisions=0.5, missed=0.25)
+    reached = Tolerance(largest=0.9, mean=0.2, decisions=0.5, missed=0.25, heatmap=0.2)
     parity.require([(measured(), reached)])
     with pytest.raises(ParityError) as caught:
         parity.require(
@@ -65,8 +79,8 @@ def test_a_tolerance_may_be_reached_not_passed() -> None:
 
 
 def test_not_a_number_never_passes() -> None:
-    result = Parity("x", "y", 1, math.nan, math.nan, 0, 0, None)
-    assert len(result.beyond(Tolerance(1, 1, 1, 1))) == 2
+    result = Parity("x", "y", 1, math.nan, math.nan, 0, 0, math.nan)
+    assert len(result.beyond(Tolerance(1, 1, 1, 1, 1))) == 3
 
 
 @pytest.mark.parametrize(("measure", "value"), [("mean", -0.1), ("mean", 1.5), ("mean", math.nan)])
@@ -77,7 +91,7 @@ def test_a_tolerance_is_a_share(measure: str, value: float) -> None:
 
 def test_an_unknown_measure_is_named() -> None:
     with pytest.raises(
-        ValueError, match="unknown measure 'worst'; known are largest, mean, decisions, missed"
+        ValueError, match="unknown measure 'worst'; known are largest, mean, decisions, missed, heatmap"
     ):
         TOLERANCES["int8"].changed("worst", 0.1)
 
