@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Only TensorFlow converts, whichever backend trains.
+os.environ["KERAS_BACKEND"] = "tensorflow"
 
 if TYPE_CHECKING:
     from falx_export.tolerance import Tolerance
@@ -36,6 +37,7 @@ measures of a tolerance (all 0 to 1):
   mean       of all these differences
   decisions  share of the slices whose decision differs
   missed     share of the slices that go from a tumour to no_tumor
+  heatmap    difference of any cell of the heatmap on any slice
 """
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import keras
 
-from falx import preprocessing
+from falx import card, preprocessing
 from falx.decision import Thresholds
 from falx.errors import ThresholdError
 from falx.words import LABELS
@@ -24,7 +24,7 @@ __all__ = ["OUTPUT_SHAPES", "Run", "read"]
 SCHEMA: Final = 1
 """The version of meta.json that is read here."""
 
-OUTPUT_SHAPES: Final = {"probabilities": (4,), "heatmap": (7, 7)}
+OUTPUT_SHAPES: Final = {name: shape[1:] for name, shape in card.OUTPUT_SHAPES.items()}
 """The outputs a model may have and their shapes, without the batch. The second is optional."""
 
 

@@ -3,7 +3,8 @@
 Activations are uint8 and weights int8: the pair that ONNX Runtime has its fastest kernels for on x86.
 Processors with VNNI sum its products exactly; on older ones the kernels add pairs of products in 16
 bits, which saturates where both are near their ends. `reduce_range` (7-bit weights) avoids that at
-the cost of every machine, in half as many steps, so it is off, and `falx check` compares this machine's answers with the stored ones.
+the cost of every machine, in half as many steps, so it is off, and `falx check`
+compares this machine's answers with the stored ones.
 
 Batch normalisation must be folded before quantization: tf2onnx leaves it behind depthwise convolutions,
 where it would be quantized as products and sums, with ranges of its own.

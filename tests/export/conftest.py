@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -47,48 +51,50 @@ def meta() -> dict[str, Any]:
     }
 
 
-def build_model() -> Any:
-    """A narrow MobileNetV2 with a local head, random weights and batch normalisation that does something."""
+def drawn(random: np.random.Generator, side: int) -> npt.NDArray[np.uint8]:
+    """A textured square on black, `(side, side)`."""
+    pixels = np.zeros((side, side), np.uint8)
+    unit = side // 12
+    top, left, size = (
+        int(random.integers(*ends)) for ends in ((unit, 4 * unit), (unit, 4 * unit), (4 * unit, 7 * unit))
+    )
+    texture = random.integers(40, 256, (8, 8)).astype(np.uint8)
+    pixels[top : top + size, left : left + size] = np.asarray(
+        Image.fromarray(texture).resize((size, size), Image.Resampling.BICUBIC)
+    )
+    return pixels
+
+
+def build_model(head: str = "map", dense: int = 16) -> Any:
+    """What the trainer builds on a narrow backbone, with random weights that tell images apart."""
     import keras
-    from keras import layers, ops
+
+    from falx_trainer import network
 
     keras.utils.set_random_seed(3)
-    image = keras.Input((224, 224, 1), name="image")
-    scaled = layers.Rescaling(1 / 127.5, offset=-1.0)(image)
-    backbone = keras.applications.MobileNetV2(
-        (224, 224, 1), alpha=0.35, include_top=False, weights=None, input_tensor=scaled, name="backbone"
-    )
+    narrow = functools.partial(keras.applications.MobileNetV2, alpha=0.35)
+    with mock.patch.object(keras.applications, "MobileNetV2", narrow):
+        built = network.build(head, dense=dense, dropout=0.0, seed=7, weights=None)
     random = np.random.default_rng(5)
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = layer.get_weights()
-            layer.set_weights(
-                [
-                    random.uniform(0.8, 1.6, gamma.shape),
-                    random.normal(0.1, 0.2, beta.shape),
-                    random.normal(0, 0.05, mean.shape),
-                    random.uniform(0.3, 0.9, variance.shape),
-                ]
-            )
-    features = keras.Input(backbone.output.shape[1:], name="features")
-    hidden = layers.Conv2D(256, 1, activation="relu", name="hidden")(features)
-    cells = ops.reshape(layers.Conv2D(4, 1, name="local")(hidden), (-1, 49, 4))
-    evidence = cells[:, :, 0]
-    tumor = ops.logsumexp(evidence, axis=1, keepdims=True) - float(np.log(7))
-    attention = ops.expand_dims(ops.softmax(evidence, axis=1), -1)
-    kind = ops.log_softmax(ops.sum(attention * cells[:, :, 1:], axis=1), axis=-1)
-    logits = ops.concatenate([ops.zeros_like(tumor), tumor + kind], axis=-1)
-    head = keras.Model(
-        features, {"logits": logits, "evidence": ops.reshape(evidence, (-1, 7, 7))}, name="head"
-    )
-    whole = keras.Input((224, 224, 1), name="image")
-    outputs = head(backbone(whole, training=False), training=False)
-    scaled_logits = layers.Rescaling(1 / 1.5, name="temperature")(outputs["logits"])
-    answer = {
-        "probabilities": layers.Softmax(name="probabilities")(scaled_logits),
-        "heatmap": layers.Activation("sigmoid", name="heatmap")(outputs["evidence"]),
-    }
-    return keras.Model(whole, answer, name="falx")
+    normalisations = [x for x in built.backbone.layers if isinstance(x, keras.layers.BatchNormalization)]
+    for layer in normalisations:
+        layer.gamma.assign(random.uniform(0.8, 1.6, layer.gamma.shape))
+        layer.beta.assign(random.normal(0.1, 0.2, layer.beta.shape))
+        layer.momentum = 0.0
+    # Statistics of images, as a training leaves them: without, all images look the same in the end.
+    images = np.stack([drawn(random, 224) for _ in range(8)])[..., np.newaxis]
+    built.backbone([images.astype(np.float32)], training=True)
+    for layer in normalisations:
+        layer.momentum = 0.99
+    logits = built.head.get_layer("logits")
+    logits.kernel.assign(4 * logits.kernel)
+    return network.inference_model(built, temperature=1.5)
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., Any]:
+    """`build_model`, for tests that need a model of their own."""
+    return build_model
 
 
 @pytest.fixture(scope="session")
@@ -98,12 +104,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(11)
     lines = ["path,label,source,split"]
     for index in range(IMAGES):
-        pixels = np.zeros((96, 96), np.uint8)
-        top, left, size = (int(random.integers(*ends)) for ends in ((8, 30), (8, 30), (30, 58)))
-        texture = random.integers(40, 256, (8, 8)).astype(np.uint8)
-        pixels[top : top + size, left : left + size] = np.asarray(
-            Image.fromarray(texture).resize((size, size), Image.Resampling.BICUBIC)
-        )
+        pixels = drawn(random, 96)
         name = f"{index:02}.png"
         Image.fromarray(pixels).save(folder / name)
         lines.append(f"{name},{LABELS[index % 4]},drawn,{'train' if index % 2 else 'val'}")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -77,9 +74,10 @@ def test_the_report_holds_the_measures_and_their_tolerance(exported: Any) -> Non
         assert by_file[name]["mean"] < 0.02
         assert by_file[name]["tolerance"] == {
             "largest": 0.6,
-            "mean": 0.02,
-            "decisions": 0.06,
-            "missed": 0.005,
+            "mean": 0.015,
+            "decisions": 0.05,
+            "missed": 0.0,
+            "heatmap": 0.4,
         }
 
 
@@ -116,9 +114,9 @@ def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any,
     graph = document.subgraphs[0]
     operators = [kinds[document.operatorCodes[x.opcodeIndex].builtinCode] for x in graph.operators]
     assert not {"CUSTOM", "RSQRT"} & set(operators)
-    # One multiplication rescales the image; a batch normalisation that was not folded would bring one each.
-    assert operators.count("MUL") <= 4
-    assert operators.count("CONV_2D") == 37
+    # It rescales the image; what divides by the temperature is folded into the layer before it.
+    assert operators.count("MUL") == 1
+    assert operators.count("CONV_2D") == 36
     assert operators.count("DEPTHWISE_CONV_2D") == 17
     assert [graph.tensors[x].name for x in [*graph.inputs, *graph.outputs]] == [
         b"image",
@@ -126,14 +124,11 @@ def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any,
         b"heatmap",
     ]
     if name == "small-int8.tflite":
-        inner = [graph.tensors[x.outputs[0]] for x in graph.operators]
-        convolutions = [t.type for t, kind in zip(inner, operators, strict=True) if "CONV" in kind]
-        float32, int8 = schema.TensorType.FLOAT32, schema.TensorType.INT8
-        assert convolutions == [float32] * 3 + [int8] * 50 + [float32]
-        assert (operators.count("QUANTIZE"), operators.count("DEQUANTIZE")) == (1, 1)
+        # Back to float for the heatmap and for the logits.
+        assert (operators.count("QUANTIZE"), operators.count("DEQUANTIZE")) == (1, 2)
 
 
-def test_onnx_holds_no_batch_normalisation_and_a_quantized_backbone(exported: Any) -> None:
+def test_onnx_holds_standard_operators_without_batch_normalisation(exported: Any) -> None:
     import onnx
 
     whole, coarse = (onnx.load(exported[0] / f"small-{kind}.onnx") for kind in ("float32", "int8"))
@@ -146,15 +141,9 @@ def test_onnx_holds_no_batch_normalisation_and_a_quantized_backbone(exported: An
             "heatmap",
         ]
         kinds = [node.op_type for node in model.graph.node]
-        assert kinds.count("Conv") == 54
+        assert kinds.count("Conv") == 53
         assert "BatchNormalization" not in kinds
         assert "Transpose" not in kinds[: kinds.index("Conv")]
-    weights = [node.input[1] for node in coarse.graph.node if node.op_type == "Conv"]
-    assert [name.endswith("DequantizeLinear") or "Dequantize" in name for name in weights] == [
-        *[False] * 3,
-        *[True] * 50,
-        False,
-    ]
 
 
 def test_the_same_run_gives_the_same_bytes_in_another_process(
@@ -189,17 +178,6 @@ def test_without_overwrite_files_in_the_way_are_named(exported: Any, run_folder:
         f"falx_export: {exported[0]}: already holds small-int8.tflite, small-float16.tflite, "
         "small-int8.onnx, small-float32.onnx, parity.json; give another --out, or --overwrite"
     ]
-
-
-def test_killed_half_way_it_leaves_nothing(run_folder: Path, data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "models"
-    process = subprocess.Popen(command(run_folder, data, out), stderr=subprocess.DEVNULL)
-    # In the middle of reading or converting; `test_write` kills it while it writes.
-    time.sleep(6)
-    assert process.poll() is None, "it was done before it could be killed"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_label_list_is_readable_by_tools_that_know_tflite_metadata(exported: Any) -> None:

@@ -1,0 +1,156 @@
+"""Both converters on the trainer's heads: what ends up in int8, and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+if importlib.util.find_spec("tensorflow") is None:
+    pytest.skip("the export needs TensorFlow", allow_module_level=True)
+
+from falx_export import to_onnx, to_tflite
+from falx_export.errors import ConversionError
+
+Layers = list[tuple[tuple[int, ...], bool]]
+"""Of each layer with weights: its kernel's dimensions, sorted and without ones; whether it is int8."""
+
+
+def kernel(shape: Any) -> tuple[int, ...]:
+    return tuple(sorted(int(x) for x in shape if x != 1))
+
+
+def tflite_layers(payload: bytes) -> Layers:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    document = schema.ModelT.InitFromPackedBuf(payload, 0)
+    kinds = {value: kind for kind, value in vars(schema.BuiltinOperator).items() if kind.isupper()}
+    graph = document.subgraphs[0]
+    layers = []
+    for operator in graph.operators:
+        if kinds[document.operatorCodes[operator.opcodeIndex].builtinCode] in (
+            "CONV_2D",
+            "DEPTHWISE_CONV_2D",
+            "FULLY_CONNECTED",
+        ):
+            values, weights, result = (
+                graph.tensors[x] for x in (operator.inputs[0], operator.inputs[1], operator.outputs[0])
+            )
+            coarse = {x.type == schema.TensorType.INT8 for x in (values, weights, result)}
+            assert len(coarse) == 1, weights.name
+            layers.append((kernel(weights.shape), coarse.pop()))
+    return layers
+
+
+def onnx_layers(payload: bytes) -> Layers:
+    import onnx
+
+    graph = onnx.load_from_string(payload).graph
+    shapes = {tensor.name: tensor.dims for tensor in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node}
+    layers = []
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            maker = makers.get(node.input[1])
+            coarse = maker is not None and maker.op_type == "DequantizeLinear"
+            assert (makers[node.input[0]].op_type == "DequantizeLinear") == coarse
+            layers.append((kernel(shapes[maker.input[0] if coarse and maker else node.input[1]]), coarse))
+    return layers
+
+
+@pytest.fixture(scope="module")
+def noise() -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (3, 224, 224, 1)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", params=[("gap", 16), ("map", 16), ("map", 2048)], ids=str)
+def head(
+    request: pytest.FixtureRequest, build: Callable[..., Any]
+) -> tuple[Any, dict[tuple[int, ...], bool]]:
+    """A model, and which layers of its head are int8."""
+    kind, dense = request.param
+    expected = {tuple(sorted((dense, 1280))): True, tuple(sorted((4, dense))): False}
+    return build(kind, dense), expected | ({(1280,): False} if kind == "map" else {})
+
+
+# The quantizers warn of what the export asks of them on purpose.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_int8_is_all_but_the_stem_and_what_is_behind_the_hidden_layer(
+    head: Any, noise: npt.NDArray[np.uint8], suffix: str
+) -> None:
+    model, expected = head
+    if suffix == "tflite":
+        layers = tflite_layers(to_tflite.int8(model, noise, quiet=True))
+    else:
+        layers = onnx_layers(to_onnx.int8(model, noise, quiet=True))
+    assert {shape: coarse for shape, coarse in layers if shape in expected} == expected
+    assert [coarse for shape, coarse in layers if shape not in expected] == [False] * 3 + [True] * 49
+
+
+def normalised_after_its_activation() -> Any:
+    """Between the convolution and the batch normalisation is a ReLU, so no converter can fold it."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((224, 224, 1), name="image")
+    values = layers.Conv2D(8, 3, strides=4, activation="relu")(image)
+    normalised = layers.BatchNormalization()
+    values = normalised(values)
+    normalised.set_weights([np.linspace(a, 2, 8) for a in (0.5, 0.1, 0.2, 0.3)])
+    pooled = layers.GlobalAveragePooling2D()(values)
+    return keras.Model(image, {"probabilities": layers.Dense(4, "softmax")(pooled)})
+
+
+def test_tflite_with_batch_normalisation_is_refused() -> None:
+    message = "the TFLite graph holds batch normalisation that was not folded: MUL behind CONV_2D"
+    with pytest.raises(ConversionError, match=message):
+        to_tflite.float16(normalised_after_its_activation())
+
+
+def test_onnx_with_batch_normalisation_is_refused(
+    monkeypatch: pytest.MonkeyPatch, build: Callable[..., Any]
+) -> None:
+    # tf2onnx leaves it behind depthwise convolutions; without the pass that folds it there:
+    monkeypatch.setattr(to_onnx, "_fused", lambda converted: converted)
+    message = "the ONNX graph holds batch normalisation that was not folded: Mul behind Conv"
+    with pytest.raises(ConversionError, match=message):
+        to_onnx.float32(build())
+
+
+@pytest.mark.parametrize(
+    ("place", "tool"),
+    [
+        ("tf2onnx.convert.from_function", "tf2onnx"),
+        ("falx_export.to_onnx._fused", "ONNX Runtime"),
+        ("onnx.shape_inference.infer_shapes", "ONNX's shape inference"),
+        ("falx_export.to_onnx.quantize_static", "ONNX Runtime's quantizer"),
+    ],
+)
+def test_a_converter_that_fails_is_named(
+    monkeypatch: pytest.MonkeyPatch, noise: npt.NDArray[np.uint8], place: str, tool: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no such thing")
+
+    model = normalised_after_its_activation()
+    monkeypatch.setattr("falx_export.to_onnx.unfolded", lambda *_: [])
+    monkeypatch.setattr("falx_export.to_onnx.left_in_float", lambda *_: set())
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(ConversionError, match=f"^{tool} cannot convert the model: no such thing$"):
+        to_onnx.int8(model, noise, quiet=True)
+
+
+def test_tensorflow_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def convert() -> bytes:
+        raise RuntimeError("no such thing")
+
+    converter = SimpleNamespace(target_spec=SimpleNamespace(), convert=convert)
+    monkeypatch.setattr(to_tflite, "_converter", lambda _: converter)
+    with pytest.raises(ConversionError, match=r"^TensorFlow cannot convert the model: no such thing$"):
+        to_tflite.float16(normalised_after_its_activation())
