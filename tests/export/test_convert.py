@@ -58,7 +58,7 @@ def onnx_layers(payload: bytes) -> Layers:
         if node.op_type in ("Conv", "Gemm", "MatMul"):
             maker = makers.get(node.input[1])
             coarse = maker is not None and maker.op_type == "DequantizeLinear"
-            assert (makers[node.input[0]].op_type == "DequantizeLinear") == coarse
+            assert not coarse or makers[node.input[0]].op_type == "DequantizeLinear"
             layers.append((kernel(shapes[maker.input[0] if coarse and maker else node.input[1]]), coarse))
     return layers
 
