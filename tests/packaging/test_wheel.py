@@ -29,6 +29,7 @@ CONTENTS = (
     r"falx/default\.tflite",
     r"falx-[\d.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)",
     r"falx-[\d.]+\.dist-info/licenses/LICENSE",
+    r"falx-[\d.]+\.dist-info/licenses/models/falx-[\w.-]+/MODEL_CARD\.md",
 )
 
 DESKTOP = ("ai-edge-litert", "numpy", "pillow")
@@ -105,8 +106,8 @@ def test_the_tflite_extra_keeps_numpy_1(metadata: Message) -> None:
 def test_metadata_is_complete(metadata: Message) -> None:
     assert metadata["Name"] == "falx"
     assert metadata["Version"] == falx.__version__
-    assert metadata["License-Expression"] == "Apache-2.0"
-    assert metadata.get_all("License-File") == ["LICENSE"]
+    assert metadata["License-Expression"] == "Apache-2.0 AND LicenseRef-research-only"
+    assert metadata.get_all("License-File") == ["LICENSE", "models/falx-1/MODEL_CARD.md"]
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata["Summary"]

@@ -43,6 +43,7 @@ def test_a_folder_without_images_is_a_failure(folder: Path) -> None:
     assert isinstance(failure, Failure)
     assert isinstance(failure.error, ImageNotFound)
     assert failure.to_dict() == {
+        "schema": 1,
         "path": empty,
         "error": {"type": "ImageNotFound", "message": f"{empty}: no image in this folder or below"},
     }
