@@ -256,8 +256,9 @@ def _scaled(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
             "for example with numpy.nan_to_num"
         )
     numbers = values.astype(np.float64)
-    # Into -1..1 first: the range of doubles from both ends of the scale would overflow.
-    numbers /= np.abs(numbers).max() or 1.0
+    # Into -1..1 first: the range of doubles from both ends of the scale would overflow. By a power of two,
+    # which is exact; NumPy 1 overflows where numbers below 2e-308 are divided by their own size.
+    numbers = np.ldexp(numbers, -np.frexp(np.abs(numbers).max())[1])
     low, high = numbers.min(), numbers.max()
     if high == low:
         return np.zeros(values.shape, np.uint8)

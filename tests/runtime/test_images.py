@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -234,11 +234,14 @@ def test_floats_of_any_range_fill_the_range_and_keep_their_order(values: npt.NDA
 
 @given(floats, st.sampled_from([0.25, 0.5, 2.0, 4.0]))
 def test_floats_in_another_unit_give_the_same_slice(values: npt.NDArray[np.float64], factor: float) -> None:
+    # Below, the unit itself costs digits.
+    assume(np.abs(values[values != 0]).min(initial=1.0) > 1e-300)
     assert np.array_equal(images.read(values).pixels, images.read(values * factor).pixels)
 
 
 def test_one_brightness_only_is_black() -> None:
-    for array in (np.full((2, 2), 9, np.uint16), np.full((2, 2), -3.5), np.zeros((2, 2), np.float32)):
+    tiny = np.full((3, 3), 2.2e-313)  # NumPy 1.26 overflows when it divides this by itself
+    for array in (np.full((2, 2), 9, np.uint16), np.full((2, 2), -3.5), np.zeros((2, 2), np.float32), tiny):
         assert not images.read(array).pixels.any()
 
 
