@@ -92,10 +92,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from falx_export.names import NAME_PATTERN
+    from falx.words import MODEL_NAME
 
     def name(text: str) -> str:
-        if not NAME_PATTERN.fullmatch(text):
+        if not MODEL_NAME.fullmatch(text):
             raise argparse.ArgumentTypeError(f"expected letters, digits, '.', '_' and '-', got {text!r}")
         return text
 

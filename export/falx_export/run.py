@@ -15,9 +15,8 @@ import keras
 from falx import card, preprocessing
 from falx.decision import Thresholds
 from falx.errors import ThresholdError
-from falx.words import LABELS
+from falx.words import LABELS, MODEL_NAME
 from falx_export.errors import RunError
-from falx_export.names import NAME_PATTERN
 
 __all__ = ["OUTPUT_SHAPES", "Run", "read"]
 
@@ -134,7 +133,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "schema": (f"{SCHEMA}", lambda x: x == SCHEMA),
     "name": (
         "a name of letters, digits, '.', '_' and '-'",
-        lambda x: isinstance(x, str) and NAME_PATTERN.fullmatch(x) is not None,
+        lambda x: isinstance(x, str) and MODEL_NAME.fullmatch(x) is not None,
     ),
     "labels": (f"{list(LABELS)}, in this order", lambda x: x == list(LABELS)),
     "preprocessing": (f"{preprocessing.NAME!r}", lambda x: x == preprocessing.NAME),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "DECISIONS",
     "DISCLAIMER",
     "LABELS",
+    "MODEL_NAME",
     "NO_TUMOR",
     "RECOMMENDATIONS",
     "REJECTED",
@@ -33,6 +35,9 @@ DECISIONS: Final = (*LABELS, AMBIGUOUS, REJECTED)
 
 BANDS: Final = {"high": 0.85, "moderate": 0.60, "low": 0.0}
 """The names of confidence, and the least confidence of each, from the highest down."""
+
+MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a model may be called: its name becomes a file's name on every system."""
 
 DISCLAIMER: Final = "For research and education only. Falx is not a medical device and makes no diagnosis."
 

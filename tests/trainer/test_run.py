@@ -17,12 +17,11 @@ import pytest
 from PIL import Image
 
 from falx.decision import Thresholds
-from falx.words import LABELS
-from falx_export import names
+from falx.words import LABELS, MODEL_NAME
 from falx_trainer.__main__ import main
 from falx_trainer.recipe import PRESETS, Recipe, read_toml
 from falx_trainer.records import read_records
-from falx_trainer.run import NAME_PATTERN, RunError, run, write_manifest
+from falx_trainer.run import RunError, run, write_manifest
 
 CHANGES = {"batch": 8, "stage1.epochs": 1, "stage1.views": 1, "stage2.epochs": 1, "stage2.layers": 6}
 SMALL = ("--stage1.epochs", "1", "--stage1.views", "1", "--stage2.epochs", "1", "--stage2.layers", "6")
@@ -161,7 +160,7 @@ def test_a_run_notices_changed_records(
 def test_a_name_that_the_export_refuses_is_refused(
     name: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert names.NAME_PATTERN.fullmatch(name) is None
+    assert MODEL_NAME.fullmatch(name) is None
     out = tmp_path / "out"
     with pytest.raises(RunError, match=r"cannot be a model's name; .*; give one with --name$"):
         run(manifest, out, PRESETS["classic"], preset="classic", name=name, weights="imagenet")
@@ -169,10 +168,6 @@ def test_a_name_that_the_export_refuses_is_refused(
     assert "'my runs': cannot be a model's name" in failed(
         capsys, "--data", manifest, "--out", tmp_path / "my runs"
     )
-
-
-def test_names_are_those_of_the_export() -> None:
-    assert NAME_PATTERN.pattern == names.NAME_PATTERN.pattern
 
 
 def test_the_recipe_is_the_resolved_one(finished: tuple[Path, str]) -> None:

@@ -181,11 +181,12 @@ def _share(hit: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]) -> list[flo
     """
     _, member = np.unique(groups, return_inverse=True)
     hits, sizes = np.bincount(member, hit), np.bincount(member)
-    drawn = np.random.default_rng(SEED).integers(len(sizes), size=(RESAMPLES, len(sizes)))
-    low, high = np.quantile(hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
     if hit.all() or not hit.any():
         reach = min(1.0, 3 / len(sizes))
         low, high = (1 - reach, 1.0) if hit.all() else (0.0, reach)
+    else:
+        drawn = np.random.default_rng(SEED).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+        low, high = np.quantile(hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
     return [round(float(hit.mean()), 4), round(float(low), 4), round(float(high), 4), len(hit)]
 
 

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import platform
-import re
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +18,7 @@ from scipy.special import softmax
 from falx import preprocessing
 from falx._version import __version__
 from falx.errors import FalxError
-from falx.words import LABELS, NO_TUMOR
+from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx_trainer import calibration, results, tensors, training
 from falx_trainer.checkpoint import Checkpoint
 from falx_trainer.division import Division, divide
@@ -32,9 +31,6 @@ from falx_trainer.tensors import Tensors
 __all__ = ["RunError", "run", "write_manifest"]
 
 META_SCHEMA: Final = 1
-
-NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a model may be called, as in the export: its name becomes a file's name on every system."""
 
 PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
 """Whose versions a run records: those that can change its outcome."""
@@ -69,7 +65,7 @@ def run(
             weights or the name cannot be used.
         DivergedError: the loss is no longer a finite number.
     """
-    if NAME_PATTERN.fullmatch(name) is None:
+    if MODEL_NAME.fullmatch(name) is None:
         raise RunError(
             f"{name!r}: cannot be a model's name; expected at most 64 letters, digits, '.', '_' and '-', a "
             "letter or digit first; give one with --name"
