@@ -86,7 +86,7 @@ def imagenet_weights() -> Path:
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of 28 drawn slices: of each label 4 in train and 2 in val; untyped, 3 and 1."""
     folder = tmp_path_factory.mktemp("drawn")
-    lines = ["path,label,source,group,split,boxes"]
+    lines = ["path,label,source,group,split,sequence,plane,boxes"]
     labels = ("no_tumor", "meningioma", "glioma", "pituitary", "tumor_untyped")
     for number, label in enumerate(labels):
         train, val = (3, 1) if label == "tumor_untyped" else (4, 2)
@@ -96,7 +96,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(pixels).save(folder / name)
             boxes = "" if box is None else f"{box.x} {box.y} {box.width} {box.height}"
             split = "train" if index < train else "val"
-            lines.append(f"{name},{label},{'ab'[index % 2]},{label}{index},{split},{boxes}")
+            lines.append(f"{name},{label},{'ab'[index % 2]},{label}{index},{split},T2,axial,{boxes}")
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "manifest.csv"
 

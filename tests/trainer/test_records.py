@@ -159,7 +159,7 @@ def test_manifest_with_the_least_columns_and_a_byte_order_mark(tmp_path: Path) -
 def test_records_written_are_read_again(tmp_path: Path) -> None:
     boxes = (Box(0.1 + 0.2, 1 / 3, 0.1, 1.0), Box(0.75, 0.5, 1e-3, 1 / 7))
     records = [
-        Record(tmp_path / 'a, "b".png', "glioma", "scans, old", "p 1", "val", boxes),
+        Record(tmp_path / 'a, "b".png', "glioma", "scans, old", "p 1", "val", "T1C+", "axial", boxes),
         Record(tmp_path / "c.png", "tumor_untyped"),
     ]
     path = tmp_path / "elsewhere" / "data.csv"
@@ -171,8 +171,8 @@ def test_records_written_are_read_again(tmp_path: Path) -> None:
 def test_written_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert to_csv([Record(Path("x/../a.png"), "glioma")]).splitlines() == [
-        "path,label,source,group,split,boxes",
-        f"{tmp_path.resolve() / 'a.png'},glioma,,,,",
+        "path,label,source,group,split,sequence,plane,boxes",
+        f"{tmp_path.resolve() / 'a.png'},glioma,,,,,,",
     ]
 
 

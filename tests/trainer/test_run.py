@@ -130,7 +130,7 @@ def test_the_val_split_of_a_run_is_measured(
     assert capsys.readouterr().out.rstrip("\n") == (tmp_path / "metrics.txt").read_text().rstrip("\n")
 
 
-@pytest.mark.parametrize("column", ["source", "group", "split", "boxes"])
+@pytest.mark.parametrize("column", ["source", "group", "split", "sequence", "plane", "boxes"])
 def test_a_run_notices_changed_records(
     column: str,
     finished: tuple[Path, str],
@@ -143,7 +143,7 @@ def test_a_run_notices_changed_records(
         (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
     with manifest.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    other = {"source": "c", "group": "new", "split": "test", "boxes": ""}
+    other = {"source": "c", "group": "new", "split": "test", "sequence": "T1", "plane": "", "boxes": ""}
     row = next(row for row in rows if row["label"] == "glioma")
     assert row[column] != other[column]
     row[column] = other[column]

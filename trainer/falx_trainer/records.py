@@ -25,7 +25,7 @@ UNTYPED: Final = "tumor_untyped"
 
 SPLITS: Final = ("train", "val", "test")
 
-COLUMNS: Final = ("path", "label", "source", "group", "split", "boxes")
+COLUMNS: Final = ("path", "label", "source", "group", "split", "sequence", "plane", "boxes")
 """Of a manifest; the first two are needed."""
 
 DIVISIONS: Final = {
@@ -64,6 +64,8 @@ class Record:
         source: the collection; empty where unknown.
         group: the patient or scan, which is never divided between splits; empty where unknown.
         split: `train`, `val`, `test`; empty where not yet divided.
+        sequence: `T1`, `T1C+` (with contrast), `T2`, `FLAIR`, ...; empty where unknown.
+        plane: `axial`, `coronal`, `sagittal`; empty where unknown.
         boxes: the tumours' places, empty where unknown.
     """
 
@@ -72,6 +74,8 @@ class Record:
     source: str = ""
     group: str = ""
     split: str = ""
+    sequence: str = ""
+    plane: str = ""
     boxes: tuple[Box, ...] = ()
 
 
@@ -116,7 +120,18 @@ def to_csv(records: Iterable[Record]) -> str:
         except UnicodeEncodeError as error:
             raise DataError(f"{path!a}: expected a name in UTF-8; rename the file or its folder") from error
         boxes = ";".join(f"{box.x!r} {box.y!r} {box.width!r} {box.height!r}" for box in record.boxes)
-        writer.writerow([path, record.label, record.source, record.group, record.split, boxes])
+        writer.writerow(
+            [
+                path,
+                record.label,
+                record.source,
+                record.group,
+                record.split,
+                record.sequence,
+                record.plane,
+                boxes,
+            ]
+        )
     return text.getvalue()
 
 
@@ -153,6 +168,8 @@ def _read_row(manifest: Path, line: int, row: dict[str, str]) -> Record:
         source=row.get("source") or "",
         group=row.get("group") or "",
         split=split,
+        sequence=row.get("sequence") or "",
+        plane=row.get("plane") or "",
         boxes=tuple(_read_box(text, where) for text in (row.get("boxes") or "").split(";") if text.strip()),
     )
 
