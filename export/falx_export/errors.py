@@ -7,6 +7,7 @@ FalxError
     ├── DataError(ValueError)            the images for calibration and parity cannot be had
     ├── OutputExists(FileExistsError)    files are in the way, and overwriting was not asked for
     ├── ConversionError(ValueError)      a converted graph is not what an engine needs
+    ├── WriteError(OSError)              there is no room for the files
     └── ParityError                      an exported file answers too differently from Keras
 ```
 """
@@ -27,6 +28,7 @@ __all__ = [
     "OutputExists",
     "ParityError",
     "RunError",
+    "WriteError",
     "converting",
 ]
 
@@ -49,6 +51,10 @@ class OutputExists(ExportError, FileExistsError):
 
 class ConversionError(ExportError, ValueError):
     """A converted graph holds what an engine cannot run, or not what was asked for."""
+
+
+class WriteError(ExportError, OSError):
+    """The files cannot be written for want of room; none of them is left."""
 
 
 class ParityError(ExportError):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from falx_export.errors import OutputExists
+from falx_export.errors import OutputExists, WriteError
 
 __all__ = ["REPORT", "refuse_to_overwrite", "write"]
 
 REPORT: Final = "parity.json"
 """Goes last and is removed first: where it lies, the files beside it are those it speaks of."""
+
+_NO_ROOM: Final = frozenset(
+    {errno.ENOSPC, errno.EFBIG, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
+)
+"""No space left, a file larger than it may be, the quota used up (which Windows does not know)."""
 
 
 def refuse_to_overwrite(folder: Path, names: list[str]) -> None:
@@ -33,16 +39,38 @@ def refuse_to_overwrite(folder: Path, names: list[str]) -> None:
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files into a folder, which is made where it is missing.
 
-    They are written beside it and moved in when all are complete, so that a process killed at any
-    moment leaves no file that is not whole.
+    They are written under names that nothing takes for a model, and named when all are complete. A folder
+    that is new appears with all of them in one step. In one that exists, each takes its place for itself:
+    a process killed meanwhile leaves whole files, old and new, and no report.
 
     Args:
         folder: of the files.
         files: their content by name; `parity.json` among them.
+
+    Raises:
+        WriteError: there is no room for them; none is left.
+        OSError: the folder cannot be made or written to; names it.
     """
     folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    exists = folder.exists()
+    if not exists:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    # Inside a folder that exists: it may be a mount, and files don't move from one file system to another.
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder if exists else folder.parent))
+    try:
+        _write_parts(work, folder, files)
+        if exists:
+            (folder / REPORT).unlink(missing_ok=True)
+            _name(work, folder, files)
+        else:
+            _name(work, work, files)
+            work.chmod(0o777 & ~_mask())
+            work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_parts(work: Path, folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         for name, content in files.items():
             # Nothing takes a .part for a model, should this process die here.
@@ -50,9 +78,28 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        folder.mkdir(exist_ok=True)
-        (folder / REPORT).unlink(missing_ok=True)
-        for name in sorted(files, key=lambda name: name == REPORT):
-            (work / f"{name}.part").replace(folder / name)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        free = shutil.disk_usage(work).free
+        raise WriteError(
+            f"{folder}: {error.strerror}; the files take {_megabytes(sum(map(len, files.values())))} and "
+            f"{_megabytes(free)} are left: make room, or give another --out"
+        ) from error
+
+
+def _name(work: Path, folder: Path, names: Iterable[str]) -> None:
+    """Give complete files their names, the report last."""
+    for name in sorted(names, key=lambda name: name == REPORT):
+        (work / f"{name}.part").replace(folder / name)
+
+
+def _mask() -> int:
+    """What this process takes from the permissions of the files it makes. It can only be read by setting."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

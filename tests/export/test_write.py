@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from falx_export import write
-from falx_export.errors import OutputExists
+from falx_export.errors import OutputExists, WriteError
 
 FILES = {"a.tflite": b"one", "b.onnx": b"two", "parity.json": b"{}"}
 
@@ -29,35 +32,152 @@ def test_replaces_what_is_there_and_leaves_other_files(tmp_path: Path) -> None:
     assert found == {**FILES, "MODEL_CARD.md": b"mine"}
 
 
-@pytest.mark.parametrize("moment", [1, 2, 3])
-def test_killed_while_writing_it_leaves_nothing_that_is_taken_for_a_model(
-    tmp_path: Path, moment: int
-) -> None:
-    program = f"""
-import os, signal
+HOOKED = """
+import os, signal, sys
 from pathlib import Path
 from falx_export import write
+moment, folder, files = int(sys.argv[1]), Path(sys.argv[2]), {files!r}
 calls = 0
-def fsync(_):
-    global calls
-    calls += 1
-    if calls == {moment}:
-        os.kill(os.getpid(), signal.SIGKILL)
-os.fsync = fsync
-write.write(Path({str(tmp_path / "out")!r}), {FILES!r})
+def hooked(function):
+    def call(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return call
+for name in ("mkdir", "fsync", "replace", "rename", "unlink", "chmod", "rmdir"):
+    setattr(os, name, hooked(getattr(os, name)))
+write.write(folder, files)
+print(calls)
 """
-    done = subprocess.run([sys.executable, "-c", program], check=False)
-    assert done.returncode == -9
-    assert not (tmp_path / "out").exists()
-    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".part"}
+"""Kills itself before one of the calls that change what is on the disk."""
+
+
+def killed(moment: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    program = HOOKED.replace("{files!r}", repr(FILES))
+    command = [sys.executable, "-c", program, str(moment), str(folder)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def named(folder: Path) -> dict[str, bytes]:
+    """The files that something would take for a model or its report."""
+    return {path.name: path.read_bytes() for path in folder.glob("*") if path.suffix in SUFFIXES}
+
+
+SUFFIXES = (".tflite", ".onnx", ".json")
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3, 5, 6, 7, 9, 10, 11])
+def test_killed_at_any_moment_a_new_folder_is_whole_or_not_there(tmp_path: Path, moment: int) -> None:
+    done = killed(moment, tmp_path / "out")
+    if moment > MOMENTS_NEW:
+        assert (done.returncode, done.stdout) == (0, f"{MOMENTS_NEW}\n"), done.stderr
+        assert named(tmp_path / "out") == FILES
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    else:
+        assert done.returncode == -9, done.stderr
+        assert not (tmp_path / "out").exists()
+        # What is left is hidden, and no model until every file is complete.
+        left = list(tmp_path.iterdir())
+        assert all(path.name.startswith(".out.") for path in left)
+        assert moment > len(FILES) + 3 or not any(named(path) for path in left)
+
+
+MOMENTS_NEW = 10
+"""The parent made sure of, one folder, three files written, three named, the folder opened and named."""
+
+
+@pytest.mark.parametrize("moment", [1, 2, 4, 5, 6, 7, 8, 9, 10])
+def test_killed_at_any_moment_a_folder_that_exists_holds_whole_files(tmp_path: Path, moment: int) -> None:
+    old = {"a.tflite": b"old", "parity.json": b"[]"}
+    for name, content in old.items():
+        (tmp_path / name).write_bytes(content)
+    done = killed(moment, tmp_path)
+    found = named(tmp_path)
+    assert all(content in (old.get(name), FILES[name]) for name, content in found.items())
+    # The report never lies beside files that it doesn't speak of.
+    assert "parity.json" not in found or found in (old, FILES)
+    assert done.returncode == (-9 if moment <= MOMENTS_EXISTING else 0)
+    assert found == (old if moment <= 5 else FILES if moment >= MOMENTS_EXISTING else found)
+
+
+MOMENTS_EXISTING = 9
+"""One folder to work in, three files written, the report taken away, three named, that folder removed."""
+
+
+def limited(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Write files of 300 kB into a folder."""
+    program = f"""
+import sys
+from pathlib import Path
+from falx_export import write
+from falx_export.errors import WriteError
+try:
+    write.write(Path(sys.argv[1]), {{name: bytes(100_000) for name in {list(FILES)!r}}})
+except WriteError as error:
+    print(error)
+"""
+    return subprocess.run(
+        [sys.executable, "-c", program, str(folder)], check=True, capture_output=True, text=True
+    )
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    """A real one: a file system of 200 kB in memory, in a name space of its own."""
+    space = ["unshare", "--user", "--map-root-user", "--mount"]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run([*space, *mount], check=False).returncode:
+        pytest.skip("this system lets no test mount a file system")
+    script = (
+        "import os, subprocess, sys; sys.path[:0] = [os.environ['TESTS']]; import test_write; "
+        f"subprocess.run({mount!r}, check=True); from pathlib import Path; folder = Path({str(tmp_path)!r}); "
+        "print(test_write.limited(folder / 'out').stdout + str(os.listdir(folder)))"
+    )
+    done = subprocess.run(
+        [*space, sys.executable, "-c", script],
+        env={**os.environ, "TESTS": str(Path(__file__).parent)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    message, left = done.stdout.splitlines()
+    assert re.fullmatch(
+        rf"{re.escape(str(tmp_path / 'out'))}: No space left on device; the files take 0\.3 MB and "
+        r"0\.\d MB are left: make room, or give another --out",
+        message,
+    )
+    assert left == "[]"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_too_large_a_file_is_told_and_leaves_nothing(tmp_path: Path, exists: bool) -> None:
+    resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
+    folder = tmp_path / "out"
+    if exists:
+        folder.mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(WriteError, match=rf"^{re.escape(str(folder))}: File too large; the files take"):
+            write.write(folder, {name: bytes(100_000) for name in FILES})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.rglob("*")) == ([folder] if exists else [])
+
+
+def test_a_new_folder_is_as_open_as_any_other(tmp_path: Path) -> None:
+    write.write(tmp_path / "out", FILES)
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
+    def failing(_: int) -> None:
+        raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr("os.fsync", failing)
+    with pytest.raises(OSError, match="Input/output error"):
         write.write(tmp_path / "out", FILES)
     assert list(tmp_path.iterdir()) == []
 
