@@ -30,7 +30,7 @@ writes, into --out:
   NAME-float32.onnx    not quantized
   parity.json          how far each answers from Keras
 each with its card. The input is `image`, uint8 (1, 224, 224, 1); the outputs are `probabilities`,
-float32 (1, 4), and `heatmap`, float32 (1, 7, 7), where the model makes one.
+float32 (1, 4), and `heatmap`, float32 (1, N, N), and `familiarity`, float32 (1, 1), where the model has them.
 
 measures of a tolerance (all 0 to 1):
   largest    difference of any probability on any slice
@@ -38,6 +38,8 @@ measures of a tolerance (all 0 to 1):
   decisions  share of the slices whose decision differs
   missed     share of the slices that go from a tumour to no_tumor
   heatmap    difference of any cell of the heatmap on any slice
+
+`python -m falx_export verify FILE --against RUN` compares a written file on all the data; see its --help.
 """
 
 
@@ -46,8 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 written, 1 parity failed, 2 wrong usage or an unusable run; where it is
-        not 0, nothing was written.
+        not 0, nothing was written. Of `verify`: `falx_export.verify_command.main`.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["verify"]:
+        from falx_export import verify_command
+
+        return verify_command.main(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     tolerances = _tolerances(parser, options.tolerance)

@@ -9,8 +9,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
-from falx.card import INPUT_SHAPE
-from falx_export.run import OUTPUT_SHAPES
+from falx.tensors import INPUT_SHAPE, OUTPUTS
 
 __all__ = ["INPUT", "readable", "serving", "unused"]
 
@@ -27,7 +26,7 @@ def serving(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
     @tf.function(input_signature=[tf.TensorSpec(INPUT_SHAPE, tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator] # TensorFlow has no types
     def falx(image: Any) -> dict[str, Any]:
         outputs = model(tf.cast(image, tf.float32), training=False)
-        return {name: tf.identity(outputs[name], name=name) for name in OUTPUT_SHAPES if name in outputs}
+        return {name: tf.identity(outputs[name], name=name) for name in OUTPUTS if name in outputs}
 
     return falx  # type: ignore[no-any-return] # as above
 

@@ -6,19 +6,17 @@ they like, so an order tells nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from falx_export.errors import ConversionError
 
-__all__ = ["CONVOLUTIONS", "Operation", "left_in_float", "unfolded"]
+__all__ = ["CONVOLUTIONS", "Operation", "last_layers", "left_in_float", "unfolded"]
 
-CONVOLUTIONS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "Conv"})
-_POOLINGS: Final = frozenset({"MEAN", "GlobalAveragePool", "ReduceMean"})
-_WEIGHTY: Final = CONVOLUTIONS | {"FULLY_CONNECTED", "Gemm", "MatMul"}
-_AFTER: Final = frozenset({"ADD", "RELU", "Add", "Relu"})
-"""A layer's bias and activation, where they are operations of their own."""
+CONVOLUTIONS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "Conv", "Conv2D", "DepthwiseConv2D"})
+_WEIGHTY: Final = CONVOLUTIONS | {"FULLY_CONNECTED", "Gemm", "MatMul", "Dense"}
+"""Layers with weights, as TFLite, ONNX and Keras call them."""
 
 _ARITHMETIC: Final = frozenset({"ADD", "DIV", "MUL", "SUB", "Add", "Div", "Mul", "Sub"})
 _PASSING: Final = frozenset(
@@ -32,7 +30,7 @@ class Operation:
     """One operation of a graph.
 
     Attributes:
-        kind: as the format calls it.
+        kind: as the format, or Keras, calls it.
         inputs, outputs: tensors, by name or number.
     """
 
@@ -41,29 +39,55 @@ class Operation:
     outputs: tuple[Hashable, ...]
 
 
-def left_in_float(operations: Sequence[Operation], stem: int) -> set[int]:
-    """The indices of operations that aren't quantized: the stem, and the head but for its weighty layer.
+def left_in_float(operations: Sequence[Operation], outputs: Iterable[Hashable], stem: int) -> set[int]:
+    """The indices of operations that aren't quantized: the stem, and the last layers with what follows.
 
-    The head is all that depends on the backbone's output. Of it, the pooling and the hidden layer
-    behind it are quantized: they hold the weights. Behind them, probabilities would have 256 values.
+    The layers before them hold nearly all weights. In int8, the last ones would leave 256 values for
+    probabilities, heatmap and familiarity.
 
     Args:
         operations: each behind those it depends on.
+        outputs: of the graph.
         stem: how many convolutions stay in float at the start, and what lies before them.
 
     Raises:
-        ConversionError: the graph is not a backbone, a pooling and a hidden layer.
+        ConversionError: nothing with weights would be left to quantize.
     """
-    poolings = [index for index, operation in enumerate(operations) if operation.kind in _POOLINGS]
     convolutions = [index for index, operation in enumerate(operations) if operation.kind in CONVOLUTIONS]
-    if len(poolings) != 1 or len(convolutions) <= stem:
+    if len(convolutions) <= stem:
+        raise ConversionError(f"expected a graph with more than {stem} convolutions, got {len(convolutions)}")
+    last = last_layers(operations, outputs)
+    found = set(range(convolutions[stem - 1] + 1)) | last | _behind(last, operations)
+    if not any(
+        operation.kind in _WEIGHTY for index, operation in enumerate(operations) if index not in found
+    ):
         raise ConversionError(
-            f"expected a graph with one pooling and more than {stem} convolutions, "
-            f"got {len(poolings)} and {len(convolutions)}"
+            "expected a graph with layers to quantize between its stem and the last layer before each "
+            "output, found none"
         )
-    features = _origin(operations[poolings[0]].inputs[0], _makers(operations))
-    head = _behind(features, operations)
-    return set(range(convolutions[stem - 1] + 1)) | (head - _hidden(poolings[0], operations))
+    return found
+
+
+def last_layers(operations: Sequence[Operation], outputs: Iterable[Hashable]) -> set[int]:
+    """The indices of layers with weights from which an output is reached without passing another.
+
+    Args:
+        operations: of a graph.
+        outputs: of the graph.
+    """
+    makers = {output: index for index, operation in enumerate(operations) for output in operation.outputs}
+    found, seen, waiting = set(), set(), list(outputs)
+    while waiting:
+        tensor = waiting.pop()
+        if tensor in seen or tensor not in makers:
+            continue
+        seen.add(tensor)
+        index = makers[tensor]
+        if operations[index].kind in _WEIGHTY:
+            found.add(index)
+        else:
+            waiting += operations[index].inputs
+    return found
 
 
 def unfolded(operations: Sequence[Operation], constants: Collection[Hashable]) -> list[str]:
@@ -98,28 +122,12 @@ def _origin(tensor: Hashable, makers: dict[Hashable, Operation]) -> Hashable:
     return tensor
 
 
-def _behind(tensor: Hashable, operations: Sequence[Operation]) -> set[int]:
-    """The operations that depend on a tensor."""
-    reached, found = {tensor}, set()
+def _behind(sources: Collection[int], operations: Sequence[Operation]) -> set[int]:
+    """The operations that depend on others, told by their indices."""
+    reached = {output for index in sources for output in operations[index].outputs}
+    found = set()
     for index, operation in enumerate(operations):
         if not reached.isdisjoint(operation.inputs):
             reached.update(operation.outputs)
             found.add(index)
-    return found
-
-
-def _hidden(pooling: int, operations: Sequence[Operation]) -> set[int]:
-    """The pooling and all that follows up to the end of the first layer with weights."""
-    found = {pooling}
-    reached, weighty = set(operations[pooling].outputs), False
-    for index, operation in enumerate(operations):
-        if reached.isdisjoint(operation.inputs):
-            continue
-        if weighty and operation.kind not in _AFTER:
-            break
-        weighty = weighty or operation.kind in _WEIGHTY
-        found.add(index)
-        reached = set(operation.outputs)
-    if not weighty:
-        raise ConversionError("expected a layer with weights behind the pooling, found none")
     return found

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from falx import check, engines
 from falx.card import Card, Format, TensorSpec, embed
-from falx_export.run import OUTPUT_SHAPES, Run
+from falx.limits import Limits
+from falx_export.run import Run, output_shapes
 
 __all__ = ["INTENDED_USE", "LICENSE", "Graph", "Terms", "card", "sealed", "started"]
 
@@ -72,8 +73,9 @@ def card(run: Run, name: str, terms: Terms, graph: Graph) -> Card:
         provenance=run.provenance,
         quantization={"format": graph.quantization, "scheme": graph.scheme},
         outputs={
-            output: TensorSpec(output, "float32", (1, *OUTPUT_SHAPES[output])) for output in run.outputs
+            output: TensorSpec(output, "float32", shape) for output, shape in output_shapes(run.model).items()
         },
+        rejection=Limits(least_familiarity=run.least_familiarity),
     )
 
 

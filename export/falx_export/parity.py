@@ -19,6 +19,7 @@ from falx_export.tolerance import Tolerance
 
 __all__ = [
     "Parity",
+    "aligned",
     "compare",
     "engine_answers",
     "keras_answers",
@@ -109,7 +110,7 @@ def compare(
     Args:
         file: its name.
         engine: name of the one that ran it.
-        got: answers by output: `probabilities` `(N, 4)`, and maybe `heatmap` `(N, 7, 7)`.
+        got: answers by output: `probabilities` `(N, 4)`, and maybe `heatmap` `(N, S, S)`.
         expected: those of Keras.
         thresholds: to decide with.
     """
@@ -158,12 +159,21 @@ def table(results: Sequence[Parity]) -> str:
         )
         for result in results
     ]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = [
+    return "\n".join(aligned([head, *rows], text=2))
+
+
+def aligned(rows: Sequence[Sequence[str]], *, text: int = 1) -> list[str]:
+    """Lines of a table.
+
+    Args:
+        rows: cells, the heads among them.
+        text: so many columns, from the left, hold words; the others numbers, which end where their head ends.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
         "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
+            cell.ljust(width) if column < text else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for row in [head, *rows]
+        for row in rows
     ]
-    return "\n".join(lines)

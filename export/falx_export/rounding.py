@@ -11,7 +11,7 @@ steps already, to the same integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from falx_export.errors import ConversionError
+from falx_export.operations import Operation, last_layers
 
 __all__ = ["STEM_CONVOLUTIONS", "round_weights", "rounded"]
 
@@ -41,10 +42,24 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A convolution and the batch normalisation whose offset is its bias."""
+    """A layer with weights.
+
+    Attributes:
+        kernel: the layer.
+        bias: what its sums are offset by: its own bias, or that of the batch normalisation behind it.
+        sums: with the offset, before any activation, for the image or features it is computed from.
+        linear: the same layer without its activation, where `sums` needs one; its weights are copied.
+    """
 
     kernel: keras.Layer
-    bias: keras.Layer
+    bias: keras.Variable
+    sums: Any
+    linear: keras.Layer | None = None
+
+    def follow(self) -> None:
+        """Let `sums` be those of the layer's present weights."""
+        if self.linear is not None:
+            self.linear.set_weights(self.kernel.get_weights())
 
 
 def rounded(kernel: Floats, axis: int) -> Floats:
@@ -64,105 +79,140 @@ def round_weights(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: b
     """Round the weights that int8 graphs hold, and correct the biases. Changes the model.
 
     Args:
-        model: a backbone, nested, that takes the image, and a head on it.
+        model: a backbone, nested, that takes the image, and a head, nested, that takes what it makes.
         slices: `(N, 224, 224, 1)` uint8, to measure means on.
         quiet: show no progress.
 
     Raises:
         ConversionError: the model is not made like that.
     """
-    backbone, hidden = _parts(model)
-    layers = list(_convolutions(backbone))[STEM_CONVOLUTIONS:]
+    backbone, head = _parts(model)
+    layers, more = list(_layers(backbone))[STEM_CONVOLUTIONS:], list(_layers(head, without=_last(head)))
     # Evenly over all of them: they come in turns of source and label.
-    images = slices[:: max(1, len(slices) // SLICES)][:SLICES].astype(np.float32)
-    *wanted, features = _means(
-        backbone.inputs[0], [*(x.bias.output for x in layers), backbone.output], images
-    )
-    source, values = backbone.inputs[0], images
-    progress = tqdm(layers, "Round weights", leave=False, disable=quiet or None)
-    for layer, mean in zip(progress, wanted, strict=True):
-        if _passes_all(layer.kernel.input, backbone):
+    images = [slices[:: max(1, len(slices) // SLICES)][:SLICES].astype(np.float32)]
+    wanted = _means(backbone.inputs, [layer.sums for layer in layers], images)
+    features = _outputs(backbone.inputs, backbone.outputs, images)
+    wanted += _means(head.inputs, [layer.sums for layer in more], features)
+    with tqdm(total=len(wanted), desc="Round weights", leave=False, disable=quiet or None) as progress:
+        _correct(backbone.inputs, images, layers, wanted[: len(layers)], progress)
+        features = _outputs(backbone.inputs, backbone.outputs, images)
+        _correct(head.inputs, features, more, wanted[len(layers) :], progress)
+
+
+def _correct(
+    sources: list[Any], values: list[Floats], layers: list[_Layer], wanted: list[Floats], progress: Any
+) -> None:
+    """Round layers one after the other, each time moving its bias so that its mean is the wanted one."""
+    for index, (layer, mean) in enumerate(zip(layers, wanted, strict=True)):
+        into = layer.kernel.input
+        if _passes_all(into, [later.sums for later in layers[index:]]):
             # What lies before is done with, and needn't be computed for every layer behind.
-            values = _outputs(source, layer.kernel.input, values)
-            source = layer.kernel.input
+            values = _outputs(sources, [into], values)
+            sources = [into]
+        kernel, *others = layer.kernel.get_weights()
         depthwise = isinstance(layer.kernel, keras.layers.DepthwiseConv2D)
-        layer.kernel.set_weights([rounded(layer.kernel.get_weights()[0], axis=2 if depthwise else 3)])
-        shift = mean - _means(source, [layer.bias.output], values)[0]
-        layer.bias.beta.assign(np.asarray(layer.bias.beta) + shift)
-    # Behind the hidden layer's sum comes a ReLU; but the sum's mean follows from the mean features.
-    kernel, bias = hidden.get_weights()
-    coarse = rounded(kernel, axis=kernel.ndim - 1)
-    now = _means(source, [backbone.output], values)[0]
-    matrix, coarse_matrix = (k.reshape(-1, k.shape[-1]) for k in (kernel, coarse))
-    hidden.set_weights([coarse, bias + features @ matrix - now @ coarse_matrix])
+        layer.kernel.set_weights([rounded(kernel, axis=2 if depthwise else kernel.ndim - 1), *others])
+        layer.follow()
+        shift = mean - _means(sources, [layer.sums], values)[0]
+        layer.bias.assign(np.asarray(layer.bias) + shift)
+        layer.follow()
+        progress.update()
 
 
-def _parts(model: keras.Model) -> tuple[keras.Model, keras.Layer]:
-    """The backbone, and the head's layer with the most weights."""
+def _parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """The backbone and the head."""
     nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    if not nested or tuple(nested[0].inputs[0].shape) != tuple(model.inputs[0].shape):
-        raise ConversionError("expected a model whose image goes into a nested backbone; train it with Falx")
-    backbone = nested[0]
-    head = [layer for layer in _flat(model) if layer not in backbone.layers and _has_kernel(layer)]
-    channels = backbone.output.shape[-1]
-    hidden = max(head, key=lambda layer: layer.count_params(), default=None)
-    if hidden is None or not hidden.use_bias or hidden.kernel.shape[-2] != channels:
-        raise ConversionError(f"expected a head that starts with a biased layer on {channels} channels")
-    return backbone, hidden
-
-
-def _flat(model: keras.Model) -> Iterator[keras.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _flat(layer)
-        else:
-            yield layer
+    if len(nested) != 2 or tuple(nested[0].inputs[0].shape) != tuple(model.inputs[0].shape):
+        raise ConversionError(
+            "expected a model whose image goes into a nested backbone, and from there into a nested head; "
+            "train it with Falx"
+        )
+    backbone, head = nested
+    made, taken = ([tuple(tensor.shape) for tensor in ends] for ends in (backbone.outputs, head.inputs))
+    if made != taken:
+        raise ConversionError(f"expected a head that takes what the backbone makes, {made}; it takes {taken}")
+    return backbone, head
 
 
 def _has_kernel(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense)
 
 
-def _convolutions(backbone: keras.Model) -> Iterator[_Layer]:
-    for index, layer in enumerate(backbone.layers):
-        if not _has_kernel(layer):
+def _last(head: keras.Model) -> set[str]:
+    """The names of the layers that stay in float: the same that `left_in_float` finds in a graph."""
+    operations = [
+        Operation(
+            type(layer).__name__,
+            tuple(id(tensor) for tensor in keras.tree.flatten(layer.input)),
+            tuple(id(tensor) for tensor in keras.tree.flatten(layer.output)),
+        )
+        for layer in head.layers
+    ]
+    last = last_layers(operations, [id(tensor) for tensor in head.outputs])
+    return {layer.name for index, layer in enumerate(head.layers) if index in last}
+
+
+def _layers(part: keras.Model, without: Collection[str] = ()) -> Iterator[_Layer]:
+    """The layers with weights, each behind those it depends on.
+
+    Raises:
+        ConversionError: one has no bias that could be moved.
+    """
+    for index, layer in enumerate(part.layers):
+        if not _has_kernel(layer) or layer.name in without:
             continue
-        # MobileNetV2 is one chain, so the layers' order is the order of the data.
-        after = backbone.layers[index + 1]
-        if layer.use_bias or not isinstance(after, keras.layers.BatchNormalization):
-            raise ConversionError(
-                "expected convolutions without bias before batch normalisation, got "
-                f"{layer.name} before {after.name}"
-            )
-        yield _Layer(layer, after)
+        if layer.use_bias and layer.activation is keras.activations.linear:
+            yield _Layer(layer, layer.bias, layer.output)
+        elif layer.use_bias:
+            # Behind an activation, means depend on more than the bias.
+            config = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_sums"}
+            linear = type(layer).from_config(config)
+            made = _Layer(layer, layer.bias, linear(layer.input), linear)
+            made.follow()
+            yield made
+        else:
+            # Such backbones are one chain, so the layers' order is the order of the data.
+            after = part.layers[index + 1] if index + 1 < len(part.layers) else None
+            if not isinstance(after, keras.layers.BatchNormalization):
+                raise ConversionError(
+                    "expected every layer with weights to have a bias, or batch normalisation behind it; "
+                    f"{layer.name} has neither"
+                )
+            yield _Layer(layer, after.beta, after.output)
 
 
-def _passes_all(tensor: Any, backbone: keras.Model) -> bool:
-    """Whether everything the backbone computes passes through this tensor: no connection skips it."""
+def _passes_all(tensor: Any, targets: list[Any]) -> bool:
+    """Whether all that these are computed from passes through a tensor: no connection skips it."""
     try:
-        keras.Model(tensor, backbone.output)
+        keras.Model(tensor, targets)
     except ValueError:
         return False
     return True
 
 
-def _outputs(source: Any, target: Any, values: Floats) -> Floats:
-    """What a tensor is for given values of one before it."""
-    if source is target:
+def _outputs(sources: list[Any], targets: list[Any], values: list[Floats]) -> list[Floats]:
+    """What tensors are for given values of those before them."""
+    if sources == targets:
         return values
-    part = keras.Model(source, target)
-    chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
-    return np.concatenate([np.asarray(part(chunk, training=False)) for chunk in chunks])
+    part = keras.Model(sources, targets)
+    chunks = [keras.tree.flatten(part(chunk, training=False)) for chunk in _chunks(values)]
+    return [np.concatenate([np.asarray(x) for x in made]) for made in zip(*chunks, strict=True)]
 
 
-def _means(source: Any, targets: list[Any], values: Floats) -> list[Floats]:
-    """The means of tensors over slices and places, `(channels,)` each, for given values of one before."""
-    part = keras.Model(source, [keras.ops.mean(target, axis=(1, 2)) for target in targets])
+def _means(sources: list[Any], targets: list[Any], values: list[Floats]) -> list[Floats]:
+    """The means of tensors over slices and places, `(channels,)` each, for given values of those before."""
+    part = keras.Model(sources, [_over_places(target) for target in targets])
     sums = [np.zeros(target.shape[-1]) for target in targets]
-    for start in range(0, len(values), CHUNK):
-        outputs = part(values[start : start + CHUNK], training=False)
-        # Keras unpacks a list of one.
-        outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-        for total, output in zip(sums, outputs, strict=True):
+    for chunk in _chunks(values):
+        for total, output in zip(sums, keras.tree.flatten(part(chunk, training=False)), strict=True):
             total += np.asarray(output, np.float64).sum(axis=0)
-    return [np.asarray(total / len(values), np.float32) for total in sums]
+    return [np.asarray(total / len(values[0]), np.float32) for total in sums]
+
+
+def _over_places(tensor: Any) -> Any:
+    return keras.ops.mean(tensor, axis=(1, 2)) if len(tensor.shape) == 4 else tensor
+
+
+def _chunks(values: list[Floats]) -> Iterator[list[Floats]]:
+    for start in range(0, len(values[0]), CHUNK):
+        yield [value[start : start + CHUNK] for value in values]

@@ -12,19 +12,17 @@ from typing import Any, Final
 
 import keras
 
-from falx import card, preprocessing
+from falx import preprocessing
 from falx.decision import Thresholds
 from falx.errors import ThresholdError
+from falx.tensors import OUTPUTS, is_output
 from falx.words import LABELS, MODEL_NAME
 from falx_export.errors import RunError
 
-__all__ = ["OUTPUT_SHAPES", "Run", "read"]
+__all__ = ["Run", "output_shapes", "read"]
 
 SCHEMA: Final = 1
 """The version of meta.json that is read here."""
-
-OUTPUT_SHAPES: Final = {name: shape[1:] for name, shape in card.OUTPUT_SHAPES.items()}
-"""The outputs a model may have and their shapes, without the batch. The second is optional."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +31,11 @@ class Run:
 
     Attributes:
         model: `image` `(B, 224, 224, 1)` float32, 0..255 -> `{"probabilities": (B, 4)}` and
-            optionally `"heatmap"` `(B, 7, 7)`, both 0..1.
+            optionally `"heatmap"` `(B, N, N)` and `"familiarity"` `(B, 1)`, all 0..1.
         name: the model's name.
         temperature: what the logits are divided by, inside the model.
         thresholds: the least probability of each label.
+        least_familiarity: pictures of a lower familiarity are rejected; 0 rejects none.
         metrics: measured quality; free JSON.
         provenance: trainer, preset and what differs from it, seed, data, the weights it began with and
             the model's checksum; free JSON.
@@ -48,6 +47,7 @@ class Run:
     name: str
     temperature: float
     thresholds: Thresholds
+    least_familiarity: float
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
     license: str | None
@@ -56,7 +56,12 @@ class Run:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The model's outputs, `probabilities` first."""
-        return tuple(name for name in OUTPUT_SHAPES if name in self.model.output)
+        return tuple(output_shapes(self.model))
+
+
+def output_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """The outputs of a model in the order of `falx.tensors.OUTPUTS`, their shapes with a batch of one."""
+    return {name: (1, *model.output[name].shape[1:]) for name in OUTPUTS if name in model.output}
 
 
 def read(folder: Path, name: str | None = None) -> Run:
@@ -74,11 +79,15 @@ def read(folder: Path, name: str | None = None) -> Run:
     path = folder / "model.keras"
     if not path.is_file():
         raise RunError(f"{folder}: has no model.keras; give the folder that `python -m falx_trainer` wrote")
+    model = _load_model(path)
+    if meta.get("least_familiarity", 0) and "familiarity" not in model.output:
+        raise RunError(f"{folder}: meta.json has least_familiarity, but the model has no output familiarity")
     return Run(
-        model=_load_model(path),
+        model=model,
         name=meta["name"],
         temperature=float(meta["temperature"]),
         thresholds=meta["thresholds"],
+        least_familiarity=meta.get("least_familiarity", 0),
         metrics=meta["metrics"],
         provenance={
             "trainer": meta["trainer"],
@@ -114,8 +123,8 @@ def _read_meta(path: Path, name: str | None) -> dict[str, Any]:
             raise RunError(f"{path}: lacks {field!r} ({expected})")
         if not fits(meta[field]):
             raise RunError(f"{path}: {field} must be {expected}, got {meta[field]!r}")
-    for field, (expected, kind) in _OPTIONAL.items():
-        if field in meta and not isinstance(meta[field], kind):
+    for field, (expected, fits) in _OPTIONAL.items():
+        if field in meta and not fits(meta[field]):
             raise RunError(f"{path}: {field} must be {expected}, got {meta[field]!r}")
     try:
         meta["thresholds"] = Thresholds.from_mapping(meta["thresholds"])
@@ -127,6 +136,10 @@ def _read_meta(path: Path, name: str | None) -> dict[str, Any]:
 def _is_positive(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(float(str(value))) and float(str(value)) > 0
+
+
+def _is_share(value: object) -> bool:
+    return value == 0 or (_is_positive(value) and float(str(value)) <= 1)
 
 
 _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
@@ -147,10 +160,11 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
 }
 """What meta.json must hold: the words for it, and the test."""
 
-_OPTIONAL: Final[Mapping[str, tuple[str, type]]] = {
-    "license": ("a text", str),
-    "weights": ("a text", str),
-    "changes": ("an object", dict),
+_OPTIONAL: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "license": ("a text", lambda x: isinstance(x, str)),
+    "weights": ("a text", lambda x: isinstance(x, str)),
+    "changes": ("an object", lambda x: isinstance(x, dict)),
+    "least_familiarity": ("a number in 0..1", _is_share),
 }
 """What it may hold besides."""
 
@@ -171,9 +185,10 @@ def _load_model(path: Path) -> keras.Model:
     if not isinstance(outputs, dict) or "probabilities" not in outputs:
         raise RunError(f"{path}: expected a dict of outputs with 'probabilities', got {outputs}")
     for name, tensor in outputs.items():
-        if name not in OUTPUT_SHAPES or tuple(tensor.shape[1:]) != OUTPUT_SHAPES[name]:
-            wanted = ", ".join(f"{key} {shape}" for key, shape in OUTPUT_SHAPES.items())
-            raise RunError(f"{path}: outputs may be {wanted}; got {name} {tuple(tensor.shape[1:])}")
+        shape = (1, *tensor.shape[1:])
+        if not is_output(name, shape):
+            wanted = ", ".join(f"{key} {axes}" for key, axes in OUTPUTS.items())
+            raise RunError(f"{path}: outputs may be {wanted}; got {name} {shape}")
     return model
 
 

@@ -32,11 +32,12 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 )
 from tqdm import tqdm
 
+from falx.tensors import OUTPUTS
 from falx_export.errors import ConversionError, converting
 from falx_export.graph import INPUT, readable, serving, unused
 from falx_export.operations import Operation, left_in_float, unfolded
 from falx_export.rounding import STEM_CONVOLUTIONS
-from falx_export.run import OUTPUT_SHAPES
+from falx_export.run import output_shapes
 
 __all__ = ["IR_VERSION", "OPSET", "float32", "int8"]
 
@@ -157,7 +158,7 @@ def _check(converted: onnx.ModelProto, model: keras.Model) -> None:
     ]
     expected = [
         (INPUT, (1, *model.inputs[0].shape[1:])),
-        *((name, (1, *shape)) for name, shape in OUTPUT_SHAPES.items() if name in model.output),
+        *output_shapes(model).items(),
     ]
     if ends != expected:
         raise ConversionError(f"the ONNX graph has inputs and outputs {ends}, expected {expected}")
@@ -172,7 +173,7 @@ def _canonical(graph: onnx.GraphProto) -> None:
     """
     makers = {output: node for node in graph.node for output in node.output}
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    outputs = sorted(graph.output, key=lambda output: list(OUTPUT_SHAPES).index(output.name))
+    outputs = sorted(graph.output, key=lambda output: list(OUTPUTS).index(output.name))
     nodes: list[onnx.NodeProto] = []
     placed: set[str] = set()
 
@@ -225,7 +226,8 @@ def _operations(graph: onnx.GraphProto) -> list[Operation]:
 
 def _excluded(graph: onnx.GraphProto) -> list[str]:
     """The nodes that the quantizer must leave alone."""
-    in_float = left_in_float(_operations(graph), STEM_CONVOLUTIONS)
+    outputs = [output.name for output in graph.output]
+    in_float = left_in_float(_operations(graph), outputs, STEM_CONVOLUTIONS)
     return [node.name for index, node in enumerate(graph.node) if index in in_float]
 
 

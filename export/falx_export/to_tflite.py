@@ -34,7 +34,7 @@ from falx_export.errors import ConversionError, converting
 from falx_export.graph import INPUT, readable, serving, unused
 from falx_export.operations import Operation, left_in_float, unfolded
 from falx_export.rounding import STEM_CONVOLUTIONS
-from falx_export.run import OUTPUT_SHAPES
+from falx_export.run import output_shapes
 
 __all__ = ["float16", "int8"]
 
@@ -114,7 +114,7 @@ def _described(document: Any) -> tuple[list[Operation], set[int]]:
 def _denied(document: Any) -> list[str]:
     """The nodes that the quantizer must leave alone, by the name of their first output."""
     operations, _ = _described(document)
-    in_float = left_in_float(operations, STEM_CONVOLUTIONS)
+    in_float = left_in_float(operations, document.subgraphs[0].outputs, STEM_CONVOLUTIONS)
     return [
         document.subgraphs[0].tensors[operation.outputs[0]].name.decode()
         for index, operation in enumerate(operations)
@@ -136,13 +136,13 @@ def _finished(data: bytes, model: keras.Model) -> bytes:
     if left:
         raise ConversionError(f"the TFLite graph holds batch normalisation that was not folded: {left[0]}")
     graph = document.subgraphs[0]
-    outputs = [name for name in OUTPUT_SHAPES if name in model.output]
+    shapes = output_shapes(model)
+    outputs = list(shapes)
     # By shape: the converter keeps neither their order nor their names.
-    found = {tuple(graph.tensors[index].shape[1:]): index for index in graph.outputs}
-    try:
-        graph.outputs = [found.pop(OUTPUT_SHAPES[name]) for name in outputs]
-    except KeyError as error:
-        raise ConversionError(f"the TFLite graph has outputs {list(found)}, expected {outputs}") from error
+    found = {tuple(int(x) for x in graph.tensors[index].shape): index for index in graph.outputs}
+    if sorted(found) != sorted(shapes.values()) or len(graph.outputs) != len(outputs):
+        raise ConversionError(f"the TFLite graph has outputs {list(found)}, expected {shapes}")
+    graph.outputs = [found[shape] for shape in shapes.values()]
     ends = {graph.inputs[0]: INPUT, **dict(zip(graph.outputs, outputs, strict=True))}
     taken = set(ends.values())
     for index, tensor in enumerate(graph.tensors):

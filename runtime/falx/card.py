@@ -19,35 +19,33 @@ from falx import container
 from falx.decision import Thresholds
 from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound, ThresholdError
 from falx.limits import Limits
+from falx.tensors import IMAGE, OUTPUTS, TensorSpec, check_own_tensors, check_tensors
 from falx.words import DISCLAIMER, LABELS
 
-__all__ = ["PREPROCESSING", "SCHEMA", "Card", "Format", "SelfTest", "TensorSpec", "embed", "extract", "read"]
+__all__ = [
+    "OUTPUTS",
+    "PREPROCESSING",
+    "SCHEMA",
+    "Card",
+    "Format",
+    "SelfTest",
+    "Setting",
+    "TensorSpec",
+    "embed",
+    "extract",
+    "read",
+]
 
 T = TypeVar("T")
 Format = Literal["tflite", "onnx"]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The version of the card's schema; it changes with any change to the fields."""
 
 PREPROCESSING: Final = {"name": "falx-head-1", "height": 224, "width": 224}
 """The one preprocessing this version of Falx knows (`falx.preprocessing`)."""
 
-INPUT_SHAPE: Final = (1, 224, 224, 1)
-OUTPUT_SHAPES: Final = {"probabilities": (1, 4), "heatmap": (1, 7, 7)}
 QUANTIZATIONS: Final = ("int8", "float16", "float32")
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One input or output of a graph."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in the card."""
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,21 @@ class SelfTest:
         return {"phantom": self.phantom, "probabilities": list(self.probabilities)}
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a file was set to before `falx retarget` made another of it.
+
+    Attributes:
+        thresholds: the least probability of each label.
+    """
+
+    thresholds: Thresholds
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the card."""
+        return {"thresholds": self.thresholds.to_dict()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """What a model file says about itself.
@@ -83,10 +96,13 @@ class Card:
         disclaimer: shown wherever a result is.
         labels: in the order of the probabilities; always `falx.words.LABELS`.
         input: the graph's input.
-        outputs: `probabilities`, and `heatmap` where the model makes one.
+        outputs: `probabilities`, and `heatmap` and `familiarity` where the model has them (`OUTPUTS`).
         preprocessing: its name, height and width.
         rejection: parameters of the rejection checks.
         self_test: phantoms and what this file answers for them; `falx check` compares.
+        history: earlier settings of the same model, the oldest first.
+        self_contained: whether preparation and decision are in the graph, for programs without Falx;
+            `input` and `outputs` are then whatever that graph has.
         weights_sha256: of the file without the card; `embed` fills it in.
 
     Raises:
@@ -104,13 +120,15 @@ class Card:
     quantization: Mapping[str, str]
     disclaimer: str = DISCLAIMER
     labels: tuple[str, ...] = LABELS
-    input: TensorSpec = TensorSpec("image", "uint8", INPUT_SHAPE)
+    input: TensorSpec = IMAGE
     outputs: Mapping[str, TensorSpec] = field(
         default_factory=lambda: {"probabilities": TensorSpec("probabilities", "float32", (1, 4))}
     )
     preprocessing: Mapping[str, Any] = field(default_factory=lambda: dict(PREPROCESSING))
     rejection: Limits = field(default_factory=Limits)
     self_test: tuple[SelfTest, ...] = ()
+    history: tuple[Setting, ...] = ()
+    self_contained: bool = False
     weights_sha256: str = ""
     schema: int = SCHEMA
 
@@ -129,13 +147,17 @@ class Card:
         _same(
             "preprocessing", dict(self.preprocessing), PREPROCESSING, "use a Falx that has this preprocessing"
         )
-        _check_tensors(self.input, self.outputs)
+        if not isinstance(self.self_contained, bool):
+            raise _wrong("self_contained", "true or false", self.self_contained)
+        (check_own_tensors if self.self_contained else check_tensors)(self.input, self.outputs)
         for name in ("metrics", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise _wrong(name, "an object", getattr(self, name))
         _check_quantization(self.quantization)
         for test in self.self_test:
             _check_self_test(test)
+        for setting in self.history:
+            _check_setting(setting)
         if self.weights_sha256 and not _is_sha256(self.weights_sha256):
             raise _wrong("weights_sha256", "64 lower-case hexadecimal digits", self.weights_sha256)
         try:
@@ -148,6 +170,11 @@ class Card:
     def has_heatmap(self) -> bool:
         """Whether the model says where the tumour is."""
         return "heatmap" in self.outputs
+
+    @property
+    def has_familiarity(self) -> bool:
+        """Whether the model says how far a picture looks like those it learned from."""
+        return "familiarity" in self.outputs
 
     def to_dict(self) -> dict[str, Any]:
         """The card as plain JSON values, checksum of the card included."""
@@ -169,6 +196,8 @@ class Card:
             "provenance": dict(self.provenance),
             "quantization": dict(self.quantization),
             "self_test": [test.to_dict() for test in self.self_test],
+            "history": [setting.to_dict() for setting in self.history],
+            "self_contained": self.self_contained,
             "weights_sha256": self.weights_sha256,
         }
         return {**body, "card_sha256": _checksum(body)}
@@ -298,8 +327,8 @@ def _parsed(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **document,
         "labels": _parse("labels", document["labels"], tuple),
-        "input": _parse("input", document["input"], _tensor),
-        "outputs": _parse("outputs", document["outputs"], lambda x: {k: _tensor(v) for k, v in x.items()}),
+        "input": _parse("input", document["input"], TensorSpec.from_mapping),
+        "outputs": _parse("outputs", document["outputs"], _outputs),
         "preprocessing": _parse("preprocessing", document["preprocessing"], dict),
         "thresholds": _parse("thresholds", document["thresholds"], Thresholds.from_mapping),
         "rejection": _parse("rejection", document["rejection"], Limits.from_mapping),
@@ -309,6 +338,7 @@ def _parsed(document: Mapping[str, Any]) -> dict[str, Any]:
             document["self_test"],
             lambda x: tuple(SelfTest(t["phantom"], tuple(t["probabilities"])) for t in x),
         ),
+        "history": _parse("history", document["history"], lambda x: tuple(_setting(s) for s in x)),
     }
 
 
@@ -321,10 +351,14 @@ def _parse(name: str, value: Any, parser: Callable[[Any], T]) -> T:
         raise CardError(f"card: {name} is not what it must be: {error} (got {_short(value)})") from error
 
 
-def _tensor(value: Mapping[str, Any]) -> TensorSpec:
-    if set(value) != {"name", "dtype", "shape"}:
-        raise ValueError("expected name, dtype and shape")
-    return TensorSpec(value["name"], value["dtype"], tuple(value["shape"]))
+def _outputs(value: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec.from_mapping(spec) for name, spec in value.items()}
+
+
+def _setting(value: Mapping[str, Any]) -> Setting:
+    if set(value) != {"thresholds"}:
+        raise ValueError("expected thresholds")
+    return Setting(Thresholds.from_mapping(value["thresholds"]))
 
 
 def _check_names(document: Mapping[str, Any]) -> None:
@@ -334,21 +368,6 @@ def _check_names(document: Mapping[str, Any]) -> None:
         raise CardError(f"card: lacks {', '.join(missing)}; export the model again")
     if unknown:
         raise CardError(f"card: has {', '.join(unknown)}, which schema {SCHEMA} does not know")
-
-
-def _check_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> None:
-    _same("input", image, TensorSpec("image", "uint8", INPUT_SHAPE), "export the model again")
-    if "probabilities" not in outputs:
-        raise CardError(f"card: outputs must have probabilities, got {', '.join(outputs) or 'none'}")
-    for name, spec in outputs.items():
-        if name not in OUTPUT_SHAPES:
-            raise CardError(f"card: outputs must be of {', '.join(OUTPUT_SHAPES)}, got {name!r}")
-        _same(
-            f"outputs.{name}",
-            spec,
-            TensorSpec(name, "float32", OUTPUT_SHAPES[name]),
-            "export the model again",
-        )
 
 
 def _check_number(name: str, value: object) -> None:
@@ -372,6 +391,11 @@ def _check_self_test(test: Any) -> None:
     values = test.probabilities
     if len(values) != len(LABELS) or not all(isinstance(p, int | float) and 0 <= p <= 1 for p in values):
         raise _wrong("self_test", f"{len(LABELS)} probabilities in 0..1", values)
+
+
+def _check_setting(setting: Any) -> None:
+    if not isinstance(setting, Setting):
+        raise _wrong("history", "earlier settings with their thresholds", setting)
 
 
 def _same(name: str, got: object, expected: object, remedy: str) -> None:

@@ -11,9 +11,13 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from falx import card as cards
 from falx import container, engines, images, rejection
@@ -21,18 +25,35 @@ from falx.card import Card
 from falx.decision import Thresholds, decide
 from falx.engines import Engine
 from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, UnreadableImage
-from falx.images import Slice, Source
+from falx.images import Source
 from falx.prediction import Failure, Location, Model, Prediction
 from falx.preprocessing import prepare
+from falx.rejection import Reason
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
-__all__ = ["DEFAULT_MODEL", "Classifier", "load", "read_model"]
+__all__ = ["DEFAULT_MODEL", "Answer", "Classifier", "load", "read_model"]
 
 DEFAULT_MODEL: Final = Path(__file__).with_name("default.tflite")
 """The model in the wheel."""
 
 LOOK_AHEAD: Final = 2
 """How many inputs a worker, at most, are read before the caller takes the answers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a graph answers for one prepared slice.
+
+    Attributes:
+        probabilities: of the labels, in their order, each in 0..1.
+        heatmap: `(N, N)` float32, 0..1, on the tensor; None where the model makes none.
+        familiarity: the probability, 0..1, that the picture is a slice of a brain at all; None where the
+            model does not say.
+    """
+
+    probabilities: list[float]
+    heatmap: npt.NDArray[np.float32] | None
+    familiarity: float | None
 
 
 class Classifier:
@@ -44,6 +65,11 @@ class Classifier:
         self._threads = _positive("threads", 1 if threads is None else threads)
         data = read_model(self._path)
         self._card, self._payload = cards.extract(data, name=str(self._path))
+        if self._card.self_contained:
+            raise ModelError(
+                f"{self._path}: is self-contained: its graph prepares and decides by itself, for programs "
+                "without Falx; give Falx a file exported without --self-contained"
+            )
         kind = container.detect(data)
         assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
         if self._path.suffix.lower() != f".{kind}":
@@ -102,6 +128,27 @@ class Classifier:
         """
         return self._predict(source, self._resolved(thresholds))
 
+    def answer(self, tensor: npt.NDArray[np.uint8]) -> Answer:
+        """What the graph itself answers, before anything is rejected or decided.
+
+        Args:
+            tensor: `(224, 224)` uint8, from `falx.preprocessing.prepare`.
+
+        Raises:
+            GraphError: the graph answered what are no probabilities.
+        """
+        engine = self._engines.get()
+        try:
+            outputs = engine.run(tensor)
+        finally:
+            self._engines.put(engine)
+        familiarity = outputs.get("familiarity")
+        return Answer(
+            probabilities=self._probable("probabilities", outputs["probabilities"]),
+            heatmap=outputs.get("heatmap"),
+            familiarity=None if familiarity is None else self._probable("familiarity", familiarity)[0],
+        )
+
     def predict_many(
         self,
         sources: Iterable[Source],
@@ -157,21 +204,16 @@ class Classifier:
         image = images.read(source)
         reason = rejection.check(image, self._card.rejection)
         if reason is not None:
-            return Prediction(
-                decision=REJECTED,
-                confidence=None,
-                band=None,
-                probabilities=None,
-                recommendation=RECOMMENDATIONS[REJECTED],
-                reason=reason,
-                elapsed_ms=(time.perf_counter() - started) * 1000,
-                model=self._model,
-                path=_path_of(source),
-            )
-        values, location = self._infer(image)
-        decision = decide(values, thresholds)
-        probabilities = dict(zip(LABELS, values, strict=True))
+            return self._rejected(source, reason, started)
+        tensor, frame = prepare(image.pixels)
+        answer = self.answer(tensor)
+        reason = rejection.check_familiarity(answer.familiarity, self._card.rejection)
+        if reason is not None:
+            return self._rejected(source, reason, started)
+        decision = decide(answer.probabilities, thresholds)
+        probabilities = dict(zip(LABELS, answer.probabilities, strict=True))
         confidence = probabilities.get(decision)
+        height, width = image.pixels.shape
         return Prediction(
             decision=decision,
             confidence=confidence,
@@ -182,27 +224,30 @@ class Classifier:
             elapsed_ms=(time.perf_counter() - started) * 1000,
             model=self._model,
             path=_path_of(source),
-            location=location,
+            location=None if answer.heatmap is None else Location(answer.heatmap, frame, (height, width)),
         )
 
-    def _infer(self, image: Slice) -> tuple[list[float], Location | None]:
-        """Probabilities of the labels, in their order, and where a tumour would be."""
-        tensor, frame = prepare(image.pixels)
-        engine = self._engines.get()
-        try:
-            outputs = engine.run(tensor)
-        finally:
-            self._engines.put(engine)
-        height, width = image.pixels.shape
-        cells = outputs.get("heatmap")
-        location = None if cells is None else Location(cells, frame, (height, width))
-        values = [float(p) for p in outputs["probabilities"]]
+    def _rejected(self, source: Source, reason: Reason, started: float) -> Prediction:
+        return Prediction(
+            decision=REJECTED,
+            confidence=None,
+            band=None,
+            probabilities=None,
+            recommendation=RECOMMENDATIONS[REJECTED],
+            reason=reason,
+            elapsed_ms=(time.perf_counter() - started) * 1000,
+            model=self._model,
+            path=_path_of(source),
+        )
+
+    def _probable(self, output: str, answered: npt.NDArray[np.float32]) -> list[float]:
+        values = [float(p) for p in answered]
         if not all(0 <= p <= 1 for p in values):
             raise GraphError(
-                f"{self._path}: the graph answered {values} on engine {self._engine}, expected probabilities "
-                "in 0..1; try another engine, or export the model again"
+                f"{self._path}: the graph answered {output} {values} on engine {self._engine}, expected "
+                "probabilities in 0..1; try another engine, or export the model again"
             )
-        return values, location
+        return values
 
     def _resolved(self, thresholds: Thresholds | Mapping[str, float] | None) -> Thresholds:
         return self._card.thresholds if thresholds is None else Thresholds.from_mapping(thresholds)

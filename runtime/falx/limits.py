@@ -34,6 +34,8 @@ class Limits:
         minimum_detail: `no_head` where neighbours on the coarse grid differ by less than this fraction
             of the bright parts: drawings and gradients.
         maximum_detail: `no_head` where they differ by more: noise.
+        least_familiarity: `unfamiliar` where the model, if it says so, gives the picture a lower
+            probability of being a slice of a brain at all, 0..1; 0 rejects nothing. Each model has its own.
 
     Raises:
         ValueError: a value is not a number of its range.
@@ -49,6 +51,7 @@ class Limits:
     minimum_lit: float = 0.55
     minimum_detail: float = 0.025
     maximum_detail: float = 0.50
+    least_familiarity: float = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -57,6 +60,8 @@ class Limits:
                 raise ValueError(f"{field.name} must be a number, got {value!r}")  # noqa: TRY004 - one type
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"{field.name} must be finite and not negative, got {value!r}")
+        if self.least_familiarity > 1:
+            raise ValueError(f"least_familiarity must be in 0..1, got {self.least_familiarity!r}")
 
     def to_dict(self) -> dict[str, float]:
         """The parameters by name."""

@@ -9,7 +9,7 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 | `decision` | a label, `ambiguous` or `rejected` |
 | `confidence` | the probability of the decided label; null for `ambiguous` and `rejected` |
 | `band` | `high`, `moderate` or `low`; null where `confidence` is |
-| `probabilities` | of every label, in 0..1; null for `rejected`, of which the model is not asked |
+| `probabilities` | of every label, in 0..1; null for `rejected`: they would mean nothing |
 | `recommendation` | a sentence |
 | `reason` | only for `rejected`: `code` (a key of `falx.rejection.REASONS`) and `message` |
 | `model` | `name`, `version`, and `sha256` of the file |
@@ -61,7 +61,7 @@ class Location:
     """Where in a slice a tumour would be, as the model says it.
 
     Attributes:
-        cells: `(7, 7)` float32, the probability, 0..1, that the tumour is in that part of the tensor.
+        cells: `(N, N)` float32, the probability, 0..1, that the tumour is in that part of the tensor.
         frame: the part of the slice that the tensor shows.
         shape: height and width of the slice, in pixels.
     """
@@ -91,7 +91,7 @@ class Prediction:
         decision: one of `falx.words.DECISIONS`.
         confidence: the probability of the decided label; None for `ambiguous` and `rejected`.
         band: the name of the confidence, `high`, `moderate` or `low`; None where that is.
-        probabilities: of every label, in 0..1; None for `rejected`, of which the model is not asked.
+        probabilities: of every label, in 0..1; None for `rejected`: they would mean nothing.
         recommendation: what to do, a sentence.
         reason: why the picture was rejected; None where it was not.
         elapsed_ms: from opening the input to the decision, in milliseconds.

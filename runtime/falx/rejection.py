@@ -1,7 +1,8 @@
-"""Pictures that are no usable MRI slice of a head, told by plain checks of their pixels.
+"""Pictures that are no usable MRI slice of a head.
 
-The checks come before the model, which would answer for anything: to a classifier of four labels a
-photograph of a cat has one of them.
+Plain checks of the pixels come before the model, which would answer for anything: to a classifier of
+four labels a photograph of a cat has one of them. What passes them may still look like nothing that the
+model learned from; a model that has learned to tell says so itself, and is asked last.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from PIL import Image
 
 from falx.images import Slice
 from falx.limits import Limits
+from falx.preprocessing import resized
 
-__all__ = ["REASONS", "Reason", "check"]
+__all__ = ["REASONS", "Reason", "check", "check_familiarity"]
 
 REASONS: Final = {
     "too_small": "The picture has too few pixels to show a slice.",
     "blank": "The picture is of one brightness, or nearly.",
     "not_grey": "The picture has colours; an MRI slice is grey.",
     "no_head": "The picture does not show a head on a dark background.",
+    "unfamiliar": "The picture does not look like the brain MRI slices that the model learned from.",
 }
 """Why a picture is rejected: every code, with its sentence, in the order of the checks."""
 
@@ -62,7 +65,7 @@ class Reason:
 
 
 def check(image: Slice, limits: Limits) -> Reason | None:
-    """The first reason to reject a picture; None where it may be a slice of a head."""
+    """The first reason in its pixels to reject a picture; None where it may be a slice of a head."""
     pixels = image.pixels
     height, width = pixels.shape
     if min(height, width) < limits.minimum_side:
@@ -75,6 +78,20 @@ def check(image: Slice, limits: Limits) -> Reason | None:
         return _reason("not_grey", f"Its mean saturation is {image.colour:.2f}.")
     found = _no_head(pixels, limits)
     return _reason("no_head", found) if found else None
+
+
+def check_familiarity(familiarity: float | None, limits: Limits) -> Reason | None:
+    """The model's own reason to reject a picture; None where it has none.
+
+    Args:
+        familiarity: the probability, 0..1, that the picture is a slice of a brain; None where the model
+            does not say.
+        limits: of the card.
+    """
+    if familiarity is None or familiarity >= limits.least_familiarity:
+        return None
+    found = f"Its familiarity is {familiarity:.3f}, {limits.least_familiarity:g} is needed."
+    return _reason("unfamiliar", found)
 
 
 def _no_head(pixels: npt.NDArray[np.uint8], limits: Limits) -> str:
@@ -112,7 +129,7 @@ def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     scale = GRID / max(height, width)
     # At least four cells, so that corners, margins and neighbours exist in the thinnest of strips.
     size = (max(4, round(width * scale)), max(4, round(height * scale)))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX), np.float64)
+    return resized(pixels, size, Image.Resampling.BOX, (0, 0, width, height)).astype(np.float64)
 
 
 def _corners(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

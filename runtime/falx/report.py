@@ -15,6 +15,7 @@ from PIL import Image
 from falx.card import Card
 from falx.classifier import Classifier
 from falx.console import Table, pairs, paragraph, plain, say, use_colour, width
+from falx.decision import Thresholds
 from falx.prediction import Failure, Prediction
 from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED
 
@@ -83,7 +84,7 @@ class Results:
 
 def card_text(card: Card, name: str) -> str:
     """A card for people to read."""
-    thresholds = ", ".join(f"{label} {value:g}" for label, value in card.thresholds.to_dict().items())
+    earlier = "; ".join(_listed(setting.thresholds) for setting in card.history)
     rows = {
         "model": f"{card.name} {card.version}",
         "file": name,
@@ -91,8 +92,13 @@ def card_text(card: Card, name: str) -> str:
         "intended use": card.intended_use,
         "disclaimer": card.disclaimer,
         "labels": ", ".join(card.labels),
-        "thresholds": thresholds,
+        "thresholds": _listed(card.thresholds),
+        **({"earlier thresholds": earlier} if earlier else {}),
         "heatmap": "yes" if card.has_heatmap else "no",
+        "familiarity": f"rejected below {card.rejection.least_familiarity:g}"
+        if card.has_familiarity
+        else "no",
+        "self-contained": "yes" if card.self_contained else "no",
         "preprocessing": f"{card.preprocessing['name']}, {card.preprocessing['height']} x "
         f"{card.preprocessing['width']}",
         "quantization": f"{card.quantization['format']}, {card.quantization['scheme']}",
@@ -102,6 +108,10 @@ def card_text(card: Card, name: str) -> str:
         "weights SHA-256": card.weights_sha256,
     }
     return pairs(rows)
+
+
+def _listed(thresholds: Thresholds) -> str:
+    return ", ".join(f"{label} {value:g}" for label, value in thresholds.to_dict().items())
 
 
 def picture(pixels: npt.NDArray[np.uint8], columns: int) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -66,29 +65,114 @@ def drawn(random: np.random.Generator, side: int) -> npt.NDArray[np.uint8]:
 
 
 def build_model(head: str = "map", dense: int = 16) -> Any:
-    """What the trainer builds on a narrow backbone, with random weights that tell images apart."""
+    """A model on a narrow backbone, with random weights that tell images apart.
+
+    Args:
+        head: `gap`, the plain one; `map`, with a heatmap of 7 x 7 on the backbone's last features, both on
+            a backbone with batch normalisation; or `evidence`, with a heatmap of 14 x 14, familiarity and
+            several hidden layers, on a backbone where normalisation is folded into convolutions with biases.
+        dense: width of the hidden layer.
+    """
     import keras
 
-    from falx_trainer import network
-
     keras.utils.set_random_seed(3)
-    narrow = functools.partial(keras.applications.MobileNetV2, alpha=0.35)
-    with mock.patch.object(keras.applications, "MobileNetV2", narrow):
-        built = network.build(head, dense=dense, dropout=0.0, seed=7, weights=None)
     random = np.random.default_rng(5)
-    normalisations = [x for x in built.backbone.layers if isinstance(x, keras.layers.BatchNormalization)]
+    backbone = _normalised(random)
+    if head == "evidence":
+        backbone = _folded(backbone)
+    made = _head(head, dense, [tuple(tensor.shape[1:]) for tensor in backbone.outputs])
+    logits = made.get_layer("logits")
+    logits.kernel.assign(4 * logits.kernel)
+    image = keras.Input((224, 224, 1), name="image")
+    outputs = made(backbone(image))
+    scaled = keras.layers.Rescaling(1 / 1.5, name="temperature")(outputs["logits"])
+    answer = {"probabilities": keras.layers.Softmax(name="probabilities")(scaled)}
+    if "evidence" in outputs:
+        answer["heatmap"] = keras.layers.Activation("sigmoid", name="heatmap")(outputs["evidence"])
+    if "familiarity" in outputs:
+        answer["familiarity"] = keras.layers.Activation("sigmoid", name="familiar")(outputs["familiarity"])
+    return keras.Model(image, answer, name="falx")
+
+
+def _normalised(random: np.random.Generator) -> Any:
+    """MobileNetV2 for grey, its normalisation with statistics as a training leaves them.
+
+    Without, all images look the same in the end.
+    """
+    import keras
+
+    image = keras.Input((224, 224, 1), name="image")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
+    backbone = keras.applications.MobileNetV2(
+        (224, 224, 1), include_top=False, weights=None, input_tensor=scaled, alpha=0.35, name="backbone"
+    )
+    normalisations = [x for x in backbone.layers if isinstance(x, keras.layers.BatchNormalization)]
     for layer in normalisations:
         layer.gamma.assign(random.uniform(0.8, 1.6, layer.gamma.shape))
         layer.beta.assign(random.normal(0.1, 0.2, layer.beta.shape))
         layer.momentum = 0.0
-    # Statistics of images, as a training leaves them: without, all images look the same in the end.
     images = np.stack([drawn(random, 224) for _ in range(8)])[..., np.newaxis]
-    built.backbone([images.astype(np.float32)], training=True)
+    backbone([images.astype(np.float32)], training=True)
     for layer in normalisations:
         layer.momentum = 0.99
-    logits = built.head.get_layer("logits")
-    logits.kernel.assign(4 * logits.kernel)
-    return network.inference_model(built, temperature=1.5)
+    return backbone
+
+
+def _folded(backbone: Any) -> Any:
+    """The same function without batch normalisation, which also gives the features at 14 x 14."""
+    import keras
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config()
+        if "use_bias" in config:
+            config["use_bias"] = True
+        return type(layer).from_config(config)
+
+    def call(layer: Any, tensor: Any, *rest: Any, **options: Any) -> Any:
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        return tensor if normalises else layer(tensor, *rest, **options)
+
+    bare = keras.models.clone_model(backbone, clone_function=clone, call_function=call)
+    for layer, after in itertools.pairwise(backbone.layers):
+        if isinstance(after, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = after.get_weights()
+            factor = gamma / np.sqrt(variance + after.epsilon)
+            (kernel,) = layer.get_weights()
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            kernel = kernel * (factor[:, np.newaxis] if depthwise else factor)
+            bare.get_layer(layer.name).set_weights([kernel, beta - mean * factor])
+    detail = bare.get_layer("block_12_add").output
+    return keras.Model(bare.input, [bare.output, detail], name="backbone")
+
+
+def _head(kind: str, dense: int, shapes: list[tuple[int, ...]]) -> Any:
+    import keras
+    from keras import layers
+
+    inputs = [keras.Input(shape) for shape in shapes]
+    hidden = layers.GlobalAveragePooling2D(name="pool")(inputs[0])
+    hidden = layers.Dense(dense, "relu", name="hidden")(hidden)
+    outputs = {"logits": layers.Dense(4, name="logits")(layers.Dropout(0.1, name="dropout")(hidden))}
+    if kind == "map":
+        evidence = layers.Conv2D(1, 1, name="evidence")(inputs[0])
+        outputs["evidence"] = layers.Reshape((7, 7), name="cells")(evidence)
+    if kind == "evidence":
+        coarse = layers.UpSampling2D(2, name="finer")(layers.Conv2D(48, 1, name="coarse")(inputs[0]))
+        both = layers.Add(name="both")([coarse, layers.Conv2D(48, 1, name="fine")(inputs[1])])
+        both = layers.ReLU(name="both_relu")(both)
+        around = layers.Conv2D(48, 3, padding="same", activation="relu", name="around")(both)
+        evidence = layers.Conv2D(1, 1, name="evidence")(around)
+        outputs["evidence"] = layers.Reshape((14, 14), name="cells")(evidence)
+        strongest = layers.GlobalMaxPooling2D(name="strongest")(evidence)
+        local = layers.Dense(4, use_bias=False, name="local")(strongest)
+        outputs["logits"] = layers.Add(name="sum")([outputs["logits"], local])
+        outputs["familiarity"] = layers.Dense(1, name="familiarity")(hidden)
+    model = keras.Model(inputs, outputs, name="head")
+    random = np.random.default_rng(6)
+    for layer in model.layers:
+        if getattr(layer, "use_bias", False):
+            layer.bias.assign(random.normal(0, 0.2, layer.bias.shape))
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -131,3 +215,56 @@ def altered(run_folder: Path, tmp_path: Path) -> Path:
     for name in ("model.keras", "meta.json", "data.csv"):
         (folder / name).write_bytes((run_folder / name).read_bytes())
     return folder
+
+
+@pytest.fixture(scope="session")
+def pixel_model() -> bytes:
+    """A TFLite graph with all outputs, each read off a pixel of the image, so that a test can ask for any.
+
+    Of the first row, over 256: four `probabilities`, then `familiarity`; `heatmap` is the corner behind.
+    """
+    import tensorflow as tf
+
+    from falx_export import flatbuffer
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 224, 224, 1), tf.uint8, name="image")])  # type: ignore[untyped-decorator] # TensorFlow has no types
+    def answer(image: Any) -> Any:
+        values = tf.cast(image, tf.float32) / 256.0
+        return values[:, 0, :4, 0], values[:, -14:, -14:, 0], values[:, 0, 4, :]
+
+    concrete = answer.get_concrete_function()
+    data = tf.lite.TFLiteConverter.from_concrete_functions([concrete], answer).convert()
+    document = flatbuffer.parsed(data)
+    graph = document.subgraphs[0]
+    graph.tensors[graph.inputs[0]].name = b"image"
+    by_shape = {tuple(int(x) for x in graph.tensors[i].shape): i for i in graph.outputs}
+    names = {"probabilities": (1, 4), "heatmap": (1, 14, 14), "familiarity": (1, 1)}
+    graph.outputs = [by_shape[shape] for shape in names.values()]
+    for name, shape in names.items():
+        graph.tensors[by_shape[shape]].name = name.encode()
+    flatbuffer.sign(document)
+    return flatbuffer.packed(document)
+
+
+@pytest.fixture(scope="session")
+def pixel_card() -> Any:
+    """The card of `pixel_model`; its thresholds are values that a pixel can have, but for the second."""
+    from falx.card import Card
+    from falx.decision import Thresholds
+    from falx.limits import Limits
+    from falx.tensors import TensorSpec
+
+    shapes = {"probabilities": (1, 4), "heatmap": (1, 14, 14), "familiarity": (1, 1)}
+    return Card(
+        name="pixels",
+        version="2.1.0",
+        license="Apache-2.0",
+        intended_use="Tests.",
+        thresholds=Thresholds(204 / 256, 0.7, 154 / 256, 102 / 256),
+        temperature=1.0,
+        metrics={},
+        provenance={},
+        quantization={"format": "float32", "scheme": "none"},
+        outputs={name: TensorSpec(name, "float32", shape) for name, shape in shapes.items()},
+        rejection=Limits(least_familiarity=0.2),
+    )

@@ -63,19 +63,24 @@ def onnx_layers(payload: bytes) -> Layers:
     return layers
 
 
+EVIDENCE = {(48, 1280): True, (32, 48): True, (3, 3, 48, 48): True, (48,): False, (4,): False}
+"""Of the head with evidence: `coarse`, `fine`, `around`, `evidence`, `local`."""
+
+
 @pytest.fixture(scope="module")
 def noise() -> npt.NDArray[np.uint8]:
     return np.random.default_rng(1).integers(0, 256, (3, 224, 224, 1)).astype(np.uint8)
 
 
-@pytest.fixture(scope="module", params=[("gap", 16), ("map", 16), ("map", 2048)], ids=str)
+@pytest.fixture(scope="module", params=[("gap", 16), ("map", 2048), ("evidence", 16)], ids=str)
 def head(
     request: pytest.FixtureRequest, build: Callable[..., Any]
 ) -> tuple[Any, dict[tuple[int, ...], bool]]:
     """A model, and which layers of its head are int8."""
     kind, dense = request.param
     expected = {tuple(sorted((dense, 1280))): True, tuple(sorted((4, dense))): False}
-    return build(kind, dense), expected | ({(1280,): False} if kind == "map" else {})
+    expected |= {"gap": {}, "map": {(1280,): False}, "evidence": EVIDENCE | {(dense,): False}}[kind]
+    return build(kind, dense), expected
 
 
 # The quantizers warn of what the export asks of them on purpose.

@@ -30,8 +30,11 @@ MAP = [
 ]
 
 
+OUTPUTS = ["probabilities", "heatmap", "familiarity"]
+
+
 def in_float(operations: list[Operation], stem: int = 1) -> list[str]:
-    return [str(operations[index].outputs[0]) for index in sorted(left_in_float(operations, stem))]
+    return [str(operations[index].outputs[0]) for index in sorted(left_in_float(operations, OUTPUTS, stem))]
 
 
 def test_the_stem_and_all_behind_the_hidden_layer() -> None:
@@ -54,13 +57,49 @@ def test_the_map_past_a_change_of_layout() -> None:
     assert {"evidence", "heatmap"} <= set(in_float(BACKBONE + turned + MAP))
 
 
+EVIDENCE = [
+    Operation("Conv", ("features", "w"), ("coarse",)),
+    Operation("Resize", ("coarse",), ("finer",)),
+    Operation("Conv", ("d", "w"), ("fine",)),
+    Operation("Add", ("finer", "fine"), ("both",)),
+    Operation("Relu", ("both",), ("both_relu",)),
+    Operation("Conv", ("both_relu", "w"), ("around",)),
+    Operation("Conv", ("around", "w"), ("evidence",)),
+    Operation("Sigmoid", ("evidence",), ("heatmap",)),
+    Operation("ReduceMax", ("evidence",), ("strongest",)),
+    Operation("MatMul", ("strongest", "w"), ("local",)),
+    Operation("Add", ("more", "local"), ("sum",)),
+    Operation("Softmax", ("sum",), ("probabilities",)),
+    Operation("Gemm", ("hidden", "w"), ("known",)),
+    Operation("Sigmoid", ("known",), ("familiarity",)),
+]
+
+
+def test_of_a_head_of_many_layers_the_last_before_each_output() -> None:
+    # The other way to probabilities also ends in a layer of its own.
+    assert in_float(BACKBONE + POOLED[:-1] + EVIDENCE) == [
+        *("a", "b", "logits", "more", "evidence", "heatmap", "strongest", "local", "sum"),
+        *("probabilities", "known", "familiarity"),
+    ]
+
+
+def test_an_output_that_others_are_computed_from_is_one_all_the_same() -> None:
+    behind = [
+        *MAP,
+        Operation("MatMul", ("heatmap", "w"), ("x",)),
+        Operation("Sigmoid", ("x",), ("familiarity",)),
+    ]
+    assert in_float(BACKBONE + behind) == ["a", "b", "evidence", "heatmap", "x", "familiarity"]
+
+
 def test_a_graph_of_another_kind_is_refused() -> None:
-    with pytest.raises(ConversionError, match="with one pooling and more than 1 convolutions, got 0 and 3"):
-        left_in_float(BACKBONE, 1)
-    with pytest.raises(ConversionError, match="with one pooling and more than 3 convolutions, got 1 and 3"):
-        left_in_float(BACKBONE + POOLED, 3)
-    with pytest.raises(ConversionError, match="a layer with weights behind the pooling, found none"):
-        left_in_float(BACKBONE + POOLED[:2], 1)
+    with pytest.raises(ConversionError, match="expected a graph with more than 3 convolutions, got 3"):
+        left_in_float(BACKBONE + POOLED, OUTPUTS, 3)
+    nothing = (
+        "expected a graph with layers to quantize between its stem and the last layer before each output"
+    )
+    with pytest.raises(ConversionError, match=nothing):
+        left_in_float(BACKBONE, ["features"], 2)
 
 
 @pytest.mark.parametrize("kind", ["Add", "Mul", "Sub", "Div"])

@@ -46,27 +46,74 @@ def test_a_model_without_backbone_is_refused() -> None:
         rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8), quiet=True)
 
 
-def test_biases_make_up_for_what_rounding_does_to_means(data: Path, build: Callable[..., Any]) -> None:
+def test_a_layer_without_bias_or_normalisation_is_refused() -> None:
     import keras
+    from keras import layers
 
-    slices = samples.read(data, 8, 1, quiet=True).calibration
-    exact, plain, corrected = (build() for _ in range(3))
-    for layer in rounding._convolutions(plain.get_layer("backbone")):
-        depthwise = isinstance(layer.kernel, keras.layers.DepthwiseConv2D)
-        layer.kernel.set_weights([rounding.rounded(layer.kernel.get_weights()[0], 2 if depthwise else 3)])
-    rounding.round_weights(corrected, slices, quiet=True)
+    image = keras.Input((224, 224, 1))
+    backbone = keras.Model(image, layers.Conv2D(4, 3, strides=32, use_bias=False, name="bare")(image))
+    features = keras.Input((7, 7, 4))
+    head = keras.Model(features, layers.Dense(4)(layers.GlobalAveragePooling2D()(features)))
+    whole = keras.Input((224, 224, 1))
+    model = keras.Model(whole, head(backbone(whole)))
+    with pytest.raises(ConversionError, match="or batch normalisation behind it; bare has neither"):
+        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8), quiet=True)
 
-    def means(model: keras.Model) -> list[npt.NDArray[np.float32]]:
-        backbone = model.get_layer("backbone")
-        outputs = [layer.bias.output for layer in rounding._convolutions(backbone)]
-        return rounding._means(backbone.inputs[0], outputs, slices.astype(np.float32))
+
+def test_a_head_that_takes_something_else_is_refused() -> None:
+    import keras
+    from keras import layers
+
+    image = keras.Input((224, 224, 1))
+    backbone = keras.Model(image, layers.Conv2D(4, 3, strides=32)(image))
+    features = keras.Input((4,))
+    head = keras.Model(features, layers.Dense(4)(features))
+    whole = keras.Input((224, 224, 1))
+    model = keras.Model(whole, head(layers.GlobalAveragePooling2D()(backbone(whole))))
+    message = r"a head that takes what the backbone makes, \[\(None, 7, 7, 4\)\]; it takes \[\(None, 4\)\]"
+    with pytest.raises(ConversionError, match=message):
+        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8), quiet=True)
+
+
+@pytest.mark.parametrize(("head", "hidden"), [("map", 1), ("evidence", 4)])
+def test_biases_make_up_for_what_rounding_does_to_means(
+    data: Path, build: Callable[..., Any], head: str, hidden: int
+) -> None:
+    slices = samples.read(data, 8, 1, quiet=True).calibration.astype(np.float32)
+    exact, plain, corrected = (build(head) for _ in range(3))
+
+    def layers_of(model: Any) -> tuple[list[rounding._Layer], list[rounding._Layer]]:
+        backbone, rest = rounding._parts(model)
+        return list(rounding._layers(backbone)), list(rounding._layers(rest, rounding._last(rest)))
+
+    def means(model: Any) -> list[npt.NDArray[np.float32]]:
+        backbone, rest = rounding._parts(model)
+        layers, more = layers_of(model)
+        features = rounding._outputs(backbone.inputs, backbone.outputs, [slices])
+        found = rounding._means(backbone.inputs, [layer.sums for layer in layers], [slices])
+        return found + rounding._means(rest.inputs, [layer.sums for layer in more], features)
+
+    layers, more = layers_of(plain)
+    assert (len(layers), len(more)) == (52, hidden)
+    for layer in layers[rounding.STEM_CONVOLUTIONS :] + more:
+        kernel, *others = layer.kernel.get_weights()
+        axis = 2 if "depthwise" in layer.kernel.name else kernel.ndim - 1
+        layer.kernel.set_weights([rounding.rounded(kernel, axis), *others])
+    rounding.round_weights(corrected, slices.astype(np.uint8), quiet=True)
 
     wanted = means(exact)
     off, left = (
-        max(float(np.abs(x - y).max()) for x, y in zip(means(model), wanted, strict=True))
+        [float(np.abs(x - y).max()) for x, y in zip(means(model), wanted, strict=True)]
         for model in (plain, corrected)
     )
-    assert off > 0.02
-    assert left < 1e-4
-    hidden = corrected.get_layer("head").get_layer("hidden").get_weights()[0]
-    assert np.allclose(rounding.rounded(hidden, axis=1), hidden, rtol=1e-5)
+    assert max(off[:52]) > 0.02
+    assert max(off[52:]) > 0.005
+    assert max(left) < 2e-4
+    names = {layer.name: layer for layer in rounding._parts(corrected)[1].layers}
+    for name in ["hidden", "coarse", "fine", "around"][:hidden]:
+        kernel = names[name].get_weights()[0]
+        assert np.allclose(rounding.rounded(kernel, kernel.ndim - 1), kernel, rtol=1e-5)
+    # What stays in float is as it was.
+    for name in {"logits", "evidence", "local", "familiarity"} & set(names):
+        kept = rounding._parts(exact)[1].get_layer(name).get_weights()
+        assert all(map(np.array_equal, names[name].get_weights(), kept))

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 if importlib.util.find_spec("tensorflow") is None:
@@ -30,6 +31,7 @@ def test_reads_a_run(run_folder: Path) -> None:
     assert read.provenance["changes"] == {"batch": 8}
     assert read.provenance["weights"] == "imagenet"
     assert read.data == run_folder / "data.csv"
+    assert read.least_familiarity == 0
 
 
 def test_what_an_older_run_lacks_is_left_out(altered: Path) -> None:
@@ -67,6 +69,12 @@ def test_a_name_given_takes_the_place_of_the_runs(altered: Path) -> None:
             "threshold of no_tumor must be in (0, 1], got 1.5",
         ),
         ({"license": 3}, "license must be a text, got 3"),
+        ({"least_familiarity": 1.5}, "least_familiarity must be a number in 0..1, got 1.5"),
+        ({"least_familiarity": "0.5"}, "least_familiarity must be a number in 0..1, got '0.5'"),
+        (
+            {"least_familiarity": 0.5},
+            "meta.json has least_familiarity, but the model has no output familiarity",
+        ),
         ({"weights": None}, "weights must be a text, got None"),
         ({"changes": ["batch"]}, "changes must be an object, got ['batch']"),
     ],
@@ -122,3 +130,42 @@ def test_a_model_with_another_input(altered: Path) -> None:
         RunError, match=re.escape("expected one input of shape (None, 224, 224, 1), got [(None, 32, 32, 3)]")
     ):
         run.read(altered)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (
+            {"heatmap": (7, 14)},
+            "outputs may be probabilities (1, 4), heatmap (1, N, N) with N in 1..224, familiarity (1, 1); "
+            "got heatmap (1, 7, 14)",
+        ),
+        ({"familiarity": (2,)}, "got familiarity (1, 2)"),
+        ({"mask": (7, 7)}, "got mask (1, 7, 7)"),
+        ({}, None),
+        ({"heatmap": (14, 14), "familiarity": (1,)}, None),
+    ],
+)
+def test_a_model_has_the_outputs_that_a_card_may_state(
+    altered: Path, outputs: dict[str, tuple[int, ...]], message: str | None
+) -> None:
+    import keras
+    from keras import layers
+
+    image = keras.Input((224, 224, 1))
+    flat = layers.GlobalAveragePooling2D()(image)
+    made = {
+        name: layers.Reshape(shape)(layers.Dense(int(np.prod(shape)))(flat))
+        for name, shape in {"probabilities": (4,), **outputs}.items()
+    }
+    keras.Model(image, made).save(altered / "model.keras")
+    change(altered, least_familiarity=0.5 if "familiarity" in outputs else 0)
+    if message is None:
+        read = run.read(altered)
+        assert run.output_shapes(read.model) == {
+            name: (1, *shape) for name, shape in {"probabilities": (4,), **outputs}.items()
+        }
+        assert read.least_familiarity == (0.5 if outputs else 0)
+    else:
+        with pytest.raises(RunError, match=re.escape(message)):
+            run.read(altered)

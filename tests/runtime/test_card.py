@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from falx import card as cards
 from falx import container
-from falx.card import Card, Format, SelfTest, TensorSpec
+from falx.card import Card, Format, SelfTest, Setting, TensorSpec
 from falx.decision import Thresholds
 from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound
+from falx.limits import Limits
 from falx.preprocessing import NAME, SIZE
+from falx.words import LABELS
 
 KINDS: list[Format] = ["tflite", "onnx"]
 
@@ -31,11 +33,23 @@ def sealed(document: dict[str, Any]) -> str:
     return json.dumps({**body, "card_sha256": hashlib.sha256(canonical.encode()).hexdigest()})
 
 
+def output(name: str, *shape: int) -> dict[str, Any]:
+    return {"name": name, "dtype": "float32", "shape": list(shape)}
+
+
+PROBABILITIES = {"probabilities": output("probabilities", 1, 4)}
 Graph = Callable[[Format], bytes]
 
 
 def test_a_card_survives_its_json(card: Card) -> None:
-    full = replace(card, self_test=(SelfTest("clear", (0.1, 0.2, 0.3, 0.4)),), weights_sha256="0" * 64)
+    full = replace(
+        card,
+        self_test=(SelfTest("clear", (0.1, 0.2, 0.3, 0.4)),),
+        history=(Setting(Thresholds(0.9, 0.8, 0.7, 0.6)), Setting(Thresholds(0.5, 0.5, 0.5, 0.5))),
+        rejection=Limits(least_familiarity=0.5),
+        weights_sha256="0" * 64,
+    )
+    assert json.loads(full.to_json())["history"][1] == {"thresholds": dict.fromkeys(LABELS, 0.5)}
     assert Card.from_json(full.to_json()) == full
     assert Card.from_json(full.to_json()).to_json() == full.to_json()
 
@@ -150,7 +164,7 @@ def test_a_changed_card_is_noticed(card: Card) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 2}, "schema must be 1, got 2; use the version of Falx that wrote it"),
+        ({"schema": 1}, "schema must be 2, got 1; use the version of Falx that wrote it"),
         (
             {"labels": ["glioma", "meningioma", "no_tumor", "pituitary"]},
             "labels must be .*no_tumor.*got .*glioma",
@@ -198,12 +212,58 @@ def test_a_changed_card_is_noticed(card: Card) -> None:
         ({"self_test": [{"phantom": "clear", "probabilities": [1]}]}, "self_test must be 4 probabilities"),
         ({"self_test": [{}]}, "self_test is not what it must be"),
         ({"weights_sha256": "XYZ"}, "weights_sha256 must be 64 lower-case"),
-        ({"surprise": 1}, "has surprise, which schema 1 does not know"),
+        (
+            {"outputs": PROBABILITIES | {"heatmap": output("heatmap", 1, 14, 7)}},
+            r"outputs.heatmap must be heatmap, float32, \(1, N, N\) with N in 1..224, got .*14, 7",
+        ),
+        ({"outputs": PROBABILITIES | {"heatmap": output("heatmap", 1, 225, 225)}}, "outputs.heatmap must be"),
+        ({"outputs": PROBABILITIES | {"heatmap": output("heatmap", 2, 7, 7)}}, "outputs.heatmap must be"),
+        (
+            {"outputs": PROBABILITIES | {"familiarity": output("familiarity", 1)}},
+            r"outputs.familiarity must be familiarity, float32, \(1, 1\), got",
+        ),
+        (
+            {"rejection": {"least_familiarity": 1.5}},
+            "rejection is not what it must be: least_familiarity must be in 0..1, got 1.5",
+        ),
+        ({"history": 3}, "history is not what it must be"),
+        ({"history": [{}]}, "history is not what it must be: expected thresholds"),
+        ({"history": [{"thresholds": {"glioma": 0.5}}]}, "no threshold for no_tumor, meningioma, pituitary"),
+        ({"self_contained": 1}, "self_contained must be true or false, got 1"),
+        ({"surprise": 1}, "has surprise, which schema 2 does not know"),
     ],
 )
 def test_a_wrong_field_is_named(card: Card, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CardError, match=f"card: .*{message}"):
         Card.from_json(sealed({**card.to_dict(), **changes}))
+
+
+@pytest.mark.parametrize("side", [1, 7, 14, 224])
+def test_the_card_says_how_fine_the_heatmap_is(card: Card, side: int) -> None:
+    outputs = {
+        **card.outputs,
+        "heatmap": TensorSpec("heatmap", "float32", (1, side, side)),
+        "familiarity": TensorSpec("familiarity", "float32", (1, 1)),
+    }
+    read = Card.from_json(replace(card, outputs=outputs).to_json())
+    assert read.outputs == outputs
+    assert (read.has_heatmap, read.has_familiarity, card.has_familiarity) == (True, True, False)
+
+
+def test_a_self_contained_graph_has_tensors_of_its_own(card: Card) -> None:
+    image = TensorSpec("image", "uint8", ("height", "width"))
+    outputs = {"decision": TensorSpec("decision", "int64", (1,))}
+    own = replace(card, self_contained=True, input=image, outputs=outputs)
+    assert Card.from_json(own.to_json()) == own
+    with pytest.raises(CardError, match=r"input must be .*got .*height"):
+        replace(own, self_contained=False)
+    for wrong in ((0,), ("",), (True,), (1.5,)):
+        with pytest.raises(CardError, match="input must be a name, a type and axes, each a number from 1"):
+            replace(own, input=TensorSpec("image", "uint8", wrong))
+    with pytest.raises(CardError, match="outputs must have at least one, got none"):
+        replace(own, outputs={})
+    with pytest.raises(CardError, match=r"outputs\.label must be the output 'label', got .*'decision'"):
+        replace(own, outputs={"label": outputs["decision"]})
 
 
 def test_a_missing_field_is_named(card: Card) -> None:
@@ -224,7 +284,7 @@ def test_the_constructor_checks_too(card: Card) -> None:
         replace(card, metrics={"accuracy": float("nan")})
     with pytest.raises(CardError, match=r"thresholds must be falx\.Thresholds"):
         replace(card, thresholds={"glioma": 1})  # type: ignore[arg-type] # the mistake that is tested
-    with pytest.raises(CardError, match=r"outputs must be of probabilities, heatmap, got 'mask'"):
+    with pytest.raises(CardError, match=r"must be of probabilities, heatmap, familiarity, got 'mask'"):
         replace(card, outputs={**card.outputs, "mask": TensorSpec("mask", "float32", (1, 7, 7))})
 
 

@@ -77,6 +77,29 @@ def test_a_phantom_that_the_card_rejects(
     assert (step.ok, step.detail) == (False, "the phantom clear is rejected by the card's parameters")
 
 
+def test_a_phantom_that_the_model_finds_unfamiliar_must_still_give_the_same_answer(
+    any_engine: str,
+    model_of: Callable[..., Path],
+    stored: tuple[SelfTest, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from falx.limits import Limits
+
+    path = model_of(any_engine, self_test=stored, rejection=Limits(least_familiarity=0.5))
+    classifier = falx.load(path)
+    engine = classifier._engines.get()
+
+    class Knowing:
+        def run(self, tensor: Any) -> dict[str, Any]:
+            return engine.run(tensor) | {"familiarity": np.array([0.1], np.float32)}
+
+    classifier._engines.put(Knowing())  # type: ignore[arg-type] # as little as is used
+    assert classifier.predict(phantom.lesion()).decision == "rejected"
+    step = check.run(classifier).steps[1]
+    assert step.ok is True
+    assert "2 phantoms, largest difference of a probability 0.000" in step.detail
+
+
 @pytest.mark.parametrize("damage", ["flipped", "replaced", "missing"])
 def test_a_file_that_changed_after_it_was_loaded(
     any_engine: str, model_of: Callable[..., Path], damage: str

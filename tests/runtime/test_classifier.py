@@ -30,6 +30,7 @@ from falx.errors import (
     ThresholdError,
     UnknownEngine,
 )
+from falx.limits import Limits
 from falx.preprocessing import prepare
 from falx.words import LABELS, RECOMMENDATIONS
 
@@ -293,7 +294,76 @@ def test_answers_that_are_no_probabilities(
     broken = falx.load(classifier.path, engine=classifier.engine)
     with pytest.raises(
         GraphError,
-        match=rf"tiny\.\w+: the graph answered \[0\.5, 0\.25, 0\.25, .*\] on engine {classifier.engine}, "
-        r"expected probabilities in 0\.\.1; try another engine, or export the model again",
+        match=rf"tiny\.\w+: the graph answered probabilities \[0\.5, 0\.25, 0\.25, .*\] on "
+        rf"engine {classifier.engine}, expected probabilities in 0\.\.1; "
+        r"try another engine, or export the model again",
     ):
         broken.predict(head)
+
+
+Knowing = Callable[[float, float], falx.Classifier]
+
+
+@pytest.fixture
+def knowing(any_engine: str, model_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Knowing:
+    """A classifier whose graph says how familiar a picture is, and a card with the least that is needed."""
+
+    def load(familiarity: float, least: float) -> falx.Classifier:
+        path = model_of(any_engine, thresholds=LOW, rejection=Limits(least_familiarity=least))
+        classifier = falx.load(path, engine=any_engine)
+        engine = classifier._engines.get()
+
+        class Knowing:
+            def run(self, tensor: Head) -> dict[str, npt.NDArray[np.float32]]:
+                return engine.run(tensor) | {"familiarity": np.array([familiarity], np.float32)}
+
+        classifier._engines.put(Knowing())  # type: ignore[arg-type] # as little as is used
+        return classifier
+
+    return load
+
+
+@pytest.mark.parametrize(("familiarity", "least"), [(0.25, 0.26), (0.0, 0.01), (0.999, 1)])
+def test_an_unfamiliar_picture_is_rejected(
+    knowing: Knowing, head: Head, familiarity: float, least: float
+) -> None:
+    prediction = knowing(familiarity, least).predict(head)
+    assert prediction.decision == "rejected"
+    assert prediction.reason is not None
+    assert prediction.reason.code == "unfamiliar"
+    assert (prediction.probabilities, prediction.confidence, prediction.band) == (None, None, None)
+    assert prediction.heatmap is None
+    assert prediction.elapsed_ms > 0
+    assert prediction.to_dict()["reason"]["message"].endswith(
+        f"Its familiarity is {familiarity:.3f}, {least:g} is needed."
+    )
+
+
+@pytest.mark.parametrize(("familiarity", "least"), [(0.25, 0.25), (0.0, 0), (1.0, 1)])
+def test_a_familiar_picture_is_answered(
+    knowing: Knowing, head: Head, familiarity: float, least: float
+) -> None:
+    classifier = knowing(familiarity, least)
+    assert classifier.predict(head).decision == "no_tumor"
+    assert classifier.answer(prepare(head)[0]).familiarity == familiarity
+
+
+def test_a_model_that_does_not_say_rejects_nothing_as_unfamiliar(
+    any_engine: str, model_of: Callable[..., Path], head: Head
+) -> None:
+    classifier = falx.load(model_of(any_engine, thresholds=LOW, rejection=Limits(least_familiarity=1)))
+    assert classifier.predict(head).decision == "no_tumor"
+    assert classifier.answer(prepare(head)[0]).familiarity is None
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), -0.5, 1.5])
+def test_a_familiarity_that_is_no_probability(knowing: Knowing, head: Head, wrong: float) -> None:
+    classifier = knowing(wrong, 0)
+    with pytest.raises(GraphError, match=rf"the graph answered familiarity \[{wrong}\] on .*in 0\.\.1"):
+        classifier.predict(head)
+
+
+def test_a_self_contained_file_is_for_others(any_engine: str, model_of: Callable[..., Path]) -> None:
+    path = model_of(any_engine, self_contained=True)
+    with pytest.raises(ModelError, match=r"tiny\.\w+: is self-contained: .*without --self-contained"):
+        falx.load(path)

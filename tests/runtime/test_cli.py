@@ -21,6 +21,7 @@ import falx
 from falx import card as cards
 from falx import cli, container, phantom
 from falx.card import Format
+from falx.classifier import Answer
 from falx.cli import main
 from falx.words import DISCLAIMER, LABELS
 
@@ -406,7 +407,7 @@ def test_thresholds_far_below_a_half(
     path = model_of(any_engine, thresholds=chosen)
     assert main(["info", str(path)]) == 0
     assert "no_tumor 0.31, meningioma 0.2, glioma 0.4, pituitary 0.27" in capsys.readouterr().out
-    monkeypatch.setattr("falx.Classifier._infer", lambda *_: (probabilities, None))
+    monkeypatch.setattr("falx.Classifier.answer", lambda *_: Answer(probabilities, None, None))
     assert main(["predict", str(scan), "--json", "--model", str(path)]) == 0
     (answer,) = lines(capsys.readouterr().out)
     assert answer["decision"] == decision

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from falx import images, phantom
 from falx.images import Slice
 from falx.limits import Limits
-from falx.rejection import REASONS, check
+from falx.rejection import REASONS, check, check_familiarity
 
 LIMITS = Limits()
 DATA = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -122,6 +122,33 @@ def test_the_limits_of_the_card_decide() -> None:
     assert check(Slice(phantom.clear()), Limits(maximum_detail=0.1)) is not None
 
 
+@pytest.mark.parametrize(
+    ("familiarity", "least", "rejected"),
+    [
+        (None, 1, False),
+        (0.0, 0, False),
+        (0.5, 0.5, False),
+        (np.nextafter(0.5, 0), 0.5, True),
+        (0.0, 0.01, True),
+    ],
+)
+def test_a_familiarity_below_the_least_is_a_reason(
+    familiarity: float | None, least: float, rejected: bool
+) -> None:
+    reason = check_familiarity(familiarity, Limits(least_familiarity=least))
+    assert (reason is not None) == rejected
+
+
+def test_the_reason_says_how_familiar_a_picture_is() -> None:
+    reason = check_familiarity(0.1234, Limits(least_familiarity=0.5))
+    assert reason is not None
+    assert reason.code == "unfamiliar"
+    assert reason.message == (
+        "The picture does not look like the brain MRI slices that the model learned from. "
+        "Its familiarity is 0.123, 0.5 is needed."
+    )
+
+
 @pytest.mark.skipif(not (DATA / "manifest.csv").exists(), reason=f"no MRI data at {DATA} (FALX_DATA)")
 def test_real_slices_are_hardly_ever_rejected() -> None:
     with (DATA / "manifest.csv").open(encoding="utf-8") as stream:
@@ -140,6 +167,14 @@ class TestLimits:
         with pytest.raises(ValueError, match="minimum_side must be"):
             Limits(minimum_side=value)
 
+    @pytest.mark.parametrize("value", [1.01, -0.5, float("nan")])
+    def test_familiarity_is_a_probability(self, value: float) -> None:
+        assert Limits(least_familiarity=1).least_familiarity == 1
+        with pytest.raises(ValueError, match=r"least_familiarity must be (in 0\.\.1|finite)"):
+            Limits(least_familiarity=value)
+
     def test_an_unknown_parameter(self) -> None:
-        with pytest.raises(ValueError, match="unknown parameter minimum_sid; known are maximum_background"):
+        with pytest.raises(
+            ValueError, match="unknown parameter minimum_sid; known are least_familiarity, maximum_b"
+        ):
             Limits.from_mapping({"minimum_sid": 3})

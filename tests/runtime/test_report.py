@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from falx.card import Card
+from falx.card import Card, Setting, TensorSpec
+from falx.decision import Thresholds
+from falx.limits import Limits
 from falx.report import card_text, picture
 from falx.words import LABELS
 
@@ -39,7 +41,20 @@ def test_a_card_for_people(card: Card) -> None:
     assert rows["metrics.data.name"] == "none"
     assert rows["trained with"] == "seed 7"
     assert rows["heatmap"] == "yes"
+    assert rows["familiarity"] == rows["self-contained"] == "no"
+    assert "earlier thresholds" not in rows
     assert "not a medical device" in rows["disclaimer"]
+
+
+def test_a_card_with_a_past(card: Card) -> None:
+    outputs = {**card.outputs, "familiarity": TensorSpec("familiarity", "float32", (1, 1))}
+    earlier = (Setting(Thresholds(0.9, 0.8, 0.7, 0.6)), Setting(Thresholds(0.95, 0.8, 0.7, 0.6)))
+    rows = rows_of(replace(card, outputs=outputs, rejection=Limits(least_familiarity=0.4), history=earlier))
+    assert rows["familiarity"] == "rejected below 0.4"
+    assert rows["earlier thresholds"] == (
+        "no_tumor 0.9, meningioma 0.8, glioma 0.7, pituitary 0.6; "
+        "no_tumor 0.95, meningioma 0.8, glioma 0.7, pituitary 0.6"
+    )
 
 
 def test_metrics_and_provenance_of_the_trainer_are_short(card: Card) -> None:

@@ -45,7 +45,8 @@ class Engine(Protocol):
 
         Returns:
             Every output of the card by name, without the batch axis, in arrays of the caller's own:
-            `probabilities` `(4,)` float32 in 0..1, and `heatmap` `(7, 7)` float32 in 0..1.
+            `probabilities` `(4,)`, and where the model has them `heatmap` `(N, N)` and `familiarity` `(1,)`,
+            all float32 in 0..1.
         """
 
 
