@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from falx import phantom, preprocessing
 from falx.preprocessing import (
@@ -20,6 +21,7 @@ from falx.preprocessing import (
     Frame,
     find_head,
     prepare,
+    resized,
     stretch,
 )
 
@@ -134,6 +136,13 @@ class TestFrame:
         assert 0 <= SIZE - across - 2 * left <= 1
         assert 0 <= SIZE - down - 2 * top <= 1
         assert min(across, down) >= 1
+
+
+def test_rows_are_resampled_before_columns_by_every_pillow() -> None:
+    # Pillow 13 by itself would take the columns first here, and give a 2 in the place of the 3.
+    pixels = np.array([[2, 2], [3, 2], [2, 2], [2, 3], [1, 3], [2, 0]], np.uint8)
+    out = resized(pixels, (3, 2), Image.Resampling.BILINEAR, (0, 0, 2, 6))
+    assert out.tolist() == [[2, 3, 2], [2, 2, 2]]
 
 
 class TestStretch:
