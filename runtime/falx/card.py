@@ -1,8 +1,9 @@
 """The card: what a model file says about itself, and proof that it is the file that was written.
 
 One JSON document, the same in both formats. In TFLite it is `falx.json` in a zip appended to the
-flatbuffer, beside `labels.txt`, which is the layout of the TFLite metadata standard; in ONNX it is
-the metadata property `falx`. Only the standard library is needed to read or write either.
+flatbuffer, beside the labels and thresholds once more as the TFLite metadata standard has them
+(`labels.txt`, `score_calibration.txt`); in ONNX it is the metadata property `falx`. Only the standard
+library is needed to read or write either.
 """
 
 from __future__ import annotations
@@ -249,7 +250,12 @@ def embed(payload: bytes, card: Card, *, format: Format) -> bytes:  # noqa: A002
     if container.split(payload)[1] is not None:
         raise ModelError("the graph has a card already; embed into the graph without it")
     sealed = replace(card, weights_sha256=hashlib.sha256(payload).hexdigest())
-    return payload + container.attachment(len(payload), sealed.to_json().encode(), sealed.labels, format)
+    return payload + _attachment(payload, sealed, format)
+
+
+def _attachment(payload: bytes, card: Card, kind: Format) -> bytes:
+    thresholds = [card.thresholds[label] for label in card.labels]
+    return container.attachment(len(payload), card.to_json().encode(), card.labels, kind, thresholds)
 
 
 def extract(data: bytes, *, name: str = "model") -> tuple[Card, bytes]:
@@ -286,7 +292,7 @@ def extract(data: bytes, *, name: str = "model") -> tuple[Card, bytes]:
             f"{name}: the card belongs to weights with SHA-256 {card.weights_sha256[:16]}..., the file's "
             f"have {checksum[:16]}...; it is damaged or was edited: get it again, or export the model again"
         )
-    expected = container.attachment(len(payload), card.to_json().encode(), card.labels, kind)
+    expected = _attachment(payload, card, kind)
     if not container.holds(data, payload, expected):
         raise ChecksumError(
             f"{name}: bytes around the card were changed after the file was written; get it again"

@@ -16,12 +16,17 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["attachment", "detect", "holds", "split"]
+__all__ = ["attachment", "detect", "fields", "holds", "split"]
 
 Format: TypeAlias = Literal["tflite", "onnx"]
 
 CARD_FILE: Final = "falx.json"
 LABELS_FILE: Final = "labels.txt"
+CALIBRATION_FILE: Final = "score_calibration.txt"
+"""The thresholds as the standard's score calibration has them: a line a label, of scale, slope and offset
+of a logistic function, which at 1, 1, 0 undoes the inverse that the graph's metadata names, and the least
+score. MediaPipe takes an end of line after the last for one more label."""
+
 METADATA_KEY: Final = "falx"
 
 TFLITE_IDENTIFIER: Final = b"TFL3"
@@ -42,7 +47,7 @@ def detect(data: bytes) -> Format | None:
     if data[4:8] == TFLITE_IDENTIFIER:
         return "tflite"
     # ModelProto starts with ir_version (field 1, a varint), which every writer puts first.
-    if data[:1] == b"\x08" and next(_fields(data), None) is not None:
+    if data[:1] == b"\x08" and next(fields(data), None) is not None:
         return "onnx"
     return None
 
@@ -56,14 +61,27 @@ def split(data: bytes) -> tuple[bytes, bytes | None]:
     return _split_tflite(data) if detect(data) == "tflite" else _split_onnx(data)
 
 
-def attachment(offset: int, card: bytes, labels: Sequence[str], kind: Format) -> bytes:
-    """The bytes to append to a graph of `offset` bytes so that the file holds the card."""
+def attachment(
+    offset: int, card: bytes, labels: Sequence[str], kind: Format, thresholds: Sequence[float] = ()
+) -> bytes:
+    """The bytes to append to a graph of `offset` bytes so that the file holds the card.
+
+    Args:
+        offset: size of the graph.
+        card: its text.
+        labels: of the card; a TFLite file holds them a second time, for other programs.
+        kind: of the file.
+        thresholds: of the card, like the labels; none for no such file.
+    """
     if kind == "onnx":
         return _tagged(METADATA_PROPS, _tagged(1, METADATA_KEY.encode()) + _tagged(2, card))
+    files = {CARD_FILE: card, LABELS_FILE: "".join(f"{label}\n" for label in labels).encode()}
+    if thresholds:
+        files[CALIBRATION_FILE] = "\n".join(f"1,1,0,{threshold}" for threshold in thresholds).encode()
     buffer = io.BytesIO()
     buffer.write(bytes(offset))
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        for name, content in (CARD_FILE, card), (LABELS_FILE, "".join(f"{x}\n" for x in labels).encode()):
+        for name, content in files.items():
             entry = zipfile.ZipInfo(name, ZIP_EPOCH)
             entry.create_system = 3  # Unix, on every system: the file must not tell where it was made.
             entry.external_attr = 0o644 << 16
@@ -91,17 +109,17 @@ def _split_tflite(data: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _split_onnx(data: bytes) -> tuple[bytes, bytes | None]:
-    for number, start, content, end in _fields(data):
+    for number, start, content, end in fields(data):
         if number != METADATA_PROPS:
             continue
-        entry = {key: data[content:end][a:b] for key, _, a, b in _fields(data[content:end])}
+        entry = {key: data[content:end][a:b] for key, _, a, b in fields(data[content:end])}
         if entry.get(1) == METADATA_KEY.encode():
             return data[:start] + data[end:], entry.get(2, b"")
     return data, None
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """The top-level fields of a protobuf message: `(number, start, start of content, end)`.
+def fields(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """The fields of a protobuf message: `(number, start, start of content, end)`.
 
     Stops where the bytes stop being fields.
     """

@@ -71,7 +71,8 @@ def test_tflite_holds_the_files_of_the_metadata_standard(card: Card, graph: Grap
     data = cards.embed(graph("tflite"), card, format="tflite")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == ["falx.json", "labels.txt"]
+        assert archive.namelist() == ["falx.json", "labels.txt", "score_calibration.txt"]
+        assert archive.read("score_calibration.txt") == b"1,1,0,0.85\n1,1,0,0.6\n1,1,0,0.55\n1,1,0,0.55"
         assert archive.read("labels.txt") == b"no_tumor\nmeningioma\nglioma\npituitary\n"
         assert json.loads(archive.read("falx.json"))["name"] == "tiny"
         # Offsets from the start of the whole file, which readers without Python's leniency need.
