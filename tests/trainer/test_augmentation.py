@@ -240,3 +240,19 @@ def test_stripping_takes_the_rim_and_spares_a_tumour_in_it(head: DrawHead) -> No
     top = int(np.nonzero(pixels > 25)[0].min())
     rim = np.array([[100, top, 124, top + 14]], np.float32)
     np.testing.assert_array_equal(augment(pixels, rim, varied(strip=1), np.random.default_rng(0))[0], pixels)
+
+
+def test_mixed_spectra_change_the_contrast_and_not_the_anatomy(head: DrawHead) -> None:
+    settings = varied(spectrum=1.0)
+    mine, theirs = (prepare(head(seed)[0])[0] for seed in (1, 2))
+    for seed in range(8):
+        mixed, _ = augment(mine, NO_BOXES, settings, np.random.default_rng(seed), other=lambda: theirs)
+        assert (mixed != mine).any()
+        # The air stays as it is, and the picture is that of the same head.
+        np.testing.assert_array_equal(mixed[mine <= 8], mine[mine <= 8])
+        assert np.corrcoef(mixed.ravel(), mine.ravel())[0, 1] > 0.8
+        # A head mixed with itself is itself, but for rounding.
+        same, _ = augment(mine, NO_BOXES, settings, np.random.default_rng(seed), other=lambda: mine)
+        assert np.abs(same.astype(int) - mine).max() <= 1
+    # Without another slice nothing is mixed.
+    np.testing.assert_array_equal(augment(mine, NO_BOXES, settings, np.random.default_rng(1))[0], mine)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from falx.decision import DEFAULT_THRESHOLDS
-from falx_trainer.calibration import choose_thresholds, fit_temperature
+from falx_trainer.calibration import choose_least_familiarity, choose_thresholds, fit_temperature
 
 Floats = npt.NDArray[np.float64]
 
@@ -103,3 +103,19 @@ def test_no_more_are_missed_than_allowed_and_no_lower_threshold_would_do(
 
 def test_without_a_tumor_to_measure_on_the_built_in_threshold_stays() -> None:
     assert chosen([], 0.01) == DEFAULT_THRESHOLDS.no_tumor
+
+
+@pytest.mark.parametrize(
+    ("familiarity", "least"),
+    [
+        (np.full(100, 0.99), 0.5),
+        (np.array([0.301] + [0.99] * 99), 0.3),  # none of a hundred may go
+        (np.array([0.001, 0.456] + [0.99] * 998), 0.5),  # two of a thousand
+        (np.array([0.001, 0.002, 0.456] + [0.99] * 997), 0.45),  # two of a thousand
+        (np.zeros(10), 0.0),
+    ],
+)
+def test_few_heads_are_unfamiliar(familiarity: npt.NDArray[np.float64], least: float) -> None:
+    found = choose_least_familiarity(familiarity)
+    assert found == pytest.approx(least)
+    assert (familiarity < found).sum() <= 0.002 * len(familiarity)

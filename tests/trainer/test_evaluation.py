@@ -13,8 +13,8 @@ from falx.card import Card, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.phantom import PHANTOMS
 from falx_trainer.__main__ import main
-from falx_trainer.evaluation import Answer, evaluate, measure
-from falx_trainer.records import Box, DataError, Record
+from falx_trainer.evaluation import evaluate
+from falx_trainer.records import DataError
 
 TINY = Path(__file__).parents[1] / "runtime" / "data" / "tiny.tflite"
 """A graph of 3 KB: dark slices are `no_tumor`, bright ones `glioma`; the heatmap is the brightness."""
@@ -42,79 +42,6 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def record(label: str, group: str = "", boxes: tuple[Box, ...] = ()) -> Record:
-    return Record(Path(f"{label}-{group}.png"), label, source="here", group=group, split="test", boxes=boxes)
-
-
-def answer(decision: str, *probabilities: float, peak: tuple[float, float] | None = None) -> Answer:
-    return Answer(decision, probabilities or None, peak)
-
-
-def test_measures_of_hand_made_answers() -> None:
-    pairs = [
-        (record("no_tumor", "a"), answer("no_tumor", 0.9, 0.05, 0.03, 0.02)),
-        (record("no_tumor", "b"), answer("ambiguous", 0.6, 0.2, 0.1, 0.1)),
-        (record("no_tumor", "c"), answer("rejected")),
-        (record("glioma", "d"), answer("no_tumor", 0.95, 0.01, 0.03, 0.01)),
-        (record("glioma", "e"), answer("glioma", 0.1, 0.1, 0.7, 0.1)),
-        (record("tumor_untyped", "f"), answer("meningioma", 0.1, 0.8, 0.05, 0.05)),
-    ]
-    measured = measure(pairs)
-    first = {
-        name: measured[name] and measured[name][0] for name in ("accuracy", "decided", "right_of_decided")
-    }
-    assert first == {"accuracy": 0.6, "decided": 0.6, "right_of_decided": 0.6667}
-    assert measured["missed"][0] == pytest.approx(1 / 3, abs=1e-4)
-    assert measured["missed"][3] == 3
-    assert measured["cleared"][0] == pytest.approx(1 / 3, abs=1e-4)
-    assert measured["rejected"][0] == pytest.approx(1 / 6, abs=1e-4)
-    assert measured["peak_in_box"] is None
-    assert measured["decisions"]["glioma"] == {
-        "no_tumor": 1,
-        "meningioma": 0,
-        "glioma": 1,
-        "pituitary": 0,
-        "ambiguous": 0,
-        "rejected": 0,
-    }
-
-
-def test_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
-    sure_and_right = [(record("glioma", str(i)), answer("glioma", 0.0, 0.0, 0.9, 0.1)) for i in range(3)]
-    sure_and_wrong = [(record("pituitary", "x"), answer("glioma", 0.0, 0.0, 0.9, 0.1))]
-    unsure = [(record("glioma", "y"), answer("ambiguous", 0.3, 0.2, 0.5, 0.0))]
-    # Two bins: 4 slices at 0.9, 3 right; 1 slice at 0.5, right.
-    expected = (abs(3 - 4 * 0.9) + abs(1 - 0.5)) / 5
-    assert measure(sure_and_right + sure_and_wrong + unsure)["calibration_error"] == pytest.approx(expected)
-
-
-def test_the_interval_is_over_groups_not_slices() -> None:
-    # Ten slices of one patient missed, ten of another not: two independent observations, not twenty.
-    pairs = [(record("glioma", "a"), answer("no_tumor", 1.0, 0.0, 0.0, 0.0))] * 10
-    pairs += [(record("glioma", "b"), answer("glioma", 0.0, 0.0, 1.0, 0.0))] * 10
-    assert measure(pairs)["missed"] == [0.5, 0.0, 1.0, 20]
-
-
-@pytest.mark.parametrize(
-    ("decision", "expected"), [("glioma", [0.0, 0.0, 0.3, 10]), ("no_tumor", [1.0, 0.7, 1.0, 10])]
-)
-def test_none_or_all_of_ten_groups_still_has_an_interval(decision: str, expected: list[float]) -> None:
-    pairs = [(record("glioma", str(i)), answer(decision, 0.1, 0.1, 0.7, 0.1)) for i in range(10)]
-    assert measure(pairs)["missed"] == pytest.approx(expected)
-
-
-def test_the_peak_counts_for_decided_tumors_with_a_box() -> None:
-    box = (Box(0.5, 0.5, 0.2, 0.1),)
-    pairs = [
-        (record("glioma", "a", box), answer("glioma", 0, 0, 1, 0, peak=(0.59, 0.46))),
-        (record("glioma", "b", box), answer("glioma", 0, 0, 1, 0, peak=(0.5, 0.56))),
-        (record("glioma", "c", box), answer("ambiguous", 0.4, 0, 0.6, 0, peak=(0.5, 0.5))),
-        (record("glioma", "d"), answer("glioma", 0, 0, 1, 0, peak=(0.5, 0.5))),
-    ]
-    measured = measure(pairs)["peak_in_box"]
-    assert (measured[0], measured[3]) == (0.5, 2)
-
-
 def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model: Path) -> None:
     names = {"clear": "no_tumor", "lesion": "glioma"}
     with (tmp_path / "manifest.csv").open("w", newline="") as file:
@@ -133,6 +60,7 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
         "name": "tiny",
         "version": "1.2.3",
         "file": "tiny.tflite",
+        "engine": "litert",
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "weights_sha256": cards.read(model)[0].weights_sha256,
     }

@@ -140,6 +140,8 @@ def test_manifest_with_all_columns_in_any_order(tmp_path: Path) -> None:
             "scans",
             "p1",
             "val",
+            "",
+            "axial",
             (Box(0.5, 0.25, 0.1, 0.2), Box(0.75, 0.5, 1.0, 1.0)),
         ),
     ]

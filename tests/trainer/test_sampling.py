@@ -142,7 +142,7 @@ def test_shares_of_labels_that_are_there_add_up(heads: Pixels) -> None:
 
 
 def cells(*places: tuple[int, int]) -> npt.NDArray[np.float32]:
-    grid = np.zeros((7, 7), np.float32)
+    grid = np.zeros((14, 14), np.float32)
     for row, column in places:
         grid[row, column] = 1
     return grid
@@ -152,20 +152,20 @@ def cells(*places: tuple[int, int]) -> npt.NDArray[np.float32]:
     ("boxes", "positive", "unknown"),
     [
         # The whole of one cell, and of 2 x 2.
-        ([[32, 64, 64, 96]], [(2, 1)], []),
-        ([[32, 64, 96, 128]], [(2, 1), (2, 2), (3, 1), (3, 2)], []),
+        ([[16, 32, 32, 48]], [(2, 1)], []),
+        ([[16, 32, 48, 64]], [(2, 1), (2, 2), (3, 1), (3, 2)], []),
         # One cell whole, its right neighbour by a quarter: too little to be judged.
-        ([[32, 64, 72, 96]], [(2, 1)], [(2, 2)]),
+        ([[16, 32, 36, 48]], [(2, 1)], [(2, 2)]),
         # By half: enough.
-        ([[32, 64, 80, 96]], [(2, 1), (2, 2)], []),
-        # A small tumour covers 8 x 8 of 32 x 32 pixels, 6 %: the cell is its own.
-        ([[36, 68, 44, 76]], [(2, 1)], []),
+        ([[16, 32, 40, 48]], [(2, 1), (2, 2)], []),
+        # A small tumour covers 4 x 4 of 16 x 16 pixels, 6 %: the cell is its own.
+        ([[18, 34, 22, 38]], [(2, 1)], []),
         # A small one on a corner, evenly: four cells.
-        ([[60, 60, 68, 68]], [(1, 1), (1, 2), (2, 1), (2, 2)], []),
+        ([[30, 30, 34, 34]], [(1, 1), (1, 2), (2, 1), (2, 2)], []),
         # Two tumours.
-        ([[0, 0, 32, 32], [192, 192, 224, 224]], [(0, 0), (6, 6)], []),
+        ([[0, 0, 16, 16], [208, 208, 224, 224]], [(0, 0), (13, 13)], []),
         # Beyond the edge: what is inside counts.
-        ([[-40, 0, 32, 32]], [(0, 0)], []),
+        ([[-40, 0, 16, 16]], [(0, 0)], []),
         # Out of view: nothing to see anywhere.
         ([[224, 0, 224, 32]], [], []),
     ],
@@ -215,15 +215,17 @@ STILL = {
         "blur": 0,
         "bias_field": 0,
         "tone_curve": 0,
+        "spectrum": 0,
         "strip": 0,
     }.items()
-}
+} | {"outliers": 0.0}
 
 
 def test_nothing_is_made_up_in_classic(drawn: Tensors) -> None:
     sampler = Sampler(drawn, Recipe().override(STILL))
     for index, label in enumerate(LABELS):
-        pixels, target, evidence, known = sampler.example(index, np.random.default_rng(1))
+        pixels, target, evidence, known, familiar = sampler.example(index, np.random.default_rng(1))
+        assert familiar == 1
         np.testing.assert_array_equal(pixels, drawn.pixels[index])
         expected = evidence_target(label, drawn.boxes[index])
         np.testing.assert_array_equal(evidence, expected[0])
@@ -271,3 +273,84 @@ def test_donors_show_something(drawn: Tensors, heads: Pixels) -> None:
     even = np.full((1, 224, 224), 120, np.uint8)
     assert Sampler(tensors_of(["glioma"], [""], even), Recipe()).donors.lesions == []
     assert Sampler(tensors_of(["glioma"], [""], heads[5:6], boxed=False), Recipe()).donors.tissue.size == 0
+
+
+def test_lesions_are_turned_over_as_often_as_wanted(drawn: Tensors) -> None:
+    changes = STILL | {"counterfactual.transplant": 1.0, "counterfactual.control": 0}
+    levels = {}
+    for inverted in (0.0, 1.0):
+        sampler = Sampler(drawn, PRESETS["default"].override(changes | {"counterfactual.inverted": inverted}))
+        images, _, _ = share_of(sampler, 0, 80)
+        changed = [image for image in images if (image != drawn.pixels[0]).any()]
+        differences = [image.astype(int) - drawn.pixels[0] for image in changed]
+        levels[inverted] = np.mean([difference[difference != 0].mean() for difference in differences])
+    # The donors' discs are white: brighter than what they land on; turned over, darker.
+    assert levels[0.0] > 20
+    assert levels[1.0] < -20
+
+
+def test_outliers_have_no_label_and_no_place(drawn: Tensors) -> None:
+    sampler = Sampler(drawn, PRESETS["default"].override({"outliers": 0.3}))
+    examples = [sampler.example(6, np.random.default_rng(seed)) for seed in range(300)]
+    drawn_ones = [example for example in examples if example.familiar == 0]
+    assert len(drawn_ones) / 300 == pytest.approx(0.3, abs=0.08)
+    for example in drawn_ones:
+        # Every label is allowed: the loss of the labels is 0 whatever the answer.
+        assert example.target.tolist() == [1, 1, 1, 1]
+        assert example.known.sum() == 0
+    assert all(example.target.tolist() == [0, 0, 1, 0] for example in examples if example.familiar == 1)
+    _, targets, weights = Epoch(sampler, 2, 0)[0]
+    assert targets["familiarity"].shape == (10, 1)
+    assert set(targets["familiarity"].ravel().tolist()) <= {0.0, 1.0}
+    assert (weights["familiarity"] == 1).all()
+    assert "familiarity" not in Epoch(Sampler(drawn, PRESETS["classic"]), 2, 0)[0][1]
+
+
+def blind(heads: Pixels, sequence: str, showing: int) -> Tensors:
+    """Four tumours with a box, of which so many show, one without, and three clean slices."""
+    even = np.full((224, 224), 120, np.uint8)
+    pixels = np.stack([heads[5 + i] if i < showing else even for i in range(4)] + [even] * 4)
+    records = [
+        Record(Path(f"{i}.png"), "glioma" if i < 5 else "no_tumor", "scans", f"p{i}", "train", sequence)
+        for i in range(8)
+    ]
+    boxes = [LESION if i < 4 else NO_BOXES for i in range(8)]
+    return Tensors(records, pixels, boxes, np.full((8, 2), 224), (), "")
+
+
+@pytest.mark.parametrize(
+    ("sequence", "showing", "setting", "doubtful"),
+    [
+        ("T1", 1, "doubt", [1, 2, 3, 4, 5, 6, 7]),
+        ("T1", 0, "doubt", [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("T1", 2, "doubt", []),  # half of them show
+        ("", 1, "doubt", []),  # nothing is known of the sequence
+        ("T1", 1, "keep", []),
+    ],
+)
+def test_slices_of_a_blind_sequence_are_either_as_often(
+    sequence: str, showing: int, setting: str, doubtful: list[int], heads: Pixels
+) -> None:
+    changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0, "blind": setting}
+    sampler = Sampler(blind(heads, sequence, showing), PRESETS["default"].override(changes))
+    for index in range(8):
+        own = (0.0, 0.0, 1.0, 0.0) if index < 5 else (1.0, 0.0, 0.0, 0.0)
+        other = (1.0, 0.0, 0.0, 0.0) if index < 5 else (0.0, 1.0, 1.0, 1.0)
+        examples = [sampler.example(index, np.random.default_rng(seed)) for seed in range(200)]
+        found = [tuple(example.target.tolist()) for example in examples]
+        if index in doubtful:
+            assert set(found) == {own, other}
+            assert found.count(own) / 200 == pytest.approx(0.5, abs=0.12)
+            assert all(example.known.sum() == 0 for example in examples)
+        else:
+            assert set(found) == {own}
+
+
+def test_places_are_those_of_the_evidence_or_all(drawn: Tensors) -> None:
+    changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0, "batch": 10}
+    _, targets, weights = Epoch(Sampler(drawn, PRESETS["default"].override(changes)), 2, 0)[0]
+    boxed = targets["evidence"].any(axis=(1, 2))
+    assert 2 <= boxed.sum() <= 8
+    np.testing.assert_array_equal(targets["place"][boxed], targets["evidence"][boxed].reshape(-1, 196))
+    assert (targets["place"][~boxed] == 1).all()
+    assert (weights["place"] == 1).all()

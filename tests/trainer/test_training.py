@@ -60,15 +60,15 @@ def test_extreme_logits_have_a_finite_loss_and_gradient(
     assert gradient.sum() == pytest.approx(0, abs=1e-5)
 
 
-def test_cell_crossentropy_is_binary_crossentropy() -> None:
+def test_binary_crossentropy_is_binary_crossentropy() -> None:
     rng = np.random.default_rng(2)
     evidence = rng.normal(0, 3, (2, 7, 7)).astype(np.float32)
     target = (rng.random((2, 7, 7)) < 0.3).astype(np.float32)
     p = expit(evidence.astype(np.float64))
-    loss = keras.ops.convert_to_numpy(training.cell_crossentropy(target, evidence))
+    loss = keras.ops.convert_to_numpy(training.binary_crossentropy(target, evidence))
     np.testing.assert_allclose(loss, -np.log(np.where(target > 0, p, 1 - p)), atol=1e-5)
     extreme = keras.ops.convert_to_numpy(
-        training.cell_crossentropy(np.array([1.0, 0.0], np.float32), np.array([-800.0, 800.0], np.float32))
+        training.binary_crossentropy(np.array([1.0, 0.0], np.float32), np.array([-800.0, 800.0], np.float32))
     )
     np.testing.assert_allclose(extreme, [800, 800])
 
@@ -161,7 +161,9 @@ def go(manifest: Path, weights: Path, recipe: Recipe, folder: Path) -> tuple[tra
         tensors.load([record for record in records if record.split == split]) for split in ("train", "val")
     )
     keras.utils.set_random_seed(recipe.seed)
-    network = build(recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights)
+    network = build(
+        recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.outliers > 0
+    )
     history = training.train(network, train, val, recipe, folder)
     return history, network.whole.get_weights()
 
@@ -243,8 +245,16 @@ def test_a_killed_run_ends_as_it_would_have(
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
-def test_logits_of_images_are_those_of_the_whole(random_weights: Path) -> None:
-    network = build("map", 8, 0.3, 7, random_weights)
-    pixels = np.random.default_rng(1).integers(0, 256, (3, 224, 224)).astype(np.uint8)
-    expected = network.whole.predict_on_batch(pixels[..., None].astype(np.float32))["logits"]
-    np.testing.assert_allclose(training.predict_logits(network, pixels), expected, atol=1e-5)
+def test_answers_for_images_are_those_of_the_whole(random_weights: Path) -> None:
+    network = build("map", 8, 0.3, 7, random_weights, familiarity=True)
+    pixels = np.random.default_rng(1).integers(0, 256, (35, 224, 224)).astype(np.uint8)
+    answers = training.predict(network, pixels)
+    assert {name: values.shape for name, values in answers.items()} == {
+        "logits": (35, 4),
+        "evidence": (35, 14, 14),
+        "place": (35, 196),
+        "familiarity": (35, 1),
+    }
+    expected = network.whole.predict_on_batch(pixels[33:, ..., None].astype(np.float32))
+    for name, values in expected.items():
+        np.testing.assert_allclose(answers[name][33:], values, atol=1e-4)

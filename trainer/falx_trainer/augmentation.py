@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from falx.preprocessing import SIZE
 from falx_trainer.recipe import Augmentation
@@ -19,7 +20,11 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def augment(
-    pixels: Pixels, boxes: Boxes, settings: Augmentation, rng: np.random.Generator
+    pixels: Pixels,
+    boxes: Boxes,
+    settings: Augmentation,
+    rng: np.random.Generator,
+    other: Callable[[], Pixels] | None = None,
 ) -> tuple[Pixels, Boxes]:
     """Vary one image.
 
@@ -28,10 +33,13 @@ def augment(
         boxes: the tumours in it, in tensor pixels; they move with it.
         settings: how far.
         rng: the only source of chance.
+        other: gives another slice, whose spectrum may be mixed in.
 
     Returns:
         The varied image, same shape, and its boxes.
     """
+    if settings.spectrum and other is not None and rng.random() < settings.spectrum:
+        pixels = _mix_spectrum(pixels, other(), rng)
     if settings.strip and rng.random() < settings.strip:
         pixels = _strip(pixels, boxes, rng)
     pixels, boxes = _move(pixels, boxes, settings, rng)
@@ -40,6 +48,26 @@ def augment(
         pixels = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
     pixels = _levels(settings, rng)[pixels]
     return _field_and_noise(pixels, settings, rng), boxes
+
+
+def _mix_spectrum(pixels: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
+    """Coarse amplitudes partly of another slice, phases its own: another scanner, the same anatomy.
+
+    Yang & Soatto 2020, FDA, arXiv:2004.05498.
+    """
+    mine = fft.rfft2(pixels.astype(np.float32))
+    reach = round(rng.uniform(0.005, 0.03) * SIZE)
+    share = rng.uniform(0.2, 1.0)
+    theirs = np.abs(fft.rfft2(other.astype(np.float32)))
+    rows = np.r_[0 : reach + 1, -reach:0] if reach else np.array([0])
+    block = np.ix_(rows, np.arange(reach + 1))
+    amplitude = np.abs(mine[block])
+    mine[block] *= 1 + share * (theirs[block] / np.maximum(amplitude, 1e-3) - 1)
+    mixed = fft.irfft2(mine, (SIZE, SIZE))
+    # The air around a head stays black.
+    shown = np.where(pixels > 8, mixed, pixels)
+    result: Pixels = np.rint(shown.clip(0, 255)).astype(np.uint8)
+    return result
 
 
 def _move(

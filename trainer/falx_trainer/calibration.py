@@ -12,13 +12,20 @@ from scipy.special import log_softmax, logsumexp
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 
-__all__ = ["choose_thresholds", "fit_temperature"]
+__all__ = ["choose_least_familiarity", "choose_thresholds", "fit_temperature"]
 
 Floats = npt.NDArray[np.floating]
 
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
 LEAST_NO_TUMOR: Final = 0.5
 """No slice is cleared at a probability below one half, however well val goes."""
+
+
+MOST_FAMILIARITY: Final = 0.5
+"""No slice that is more likely a head than not is rejected as unfamiliar."""
+
+MOST_REJECTED: Final = 0.002
+"""Share of the val slices that may be rejected as unfamiliar; of other scanners it will be more."""
 
 
 def fit_temperature(logits: Floats, targets: Floats) -> float:
@@ -62,3 +69,17 @@ def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_
     hundredths = (step / 100 for step in range(round(LEAST_NO_TUMOR * 100), 101))
     least = next((value for value in hundredths if value > highest), 1.0)
     return Thresholds.from_mapping(DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": least})
+
+
+def choose_least_familiarity(familiarity: Floats) -> float:
+    """The familiarity below which a picture is rejected.
+
+    Args:
+        familiarity: `(N,)`, 0..1, of slices of heads.
+
+    Returns:
+        The highest at which at most 0.2 % of these would be rejected, rounded down to a hundredth, and
+        at most one half.
+    """
+    allowed = math.floor(MOST_REJECTED * len(familiarity))
+    return min(MOST_FAMILIARITY, math.floor(100 * float(np.sort(familiarity)[allowed])) / 100)

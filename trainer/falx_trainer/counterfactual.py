@@ -28,7 +28,12 @@ RIM = 0.35
 
 
 def paste(
-    pixels: Pixels, donor: Pixels, box: npt.NDArray[np.float32], rng: np.random.Generator
+    pixels: Pixels,
+    donor: Pixels,
+    box: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+    *,
+    inverted: bool = False,
 ) -> tuple[Pixels, Boxes] | None:
     """Move an ellipse of one slice into another.
 
@@ -40,6 +45,8 @@ def paste(
         donor: `(224, 224)` uint8, the slice that gives.
         box: the piece's rectangle in the donor: left, top, right, bottom, pixels.
         rng: the only source of chance.
+        inverted: whether what was darker than the tissue around becomes brighter: the same lesion in
+            another sequence.
 
     Returns:
         The new slice and the one box of the piece in it; None where the piece does not fit.
@@ -60,7 +67,10 @@ def paste(
     if here.size < 0.7 * target.size:
         return None
     gain = float(np.median(here)) / around * rng.uniform(0.9, 1.1)
-    blended = target + alpha * (piece.astype(np.float32) * gain - target)
+    given = piece.astype(np.float32) * gain
+    if inverted:
+        given = (2 * around * gain - given).clip(0, 255)
+    blended = target + alpha * (given - target)
     result = pixels.copy()
     result[top : top + height, left : left + width] = np.rint(blended.clip(0, 255)).astype(np.uint8)
     # Half of the rim counts as the lesion.

@@ -90,6 +90,9 @@ class Augmentation(_Settings):
     blur: float = _setting(0.0, "largest standard deviation of Gaussian blur, pixels", 0, 20)
     bias_field: float = _setting(0.25, "largest strength of a smooth brightness field, as logarithm", 0, 3)
     tone_curve: float = _setting(0.0, "probability that tissues change contrast by a random tone curve", 0, 1)
+    spectrum: float = _setting(
+        0.0, "probability that the coarse amplitudes of the spectrum are mixed with another slice's", 0, 1
+    )
     strip: float = _setting(0.0, "probability that the rim of the head (skin, skull) is taken away", 0, 1)
 
 
@@ -98,6 +101,9 @@ class Counterfactual(_Settings):
     """Images that did not happen, so that only the lesion can tell a tumour from none."""
 
     transplant: float = _setting(0.0, "share of healthy images that are given another head's lesion", 0, 1)
+    inverted: float = _setting(
+        0.0, "share of those lesions whose contrast to the tissue is turned over", 0, 1
+    )
     control: float = _setting(0.0, "share of images that are given healthy tissue with the same seam", 0, 1)
 
 
@@ -112,7 +118,7 @@ class Recipe(_Settings):
     head: str = _choice(
         "gap",
         "gap: global average pooling, then the dense layers; map: and beside them the evidence for a "
-        "tumour at each of the 7 x 7 places, learned from the boxes: the heatmap",
+        "tumour at each of 14 x 14 places, learned from the boxes: the heatmap",
         "gap",
         "map",
     )
@@ -133,6 +139,19 @@ class Recipe(_Settings):
     box_weight: float = _setting(
         0.0, "weight of the loss that holds the map of evidence to the boxes", 0, 100
     )
+    place_weight: float = _setting(
+        0.0, "weight of the loss that wants the strongest evidence inside a box", 0, 100
+    )
+    blind: str = _choice(
+        "keep",
+        "sequences in which fewer than half of a collection's boxed tumours show (boxes drawn on another "
+        "one): keep: learn their labels; doubt: a slice in which nothing shows is healthy as often as not",
+        "keep",
+        "doubt",
+    )
+    outliers: float = _setting(
+        0.0, "share of drawn pictures that are no head, for an output that tells them (0: without it)", 0, 0.9
+    )
     missed_tumors: float = _setting(
         0.01, "the no_tumor threshold is the lowest that misses at most this share of val tumours", 0, 1
     )
@@ -145,10 +164,11 @@ class Recipe(_Settings):
         super().__post_init__()
         for name, setting, value in settings(self):
             _check(name, setting, value)
-        if self.box_weight and self.head != "map":
-            raise RecipeError(
-                "box_weight needs head = 'map', which says where the evidence is; or set box_weight = 0"
-            )
+        for name in ("box_weight", "place_weight"):
+            if getattr(self, name) and self.head != "map":
+                raise RecipeError(
+                    f"{name} needs head = 'map', which says where the evidence is; or set {name} = 0"
+                )
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with some settings changed.
@@ -244,10 +264,15 @@ DEFAULT: Final = Recipe(
     untyped="partial",
     balance="sources",
     box_weight=3.0,
+    place_weight=0.3,
+    blind="doubt",
+    outliers=0.06,
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
-    stage2=Stage2(epochs=22, learning_rate=1.5e-4, layers=100, schedule="cosine"),
-    augmentation=Augmentation(gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, strip=0.15),
-    counterfactual=Counterfactual(transplant=0.2, control=0.2),
+    stage2=Stage2(epochs=26, learning_rate=1.5e-4, layers=100, schedule="cosine"),
+    augmentation=Augmentation(
+        gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
+    ),
+    counterfactual=Counterfactual(transplant=0.25, inverted=0.3, control=0.2),
 )
 
 PRESETS: Final[Mapping[str, Recipe]] = {"default": DEFAULT, "classic": CLASSIC}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import keras
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from falx import preprocessing
 from falx._version import __version__
@@ -188,7 +188,9 @@ def _check_kinds(data: Tensors, split: str) -> None:
 
 def _build(recipe: Recipe, weights: str) -> Network:
     try:
-        return build(recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights)
+        return build(
+            recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.outliers > 0
+        )
     except Exception as error:  # Keras and h5py raise anything on a file of another kind
         raise RunError(
             f"{weights}: expected the weights of MobileNetV2 without its top, alpha 1.0, "
@@ -210,7 +212,8 @@ def _finish(
 ) -> dict[str, Any]:
     """Calibrate on val, save the model and what people look at; the facts for `meta.json`."""
     labels = [record.label for record in val.records]
-    logits = training.predict_logits(network, val.pixels).astype(np.float64)
+    outputs = training.predict(network, val.pixels)
+    logits = outputs["logits"].astype(np.float64)
     temperature = calibration.fit_temperature(logits, np.array(targets(labels)))
     probabilities = softmax(logits / temperature, axis=1)
     thresholds = calibration.choose_thresholds(
@@ -232,6 +235,11 @@ def _finish(
     return {
         "temperature": round(temperature, 6),
         "thresholds": thresholds.to_dict(),
+        **(
+            {"least_familiarity": calibration.choose_least_familiarity(expit(outputs["familiarity"][:, 0]))}
+            if "familiarity" in outputs
+            else {}
+        ),
         "metrics": {"val": scores},
     }
 

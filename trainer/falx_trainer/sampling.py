@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
@@ -11,15 +12,17 @@ import numpy.typing as npt
 from sklearn.utils.class_weight import compute_class_weight
 
 from falx.preprocessing import SIZE
+from falx.words import LABELS
 from falx_trainer import counterfactual
 from falx_trainer.augmentation import augment
 from falx_trainer.counterfactual import Donors
-from falx_trainer.network import FEATURES_SHAPE
+from falx_trainer.network import GRID
+from falx_trainer.outliers import draw_outlier
 from falx_trainer.recipe import Recipe
 from falx_trainer.records import UNTYPED, Record, targets
 from falx_trainer.tensors import Boxes, Tensors
 
-__all__ = ["Epoch", "Sampler", "evidence_target", "pack"]
+__all__ = ["Epoch", "Example", "Sampler", "evidence_target", "pack"]
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -28,7 +31,7 @@ LABEL_SHARES: Final = {"no_tumor": 0.40, "meningioma": 0.17, "glioma": 0.20, "pi
 """Shares of the labels in an epoch with `balance = "sources"`: healthy and tumour nearly even, the
 types nearly even, a little towards those that vary most."""
 
-CELL: Final = SIZE // FEATURES_SHAPE[0]
+CELL: Final = SIZE // GRID
 """Tensor pixels a cell of the evidence covers, each way."""
 
 COVERED: Final = 0.3
@@ -43,13 +46,13 @@ def evidence_target(label: str, boxes: Boxes) -> tuple[Floats, Floats]:
         boxes: its tumours, tensor pixels.
 
     Returns:
-        Two `(7, 7)` float32: 1 where a tumour is; and the weight of each cell in the loss: 1 where
+        Two `(14, 14)` float32: 1 where a tumour is; and the weight of each cell in the loss: 1 where
         it is known, 0 where not (a tumour without a box, a cell that a box only touches).
     """
-    cells = np.zeros(FEATURES_SHAPE[:2], np.float32)
+    cells = np.zeros((GRID, GRID), np.float32)
     if label != "no_tumor" and not len(boxes):
         return cells, np.zeros_like(cells)
-    edges = np.arange(FEATURES_SHAPE[0]) * CELL
+    edges = np.arange(GRID) * CELL
     for left, top, right, bottom in boxes:
         across = np.clip((np.minimum(right, edges + CELL) - np.maximum(left, edges)) / CELL, 0, 1)
         down = np.clip((np.minimum(bottom, edges + CELL) - np.maximum(top, edges)) / CELL, 0, 1)
@@ -61,6 +64,24 @@ def evidence_target(label: str, boxes: Boxes) -> tuple[Floats, Floats]:
     return (cells >= COVERED).astype(np.float32), known.astype(np.float32)
 
 
+class Example(NamedTuple):
+    """One image as training sees it.
+
+    Attributes:
+        pixels: `(224, 224)` uint8.
+        target: `(4,)`, 1 for each label it may have.
+        evidence: `(14, 14)`, 1 where a tumour is.
+        known: `(14, 14)`, the weight of each of those places.
+        familiar: 1 for a slice of a head, 0 for an outlier.
+    """
+
+    pixels: Pixels
+    target: Floats
+    evidence: Floats
+    known: Floats
+    familiar: float
+
+
 class Sampler:
     """Draws epochs from prepared training images."""
 
@@ -70,6 +91,9 @@ class Sampler:
         self.labels = [record.label for record in data.records]
         self.targets = np.array(targets(self.labels), np.float32)
         self.donors = _find_donors(data)
+        self._doubtful = (
+            _find_doubtful(data) if recipe.blind == "doubt" else np.zeros(len(self.labels), np.bool_)
+        )
         self._probabilities: npt.NDArray[np.float64] | None = None
         self._class_weights = np.ones(len(self.labels), np.float32)
         if recipe.balance == "sources":
@@ -88,31 +112,51 @@ class Sampler:
             return rng.permutation(count)
         return rng.permutation(_systematic(self._probabilities, count, rng))
 
-    def example(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Floats, Floats, Floats]:
+    def example(self, index: int, rng: np.random.Generator) -> Example:
         """One varied image.
 
         Args:
             index: which of the training images.
             rng: the only source of chance.
-
-        Returns:
-            Its pixels `(224, 224)` uint8, target `(4,)`, evidence `(7, 7)` and the weights of that `(7, 7)`.
         """
         pixels, boxes, label = self.data.pixels[index], self.data.boxes[index], self.labels[index]
+        if self.recipe.outliers and rng.random() < self.recipe.outliers:
+            nothing = np.zeros((GRID, GRID), np.float32)
+            return Example(draw_outlier(pixels, rng), np.ones(len(LABELS), np.float32), nothing, nothing, 0.0)
+        if self._doubtful[index] and rng.random() < 0.5:
+            # Whichever it is, half of the time it is called the other: nobody can know from this slice.
+            boxes = boxes[:0]
+            label = "no_tumor" if label != "no_tumor" else UNTYPED
+        elif self._doubtful[index]:
+            boxes = boxes[:0]
         wanted = self.recipe.counterfactual
         chance = rng.random()
         if label == "no_tumor" and chance < wanted.transplant and self.donors.lesions:
             donor, box = self.donors.lesions[int(rng.integers(len(self.donors.lesions)))]
-            made = counterfactual.paste(pixels, self.data.pixels[donor], box, rng)
+            inverted = bool(rng.random() < wanted.inverted)
+            made = counterfactual.paste(pixels, self.data.pixels[donor], box, rng, inverted=inverted)
             if made is not None:
                 (pixels, boxes), label = made, UNTYPED
-        elif chance > 1 - wanted.control and self.donors.lesions:
+        elif chance > 1 - wanted.control and self.donors.lesions and self._placed(index):
             pixels = self._control(pixels, boxes, rng)
-        pixels, boxes = augment(pixels, boxes, self.recipe.augmentation, rng)
+        pixels, boxes = augment(
+            pixels,
+            boxes,
+            self.recipe.augmentation,
+            rng,
+            other=lambda: self.data.pixels[int(rng.integers(len(self.labels)))],
+        )
         target = (
             self.targets[index] if label == self.labels[index] else np.array(targets([label])[0], np.float32)
         )
-        return pixels, target, *evidence_target(label, boxes)
+        evidence, known = evidence_target(label, boxes)
+        if self._doubtful[index] and not len(boxes):
+            known = np.zeros_like(known)
+        return Example(pixels, target, evidence, known, 1.0)
+
+    def _placed(self, index: int) -> bool:
+        """Whether it is known where the slice's tumours are, so that tissue does not hide one."""
+        return self.labels[index] == "no_tumor" or len(self.data.boxes[index]) > 0
 
     def _control(self, pixels: Pixels, boxes: Boxes, rng: np.random.Generator) -> Pixels:
         _, like = self.donors.lesions[int(rng.integers(len(self.donors.lesions)))]
@@ -148,6 +192,35 @@ def _find_donors(data: Tensors) -> Donors:
             (index, box) for box in boxes if record.label != "no_tumor" and _shows(data.pixels[index], box)
         ]
     return Donors(lesions, np.array(tissue, np.intp))
+
+
+def _find_doubtful(data: Tensors) -> npt.NDArray[np.bool_]:
+    """Slices that do not show whether there is a tumour, though their label says so.
+
+    Where boxes were drawn on another sequence, a tumour may be in the box and not in the picture; and
+    then the clean slices of that sequence look no different. That is found by collection and sequence:
+    fewer than half of the boxed tumours show.
+    """
+    shown = np.array(
+        [
+            any(_shows(pixels, box) for box in boxes)
+            for pixels, boxes in zip(data.pixels, data.boxes, strict=True)
+        ]
+    )
+    cells = [(record.source, record.sequence) for record in data.records]
+    boxed: Counter[tuple[str, str]] = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
+    for cell, boxes, shows in zip(cells, data.boxes, shown, strict=True):
+        if cell[1] and len(boxes):
+            boxed[cell] += 1
+            seen[cell] += int(shows)
+    return np.array(
+        [
+            not shows and boxed[cell] > 0 and seen[cell] < boxed[cell] / 2
+            for cell, shows in zip(cells, shown, strict=True)
+        ],
+        np.bool_,
+    )
 
 
 def _shows(pixels: Pixels, box: Floats) -> bool:
@@ -225,10 +298,10 @@ class Epoch(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
             self._sampler.example(int(self._order[i]), np.random.default_rng([*self._key, i, 1]))
             for i in chosen
         ]
-        pixels, target, evidence, known = (np.stack(part) for part in zip(*examples, strict=True))
+        pixels, target, evidence, known, familiar = (np.stack(part) for part in zip(*examples, strict=True))
         weights = np.array([self._sampler.weight(int(self._order[i])) for i in chosen], np.float32)
         return pixels[..., None].astype(np.float32), *pack(
-            target, evidence, known, weights, self._sampler.recipe
+            target, evidence, known, familiar.astype(np.float32), weights, self._sampler.recipe
         )
 
 
@@ -236,10 +309,18 @@ def pack(
     target: Floats,
     evidence: Floats,
     known: Floats,
+    familiar: Floats,
     weights: Floats,
     recipe: Recipe,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Targets and weights by output name, for the outputs the recipe's head has."""
-    if recipe.head == "gap":
-        return {"logits": target}, {"logits": weights}
-    return {"logits": target, "evidence": evidence}, {"logits": weights, "evidence": known}
+    wanted, shares = {"logits": target}, {"logits": weights}
+    if recipe.head == "map":
+        wanted["evidence"], shares["evidence"] = evidence, known
+        # Every place is allowed where none is known: a loss of 0.
+        places = evidence.reshape(len(evidence), -1)
+        wanted["place"] = np.where(places.any(axis=1, keepdims=True), places, 1).astype(np.float32)
+        shares["place"] = np.ones_like(weights)
+    if recipe.outliers:
+        wanted["familiarity"], shares["familiarity"] = familiar[:, None], np.ones_like(weights)
+    return wanted, shares

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from falx.errors import FalxError
 from falx_trainer.checkpoint import Checkpoint, State
-from falx_trainer.network import FEATURES_SHAPE, Network, set_trainable
+from falx_trainer.network import Network, set_trainable
 from falx_trainer.recipe import Recipe, Stage1, Stage2
 from falx_trainer.records import targets
 from falx_trainer.sampling import Epoch, Sampler, evidence_target, pack
@@ -31,9 +31,9 @@ from falx_trainer.tensors import Tensors
 __all__ = [
     "DivergedError",
     "History",
-    "cell_crossentropy",
+    "binary_crossentropy",
     "partial_crossentropy",
-    "predict_logits",
+    "predict",
     "train",
 ]
 
@@ -46,6 +46,9 @@ WARM_UP_FACTOR: Final = 0.3
 
 PREDICTION_BATCH: Final = 32
 
+Features = npt.NDArray[np.float16]
+Floats = npt.NDArray[np.float32]
+
 
 class DivergedError(FalxError, ArithmeticError):
     """A training whose loss is no longer a finite number."""
@@ -55,11 +58,12 @@ def partial_crossentropy(target: Any, logits: Any) -> Any:
     """Minus the logarithm of the probability of all the labels a slice may have.
 
     With one label allowed this is cross-entropy; with the three tumour labels allowed it asks
-    only that `no_tumor` be improbable (learning from partial labels: Cour et al. 2011, JMLR 12).
+    only that `no_tumor` be improbable (learning from partial labels: Cour et al. 2011, JMLR 12). Over
+    places instead of labels it asks that the strongest evidence lie at one of those allowed.
 
     Args:
-        target: `(B, 4)`, 1 for each label allowed.
-        logits: `(B, 4)`.
+        target: `(B, N)`, 1 for each label or place allowed.
+        logits: `(B, N)`.
 
     Returns:
         `(B,)`, 0 where all the probability is on labels allowed.
@@ -68,9 +72,9 @@ def partial_crossentropy(target: Any, logits: Any) -> Any:
     return ops.logsumexp(logits, axis=-1) - ops.logsumexp(allowed, axis=-1)
 
 
-def cell_crossentropy(target: Any, evidence: Any) -> Any:
-    """Binary cross-entropy at each place, `(B, 7, 7)`, from logits."""
-    return ops.softplus(evidence) - target * evidence
+def binary_crossentropy(target: Any, logits: Any) -> Any:
+    """Binary cross-entropy from logits, of any shape, without a mean: places have weights of their own."""
+    return ops.softplus(logits) - target * logits
 
 
 def accuracy(target: Any, logits: Any) -> Any:
@@ -109,11 +113,22 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
     return state.history
 
 
-def predict_logits(network: Network, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Logits of prepared images: `(N, 224, 224)` uint8 -> `(N, 4)`, before any temperature."""
-    features = _features(network.backbone, pixels, "logits")
-    outputs = network.head.predict(features, batch_size=PREDICTION_BATCH, verbose=0)
-    return np.asarray(outputs["logits"], np.float32)
+def predict(network: Network, pixels: npt.NDArray[np.uint8]) -> dict[str, Floats]:
+    """What the network says of prepared images, before any temperature.
+
+    Args:
+        network: trained.
+        pixels: `(N, 224, 224)` uint8.
+
+    Returns:
+        Each of the head's outputs for all of them, such as `logits` `(N, 4)`.
+    """
+    starts = range(0, len(pixels), PREDICTION_BATCH)
+    parts = [
+        network.whole.predict_on_batch(pixels[start : start + PREDICTION_BATCH, ..., None].astype(np.float32))
+        for start in tqdm(starts, "answers", unit="batch", disable=None)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _first_stage(
@@ -127,7 +142,7 @@ def _first_stage(
     # The frozen backbone gives the same features every time: once a view is enough.
     views = [_View(network.backbone, sampler, view) for view in range(min(stage.views, stage.epochs))]
     held = (
-        _features(network.backbone, validation.pixels, "features of val"),
+        _given(_features(network.backbone, validation.pixels, "features of val")),
         *_known(validation, sampler.recipe),
     )
     return _run(
@@ -223,8 +238,13 @@ def _compile(model: keras.Model, recipe: Recipe) -> None:
     losses: dict[str, Any] = {"logits": partial_crossentropy}
     shares = {"logits": 1.0}
     if recipe.head == "map":
-        losses["evidence"] = cell_crossentropy
+        losses["evidence"] = binary_crossentropy
         shares["evidence"] = recipe.box_weight
+        losses["place"] = partial_crossentropy
+        shares["place"] = recipe.place_weight
+    if recipe.outliers:
+        losses["familiarity"] = binary_crossentropy
+        shares["familiarity"] = 1.0
     model.compile("adam", loss=losses, loss_weights=shares, metrics={"logits": [accuracy]}, jit_compile=False)
     model.optimizer.build(model.trainable_variables)
 
@@ -278,17 +298,32 @@ def _known(data: Tensors, recipe: Recipe) -> tuple[Any, Any]:
     labels = [record.label for record in data.records]
     pairs = [evidence_target(label, boxes) for label, boxes in zip(labels, data.boxes, strict=True)]
     evidence, known = (np.stack(part) for part in zip(*pairs, strict=True))
-    return pack(
-        np.array(targets(labels), np.float32), evidence, known, np.ones(len(labels), np.float32), recipe
-    )
+    ones = np.ones(len(labels), np.float32)
+    return pack(np.array(targets(labels), np.float32), evidence, known, ones, ones, recipe)
 
 
-def _features(backbone: keras.Model, pixels: npt.NDArray[np.uint8], title: str) -> npt.NDArray[np.float32]:
-    result = np.empty((len(pixels), *FEATURES_SHAPE), np.float32)
+def _features(backbone: keras.Model, pixels: npt.NDArray[np.uint8], title: str) -> list[Features]:
+    result = _room(backbone, len(pixels))
     for start in tqdm(range(0, len(pixels), PREDICTION_BATCH), title, unit="batch", disable=None):
-        batch = pixels[start : start + PREDICTION_BATCH, ..., None].astype(np.float32)
-        result[start : start + len(batch)] = backbone.predict_on_batch(batch)
+        _put(backbone, pixels[start : start + PREDICTION_BATCH, ..., None].astype(np.float32), result, start)
     return result
+
+
+def _given(parts: Iterable[Features]) -> Any:
+    """What the head is given: Keras takes a tuple of inputs, and a single one as it is."""
+    inputs = tuple(part.astype(np.float32) for part in parts)
+    return inputs if len(inputs) > 1 else inputs[0]
+
+
+def _room(backbone: keras.Model, count: int) -> list[Features]:
+    # Half precision: 125 to 163 kB an image, and what it rounds off is far below the augmentation.
+    return [np.empty((count, *output.shape[1:]), np.float16) for output in backbone.outputs]
+
+
+def _put(backbone: keras.Model, images: Any, result: list[Features], start: int) -> None:
+    outputs = backbone.predict_on_batch(images)
+    for room, values in zip(result, outputs if len(result) > 1 else [outputs], strict=True):
+        room[start : start + len(images)] = values
 
 
 class _View:
@@ -296,14 +331,13 @@ class _View:
 
     def __init__(self, backbone: keras.Model, sampler: Sampler, view: int) -> None:
         epoch = Epoch(sampler, 1, view)
-        # Half precision: 125 kB an image, and what it rounds off is far below the augmentation.
-        self.features = np.empty((epoch.size, *FEATURES_SHAPE), np.float16)
+        self.features = _room(backbone, epoch.size)
         wanted: list[dict[str, Any]] = []
         weights: list[dict[str, Any]] = []
         done = 0
         for step in tqdm(range(len(epoch)), f"features of view {view + 1}", unit="batch", disable=None):
             images, target, weight = epoch[step]
-            self.features[done : done + len(images)] = backbone.predict_on_batch(images)
+            _put(backbone, images, self.features, done)
             done += len(images)
             wanted.append(target)
             weights.append(weight)
@@ -318,7 +352,7 @@ class _Cached(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         super().__init__()
         self._view = view
         self._batch = recipe.batch
-        self._order = np.random.default_rng([recipe.seed, 1, epoch, 2]).permutation(len(view.features))
+        self._order = np.random.default_rng([recipe.seed, 1, epoch, 2]).permutation(len(view.features[0]))
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch)
@@ -326,7 +360,7 @@ class _Cached(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
     def __getitem__(self, step: int) -> tuple[Any, Any, Any]:
         chosen = self._order[step * self._batch : (step + 1) * self._batch]
         return (
-            self._view.features[chosen].astype(np.float32),
+            _given(part[chosen] for part in self._view.features),
             {name: values[chosen] for name, values in self._view.targets.items()},
             {name: values[chosen] for name, values in self._view.weights.items()},
         )

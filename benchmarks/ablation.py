@@ -1,0 +1,252 @@
+"""What each part of the recipe buys, and how it holds on a collection that it never saw.
+
+Each row is the default recipe with one part changed, trained over few epochs without one collection.
+It is measured on `val` of the others (whether it learned), and on the whole of the collection left out
+(whether it learned tumours, or collections). Nothing is measured on `test`.
+
+    python -m benchmarks.ablation --data ../shared/data --weights WEIGHTS --out runs/ablation
+    python -m benchmarks.ablation ... --rows default --without tcga_lgg --epochs 12
+
+A row that was cut off goes on from its last epoch; rows already there are only shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from falx.decision import Thresholds, decide
+from falx.words import NO_TUMOR
+from falx_trainer.recipe import PRESETS, Recipe
+from falx_trainer.records import SPLITS, UNTYPED, read_records, targets
+
+Changes = dict[str, Any]
+
+ROWS: Final[dict[str, tuple[str, Changes]]] = {
+    "default": ("the default recipe", {}),
+    "labels kept": (
+        "labels of sequences that do not show the tumour are learned as they are",
+        {"blind": "keep"},
+    ),
+    "no partial labels": ("tumours of no recorded class are dropped", {"untyped": "drop"}),
+    "no balance": ("every image once an epoch, weighted by class", {"balance": "class_weights"}),
+    "no counterfactuals": (
+        "no lesion is moved into another head, and no tissue",
+        {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0},
+    ),
+    "no control": (
+        "lesions are moved, but no healthy tissue with the same seam",
+        {"counterfactual.control": 0.0},
+    ),
+    "no inversion": ("moved lesions keep their contrast", {"counterfactual.inverted": 0.0}),
+    "no boxes": ("no map of evidence", {"head": "gap", "box_weight": 0.0, "place_weight": 0.0}),
+    "no place": ("the map is held to the boxes cell by cell only", {"place_weight": 0.0}),
+    "no other scanners": (
+        "only the usual augmentation: geometry, brightness, weak gamma and bias field",
+        {
+            "augmentation.gamma": 0.3,
+            "augmentation.noise": 0.0,
+            "augmentation.blur": 0.0,
+            "augmentation.bias_field": 0.25,
+            "augmentation.tone_curve": 0.0,
+            "augmentation.spectrum": 0.0,
+            "augmentation.strip": 0.0,
+        },
+    ),
+    "no spectra": ("amplitudes of spectra are not mixed", {"augmentation.spectrum": 0.0}),
+    "no outliers": ("no pictures that are no head, and no output for them", {"outliers": 0.0}),
+    "60 layers": ("60 layers of the backbone learn instead of 100", {"stage2.layers": 60}),
+}
+"""Name, what it is, and what differs from the default recipe."""
+
+MEASURES: Final = ("accuracy", "auc", "missed", "cleared", "peak_in_box")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the rows that are missing, and print the table."""
+    parser = argparse.ArgumentParser("benchmarks.ablation", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="a manifest with sources and splits")
+    parser.add_argument("--weights", required=True, help="of the ImageNet backbone")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the rows' results")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="which")
+    parser.add_argument("--without", default="br35h", help="the collection left out (br35h)")
+    parser.add_argument("--epochs", type=int, default=6, help="of stage 2 (6)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all rows"
+    )
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    common = dict(_setting(text) for text in options.set)
+    common |= {"stage2.epochs": options.epochs}
+    rows = {}
+    for name in options.rows:
+        recipe = PRESETS["default"].override(common | ROWS[name][1])
+        folder = (
+            options.out / f"without-{options.without}" / f"{options.epochs}-epochs" / name.replace(" ", "-")
+        )
+        rows[name] = _row(folder, recipe, options.data, options.without, options.weights)
+        print(table({name: rows[name]}), flush=True)
+    print("\n" + table(rows))
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """A line a row; shares in percent."""
+    lines = [f"{'':20}{'val of the others':>{8 * len(MEASURES)}}  {'left out':>{8 * len(MEASURES)}}"]
+    lines.append(f"{'':20}" + 2 * ("".join(f"{name.split('_')[0]:>8}" for name in MEASURES) + "  "))
+    for name, row in rows.items():
+        cells = ["".join(_cell(row[part][measure]) for measure in MEASURES) for part in ("val", "left_out")]
+        lines.append(f"{name:20}" + "  ".join(cells))
+    return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    return f"{'–' if value is None else f'{100 * value:.1f}':>8}"
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -> dict[str, Any]:
+    """The row's measures, trained where they are not there yet."""
+    path = folder / "row.json"
+    if path.exists():
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if found["recipe"] != recipe.to_toml():
+            raise SystemExit(f"{path}: of another recipe; give another --out, or delete it")
+        return found
+    import keras
+
+    from falx_trainer import calibration, tensors, training
+    from falx_trainer.network import build
+
+    records = [
+        record for record in read_records(data) if record.source == without or record.split in SPLITS[:2]
+    ]
+    everything = tensors.load(records)
+    left_out, train, val = (
+        everything.select(indices, [everything.records[index] for index in indices])
+        for indices in _parts(everything.records, without, recipe.untyped)
+    )
+    keras.utils.set_random_seed(recipe.seed)
+    network = build(
+        recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.outliers > 0
+    )
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    training.train(network, train, val, recipe, folder)
+    seconds = time.monotonic() - started
+    labels = [record.label for record in val.records]
+    outputs = {
+        "val": training.predict(network, val.pixels),
+        "left_out": training.predict(network, left_out.pixels),
+    }
+    temperature = calibration.fit_temperature(
+        np.asarray(outputs["val"]["logits"], np.float64), np.array(targets(labels))
+    )
+    answers = {part: _softmax(values["logits"] / temperature) for part, values in outputs.items()}
+    thresholds = calibration.choose_thresholds(
+        answers["val"], np.array([label != NO_TUMOR for label in labels]), recipe.missed_tumors
+    )
+    row = {
+        "recipe": recipe.to_toml(),
+        "without": without,
+        "thresholds": thresholds.to_dict(),
+        "temperature": temperature,
+        "seconds": round(seconds),
+        "date": date.today().isoformat(),
+        "val": measures(val, answers["val"], outputs["val"].get("evidence"), thresholds),
+        "left_out": measures(left_out, answers["left_out"], outputs["left_out"].get("evidence"), thresholds),
+    }
+    network.whole.save_weights(folder / "row.weights.h5")
+    for part, values in outputs.items():
+        for name, array in values.items():
+            np.save(folder / f"{part}-{name}.npy", array)
+    path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    return row
+
+
+def _parts(records: Sequence[Any], without: str, untyped: str) -> list[npt.NDArray[np.intp]]:
+    """Indices of what is left out, of train and of val; untyped tumours are always measured on."""
+    other = [record.source != without for record in records]
+    return [
+        np.flatnonzero(part)
+        for part in (
+            [not kept for kept in other],
+            [
+                kept and record.split == "train" and (untyped == "partial" or record.label != UNTYPED)
+                for kept, record in zip(other, records, strict=True)
+            ],
+            [kept and record.split == "val" for kept, record in zip(other, records, strict=True)],
+        )
+    ]
+
+
+def measures(
+    data: Any, probabilities: npt.NDArray[np.float64], evidence: Any, thresholds: Thresholds
+) -> dict[str, float | None]:
+    """Accuracy of typed slices, AUC of tumour or none, tumours missed, healthy cleared, peaks in a box."""
+    from sklearn.metrics import roc_auc_score
+
+    labels = np.array([record.label for record in data.records])
+    tumor, typed = labels != NO_TUMOR, labels != UNTYPED
+    cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
+    right = np.array(
+        [
+            bool(np.array(target)[row.argmax()])
+            for target, row in zip(targets(list(labels)), probabilities, strict=True)
+        ]
+    )
+    inside = []
+    if evidence is not None:
+        for boxes, cells, row in zip(data.boxes, evidence, probabilities, strict=True):
+            if len(boxes) and row.argmax() != 0:
+                down, across = (
+                    (np.array(np.unravel_index(cells.argmax(), cells.shape)) + 0.5) * 224 / len(cells)
+                )
+                inside.append(
+                    bool(
+                        np.any(
+                            (boxes[:, 0] <= across)
+                            & (across <= boxes[:, 2])
+                            & (boxes[:, 1] <= down)
+                            & (down <= boxes[:, 3])
+                        )
+                    )
+                )
+
+    def mean(values: Any) -> float | None:
+        return round(float(np.mean(values)), 4) if len(values) else None
+
+    both = bool(tumor.any() and not tumor.all())
+    return {
+        "accuracy": mean(right[typed]),
+        "auc": round(float(roc_auc_score(tumor, -probabilities[:, 0])), 4) if both else None,
+        "missed": mean(cleared[tumor]),
+        "cleared": mean(cleared[~tumor]),
+        "peak_in_box": mean(inside),
+    }
+
+
+def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    from scipy.special import softmax
+
+    result: npt.NDArray[np.float64] = softmax(logits.astype(np.float64), axis=1)
+    return result
+
+
+if __name__ == "__main__":
+    main()
