@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -25,7 +25,7 @@ from falx.errors import FalxError
 from falx.preprocessing import prepare
 from falx_export.errors import DataError
 
-__all__ = ["LEAST_CALIBRATION", "LEAST_PARITY", "Samples", "read"]
+__all__ = ["LEAST_CALIBRATION", "LEAST_PARITY", "SPLITS", "Labelled", "Samples", "labelled", "read"]
 
 Tensors = npt.NDArray[np.uint8]
 
@@ -61,6 +61,8 @@ class _Image:
     path: Path
     kind: str
     """Source and label (or folder): what the choice is balanced over."""
+    label: str = ""
+    split: str = ""
 
 
 def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = False) -> Samples:
@@ -76,13 +78,10 @@ def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = Fals
     Raises:
         DataError: the data are not there or not readable, or too few of the images are.
     """
-    manifest = data / "manifest.csv" if data.is_dir() else data
-    if manifest.is_file():
-        train, validation, names = _from_manifest(manifest)
-    elif data.is_dir():
-        train, validation, names = _halves(_from_folder(data))
-    else:
-        raise DataError(f"{data}: expected a manifest (CSV) or a folder of images, found neither")
+    manifest = _manifest(data)
+    train, validation, names = (
+        _halves(_from_folder(data)) if manifest is None else _divided(_from_manifest(manifest))
+    )
     calibrating = _Use("calibration", names[0], calibration, min(calibration, LEAST_CALIBRATION))
     comparing = _Use(
         "parity",
@@ -98,6 +97,65 @@ def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = Fals
         for use, found in ((calibrating, train), (comparing, validation))
     )
     return Samples(first[0], second[0], {calibrating.name: first[1], comparing.name: second[1]})
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A prepared slice, and what is known about it.
+
+    Attributes:
+        path: of the image.
+        label: in the manifest, or the name of its folder.
+        split: in the manifest; empty where it gives none.
+        tensor: `(224, 224, 1)` uint8.
+    """
+
+    path: Path
+    label: str
+    split: str
+    tensor: Tensors
+
+
+def labelled(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = False) -> Iterator[Labelled]:
+    """Every slice that can be read, in the order of the manifest, or of the sorted paths; nothing is chosen.
+
+    Args:
+        data: as for `read`.
+        splits: those to take.
+        quiet: show no progress.
+
+    Raises:
+        DataError: the data cannot be used, or (at the end) hold none that can be read.
+    """
+    manifest = _manifest(data)
+    found = _from_folder(data) if manifest is None else _from_manifest(manifest)
+    if not isinstance(found, list):
+        found = [image for split in SPLITS if split in splits for image in found[split]]
+    unreadable: list[FalxError] = []
+    for image in tqdm(found, "Compare", unit="slice", leave=False, disable=quiet or None):
+        try:
+            tensor = prepare(images.read(image.path).pixels)[0]
+        except FalxError as error:
+            unreadable.append(error)
+            continue
+        yield Labelled(image.path, image.label, image.split, tensor[..., np.newaxis])
+    if len(unreadable) == len(found):
+        first = f"; the first of {len(unreadable)} that cannot be read: {unreadable[0]}" if unreadable else ""
+        raise DataError(f"{data}: expected images (split {', '.join(filter(None, splits))}), got none{first}")
+
+
+def _manifest(data: Path) -> Path | None:
+    """The manifest, or None where the data are a folder without.
+
+    Raises:
+        DataError: they are neither.
+    """
+    manifest = data / "manifest.csv" if data.is_dir() else data
+    if manifest.is_file():
+        return manifest
+    if not data.is_dir():
+        raise DataError(f"{data}: expected a manifest (CSV) or a folder of images, found neither")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +182,8 @@ _Halves = tuple[list[_Image], list[_Image], tuple[str, str]]
 """Images to calibrate on, images to compare on, and what to call them."""
 
 
-def _from_manifest(path: Path) -> _Halves:
+def _from_manifest(path: Path) -> dict[str, list[_Image]]:
+    """The images by split. Of those without one, what lies in a folder for tests is left out."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -142,7 +201,12 @@ def _from_manifest(path: Path) -> _Halves:
             raise DataError(f"{path}: {row['path']}: expected split train, val, test or none, got {split!r}")
         if row["path"] and not (split == "" and _is_test(Path(row["path"]))):
             kind = f"{row.get('source') or ''}/{row['label']}"
-            splits[split].append(_Image(path.parent / row["path"], kind))
+            splits[split].append(_Image(path.parent / row["path"], kind, row["label"], split))
+    return splits
+
+
+def _divided(splits: Mapping[str, list[_Image]]) -> _Halves:
+    """What to calibrate on and what to compare on, of the images of a manifest."""
     if splits["val"]:
         return splits["train"], splits["val"], ("split train", "split val")
     return _halves(sorted(splits["train"] or splits[""], key=lambda image: image.path))
@@ -155,7 +219,7 @@ def _from_folder(folder: Path) -> list[_Image]:
         # Folders and files that archivers, notebooks and desktops leave.
         left = any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
         if path.suffix.lower() in images.SUFFIXES and not left and not _is_test(inside) and path.is_file():
-            found.append(_Image(path, str(path.parent)))
+            found.append(_Image(path, str(path.parent), path.parent.name))
     return found
 
 

@@ -1,0 +1,302 @@
+"""Compare an exported file with the Keras model it was made from, slice by slice.
+
+```
+python -m falx_export verify FILE --against RUN --data DIR
+```
+
+prints a table by label, names every slice whose decision changes, and draws both. The export measures
+the same on some hundred slices before it writes anything (`falx_export.export`); this looks at all there
+are, of a file that lies there already.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from falx import card as cards
+from falx import container, engines
+from falx.decision import Thresholds, decide
+from falx.errors import ModelError
+from falx.limits import Limits
+from falx.rejection import check_familiarity
+from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx_export import parity, run, samples
+from falx_export.errors import DataError, RunError
+from falx_export.parity import aligned
+from falx_export.samples import Labelled
+
+__all__ = ["CLOSE", "Comparison", "Slice", "compare", "table", "write_slices"]
+
+CHUNK: Final = 256
+"""So many slices are in memory at once."""
+
+CLOSE: Final = 0.02
+"""A change of decision is told apart where Keras's probability lies this near to a threshold."""
+
+QUANTILES: Final = (0.5, 0.9, 0.99)
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """What both answered for a slice.
+
+    Attributes:
+        path, label, split: of the image.
+        expected, got: probabilities of Keras and of the file, `(4,)`, 0..1.
+        before, after: the decisions of Keras and of the file. Pictures that the runtime rejects for their
+            pixels are judged here as well; only familiarity, which is the model's, can reject one.
+        heatmap: the largest difference of any cell, 0..1; 0 where the model makes none.
+        margin: the least distance of what decided in Keras from its threshold, 0..1.
+    """
+
+    path: Path
+    label: str
+    split: str
+    expected: Floats
+    got: Floats
+    before: str
+    after: str
+    heatmap: float
+    margin: float
+
+    def answers(self) -> tuple[tuple[Floats, str], tuple[Floats, str]]:
+        """Probabilities and decision: Keras's, the file's."""
+        return (self.expected, self.before), (self.got, self.after)
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of a probability."""
+        return float(np.abs(self.got - self.expected).max())
+
+    @property
+    def changed(self) -> bool:
+        """Whether the decision is another one."""
+        return self.before != self.after
+
+    @property
+    def missed(self) -> bool:
+        """Whether what Keras decides to be a tumour is `no_tumor` to the file."""
+        return self.before in TUMOR_LABELS and self.after == NO_TUMOR
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A file against Keras.
+
+    Attributes:
+        file: its name.
+        engine: that ran it.
+        quantization: `int8`, `float16` or `float32`.
+        slices: each, in the order of the data.
+    """
+
+    file: str
+    engine: str
+    quantization: str
+    slices: Sequence[Slice]
+
+    def parity(self) -> parity.Parity:
+        """In the measures that the export reports, to be held to a tolerance."""
+        differences = np.stack([np.abs(x.got - x.expected) for x in self.slices])
+        return parity.Parity(
+            file=self.file,
+            engine=self.engine,
+            slices=len(self.slices),
+            largest=float(differences.max()),
+            mean=float(differences.mean()),
+            differing=sum(x.changed for x in self.slices),
+            missed=sum(x.missed for x in self.slices),
+            heatmap=float(np.max([x.heatmap for x in self.slices])),
+        )
+
+
+def compare(
+    file: Path,
+    against: Path,
+    data: Path | None,
+    *,
+    splits: Iterable[str] = samples.SPLITS,
+    engine: str | None = None,
+    quiet: bool = False,
+) -> Comparison:
+    """Let both answer for every slice.
+
+    Args:
+        file: a `.tflite` or `.onnx` with its card.
+        against: the run it was exported from.
+        data: a manifest, a folder that holds one, or a folder of images (`falx_export.samples.read`); None
+            takes the run's `data.csv`.
+        splits: those of the manifest to take.
+        engine: that runs the file; None takes the first for its format that is installed.
+        quiet: show no progress.
+
+    Raises:
+        ModelError: the file cannot be used.
+        RunError: the run cannot be used, or the file was exported from another.
+        DataError: the data cannot be used.
+    """
+    card, payload = cards.read(file)
+    if card.self_contained:
+        raise ModelError(
+            f"{file}: is self-contained, it takes pictures and not prepared slices; compare the file "
+            "exported without --self-contained, whose graph it holds"
+        )
+    trained = run.read(against)
+    if card.provenance.get("model_sha256") != trained.provenance["model_sha256"]:
+        raise RunError(
+            f"{file}: was not exported from {against}: the checksum of model.keras in its card is "
+            f"{card.provenance.get('model_sha256')}, there it is {trained.provenance['model_sha256']}"
+        )
+    data = data or trained.data
+    if data is None:
+        raise DataError(f"{against}: has no data.csv; give images with --data")
+    kind = container.detect(payload)
+    assert kind is not None  # noqa: S101 - `cards.read` refuses anything else
+    started = engines.start(engines.choose(engine, kind), payload, card, threads=1)
+    found: list[Slice] = []
+    for chunk in _chunks(samples.labelled(data, frozenset(splits), quiet=quiet)):
+        tensors = np.stack([item.tensor for item in chunk])
+        expected = parity.keras_answers(trained.model, tensors)
+        got = parity.engine_answers(started, tensors, title="", quiet=True)
+        found += _compared(chunk, expected, got, trained, card)
+    return Comparison(file.name, started.name, str(card.quantization["format"]), found)
+
+
+def _chunks(items: Iterator[Labelled]) -> Iterator[list[Labelled]]:
+    while chunk := list(islice(items, CHUNK)):
+        yield chunk
+
+
+def _compared(
+    chunk: Sequence[Labelled],
+    expected: Mapping[str, parity.Probabilities],
+    got: Mapping[str, parity.Probabilities],
+    trained: run.Run,
+    card: cards.Card,
+) -> Iterator[Slice]:
+    maps = np.abs(got["heatmap"] - expected["heatmap"]) if "heatmap" in expected else np.zeros(len(chunk))
+    judges = [
+        (expected, trained.thresholds, Limits(least_familiarity=trained.least_familiarity)),
+        (got, card.thresholds, card.rejection),
+    ]
+    for index, item in enumerate(chunk):
+        (before, margin), (after, _) = (
+            _decided({name: values[index] for name, values in answers.items()}, thresholds, limits)
+            for answers, thresholds, limits in judges
+        )
+        yield Slice(
+            path=item.path,
+            label=item.label,
+            split=item.split,
+            expected=expected["probabilities"][index].astype(np.float64),
+            got=got["probabilities"][index].astype(np.float64),
+            before=before,
+            after=after,
+            heatmap=float(maps[index].max()),
+            margin=margin,
+        )
+
+
+def _decided(
+    answers: Mapping[str, parity.Probabilities], thresholds: Thresholds, limits: Limits
+) -> tuple[str, float]:
+    """The decision, and the least distance of what decided from its threshold."""
+    values = answers["probabilities"].tolist()
+    familiarity = float(answers["familiarity"][0]) if "familiarity" in answers else None
+    margins = [] if familiarity is None else [abs(familiarity - limits.least_familiarity)]
+    if check_familiarity(familiarity, limits) is not None:
+        return REJECTED, margins[0]
+    decision = decide(values, thresholds)
+    by_label = dict(zip(LABELS, values, strict=True))
+    margins.append(abs(by_label[NO_TUMOR] - thresholds.no_tumor))
+    if decision != NO_TUMOR:
+        tumor = max(TUMOR_LABELS, key=by_label.__getitem__)
+        margins.append(abs(by_label[tumor] - thresholds[tumor]))
+    return decision, min(margins)
+
+
+def table(comparison: Comparison) -> str:
+    """The comparison for a person to read: by label, by probability, and every change of a decision."""
+    slices = comparison.slices
+    labels = sorted({x.label for x in slices}, key=lambda label: ([*LABELS, label].index(label), label))
+    groups = [(label, [x for x in slices if x.label == label]) for label in labels] + [("all", slices)]
+    head = ("label", "slices", "changed", "tumour to no_tumor", "largest", "mean", *map(_percent, QUANTILES))
+    rows = [
+        (
+            label,
+            str(len(group)),
+            str(sum(x.changed for x in group)),
+            str(sum(x.missed for x in group)),
+            *_measures(np.stack([np.abs(x.got - x.expected) for x in group])),
+        )
+        for label, group in groups
+    ]
+    every = np.stack([np.abs(x.got - x.expected) for x in slices])
+    columns = [(f"P({label})", *_measures(every[:, index])) for index, label in enumerate(LABELS)]
+    changed = [x for x in slices if x.changed]
+    lines = [
+        f"{comparison.file} on {comparison.engine} against Keras: {len(slices)} slices; differences of "
+        "probabilities",
+        "",
+        *aligned([head, *rows]),
+        "",
+        *aligned([("probability", *head[4:]), *columns]),
+    ]
+    if changed:
+        close = sum(x.margin < CLOSE for x in changed)
+        lines += [
+            "",
+            f"{len(changed)} decisions changed ({len(changed) / len(slices):.2%}), {close} of them where "
+            f"Keras was within {CLOSE} of a threshold:",
+            *aligned(
+                [("slice", "label", "Keras", "file", "margin", "largest")]
+                + [
+                    (str(x.path), x.label, x.before, x.after, f"{x.margin:.4f}", f"{x.largest:.4f}")
+                    for x in changed
+                ],
+                text=4,
+            ),
+        ]
+    return "\n".join(lines)
+
+
+def _percent(quantile: float) -> str:
+    return f"{quantile:.0%}"
+
+
+def _measures(differences: Floats) -> list[str]:
+    """Largest, mean and quantiles."""
+    values = [differences.max(), differences.mean(), *np.quantile(differences, QUANTILES)]
+    return [f"{value:.5f}" for value in values]
+
+
+def write_slices(path: Path, comparison: Comparison) -> None:
+    """Write what both answered, a row a slice.
+
+    Args:
+        path: of the CSV.
+        comparison: of the file.
+    """
+    before, after = ([f"{who}_{label}" for label in LABELS] for who in ("keras", "file"))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ["path", "label", "split", *before, "keras_decision", *after, "file_decision", "margin"]
+        )
+        for x in comparison.slices:
+            keras, own = ([*_short(values), decision] for values, decision in x.answers())
+            writer.writerow([x.path, x.label, x.split, *keras, *own, f"{x.margin:.6g}"])
+
+
+def _short(values: Floats) -> list[str]:
+    return [f"{value:.6g}" for value in values]

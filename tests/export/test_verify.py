@@ -1,0 +1,214 @@
+"""An exported file against the Keras model it was made from."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
+
+from falx import card as cards
+from falx.decision import DEFAULT_THRESHOLDS
+from falx_export import package, run, samples, to_tflite, verify
+from falx_export.__main__ import main
+from falx_export.errors import DataError, RunError
+from falx_export.package import Graph, Terms
+from falx_export.verify import Comparison, Slice
+
+
+@pytest.fixture(scope="module")
+def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run in float16, the quickest to make of all."""
+    trained = run.read(run_folder)
+    graph = Graph(to_tflite.float16(trained.model), "tflite", "float16", "weights float16")
+    described = package.card(trained, trained.name, Terms(), graph)
+    sealed = package.sealed(graph, described, package.started(graph, described))
+    path = tmp_path_factory.mktemp("exported") / "small-float16.tflite"
+    path.write_bytes(sealed)
+    return path
+
+
+def changed(source: Path, target: Path, alter: Callable[[cards.Card], cards.Card]) -> Path:
+    """A copy of a file with another card."""
+    card, payload = cards.read(source)
+    target.write_bytes(cards.embed(payload, alter(card), format="tflite"))
+    return target
+
+
+def table_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def made(before: str, after: str, label: str = "glioma", off: float = 0.0, margin: float = 0.3) -> Slice:
+    expected = np.array([0.1, 0.1, 0.7, 0.1])
+    got = expected + np.array([off, 0, -off, 0])
+    return Slice(Path(f"{label}.png"), label, "val", expected, got, before, after, 0.25, margin)
+
+
+def comparison(*slices: Slice) -> Comparison:
+    return Comparison("x-int8.tflite", "litert", "int8", slices)
+
+
+def test_every_slice_of_the_data_is_compared(exported: Path, run_folder: Path, data: Path) -> None:
+    found = verify.compare(exported, run_folder, data, quiet=True)
+    assert (found.file, found.engine, found.quantization) == ("small-float16.tflite", "litert", "float16")
+    rows = table_of(data / "manifest.csv")
+    assert sorted((x.path.name, x.label, x.split) for x in found.slices) == sorted(
+        (row["path"], row["label"], row["split"]) for row in rows
+    )
+    measured = found.parity()
+    assert measured.slices == len(rows)
+    # The model is the same: only rounding to float16 is between, of random weights.
+    assert 0 < measured.mean < 0.02
+    assert measured.mean < measured.largest < 0.1
+    assert measured.heatmap == max(x.heatmap for x in found.slices) < 0.3
+    assert all(x.expected.sum() == pytest.approx(1, abs=1e-5) for x in found.slices)
+
+
+def test_one_split_of_it(exported: Path, run_folder: Path) -> None:
+    found = verify.compare(exported, run_folder, None, splits=["val"], quiet=True)
+    assert {x.split for x in found.slices} == {"val"}
+    assert len(found.slices) == 24
+
+
+def test_each_decides_by_its_own_thresholds(exported: Path, run_folder: Path, tmp_path: Path) -> None:
+    # Above all probabilities but one: what Keras decides, the file leaves open.
+    strict = replace(DEFAULT_THRESHOLDS, no_tumor=1.0, meningioma=1.0, glioma=1.0, pituitary=1.0)
+    path = changed(exported, tmp_path / "strict.tflite", lambda card: replace(card, thresholds=strict))
+    found = verify.compare(path, run_folder, None, splits=["val"], quiet=True)
+    assert {x.after for x in found.slices} == {"ambiguous"}
+    assert any(x.before != "ambiguous" for x in found.slices)
+
+
+def test_a_file_of_another_model_is_refused(exported: Path, run_folder: Path, tmp_path: Path) -> None:
+    path = changed(
+        exported,
+        tmp_path / "other.tflite",
+        lambda card: replace(card, provenance={**card.provenance, "model_sha256": "0" * 64}),
+    )
+    with pytest.raises(
+        RunError, match=rf"other\.tflite: was not exported from {run_folder}: .* is 0{{64}}, th"
+    ):
+        verify.compare(path, run_folder, None)
+
+
+def test_images_that_cannot_be_read_are_set_aside_but_not_all(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "glioma").mkdir()
+    (tmp_path / "glioma" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(
+        DataError, match=r"expected images .* got none; the first of 1 that cannot be read: .*br"
+    ):
+        list(samples.labelled(tmp_path, quiet=True))
+    Image.open(data / "00.png").save(tmp_path / "glioma" / "sound.png")
+    (found,) = samples.labelled(tmp_path, quiet=True)
+    assert (found.path.name, found.label, found.split) == ("sound.png", "glioma", "")
+    assert found.tensor.shape == (224, 224, 1)
+
+
+def test_a_margin_is_the_distance_of_what_decides_from_its_threshold() -> None:
+    def decided(*values: float) -> tuple[str, float]:
+        answers = {"probabilities": np.array(values, np.float32)}
+        return verify._decided(answers, DEFAULT_THRESHOLDS, cards.Limits())
+
+    assert decided(0.9, 0.1, 0, 0) == ("no_tumor", pytest.approx(0.05))
+    assert decided(0.82, 0.18, 0, 0) == ("ambiguous", pytest.approx(0.03))
+    assert decided(0.3, 0.62, 0.08, 0) == ("meningioma", pytest.approx(0.02))
+
+
+def test_a_picture_that_the_model_does_not_know_is_rejected() -> None:
+    answers = {
+        "probabilities": np.array([0, 0, 1, 0], np.float32),
+        "familiarity": np.array([0.2], np.float32),
+    }
+    limits = cards.Limits(least_familiarity=0.25)
+    assert verify._decided(answers, DEFAULT_THRESHOLDS, limits) == ("rejected", pytest.approx(0.05))
+
+
+def test_the_table_has_each_label_each_probability_and_every_change() -> None:
+    lines = verify.table(
+        comparison(
+            made("glioma", "glioma", off=0.01),
+            made("glioma", "ambiguous", off=0.2, margin=0.015),
+            made("no_tumor", "no_tumor", label="no_tumor"),
+            made("glioma", "no_tumor", label="tumor_untyped", off=0.5),
+        )
+    ).splitlines()
+    assert lines == [
+        "x-int8.tflite on litert against Keras: 4 slices; differences of probabilities",
+        "",
+        "label          slices  changed  tumour to no_tumor  largest     mean      50%      90%      99%",
+        "no_tumor            1        0                   0  0.00000  0.00000  0.00000  0.00000  0.00000",
+        "glioma              2        1                   0  0.20000  0.05250  0.00500  0.20000  0.20000",
+        "tumor_untyped       1        1                   1  0.50000  0.25000  0.25000  0.50000  0.50000",
+        "all                 4        2                   1  0.50000  0.08875  0.00000  0.35000  0.50000",
+        "",
+        "probability    largest     mean      50%      90%      99%",
+        "P(no_tumor)    0.50000  0.17750  0.10500  0.41000  0.49100",
+        "P(meningioma)  0.00000  0.00000  0.00000  0.00000  0.00000",
+        "P(glioma)      0.50000  0.17750  0.10500  0.41000  0.49100",
+        "P(pituitary)   0.00000  0.00000  0.00000  0.00000  0.00000",
+        "",
+        "2 decisions changed (50.00%), 1 of them where Keras was within 0.02 of a threshold:",
+        "slice              label          Keras   file       margin  largest",
+        "glioma.png         glioma         glioma  ambiguous  0.0150   0.2000",
+        "tumor_untyped.png  tumor_untyped  glioma  no_tumor   0.3000   0.5000",
+    ]
+
+
+def test_the_measures_are_those_of_the_export() -> None:
+    measured = comparison(made("glioma", "no_tumor", off=0.5), made("glioma", "glioma")).parity()
+    assert (measured.differing, measured.missed, measured.heatmap) == (1, 1, 0.25)
+    assert (measured.largest, measured.mean) == pytest.approx((0.5, 0.125))
+
+
+WIDE = [word for key in ("decisions", "largest", "heatmap") for word in ("--tolerance", f"{key}=0.5")]
+"""Random weights are on edge everywhere."""
+
+
+def call(exported: Path, run_folder: Path, folder: Path, *more: str) -> int:
+    arguments = ["verify", str(exported), "--against", str(run_folder), "--split", "val"]
+    return main([*arguments, "--plot", str(folder / "plot.png"), "--csv", str(folder / "slices.csv"), *more])
+
+
+def test_the_command_prints_draws_and_passes(
+    exported: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(exported, run_folder, tmp_path, *WIDE) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("small-float16.tflite on litert against Keras: 24 slices")
+    assert out.endswith(f"\nplot: {tmp_path / 'plot.png'}\nslices: {tmp_path / 'slices.csv'}\npassed\n")
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.size == (1200, 576)
+    rows = table_of(tmp_path / "slices.csv")
+    assert len(rows) == 24
+    assert sum(float(rows[0][f"keras_{label}"]) for label in cards.LABELS) == pytest.approx(1, abs=1e-4)
+
+
+def test_past_the_tolerance_is_status_1(
+    exported: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(exported, run_folder, tmp_path, *WIDE, "--quiet", "--tolerance", "mean=0") == 1
+    got = capsys.readouterr()
+    assert got.out == ""
+    assert got.err.startswith("falx_export: small-float16.tflite: mean is ")
+    assert got.err.endswith(", tolerance 0\n")
+
+
+def test_what_cannot_be_used_is_status_2(
+    exported: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(tmp_path / "none.tflite", run_folder, tmp_path) == 2
+    assert "none.tflite" in capsys.readouterr().err
+    assert call(exported, run_folder, tmp_path, "--data", str(tmp_path / "gone")) == 2
+    message = f"{tmp_path / 'gone'}: expected a manifest (CSV) or a folder of images, found neither"
+    assert capsys.readouterr().err == f"falx_export: {message}\n"
+    with pytest.raises(SystemExit, match="2"):
+        call(exported, run_folder, tmp_path, "--tolerance", "worst=1")
+    assert "unknown measure 'worst'" in capsys.readouterr().err
