@@ -1,4 +1,4 @@
-"""The command line: `falx predict`, `info`, `check`, `demo`.
+"""The command line: `falx predict`, `info`, `check`, `demo`, `retarget`.
 
 Exit status: 0 all inputs were read, 1 some could not be (the others are answered) or a check failed,
 2 wrong usage or an unusable model, 130 interrupted.
@@ -106,14 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--heatmaps", metavar="DIR", help="write each slice with its heatmap to this new or empty folder"
     )
-    predict.add_argument(
-        "--threshold",
-        action="append",
-        default=[],
-        type=_threshold,
-        metavar="LABEL=VALUE",
-        help=f"the least probability for a label ({', '.join(LABELS)}) instead of the card's; repeatable",
-    )
+    _add_threshold(predict, "instead of the card's")
     predict.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
     )
@@ -129,6 +122,17 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", _demo, "classify drawn heads, so that no scan is needed")
     _add_model(demo)
     demo.add_argument("--out", metavar="DIR", help="write the pictures to this new or empty folder")
+
+    retarget = _command(commands, "retarget", _retarget, "write a model file with other thresholds")
+    retarget.add_argument("model", metavar="FILE", help="a model file, of either format")
+    _add_threshold(retarget, "in the new file")
+    retarget.add_argument(
+        "--thresholds",
+        metavar="JSON",
+        help="a file with a JSON object of labels and their thresholds, as an evaluation writes it; "
+        "--threshold comes before it",
+    )
+    retarget.add_argument("--out", required=True, metavar="NEW", help="the new file; there must be none yet")
     return parser
 
 
@@ -151,6 +155,17 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         help="litert, tflite or onnx (default: the first installed for the file)",
     )
     parser.add_argument("--threads", type=_count, metavar="N", help="threads of one inference (default 1)")
+
+
+def _add_threshold(parser: argparse.ArgumentParser, where: str) -> None:
+    parser.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        type=_threshold,
+        metavar="LABEL=VALUE",
+        help=f"the least probability for a label ({', '.join(LABELS)}) {where}; repeatable",
+    )
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -259,6 +274,27 @@ def _demo(options: argparse.Namespace) -> int:
 
     classifier = _load(options)
     demo.show(classifier, options.out)
+    return OK
+
+
+def _retarget(options: argparse.Namespace) -> int:
+    from falx import retarget
+    from falx.card import extract, load_bytes
+    from falx.console import say
+    from falx.errors import ThresholdError
+
+    if not options.threshold and options.thresholds is None:
+        raise ThresholdError("give new thresholds with --threshold LABEL=VALUE or --thresholds JSON")
+    read = {} if options.thresholds is None else retarget.read_thresholds(Path(options.thresholds))
+    data = load_bytes(Path(options.model))
+    changed = retarget.retarget(data, read | dict(options.threshold), name=options.model)
+    retarget.write(changed, Path(options.out))
+    card, _ = extract(changed)
+    before = card.history[-1].thresholds
+    for label, value in card.thresholds.to_dict().items():
+        was = "" if value == before[label] else f" (was {before[label]:g})"
+        say(f"{label} {value:g}{was}")
+    say(f"written to {options.out}")
     return OK
 
 

@@ -258,7 +258,8 @@ def test_a_self_contained_graph_has_tensors_of_its_own(card: Card) -> None:
     assert Card.from_json(own.to_json()) == own
     with pytest.raises(CardError, match=r"input must be .*got .*height"):
         replace(own, self_contained=False)
-    for wrong in ((0,), ("",), (True,), (1.5,)):
+    wrongs: list[Any] = [(0,), ("",), (True,), (1.5,)]
+    for wrong in wrongs:
         with pytest.raises(CardError, match="input must be a name, a type and axes, each a number from 1"):
             replace(own, input=TensorSpec("image", "uint8", wrong))
     with pytest.raises(CardError, match="outputs must have at least one, got none"):

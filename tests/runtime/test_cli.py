@@ -504,7 +504,7 @@ def test_demo(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_version_and_help(falx_process: Run) -> None:
     assert falx_process("--version").stdout == f"falx {falx.__version__}\n"
-    for command in ("predict", "info", "check", "demo"):
+    for command in ("predict", "info", "check", "demo", "retarget"):
         done = falx_process(command, "--help", COLUMNS="200")
         assert done.returncode == 0
         assert DISCLAIMER in done.stdout

@@ -1,0 +1,143 @@
+"""Other thresholds for a model file, without training or exporting again.
+
+Card, checksums and, where the decision is in the graph, the graph's own thresholds change together; what
+they were before stays in the card's `history`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from falx import card as cards
+from falx import constant, container
+from falx.card import Card, Format, Setting
+from falx.decision import Thresholds
+from falx.errors import FalxError, ModelError, ThresholdError
+from falx.words import LABELS
+
+__all__ = ["THRESHOLDS", "read_thresholds", "retarget", "write"]
+
+THRESHOLDS: Final = "thresholds"
+"""The constant of self-contained graphs that holds the thresholds, float32, in the order of the labels."""
+
+
+def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
+    """The same model with other thresholds.
+
+    Args:
+        data: a model file.
+        changes: the new threshold of each label that gets one.
+        name: what messages call the file.
+
+    Returns:
+        The new model file; byte for byte the same for the same arguments.
+
+    Raises:
+        ThresholdError: a label is unknown, or a value is not in (0, 1].
+        ModelError: the file is none of Falx, is damaged, or its graph decides by thresholds that cannot be
+            found in it.
+    """
+    card, payload = cards.extract(data, name=name)
+    unknown = [label for label in changes if label not in LABELS]
+    if unknown:
+        raise ThresholdError(
+            f"threshold for {', '.join(map(str, unknown))}, which is none of {', '.join(LABELS)}"
+        )
+    thresholds = replace(card.thresholds, **changes)
+    kind = container.detect(data)
+    assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
+    if card.self_contained:
+        payload = _with_thresholds(payload, card, thresholds, kind, name)
+    changed = replace(card, thresholds=thresholds, history=(*card.history, Setting(card.thresholds)))
+    return cards.embed(payload, changed, format=kind)
+
+
+def read_thresholds(path: Path) -> dict[str, float]:
+    """Thresholds from a JSON file: an object with a number for some or all labels, or one that has such an
+    object as `thresholds`, as an evaluation writes it.
+
+    Raises:
+        ThresholdError: it cannot be read, is no such object, or is empty.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    # ValueError: neither JSON nor text; RecursionError: nested too deep.
+    except (OSError, ValueError, RecursionError) as error:
+        raise ThresholdError(f"{path}: expected a JSON file with thresholds: {error}") from error
+    if isinstance(document, dict):
+        document = document.get("thresholds", document)
+    if not isinstance(document, dict) or not document:
+        raise ThresholdError(
+            f"{path}: expected an object of labels with their thresholds, or one that has it as `thresholds`"
+        )
+    for label, value in document.items():
+        _check(path, label, value)
+    return document
+
+
+def _check(path: Path, label: str, value: Any) -> None:
+    if label not in LABELS:
+        raise ThresholdError(f"{path}: has {label!r}, which is none of {', '.join(LABELS)}")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or math.isnan(value) or not 0 < value <= 1:
+        raise ThresholdError(f"{path}: threshold of {label} must be a number in (0, 1], got {value!r}")
+
+
+def write(data: bytes, path: Path) -> None:
+    """Write a new model file. Of one that could not be written whole, nothing stays.
+
+    Raises:
+        FalxError: there is a file of that name, its name does not end as its format wants, or it cannot be
+            written.
+    """
+    kind = container.detect(data)
+    if path.suffix.lower() != f".{kind}":
+        raise FalxError(f"{path}: the model is {kind}, so the name must end in .{kind}")
+    try:
+        file = path.open("xb")
+    except FileExistsError as error:
+        raise FalxError(f"{path}: exists already, and is left as it is; give another --out") from error
+    # ValueError: a path with a null byte.
+    except (OSError, ValueError) as error:
+        raise FalxError(f"{path}: cannot be written: {error}") from error
+    try:
+        with file:
+            file.write(data)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise FalxError(f"{path}: cannot be written: {error}") from error
+        raise
+
+
+def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:
+    """A graph that decides by other thresholds than those of its card."""
+    try:
+        start = constant.find(payload, kind, THRESHOLDS, len(LABELS))
+    except ModelError as error:
+        raise ModelError(f"{name}: is self-contained, but {error}") from error
+    before, after = _packed(card.thresholds), _packed(thresholds)
+    end = start + len(before)
+    if payload[start:end] != before:
+        found = np.frombuffer(payload[start:end], "<f4").tolist()
+        raise ModelError(
+            f"{name}: the graph decides by thresholds {found}, its card says "
+            f"{list(card.thresholds.to_dict().values())}; export the model again"
+        )
+    return payload[:start] + after + payload[end:]
+
+
+def _packed(thresholds: Thresholds) -> bytes:
+    """The least float32 values that are not below the thresholds: float32 probabilities reach the ones where
+    they reach the others.
+    """
+    exact = np.array([thresholds[label] for label in LABELS], np.float64)
+    near = exact.astype(np.float32)
+    return np.where(near < exact, np.nextafter(near, np.float32(2)), near).astype("<f4").tobytes()
