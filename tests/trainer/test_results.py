@@ -16,9 +16,11 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from falx.prediction import Location
+from falx.preprocessing import Frame
 from falx.words import LABELS
 from falx_trainer import results
-from falx_trainer.records import UNTYPED
+from falx_trainer.records import UNTYPED, Box
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +138,37 @@ def shades(path: Path) -> int:
     with Image.open(path) as image:
         assert min(image.size) > 200
         return len(np.unique(np.asarray(image.convert("L"))))
+
+
+def _location(height: int, width: int, cells: npt.NDArray[np.float32]) -> Location:
+    return Location(cells, Frame(0, 0, width, height), (height, width))
+
+
+@pytest.mark.parametrize(("number", "rows"), [(1, 1), (4, 1), (5, 2)])
+def test_heatmaps_are_drawn_four_a_row(tmp_path: Path, number: int, rows: int) -> None:
+    cells = np.eye(7, dtype=np.float32)
+    example = results.Example(
+        "glioma", "ambiguous", _location(100, 80, cells), (Box(0.5, 0.5, 0.2, 0.2),), True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results.plot_heatmaps(tmp_path / "plot.png", [example] * number)
+    with Image.open(tmp_path / "plot.png") as plot:
+        assert plot.size == (1104, round(120 * (2.5 * rows + 0.6)))
+
+
+def test_calibration_and_risk_are_drawn(tmp_path: Path) -> None:
+    bins = [{"slices": 3, "confidence": 0.5, "right": 0.4}, {"slices": 90, "confidence": 0.97, "right": 1.0}]
+    results.plot_calibration(tmp_path / "calibration.png", bins, "calibration")
+    curve = [{"coverage": 0.5, "risk": 0.0}, {"coverage": 1.0, "risk": 0.1}]
+    for decided in ((0.8, 0.05), None):
+        results.plot_risk_coverage(tmp_path / f"{decided is None}.png", curve, decided, "risk")
+    sizes = {}
+    for name in ("calibration", "False", "True"):
+        with Image.open(tmp_path / f"{name}.png") as plot:
+            sizes[name] = plot.size
+            pixels = np.asarray(plot.convert("RGB"))
+        # Blue is the curve, orange the point that is decided.
+        assert (pixels == (0, 0x72, 0xB2)).all(axis=-1).any()
+        assert (pixels == (0xD5, 0x5E, 0)).all(axis=-1).any() == (name == "False")
+    assert sizes == {"calibration": (576, 672), "False": (576, 456), "True": (576, 456)}

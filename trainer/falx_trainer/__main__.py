@@ -56,7 +56,7 @@ def _train(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from falx_trainer.evaluation import evaluate
 
-    print(evaluate(options.model, options.data, options.split, options.out))
+    print(evaluate(options.model, options.data, options.split, options.out, options.pictures))
     return 0
 
 
@@ -108,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder a class, or a manifest CSV, such as the data.csv in a run folder",
     )
     evaluate.add_argument("--split", choices=("train", "val", "test"), help="only this split of the data")
+    evaluate.add_argument(
+        "--pictures",
+        type=Path,
+        help="a folder a family of pictures that are no brain MRI, to see which are rejected",
+    )
     evaluate.add_argument("--out", type=Path, required=True, help="folder for metrics.json, tables and plots")
     return parser
 

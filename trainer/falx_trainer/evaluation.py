@@ -1,64 +1,53 @@
-"""Measure a model on labelled slices: as it decides, by label and by source."""
+"""Measure a model: what it says of labelled slices, by source, sequence, plane and label, and of others."""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import keras
-import numpy as np
-import numpy.typing as npt
-from tqdm import tqdm
-
 import falx
-from falx.decision import Thresholds, decide
-from falx.words import DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
-from falx_trainer import results, tensors
-from falx_trainer.records import UNTYPED, DataError, Record, read_records
-from falx_trainer.run import RunError
+from falx import images
+from falx.words import DECISIONS, REJECTED, TUMOR_LABELS
+from falx_trainer import answers, measures, results
+from falx_trainer.answers import Answer
+from falx_trainer.measures import Pairs, measure
+from falx_trainer.records import DataError, Record, read_records
 
-__all__ = ["Answer", "evaluate", "measure"]
-
-RESAMPLES: Final = 2000
-SEED: Final = 7
-"""Of the bootstrap: the 95 % intervals are percentiles over resampled groups (Efron 1979)."""
-
+__all__ = ["evaluate"]
 
 SHARES: Final = ("accuracy", "decided", "right_of_decided", "missed", "cleared", "rejected", "peak_in_box")
 
-ECE_BINS: Final = 15
+UNKNOWN: Final = "not recorded"
 
-MODEL: Final = "model.keras"
-"""The file in a run folder that is measured."""
+PLANES: Final = {"ax": "axial", "co": "coronal", "sa": "sagittal"}
+"""Short names of planes, as some manifests have them."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model says of a slice.
-
-    Attributes:
-        decision: a label, `ambiguous` or `rejected`.
-        probabilities: of the four labels; None where the slice was rejected unseen.
-        peak: where the heatmap is highest, `x, y` in fractions of the image; None without a heatmap.
-    """
-
-    decision: str
-    probabilities: tuple[float, ...] | None
-    peak: tuple[float, float] | None = None
+BREAKDOWNS: Final[dict[str, Callable[[Record], str]]] = {
+    "by_source": lambda record: record.source,
+    "by_sequence": lambda record: record.sequence,
+    "by_plane": lambda record: PLANES.get(record.plane, record.plane),
+    "by_label": lambda record: record.label,
+    "by_source_and_sequence": lambda record: (
+        f"{record.source}, {record.sequence}" if record.source and record.sequence else ""
+    ),
+}
+"""What the slices are measured apart by; each gives a value, empty where it is unknown."""
 
 
-def evaluate(model: Path, data: Path, split: str | None, out: Path) -> str:
-    """Measure a model and write `metrics.json`, a table and a plot.
+def evaluate(model: Path, data: Path, split: str | None, out: Path, pictures: Path | None = None) -> str:
+    """Measure a model and write `metrics.json`, a table and plots.
 
     Args:
         model: an exported file, measured through the runtime; or a run folder, through Keras.
         data: a folder a class, or a manifest.
         split: only the records of this split; None for all.
         out: the folder to write.
+        pictures: a folder a family of pictures that are no brain MRI, to see which are rejected.
 
     Returns:
         The table.
@@ -74,211 +63,167 @@ def evaluate(model: Path, data: Path, split: str | None, out: Path) -> str:
             f"{data}: no slices of the split {split!r}; how a run divided its data says the data.csv in its "
             "folder: give that with --data"
         )
-    answers, described = (
-        _answers_of_run(model, records) if model.is_dir() else _answers_of_file(model, records)
-    )
-    pairs = [(record, answer) for record, answer in zip(records, answers, strict=True) if answer is not None]
+    families = {} if pictures is None else _families(pictures)
+    asked = answers.load(model)
+    answered = asked.answers([record.path for record in records])
+    pairs = [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
     if not pairs:
         raise DataError(f"{data}: none of its {len(records)} slices can be read, such as {records[0].path}")
     metrics = {
-        "model": described,
+        "model": asked.described,
+        "measured": {
+            "on": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "processor": _processor(),
+            "falx": falx.__version__,
+        },
         "split": split,
         "slices": len(records),
         "unreadable": len(records) - len(pairs),
         "all": measure(pairs),
-        "by_source": {
-            source: measure([pair for pair in pairs if pair[0].source == source])
-            for source in sorted({record.source for record, _ in pairs if record.source})
-        },
+        **{name: _apart(pairs, value) for name, value in BREAKDOWNS.items()},
+        "calibration": measures.calibration(pairs),
+        "risk_coverage": measures.risk_coverage(pairs),
+        **({} if pictures is None else {"pictures": _rejected(asked, families)}),
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     text = _table(metrics)
     (out / "metrics.txt").write_text(text + "\n", encoding="utf-8")
-    rows, counts = _decisions(pairs)
-    results.plot_confusion(
-        out / "decisions.png", rows, DECISIONS, counts, f"decisions, {split or 'all'} slices"
-    )
+    _plot(out, pairs, metrics)
     return text
 
 
-def measure(pairs: Sequence[tuple[Record, Answer]]) -> dict[str, Any]:
-    """The measures of some slices, JSON-ready; shares come as `[share, low, high, slices]` or None.
+def _plot(out: Path, pairs: Pairs, metrics: dict[str, Any]) -> None:
+    slices = f"{metrics['split'] or 'all'} slices"
+    rows, counts = measures.decisions(pairs)
+    results.plot_confusion(out / "decisions.png", rows, DECISIONS, counts, f"decisions, {slices}")
+    if metrics["calibration"]:
+        results.plot_calibration(
+            out / "calibration.png",
+            metrics["calibration"],
+            f"calibration, {slices}; error {metrics['all']['calibration_error'][0]:.3f}",
+        )
+        decided, right = (metrics["all"][name] for name in ("decided", "right_of_decided"))
+        results.plot_risk_coverage(
+            out / "risk_coverage.png",
+            metrics["risk_coverage"],
+            None if right is None else (decided[0], 1 - right[0]),
+            f"risk and coverage, {slices}",
+        )
+    examples = [
+        results.Example(record.label, answer.decision, answer.location, record.boxes, inside)
+        for record, answer in _examples(pairs)
+        if answer.location is not None
+        for inside in [measures.inside(record, answer)]
+    ]
+    if examples:
+        results.plot_heatmaps(out / "heatmaps.png", examples)
 
-    `accuracy` is that of the most probable label over the typed slices, a rejected one being
-    wrong; `decided` the share of typed slices decided, `right_of_decided` the share right among
-    those; `missed` the tumours decided `no_tumor`; `cleared` the healthy decided so; `peak_in_box`
-    the tumours decided as such, with a known box, whose heatmap is highest inside one.
-    `calibration_error` is the expected calibration error of the most probable label over the typed
-    slices in 15 bins (Naeini et al. 2015, doi 10.1609/aaai.v29i1.9602).
-    """
-    labels = np.array([record.label for record, _ in pairs])
-    decisions = np.array([answer.decision for _, answer in pairs])
-    likeliest = np.array(
-        [
-            "" if answer.probabilities is None else LABELS[int(np.argmax(answer.probabilities))]
-            for _, answer in pairs
-        ]
-    )
-    groups = np.array([record.group or str(record.path) for record, _ in pairs])
-    typed = labels != UNTYPED
-    decided = typed & np.isin(decisions, LABELS)
-    tumor, healthy = labels != NO_TUMOR, labels == NO_TUMOR
 
-    def share(of: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_]) -> list[float] | None:
-        return _share(hit[of], groups[of]) if of.any() else None
+def _examples(pairs: Pairs) -> list[tuple[Record, Answer]]:
+    """Four tumours with a box of each label, at equal steps through all: not the best, not the worst."""
+    chosen = []
+    for label in TUMOR_LABELS:
+        located = [(r, a) for r, a in pairs if r.label == label and r.boxes and a.location is not None]
+        chosen += [located[(2 * step + 1) * len(located) // 8] for step in range(4) if located]
+    return chosen
 
-    located = np.array(
-        [
-            bool(record.boxes) and answer.peak is not None and answer.decision in TUMOR_LABELS
-            for record, answer in pairs
-        ]
-    )
-    inside = np.array([_inside(record, answer) for record, answer in pairs])
-    rows, counts = _decisions(pairs)
+
+def _apart(pairs: Pairs, value: Callable[[Record], str]) -> dict[str, Any]:
+    """The measures of the slices of each value; of those without, only where others have one."""
+    values = sorted({value(record) for record, _ in pairs} - {""})
+    unknown = [UNKNOWN] if values and any(not value(record) for record, _ in pairs) else []
     return {
-        "slices": len(pairs),
-        "accuracy": share(typed, likeliest == labels),
-        "decided": share(typed, decided),
-        "right_of_decided": share(decided, decisions == labels),
-        "missed": share(tumor, decisions == NO_TUMOR),
-        "cleared": share(healthy, decisions == NO_TUMOR),
-        "rejected": share(np.ones(len(pairs), bool), decisions == REJECTED),
-        "peak_in_box": share(located, inside),
-        "calibration_error": _calibration_error(pairs),
-        "decisions": {
-            row: dict(zip(DECISIONS, numbers, strict=True)) for row, numbers in zip(rows, counts, strict=True)
-        },
+        name: measure([(record, answer) for record, answer in pairs if (value(record) or UNKNOWN) == name])
+        for name in [*values, *unknown]
     }
 
 
-def _inside(record: Record, answer: Answer) -> bool:
-    if answer.peak is None:
-        return False
-    x, y = answer.peak
-    return any(abs(x - box.x) <= box.width / 2 and abs(y - box.y) <= box.height / 2 for box in record.boxes)
+def _families(pictures: Path) -> dict[str, list[Path]]:
+    """The pictures of each family, sorted.
 
-
-def _calibration_error(pairs: Sequence[tuple[Record, Answer]]) -> float | None:
-    known = [
-        (max(answer.probabilities), LABELS[int(np.argmax(answer.probabilities))] == record.label)
-        for record, answer in pairs
-        if answer.probabilities is not None and record.label != UNTYPED
-    ]
-    if not known:
-        return None
-    confidence, right = (np.array(part, np.float64) for part in zip(*known, strict=True))
-    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    gaps = np.bincount(bins, right - confidence, minlength=ECE_BINS)
-    return round(float(np.abs(gaps).sum() / len(known)), 4)
-
-
-def _share(hit: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]) -> list[float]:
-    """A share with its 95 % interval, bootstrapped over groups: slices of a patient are not independent.
-
-    Where none is hit, or all are, resampling cannot tell how far that carries; the interval is then
-    the rule of three over the groups (Hanley & Lippman-Hand 1983, doi 10.1001/jama.1983.03330370053031).
+    Raises:
+        DataError: there are none.
     """
-    _, member = np.unique(groups, return_inverse=True)
-    hits, sizes = np.bincount(member, hit), np.bincount(member)
-    if hit.all() or not hit.any():
-        reach = min(1.0, 3 / len(sizes))
-        low, high = (1 - reach, 1.0) if hit.all() else (0.0, reach)
-    else:
-        drawn = np.random.default_rng(SEED).integers(len(sizes), size=(RESAMPLES, len(sizes)))
-        low, high = np.quantile(hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
-    return [round(float(hit.mean()), 4), round(float(low), 4), round(float(high), 4), len(hit)]
+    folders = sorted(path for path in pictures.glob("*") if path.is_dir() and not path.name.startswith("."))
+    families = {
+        folder.name: sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES and path.is_file()
+        )
+        for folder in folders
+    }
+    if not any(families.values()):
+        raise DataError(f"{pictures}: expected a folder a family of pictures that are no brain MRI")
+    return {name: paths for name, paths in families.items() if paths}
 
 
-def _decisions(pairs: Sequence[tuple[Record, Answer]]) -> tuple[list[str], list[list[int]]]:
-    rows = [label for label in (*LABELS, UNTYPED) if any(record.label == label for record, _ in pairs)]
-    return rows, [
-        [
-            sum(record.label == row and answer.decision == column for record, answer in pairs)
-            for column in DECISIONS
-        ]
-        for row in rows
-    ]
-
-
-def _answers_of_file(model: Path, records: Sequence[Record]) -> tuple[list[Answer | None], dict[str, Any]]:
-    classifier = falx.load(model)
-    paths = [record.path for record in records]
-    answers: list[Answer | None] = []
-    for result in tqdm(classifier.predict_many(paths), "deciding", len(paths), unit="slice", disable=None):
-        if isinstance(result, falx.Prediction):
-            probabilities = None if result.probabilities is None else tuple(result.probabilities.values())
-            answers.append(Answer(result.decision, probabilities, _peak(result.heatmap)))
-        else:
-            answers.append(None)
-    card = classifier.card
-    return answers, {
-        "name": card.name,
-        "version": card.version,
-        "file": model.name,
-        "sha256": classifier.model.sha256,
-        "weights_sha256": card.weights_sha256,
+def _rejected(model: answers.Model, families: dict[str, list[Path]]) -> dict[str, Any]:
+    """What a model says of pictures that are no brain MRI, in all and by family."""
+    told = {name: model.answers(paths) for name, paths in families.items()}
+    digest = hashlib.sha256()
+    for paths in families.values():
+        for path in paths:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return {
+        "sha256": digest.hexdigest(),
+        "all": measures.rejections(
+            [p for paths in families.values() for p in paths], [a for t in told.values() for a in t]
+        ),
+        "by_family": {name: measures.rejections(paths, told[name]) for name, paths in families.items()},
     }
 
 
-def _peak(heatmap: npt.NDArray[np.float32] | None) -> tuple[float, float] | None:
-    if heatmap is None:
-        return None
-    row, column = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
-    return (float(column) + 0.5) / heatmap.shape[1], (float(row) + 0.5) / heatmap.shape[0]
-
-
-def _answers_of_run(run: Path, records: Sequence[Record]) -> tuple[list[Answer | None], dict[str, Any]]:
-    name, thresholds, model = _read_run(run)
-    loaded = tensors.load(records)
-    answers: dict[Path, Answer] = {}
-    for start in tqdm(range(0, len(loaded.records), 32), "deciding", unit="batch", disable=None):
-        images = loaded.pixels[start : start + 32, ..., None].astype(np.float32)
-        probabilities = np.asarray(model.predict_on_batch(images)["probabilities"], np.float64)
-        for record, row in zip(loaded.records[start : start + 32], probabilities, strict=True):
-            answers[record.path] = Answer(decide(row, thresholds), tuple(row))
-    return [answers.get(record.path) for record in records], {
-        "name": name,
-        "file": MODEL,
-        "sha256": hashlib.sha256((run / MODEL).read_bytes()).hexdigest(),
-    }
-
-
-def _read_run(run: Path) -> tuple[str, Thresholds, keras.Model]:
-    expected = f"{run}: expected the folder of a finished run or an exported file"
-    try:
-        meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
-        name, thresholds = str(meta["name"]), Thresholds.from_mapping(meta["thresholds"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunError(f"{expected}; its meta.json: {type(error).__name__}: {error}") from error
-    try:
-        model = keras.models.load_model(run / MODEL, compile=False)
-        probabilities = model.output["probabilities"]
-    except Exception as error:  # Keras, zipfile and h5py raise anything on a file of another kind
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{expected}; its {MODEL}: {reason}") from error
-    if tuple(probabilities.shape) != (None, len(LABELS)):
-        raise RunError(f"{expected}; its {MODEL}: probabilities of the shape {tuple(probabilities.shape)}")
-    return name, thresholds, model
+def _processor() -> str:
+    """What the processor calls itself, where the system says it."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _table(metrics: dict[str, Any]) -> str:
-    """A row a source: what is measured as a percentage, with its interval for all together."""
-    lines = [f"{'':14}{'slices':>7}" + "".join(f"{name:>18}" for name in SHARES)]
-    for source, part in (("all", metrics["all"]), *metrics["by_source"].items()):
-        cells = [_percentage(part[name], interval=source == "all") for name in SHARES]
-        lines.append(f"{source:14}{part['slices']:7}" + "".join(f"{cell:>18}" for cell in cells))
+    """A row for all slices, and for those of each value of each breakdown; then the other measures."""
+    parts = [("all", metrics["all"])]
+    for name in BREAKDOWNS:
+        parts += [("", None), *metrics[name].items()] if len(metrics[name]) > 1 else []
+    wide = max(len(name) for name, _ in parts) + 2
+    lines = [f"{'':{wide}}{'slices':>7}" + "".join(f"{name:>20}" for name in SHARES)]
+    for name, part in parts:
+        if part is None:
+            lines.append("")
+            continue
+        cells = [_percentage(part[share]) for share in SHARES]
+        lines.append(f"{name:{wide}}{part['slices']:7}" + "".join(f"{cell:>20}" for cell in cells))
     decisions = metrics["all"]["decisions"]
-    table = results.confusion_text(
-        list(decisions), DECISIONS, [list(row.values()) for row in decisions.values()]
-    )
+    lines += [
+        "",
+        results.confusion_text(list(decisions), DECISIONS, [[*row.values()] for row in decisions.values()]),
+    ]
     error = metrics["all"]["calibration_error"]
-    calibration = "" if error is None else f"\nexpected calibration error of the typed slices: {error:.3f}\n"
-    return "\n".join(lines) + "\n" + calibration + "\n" + table
+    if error is not None:
+        value, low, high, _ = error
+        lines += ["", f"expected calibration error of the typed slices: {value:.3f} ({low:.3f}–{high:.3f})"]
+    if "pictures" in metrics:
+        lines += ["", *_picture_lines(metrics["pictures"])]
+    return "\n".join(lines)
 
 
-def _percentage(share: list[float] | None, *, interval: bool) -> str:
+def _picture_lines(pictures: dict[str, Any]) -> list[str]:
+    families = {"all": pictures["all"], **pictures["by_family"]}
+    wide = max(len("no brain MRI"), *map(len, families)) + 2
+    lines = [f"{'no brain MRI':{wide}}{'pictures':>9}{'rejected':>20}   decided all the same"]
+    for name, part in families.items():
+        others = ", ".join(f"{n} {d}" for d, n in part["decisions"].items() if n and d != REJECTED)
+        lines.append(
+            f"{name:{wide}}{part['pictures']:9}{_percentage(part['rejected']):>20}   {others}".rstrip()
+        )
+    return lines
+
+
+def _percentage(share: list[float] | None) -> str:
     if share is None:
         return "-"
     value, low, high, _ = share
-    return f"{value:.1%} ({low:.1%}–{high:.1%})".replace("%", "") if interval else f"{value:.1%}"
+    return f"{value:.1%} ({low:.1%}–{high:.1%})".replace("%", "")

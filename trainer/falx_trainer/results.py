@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from sklearn.metrics import classification_report, confusion_matrix, roc_auc_score
 
+from falx.prediction import Location
 from falx.words import LABELS
-from falx_trainer.records import UNTYPED
-from falx_trainer.training import History
+from falx_trainer.records import UNTYPED, Box
+
+if TYPE_CHECKING:
+    from falx_trainer.training import History  # with Keras, which takes seconds to import
 
 __all__ = [
+    "Example",
     "Scores",
     "confusion_text",
+    "plot_calibration",
     "plot_confusion",
+    "plot_heatmaps",
     "plot_history",
+    "plot_risk_coverage",
     "report_text",
     "score",
     "write_history",
@@ -106,6 +117,108 @@ def plot_confusion(
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel="predicted", ylabel="true", title=title)
+    figure.savefig(path, dpi=120)
+
+
+def plot_calibration(path: Path, bins: Sequence[Mapping[str, float]], title: str) -> None:
+    """Draw a reliability diagram over a histogram: how often a confidence is right, and how often it comes.
+
+    Args:
+        path: of the PNG to write.
+        bins: of the confidence, each with its `slices`, mean `confidence` and the share `right`.
+        title: of the plot.
+    """
+    figure = Figure(figsize=(4.8, 5.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    confidence = [row["confidence"] for row in bins]
+    slices = [row["slices"] for row in bins]
+    upper.plot([0, 1], [0, 1], "--", color="grey", linewidth=1, label="as often as it says")
+    upper.plot(confidence, [row["right"] for row in bins], "-", color=BLUE, linewidth=1)
+    # The larger the bin the larger its mark: a bin of three slices says little.
+    sizes = [12 + 160 * count / max(slices) for count in slices]
+    upper.scatter(confidence, [row["right"] for row in bins], sizes, color=BLUE, label="measured")
+    upper.set(xlim=(0, 1.02), ylim=(0, 1.02), ylabel="share right", title=title)
+    upper.legend(loc="upper left")
+    lower.bar(confidence, slices, width=0.04, color=BLUE)
+    lower.set(xlabel="greatest probability, mean of the bin", ylabel="slices")
+    figure.savefig(path, dpi=120)
+
+
+def plot_risk_coverage(
+    path: Path, curve: Sequence[Mapping[str, float]], decided: tuple[float, float] | None, title: str
+) -> None:
+    """Draw which share of the surest slices is wrong.
+
+    Args:
+        path: of the PNG to write.
+        curve: points with the `coverage`, share of the slices, and the `risk`, share wrong among them.
+        decided: the share that the model decides by its thresholds and the share wrong of it; None without.
+        title: of the plot.
+    """
+    figure = Figure(figsize=(4.8, 3.8), layout="constrained")
+    axes = figure.subplots()
+    coverage, risk = ([100 * row[name] for row in curve] for name in ("coverage", "risk"))
+    axes.plot(coverage, risk, ".-", color=BLUE, label="surest slices first")
+    if decided is not None:
+        share, wrong = decided
+        axes.plot(100 * share, 100 * wrong, "D", color=ORANGE, label="decided, by the thresholds")
+    axes.set(xlim=(0, 102), ylim=(0, None), title=title)
+    axes.set(xlabel="slices answered, %", ylabel="wrong, % of those answered")
+    axes.legend(loc="upper left")
+    figure.savefig(path, dpi=120)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A tumour and where a model sees it.
+
+    Attributes:
+        label: of the slice.
+        decision: of the model.
+        location: what the heatmap is made of.
+        boxes: around the tumour, in fractions of the image.
+        inside: whether the heatmap is highest inside one.
+    """
+
+    label: str
+    decision: str
+    location: Location
+    boxes: Sequence[Box]
+    inside: bool
+
+
+def plot_heatmaps(path: Path, examples: Sequence[Example]) -> None:
+    """Draw heatmaps as they lie on the image, without the image, and the boxes around the tumours.
+
+    Dotted: the part of the image that the model sees.
+
+    Args:
+        path: of the PNG to write.
+        examples: at least one, drawn in their order, four a row.
+    """
+    rows = -(-len(examples) // 4)
+    figure = Figure(figsize=(9.2, 2.5 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, 4, squeeze=False)
+    for axes in grid.ravel()[len(examples) :]:
+        axes.axis("off")
+    for axes, example in zip(grid.ravel(), examples, strict=False):
+        height, width = example.location.shape
+        axes.imshow(example.location.heatmap(), cmap="cividis", vmin=0, vmax=1)
+        for box in example.boxes:
+            corner = ((box.x - box.width / 2) * width, (box.y - box.height / 2) * height)
+            size = (box.width * width, box.height * height)
+            # White under orange: seen on the dark blue and on the yellow of the map alike.
+            for colour, line in (("white", 3.0), (ORANGE, 1.4)):
+                axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=line))
+        frame = example.location.frame
+        seen = Rectangle((frame.left, frame.top), frame.width, frame.height, fill=False, linestyle=":")
+        seen.set_edgecolor("white")
+        axes.add_patch(seen)
+        found = "highest inside" if example.inside else "highest outside"
+        axes.set_title(f"{example.label}, decided {example.decision}\n{found}", fontsize=8)
+        axes.set(xticks=[], yticks=[])
+    scale = ScalarMappable(Normalize(0, 1), "cividis")
+    figure.colorbar(scale, ax=grid, shrink=0.6, label="probability of a tumour there")
     figure.savefig(path, dpi=120)
 
 
