@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import ablation
+
+from falx.decision import Thresholds
+from falx_trainer.recipe import PRESETS
+from falx_trainer.records import Record
+from falx_trainer.tensors import Tensors
+
+SMALL = ["batch=4", "dense=8", "stage1.epochs=1", "stage2.layers=12"]
+
+
+def test_rows_change_what_they_say() -> None:
+    for name, (text, changes) in ablation.ROWS.items():
+        changed = PRESETS["default"].override(changes).changes(PRESETS["default"])
+        # A row that changes nothing would show that nothing matters.
+        assert set(changed) == set(changes), name
+        assert text
+
+
+def test_measures_are_shares_of_what_they_name() -> None:
+    labels = ["no_tumor", "no_tumor", "glioma", "glioma", "tumor_untyped"]
+    box = np.array([[0, 0, 40, 40]], np.float32)
+    none = np.zeros((0, 4), np.float32)
+    data = Tensors(
+        [Record(Path(f"{i}.png"), label) for i, label in enumerate(labels)],
+        np.zeros((5, 224, 224), np.uint8),
+        [none, none, box, box, none],
+        np.full((5, 2), 224),
+        (),
+        "",
+    )
+    probabilities = np.array(
+        [[0.9, 0.1, 0, 0], [0.4, 0.6, 0, 0], [0.1, 0, 0.9, 0], [0.2, 0.7, 0.1, 0], [0.95, 0, 0, 0.05]]
+    )
+    evidence = np.zeros((5, 14, 14))
+    evidence[2, 1, 1] = evidence[3, 8, 8] = 1  # inside the box, and elsewhere
+    thresholds = Thresholds.from_mapping(
+        {"no_tumor": 0.8, "meningioma": 0.5, "glioma": 0.5, "pituitary": 0.5}
+    )
+    assert ablation.measures(data, probabilities, evidence, thresholds) == {
+        "accuracy": 0.5,  # two of the four typed
+        "auc": 0.6667,  # of 6 pairs, the untyped tumour is behind both healthy slices
+        "missed": 0.3333,
+        "cleared": 0.5,
+        "peak_in_box": 0.5,
+    }
+
+
+def test_a_row_is_trained_once_and_shown_again(
+    manifest: Path, random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    arguments = ["--data", str(manifest), "--weights", str(random_weights), "--out", str(tmp_path)]
+    arguments += ["--rows", "default", "--without", "b", "--epochs", "1", *settings]
+    ablation.main(arguments)
+    first = capsys.readouterr().out.splitlines()[-1]
+    path = tmp_path / "without-b" / "1-epochs" / "default" / "row.json"
+    row = json.loads(path.read_text())
+    assert row["without"] == "b"
+    assert row["val"].keys() == row["left_out"].keys() == set(ablation.MEASURES)
+    # 14 of the 28 drawn slices are of b, and none of them was learned from or chosen on.
+    assert len(np.load(path.with_name("left_out-logits.npy"))) == 14
+    assert len(np.load(path.with_name("val-logits.npy"))) == 4
+    written = path.stat().st_mtime_ns
+    ablation.main(arguments)
+    assert capsys.readouterr().out.splitlines()[-1] == first
+    assert path.stat().st_mtime_ns == written
+    with pytest.raises(SystemExit, match=r"row\.json: of another recipe; give another --out"):
+        ablation.main([*arguments, "--set", "seed=8"])
