@@ -14,17 +14,16 @@ import argparse
 import io
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from benchmarks import machine
 from PIL import Image
 
 import falx
@@ -42,7 +41,7 @@ NOISE: Final = 4.0
 """Standard deviation of the noise drawn over the phantom, in grey levels, so that the slices differ."""
 
 QUALITY: Final = 90
-PACKAGES: Final = ("numpy", "pillow", "ai-edge-litert", "onnxruntime")
+PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert", "onnxruntime")
 
 Contender = Callable[[bytes], object]
 """From the bytes of a JPEG to a decision."""
@@ -70,11 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
     setting = {
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "versions": {"falx": falx.__version__, **{name: _version(name) for name in PACKAGES}},
+        **machine.described(PACKAGES),
         "models": [path.name for path in (options.model, options.onnx) if path is not None],
         "slice": f"phantom, {SIDE} x {SIDE}, JPEG quality {QUALITY}, {SLICES} different",
         "seed": options.seed,
@@ -185,22 +180,6 @@ def _table(setting: dict[str, Any], rows: Sequence[Row]) -> str:
     lines += ["", "| contender | threads | p50 ms | p99 ms | times Falx |", "|---|---|---|---|---|"]
     lines += [f"| {r.name} | {r.threads} | {r.p50_ms:.2f} | {r.p99_ms:.2f} | {r.ratio:.2f} |" for r in rows]
     return "\n".join(lines)
-
-
-def _cpu() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from falx import check, engines
 from falx.card import Card, Format, TensorSpec, embed
 from falx.limits import Limits
+from falx_export import tflite_metadata
 from falx_export.run import Run, output_shapes
 
-__all__ = ["INTENDED_USE", "LICENSE", "Graph", "Terms", "card", "sealed", "started"]
+__all__ = ["INTENDED_USE", "LICENSE", "Graph", "Terms", "card", "sealed", "started", "with_metadata"]
 
 LICENSE: Final = "weights: research use only, see MODEL_CARD.md"
 """Unless the run or the command line says otherwise: some training images are for research only."""
@@ -77,6 +78,13 @@ def card(run: Run, name: str, terms: Terms, graph: Graph) -> Card:
         },
         rejection=Limits(least_familiarity=run.least_familiarity),
     )
+
+
+def with_metadata(graph: Graph, described: Card) -> Graph:
+    """A graph that also tells programs without Falx what it takes and answers, where its format has a way."""
+    if graph.format != "tflite":
+        return graph
+    return replace(graph, payload=tflite_metadata.described(graph.payload, described))
 
 
 def started(graph: Graph, described: Card) -> engines.Engine:

@@ -20,15 +20,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-import flatbuffers  # type: ignore[import-untyped]
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 from tqdm import tqdm
 
+from falx_export import flatbuffer
 from falx_export.console import silenced
 from falx_export.errors import ConversionError, converting
 from falx_export.graph import INPUT, readable, serving, unused
@@ -38,14 +37,11 @@ from falx_export.run import output_shapes
 
 __all__ = ["float16", "int8"]
 
-IDENTIFIER: Final = b"TFL3"
 QUANTIZED_OPS: Final = frozenset({"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "PAD"})
 """What the backbone and the head's first layer are made of; nothing else is quantized."""
 
 FORBIDDEN: Final = ("CUSTOM", "BATCH_NORM", "RSQRT", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE")
 """Flex operations are custom operations; a batch normalisation that wasn't folded may leave a RSQRT."""
-
-OPERATORS: Final = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 
 
 def float16(model: keras.Model) -> bytes:
@@ -80,7 +76,7 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = Fal
         calibrated,
         input_data_type=tf.float32,
         output_data_type=tf.float32,
-        denylisted_nodes=_denied(_parsed(calibrated)),
+        denylisted_nodes=_denied(flatbuffer.parsed(calibrated)),
     )
     return _finished(quantized, model)
 
@@ -91,21 +87,12 @@ def _converter(model: keras.Model) -> Any:
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete], function)
 
 
-def _parsed(data: bytes) -> Any:
-    return schema.ModelT.InitFromPackedBuf(data, 0)
-
-
-def _operators(document: Any) -> list[str]:
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in document.operatorCodes]
-    return [OPERATORS[codes[operator.opcodeIndex]] for operator in document.subgraphs[0].operators]
-
-
 def _described(document: Any) -> tuple[list[Operation], set[int]]:
     """The operations, and the tensors that hold given values."""
     graph = document.subgraphs[0]
     operations = [
         Operation(kind, tuple(int(x) for x in operator.inputs), tuple(int(x) for x in operator.outputs))
-        for kind, operator in zip(_operators(document), graph.operators, strict=True)
+        for kind, operator in zip(flatbuffer.kinds(document), graph.operators, strict=True)
     ]
     given = [buffer.data is not None and len(buffer.data) > 0 for buffer in document.buffers]
     return operations, {index for index, tensor in enumerate(graph.tensors) if given[tensor.buffer]}
@@ -128,8 +115,8 @@ def _finished(data: bytes, model: keras.Model) -> bytes:
     Raises:
         ConversionError: it holds an operation that it must not, or lacks an output.
     """
-    document = _parsed(data)
-    bad = sorted({kind for kind in _operators(document) if kind.startswith(FORBIDDEN)})
+    document = flatbuffer.parsed(data)
+    bad = sorted({kind for kind in flatbuffer.kinds(document) if kind.startswith(FORBIDDEN)})
     if bad:
         raise ConversionError(f"the TFLite graph holds {', '.join(bad)}, which not every engine runs")
     left = unfolded(*_described(document))
@@ -146,31 +133,11 @@ def _finished(data: bytes, model: keras.Model) -> bytes:
     ends = {graph.inputs[0]: INPUT, **dict(zip(graph.outputs, outputs, strict=True))}
     taken = set(ends.values())
     for index, tensor in enumerate(graph.tensors):
-        tensor.name = ends.get(index) or unused(readable(tensor.name.decode()), taken)
+        tensor.name = (ends.get(index) or unused(readable(tensor.name.decode()), taken)).encode()
     graph.name = "falx"
     document.description = "Falx"
-    document.signatureDefs = [_signature(graph, outputs)]
-    builder = flatbuffers.Builder(len(data))
-    builder.Finish(document.Pack(builder), file_identifier=IDENTIFIER)
-    return bytes(builder.Output())
-
-
-def _signature(graph: Any, outputs: list[str]) -> Any:
-    def named(names: list[str], indices: list[int]) -> list[Any]:
-        maps = []
-        for name, index in zip(names, indices, strict=True):
-            entry = schema.TensorMapT()
-            entry.name, entry.tensorIndex = name, index
-            maps.append(entry)
-        return maps
-
-    signature = schema.SignatureDefT()
-    signature.signatureKey = "serving_default"
-    signature.subgraphIndex = 0
-    signature.inputs = named([INPUT], list(graph.inputs))
-    # Engines find signature entries by name; sorted, as the converter writes them.
-    signature.outputs = named(*map(list, zip(*sorted(zip(outputs, graph.outputs, strict=True)), strict=True)))
-    return signature
+    flatbuffer.sign(document)
+    return flatbuffer.packed(document)
 
 
 def _quietly(function: Any, *args: Any, **kwargs: Any) -> bytes:

@@ -53,7 +53,9 @@ def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") 
     thresholds = replace(card.thresholds, **changes)
     kind = container.detect(data)
     assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
-    if card.self_contained:
+    # A graph that answers with probabilities alone leaves the decision to its reader, by the thresholds that
+    # lie beside the card.
+    if card.self_contained and set(card.outputs) != {"probabilities"}:
         payload = _with_thresholds(payload, card, thresholds, kind, name)
     changed = replace(card, thresholds=thresholds, history=(*card.history, Setting(card.thresholds)))
     return cards.embed(payload, changed, format=kind)
