@@ -32,6 +32,9 @@ writes, into --out:
 each with its card. The input is `image`, uint8 (1, 224, 224, 1); the outputs are `probabilities`,
 float32 (1, 4), and `heatmap`, float32 (1, N, N), and `familiarity`, float32 (1, 1), where the model has them.
 
+and, for programs without Falx:
+  NAME-QUANTIZATION-self-contained.onnx  --self-contained: from the pixels of a picture to the decision
+
 measures of a tolerance (all 0 to 1):
   largest    difference of any probability on any slice
   mean       of all these differences
@@ -79,6 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
                 version=options.model_version,
                 license=options.license,
                 intended_use=options.intended_use,
+                self_contained=options.self_contained,
                 overwrite=options.overwrite,
                 quiet=options.quiet,
             )
@@ -135,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model-version", metavar="VERSION", help="for the card (default: 1.0.0)")
     add("--license", metavar="TEXT", help="of the weights, for the card (default: research use only)")
     add("--intended-use", metavar="TEXT", help="for the card (default: research and education)")
+    add("--self-contained", action="store_true", help="also write files that decide without Falx")
     add("--overwrite", action="store_true", help="replace files of the same names")
     add("--quiet", action="store_true", help="print errors only")
     return parser

@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from falx_export import package, parity, rounding, run, samples, to_onnx, to_tflite, write
+from falx import card as cards
+from falx_export import (
+    package,
+    parity,
+    rounding,
+    run,
+    samples,
+    self_contained_onnx,
+    to_onnx,
+    to_tflite,
+    write,
+)
 from falx_export.console import silenced
 from falx_export.errors import DataError
 from falx_export.package import Graph, Terms
@@ -30,6 +41,7 @@ class Request:
         parity: how many slices to compare on; None means 400, and at least 300.
         tolerances: by quantization.
         version, license, intended_use: for the card; None takes the default (the run's license first).
+        self_contained: also write the ONNX files that prepare and decide by themselves.
         overwrite: replace files of the same name.
         quiet: show no progress.
     """
@@ -44,6 +56,7 @@ class Request:
     version: str | None = None
     license: str | None = None
     intended_use: str | None = None
+    self_contained: bool = False
     overwrite: bool = False
     quiet: bool = False
 
@@ -68,6 +81,8 @@ def export(request: Request) -> list[Parity]:
     trained = run.read(request.run, request.name)
     name = trained.name
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
+    if request.self_contained:
+        names += [self_contained_onnx.file_name(file) for file in names if file.endswith(".onnx")]
     write.refuse_to_overwrite(request.out, [] if request.overwrite else names)
     slices = samples.read(_data(request, trained), request.calibration, request.parity, quiet=request.quiet)
     expected = parity.keras_answers(trained.model, slices.parity)
@@ -83,6 +98,10 @@ def export(request: Request) -> list[Parity]:
         got = parity.engine_answers(engine, slices.parity, title=f"Compare {file}", quiet=request.quiet)
         results.append(parity.compare(file, engine.name, got, expected, trained.thresholds))
         files[file] = package.sealed(graph, described, engine)
+        if request.self_contained and graph.format == "onnx":
+            files[self_contained_onnx.file_name(file)] = self_contained_onnx.sealed(
+                graph.payload, cards.extract(files[file])[0]
+            )
     limits = [request.tolerances[quantization] for quantization, _ in FILES]
     parity.require(zip(results, limits, strict=True))
     files[write.REPORT] = _report(request, slices, results)

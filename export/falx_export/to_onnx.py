@@ -35,24 +35,15 @@ from tqdm import tqdm
 from falx.tensors import OUTPUTS
 from falx_export.errors import ConversionError, converting
 from falx_export.graph import INPUT, readable, serving, unused
+from falx_export.onnx_format import IR_VERSION, OPSET, prove
 from falx_export.operations import Operation, left_in_float, unfolded
 from falx_export.rounding import STEM_CONVOLUTIONS
 from falx_export.run import output_shapes
 
-__all__ = ["IR_VERSION", "OPSET", "float32", "int8"]
+__all__ = ["float32", "int8"]
 
-OPSET: Final = 17
-"""Per-channel QuantizeLinear needs 13; 17 is read by every ONNX Runtime from 1.12 on."""
-
-IR_VERSION: Final = 8
-"""The file format that goes with opset 17."""
-
-FORBIDDEN: Final = frozenset({"BatchNormalization", "InstanceNormalization", "If", "Loop", "Scan"})
 _NUMBER: Final = re.compile(r"__\d+(?=$|[:/])")
 """What tf2onnx appends to names to tell them apart."""
-
-DOMAINS: Final = frozenset({"", "ai.onnx"})
-"""Operators of other domains run in one engine only."""
 
 
 def float32(model: keras.Model) -> bytes:
@@ -142,13 +133,7 @@ def _check(converted: onnx.ModelProto, model: keras.Model) -> None:
     Raises:
         ConversionError: it is not.
     """
-    try:
-        onnx.checker.check_model(converted, full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise ConversionError(f"the ONNX graph is not valid: {error}") from error
-    bad = {n.op_type for n in converted.graph.node if n.op_type in FORBIDDEN or n.domain not in DOMAINS}
-    if bad:
-        raise ConversionError(f"the ONNX graph holds {', '.join(sorted(bad))}, which not every engine runs")
+    prove(converted)
     left = unfolded(_operations(converted.graph), {tensor.name for tensor in converted.graph.initializer})
     if left:
         raise ConversionError(f"the ONNX graph holds batch normalisation that was not folded: {left[0]}")

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import falx
 from falx import card as cards
 from falx import engines, phantom
 
 pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
 
 FILES = ["small-float16.tflite", "small-float32.onnx", "small-int8.onnx", "small-int8.tflite"]
+SELF_CONTAINED = ["small-float32-self-contained.onnx", "small-int8-self-contained.onnx"]
 
 
 WIDE = {"largest": 0.6, "mean": 0.08, "decisions": 0.4, "missed": 0.0, "heatmap": 0.9}
@@ -47,14 +49,18 @@ def exported(
     out = tmp_path_factory.mktemp("exported") / "models" / "small"
     # Without --data: the run says where its images are.
     return out, run_command(
-        [word for word in command(run_folder, data, out) if word not in ("--data", str(data))]
+        [
+            word
+            for word in command(run_folder, data, out, "--self-contained")
+            if word not in ("--data", str(data))
+        ]
     )
 
 
 def test_writes_every_file_and_says_how_far_each_is_from_keras(exported: Any) -> None:
     out, done = exported
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in out.iterdir()) == ["parity.json", *FILES]
+    assert sorted(path.name for path in out.iterdir()) == sorted(["parity.json", *FILES, *SELF_CONTAINED])
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0].split()[:2] == ["file", "engine"]
@@ -102,6 +108,24 @@ def test_a_file_runs_in_its_engine_and_its_card_says_what_it_is(exported: Any, n
     assert answer["probabilities"].sum() == pytest.approx(1, abs=1e-5)
     assert answer["heatmap"].shape == (7, 7)
     assert [test.phantom for test in card.self_test] == list(phantom.PHANTOMS)
+
+
+@pytest.mark.parametrize("name", SELF_CONTAINED)
+def test_a_self_contained_file_answers_as_the_one_beside_it(exported: Any, name: str) -> None:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    classifier = falx.load(exported[0] / name.replace("-self-contained", ""))
+    session = onnxruntime.InferenceSession(exported[0] / name, providers=["CPUExecutionProvider"])
+    slices = [phantom.lesion(), phantom.clear(), phantom.lesion()[:100, :120]]
+    for pixels in slices:
+        expected = classifier.predict(pixels)
+        decision, probabilities = session.run(
+            ["decision_label", "probabilities"], {"image": pixels[:, :, np.newaxis]}
+        )
+        assert decision == expected.decision
+        assert expected.probabilities is not None
+        np.testing.assert_allclose(probabilities, list(expected.probabilities.values()), atol=1e-5)
+    assert cards.read(exported[0] / name)[0].self_contained
 
 
 @pytest.mark.parametrize("name", ["small-int8.tflite", "small-float16.tflite"])

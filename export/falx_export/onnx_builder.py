@@ -1,0 +1,349 @@
+"""Computation graphs in ONNX, written as they would be written in NumPy.
+
+`Tensor` has NumPy's operators, and `Graph` a method for each operator that is needed besides. A
+calculation gets its name when it is done, with `Graph.named`; the steps on the way to it are named
+after it, so that a graph viewer shows `head/foreground` behind `head/foreground/Floor`.
+
+Operators: https://onnx.ai/onnx/operators/, in the versions of opset 17.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+__all__ = ["Graph", "Number", "Tensor"]
+
+Number: TypeAlias = "Tensor | int | float"
+"""A tensor, or a number that becomes a constant of the other operand's type."""
+
+BOOL: Final = np.dtype(np.bool_)
+INT64: Final = np.dtype(np.int64)
+
+
+@dataclass(eq=False, slots=True)
+class Tensor:
+    """A value in a graph.
+
+    Attributes:
+        graph: that computes it.
+        dtype: of its elements.
+        name: in the graph; empty until what it is part of is named.
+    """
+
+    graph: Graph = field(repr=False)
+    dtype: np.dtype[Any]
+    name: str = ""
+
+    def __add__(self, other: Number) -> Tensor:
+        return self.graph.node("Add", self, other)
+
+    def __sub__(self, other: Number) -> Tensor:
+        return self.graph.node("Sub", self, other)
+
+    def __rsub__(self, other: Number) -> Tensor:
+        return self.graph.node("Sub", self.graph.like(self, other), self)
+
+    def __mul__(self, other: Number) -> Tensor:
+        return self.graph.node("Mul", self, other)
+
+    def __truediv__(self, other: Number) -> Tensor:
+        return self.graph.node("Div", self, other)
+
+    def __rtruediv__(self, other: Number) -> Tensor:
+        return self.graph.node("Div", self.graph.like(self, other), self)
+
+    def __floordiv__(self, other: Number) -> Tensor:
+        """The quotient of integers that are not negative: ONNX's Div cuts off what is behind the point."""
+        assert self.dtype.kind in "iu", self.dtype  # noqa: S101 - our own invariant
+        return self.graph.node("Div", self, other)
+
+    def __lt__(self, other: Number) -> Tensor:
+        return self.graph.node("Less", self, other, dtype=BOOL)
+
+    def __le__(self, other: Number) -> Tensor:
+        return self.graph.node("LessOrEqual", self, other, dtype=BOOL)
+
+    def __gt__(self, other: Number) -> Tensor:
+        return self.graph.node("Greater", self, other, dtype=BOOL)
+
+    def __ge__(self, other: Number) -> Tensor:
+        return self.graph.node("GreaterOrEqual", self, other, dtype=BOOL)
+
+    def equals(self, other: Number) -> Tensor:
+        """Elementwise; `==` compares the Python objects."""
+        return self.graph.node("Equal", self, other, dtype=BOOL)
+
+    def __and__(self, other: Tensor) -> Tensor:
+        return self.graph.node("And", self, other)
+
+    def __or__(self, other: Tensor) -> Tensor:
+        return self.graph.node("Or", self, other)
+
+    def __invert__(self) -> Tensor:
+        return self.graph.node("Not", self)
+
+    def __abs__(self) -> Tensor:
+        return self.graph.node("Abs", self)
+
+    @property
+    def transposed(self) -> Tensor:
+        """With its axes in reverse order."""
+        return self.graph.node("Transpose", self)
+
+    def to(self, dtype: npt.DTypeLike) -> Tensor:
+        """In another type; floats are cut off towards zero where it is an integer's."""
+        target = np.dtype(dtype)
+        if target == self.dtype:
+            return self
+        return self.graph.node("Cast", self, dtype=target, to=helper.np_dtype_to_tensor_dtype(target))
+
+
+@dataclass(slots=True)
+class _Node:
+    operator: str
+    inputs: Sequence[Tensor | None]
+    output: Tensor
+    attributes: dict[str, Any]
+    name: str = ""
+
+
+class Graph:
+    """A graph that grows; each method adds a node and gives its output."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._nodes: list[_Node | onnx.NodeProto] = []
+        self._unnamed: list[_Node] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self._values: list[onnx.ValueInfoProto] = []
+        self._scopes: list[str] = []
+        self._taken: set[str] = set()
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """What is named inside is called `NAME/...`."""
+        self._scopes.append(name)
+        yield
+        self._scopes.pop()
+
+    def named(self, name: str, tensor: Tensor) -> Tensor:
+        """Give a calculation its name, and the steps since the last naming names that begin with it.
+
+        Args:
+            name: within the scopes that are open; in a graph, each once.
+            tensor: what was calculated; it must not have a name yet.
+        """
+        full = "/".join([*self._scopes, name])
+        if tensor.name:
+            raise ValueError(f"{full}: has the name {tensor.name} already")
+        tensor.name = self._take(full)
+        for node in self._unnamed:
+            if node.output is tensor:
+                node.name = full
+                continue
+            node.name = node.output.name = self._free(f"{full}/{node.operator}")
+        self._unnamed.clear()
+        return tensor
+
+    def input(self, name: str, dtype: npt.DTypeLike) -> Tensor:
+        """A value that is given to the graph."""
+        return Tensor(self, np.dtype(dtype), self._take(name))
+
+    def output(self, name: str, tensor: Tensor) -> Tensor:
+        """The value once more, under a name outside of all scopes."""
+        scopes, self._scopes = self._scopes, []
+        result = self.named(name, self.node("Identity", tensor) if tensor.name else tensor)
+        self._scopes = scopes
+        return result
+
+    def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> Tensor:
+        """A given value, under a name outside of all scopes. The same name again is the same value."""
+        array = np.asarray(value, object if dtype is str else dtype)
+        tensor = numpy_helper.from_array(array, name)
+        if self._constants.setdefault(name, tensor) != tensor:
+            raise ValueError(f"{name}: is the name of another constant")
+        return Tensor(self, array.dtype, name)
+
+    def like(self, tensor: Tensor, value: Number) -> Tensor:
+        """A number as a constant of a tensor's type; a tensor as it is."""
+        return value if isinstance(value, Tensor) else self.scalar(value, tensor.dtype)
+
+    def scalar(self, value: float, dtype: npt.DTypeLike) -> Tensor:
+        """A number as a constant without axes."""
+        kind = np.dtype(dtype)
+        return self.constant(f"constant/{kind}/{value:g}", value, kind)
+
+    def node(
+        self, operator: str, *inputs: Number | None, dtype: npt.DTypeLike | None = None, **attributes: Any
+    ) -> Tensor:
+        """Any operator with one output.
+
+        Args:
+            operator: its name in ONNX.
+            inputs: the first must be a tensor; numbers become constants of its type.
+            dtype: of the output; the first input's where it is not said.
+            attributes: of the node.
+        """
+        first = inputs[0]
+        assert isinstance(first, Tensor)  # noqa: S101 - our own invariant
+        tensors = [None if value is None else self.like(first, value) for value in inputs]
+        output = Tensor(self, first.dtype if dtype is None else np.dtype(dtype))
+        node = _Node(operator, tensors, output, attributes)
+        self._nodes.append(node)
+        self._unnamed.append(node)
+        return output
+
+    def side(self, tensor: Tensor, axis: int) -> Tensor:
+        """The length of an axis: int64, no axes."""
+        shape = self.node("Shape", tensor, dtype=np.int64)
+        return self.node("Gather", shape, self.scalar(axis, np.int64))
+
+    def integers(self, *values: Number) -> Tensor:
+        """Numbers side by side: int64 `(n,)`."""
+        numbers = [value for value in values if not isinstance(value, Tensor)]
+        if len(numbers) == len(values):
+            text = ",".join(f"{number}" for number in numbers)
+            return self.constant(f"constant/int64/[{text}]", numbers, np.int64)
+        one = self.integers(0)
+        parts = []
+        for value in values:
+            if isinstance(value, Tensor):
+                parts.append(self.node("Unsqueeze", value, one))
+            else:
+                parts.append(self.integers(value))
+        return parts[0] if len(parts) == 1 else self.node("Concat", *parts, axis=0)
+
+    def range(self, length: Tensor, dtype: npt.DTypeLike = np.int64) -> Tensor:
+        """0, 1, ... below a length without axes."""
+        zero, one = self.scalar(0, np.int64), self.scalar(1, np.int64)
+        return self.node("Range", zero, length, one).to(dtype)
+
+    def total(self, tensor: Tensor, *axes: int, keep: bool = False) -> Tensor:
+        """The sum over axes, over all where none is named."""
+        over = self.integers(*axes) if axes else None
+        return self.node("ReduceSum", tensor, over, keepdims=int(keep))
+
+    def count(self, mask: Tensor, *axes: int) -> Tensor:
+        """How many elements of a mask are true, along axes or in all."""
+        return self.total(mask.to(np.int32), *axes)
+
+    def most(self, tensor: Tensor, *axes: int) -> Tensor:
+        """The greatest along axes, over all where none is named."""
+        return self.node("ReduceMax", tensor, keepdims=0, **({"axes": list(axes)} if axes else {}))
+
+    def least(self, tensor: Tensor, *axes: int) -> Tensor:
+        """The least along axes, over all where none is named."""
+        return self.node("ReduceMin", tensor, keepdims=0, **({"axes": list(axes)} if axes else {}))
+
+    def maximum(self, first: Tensor, second: Number) -> Tensor:
+        """The greater, elementwise."""
+        return self.node("Max", first, second)
+
+    def minimum(self, first: Tensor, second: Number) -> Tensor:
+        """The lesser, elementwise."""
+        return self.node("Min", first, second)
+
+    def where(self, mask: Tensor, true: Tensor, false: Number) -> Tensor:
+        """`true` where the mask is, elsewhere `false`."""
+        return self.node("Where", mask, true, self.like(true, false), dtype=true.dtype)
+
+    def gather(self, tensor: Tensor, index: Number, axis: int = 0) -> Tensor:
+        """The elements at an index along an axis."""
+        place = index if isinstance(index, Tensor) else self.scalar(index, np.int64)
+        return self.node("Gather", tensor, place, axis=axis)
+
+    def column(self, tensor: Tensor) -> Tensor:
+        """With one more axis at the end."""
+        return self.node("Unsqueeze", tensor, self.integers(-1))
+
+    def slice(
+        self,
+        tensor: Tensor,
+        starts: Sequence[Number],
+        ends: Sequence[Number],
+        steps: Sequence[Number] | None = None,
+    ) -> Tensor:
+        """`tensor[start:end:step, ...]` of the first axes; negative numbers count from the end."""
+        axes = self.integers(*range(len(starts)))
+        step = None if steps is None else self.integers(*steps)
+        return self.node("Slice", tensor, self.integers(*starts), self.integers(*ends), axes, step)
+
+    def smallest(self, tensor: Tensor, count: Tensor, *, largest: bool = False) -> Tensor:
+        """The smallest (largest) elements along the last axis, in order.
+
+        Args:
+            tensor: float32.
+            count: how many, int64 without axes.
+            largest: those instead.
+        """
+        return self.node("TopK", tensor, self.integers(count), axis=-1, largest=int(largest), sorted=1)
+
+    def insert(self, graph: onnx.GraphProto) -> dict[str, Tensor]:
+        """Another graph's nodes, after all that is there; its inputs must be values of this graph.
+
+        Returns:
+            Its outputs by name.
+        """
+        self._nodes.extend(graph.node)
+        self._constants.update({tensor.name: tensor for tensor in graph.initializer})
+        self._values.extend(graph.value_info)
+        self._taken.update(name for node in graph.node for name in node.output)
+        return {
+            output.name: Tensor(
+                self, helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type), output.name
+            )
+            for output in graph.output
+        }
+
+    def built(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+        documentation: str,
+    ) -> onnx.GraphProto:
+        """The graph as ONNX; constants that nothing uses are left out.
+
+        Raises:
+            ValueError: a calculation has no name.
+        """
+        if self._unnamed:
+            raise ValueError(f"{self._unnamed[-1].operator}: its calculation has no name")
+        nodes = [node if isinstance(node, onnx.NodeProto) else _proto(node) for node in self._nodes]
+        used = {name for node in nodes for name in node.input}
+        constants = [tensor for key, tensor in self._constants.items() if key in used]
+        return helper.make_graph(
+            nodes, name, inputs, outputs, constants, doc_string=documentation, value_info=self._values
+        )
+
+    def _take(self, name: str) -> str:
+        if name in self._taken:
+            raise ValueError(f"{name}: is the name of another value")
+        self._taken.add(name)
+        return name
+
+    def _free(self, name: str) -> str:
+        number, free = 1, name
+        while free in self._taken:
+            number += 1
+            free = f"{name}.{number}"
+        return self._take(free)
+
+
+def _proto(node: _Node) -> onnx.NodeProto:
+    inputs = ["" if tensor is None else tensor.name for tensor in node.inputs]
+    while inputs and not inputs[-1]:
+        inputs.pop()
+    outputs = [node.output.name]
+    if node.operator == "TopK":
+        # Its second output must have a name, though nothing needs it.
+        outputs.append(f"{node.name}/places")
+    return helper.make_node(node.operator, inputs, outputs, name=node.name, **node.attributes)
