@@ -179,7 +179,7 @@ class Graph:
     def scalar(self, value: float, dtype: npt.DTypeLike) -> Tensor:
         """A number as a constant without axes."""
         kind = np.dtype(dtype)
-        return self.constant(f"constant/{kind}/{value:g}", value, kind)
+        return self.constant(f"constant/{kind}/{value}", value, kind)
 
     def node(
         self, operator: str, *inputs: Number | None, dtype: npt.DTypeLike | None = None, **attributes: Any

@@ -168,11 +168,11 @@ def resized(
         int32, 0..255, `size` reversed.
     """
     with g.scope("horizontal"):
-        columns = _resampled(
-            g, picture.pixels.transposed, picture.width, start[0], length[0], size[0], box=box
-        )
+        columns = g.named("columns", picture.pixels.transposed)
+        columns = _resampled(g, columns, picture.width, start[0], length[0], size[0], box=box)
     with g.scope("vertical"):
-        return _resampled(g, columns.transposed, picture.height, start[1], length[1], size[1], box=box)
+        rows = g.named("rows", columns.transposed)
+        return _resampled(g, rows, picture.height, start[1], length[1], size[1], box=box)
 
 
 def heatmap(g: Graph, cells: Tensor, side: int, picture: Picture, frame: Frame) -> Tensor:

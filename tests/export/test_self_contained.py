@@ -24,6 +24,7 @@ if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxrun
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper, parser
+from onnx.reference import ReferenceEvaluator
 
 import falx
 from falx import card as cards
@@ -422,6 +423,14 @@ class TestFile:
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
         assert {node.domain for node in model.graph.node} == {""}
         assert not model.functions
+
+    def test_it_does_the_same_in_the_reference_implementation_of_onnx(self, file: bytes) -> None:
+        reference = ReferenceEvaluator(onnx.load_from_string(file))
+        run = loaded(file)
+        for image in (head(100, 130), np.repeat(head(300, 200), 3, axis=2), head(70, 70, noise=90)):
+            got = dict(zip(reference.output_names, reference.run(None, {"image": image}), strict=True))
+            for name, wanted in run(image=image).items():
+                np.testing.assert_array_equal(got[name], wanted, err_msg=name)
 
     def test_its_names_say_what_is_calculated(self, file: bytes) -> None:
         graph = onnx.load_from_string(file).graph
