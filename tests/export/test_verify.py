@@ -15,6 +15,8 @@ pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
 
 from falx import card as cards
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.limits import Limits
+from falx.words import LABELS
 from falx_export import package, run, samples, to_tflite, verify
 from falx_export.__main__ import main
 from falx_export.errors import DataError, RunError
@@ -112,23 +114,29 @@ def test_images_that_cannot_be_read_are_set_aside_but_not_all(tmp_path: Path, da
     assert found.tensor.shape == (224, 224, 1)
 
 
-def test_a_margin_is_the_distance_of_what_decides_from_its_threshold() -> None:
-    def decided(*values: float) -> tuple[str, float]:
-        answers = {"probabilities": np.array(values, np.float32)}
-        return verify._decided(answers, DEFAULT_THRESHOLDS, cards.Limits())
-
-    assert decided(0.9, 0.1, 0, 0) == ("no_tumor", pytest.approx(0.05))
-    assert decided(0.82, 0.18, 0, 0) == ("ambiguous", pytest.approx(0.03))
-    assert decided(0.3, 0.62, 0.08, 0) == ("meningioma", pytest.approx(0.02))
+@pytest.mark.parametrize(
+    ("values", "decision", "margin"),
+    [
+        ([0.9, 0.1, 0, 0], "no_tumor", 0.05),
+        ([0.82, 0.18, 0, 0], "ambiguous", 0.03),
+        ([0.3, 0.62, 0.08, 0], "meningioma", 0.02),
+    ],
+)
+def test_a_margin_is_the_distance_of_what_decides_from_its_threshold(
+    values: list[float], decision: str, margin: float
+) -> None:
+    answers = {"probabilities": np.array(values, np.float32)}
+    found = verify._decided(answers, DEFAULT_THRESHOLDS, Limits())
+    assert found[0] == decision
+    assert found[1] == pytest.approx(margin)
 
 
 def test_a_picture_that_the_model_does_not_know_is_rejected() -> None:
-    answers = {
-        "probabilities": np.array([0, 0, 1, 0], np.float32),
-        "familiarity": np.array([0.2], np.float32),
-    }
-    limits = cards.Limits(least_familiarity=0.25)
-    assert verify._decided(answers, DEFAULT_THRESHOLDS, limits) == ("rejected", pytest.approx(0.05))
+    values = {"probabilities": [0, 0, 1, 0], "familiarity": [0.2]}
+    answers = {name: np.array(value, np.float32) for name, value in values.items()}
+    decision, margin = verify._decided(answers, DEFAULT_THRESHOLDS, Limits(least_familiarity=0.25))
+    assert decision == "rejected"
+    assert margin == pytest.approx(0.05)
 
 
 def test_the_table_has_each_label_each_probability_and_every_change() -> None:
@@ -188,7 +196,8 @@ def test_the_command_prints_draws_and_passes(
         assert picture.size == (1200, 576)
     rows = table_of(tmp_path / "slices.csv")
     assert len(rows) == 24
-    assert sum(float(rows[0][f"keras_{label}"]) for label in cards.LABELS) == pytest.approx(1, abs=1e-4)
+    values = [float(rows[0][f"keras_{label}"]) for label in LABELS]
+    assert sum(values) == pytest.approx(1, abs=1e-4)
 
 
 def test_past_the_tolerance_is_status_1(
