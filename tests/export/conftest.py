@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -68,111 +68,92 @@ def build_model(head: str = "map", dense: int = 16) -> Any:
     """A model on a narrow backbone, with random weights that tell images apart.
 
     Args:
-        head: `gap`, the plain one; `map`, with a heatmap of 7 x 7 on the backbone's last features, both on
-            a backbone with batch normalisation; or `evidence`, with a heatmap of 14 x 14, familiarity and
-            several hidden layers, on a backbone where normalisation is folded into convolutions with biases.
+        head: `evidence`, what the trainer builds: heatmap of 14 x 14, familiarity, several hidden layers, and
+            normalisation folded into the backbone's convolutions. Or of models that were trained before, on a
+            backbone with batch normalisation: `gap`, the plain one, and `map`, with a heatmap of 7 x 7.
         dense: width of the hidden layer.
     """
     import keras
 
     keras.utils.set_random_seed(3)
-    random = np.random.default_rng(5)
-    backbone = _normalised(random)
     if head == "evidence":
-        backbone = _folded(backbone)
-    made = _head(head, dense, [tuple(tensor.shape[1:]) for tensor in backbone.outputs])
-    logits = made.get_layer("logits")
-    logits.kernel.assign(4 * logits.kernel)
-    image = keras.Input((224, 224, 1), name="image")
-    outputs = made(backbone(image))
-    scaled = keras.layers.Rescaling(1 / 1.5, name="temperature")(outputs["logits"])
-    answer = {"probabilities": keras.layers.Softmax(name="probabilities")(scaled)}
-    if "evidence" in outputs:
-        answer["heatmap"] = keras.layers.Activation("sigmoid", name="heatmap")(outputs["evidence"])
-    if "familiarity" in outputs:
-        answer["familiarity"] = keras.layers.Activation("sigmoid", name="familiar")(outputs["familiarity"])
-    return keras.Model(image, answer, name="falx")
-
-
-def _normalised(random: np.random.Generator) -> Any:
-    """MobileNetV2 for grey, its normalisation with statistics as a training leaves them.
-
-    Without, all images look the same in the end.
-    """
-    import keras
-
+        return _trained(dense)
     image = keras.Input((224, 224, 1), name="image")
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
     backbone = keras.applications.MobileNetV2(
         (224, 224, 1), include_top=False, weights=None, input_tensor=scaled, alpha=0.35, name="backbone"
     )
+    _normalise(backbone, lambda images: [images])
+    outputs = _spread(_earlier_head(head, dense))(backbone(image))
+    scaled = keras.layers.Rescaling(1 / 1.5, name="temperature")(outputs["logits"])
+    answer = {"probabilities": keras.layers.Softmax(name="probabilities")(scaled)}
+    if "evidence" in outputs:
+        answer["heatmap"] = keras.layers.Activation("sigmoid", name="heatmap")(outputs["evidence"])
+    return keras.Model(image, answer, name="falx")
+
+
+def _trained(dense: int) -> Any:
+    """What the trainer builds."""
+    import keras
+
+    from falx_trainer import network
+
+    colour = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=None, alpha=0.35)
+    _normalise(colour, lambda images: np.repeat(images, 3, axis=-1) / 127.5 - 1)
+    shape = tuple(colour.get_layer(network.DETAIL).output.shape[1:])
+    with (
+        mock.patch.object(keras.applications, "MobileNetV2", return_value=colour),
+        mock.patch.object(network, "DETAIL_SHAPE", shape),
+    ):
+        built = network.build("map", dense, dropout=0.0, seed=7, weights=None, familiarity=True)
+    local = built.head.get_layer("local")
+    local.kernel.assign(np.random.default_rng(8).normal(0, 0.3, local.kernel.shape))
+    _spread(built.head)
+    return network.inference_model(built, temperature=1.5)
+
+
+def _normalise(backbone: Any, prepared: Callable[[Any], Any]) -> None:
+    """Give batch normalisations statistics of images, as a training leaves them.
+
+    Without, all images look the same in the end. `prepared` makes the backbone's input of them.
+    """
+    import keras
+
+    random = np.random.default_rng(5)
     normalisations = [x for x in backbone.layers if isinstance(x, keras.layers.BatchNormalization)]
     for layer in normalisations:
         layer.gamma.assign(random.uniform(0.8, 1.6, layer.gamma.shape))
         layer.beta.assign(random.normal(0.1, 0.2, layer.beta.shape))
         layer.momentum = 0.0
     images = np.stack([drawn(random, 224) for _ in range(8)])[..., np.newaxis]
-    backbone([images.astype(np.float32)], training=True)
+    backbone(prepared(images.astype(np.float32)), training=True)
     for layer in normalisations:
         layer.momentum = 0.99
-    return backbone
 
 
-def _folded(backbone: Any) -> Any:
-    """The same function without batch normalisation, which also gives the features at 14 x 14."""
-    import keras
-
-    def clone(layer: Any) -> Any:
-        config = layer.get_config()
-        if "use_bias" in config:
-            config["use_bias"] = True
-        return type(layer).from_config(config)
-
-    def call(layer: Any, tensor: Any, *rest: Any, **options: Any) -> Any:
-        normalises = isinstance(layer, keras.layers.BatchNormalization)
-        return tensor if normalises else layer(tensor, *rest, **options)
-
-    bare = keras.models.clone_model(backbone, clone_function=clone, call_function=call)
-    for layer, after in itertools.pairwise(backbone.layers):
-        if isinstance(after, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = after.get_weights()
-            factor = gamma / np.sqrt(variance + after.epsilon)
-            (kernel,) = layer.get_weights()
-            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-            kernel = kernel * (factor[:, np.newaxis] if depthwise else factor)
-            bare.get_layer(layer.name).set_weights([kernel, beta - mean * factor])
-    detail = bare.get_layer("block_12_add").output
-    return keras.Model(bare.input, [bare.output, detail], name="backbone")
+def _spread(head: Any) -> Any:
+    """Give a head biases, and logits that differ from each other."""
+    random = np.random.default_rng(6)
+    for layer in head.layers:
+        if getattr(layer, "use_bias", False):
+            layer.bias.assign(random.normal(0, 0.2, layer.bias.shape))
+    logits = head.get_layer("logits")
+    logits.kernel.assign(4 * logits.kernel)
+    return head
 
 
-def _head(kind: str, dense: int, shapes: list[tuple[int, ...]]) -> Any:
+def _earlier_head(kind: str, dense: int) -> Any:
     import keras
     from keras import layers
 
-    inputs = [keras.Input(shape) for shape in shapes]
-    hidden = layers.GlobalAveragePooling2D(name="pool")(inputs[0])
+    features = keras.Input((7, 7, 1280), name="features")
+    hidden = layers.GlobalAveragePooling2D(name="pool")(features)
     hidden = layers.Dense(dense, "relu", name="hidden")(hidden)
     outputs = {"logits": layers.Dense(4, name="logits")(layers.Dropout(0.1, name="dropout")(hidden))}
     if kind == "map":
-        evidence = layers.Conv2D(1, 1, name="evidence")(inputs[0])
+        evidence = layers.Conv2D(1, 1, name="evidence")(features)
         outputs["evidence"] = layers.Reshape((7, 7), name="cells")(evidence)
-    if kind == "evidence":
-        coarse = layers.UpSampling2D(2, name="finer")(layers.Conv2D(48, 1, name="coarse")(inputs[0]))
-        both = layers.Add(name="both")([coarse, layers.Conv2D(48, 1, name="fine")(inputs[1])])
-        both = layers.ReLU(name="both_relu")(both)
-        around = layers.Conv2D(48, 3, padding="same", activation="relu", name="around")(both)
-        evidence = layers.Conv2D(1, 1, name="evidence")(around)
-        outputs["evidence"] = layers.Reshape((14, 14), name="cells")(evidence)
-        strongest = layers.GlobalMaxPooling2D(name="strongest")(evidence)
-        local = layers.Dense(4, use_bias=False, name="local")(strongest)
-        outputs["logits"] = layers.Add(name="sum")([outputs["logits"], local])
-        outputs["familiarity"] = layers.Dense(1, name="familiarity")(hidden)
-    model = keras.Model(inputs, outputs, name="head")
-    random = np.random.default_rng(6)
-    for layer in model.layers:
-        if getattr(layer, "use_bias", False):
-            layer.bias.assign(random.normal(0, 0.2, layer.bias.shape))
-    return model
+    return keras.Model(features, outputs, name="head")
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,10 @@ import pytest
 if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
-from falx_export import to_onnx, to_tflite
+from falx import engines
+from falx.card import Card, Format, TensorSpec
+from falx.decision import DEFAULT_THRESHOLDS
+from falx_export import parity, rounding, run, samples, to_onnx, to_tflite
 from falx_export.errors import ConversionError
 
 Layers = list[tuple[tuple[int, ...], bool]]
@@ -86,7 +91,7 @@ def head(
 # The quantizers warn of what the export asks of them on purpose.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("suffix", ["tflite", "onnx"])
-def test_int8_is_all_but_the_stem_and_what_is_behind_the_hidden_layer(
+def test_int8_is_all_but_the_stem_and_the_last_layers(
     head: Any, noise: npt.NDArray[np.uint8], suffix: str
 ) -> None:
     model, expected = head
@@ -95,7 +100,93 @@ def test_int8_is_all_but_the_stem_and_what_is_behind_the_hidden_layer(
     else:
         layers = onnx_layers(to_onnx.int8(model, noise, quiet=True))
     assert {shape: coarse for shape, coarse in layers if shape in expected} == expected
-    assert [coarse for shape, coarse in layers if shape not in expected] == [False] * 3 + [True] * 49
+    stem = rounding.STEM_CONVOLUTIONS
+    rest = [coarse for shape, coarse in layers if shape not in expected]
+    assert rest == [False] * stem + [True] * (52 - stem)
+
+
+def shallow(slices: npt.NDArray[np.uint8]) -> Any:
+    """The trainer's head on a few convolutions: through fifty of random weights, rounding grows too far.
+
+    What it answers differs between these slices.
+    """
+    import keras
+    from keras import layers
+
+    from falx_trainer import network
+
+    keras.utils.set_random_seed(4)
+    image = keras.Input((224, 224, 1), name="image")
+    values = layers.Rescaling(1 / 127.5, offset=-1.0)(image)
+    for channels, stride in ((8, 4), (8, 1), (16, 2), (32, 2)):
+        values = layers.Conv2D(channels, 3, stride, padding="same", kernel_initializer="he_normal")(values)
+        values = detail = layers.ReLU(6.0)(values)
+    values = layers.ReLU(6.0)(layers.Conv2D(64, 3, 2, padding="same", kernel_initializer="he_normal")(values))
+    backbone = keras.Model(image, [values, detail], name="backbone")
+    shapes = [tuple(tensor.shape[1:]) for tensor in backbone.outputs]
+    with (
+        mock.patch.object(network, "FEATURES_SHAPE", shapes[0]),
+        mock.patch.object(network, "DETAIL_SHAPE", shapes[1]),
+    ):
+        made = network._head("map", 16, 0.0, 7, familiarity=True)
+    random = np.random.default_rng(9)
+    for name, size in {"logits": 8, "local": 0.5, "familiarity": 30, "evidence": 2}.items():
+        layer = made.get_layer(name)
+        layer.kernel.assign(random.normal(0, size, layer.kernel.shape))
+    whole = keras.Model(image, made(backbone(image)))
+    answers = whole.predict(slices.astype(np.float32), verbose=0)
+    for name in ("logits", "familiarity"):
+        # So that neither is certain of everything.
+        made.get_layer(name).bias.assign(-answers[name].mean(axis=0))
+    return network.inference_model(network.Network(backbone, made, whole, ()), temperature=1.5)
+
+
+def card_of(model: Any, quantization: str) -> Card:
+    return Card(
+        name="small",
+        version="1",
+        license="none",
+        intended_use="Tests.",
+        thresholds=DEFAULT_THRESHOLDS,
+        temperature=1.5,
+        metrics={},
+        provenance={},
+        quantization={"format": quantization, "scheme": "none"},
+        outputs={name: TensorSpec(name, "float32", x) for name, x in run.output_shapes(model).items()},
+    )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> None:
+    slices = samples.read(data, 12, 6, quiet=True)
+    # What lies beyond the ranges of so few slices would be cut off.
+    seen = np.concatenate([slices.calibration, slices.parity])
+    model = shallow(seen)
+    expected = parity.keras_answers(model, slices.parity)
+    assert {name: values.shape[1:] for name, values in expected.items()} == {
+        "probabilities": (4,),
+        "heatmap": (14, 14),
+        "familiarity": (1,),
+    }
+    # Else any constant would do.
+    spread = {name: float(np.ptp(values, axis=0).max()) for name, values in expected.items()}
+    assert min(spread.values()) > 0.3
+    whole, halved = to_onnx.float32(model), to_tflite.float16(model)
+    rounding.round_weights(model, seen, quiet=True)
+    files: list[tuple[Format, str, bytes, float]] = [
+        ("onnx", "float32", whole, 1e-4),
+        ("tflite", "float16", halved, 0.01),
+        ("tflite", "int8", to_tflite.int8(model, seen, quiet=True), 0.1),
+        ("onnx", "int8", to_onnx.int8(model, seen, quiet=True), 0.1),
+    ]
+    for kind, quantization, payload, tolerance in files:
+        engine = engines.start(engines.choose(None, kind), payload, card_of(model, quantization), threads=1)
+        got = parity.engine_answers(engine, slices.parity, title="", quiet=True)
+        assert list(got) == ["probabilities", "heatmap", "familiarity"]
+        for name, values in expected.items():
+            assert got[name].shape == values.shape
+            difference = float(np.abs(got[name] - values).max())
+            assert difference <= tolerance, (kind, quantization, name)
 
 
 def normalised_after_its_activation() -> Any:

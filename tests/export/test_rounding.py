@@ -77,8 +77,10 @@ def test_a_head_that_takes_something_else_is_refused() -> None:
 
 @pytest.mark.parametrize(("head", "hidden"), [("map", 1), ("evidence", 4)])
 def test_biases_make_up_for_what_rounding_does_to_means(
-    data: Path, build: Callable[..., Any], head: str, hidden: int
+    data: Path, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, head: str, hidden: int
 ) -> None:
+    # Scaling channels moves their means, as it must.
+    monkeypatch.setattr(rounding, "equalise", lambda *_: None, raising=False)
     slices = samples.read(data, 8, 1, quiet=True).calibration.astype(np.float32)
     exact, plain, corrected = (build(head) for _ in range(3))
 
