@@ -36,11 +36,12 @@ and, for programs without Falx:
   NAME-QUANTIZATION-self-contained.onnx  --self-contained: from the pixels of a picture to the decision
 
 measures of a tolerance (all 0 to 1):
-  largest    difference of any probability on any slice
-  mean       of all these differences
-  decisions  share of the slices whose decision differs
-  missed     share of the slices that go from a tumour to no_tumor
-  heatmap    difference of any cell of the heatmap on any slice
+  largest      difference of any probability on any slice
+  mean         of all these differences
+  decisions    share of the slices whose decision differs
+  missed       share of the slices that go from a tumour to no_tumor
+  heatmap      difference of any cell of the heatmap on any slice
+  familiarity  difference of the familiarity of any slice
 
 `python -m falx_export verify FILE --against RUN` compares a written file on all the data; see its --help.
 """

@@ -96,7 +96,9 @@ def export(request: Request) -> list[Parity]:
         with silenced():
             engine = package.started(graph, described)
         got = parity.engine_answers(engine, slices.parity, title=f"Compare {file}", quiet=request.quiet)
-        results.append(parity.compare(file, engine.name, got, expected, trained.thresholds))
+        results.append(
+            parity.compare(file, engine.name, got, expected, trained.thresholds, trained.least_familiarity)
+        )
         files[file] = package.sealed(graph, described, engine)
         if request.self_contained and graph.format == "onnx":
             files[self_contained_onnx.file_name(file)] = self_contained_onnx.sealed(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from falx.decision import Thresholds, decide
 from falx.engines import Engine
-from falx.words import NO_TUMOR, TUMOR_LABELS
+from falx.words import NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export.errors import ParityError
 from falx_export.tolerance import Tolerance
 
@@ -42,6 +42,7 @@ class Parity:
         differing: slices whose decision differs.
         missed: those of them that go from a tumour to no_tumor.
         heatmap: largest difference in a heatmap, 0..1; None where the model makes none.
+        familiarity: largest difference of a familiarity, 0..1; None where the model does not say.
     """
 
     file: str
@@ -52,6 +53,7 @@ class Parity:
     differing: int
     missed: int
     heatmap: float | None
+    familiarity: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -65,8 +67,8 @@ class Parity:
             "decisions": self.differing / self.slices,
             "missed": self.missed / self.slices,
         }
-        if self.heatmap is not None:
-            measured["heatmap"] = self.heatmap
+        optional = {"heatmap": self.heatmap, "familiarity": self.familiarity}
+        measured |= {name: value for name, value in optional.items() if value is not None}
         return [
             f"{self.file}: {name} is {value:.4g}, tolerance {getattr(tolerance, name):.4g}"
             for name, value in measured.items()
@@ -104,20 +106,21 @@ def compare(
     got: Mapping[str, Probabilities],
     expected: Mapping[str, Probabilities],
     thresholds: Thresholds,
+    least_familiarity: float = 0,
 ) -> Parity:
     """Measure how far answers are from those of Keras.
 
     Args:
         file: its name.
         engine: name of the one that ran it.
-        got: answers by output: `probabilities` `(N, 4)`, and maybe `heatmap` `(N, S, S)`.
+        got: answers by output: `probabilities` `(N, 4)`, and maybe `heatmap` `(N, S, S)` and
+            `familiarity` `(N, 1)`.
         expected: those of Keras.
         thresholds: to decide with.
+        least_familiarity: below it a slice is rejected, where the model says how familiar it is.
     """
     difference = np.abs(got["probabilities"].astype(np.float64) - expected["probabilities"])
-    now, before = (
-        [decide(row, thresholds) for row in answers["probabilities"].tolist()] for answers in (got, expected)
-    )
+    now, before = (_decisions(answers, thresholds, least_familiarity) for answers in (got, expected))
     pairs = list(zip(before, now, strict=True))
     return Parity(
         file=file,
@@ -127,8 +130,26 @@ def compare(
         mean=float(difference.mean()),
         differing=sum(a != b for a, b in pairs),
         missed=sum(a in TUMOR_LABELS and b == NO_TUMOR for a, b in pairs),
-        heatmap=float(np.abs(got["heatmap"] - expected["heatmap"]).max()) if "heatmap" in expected else None,
+        heatmap=_largest("heatmap", got, expected),
+        familiarity=_largest("familiarity", got, expected),
     )
+
+
+def _decisions(
+    answers: Mapping[str, Probabilities], thresholds: Thresholds, least_familiarity: float
+) -> list[str]:
+    rows = answers["probabilities"].tolist()
+    familiar = answers["familiarity"][:, 0].tolist() if "familiarity" in answers else [1.0] * len(rows)
+    return [
+        decide(row, thresholds) if value >= least_familiarity else REJECTED
+        for row, value in zip(rows, familiar, strict=True)
+    ]
+
+
+def _largest(
+    output: str, got: Mapping[str, Probabilities], expected: Mapping[str, Probabilities]
+) -> float | None:
+    return float(np.abs(got[output] - expected[output]).max()) if output in expected else None
 
 
 def require(results: Iterable[tuple[Parity, Tolerance]]) -> None:

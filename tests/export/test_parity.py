@@ -55,6 +55,19 @@ def test_the_heatmap_is_compared_too() -> None:
         parity.require([(result, allowed.changed("heatmap", 0.2))])
 
 
+def test_familiarity_is_compared_and_decides_what_is_rejected() -> None:
+    expected = {"probabilities": BEFORE, "familiarity": np.array([[0.9], [0.5], [0.1], [0.6]], np.float32)}
+    got = {"probabilities": BEFORE, "familiarity": np.array([[0.9], [0.4], [0.2], [0.6]], np.float32)}
+    result = parity.compare("x", "y", got, expected, DEFAULT_THRESHOLDS, 0.5)
+    assert result.familiarity == pytest.approx(0.1)
+    assert (result.differing, result.missed) == (1, 0)
+    assert parity.compare("x", "y", got, expected, DEFAULT_THRESHOLDS).differing == 0
+    allowed = Tolerance(largest=0, mean=0, decisions=0.25, missed=0, heatmap=0, familiarity=0.1001)
+    parity.require([(result, allowed)])
+    with pytest.raises(ParityError, match=r"\nx: familiarity is 0\.1, tolerance 0\.05$"):
+        parity.require([(result, allowed.changed("familiarity", 0.05))])
+
+
 def test_a_heatmap_that_is_not_a_number_is_measured_as_that() -> None:
     broken = np.zeros((4, 7, 7), np.float32)
     broken[2, 3, 3] = np.nan
@@ -91,7 +104,7 @@ def test_a_tolerance_is_a_share(measure: str, value: float) -> None:
 
 def test_an_unknown_measure_is_named() -> None:
     with pytest.raises(
-        ValueError, match="unknown measure 'worst'; known are largest, mean, decisions, missed, heatmap"
+        ValueError, match="unknown measure 'worst'; known are largest, mean, decisions, missed, heatmap, "
     ):
         TOLERANCES["int8"].changed("worst", 0.1)
 
