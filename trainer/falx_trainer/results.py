@@ -215,7 +215,7 @@ def plot_heatmaps(path: Path, examples: Sequence[Example]) -> None:
         seen.set_edgecolor("white")
         axes.add_patch(seen)
         found = "highest inside" if example.inside else "highest outside"
-        axes.set_title(f"{example.label}, decided {example.decision}\n{found}", fontsize=8)
+        axes.set_title(f"{example.label}, decided {example.decision}\n{found}", fontsize=7.5)
         axes.set(xticks=[], yticks=[])
     scale = ScalarMappable(Normalize(0, 1), "cividis")
     figure.colorbar(scale, ax=grid, shrink=0.6, label="probability of a tumour there")
