@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import falx
+from falx import card as cards
 from falx import check, phantom
 from falx.classifier import DEFAULT_MODEL
 from falx.engines import ENGINES
@@ -23,7 +24,9 @@ from falx.words import LABELS
 
 ALONE = os.environ.get("FALX_TEST_ENGINE")
 RELEASED = sorted((Path(__file__).parents[2] / "models").glob("*/*.*"))
-MODELS = [DEFAULT_MODEL, *(path for path in RELEASED if path.suffix in (".tflite", ".onnx"))]
+FILES = [path for path in RELEASED if path.suffix in (".tflite", ".onnx")]
+# Self-contained files are for programs without Falx.
+MODELS = [DEFAULT_MODEL, *(path for path in FILES if not cards.read(path)[0].self_contained)]
 
 EVERY_RUN = [
     pytest.param(engine, model, id=f"{engine}-{model.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,23 @@ def test_the_file_says_what_it_is_and_falx_leaves_it_to_others(
     path.write_bytes(data)
     with pytest.raises(falx.FalxError, match="self-contained"):
         falx.load(path)
+
+
+def test_the_file_that_bare_engines_are_tried_with_is_what_is_made_now(
+    pixel_model: bytes, pixel_card: Any
+) -> None:
+    file = Path(__file__).parents[1] / "engines" / "self-contained.tflite"
+    card, payload = cards.read(file)
+    now, made = cards.extract(own.sealed(pixel_model, pixel_card))
+    assert replace(card, weights_sha256="") == replace(now, weights_sha256="")
+
+    def operations(data: bytes) -> list[tuple[str, int]]:
+        document = flatbuffer.parsed(data)
+        versions = [code.version for code in document.operatorCodes]
+        used = [versions[operator.opcodeIndex] for operator in document.subgraphs[0].operators]
+        return list(zip(flatbuffer.kinds(document), used, strict=True))
+
+    assert operations(payload) == operations(made), f"make {file} again, and try the oldest engine with it"
 
 
 def test_for_mediapipe_it_takes_colour_and_answers_with_probabilities_alone(
