@@ -34,6 +34,8 @@ float32 (1, 4), and `heatmap`, float32 (1, N, N), and `familiarity`, float32 (1,
 
 and, for programs without Falx:
   NAME-QUANTIZATION-self-contained.onnx  --self-contained: from the pixels of a picture to the decision
+  NAME-int8-self-contained.tflite        --self-contained: decides; takes what `falx.preprocessing` prepares
+  NAME-int8-mediapipe.tflite             --mediapipe: the same for ImageClassifier, which takes colour
 
 measures of a tolerance (all 0 to 1):
   largest      difference of any probability on any slice
@@ -84,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
                 license=options.license,
                 intended_use=options.intended_use,
                 self_contained=options.self_contained,
+                mediapipe=options.mediapipe,
                 overwrite=options.overwrite,
                 quiet=options.quiet,
             )
@@ -141,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--license", metavar="TEXT", help="of the weights, for the card (default: research use only)")
     add("--intended-use", metavar="TEXT", help="for the card (default: research and education)")
     add("--self-contained", action="store_true", help="also write files that decide without Falx")
+    add("--mediapipe", action="store_true", help="also write a TFLite file for MediaPipe's ImageClassifier")
     add("--overwrite", action="store_true", help="replace files of the same names")
     add("--quiet", action="store_true", help="print errors only")
     return parser

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from falx import card as cards
+from falx.card import Card
 from falx_export import (
     package,
     parity,
@@ -15,6 +16,7 @@ from falx_export import (
     run,
     samples,
     self_contained_onnx,
+    self_contained_tflite,
     to_onnx,
     to_tflite,
     write,
@@ -41,7 +43,9 @@ class Request:
         parity: how many slices to compare on; None means 400, and at least 300.
         tolerances: by quantization.
         version, license, intended_use: for the card; None takes the default (the run's license first).
-        self_contained: also write the ONNX files that prepare and decide by themselves.
+        self_contained: also write the ONNX files that prepare and decide by themselves, and a TFLite file
+            that decides.
+        mediapipe: also write a TFLite file for MediaPipe's ImageClassifier.
         overwrite: replace files of the same name.
         quiet: show no progress.
     """
@@ -57,6 +61,7 @@ class Request:
     license: str | None = None
     intended_use: str | None = None
     self_contained: bool = False
+    mediapipe: bool = False
     overwrite: bool = False
     quiet: bool = False
 
@@ -83,6 +88,8 @@ def export(request: Request) -> list[Parity]:
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
     if request.self_contained:
         names += [self_contained_onnx.file_name(file) for file in names if file.endswith(".onnx")]
+    own = {f"{name}-int8{suffix}.tflite": sealed for suffix, sealed in _own_tflite(request).items()}
+    names += own
     write.refuse_to_overwrite(request.out, [] if request.overwrite else names)
     slices = samples.read(_data(request, trained), request.calibration, request.parity, quiet=request.quiet)
     expected = parity.keras_answers(trained.model, slices.parity)
@@ -93,6 +100,7 @@ def export(request: Request) -> list[Parity]:
     for graph in _converted(trained, slices, quiet=request.quiet):
         file = graph.file_name(name)
         described = package.card(trained, name, terms, graph)
+        graph = package.with_metadata(graph, described)
         with silenced():
             engine = package.started(graph, described)
         got = parity.engine_answers(engine, slices.parity, title=f"Compare {file}", quiet=request.quiet)
@@ -100,6 +108,13 @@ def export(request: Request) -> list[Parity]:
             parity.compare(file, engine.name, got, expected, trained.thresholds, trained.least_familiarity)
         )
         files[file] = package.sealed(graph, described, engine)
+        if (graph.format, graph.quantization) == ("tflite", "int8"):
+            card, payload = cards.extract(files[file], name=file)
+            for own_file, sealed in own.items():
+                files[own_file] = sealed(payload, card)
+                self_contained_tflite.prove(
+                    own_file, files[own_file], slices.parity, got, quiet=request.quiet
+                )
         if request.self_contained and graph.format == "onnx":
             files[self_contained_onnx.file_name(file)] = self_contained_onnx.sealed(
                 graph.payload, cards.extract(files[file])[0]
@@ -109,6 +124,16 @@ def export(request: Request) -> list[Parity]:
     files[write.REPORT] = _report(request, slices, results)
     write.write(request.out, files)
     return results
+
+
+def _own_tflite(request: Request) -> dict[str, Callable[[bytes, Card], bytes]]:
+    """What is made of the TFLite file in int8 for programs without Falx, by the end of the file's name."""
+    made: dict[str, Callable[[bytes, Card], bytes]] = {}
+    if request.self_contained:
+        made[self_contained_tflite.SUFFIX] = self_contained_tflite.sealed
+    if request.mediapipe:
+        made[self_contained_tflite.MEDIAPIPE_SUFFIX] = self_contained_tflite.sealed_for_mediapipe
+    return made
 
 
 def _data(request: Request, trained: run.Run) -> Path:

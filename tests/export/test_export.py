@@ -15,12 +15,15 @@ import pytest
 
 import falx
 from falx import card as cards
-from falx import engines, phantom
+from falx import engines, phantom, preprocessing
+from falx.decision import decide
+from falx.words import DECISIONS
 
 pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
 
 FILES = ["small-float16.tflite", "small-float32.onnx", "small-int8.onnx", "small-int8.tflite"]
 SELF_CONTAINED = ["small-float32-self-contained.onnx", "small-int8-self-contained.onnx"]
+OWN_TFLITE = ["small-int8-mediapipe.tflite", "small-int8-self-contained.tflite"]
 
 
 WIDE = {"largest": 0.6, "mean": 0.08, "decisions": 0.4, "missed": 0.0, "heatmap": 0.9, "familiarity": 0.9}
@@ -51,7 +54,7 @@ def exported(
     return out, run_command(
         [
             word
-            for word in command(run_folder, data, out, "--self-contained")
+            for word in command(run_folder, data, out, "--self-contained", "--mediapipe")
             if word not in ("--data", str(data))
         ]
     )
@@ -60,7 +63,9 @@ def exported(
 def test_writes_every_file_and_says_how_far_each_is_from_keras(exported: Any) -> None:
     out, done = exported
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in out.iterdir()) == sorted(["parity.json", *FILES, *SELF_CONTAINED])
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["parity.json", *FILES, *SELF_CONTAINED, *OWN_TFLITE]
+    )
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0].split()[:2] == ["file", "engine"]
@@ -108,6 +113,24 @@ def test_a_file_runs_in_its_engine_and_its_card_says_what_it_is(exported: Any, n
     assert answer["probabilities"].sum() == pytest.approx(1, abs=1e-5)
     assert answer["heatmap"].shape == (7, 7)
     assert [test.phantom for test in card.self_test] == list(phantom.PHANTOMS)
+
+
+def test_tflite_files_for_others_answer_as_the_plain_one(exported: Any) -> None:
+    from falx_export import self_contained_tflite
+
+    classifier = falx.load(exported[0] / "small-int8.tflite", engine="litert")
+    slices = np.stack([drawing() for drawing in phantom.PHANTOMS.values()])
+    tensors = np.stack([preprocessing.prepare(pixels)[0] for pixels in slices])
+    wanted = [classifier.answer(tensor) for tensor in tensors]
+    for name in OWN_TFLITE:
+        card, payload = cards.read(exported[0] / name)
+        assert card.self_contained
+        assert b"TFLITE_METADATA" in payload
+        got = self_contained_tflite.answers(payload, tensors[..., np.newaxis], title="", quiet=True)
+        np.testing.assert_allclose(got["probabilities"], [x.probabilities for x in wanted], atol=1e-5)
+        if "decision" in got:
+            decisions = [decide(row, card.thresholds) for row in got["probabilities"].tolist()]
+            assert [DECISIONS[index] for index in got["decision"]] == decisions
 
 
 @pytest.mark.parametrize("name", SELF_CONTAINED)
