@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
-import numpy.typing as npt
 
+from falx.constant import THRESHOLDS, least_float32
 from falx.decision import Thresholds
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED
 from falx_export.onnx_builder import Graph, Tensor
 from falx_export.onnx_rejection import NONE
 
-__all__ = ["THRESHOLDS", "decide", "thresholds_tensor"]
-
-THRESHOLDS: Final = "thresholds"
-"""The constant that holds the thresholds: float32 `(4,)`, in the order of the labels."""
+__all__ = ["THRESHOLDS", "decide"]
 
 
 def decide(g: Graph, answered: Tensor, reason: Tensor, thresholds: Thresholds) -> dict[str, Tensor]:
@@ -27,7 +22,7 @@ def decide(g: Graph, answered: Tensor, reason: Tensor, thresholds: Thresholds) -
         reason: why the picture is rejected (`falx_export.onnx_rejection`), int32 without axes.
         thresholds: the least probability of each label.
     """
-    least = g.constant(THRESHOLDS, thresholds_tensor(thresholds), np.float32)
+    least = g.constant(THRESHOLDS, least_float32(thresholds.to_dict().values()), np.float32)
     with g.scope("decision"):
         probabilities = g.named("probabilities", g.node("Reshape", answered, g.integers(len(LABELS))))
         reached = g.named("reached", probabilities >= least)
@@ -54,14 +49,3 @@ def decide(g: Graph, answered: Tensor, reason: Tensor, thresholds: Thresholds) -
         "probabilities": g.output("probabilities", answer),
         "confidence": g.output("confidence", g.gather(confidences, index)),
     }
-
-
-def thresholds_tensor(thresholds: Thresholds) -> npt.NDArray[np.float32]:
-    """The thresholds as the graph holds them: `(4,)`, in the order of the labels.
-
-    A probability is a float32. It reaches a threshold exactly where it reaches the least float32 that does,
-    so that one is stored: the nearest, or the next after it.
-    """
-    exact = np.array([thresholds[label] for label in LABELS])
-    near = exact.astype(np.float32)
-    return np.where(near < exact, np.nextafter(near, np.float32(2)), near)

@@ -21,7 +21,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tqdm import tqdm
 
 from falx.card import Card, embed, extract
-from falx.decision import Thresholds, decide
+from falx.constant import THRESHOLDS, least_float32
+from falx.decision import decide
 from falx.preprocessing import SIZE
 from falx.rejection import check_familiarity
 from falx.tensors import IMAGE, TensorSpec
@@ -46,9 +47,6 @@ __all__ = [
 SUFFIX: Final = "-self-contained"
 MEDIAPIPE_SUFFIX: Final = "-mediapipe"
 """These stand in the files' names before `.tflite`."""
-
-THRESHOLDS: Final = "thresholds"
-"""The constant that holds the thresholds: float32 `(4,)`, in the order of the labels."""
 
 FAMILIARITY_LIMIT: Final = "least_familiarity"
 """The constant below which a slice is rejected: float32 `(1, 1)`; only where the model knows familiarity."""
@@ -104,10 +102,10 @@ def with_decision(payload: bytes, card: Card) -> bytes:
     behind = flatbuffer.parsed(_converted(_decision(familiarity=card.has_familiarity)))
     known = [spec for name, spec in card.outputs.items() if name in ("probabilities", "familiarity")]
     _name_ends(behind, (*known, *DECIDED))
-    _set_constant(behind, THRESHOLDS, _STAND_INS, _rounded_up(_values(card.thresholds)))
+    _set_constant(behind, THRESHOLDS, _STAND_INS, least_float32(card.thresholds.to_dict().values()))
     if card.has_familiarity:
         _set_constant(
-            behind, FAMILIARITY_LIMIT, (_LIMIT_STAND_IN,), _rounded_up([card.rejection.least_familiarity])
+            behind, FAMILIARITY_LIMIT, (_LIMIT_STAND_IN,), least_float32([card.rejection.least_familiarity])
         )
     wires = {spec.name: spec.name for spec in known}
     document = flatbuffer.joined(flatbuffer.parsed(payload), behind, wires, list(_outputs(card)))
@@ -272,14 +270,3 @@ def _set_constant(
         raise ConversionError(f"TensorFlow made {len(found)} constants of {name} in the decision, not one")
     found[0].name = name.encode()
     document.buffers[found[0].buffer].data = np.frombuffer(values.tobytes(), np.uint8)
-
-
-def _values(thresholds: Thresholds) -> list[float]:
-    return [thresholds[label] for label in LABELS]
-
-
-def _rounded_up(values: list[float]) -> npt.NDArray[np.float32]:
-    """The least float32 that is not below each value."""
-    exact = np.array(values, np.float64)
-    near = exact.astype(np.float32)
-    return np.where(near < exact, np.nextafter(near, np.float32(np.inf)), near).astype(np.float32)

@@ -10,13 +10,19 @@ neither library.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from falx.container import Format, fields
 from falx.errors import ModelError
 
-__all__ = ["find"]
+__all__ = ["THRESHOLDS", "find", "least_float32"]
+
+THRESHOLDS: Final = "thresholds"
+"""The constant of self-contained graphs with the thresholds, float32 `(4,)`, in the order of the labels."""
 
 FLOAT_BYTES: Final = 4
 
@@ -158,3 +164,13 @@ def _number(data: bytes, position: int, form: Literal["I", "i", "H", "b"]) -> in
     if position < 0:
         raise IndexError("an offset points before the start")
     return int(struct.unpack_from(f"<{form}", data, position)[0])
+
+
+def least_float32(values: Iterable[float]) -> npt.NDArray[np.float32]:
+    """The least float32 numbers that are not below some numbers, as graphs hold limits.
+
+    A float32 probability reaches a limit exactly where it reaches the least float32 that does.
+    """
+    exact = np.array(list(values), np.float64)
+    near = exact.astype(np.float32)
+    return np.where(near < exact, np.nextafter(near, np.float32(np.inf)), near)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +22,7 @@ from falx.decision import Thresholds
 from falx.errors import FalxError, ModelError, ThresholdError
 from falx.words import LABELS
 
-__all__ = ["THRESHOLDS", "read_thresholds", "retarget", "write"]
-
-THRESHOLDS: Final = "thresholds"
-"""The constant of self-contained graphs that holds the thresholds, float32, in the order of the labels."""
+__all__ = ["read_thresholds", "retarget", "write"]
 
 
 def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
@@ -122,10 +119,13 @@ def write(data: bytes, path: Path) -> None:
 def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:
     """A graph that decides by other thresholds than those of its card."""
     try:
-        start = constant.find(payload, kind, THRESHOLDS, len(LABELS))
+        start = constant.find(payload, kind, constant.THRESHOLDS, len(LABELS))
     except ModelError as error:
         raise ModelError(f"{name}: is self-contained, but {error}") from error
-    before, after = _packed(card.thresholds), _packed(thresholds)
+    before, after = (
+        constant.least_float32(some.to_dict().values()).astype("<f4").tobytes()
+        for some in (card.thresholds, thresholds)
+    )
     end = start + len(before)
     if payload[start:end] != before:
         found = np.frombuffer(payload[start:end], "<f4").tolist()
@@ -134,12 +134,3 @@ def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: F
             f"{list(card.thresholds.to_dict().values())}; export the model again"
         )
     return payload[:start] + after + payload[end:]
-
-
-def _packed(thresholds: Thresholds) -> bytes:
-    """The least float32 values that are not below the thresholds: float32 probabilities reach the ones where
-    they reach the others.
-    """
-    exact = np.array([thresholds[label] for label in LABELS], np.float64)
-    near = exact.astype(np.float32)
-    return np.where(near < exact, np.nextafter(near, np.float32(2)), near).astype("<f4").tobytes()

@@ -30,6 +30,7 @@ import falx
 from falx import card as cards
 from falx import images, phantom, rejection
 from falx.card import Card, SelfTest, TensorSpec
+from falx.constant import least_float32
 from falx.decision import Thresholds, decide
 from falx.errors import ModelError
 from falx.limits import Limits
@@ -370,7 +371,7 @@ def run_decision(
     return run(
         answered=probabilities[np.newaxis],
         why=np.int32(why),
-        thresholds=onnx_decision.thresholds_tensor(thresholds),
+        thresholds=least_float32(thresholds.to_dict().values()),
     )
 
 

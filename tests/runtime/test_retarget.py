@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 import falx
 from falx import card as cards
-from falx import phantom
+from falx import constant, phantom
 from falx.card import Card, Format, Setting, TensorSpec
 from falx.classifier import DEFAULT_MODEL
 from falx.cli import main
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.errors import CardError, ChecksumError, FalxError, ModelError, ThresholdError
-from falx.retarget import _packed, read_thresholds, retarget, write
+from falx.retarget import read_thresholds, retarget, write
 from falx.words import LABELS
 
 KINDS: list[Format] = ["tflite", "onnx"]
@@ -127,7 +127,7 @@ def test_back_again_is_the_same_graph(card: Card, kind: Format) -> None:
 
 @given(st.floats(0, 1, exclude_min=True), st.floats(0, 1, width=32))
 def test_in_float32_the_same_probabilities_reach_a_threshold(threshold: float, probability: float) -> None:
-    packed = np.frombuffer(_packed(Thresholds(threshold, 1, 1, 1)), "<f4")
+    packed = constant.least_float32([threshold, 1, 1, 1])
     assert packed[1:].tolist() == [1, 1, 1]
     assert (np.float32(probability) >= packed[0]) == (probability >= threshold)
     assert packed[0] > 0
