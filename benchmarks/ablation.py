@@ -5,9 +5,10 @@ It is measured on `val` of the others (whether it learned), and on the whole of 
 (whether it learned tumours, or collections). Nothing is measured on `test`.
 
     python -m benchmarks.ablation --data ../shared/data --weights WEIGHTS --out runs/ablation
-    python -m benchmarks.ablation ... --rows default --without tcga_lgg --epochs 12
+    python -m benchmarks.ablation ... --rows default --without tcga_lgg
 
-A row that was cut off goes on from its last epoch; rows already there are only shown.
+A row that was cut off goes on from its last epoch; rows already there are only shown. `--save` keeps the
+table as JSON; `docs/recipe.md` shows it, and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from benchmarks import machine
 
 from falx.decision import Thresholds, decide
 from falx.words import NO_TUMOR
@@ -83,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all rows"
     )
+    parser.add_argument("--save", type=Path, help="JSON file to put the rows into, beside others")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     common = dict(_setting(text) for text in options.set)
@@ -95,7 +99,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         rows[name] = _row(folder, recipe, options.data, options.without, options.weights)
         print(table({name: rows[name]}), flush=True)
+        if options.save:
+            _save(options.save, name, rows[name])
     print("\n" + table(rows))
+
+
+def markdown(results: dict[str, Any], *, by: str) -> str:
+    """The rows saved by this command as a table for a page.
+
+    Args:
+        results: the document that `--save` wrote.
+        by: `row`, the rows without the collection most are without; or `without`, the default recipe
+            without each collection.
+    """
+    rows = results["rows"]
+    usual = Counter(row["without"] for row in rows).most_common(1)[0][0]
+    chosen = [row for row in rows if (row["without"] == usual if by == "row" else row["name"] == "default")]
+    heads = {"row": "", "without": "left out"}[by]
+    titles = [name.replace("_", " ") for name in MEASURES]
+    lines = [
+        f"| {heads} | " + " | ".join([*titles, *(f"left out: {title}" for title in titles)]) + " |",
+        "|---" * (1 + 2 * len(MEASURES)) + "|",
+    ]
+    for row in chosen:
+        cells = [_cell(row[part][measure]).strip() for part in ("val", "left_out") for measure in MEASURES]
+        title = row["without"] if by == "without" else f"{row['name']}: {ROWS[row['name']][0]}"
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _save(path: Path, name: str, row: dict[str, Any]) -> None:
+    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    kept = [old for old in known if (old["name"], old["without"]) != (name, row["without"])]
+    rows = [*kept, {"name": name, **row}]
+    rows.sort(key=lambda one: (one["without"], list(ROWS).index(one["name"])))
+    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
@@ -168,6 +206,7 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
         "temperature": temperature,
         "seconds": round(seconds),
         "date": date.today().isoformat(),
+        "machine": machine.described(["keras", "tensorflow", "numpy"]),
         "val": measures(val, answers["val"], outputs["val"].get("evidence"), thresholds),
         "left_out": measures(left_out, answers["left_out"], outputs["left_out"].get("evidence"), thresholds),
     }
