@@ -328,7 +328,7 @@ def blind(heads: Pixels, sequence: str, showing: int) -> Tensors:
         ("T1", 1, "keep", []),
     ],
 )
-def test_slices_of_a_blind_sequence_are_either_as_often(
+def test_slices_of_a_blind_sequence_are_either(
     sequence: str, showing: int, setting: str, doubtful: list[int], heads: Pixels
 ) -> None:
     changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0, "blind": setting}
@@ -340,7 +340,8 @@ def test_slices_of_a_blind_sequence_are_either_as_often(
         found = [tuple(example.target.tolist()) for example in examples]
         if index in doubtful:
             assert set(found) == {own, other}
-            assert found.count(own) / 200 == pytest.approx(0.5, abs=0.12)
+            share = 0.75 if index < 5 else 0.25
+            assert found.count(own) / 200 == pytest.approx(share, abs=0.1)
             assert all(example.known.sum() == 0 for example in examples)
         else:
             assert set(found) == {own}

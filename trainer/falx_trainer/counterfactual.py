@@ -86,7 +86,7 @@ def _cut(
     half = (box[2:] - box[:2]) / 2 * (1 + RIM)
     left, top = np.maximum(np.rint(centre - half), 0).astype(int)
     right, bottom = np.minimum(np.rint(centre + half), SIZE).astype(int)
-    scale = rng.uniform(0.6, 1.3)
+    scale = rng.uniform(0.45, 1.3)
     width, height = round((right - left) * scale), round((bottom - top) * scale)
     if min(right - left, bottom - top) < 8 or min(width, height) < 10 or max(width, height) > 110:
         return None, None

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from scipy import fft
+from scipy import fft, ndimage
 
 from falx.preprocessing import SIZE, prepare
 
@@ -200,6 +200,29 @@ def _body(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return np.where(values > 0, values + texture * rng.uniform(0.05, 0.5), 0).clip(0, 255).astype(np.uint8)
 
 
+def _warped(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """A slice whose anatomy has run: the tissue and the dark surround of a head, without its shape."""
+    coarse = rng.standard_normal((2, 5, 5)) * rng.uniform(20, 32)
+    field = np.stack([ndimage.zoom(part, SIZE / 5, order=3) for part in coarse])
+    places = np.mgrid[:SIZE, :SIZE] + field
+    warped: Pixels = ndimage.map_coordinates(pixels, places, order=1)
+    return warped
+
+
+def _organs(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Tissue of a slice in the outlines of something else."""
+    picture = np.zeros((SIZE, SIZE), np.uint8)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    for _ in range(int(rng.integers(2, 9))):
+        across, down = rng.uniform(18, 90, 2)
+        centre = rng.uniform(30, SIZE - 30, 2)
+        inside = np.hypot((x - centre[0]) / across, (y - centre[1]) / down) < 1
+        shift = rng.integers(-60, 61, 2)
+        tissue = np.roll(np.rot90(pixels, int(rng.integers(4))), shift, (0, 1))
+        picture[inside] = (tissue[inside] * rng.uniform(0.4, 1.0)).astype(np.uint8)
+    return picture
+
+
 def _surrounded(picture: Pixels, rng: np.random.Generator) -> Pixels:
     """Cut to an ellipse on black: a dark surround alone does not make a head."""
     y, x = np.ogrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
@@ -218,5 +241,8 @@ KINDS: Final[tuple[Callable[[Pixels, np.random.Generator], Pixels], ...]] = (
     _lines,
     _body,
     _body,
+    _warped,
+    _warped,
+    _organs,
 )
-"""What is drawn, each as likely; dead leaves and bodies vary most, and come twice."""
+"""What is drawn, each as likely; those that vary most, or are nearest to a head, come twice."""

@@ -145,9 +145,12 @@ class Recipe(_Settings):
     blind: str = _choice(
         "keep",
         "sequences in which fewer than half of a collection's boxed tumours show (boxes drawn on another "
-        "one): keep: learn their labels; doubt: a slice in which nothing shows is healthy as often as not",
+        "one): keep: learn their labels; doubt: a slice in which nothing shows is either, by chance",
         "keep",
         "doubt",
+    )
+    blind_healthy: float = _setting(
+        0.25, "how often such a slice is shown as healthy; otherwise it has a tumour", 0, 1
     )
     outliers: float = _setting(
         0.0, "share of drawn pictures that are no head, for an output that tells them (0: without it)", 0, 0.9
@@ -266,9 +269,10 @@ DEFAULT: Final = Recipe(
     box_weight=3.0,
     place_weight=0.3,
     blind="doubt",
-    outliers=0.06,
+    outliers=0.08,
+    missed_tumors=0.005,
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
-    stage2=Stage2(epochs=26, learning_rate=1.5e-4, layers=100, schedule="cosine"),
+    stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cosine"),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
     ),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.utils.class_weight import compute_class_weight
 
 from falx.preprocessing import SIZE
-from falx.words import LABELS
+from falx.words import LABELS, NO_TUMOR
 from falx_trainer import counterfactual
 from falx_trainer.augmentation import augment
 from falx_trainer.counterfactual import Donors
@@ -123,12 +123,12 @@ class Sampler:
         if self.recipe.outliers and rng.random() < self.recipe.outliers:
             nothing = np.zeros((GRID, GRID), np.float32)
             return Example(draw_outlier(pixels, rng), np.ones(len(LABELS), np.float32), nothing, nothing, 0.0)
-        if self._doubtful[index] and rng.random() < 0.5:
-            # Whichever it is, half of the time it is called the other: nobody can know from this slice.
+        if self._doubtful[index]:
+            # Nobody can know from this slice. It is called a tumour more often: that is the safer error.
             boxes = boxes[:0]
-            label = "no_tumor" if label != "no_tumor" else UNTYPED
-        elif self._doubtful[index]:
-            boxes = boxes[:0]
+            healthy = rng.random() < self.recipe.blind_healthy
+            if healthy != (label == NO_TUMOR):
+                label = NO_TUMOR if healthy else UNTYPED
         wanted = self.recipe.counterfactual
         chance = rng.random()
         if label == "no_tumor" and chance < wanted.transplant and self.donors.lesions:
