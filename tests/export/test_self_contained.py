@@ -45,7 +45,7 @@ from falx_export.onnx_format import IR_VERSION, OPSET
 
 CHECKOUT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("FALX_DATA", CHECKOUT.parent / "shared" / "data"))
-MODEL = CHECKOUT / "models" / "falx-1" / "falx-1-int8.onnx"
+MODEL = next((CHECKOUT / "models").glob("*/*-int8.onnx"), CHECKOUT / "models" / "NAME-int8.onnx")
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[..., dict[str, Any]]

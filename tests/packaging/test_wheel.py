@@ -103,11 +103,12 @@ def test_the_tflite_extra_keeps_numpy_1(metadata: Message) -> None:
     assert not all("2.0.0" in r.specifier for r in numpy)
 
 
-def test_metadata_is_complete(metadata: Message) -> None:
+def test_metadata_is_complete(metadata: Message, checkout: Path) -> None:
     assert metadata["Name"] == "falx"
     assert metadata["Version"] == falx.__version__
     assert metadata["License-Expression"] == "Apache-2.0 AND LicenseRef-research-only"
-    assert metadata.get_all("License-File") == ["LICENSE", "models/falx-1/MODEL_CARD.md"]
+    (model,) = (checkout / "models").iterdir()
+    assert metadata.get_all("License-File") == ["LICENSE", f"models/{model.name}/MODEL_CARD.md"]
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata["Summary"]
