@@ -1,0 +1,93 @@
+"""The page on embedding: its snippets are the examples, its tables what the graphs take and answer."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from falx.card import TensorSpec, extract
+from falx.rejection import REASONS
+from falx.words import DECISIONS
+
+if TYPE_CHECKING:
+    from tests.examples.conftest import Model
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "embedding.md"
+
+SNIPPETS = {
+    "python": "examples/python/classify.py",
+    "js": "examples/node/classify.mjs",
+    "javascript": "examples/browser/falx.js",
+    "cpp": "examples/cpp/classify.cpp",
+}
+"""The file behind the code block of each language. GitHub colours `js` and `javascript` alike."""
+
+MAXIMUM_LINES = 60
+
+ROW = r"^\| `(\w+)` \| (\w+) \| `(\([^`]*\))` \|"
+"""Of a table of inputs or outputs: name, type, shape."""
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return PAGE.read_text(encoding="utf-8")
+
+
+def test_each_snippet_is_an_example(page: str) -> None:
+    blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    del blocks["sh"]
+    assert blocks == {kind: (ROOT / path).read_text(encoding="utf-8") for kind, path in SNIPPETS.items()}
+
+
+@pytest.mark.parametrize("path", SNIPPETS.values())
+def test_an_example_is_short(path: str) -> None:
+    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) < MAXIMUM_LINES
+
+
+def test_the_onnx_tables_are_the_graphs(page: str) -> None:
+    from falx_export import self_contained_onnx
+
+    specs = [self_contained_onnx.INPUT, *self_contained_onnx.OUTPUTS.values()]
+    section = page[page.index("## ONNX") : page.index("## TFLite")]
+    assert re.findall(ROW, section, re.MULTILINE) == [(spec.name, spec.dtype, shown(spec)) for spec in specs]
+
+
+def test_the_tflite_tables_are_the_file_s(page: str) -> None:
+    released = sorted(ROOT.glob("models/*/*-int8-self-contained.tflite"))
+    if not released:
+        pytest.skip("no model is released self-contained: models/ holds no *-int8-self-contained.tflite")
+    card, _ = extract(released[-1].read_bytes())
+    section = page[page.index("## TFLite") :]
+    told = {name: (kind, shape) for name, kind, shape in re.findall(ROW, section, re.MULTILINE)}
+    specs = [card.input, *card.outputs.values()]
+    known = {spec.name: (spec.dtype, shown(spec)) for spec in specs}
+    if "heatmap" in known:
+        known["heatmap"] = ("float32", "(1, N, N)")
+    assert {name: told[name] for name in known} == known
+    assert told.keys() - known.keys() <= {"heatmap", "familiarity"}
+
+
+def test_the_numbers_of_decisions_and_reasons_are_the_graphs(page: str) -> None:
+    decisions = ", ".join(f"{index} `{word}`" for index, word in enumerate(DECISIONS))
+    reasons = ", ".join(f"{index} `{code}`" for index, code in enumerate(REASONS, 1))
+    assert decisions in page
+    assert f"0 not rejected, {reasons}" in page
+
+
+def test_the_python_example_answers_as_falx_does(int8: Model, drawings: list[Path]) -> None:
+    int8.check_run([sys.executable, ROOT / SNIPPETS["python"]], drawings)
+
+
+def test_the_python_example_answers_as_falx_does_for_patients(int8: Model, slices: list[Path]) -> None:
+    int8.check_run([sys.executable, ROOT / SNIPPETS["python"]], slices)
+
+
+def shown(spec: TensorSpec) -> str:
+    """A shape as Python writes it: `(4,)`."""
+    axes = ", ".join(map(str, spec.shape))
+    return f"({axes},)" if len(spec.shape) == 1 else f"({axes})"
