@@ -422,8 +422,20 @@ class TestEveryone:
             assert box is not None
             assert box["y"] >= 0
             assert box["y"] + box["height"] <= size[1]
-        # Nothing is cut off at the side.
+
+    @pytest.mark.parametrize("size", [(1280, 800), (390, 844), (320, 500)])
+    def test_nothing_is_cut_off(self, page: Page, drawings: list[Path], size: tuple[int, int]) -> None:
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        for path in drawings[1:4]:
+            give(page, path)
+            inner, outer = (page.locator(name).bounding_box() for name in ("#picture", "#screen"))
+            assert inner is not None
+            assert outer is not None
+            assert inner["height"] <= outer["height"]
+            assert inner["y"] >= outer["y"]
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        right = page.evaluate("document.getElementById('probabilities').getBoundingClientRect().right")
+        assert right <= page.evaluate("document.getElementById('how').getBoundingClientRect().right") + 1
 
     def test_no_decision_is_told_by_colour_alone(self, page: Page) -> None:
         signs = page.evaluate(
