@@ -523,7 +523,13 @@ def test_a_reader_that_leaves_is_no_error(model: Path, scan: Path) -> None:
 
 def test_an_interrupt_is_quiet(model: Path, scan: Path) -> None:
     command = [sys.executable, "-m", "falx", "predict", *[str(scan)] * 5000, "--json", "--model", str(model)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A shell's background jobs ignore interrupts, and so would their children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
