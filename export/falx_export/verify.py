@@ -55,7 +55,8 @@ class Slice:
         expected, got: probabilities of Keras and of the file, `(4,)`, 0..1.
         before, after: the decisions of Keras and of the file. Pictures that the runtime rejects for their
             pixels are judged here as well; only familiarity, which is the model's, can reject one.
-        heatmap: the largest difference of any cell, 0..1; 0 where the model makes none.
+        heatmap: the largest difference of any cell, 0..1; None where the model makes none.
+        familiarity: the difference of the familiarity, 0..1; None where the model does not say.
         margin: the least distance of what decided in Keras from its threshold, 0..1.
     """
 
@@ -66,7 +67,8 @@ class Slice:
     got: Floats
     before: str
     after: str
-    heatmap: float
+    heatmap: float | None
+    familiarity: float | None
     margin: float
 
     def answers(self) -> tuple[tuple[Floats, str], tuple[Floats, str]]:
@@ -105,6 +107,12 @@ class Comparison:
     quantization: str
     slices: Sequence[Slice]
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the slices: those of Falx in their order, then others in alphabetical order."""
+        found = {x.label for x in self.slices}
+        return [label for label in LABELS if label in found] + sorted(found - set(LABELS))
+
     def parity(self) -> parity.Parity:
         """In the measures that the export reports, to be held to a tolerance."""
         differences = np.stack([np.abs(x.got - x.expected) for x in self.slices])
@@ -116,8 +124,15 @@ class Comparison:
             mean=float(differences.mean()),
             differing=sum(x.changed for x in self.slices),
             missed=sum(x.missed for x in self.slices),
-            heatmap=float(np.max([x.heatmap for x in self.slices])),
+            heatmap=_largest(x.heatmap for x in self.slices),
+            familiarity=_largest(x.familiarity for x in self.slices),
         )
+
+
+def _largest(differences: Iterable[float | None]) -> float | None:
+    """NaN where one is: it must not pass as small. None where the model has no such output."""
+    found = [value for value in differences if value is not None]
+    return float(np.max(found)) if found else None
 
 
 def compare(
@@ -155,7 +170,8 @@ def compare(
     if card.provenance.get("model_sha256") != trained.provenance["model_sha256"]:
         raise RunError(
             f"{file}: was not exported from {against}: the checksum of model.keras in its card is "
-            f"{card.provenance.get('model_sha256')}, there it is {trained.provenance['model_sha256']}"
+            f"{card.provenance.get('model_sha256')}, there it is {trained.provenance['model_sha256']}; "
+            "give the run it was exported from, or export it again"
         )
     data = data or trained.data
     if data is None:
@@ -184,7 +200,9 @@ def _compared(
     trained: run.Run,
     card: cards.Card,
 ) -> Iterator[Slice]:
-    maps = np.abs(got["heatmap"] - expected["heatmap"]) if "heatmap" in expected else np.zeros(len(chunk))
+    apart = {
+        name: np.abs(got[name] - expected[name]) for name in ("heatmap", "familiarity") if name in expected
+    }
     judges = [
         (expected, trained.thresholds, Limits(least_familiarity=trained.least_familiarity)),
         (got, card.thresholds, card.rejection),
@@ -202,7 +220,8 @@ def _compared(
             got=got["probabilities"][index].astype(np.float64),
             before=before,
             after=after,
-            heatmap=float(maps[index].max()),
+            heatmap=float(apart["heatmap"][index].max()) if "heatmap" in apart else None,
+            familiarity=float(apart["familiarity"][index].max()) if "familiarity" in apart else None,
             margin=margin,
         )
 
@@ -228,8 +247,8 @@ def _decided(
 def table(comparison: Comparison) -> str:
     """The comparison for a person to read: by label, by probability, and every change of a decision."""
     slices = comparison.slices
-    labels = sorted({x.label for x in slices}, key=lambda label: ([*LABELS, label].index(label), label))
-    groups = [(label, [x for x in slices if x.label == label]) for label in labels] + [("all", slices)]
+    groups = [(label, [x for x in slices if x.label == label]) for label in comparison.labels]
+    groups.append(("all", list(slices)))
     head = ("label", "slices", "changed", "tumour to no_tumor", "largest", "mean", *map(_percent, QUANTILES))
     rows = [
         (

@@ -19,11 +19,12 @@ in Keras from its threshold. The plot shows the same.
 
 passes (exit status 0) where all of these, 0 to 1, are kept to; else the status is 1, and 2 for wrong usage
 or what cannot be read:
-  largest    difference of any probability on any slice
-  mean       of all these differences
-  decisions  share of the slices whose decision differs
-  missed     share of the slices that go from a tumour to no_tumor
-  heatmap    difference of any cell of the heatmap on any slice
+  largest      difference of any probability on any slice
+  mean         of all these differences
+  decisions    share of the slices whose decision differs
+  missed       share of the slices that go from a tumour to no_tumor
+  heatmap      difference of any cell of the heatmap on any slice
+  familiarity  difference of the familiarity of any slice
 
 Nothing is learned here, so `test` is read too. To choose between files, give --split val.
 """
@@ -46,17 +47,20 @@ def main(arguments: list[str]) -> int:
     from falx_export.console import silenced
 
     with silenced():
-        from falx_export import verify, verify_plot
+        from falx_export import samples, verify, verify_plot
+    plot = options.plot or Path(f"{options.file.stem}-parity.png")
+    # Before the work, which may take an hour.
+    if plot.suffix.lower() not in verify_plot.SUFFIXES:
+        parser.error(f"--plot {plot}: expected a name that ends in {', '.join(verify_plot.SUFFIXES)}")
     try:
         comparison = verify.compare(
             options.file,
             options.against,
             options.data,
-            splits=options.split or ("train", "val", "test", ""),
+            splits=options.split or samples.SPLITS,
             engine=options.engine,
             quiet=options.quiet,
         )
-        plot = options.plot or Path(f"{options.file.stem}-parity.png")
         verify_plot.draw(plot, comparison)
         if options.csv:
             verify.write_slices(options.csv, comparison)
@@ -107,7 +111,10 @@ def _parser() -> argparse.ArgumentParser:
         "--engine", metavar="NAME", help="that runs the file: litert, tflite or onnx (default: by its format)"
     )
     add(
-        "--plot", type=Path, metavar="FILE", help="for the picture (default: NAME-parity.png, in this folder)"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="for the picture: .png, .svg or .pdf (default: NAME-parity.png, in this folder)",
     )
     add("--csv", type=Path, metavar="FILE", help="for both answers to every slice (default: not written)")
     add(

@@ -8,10 +8,12 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from falx.words import LABELS
 from falx_export.verify import Comparison
 
-__all__ = ["draw"]
+__all__ = ["SUFFIXES", "draw"]
+
+SUFFIXES: Final = (".png", ".svg", ".pdf")
+"""Formats of the picture, by the end of its name."""
 
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 """Of Okabe & Ito (2008), told apart with any kind of colour vision."""
@@ -41,10 +43,7 @@ def draw(path: Path, comparison: Comparison) -> None:
 
 
 def _spread(axes: Any, comparison: Comparison) -> None:
-    labels = sorted(
-        {x.label for x in comparison.slices}, key=lambda label: ([*LABELS, label].index(label), label)
-    )
-    for index, label in enumerate(labels):
+    for index, label in enumerate(comparison.labels):
         # From the smallest that a logarithmic axis is to show.
         sizes = np.sort(np.maximum([x.largest for x in comparison.slices if x.label == label], 1e-6))[::-1]
         shares = np.arange(1, len(sizes) + 1) / len(sizes)

@@ -6,6 +6,8 @@ import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,8 @@ from falx_export import package, run, samples, to_tflite, verify
 from falx_export.__main__ import main
 from falx_export.errors import DataError, RunError
 from falx_export.package import Graph, Terms
+from falx_export.samples import Labelled
+from falx_export.tolerance import TOLERANCES
 from falx_export.verify import Comparison, Slice
 
 
@@ -51,7 +55,7 @@ def table_of(path: Path) -> list[dict[str, str]]:
 def made(before: str, after: str, label: str = "glioma", off: float = 0.0, margin: float = 0.3) -> Slice:
     expected = np.array([0.1, 0.1, 0.7, 0.1])
     got = expected + np.array([off, 0, -off, 0])
-    return Slice(Path(f"{label}.png"), label, "val", expected, got, before, after, 0.25, margin)
+    return Slice(Path(f"{label}.png"), label, "val", expected, got, before, after, 0.25, 0.125, margin)
 
 
 def comparison(*slices: Slice) -> Comparison:
@@ -70,7 +74,10 @@ def test_every_slice_of_the_data_is_compared(exported: Path, run_folder: Path, d
     # The model is the same: only rounding to float16 is between, of random weights.
     assert 0 < measured.mean < 0.02
     assert measured.mean < measured.largest < 0.1
-    assert measured.heatmap == max(x.heatmap for x in found.slices) < 0.3
+    assert measured.heatmap == max(x.heatmap or 0 for x in found.slices)
+    assert 0 < measured.heatmap < 0.3
+    # This model says nothing of it.
+    assert measured.familiarity is None
     assert all(x.expected.sum() == pytest.approx(1, abs=1e-5) for x in found.slices)
 
 
@@ -96,7 +103,8 @@ def test_a_file_of_another_model_is_refused(exported: Path, run_folder: Path, tm
         lambda card: replace(card, provenance={**card.provenance, "model_sha256": "0" * 64}),
     )
     with pytest.raises(
-        RunError, match=rf"other\.tflite: was not exported from {run_folder}: .* is 0{{64}}, th"
+        RunError,
+        match=rf"other\.tflite: was not exported from {run_folder}: .* is 0{{64}}, there .*; give the run",
     ):
         verify.compare(path, run_folder, None)
 
@@ -139,6 +147,20 @@ def test_a_picture_that_the_model_does_not_know_is_rejected() -> None:
     assert margin == pytest.approx(0.05)
 
 
+def test_familiarity_is_compared_where_the_model_says_it() -> None:
+    chunk = [Labelled(Path("x.png"), "glioma", "val", np.zeros((224, 224, 1), np.uint8))]
+    limits = Limits(least_familiarity=0.5)
+    judge: Any = SimpleNamespace(thresholds=DEFAULT_THRESHOLDS, least_familiarity=0.5, rejection=limits)
+    probabilities = np.array([[0, 0, 1, 0]], np.float32)
+    expected, got = (
+        {"probabilities": probabilities, "familiarity": np.array([[value]], np.float32)}
+        for value in (0.75, 0.25)
+    )
+    (found,) = verify._compared(chunk, expected, got, judge, judge)
+    assert (found.before, found.after, found.familiarity, found.heatmap) == ("glioma", "rejected", 0.5, None)
+    assert comparison(found).parity().familiarity == 0.5
+
+
 def test_the_table_has_each_label_each_probability_and_every_change() -> None:
     lines = verify.table(
         comparison(
@@ -174,6 +196,16 @@ def test_the_measures_are_those_of_the_export() -> None:
     measured = comparison(made("glioma", "no_tumor", off=0.5), made("glioma", "glioma")).parity()
     assert (measured.differing, measured.missed, measured.heatmap) == (1, 1, 0.25)
     assert (measured.largest, measured.mean) == pytest.approx((0.5, 0.125))
+    assert measured.familiarity == 0.125
+    assert measured.beyond(replace(TOLERANCES["int8"], familiarity=0.1))[-1] == (
+        "x-int8.tflite: familiarity is 0.125, tolerance 0.1"
+    )
+    bare = [replace(made("glioma", "glioma"), heatmap=None, familiarity=None)]
+    assert (comparison(*bare).parity().heatmap, comparison(*bare).parity().familiarity) == (None, None)
+    broken = [made("glioma", "glioma"), replace(made("glioma", "glioma"), familiarity=float("nan"))]
+    assert comparison(*broken).parity().beyond(TOLERANCES["int8"]) == [
+        "x-int8.tflite: familiarity is nan, tolerance 0.25"
+    ]
 
 
 WIDE = [word for key in ("decisions", "largest", "heatmap") for word in ("--tolerance", f"{key}=0.5")]
@@ -221,3 +253,6 @@ def test_what_cannot_be_used_is_status_2(
     with pytest.raises(SystemExit, match="2"):
         call(exported, run_folder, tmp_path, "--tolerance", "worst=1")
     assert "unknown measure 'worst'" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        call(exported, run_folder, tmp_path, "--plot", "plot.txt")
+    assert "--plot plot.txt: expected a name that ends in .png, .svg, .pdf" in capsys.readouterr().err
