@@ -101,7 +101,7 @@ def sealed(payload: bytes, card: Card) -> bytes:
 
     Raises:
         ConversionError: the graph is not what Falx makes, or the self-contained one answers something else
-            than its self-test says.
+            than its self-test says, or rejects what that answers for.
     """
     graph = build(payload, card)
     _prove_answers(graph, card)
@@ -165,12 +165,19 @@ def _prove_answers(graph: bytes, card: Card) -> None:
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     for test in card.self_test:
         image = phantom.PHANTOMS[test.phantom]()[:, :, np.newaxis]
-        probabilities, rejected = session.run(["probabilities", "rejected"], {INPUT.name: image})
+        probabilities, index = session.run(["probabilities", "reason"], {INPUT.name: image})
+        code = None if index == NONE else list(REASONS)[index - NONE - 1]
         # A model may find a drawing unfamiliar; then there is nothing to compare.
-        if rejected:
+        if code == "unfamiliar":
             continue
+        if code is not None:
+            raise ConversionError(
+                f"the self-contained ONNX graph rejects the phantom {test.phantom} ({code}), which has the "
+                "answers of the self-test; give the card limits that let it pass"
+            )
         difference = float(np.abs(probabilities - np.array(test.probabilities)).max())
-        if difference > TOLERANCE:
+        # NaN compares false with everything, and must not pass.
+        if not difference <= TOLERANCE:
             raise ConversionError(
                 f"the self-contained ONNX graph answers {probabilities.tolist()} for the phantom "
                 f"{test.phantom}, the model's own {list(test.probabilities)}"

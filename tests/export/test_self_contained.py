@@ -494,6 +494,25 @@ class TestFile:
         right = dataclasses.replace(described(), self_test=(SelfTest("lesion", PROBABILITIES),))
         assert cards.extract(self_contained_onnx.sealed(small(), right))[0].self_test == right.self_test
 
+    def test_a_phantom_rejected_for_its_pixels_is_refused_and_an_unfamiliar_one_is_not(self) -> None:
+        known = (SelfTest("lesion", (0.7, 0.1, 0.1, 0.1)),)
+        large = dataclasses.replace(described(minimum_side=5000), self_test=known)
+        with pytest.raises(
+            ConversionError, match=r"rejects the phantom lesion \(too_small\), .* give the card"
+        ):
+            self_contained_onnx.sealed(small(), large)
+        unfamiliar = described(familiarity=True, least_familiarity=0.5)
+        unfamiliar = dataclasses.replace(unfamiliar, self_test=known)
+        assert self_contained_onnx.sealed(small(0.2), unfamiliar)
+
+    def test_answers_that_are_no_numbers_are_refused(self) -> None:
+        model = onnx.load_from_string(small())
+        (answers,) = (node for node in model.graph.node if node.output[0] == "answers")
+        answers.attribute[0].floats[0] = float("nan")
+        card = dataclasses.replace(described(), self_test=(SelfTest("lesion", PROBABILITIES),))
+        with pytest.raises(ConversionError, match=r"answers \[nan, .*\] for the phantom lesion"):
+            self_contained_onnx.sealed(model.SerializeToString(), card)
+
     def test_another_graph_is_refused(self) -> None:
         model = onnx.load_from_string(small())
         model.graph.output[0].name = "logits"
