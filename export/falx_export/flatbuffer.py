@@ -17,7 +17,7 @@ from falx.container import TFLITE_IDENTIFIER
 from falx_export.errors import ConversionError
 from falx_export.graph import unused
 
-__all__ = ["add_metadata", "joined", "kinds", "named", "packed", "parsed", "sign", "tensor_named"]
+__all__ = ["add_metadata", "joined", "kinds", "named", "packed", "parsed", "sign"]
 
 _KINDS: Final = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 _ABSENT: Final = -1
@@ -48,18 +48,6 @@ def kinds(document: Any) -> list[str]:
 def named(document: Any, indices: Iterable[int]) -> dict[str, int]:
     """Tensors by name, of those at the given indices (a graph's inputs or outputs)."""
     return {document.subgraphs[0].tensors[int(index)].name.decode(): int(index) for index in indices}
-
-
-def tensor_named(document: Any, name: str) -> Any:
-    """The only tensor of this name.
-
-    Raises:
-        ConversionError: there is none, or several.
-    """
-    found = [tensor for tensor in document.subgraphs[0].tensors if tensor.name == name.encode()]
-    if len(found) != 1:
-        raise ConversionError(f"expected one tensor {name!r} in the TFLite graph, got {len(found)}")
-    return found[0]
 
 
 def joined(first: Any, second: Any, wires: Mapping[str, str], outputs: Sequence[str]) -> Any:

@@ -25,7 +25,6 @@ Number: TypeAlias = "Tensor | int | float"
 """A tensor, or a number that becomes a constant of the other operand's type."""
 
 BOOL: Final = np.dtype(np.bool_)
-INT64: Final = np.dtype(np.int64)
 
 
 @dataclass(eq=False, slots=True)

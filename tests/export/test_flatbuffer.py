@@ -118,9 +118,3 @@ def test_metadata_of_the_same_name_is_replaced(first: Any) -> None:
     again = flatbuffer.parsed(flatbuffer.packed(first))
     assert len(again.metadata) == before + 1
     assert bytes(again.buffers[again.metadata[-1].buffer].data) == b"another"
-
-
-def test_a_tensor_is_found_by_its_name(first: Any) -> None:
-    assert list(flatbuffer.tensor_named(first, "x").shape) == [1, 3]
-    with pytest.raises(ConversionError, match="expected one tensor 'y' in the TFLite graph, got 0"):
-        flatbuffer.tensor_named(first, "y")

@@ -71,6 +71,13 @@ def test_it_decides_as_the_runtime_does(
     assert answer["heatmap"].shape == (len(pixels), 14, 14)
 
 
+def thresholds_of(document: Any) -> Any:
+    """The tensor that holds them, the only one of its name."""
+    name = own.THRESHOLDS.encode()
+    (tensor,) = (tensor for tensor in document.subgraphs[0].tensors if tensor.name == name)
+    return tensor
+
+
 @pytest.mark.parametrize("values", [(0.5, 0.5, 0.5, 0.5), (1.0, 0.001, 1.0, 0.3)], ids=["equal", "far"])
 def test_thresholds_are_one_constant_that_can_be_set_anew(
     pixel_model: bytes,
@@ -81,7 +88,7 @@ def test_thresholds_are_one_constant_that_can_be_set_anew(
     # As `falx retarget` does: four floats in their place, and no byte more.
     payload = own.with_decision(pixel_model, pixel_card)
     document = flatbuffer.parsed(payload)
-    tensor = flatbuffer.tensor_named(document, own.THRESHOLDS)
+    tensor = thresholds_of(document)
     assert (tensor.type, list(tensor.shape)) == (0, [4])
     assert sum(other.buffer == tensor.buffer for other in document.subgraphs[0].tensors) == 1
     old = bytes(document.buffers[tensor.buffer].data)
@@ -98,9 +105,7 @@ def test_thresholds_are_one_constant_that_can_be_set_anew(
 
 def test_a_threshold_is_rounded_up_to_what_a_probability_can_be(pixel_model: bytes, pixel_card: Any) -> None:
     document = flatbuffer.parsed(own.with_decision(pixel_model, pixel_card))
-    stored = np.frombuffer(
-        bytes(document.buffers[flatbuffer.tensor_named(document, own.THRESHOLDS).buffer].data), np.float32
-    )
+    stored = np.frombuffer(bytes(document.buffers[thresholds_of(document).buffer].data), np.float32)
     exact = np.array([pixel_card.thresholds[label] for label in LABELS])
     # float32(0.7) is below 0.7: a probability of that is not enough for the runtime.
     assert float(np.float32(0.7)) < 0.7
