@@ -34,6 +34,7 @@ __all__ = [
     "TensorSpec",
     "embed",
     "extract",
+    "load_bytes",
     "read",
 ]
 

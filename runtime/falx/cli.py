@@ -129,8 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     retarget.add_argument(
         "--thresholds",
         metavar="JSON",
-        help="a file with a JSON object of labels and their thresholds, as an evaluation writes it; "
-        "--threshold comes before it",
+        help="a file with a JSON object of labels and their thresholds, or one that has it as `thresholds`, "
+        "such as a run's meta.json; --threshold comes before it",
     )
     retarget.add_argument("--out", required=True, metavar="NEW", help="the new file; there must be none yet")
     return parser

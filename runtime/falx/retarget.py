@@ -7,7 +7,6 @@ they were before stays in the card's `history`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +59,7 @@ def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") 
 
 def read_thresholds(path: Path) -> dict[str, float]:
     """Thresholds from a JSON file: an object with a number for some or all labels, or one that has such an
-    object as `thresholds`, as an evaluation writes it.
+    object as `thresholds`, such as the `meta.json` of a run.
 
     Raises:
         ThresholdError: it cannot be read, is no such object, or is empty.
@@ -85,7 +84,8 @@ def _check(path: Path, label: str, value: Any) -> None:
     if label not in LABELS:
         raise ThresholdError(f"{path}: has {label!r}, which is none of {', '.join(LABELS)}")
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or math.isnan(value) or not 0 < value <= 1:
+    # NaN compares false with everything.
+    if not number or not 0 < value <= 1:
         raise ThresholdError(f"{path}: threshold of {label} must be a number in (0, 1], got {value!r}")
 
 

@@ -197,6 +197,9 @@ class TestReadThresholds:
             ('{"glioma": true}', r"threshold of glioma must be a number in \(0, 1\], got True"),
             ('{"glioma": NaN}', r"threshold of glioma must be a number in \(0, 1\], got nan"),
             ('{"glioma": 0}', r"threshold of glioma must be a number in \(0, 1\], got 0"),
+            pytest.param(
+                f'{{"glioma": 1{"0" * 400}}}', r"threshold of glioma must be a number in", id="not_a_float"
+            ),
             ('{"glioma": 1.5}', r"threshold of glioma must be a number in \(0, 1\], got 1.5"),
             ('{"cat": 0.5}', "has 'cat', which is none of no_tumor, meningioma, glioma, pituitary"),
         ],
