@@ -1,8 +1,8 @@
 """TFLite: float16, and int8 with the stem and the head in float.
 
 How int8 came about; largest and mean difference of a probability from Keras and decisions that differ,
-on 400 validation slices with a trained model (heatmap head), when three convolutions were the stem and channels
-were not equalised. `docs/quantization.md` says what a longer stem and equalised channels brought:
+on 400 validation slices with a trained model (heatmap head), when the stem was three convolutions and
+channels were not equalised. `docs/quantization.md` says what a longer stem and equalised channels brought:
 
 | | largest | mean | differ |
 |---|---|---|---|
