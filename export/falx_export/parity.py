@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from falx.decision import Thresholds, decide
 from falx.engines import Engine
+from falx.limits import Limits
+from falx.rejection import check_familiarity
 from falx.words import NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export.errors import ParityError
 from falx_export.tolerance import Tolerance
@@ -139,9 +141,10 @@ def _decisions(
     answers: Mapping[str, Probabilities], thresholds: Thresholds, least_familiarity: float
 ) -> list[str]:
     rows = answers["probabilities"].tolist()
-    familiar = answers["familiarity"][:, 0].tolist() if "familiarity" in answers else [1.0] * len(rows)
+    familiar = answers["familiarity"][:, 0].tolist() if "familiarity" in answers else [None] * len(rows)
+    limits = Limits(least_familiarity=least_familiarity)
     return [
-        decide(row, thresholds) if value >= least_familiarity else REJECTED
+        decide(row, thresholds) if check_familiarity(value, limits) is None else REJECTED
         for row, value in zip(rows, familiar, strict=True)
     ]
 
