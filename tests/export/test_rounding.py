@@ -75,12 +75,32 @@ def test_a_head_that_takes_something_else_is_refused() -> None:
         rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8), quiet=True)
 
 
+def test_channels_of_the_backbone_are_equalised_before_anything_is_rounded(
+    build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, slices = build(), np.zeros((1, 224, 224, 1), np.uint8)
+    before = [np.array(value) for value in model.get_weights()]
+
+    class Called(Exception):  # noqa: N818 - ends the work where the test has seen enough
+        pass
+
+    def equalise(backbone: Any, given: npt.NDArray[np.uint8]) -> int:
+        assert backbone is rounding._parts(model)[0]
+        assert given is slices
+        assert all(map(np.array_equal, model.get_weights(), before))
+        raise Called
+
+    monkeypatch.setattr(rounding, "equalise", equalise)
+    with pytest.raises(Called):
+        rounding.round_weights(model, slices, quiet=True)
+
+
 @pytest.mark.parametrize(("head", "hidden"), [("map", 1), ("evidence", 4)])
 def test_biases_make_up_for_what_rounding_does_to_means(
     data: Path, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, head: str, hidden: int
 ) -> None:
     # Scaling channels moves their means, as it must.
-    monkeypatch.setattr(rounding, "equalise", lambda *_: None, raising=False)
+    monkeypatch.setattr(rounding, "equalise", lambda *_: None)
     slices = samples.read(data, 8, 1, quiet=True).calibration.astype(np.float32)
     exact, plain, corrected = (build(head) for _ in range(3))
 
