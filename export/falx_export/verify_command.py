@@ -48,7 +48,8 @@ def main(arguments: list[str]) -> int:
 
     with silenced():
         from falx_export import samples, verify, verify_plot
-    plot = options.plot or Path(f"{options.file.stem}-parity.png")
+    # With the format: a release has both under one stem.
+    plot = options.plot or Path(f"{options.file.stem}-{options.file.suffix[1:]}-parity.png")
     # Before the work, which may take an hour.
     if plot.suffix.lower() not in verify_plot.SUFFIXES:
         parser.error(f"--plot {plot}: expected a name that ends in {', '.join(verify_plot.SUFFIXES)}")
@@ -114,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--plot",
         type=Path,
         metavar="FILE",
-        help="for the picture: .png, .svg or .pdf (default: NAME-parity.png, in this folder)",
+        help="for the picture: .png, .svg or .pdf (default: NAME-FORMAT-parity.png, in this folder)",
     )
     add("--csv", type=Path, metavar="FILE", help="for both answers to every slice (default: not written)")
     add(

@@ -233,9 +233,17 @@ def test_the_command_prints_draws_and_passes(
 
 
 def test_past_the_tolerance_is_status_1(
-    exported: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exported: Path,
+    run_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert call(exported, run_folder, tmp_path, *WIDE, "--quiet", "--tolerance", "mean=0") == 1
+    monkeypatch.chdir(tmp_path)
+    arguments = ["verify", str(exported), "--against", str(run_folder), "--split", "val"]
+    assert main([*arguments, *WIDE, "--quiet", "--tolerance", "mean=0"]) == 1
+    # The same model in the other format has a picture of its own.
+    assert [path.name for path in tmp_path.iterdir()] == ["small-float16-tflite-parity.png"]
     got = capsys.readouterr()
     assert got.out == ""
     assert got.err.startswith("falx_export: small-float16.tflite: mean is ")
