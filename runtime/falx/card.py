@@ -354,7 +354,8 @@ def _parse(name: str, value: Any, parser: Callable[[Any], T]) -> T:
         return parser(value)
     except ThresholdError as error:
         raise CardError(f"card: {error}") from error
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    # OverflowError: an integer of JSON that is too large for a float.
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise CardError(f"card: {name} is not what it must be: {error} (got {_short(value)})") from error
 
 

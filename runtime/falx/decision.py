@@ -76,8 +76,12 @@ def _checked(label: str, value: object) -> float:
     # bool is an int to Python, but `true` is no threshold.
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise ThresholdError(f"threshold of {label} must be a number in (0, 1], got {value!r}")
-    number = float(value)
-    if math.isnan(number) or not 0 < number <= 1:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    # NaN compares false with everything.
+    if not 0 < number <= 1:
         raise ThresholdError(f"threshold of {label} must be in (0, 1], got {value!r}")
     return number
 

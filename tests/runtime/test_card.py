@@ -227,6 +227,7 @@ def test_a_changed_card_is_noticed(card: Card) -> None:
             {"rejection": {"least_familiarity": 1.5}},
             "rejection is not what it must be: least_familiarity must be in 0..1, got 1.5",
         ),
+        ({"rejection": {"minimum_side": 10**400}}, "rejection is not what it must be: .*too large"),
         ({"history": 3}, "history is not what it must be"),
         ({"history": [{}]}, "history is not what it must be: expected thresholds"),
         ({"history": [{"thresholds": {"glioma": 0.5}}]}, "no threshold for no_tumor, meningioma, pituitary"),

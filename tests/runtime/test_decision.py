@@ -108,7 +108,9 @@ def test_what_are_no_probabilities_is_refused(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("label", LABELS)
-@pytest.mark.parametrize("value", [0, 0.0, -0.1, 1.0000001, 2, math.nan, math.inf, "0.5", None, True])
+@pytest.mark.parametrize(
+    "value", [0, 0.0, -0.1, 1.0000001, 2, 10**400, math.nan, math.inf, "0.5", None, True]
+)
 def test_a_threshold_outside_its_range_is_an_error(label: str, value: Any) -> None:
     with pytest.raises(ThresholdError, match=rf"threshold of {label} must be .*in \(0, 1\], got"):
         Thresholds(**{**DEFAULT_THRESHOLDS.to_dict(), label: value})
