@@ -1,8 +1,8 @@
 """What each part of the recipe buys, and how it holds on a collection that it never saw.
 
 Each row is the default recipe with one part changed, trained over few epochs without one collection.
-It is measured on `val` of the others (whether it learned), and on the whole of the collection left out
-(whether it learned tumours, or collections). Nothing is measured on `test`.
+It is measured on `val` of the others (whether it learned), and on `train` and `val` of the collection left
+out (whether it learned tumours, or collections). Nothing is measured on `test`.
 
     python -m benchmarks.ablation --data ../shared/data --weights WEIGHTS --out runs/ablation
     python -m benchmarks.ablation ... --rows default --without tcga_lgg
@@ -171,8 +171,7 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
     from falx_trainer import calibration, tensors, training
     from falx_trainer.network import build
 
-    records = [
-        record for record in read_records(data) if record.source == without or record.split in SPLITS[:2]
+    records = [record for record in read_records(data) if record.split in SPLITS[:2]]
     ]
     everything = tensors.load(records)
     left_out, train, val = (

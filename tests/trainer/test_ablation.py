@@ -64,7 +64,7 @@ def test_a_row_is_trained_once_and_shown_again(
     row = json.loads(path.read_text())
     assert row["without"] == "b"
     assert row["val"].keys() == row["left_out"].keys() == set(ablation.MEASURES)
-    # 14 of the 28 drawn slices are of b, and none of them was learned from or chosen on.
+    # 14 of the 28 drawn slices, none of them of `test`, are of b; none was learned from or chosen on.
     assert len(np.load(path.with_name("left_out-logits.npy"))) == 14
     assert len(np.load(path.with_name("val-logits.npy"))) == 4
     written = path.stat().st_mtime_ns
