@@ -8,7 +8,7 @@ out (whether it learned tumours, or collections). Nothing is measured on `test`.
     python -m benchmarks.ablation ... --rows default --without tcga_lgg
 
 A row that was cut off goes on from its last epoch; rows already there are only shown. `--save` keeps the
-table as JSON; `docs/recipe.md` shows it, and a test holds the two together.
+rows as JSON, and prints them as the tables of `docs/recipe.md`.
 """
 
 from __future__ import annotations
@@ -102,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.save:
             _save(options.save, name, rows[name])
     print("\n" + table(rows))
+    if options.save:
+        saved = json.loads(options.save.read_text(encoding="utf-8"))
+        print("\n" + markdown(saved, by="row") + "\n" + markdown(saved, by="without"))
 
 
 def markdown(results: dict[str, Any], *, by: str) -> str:
@@ -172,7 +175,6 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
     from falx_trainer.network import build
 
     records = [record for record in read_records(data) if record.split in SPLITS[:2]]
-    ]
     everything = tensors.load(records)
     left_out, train, val = (
         everything.select(indices, [everything.records[index] for index in indices])

@@ -23,6 +23,24 @@ def test_rows_change_what_they_say() -> None:
         assert text
 
 
+def test_saved_rows_are_tables_of_a_page() -> None:
+    part = dict.fromkeys(ablation.MEASURES, 0.123) | {"missed": None}
+    rows = [
+        {"name": name, "without": without, "val": part, "left_out": part}
+        for name, without in (("default", "br35h"), ("no place", "br35h"), ("default", "tcga_lgg"))
+    ]
+    cells = "12.3 | 12.3 | – | 12.3 | 12.3 | 12.3 | 12.3 | – | 12.3 | 12.3 |"
+    by_row = ablation.markdown({"rows": rows}, by="row").splitlines()
+    assert by_row[2:] == [
+        f"| default: the default recipe | {cells}",
+        f"| no place: the map is held to the boxes cell by cell only | {cells}",
+    ]
+    assert ablation.markdown({"rows": rows}, by="without").splitlines()[2:] == [
+        f"| br35h | {cells}",
+        f"| tcga_lgg | {cells}",
+    ]
+
+
 def test_measures_are_shares_of_what_they_name() -> None:
     labels = ["no_tumor", "no_tumor", "glioma", "glioma", "tumor_untyped"]
     box = np.array([[0, 0, 40, 40]], np.float32)
