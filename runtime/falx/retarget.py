@@ -6,11 +6,14 @@ they were before stays in the card's `history`.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,6 +25,11 @@ from falx.errors import FalxError, ModelError, ThresholdError
 from falx.words import LABELS
 
 __all__ = ["read_thresholds", "retarget", "write"]
+
+_NO_ROOM: Final = frozenset(
+    {errno.ENOSPC, errno.EFBIG, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
+)
+"""No space left, a file larger than it may be, the quota used up (which Windows does not know)."""
 
 
 def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
@@ -90,7 +98,8 @@ def _check(path: Path, label: str, value: Any) -> None:
 
 
 def write(data: bytes, path: Path) -> None:
-    """Write a new model file. Of one that could not be written whole, nothing stays.
+    """Write a new model file. It has its name only once it is whole: of one that could not be written, even
+    where the process was killed, nothing stays that could be taken for a model.
 
     Raises:
         FalxError: there is a file of that name, its name does not end as its format wants, or it cannot be
@@ -99,21 +108,52 @@ def write(data: bytes, path: Path) -> None:
     kind = container.detect(data)
     if path.suffix.lower() != f".{kind}":
         raise FalxError(f"{path}: the model is {kind}, so the name must end in .{kind}")
+    # Beside it: a file gets a name without being copied on its own file system only.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        file = path.open("xb")
-    except FileExistsError as error:
-        raise FalxError(f"{path}: exists already, and is left as it is; give another --out") from error
+        # Before the work; `_name` makes sure.
+        if path.exists():
+            raise _exists(path)
+        file = part.open("xb")
     # ValueError: a path with a null byte.
     except (OSError, ValueError) as error:
         raise FalxError(f"{path}: cannot be written: {error}") from error
     try:
         with file:
             file.write(data)
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise FalxError(f"{path}: cannot be written: {error}") from error
+            file.flush()
+            os.fsync(file.fileno())
+        _name(part, path)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise FalxError(f"{path}: cannot be written: {_reason(error)}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _exists(path: Path) -> FalxError:
+    return FalxError(f"{path}: exists already, and is left as it is; give another --out")
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give a whole file its name, unless another has it."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
         raise
+    # A file system without hard links, such as FAT. There the name is taken first, by an empty file.
+    except OSError:
+        path.open("xb").close()
+        try:
+            part.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.strerror}; make room, or give another --out" if error.errno in _NO_ROOM else str(error)
 
 
 def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -237,8 +241,21 @@ class TestWrite:
             write(graph("onnx"), tmp_path / "a\0b.onnx")
 
     @pytest.mark.parametrize(
-        ("raised", "seen"),
-        [(OSError(28, "No space left on device"), FalxError), (KeyboardInterrupt(), KeyboardInterrupt)],
+        ("raised", "seen", "message"),
+        [
+            (
+                OSError(errno.ENOSPC, "No space left on device"),
+                FalxError,
+                r"new\.onnx: cannot be written: No space left on device; make room, or give another --out$",
+            ),
+            (
+                OSError(errno.EIO, "Input/output error"),
+                FalxError,
+                r"cannot be written: .*Input/output error$",
+            ),
+            (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+        ],
+        ids=["full", "broken", "stopped"],
     )
     def test_half_a_file_does_not_stay(
         self,
@@ -247,30 +264,66 @@ class TestWrite:
         monkeypatch: pytest.MonkeyPatch,
         raised: BaseException,
         seen: type[BaseException],
+        message: str,
     ) -> None:
         data, path = graph("onnx"), tmp_path / "new.onnx"
-        opened = Path.open
+        there: list[list[str]] = []
 
-        def failing(self: Path, *arguments: Any, **options: Any) -> Any:
-            file = opened(self, *arguments, **options)
+        def failing(_: int) -> None:
+            there.append([file.suffix for file in tmp_path.iterdir()])
+            raise raised
 
-            class Full:
-                def __enter__(self) -> Any:
-                    return self
-
-                def __exit__(self, *_: object) -> None:
-                    file.close()
-
-                def write(self, data: bytes) -> None:
-                    file.write(data[:50])
-                    raise raised
-
-            return Full()
-
-        monkeypatch.setattr(Path, "open", failing)
-        with pytest.raises(seen):
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(seen, match=message):
             write(data, path)
+        assert there == [[".part"]], "while it is written, nothing has the name"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_a_killed_process_left_is_not_in_the_way(self, graph: Graph, tmp_path: Path) -> None:
+        data, path = graph("onnx"), tmp_path / "new.onnx"
+        killed = (
+            "import os, pathlib, sys\n"
+            "from falx.retarget import write\n"
+            "os.fsync = lambda _: os._exit(9)\n"
+            "source, path = map(pathlib.Path, sys.argv[1:])\n"
+            "write(source.read_bytes(), path)\n"
+        )
+        source = tmp_path / "source.onnx"
+        source.write_bytes(data)
+        done = subprocess.run([sys.executable, "-c", killed, str(source), str(path)], check=False, timeout=60)
+        assert done.returncode == 9
         assert not path.exists()
+        write(data, path)
+        assert path.read_bytes() == data
+
+    def test_a_file_that_appears_meanwhile_stays(
+        self, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "new.onnx"
+        monkeypatch.setattr(os, "fsync", lambda _: path.write_bytes(b"other"))
+        with pytest.raises(FalxError, match=r"new\.onnx: exists already, and is left as it is; give another"):
+            write(graph("onnx"), path)
+        assert path.read_bytes() == b"other"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("taken", [False, True])
+    def test_a_file_system_without_hard_links(
+        self, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+    ) -> None:
+        def refused(*_: object) -> None:
+            if taken:
+                path.write_bytes(b"other")
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        data, path = graph("onnx"), tmp_path / "new.onnx"
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+        if taken:
+            with pytest.raises(FalxError, match=r"new\.onnx: exists already"):
+                write(data, path)
+        else:
+            write(data, path)
+        assert path.read_bytes() == (b"other" if taken else data)
+        assert list(tmp_path.iterdir()) == [path]
 
 
 class TestCommand:
