@@ -86,14 +86,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--readme", type=Path, default=CHECKOUT / "README.md", help="the checkout's")
     parser.add_argument("--check", action="store_true", help="write nothing; say what would change")
     options = parser.parse_args(arguments)
+    measured = options.model / "metrics.json"
     try:
-        metrics = json.loads((options.model / "metrics.json").read_text(encoding="utf-8"))
+        metrics = json.loads(measured.read_text(encoding="utf-8"))
         pages = {options.model / "MODEL_CARD.md": card_block(metrics, options.model)}
         if cards.read(DEFAULT_MODEL)[0].name == metrics["model"]["name"]:
             pages[options.readme] = readme_block(metrics)
         filled = {page: fill(page, block) for page, block in pages.items()}
     except (OSError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    # As where it was written by an older Falx, which measured less.
+    except (AttributeError, KeyError, TypeError) as error:
+        lack = f"lacks {error}" if isinstance(error, KeyError) else f"holds something else: {error}"
+        print(
+            f"{parser.prog}: {measured}: expected what `python -m benchmarks.targets` writes, {lack}; "
+            f"measure again with `python -m benchmarks.targets {options.model}/FILE --data DATA --split test "
+            f"--out {options.model}`",
+            file=sys.stderr,
+        )
         return 2
     changed = [page for page, text in filled.items() if page.read_text(encoding="utf-8") != text]
     for page in changed:

@@ -146,15 +146,21 @@ def balanced(records: Sequence[Record], split: str, count: int) -> list[Record]:
         count: how many, at most; a quarter of each label.
 
     Raises:
-        SystemExit: there are none.
+        SystemExit: there are none, or fewer are wanted than there are labels.
     """
+    if count < len(LABELS):
+        raise SystemExit(
+            f"mediapipe_reads: --slices {count}: expected at least {len(LABELS)}, one of each label"
+        )
     chosen = []
     for label in LABELS:
         found = [record for record in records if record.label == label and record.split == split]
         wanted = min(count // len(LABELS), len(found))
         chosen += [found[index * len(found) // wanted] for index in range(wanted)]
     if not chosen:
-        raise SystemExit(f"mediapipe_reads: no slices of the split {split!r}")
+        raise SystemExit(
+            f"mediapipe_reads: no slices of the split {split!r} with one of the labels {', '.join(LABELS)}"
+        )
     return chosen
 
 
@@ -178,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plain", type=Path, help="the plain file (NAME-int8.tflite beside it)")
     parser.add_argument("--data", type=Path, required=True, help="manifest with splits, or its folder")
     parser.add_argument("--split", default="val", help="of the slices (val)")
-    parser.add_argument("--slices", type=int, default=200, help="at most, a quarter a label (200)")
+    parser.add_argument("--slices", type=int, default=200, help="at most, a quarter a label, from 4 (200)")
     parser.add_argument("--out", type=Path, help="also write everything as JSON")
     return parser
 

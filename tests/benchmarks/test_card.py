@@ -93,3 +93,29 @@ def test_a_page_without_one_pair_of_marks_is_left_alone(
     assert card.main([str(tmp_path)]) == 2
     assert "MODEL_CARD.md: expected one pair of lines <!-- results --> and" in capsys.readouterr().err
     assert (tmp_path / "MODEL_CARD.md").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("metrics", "lack"),
+    [
+        ({**METRICS, "all": {"slices": 1200, "accuracy": None}}, "lacks 'decided'"),
+        ({"model": {}}, "lacks 'file'"),
+        ([], "holds something else: "),
+    ],
+)
+def test_an_old_metrics_file_is_named_with_what_to_run(
+    metrics: Any, lack: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "MODEL_CARD.md").write_text(PAGE)
+    assert card.main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"benchmarks.card: {tmp_path}/metrics.json: expected what `python -m benchmarks.targets` writes, "
+        f"{lack}"
+    )
+    assert said.endswith(
+        f"; measure again with `python -m benchmarks.targets {tmp_path}/FILE --data DATA --split test "
+        f"--out {tmp_path}`\n"
+    )
+    assert (tmp_path / "MODEL_CARD.md").read_text() == PAGE

@@ -41,3 +41,12 @@ def test_slices_are_balanced_over_labels_and_of_one_split() -> None:
 def test_without_slices_it_says_so() -> None:
     with pytest.raises(SystemExit, match="mediapipe_reads: no slices of the split 'val'"):
         benchmark.balanced([], "val", 80)
+
+
+def test_fewer_slices_than_labels_are_not_taken_for_none() -> None:
+    records = [Record(Path(f"{label}.png"), label, split="val") for label in ("no_tumor", "glioma")]
+    with pytest.raises(
+        SystemExit, match="mediapipe_reads: --slices 3: expected at least 4, one of each label"
+    ):
+        benchmark.balanced(records, "val", 3)
+    assert len(benchmark.balanced(records, "val", 4)) == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from falx.words import DECISIONS, REJECTED, TUMOR_LABELS
 from falx_trainer import answers, measures, results
 from falx_trainer.answers import Answer
 from falx_trainer.measures import Pairs, measure
+from falx_trainer.processor import processor
 from falx_trainer.records import DataError, Record, read_records
 
 __all__ = ["evaluate"]
@@ -73,7 +73,7 @@ def evaluate(model: Path, data: Path, split: str | None, out: Path, pictures: Pa
         "model": asked.described,
         "measured": {
             "on": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "processor": _processor(),
+            "processor": processor(),
             "falx": falx.__version__,
         },
         "split": split,
@@ -171,16 +171,6 @@ def _rejected(model: answers.Model, families: dict[str, list[Path]]) -> dict[str
         ),
         "by_family": {name: measures.rejections(paths, told[name]) for name, paths in families.items()},
     }
-
-
-def _processor() -> str:
-    """What the processor calls itself, where the system says it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _table(metrics: dict[str, Any]) -> str:
