@@ -116,9 +116,9 @@ def export(request: Request) -> list[Parity]:
                     own_file, files[own_file], slices.parity, got, quiet=request.quiet
                 )
         if request.self_contained and graph.format == "onnx":
-            files[self_contained_onnx.file_name(file)] = self_contained_onnx.sealed(
-                graph.payload, cards.extract(files[file])[0]
-            )
+            own_file = self_contained_onnx.file_name(file)
+            files[own_file] = self_contained_onnx.sealed(graph.payload, cards.extract(files[file])[0])
+            self_contained_onnx.prove(own_file, files[own_file], slices.parity, engine, quiet=request.quiet)
     limits = [request.tolerances[quantization] for quantization, _ in FILES]
     parity.require(zip(results, limits, strict=True))
     files[write.REPORT] = _report(request, slices, results)

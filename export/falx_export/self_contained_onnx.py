@@ -26,26 +26,47 @@ rejection checks are constants named as in the card.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 from onnx import compose, helper
+from tqdm import tqdm
 
-from falx import phantom
-from falx.card import Card, TensorSpec, embed
-from falx.rejection import REASONS
-from falx.words import DECISIONS, LABELS
+from falx import decision, phantom
+from falx.card import Card, TensorSpec, embed, extract
+from falx.engines import Engine
+from falx.images import Slice
+from falx.preprocessing import prepare
+from falx.rejection import REASONS, check, check_familiarity
+from falx.words import DECISIONS, LABELS, REJECTED
 from falx_export import onnx_preprocessing, onnx_rejection
-from falx_export.errors import ConversionError
+from falx_export.errors import ConversionError, ParityError
 from falx_export.onnx_builder import Graph, Tensor
 from falx_export.onnx_decision import decide
-from falx_export.onnx_format import DOMAINS, IR_VERSION, OPSET, prove
+from falx_export.onnx_format import DOMAINS, IR_VERSION, OPSET
+from falx_export.onnx_format import prove as prove_format
 from falx_export.onnx_rejection import NONE
 
-__all__ = ["INPUT", "OUTPUTS", "SUFFIX", "build", "file_name", "sealed"]
+__all__ = [
+    "INPUT",
+    "OUTPUTS",
+    "SUFFIX",
+    "Outputs",
+    "build",
+    "contradiction",
+    "file_name",
+    "prove",
+    "sealed",
+    "started",
+]
+
+Outputs = Mapping[str, Any]
+"""What a graph answers for a picture, by the names of `OUTPUTS`."""
 
 SUFFIX: Final = "-self-contained"
 """Stands in the file's name before `.onnx`."""
@@ -155,18 +176,102 @@ def build(payload: bytes, card: Card) -> bytes:
     built = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="falx"
     )
-    prove(built)
+    prove_format(built)
     return bytes(built.SerializeToString(deterministic=True))
 
 
-def _prove_answers(graph: bytes, card: Card) -> None:
+def started(payload: bytes) -> Callable[[npt.NDArray[np.uint8]], Outputs]:
+    """A self-contained graph in ONNX Runtime: what it answers for a picture, `(H, W, 1)` or `(H, W, 3)`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda image: dict(zip(names, session.run(names, {INPUT.name: image}), strict=True))
+
+
+def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
+    """Where a graph rejects or decides otherwise than Falx does on the same pixels and probabilities.
+
+    Args:
+        got: what it answers for a picture.
+        picture: the same as Falx reads it.
+        card: of the file.
+
+    Returns:
+        What is wrong, in words; empty where nothing is.
+    """
+    familiarity = float(got["familiarity"]) if "familiarity" in got else None
+    reason = check(picture, card.rejection) or check_familiarity(familiarity, card.rejection)
+    wanted = REJECTED if reason else decision.decide(got["probabilities"].tolist(), card.thresholds)
+    said = (DECISIONS[int(got["decision"])], str(got["decision_label"]), bool(got["rejected"]), _code(got))
+    right = (wanted, wanted, reason is not None, reason.code if reason else None)
+    return "" if said == right else f"decides {_words(said)}, Falx {_words(right)}"
+
+
+def prove(
+    name: str, data: bytes, slices: npt.NDArray[np.uint8], engine: Engine, *, quiet: bool = False
+) -> None:
+    """Let pass a file that answers as the runtime does with the model's own graph, and decides as Falx does.
+
+    It is tried on the drawn phantoms, and on the slices, each taken for a picture and prepared once more.
+
+    Args:
+        name: of the file.
+        data: the file.
+        slices: `(N, 224, 224, 1)` uint8.
+        engine: that runs the model's own graph.
+        quiet: show no progress.
+
+    Raises:
+        ParityError: it answers or decides something else; or it rejects every picture, so that no
+            probability was compared.
+    """
+    card, payload = extract(data, name=name)
+    run = started(payload)
+    pictures = [draw() for draw in phantom.PHANTOMS.values()] + [image[..., 0] for image in slices]
+    answered = 0
+    for pixels in tqdm(pictures, f"Compare {name}", unit="slice", leave=False, disable=quiet or None):
+        got = run(pixels[:, :, np.newaxis])
+        if wrong := contradiction(got, Slice(pixels), card):
+            raise ParityError(f"{name}: {wrong} on the same picture")
+        wanted = engine.run(prepare(pixels)[0])
+        # A picture that is rejected has no probabilities, but a familiarity all the same.
+        compared = [output for output in ("probabilities", "familiarity") if output in got]
+        if got["rejected"]:
+            compared.remove("probabilities")
+        else:
+            answered += 1
+        for output in compared:
+            apart = float(np.abs(got[output] - wanted[output]).max())
+            # NaN compares false with everything, and must not pass.
+            if not apart <= TOLERANCE:
+                raise ParityError(
+                    f"{name}: {output} is {apart:.4g} from that of the graph it is made of, {TOLERANCE} is "
+                    "allowed"
+                )
+    if not answered:
+        raise ParityError(
+            f"{name}: rejects all of {len(pictures)} phantoms and slices, so that no probability can be "
+            "compared; give slices of heads with --data"
+        )
+
+
+def _code(got: Outputs) -> str | None:
+    index = int(got["reason"])
+    return None if index == NONE else list(REASONS)[index - NONE - 1]
+
+
+def _words(answer: tuple[str, str, bool, str | None]) -> str:
+    index, label, rejected, code = answer
+    named = index if index == label else f"{index} ({label} in words)"
+    return f"{named}, {'rejected' if rejected else 'not rejected'}{f' ({code})' if code else ''}"
+
+
+def _prove_answers(graph: bytes, card: Card) -> None:
+    run = started(graph)
     for test in card.self_test:
-        image = phantom.PHANTOMS[test.phantom]()[:, :, np.newaxis]
-        probabilities, index = session.run(["probabilities", "reason"], {INPUT.name: image})
-        code = None if index == NONE else list(REASONS)[index - NONE - 1]
+        got = run(phantom.PHANTOMS[test.phantom]()[:, :, np.newaxis])
+        probabilities, code = got["probabilities"], _code(got)
         # A model may find a drawing unfamiliar; then there is nothing to compare.
         if code == "unfamiliar":
             continue

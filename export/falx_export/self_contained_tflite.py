@@ -37,6 +37,7 @@ __all__ = [
     "SUFFIX",
     "THRESHOLDS",
     "answers",
+    "contradictions",
     "for_mediapipe",
     "prove",
     "sealed",
@@ -189,14 +190,28 @@ def prove(
             )
     if "decision" not in got:
         return
-    wrong = 0
+    if wrong := sum(map(bool, contradictions(got, card))):
+        raise ParityError(f"{name}: decides {wrong} of {len(slices)} slices otherwise than Falx")
+
+
+def contradictions(got: Mapping[str, npt.NDArray[Any]], card: Card) -> list[str]:
+    """Where a graph decides otherwise than Falx does on the same probabilities.
+
+    Args:
+        got: what it answers, by output, `(N, ...)`; `decision` among them.
+        card: of the file.
+
+    Returns:
+        For each slice what is wrong, in words; empty where nothing is.
+    """
+    found = []
     for index, decision in enumerate(got["decision"].tolist()):
         familiarity = got["familiarity"][index].item() if "familiarity" in got else None
         rejected = check_familiarity(familiarity, card.rejection) is not None
         wanted = REJECTED if rejected else decide(got["probabilities"][index].tolist(), card.thresholds)
-        wrong += DECISIONS[decision] != wanted
-    if wrong:
-        raise ParityError(f"{name}: decides {wrong} of {len(slices)} slices otherwise than Falx")
+        said = DECISIONS[decision]
+        found.append("" if said == wanted else f"decides {said}, Falx {wanted}")
+    return found
 
 
 def _outputs(card: Card) -> dict[str, TensorSpec]:

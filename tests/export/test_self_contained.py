@@ -28,7 +28,7 @@ from onnx.reference import ReferenceEvaluator
 
 import falx
 from falx import card as cards
-from falx import images, phantom, rejection
+from falx import engines, images, phantom, rejection
 from falx.card import Card, SelfTest, TensorSpec
 from falx.constant import least_float32
 from falx.decision import Thresholds, decide
@@ -39,7 +39,7 @@ from falx.preprocessing import find_head, prepare
 from falx.retarget import retarget
 from falx.words import DECISIONS, LABELS
 from falx_export import onnx_decision, onnx_preprocessing, onnx_rejection, self_contained_onnx
-from falx_export.errors import ConversionError
+from falx_export.errors import ConversionError, ParityError
 from falx_export.onnx_builder import Graph, Tensor
 from falx_export.onnx_format import IR_VERSION, OPSET
 
@@ -504,6 +504,57 @@ class TestFile:
         unfamiliar = described(familiarity=True, least_familiarity=0.5)
         unfamiliar = dataclasses.replace(unfamiliar, self_test=known)
         assert self_contained_onnx.sealed(small(0.2), unfamiliar)
+
+    def test_it_is_proven_on_slices_against_the_graph_it_is_made_of(self, file: bytes) -> None:
+        slices = np.stack([prepare(head(200, 160, seed)[..., 0])[0] for seed in range(3)])[..., np.newaxis]
+        own = engines.start("onnx", small(), described(), threads=1)
+        self_contained_onnx.prove("small.onnx", file, slices, own, quiet=True)
+        other = onnx.load_from_string(small())
+        (answers,) = (node for node in other.graph.node if node.output[0] == "answers")
+        answers.attribute[0].floats[:] = [0.1, 0.25, 0.6, 0.05]
+        engine = engines.start("onnx", other.SerializeToString(), described(), threads=1)
+        with pytest.raises(
+            ParityError,
+            match=r"small\.onnx: probabilities is 0\.05 from that of the graph it is made of, 0\.01",
+        ):
+            self_contained_onnx.prove("small.onnx", file, slices, engine, quiet=True)
+
+    def test_one_that_rejects_all_it_is_tried_on_is_not_proven(self) -> None:
+        card = described(familiarity=True, least_familiarity=0.5)
+        data = self_contained_onnx.sealed(small(0.2), card)
+        slices = np.zeros((2, 224, 224, 1), np.uint8)
+        engine = engines.start("onnx", small(0.2), card, threads=1)
+        tried = len(phantom.PHANTOMS) + 2
+        with pytest.raises(
+            ParityError,
+            match=rf"small\.onnx: rejects all of {tried} phantoms and slices, .* with --data",
+        ):
+            self_contained_onnx.prove("small.onnx", data, slices, engine, quiet=True)
+        # Rejected or not, the familiarity is that of the model.
+        engine = engines.start("onnx", small(0.4), card, threads=1)
+        with pytest.raises(ParityError, match=r"small\.onnx: familiarity is 0\.2 from that of"):
+            self_contained_onnx.prove("small.onnx", data, slices, engine, quiet=True)
+
+    def test_a_decision_that_is_not_that_of_falx_is_refused(self, file: bytes) -> None:
+        # The card changed, the graph did not.
+        card, payload = cards.extract(file)
+        thresholds = dataclasses.replace(THRESHOLDS, glioma=0.9)
+        data = cards.embed(payload, dataclasses.replace(card, thresholds=thresholds), format="onnx")
+        engine = engines.start("onnx", small(), described(), threads=1)
+        slices = np.zeros((1, 224, 224, 1), np.uint8)
+        message = (
+            r"small\.onnx: decides glioma, not rejected, Falx ambiguous, not rejected on the same picture"
+        )
+        with pytest.raises(ParityError, match=message):
+            self_contained_onnx.prove("small.onnx", data, slices, engine, quiet=True)
+
+    def test_a_rejection_that_is_not_that_of_falx_is_found(self, answers: Run) -> None:
+        got = answers(image=head(63, 200))
+        card = described()
+        assert self_contained_onnx.contradiction(got, images.Slice(head(63, 200)[..., 0]), card) == ""
+        assert self_contained_onnx.contradiction(got, images.Slice(head(128, 128)[..., 0]), card) == (
+            "decides rejected, rejected (too_small), Falx ambiguous, not rejected"
+        )
 
     def test_answers_that_are_no_numbers_are_refused(self) -> None:
         model = onnx.load_from_string(small())
