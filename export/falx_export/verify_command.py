@@ -26,6 +26,10 @@ or what cannot be read:
   heatmap      difference of any cell of the heatmap on any slice
   familiarity  difference of the familiarity of any slice
 
+A file for programs without Falx is run in ONNX Runtime or LiteRT alone: self-contained ONNX on the pictures,
+TFLite on the prepared slices. Where it decides by itself, a decision other than Falx makes of the same
+probabilities is past any tolerance. A dash stands for what such a file does not say, or not comparably.
+
 Nothing is learned here, so `test` is read too. To choose between files, give --split val.
 """
 
@@ -62,6 +66,8 @@ def main(arguments: list[str]) -> int:
             engine=options.engine,
             quiet=options.quiet,
         )
+        # Raises where the file rejects everything, before there is a picture of nothing.
+        comparison.parity()
         verify_plot.draw(plot, comparison)
         if options.csv:
             verify.write_slices(options.csv, comparison)
@@ -74,7 +80,7 @@ def main(arguments: list[str]) -> int:
     tolerance = TOLERANCES[comparison.quantization]
     for measure, value in changes.items():
         tolerance = tolerance.changed(measure, value)
-    beyond = comparison.parity().beyond(tolerance)
+    beyond = comparison.beyond(tolerance)
     if not options.quiet:
         sys.stdout.write(f"{verify.table(comparison)}\n\nplot: {plot}\n")
         if options.csv:
@@ -93,7 +99,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("file", type=Path, metavar="FILE", help="exported .tflite or .onnx")
+    add(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="exported .tflite or .onnx, also self-contained or for MediaPipe",
+    )
     add("--against", type=Path, required=True, metavar="RUN", help="the run it was exported from")
     add(
         "--data",

@@ -24,6 +24,7 @@ def draw(path: Path, comparison: Comparison) -> None:
 
     Left, the share of slices that differ by more than x, by label. Right, the probability of the decision's
     label in Keras and in the file; every slice is a point, those whose decision changed are crosses.
+    Slices that the file rejects without probabilities are in neither.
 
     Args:
         path: of the picture; its suffix is the format.
@@ -45,7 +46,8 @@ def draw(path: Path, comparison: Comparison) -> None:
 def _spread(axes: Any, comparison: Comparison) -> None:
     for index, label in enumerate(comparison.labels):
         # From the smallest that a logarithmic axis is to show.
-        sizes = np.sort(np.maximum([x.largest for x in comparison.slices if x.label == label], 1e-6))[::-1]
+        found = [x.largest for x in comparison.slices if x.label == label and not x.silent]
+        sizes = np.sort(np.maximum(found, 1e-6))[::-1]
         shares = np.arange(1, len(sizes) + 1) / len(sizes)
         axes.step(
             sizes, shares, color=COLOURS[index % len(COLOURS)], where="pre", label=f"{label} ({len(sizes)})"
@@ -61,7 +63,7 @@ def _spread(axes: Any, comparison: Comparison) -> None:
 
 
 def _answers(axes: Any, comparison: Comparison) -> None:
-    slices = comparison.slices
+    slices = [x for x in comparison.slices if not x.silent]
     places = [int(x.expected.argmax()) for x in slices]
     points = np.array([(x.expected[place], x.got[place]) for x, place in zip(slices, places, strict=True)])
     changed = np.array([x.changed for x in slices])

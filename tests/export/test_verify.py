@@ -16,10 +16,22 @@ from PIL import Image
 pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
 
 from falx import card as cards
+from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.errors import ModelError
 from falx.limits import Limits
 from falx.words import LABELS
-from falx_export import package, run, samples, to_tflite, verify
+from falx_export import (
+    own_answers,
+    package,
+    run,
+    samples,
+    self_contained_onnx,
+    self_contained_tflite,
+    to_onnx,
+    to_tflite,
+    verify,
+)
 from falx_export.__main__ import main
 from falx_export.errors import DataError, RunError
 from falx_export.package import Graph, Terms
@@ -40,10 +52,43 @@ def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.fixture(scope="module")
+def for_others(exported: Path, run_folder: Path) -> dict[str, Path]:
+    """The same run for programs without Falx, by what takes it."""
+    card, payload = cards.read(exported)
+    trained = run.read(run_folder)
+    graph = Graph(to_onnx.float32(trained.model), "onnx", "float32", "not quantized")
+    described = package.card(trained, trained.name, Terms(), graph)
+    files = {
+        "small-float16-self-contained.tflite": self_contained_tflite.sealed(payload, card),
+        "small-float16-mediapipe.tflite": self_contained_tflite.sealed_for_mediapipe(payload, card),
+        "small-float32-self-contained.onnx": self_contained_onnx.sealed(graph.payload, described),
+    }
+    paths = {name: exported.with_name(name) for name in files}
+    for name, data in files.items():
+        paths[name].write_bytes(data)
+    return dict(zip(("tflite", "mediapipe", "onnx"), paths.values(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def heads(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn head, grey and with a breath of colour, and two pictures that are rejected for their pixels."""
+    folder = tmp_path_factory.mktemp("heads")
+    grey = phantom.lesion()
+    tinted = np.stack([grey, grey, np.maximum(grey, 5) - 5], axis=2)
+    colourful = np.stack([grey, grey // 4, grey], axis=2)
+    pictures = {"grey": grey, "tinted": tinted, "colourful": colourful, "small": grey[:50, :50]}
+    (folder / "glioma").mkdir()
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(folder / "glioma" / f"{name}.png")
+    return folder
+
+
 def changed(source: Path, target: Path, alter: Callable[[cards.Card], cards.Card]) -> Path:
     """A copy of a file with another card."""
     card, payload = cards.read(source)
-    target.write_bytes(cards.embed(payload, alter(card), format="tflite"))
+    kind: cards.Format = "onnx" if source.suffix == ".onnx" else "tflite"
+    target.write_bytes(cards.embed(payload, alter(card), format=kind))
     return target
 
 
@@ -185,11 +230,138 @@ def test_the_table_has_each_label_each_probability_and_every_change() -> None:
         "P(glioma)      0.50000  0.17750  0.10500  0.41000  0.49100",
         "P(pituitary)   0.00000  0.00000  0.00000  0.00000  0.00000",
         "",
+        "output       largest",
+        "heatmap      0.25000",
+        "familiarity  0.12500",
+        "",
         "2 decisions changed (50.00%), 1 of them where Keras was within 0.02 of a threshold:",
         "slice              label          Keras   file       margin  largest",
         "glioma.png         glioma         glioma  ambiguous  0.0150   0.2000",
         "tumor_untyped.png  tumor_untyped  glioma  no_tumor   0.3000   0.5000",
     ]
+
+
+def test_the_table_of_a_file_that_decides_by_itself() -> None:
+    own = replace(
+        made("glioma", "glioma", off=0.5), heatmap=None, contradiction="decides glioma, Falx ambiguous"
+    )
+    silent = replace(made("rejected", "rejected", label="no_tumor"), silent=True, heatmap=None)
+    found = comparison(own, silent)
+    lines = verify.table(found).splitlines()
+    assert (
+        lines[3]
+        == "no_tumor       1        0                   0        -        -        -        -        -"
+    )
+    assert lines[4:6] == [
+        f"{label:8}       {count}        0                   0  0.50000  0.25000  0.25000  0.50000  0.50000"
+        for label, count in (("glioma", 1), ("all", 2))
+    ]
+    assert lines[-9:] == [
+        "",
+        "output       largest",
+        "heatmap            -",
+        "familiarity  0.12500",
+        "",
+        "1 slices that the file rejects have no probabilities to compare",
+        "",
+        "1 slices are decided otherwise than by Falx on the file's probabilities:",
+        "glioma.png: decides glioma, Falx ambiguous",
+    ]
+    assert found.beyond(TOLERANCES["int8"])[-1] == (
+        "x-int8.tflite: decides 1 of 2 slices otherwise than Falx on its own probabilities; the first: "
+        "glioma.png: decides glioma, Falx ambiguous"
+    )
+    with pytest.raises(
+        DataError, match=r"x-int8\.tflite: rejects all of 1 slices, so that no probability can"
+    ):
+        comparison(silent).parity()
+
+
+def test_self_contained_tflite_is_compared_as_the_plain_file(
+    exported: Path, for_others: dict[str, Path], run_folder: Path
+) -> None:
+    plain, own, bare = (
+        verify.compare(path, run_folder, None, splits=["val"], quiet=True)
+        for path in (exported, for_others["tflite"], for_others["mediapipe"])
+    )
+    assert (own.file, own.engine, own.quantization) == (for_others["tflite"].name, "litert", "float16")
+    for other in (own, bare):
+        for a, b in zip(plain.slices, other.slices, strict=True):
+            np.testing.assert_allclose(b.got, a.got, atol=1e-5)
+            assert (b.path, b.before, b.after, b.contradiction, b.silent) == (
+                a.path,
+                a.before,
+                a.after,
+                "",
+                False,
+            )
+    assert own.parity().heatmap == pytest.approx(plain.parity().heatmap, abs=1e-4)
+    assert bare.parity().heatmap is None
+
+
+def test_self_contained_onnx_is_compared_on_the_pictures(
+    for_others: dict[str, Path], run_folder: Path, heads: Path, tmp_path: Path
+) -> None:
+    found = verify.compare(for_others["onnx"], run_folder, heads, quiet=True)
+    assert (found.engine, found.quantization) == ("onnx", "float32")
+    slices = {x.path.stem: x for x in found.slices}
+    for name in ("grey", "tinted"):
+        assert not slices[name].silent
+        assert slices[name].after == slices[name].before != "rejected"
+        assert 0 < slices[name].largest < 1e-3
+    for name in ("colourful", "small"):
+        assert slices[name].silent
+        assert (slices[name].before, slices[name].after) == ("rejected", "rejected")
+    assert found.beyond(TOLERANCES["float32"]) == []
+    assert found.parity().heatmap is None
+    verify.write_slices(tmp_path / "slices.csv", found)
+    rows = {Path(row["path"]).stem: row for row in table_of(tmp_path / "slices.csv")}
+    assert [rows["small"][f"file_{label}"] for label in LABELS] == [""] * 4
+    assert float(rows["grey"]["file_glioma"]) == pytest.approx(slices["grey"].got[2], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_a_graph_that_decides_otherwise_than_its_card_fails(
+    kind: str,
+    for_others: dict[str, Path],
+    run_folder: Path,
+    heads: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # The graph keeps the thresholds of the run; the card says that anything is clear.
+    loose = replace(DEFAULT_THRESHOLDS, no_tumor=1e-9)
+    path = changed(for_others[kind], tmp_path / f"other.{kind}", lambda card: replace(card, thresholds=loose))
+    arguments = ["verify", str(path), "--against", str(run_folder), "--data", str(heads), "--quiet"]
+    every = [
+        word for key in ("decisions", "largest", "mean", "heatmap") for word in ("--tolerance", f"{key}=1")
+    ]
+    assert main([*arguments, "--plot", str(tmp_path / "plot.png"), *every]) == 1
+    error = capsys.readouterr().err
+    wrong = 2 if kind == "onnx" else 4
+    assert f"falx_export: other.{kind}: decides {wrong} of 4 slices otherwise than Falx on its own" in error
+    assert "Falx no_tumor" in error
+
+
+def test_a_familiarity_that_mediapipe_is_not_told_rejects_nothing() -> None:
+    chunk = [Labelled(Path("x.png"), "glioma", "val", np.zeros((224, 224, 1), np.uint8))]
+    limits = Limits(least_familiarity=0.5)
+    judge: Any = SimpleNamespace(thresholds=DEFAULT_THRESHOLDS, least_familiarity=0.5, rejection=limits)
+    got = {"probabilities": np.array([[0, 0, 1, 0]], np.float32)}
+    expected = {**got, "familiarity": np.array([[0.25]], np.float32)}
+    own = own_answers.Own(got, None, [""], [False], [False])
+    (found,) = verify._compared(chunk, expected, got, judge, judge, own)
+    assert (found.before, found.after, found.familiarity) == ("glioma", "glioma", None)
+
+
+def test_another_engine_for_a_self_contained_file_is_refused(
+    for_others: dict[str, Path], run_folder: Path
+) -> None:
+    with pytest.raises(
+        ModelError,
+        match=r"self-contained\.tflite: is self-contained, and only litert runs it here, not tflite",
+    ):
+        verify.compare(for_others["tflite"], run_folder, None, engine="tflite", quiet=True)
 
 
 def test_the_measures_are_those_of_the_export() -> None:
