@@ -195,7 +195,8 @@ def test_onnx_holds_standard_operators_without_batch_normalisation(exported: Any
 def test_the_same_run_gives_the_same_bytes_in_another_process(
     exported: Any, run_folder: Path, data: Path, tmp_path: Path
 ) -> None:
-    done = run_command(command(run_folder, data, tmp_path / "again", "--quiet"))
+    own = ("--self-contained", "--mediapipe")
+    done = run_command(command(run_folder, data, tmp_path / "again", "--quiet", *own))
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert sums(tmp_path / "again") == sums(exported[0])
 
