@@ -270,7 +270,6 @@ DEFAULT: Final = Recipe(
     place_weight=0.3,
     blind="doubt",
     outliers=0.08,
-    missed_tumors=0.005,
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
     stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cosine"),
     augmentation=Augmentation(
