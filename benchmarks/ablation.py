@@ -28,9 +28,11 @@ import numpy.typing as npt
 from benchmarks import machine
 
 from falx.decision import Thresholds, decide
-from falx.words import NO_TUMOR
+from falx.preprocessing import SIZE
+from falx.words import LABELS, NO_TUMOR
 from falx_trainer.recipe import PRESETS, Recipe
-from falx_trainer.records import SPLITS, UNTYPED, read_records, targets
+from falx_trainer.records import SPLITS, UNTYPED, read_records
+from falx_trainer.tensors import Boxes
 
 Changes = dict[str, Any]
 
@@ -170,9 +172,10 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
             raise SystemExit(f"{path}: of another recipe; give another --out, or delete it")
         return found
     import keras
+    from scipy.special import softmax
 
     from falx_trainer import calibration, tensors, training
-    from falx_trainer.network import build
+    from falx_trainer.network import build_for
 
     records = [record for record in read_records(data) if record.split in SPLITS[:2]]
     everything = tensors.load(records)
@@ -181,25 +184,22 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
         for indices in _parts(everything.records, without, recipe.untyped)
     )
     keras.utils.set_random_seed(recipe.seed)
-    network = build(
-        recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.outliers > 0
-    )
+    network = build_for(recipe, weights)
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     training.train(network, train, val, recipe, folder)
     seconds = time.monotonic() - started
-    labels = [record.label for record in val.records]
     outputs = {
         "val": training.predict(network, val.pixels),
         "left_out": training.predict(network, left_out.pixels),
     }
-    temperature = calibration.fit_temperature(
-        np.asarray(outputs["val"]["logits"], np.float64), np.array(targets(labels))
+    temperature, probabilities, thresholds = calibration.calibrate(
+        outputs["val"]["logits"], [record.label for record in val.records], recipe.missed_tumors
     )
-    answers = {part: _softmax(values["logits"] / temperature) for part, values in outputs.items()}
-    thresholds = calibration.choose_thresholds(
-        answers["val"], np.array([label != NO_TUMOR for label in labels]), recipe.missed_tumors
-    )
+    answers = {
+        "val": probabilities,
+        "left_out": softmax(outputs["left_out"]["logits"].astype(np.float64) / temperature, axis=1),
+    }
     row = {
         "recipe": recipe.to_toml(),
         "without": without,
@@ -244,29 +244,14 @@ def measures(
     labels = np.array([record.label for record in data.records])
     tumor, typed = labels != NO_TUMOR, labels != UNTYPED
     cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
-    right = np.array(
-        [
-            bool(np.array(target)[row.argmax()])
-            for target, row in zip(targets(list(labels)), probabilities, strict=True)
-        ]
-    )
+    right = labels == np.array(LABELS)[probabilities.argmax(axis=1)]
     inside = []
     if evidence is not None:
-        for boxes, cells, row in zip(data.boxes, evidence, probabilities, strict=True):
-            if len(boxes) and row.argmax() != 0:
-                down, across = (
-                    (np.array(np.unravel_index(cells.argmax(), cells.shape)) + 0.5) * 224 / len(cells)
-                )
-                inside.append(
-                    bool(
-                        np.any(
-                            (boxes[:, 0] <= across)
-                            & (across <= boxes[:, 2])
-                            & (boxes[:, 1] <= down)
-                            & (down <= boxes[:, 3])
-                        )
-                    )
-                )
+        inside = [
+            _peak_in(boxes, cells)
+            for boxes, cells, row in zip(data.boxes, evidence, probabilities, strict=True)
+            if len(boxes) and row.argmax() != LABELS.index(NO_TUMOR)
+        ]
 
     def mean(values: Any) -> float | None:
         return round(float(np.mean(values)), 4) if len(values) else None
@@ -281,11 +266,11 @@ def measures(
     }
 
 
-def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    from scipy.special import softmax
-
-    result: npt.NDArray[np.float64] = softmax(logits.astype(np.float64), axis=1)
-    return result
+def _peak_in(boxes: Boxes, cells: npt.NDArray[np.float32]) -> bool:
+    """Whether the middle of the strongest place lies in a box; both in tensor pixels."""
+    y, x = (np.array(np.unravel_index(cells.argmax(), cells.shape)) + 0.5) * SIZE / len(cells)
+    left, top, right, bottom = boxes.T
+    return bool(((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any())
 
 
 if __name__ == "__main__":

@@ -246,8 +246,7 @@ def _operations(graph: Graph) -> list[str]:
 
 
 def _table(setting: dict[str, Any], rows: Sequence[Row]) -> str:
-    lines = [f"{name}: {value}" for name, value in setting.items() if name != "versions"]
-    lines.append(", ".join(f"{name} {version}" for name, version in setting["versions"].items()))
+    lines = machine.lines(setting)
     lines += ["", "| file | bytes | of plain | operations | p50 ms | of plain |", "|---|---|---|---|---|---|"]
     lines += [
         f"| {row.name} | {row.size:,} | {row.size_ratio:.2f} | {row.operations} | {row.p50_ms:.2f} | "

@@ -175,8 +175,7 @@ def _slices(seed: int) -> list[bytes]:
 
 
 def _table(setting: dict[str, Any], rows: Sequence[Row]) -> str:
-    lines = [f"{name}: {value}" for name, value in setting.items() if name != "versions"]
-    lines.append(", ".join(f"{name} {version}" for name, version in setting["versions"].items()))
+    lines = machine.lines(setting)
     lines += ["", "| contender | threads | p50 ms | p99 ms | times Falx |", "|---|---|---|---|---|"]
     lines += [f"| {r.name} | {r.threads} | {r.p50_ms:.2f} | {r.p99_ms:.2f} | {r.ratio:.2f} |" for r in rows]
     return "\n".join(lines)

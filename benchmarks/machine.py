@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
 import falx
 from falx_trainer.processor import processor
 
-__all__ = ["described"]
+__all__ = ["described", "lines"]
 
 
 def described(packages: Iterable[str]) -> dict[str, Any]:
@@ -27,6 +27,16 @@ def described(packages: Iterable[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in packages},
     }
+
+
+def lines(setting: Mapping[str, Any]) -> list[str]:
+    """What a measurement was made on, and with, for a terminal: a line each, the versions on one.
+
+    Args:
+        setting: what `described` says, and what else belongs beside the numbers.
+    """
+    shown = [f"{name}: {value}" for name, value in setting.items() if name != "versions"]
+    return [*shown, ", ".join(f"{name} {version}" for name, version in setting["versions"].items())]
 
 
 def _version(name: str) -> str:

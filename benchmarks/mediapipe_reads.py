@@ -165,8 +165,7 @@ def balanced(records: Sequence[Record], split: str, count: int) -> list[Record]:
 
 
 def _table(setting: dict[str, Any], rows: Sequence[Row]) -> str:
-    lines = [f"{name}: {value}" for name, value in setting.items() if name != "versions"]
-    lines.append(", ".join(f"{name} {version}" for name, version in setting["versions"].items()))
+    lines = machine.lines(setting)
     lines += ["", "| label | slices | right | wrong | none named | as Falx |", "|---|---|---|---|---|---|"]
     columns = ("slices", "right", "wrong", "none", "as_falx")
     cells = [(row.label, *(getattr(row, name) for name in columns)) for row in rows]

@@ -207,8 +207,7 @@ def _session(path: Path) -> Callable[[npt.NDArray[np.uint8]], Outputs]:
 
 
 def _table(setting: dict[str, Any], rows: Sequence[Row]) -> str:
-    lines = [f"{name}: {value}" for name, value in setting.items() if name != "versions"]
-    lines.append(", ".join(f"{name} {number}" for name, number in setting["versions"].items()))
+    lines = machine.lines(setting)
     lines += [
         "",
         "| slices of | slices | largest difference of a probability | of a heatmap | decisions that differ "

@@ -8,7 +8,8 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from falx_export.tolerance import MEASURES, TOLERANCES, Tolerance
 
 # TensorFlow reads these when it is imported. oneDNN adds up in another order on another machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,12 +18,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # Only TensorFlow converts, whichever backend trains.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-if TYPE_CHECKING:
-    from falx_export.tolerance import Tolerance
-
 TOLERANCE_HELP = "the most a quantization may differ by, e.g. int8.mean=0.03; repeatable"
 
-EPILOG = """
+EPILOG = f"""
 writes, into --out:
   NAME-int8.tflite     static int8, stem and head in float: the file for devices
   NAME-float16.tflite  weights in float16
@@ -38,12 +36,7 @@ and, for programs without Falx:
   NAME-int8-mediapipe.tflite             --mediapipe: the same for ImageClassifier, which takes colour
 
 measures of a tolerance (all 0 to 1):
-  largest      difference of any probability on any slice
-  mean         of all these differences
-  decisions    share of the slices whose decision differs
-  missed       share of the slices that go from a tumour to no_tumor
-  heatmap      difference of any cell of the heatmap on any slice
-  familiarity  difference of the familiarity of any slice
+{MEASURES}
 
 `python -m falx_export verify FILE --against RUN` compares a written file on all the data; see its --help.
 """
@@ -151,8 +144,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tolerances(parser: argparse.ArgumentParser, changes: list[str]) -> dict[str, Tolerance]:
-    from falx_export.tolerance import TOLERANCES
-
     tolerances = dict(TOLERANCES)
     for change in changes:
         key, _, text = change.partition("=")

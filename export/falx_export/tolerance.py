@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-__all__ = ["TOLERANCES", "Tolerance"]
+__all__ = ["MEASURES", "TOLERANCES", "Tolerance"]
+
+MEASURES: Final = """\
+  largest      difference of any probability on any slice
+  mean         of all these differences
+  decisions    share of the slices whose decision differs
+  missed       share of the slices that go from a tumour to no_tumor
+  heatmap      difference of any cell of the heatmap on any slice
+  familiarity  difference of the familiarity of any slice"""
+"""What a tolerance bounds, for the help of a command."""
 
 
 @dataclass(frozen=True, slots=True)

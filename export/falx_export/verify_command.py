@@ -6,25 +6,20 @@ import argparse
 import sys
 from pathlib import Path
 
-from falx_export.tolerance import TOLERANCES, Tolerance
+from falx_export.tolerance import MEASURES, TOLERANCES, Tolerance
 
 __all__ = ["main"]
 
 DESCRIPTION = "Compare an exported file with the Keras model it was made from, slice by slice."
 
-EPILOG = """
+EPILOG = f"""
 prints, of the differences of probabilities, the largest, the mean and quantiles, by label of the slices and
 by probability; and every slice whose decision changed, with its margin: the least distance of what decided
 in Keras from its threshold. The plot shows the same.
 
 passes (exit status 0) where all of these, 0 to 1, are kept to; else the status is 1, and 2 for wrong usage
 or what cannot be read:
-  largest      difference of any probability on any slice
-  mean         of all these differences
-  decisions    share of the slices whose decision differs
-  missed       share of the slices that go from a tumour to no_tumor
-  heatmap      difference of any cell of the heatmap on any slice
-  familiarity  difference of the familiarity of any slice
+{MEASURES}
 
 A file for programs without Falx is run in ONNX Runtime or LiteRT alone: self-contained ONNX on the pictures,
 TFLite on the prepared slices. Where it decides by itself, a decision other than Falx makes of the same

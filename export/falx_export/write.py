@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import tempfile
@@ -10,17 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from falx.disk import lacks_room
 from falx_export.errors import OutputExists, WriteError
 
 __all__ = ["REPORT", "refuse_to_overwrite", "write"]
 
 REPORT: Final = "parity.json"
 """Goes last and is removed first: where it lies, the files beside it are those it speaks of."""
-
-_NO_ROOM: Final = frozenset(
-    {errno.ENOSPC, errno.EFBIG, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
-)
-"""No space left, a file larger than it may be, the quota used up (which Windows does not know)."""
 
 
 def refuse_to_overwrite(folder: Path, names: list[str]) -> None:
@@ -79,7 +74,7 @@ def _write_parts(work: Path, folder: Path, files: Mapping[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if not lacks_room(error):
             raise
         free = shutil.disk_usage(work).free
         raise WriteError(

@@ -6,14 +6,13 @@ they were before stays in the card's `history`.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +20,11 @@ from falx import card as cards
 from falx import constant, container
 from falx.card import Card, Format, Setting
 from falx.decision import Thresholds
+from falx.disk import lacks_room
 from falx.errors import FalxError, ModelError, ThresholdError
 from falx.words import LABELS
 
 __all__ = ["read_thresholds", "retarget", "write"]
-
-_NO_ROOM: Final = frozenset(
-    {errno.ENOSPC, errno.EFBIG, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
-)
-"""No space left, a file larger than it may be, the quota used up (which Windows does not know)."""
 
 
 def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
@@ -153,7 +148,7 @@ def _name(part: Path, path: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    return f"{error.strerror}; make room, or give another --out" if error.errno in _NO_ROOM else str(error)
+    return f"{error.strerror}; make room, or give another --out" if lacks_room(error) else str(error)
 
 
 def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:

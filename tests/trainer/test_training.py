@@ -16,7 +16,7 @@ from scipy.special import expit, log_softmax, logsumexp
 from falx.errors import FalxError
 from falx_trainer import tensors, training
 from falx_trainer.checkpoint import Checkpoint, State
-from falx_trainer.network import build
+from falx_trainer.network import build, build_for
 from falx_trainer.recipe import PRESETS, Recipe, Stage1, Stage2
 from falx_trainer.records import read_records
 
@@ -161,9 +161,7 @@ def go(manifest: Path, weights: Path, recipe: Recipe, folder: Path) -> tuple[tra
         tensors.load([record for record in records if record.split == split]) for split in ("train", "val")
     )
     keras.utils.set_random_seed(recipe.seed)
-    network = build(
-        recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.outliers > 0
-    )
+    network = build_for(recipe, weights)
     history = training.train(network, train, val, recipe, folder)
     return history, network.whole.get_weights()
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
+from scipy.special import log_softmax, logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
+from falx.words import NO_TUMOR
+from falx_trainer.records import targets
 
-__all__ = ["choose_least_familiarity", "choose_thresholds", "fit_temperature"]
+__all__ = ["calibrate", "choose_least_familiarity", "choose_thresholds", "fit_temperature"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -27,6 +30,23 @@ MOST_FAMILIARITY: Final = 0.5
 
 MOST_REJECTED: Final = 0.002
 """Share of the val slices that may be rejected as unfamiliar; of other scanners it will be more."""
+
+
+def calibrate(
+    logits: Floats, labels: Sequence[str], most_missed: float
+) -> tuple[float, npt.NDArray[np.float64], Thresholds]:
+    """The temperature, the probabilities with it, and the thresholds a model is released with.
+
+    Args:
+        logits: `(N, 4)`, of the val slices, before any temperature.
+        labels: theirs.
+        most_missed: the largest share of tumours missed, 0..1.
+    """
+    logits = logits.astype(np.float64)
+    temperature = fit_temperature(logits, np.array(targets(labels)))
+    probabilities: npt.NDArray[np.float64] = softmax(logits / temperature, axis=1)
+    tumor = np.array([label != NO_TUMOR for label in labels])
+    return temperature, probabilities, choose_thresholds(probabilities, tumor, most_missed)
 
 
 def fit_temperature(logits: Floats, targets: Floats) -> float:

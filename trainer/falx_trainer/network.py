@@ -21,8 +21,18 @@ from keras import layers
 
 from falx.preprocessing import SIZE
 from falx.words import LABELS
+from falx_trainer.recipe import Recipe
 
-__all__ = ["DETAIL_SHAPE", "FEATURES_SHAPE", "GRID", "Network", "build", "inference_model", "set_trainable"]
+__all__ = [
+    "DETAIL_SHAPE",
+    "FEATURES_SHAPE",
+    "GRID",
+    "Network",
+    "build",
+    "build_for",
+    "inference_model",
+    "set_trainable",
+]
 
 Floats = npt.NDArray[np.float32]
 
@@ -93,6 +103,18 @@ def build(
     image = keras.Input((SIZE, SIZE, 1), name="image")
     whole = keras.Model(image, head_model(backbone(image)), name="falx")
     return Network(backbone, head_model, whole, tuple(layer.name for layer in colour.layers))
+
+
+def build_for(recipe: Recipe, weights: str | Path) -> Network:
+    """Build the network that a recipe trains.
+
+    Args:
+        recipe: its head, and whether it shows outliers.
+        weights: as of `build`.
+    """
+    return build(
+        recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.outliers > 0
+    )
 
 
 def _backbone(colour: keras.Model, *, with_detail: bool) -> keras.Model:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import keras
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit
 
 from falx import preprocessing
 from falx._version import __version__
@@ -22,9 +22,9 @@ from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx_trainer import calibration, results, tensors, training
 from falx_trainer.checkpoint import Checkpoint
 from falx_trainer.division import Division, divide
-from falx_trainer.network import Network, build, inference_model
+from falx_trainer.network import Network, build_for, inference_model
 from falx_trainer.recipe import PRESETS, Recipe, read_toml
-from falx_trainer.records import UNTYPED, DataError, read_records, targets, to_csv
+from falx_trainer.records import UNTYPED, DataError, read_records, to_csv
 from falx_trainer.survey import survey
 from falx_trainer.tensors import Tensors
 
@@ -188,9 +188,7 @@ def _check_kinds(data: Tensors, split: str) -> None:
 
 def _build(recipe: Recipe, weights: str) -> Network:
     try:
-        return build(
-            recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.outliers > 0
-        )
+        return build_for(recipe, weights)
     except Exception as error:  # Keras and h5py raise anything on a file of another kind
         raise RunError(
             f"{weights}: expected the weights of MobileNetV2 without its top, alpha 1.0, "
@@ -213,11 +211,8 @@ def _finish(
     """Calibrate on val, save the model and what people look at; the facts for `meta.json`."""
     labels = [record.label for record in val.records]
     outputs = training.predict(network, val.pixels)
-    logits = outputs["logits"].astype(np.float64)
-    temperature = calibration.fit_temperature(logits, np.array(targets(labels)))
-    probabilities = softmax(logits / temperature, axis=1)
-    thresholds = calibration.choose_thresholds(
-        probabilities, np.array([label != "no_tumor" for label in labels]), recipe.missed_tumors
+    temperature, probabilities, thresholds = calibration.calibrate(
+        outputs["logits"], labels, recipe.missed_tumors
     )
     model = inference_model(network, temperature)
     for suffix in ("keras", "h5") if h5 else ("keras",):

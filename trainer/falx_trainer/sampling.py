@@ -90,9 +90,13 @@ class Sampler:
         self.recipe = recipe
         self.labels = [record.label for record in data.records]
         self.targets = np.array(targets(self.labels), np.float32)
-        self.donors = _find_donors(data)
+        shown = [
+            [_shows(pixels, box) for box in boxes]
+            for pixels, boxes in zip(data.pixels, data.boxes, strict=True)
+        ]
+        self.donors = _find_donors(data, shown)
         self._doubtful = (
-            _find_doubtful(data) if recipe.blind == "doubt" else np.zeros(len(self.labels), np.bool_)
+            _find_doubtful(data, shown) if recipe.blind == "doubt" else np.zeros(len(self.labels), np.bool_)
         )
         self._probabilities: npt.NDArray[np.float64] | None = None
         self._class_weights = np.ones(len(self.labels), np.float32)
@@ -182,41 +186,34 @@ class Sampler:
         return float(self._class_weights[index])
 
 
-def _find_donors(data: Tensors) -> Donors:
+def _find_donors(data: Tensors, shown: Sequence[Sequence[bool]]) -> Donors:
     lesions = []
     tissue = []
     for index, (record, boxes) in enumerate(zip(data.records, data.boxes, strict=True)):
-        if record.label == "no_tumor" or len(boxes):
+        if record.label == NO_TUMOR or len(boxes):
             tissue.append(index)
-        lesions += [
-            (index, box) for box in boxes if record.label != "no_tumor" and _shows(data.pixels[index], box)
-        ]
+        if record.label != NO_TUMOR:
+            lesions += [(index, box) for box, shows in zip(boxes, shown[index], strict=True) if shows]
     return Donors(lesions, np.array(tissue, np.intp))
 
 
-def _find_doubtful(data: Tensors) -> npt.NDArray[np.bool_]:
+def _find_doubtful(data: Tensors, shown: Sequence[Sequence[bool]]) -> npt.NDArray[np.bool_]:
     """Slices that do not show whether there is a tumour, though their label says so.
 
     Where boxes were drawn on another sequence, a tumour may be in the box and not in the picture; and
     then the clean slices of that sequence look no different. That is found by collection and sequence:
     fewer than half of the boxed tumours show.
     """
-    shown = np.array(
-        [
-            any(_shows(pixels, box) for box in boxes)
-            for pixels, boxes in zip(data.pixels, data.boxes, strict=True)
-        ]
-    )
     cells = [(record.source, record.sequence) for record in data.records]
     boxed: Counter[tuple[str, str]] = Counter()
     seen: Counter[tuple[str, str]] = Counter()
-    for cell, boxes, shows in zip(cells, data.boxes, shown, strict=True):
-        if cell[1] and len(boxes):
+    for cell, shows in zip(cells, shown, strict=True):
+        if cell[1] and shows:
             boxed[cell] += 1
-            seen[cell] += int(shows)
+            seen[cell] += any(shows)
     return np.array(
         [
-            not shows and boxed[cell] > 0 and seen[cell] < boxed[cell] / 2
+            not any(shows) and boxed[cell] > 0 and seen[cell] < boxed[cell] / 2
             for cell, shows in zip(cells, shown, strict=True)
         ],
         np.bool_,
