@@ -42,7 +42,6 @@ __all__ = ["LIMIT", "Graph", "Row", "main", "measure", "plain_model"]
 LIMIT: Final = 3_200_000
 """The most bytes of a file in int8."""
 
-OPSET: Final = 17
 SLICE_SIDE: Final = 512
 """Of an input axis that may have any length, in pixels."""
 
@@ -183,6 +182,8 @@ def _plain(run: Path) -> list[Graph]:
     import keras
     import tensorflow as tf
     import tf2onnx  # type: ignore[import-untyped]
+
+    from falx_export.onnx_format import OPSET
 
     model = plain_model(keras.models.load_model(run / "model.keras", compile=False, safe_mode=True))
     converter = tf.lite.TFLiteConverter.from_keras_model(model)

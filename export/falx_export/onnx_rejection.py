@@ -17,6 +17,7 @@ from falx.rejection import (
     CORNER_PERCENTILE,
     FOREGROUND,
     GRID,
+    LEAST_CELLS,
     LIT,
     MARGIN,
     REASONS,
@@ -29,9 +30,6 @@ __all__ = ["NONE", "reason"]
 
 NONE: Final = 0
 """The index of a picture that is not rejected; the reasons follow it, in the order of `REASONS`."""
-
-LEAST_CELLS: Final = 4
-"""A side of the coarse grid has as many cells at least (`falx.rejection._coarse`)."""
 
 BEHIND_ALL: Final = 1e6
 """Greater than any Laplacian of grey levels."""

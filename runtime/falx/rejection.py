@@ -32,6 +32,9 @@ REASONS: Final = {
 GRID: Final = 64
 """The longer side of the coarse grid, in cells: there the shape of a head remains, its noise does not."""
 
+LEAST_CELLS: Final = 4
+"""Cells of each side of that grid, at the least: a thin strip has corners, margins and neighbours too."""
+
 FOREGROUND: Final = 0.15
 LIT: Final = 0.10
 """A cell, or a pixel, is bright above this fraction of the slice's bright parts."""
@@ -127,8 +130,7 @@ def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """A slice as mean brightness on the coarse grid, `(h, w)` with the longer side `GRID`."""
     height, width = pixels.shape
     scale = GRID / max(height, width)
-    # At least four cells, so that corners, margins and neighbours exist in the thinnest of strips.
-    size = (max(4, round(width * scale)), max(4, round(height * scale)))
+    size = (max(LEAST_CELLS, round(width * scale)), max(LEAST_CELLS, round(height * scale)))
     return resized(pixels, size, Image.Resampling.BOX, (0, 0, width, height)).astype(np.float64)
 
 
