@@ -36,6 +36,8 @@ from falx_trainer.tensors import Boxes
 
 Changes = dict[str, Any]
 
+DEFAULT, CLASSIC = PRESETS["default"], PRESETS["classic"]
+
 ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "default": ("the default recipe", {}),
     "labels kept": (
@@ -70,6 +72,10 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "no spectra": ("amplitudes of spectra are not mixed", {"augmentation.spectrum": 0.0}),
     "no outliers": ("no pictures that are no head, and no output for them", {"outliers": 0.0}),
     "60 layers": ("60 layers of the backbone learn instead of 100", {"stage2.layers": 60}),
+    "classic": (
+        "the preset `classic`, with as many epochs of stage 2",
+        {name: value for name, value in CLASSIC.changes(DEFAULT).items() if name != "stage2.epochs"},
+    ),
 }
 """Name, what it is, and what differs from the default recipe."""
 
@@ -92,10 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     common = dict(_setting(text) for text in options.set)
-    common |= {"stage2.epochs": options.epochs}
+    # What is left out is measured with the model that never saw val either.
+    common |= {"stage2.epochs": options.epochs, "final": "train"}
     rows = {}
     for name in options.rows:
-        recipe = PRESETS["default"].override(common | ROWS[name][1])
+        recipe = DEFAULT.override(common | ROWS[name][1])
         folder = (
             options.out / f"without-{options.without}" / f"{options.epochs}-epochs" / name.replace(" ", "-")
         )

@@ -65,8 +65,9 @@ def test_what_it_prints(finished: tuple[Path, str]) -> None:
     assert found in text
     assert report in text
     assert json.loads((folder / "meta.json").read_text())["data"]["fingerprint"] == fingerprint.strip()
-    # The survey comes before any training.
+    # The survey comes before any training, and the training on both after the report.
     assert text.index("expected accuracy from 19 training images: poor") < text.index("stage 1, epoch 1 of 1")
+    assert text.index(report) < text.index("train and val together") < text.rindex("stage 1, epoch 1 of 1")
     assert text.rstrip().endswith(f"wrote {folder / 'model.keras'}")
 
 
@@ -81,6 +82,7 @@ def test_meta(finished: tuple[Path, str], random_weights: Path) -> None:
     assert meta["data"]["counts"]["train"] == typed | {"tumor_untyped": 3}
     assert meta["data"]["counts"]["val"] == dict.fromkeys(typed, 2) | {"tumor_untyped": 1}
     assert sum(meta["data"]["sources"].values()) == 19
+    assert meta["data"]["fitted"] == ["train", "val"]
     assert meta["metrics"]["val"]["slices"] == 8
     assert meta["versions"]["keras"] == keras.__version__
     assert meta["versions"].keys() >= {"python", "backend", "numpy", "pillow", "scikit-learn", "scipy"}
@@ -89,6 +91,25 @@ def test_meta(finished: tuple[Path, str], random_weights: Path) -> None:
     # The preset has one view anyway.
     assert meta["changes"] == {name: value for name, value in CHANGES.items() if name != "stage1.views"}
     assert "data_path" not in meta
+
+
+def test_val_chooses_for_the_model_that_then_learns_it(
+    finished: tuple[Path, str], manifest: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    folder, _ = finished
+    recipe = PRESETS["default"].override(CHANGES | {"final": "train"})
+    run(manifest, tmp_path, recipe, preset="default", name="held", weights=str(random_weights))
+    assert (tmp_path / "report.txt").read_text() == (folder / "report.txt").read_text()
+    held, both = (json.loads((path / "meta.json").read_text()) for path in (tmp_path, folder))
+    for field in ("temperature", "thresholds", "least_familiarity", "metrics"):
+        assert held[field] == both[field]
+    assert held["data"]["fitted"] == ["train"]
+    # One temperature is a constant of both models; the weights are others.
+    first, second = (
+        keras.models.load_model(path / "model.keras", compile=False).get_weights()
+        for path in (tmp_path, folder)
+    )
+    assert not np.array_equal(first[0], second[0]) or not np.array_equal(first[-1], second[-1])
 
 
 def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path, tmp_path: Path) -> None:

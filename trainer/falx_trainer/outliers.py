@@ -223,6 +223,116 @@ def _organs(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return picture
 
 
+def _ellipse(
+    centre: npt.NDArray[np.float64], across: float, down: float, turn: float = 0.0
+) -> npt.NDArray[np.float64]:
+    """Squared distance from the centre of an ellipse, 1 on its outline; `(224, 224)`."""
+    y, x = np.mgrid[:SIZE, :SIZE] - centre[::-1, None, None]
+    along, aside = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    squared: npt.NDArray[np.float64] = (along / across) ** 2 + (aside / down) ** 2
+    return squared
+
+
+def _radiograph(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """A film: rays through solid ellipsoids, weakened by the length they go through each (Beer-Lambert)."""
+    middle = np.full(2, SIZE / 2) + rng.uniform(-12, 12, 2)
+
+    def thickness(offset: tuple[float, float], across: float, down: float, turn: float = 0.0) -> Floats:
+        return np.sqrt(np.clip(1 - _ellipse(middle + np.array(offset), across, down, turn), 0, None))
+
+    wide, high = rng.uniform(70, 125), rng.uniform(85, 150)
+    density = 1.2 * thickness((0, rng.uniform(0, 30)), wide, high)
+    if rng.random() < 0.7:  # a chest
+        apart, lung = rng.uniform(0.35, 0.5) * wide, rng.uniform(0.45, 0.7) * high
+        air = rng.uniform(0.5, 0.95)
+        for side in (-1, 1):
+            lean = side * rng.uniform(0.05, 0.25)
+            density -= air * thickness(
+                (side * apart, -10), rng.uniform(0.28, 0.4) * wide, lung * rng.uniform(0.85, 1), lean
+            )
+        density += rng.uniform(0.3, 0.8) * thickness((rng.uniform(5, 25), 30), 32, 28, 0.5)
+        y, x = np.mgrid[:SIZE, :SIZE] - middle[::-1, None, None]
+        for rib in range(int(rng.integers(5, 12))):
+            line = y + high * 0.7 - rib * high * 0.15 - (x / wide) ** 2 * rng.uniform(20, 40)
+            density += rng.uniform(0.05, 0.2) * np.exp(-((line / rng.uniform(2, 4)) ** 2)) * (abs(x) < wide)
+        density += rng.uniform(0.2, 0.6) * np.exp(-((x / rng.uniform(6, 12)) ** 2))
+    else:  # limbs: bones with a dense shell in soft tissue
+        density *= 0.3
+        turn = rng.uniform(0, math.pi)
+        for _ in range(int(rng.integers(1, 6))):
+            offset = tuple(rng.uniform(-60, 60, 2))
+            bone, flesh = rng.uniform(5, 16), rng.uniform(1.5, 3.5)
+            density += 0.5 * thickness(offset, SIZE, bone * flesh, turn)
+            density += thickness(offset, SIZE, bone, turn) - 0.6 * thickness(offset, SIZE, bone * 0.6, turn)
+            turn += rng.uniform(-0.2, 0.2)
+    film = 1 - np.exp(-rng.uniform(1.0, 2.5) * density.clip(0, None))
+    grain = rng.standard_normal((SIZE, SIZE)) * rng.uniform(0, 0.04)
+    return _scaled(ndimage.gaussian_filter(film, rng.uniform(0.3, 2.0)) + grain)
+
+
+def _tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """A slice through a trunk: skin, fat and muscle in layers, bone, organs with the tissue of a slice."""
+    middle = np.full(2, SIZE / 2)
+    across = rng.uniform(85, 108)
+    down = across * rng.uniform(0.5, 0.95)
+    levels = rng.permutation(np.linspace(30, 230, 7)) * rng.uniform(0.6, 1.0)
+    body = _ellipse(middle, across, down)
+    # No outline of a body is an ellipse.
+    coarse = ndimage.zoom(rng.standard_normal((6, 6)), SIZE / 6 + 0.01, order=3)[:SIZE, :SIZE]
+    body = body * (1 + 0.12 * coarse)
+    picture = np.zeros((SIZE, SIZE))
+    outline = 1.0
+    for level in levels[: int(rng.integers(2, 5))]:
+        picture[body < outline] = level
+        outline *= rng.uniform(0.6, 0.95)
+    tissue = np.rot90(pixels, int(rng.integers(4)))
+    for _ in range(int(rng.integers(3, 14))):
+        place = middle + rng.uniform(-0.7, 0.7, 2) * (across, down)
+        radius = rng.uniform(5, 34)
+        organ = _ellipse(place, radius, radius * rng.uniform(0.5, 1), rng.uniform(0, math.pi))
+        inside = (organ * (1 + 0.2 * coarse) < 1) & (body < 0.85)
+        filled = rng.uniform(0, 255) + rng.uniform(0, 0.6) * (
+            np.roll(tissue, rng.integers(-50, 51, 2), (0, 1)) - 90.0
+        )
+        picture = np.where(inside, filled, picture)
+    spine = middle + np.array([rng.uniform(-6, 6), down * rng.uniform(0.3, 0.6)])
+    vertebra, bright = rng.uniform(12, 22), rng.uniform(0, 255)
+    picture[_ellipse(spine, vertebra, vertebra * 0.8) < 1] = bright
+    picture[_ellipse(spine + np.array([0, vertebra]), 6, 5) < 1] = 255 - bright
+    if rng.random() < 0.3:  # the table
+        ring = _ellipse(middle - np.array([0, 160]), 230, 268)
+        picture[(abs(ring - 1) < rng.uniform(0.01, 0.03)) & (body > 1.05)] = rng.uniform(80, 255)
+    picture = ndimage.gaussian_filter(picture, rng.uniform(0.4, 1.4))
+    picture += rng.standard_normal((SIZE, SIZE)) * rng.uniform(0, 14) * (picture > 8)
+    picture = picture.clip(0, 255).astype(np.uint8)
+    return np.rot90(picture, int(rng.integers(4))) if rng.random() < 0.5 else picture
+
+
+def _computed_tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """A head as X-rays show it: the skull white, closed and thick, and the brain within nearly flat."""
+    head = ndimage.binary_fill_holes(pixels > 25)
+    depth = ndimage.distance_transform_edt(head)
+    scalp, skull = rng.uniform(2, 9), rng.uniform(5, 13)
+    brain = depth > scalp + skull
+    level, window = rng.uniform(30, 190), rng.uniform(0, 0.25)
+    values = np.where(head, rng.uniform(20, 150), rng.uniform(0, 100) if rng.random() < 0.3 else 0)
+    values = np.where((depth > scalp) & ~brain, rng.uniform(215, 255), values)
+    smooth = ndimage.gaussian_filter(pixels.astype(np.float64), rng.uniform(0.5, 2))
+    inner = level + window * (smooth - (smooth[brain].mean() if brain.any() else 0)) * rng.choice([-1, 1])
+    values = np.where(brain, inner + rng.standard_normal((SIZE, SIZE)) * rng.uniform(0, 25), values)
+    for _ in range(int(rng.integers(0, 5))):  # air and bone of the skull's base
+        place = np.full(2, SIZE / 2) + rng.uniform(-60, 60, 2)
+        hole = _ellipse(place, rng.uniform(4, 20), rng.uniform(4, 14), rng.uniform(0, math.pi))
+        values[(hole < 1.6) & brain] = 250
+        values[(hole < 1) & brain] = rng.choice([0, level])
+    if rng.random() < 0.5:  # the head's holder
+        ring = _ellipse(np.full(2, SIZE / 2), rng.uniform(104, 111), rng.uniform(104, 111))
+        arc = np.mgrid[:SIZE, :SIZE][0] < rng.uniform(60, 160)
+        values[(abs(ring - 1) < 0.03) & arc & ~head] = rng.uniform(60, 200)
+    levels: Pixels = ndimage.gaussian_filter(values, rng.uniform(0.3, 1.0)).clip(0, 255).astype(np.uint8)
+    return levels
+
+
 def _surrounded(picture: Pixels, rng: np.random.Generator) -> Pixels:
     """Cut to an ellipse on black: a dark surround alone does not make a head."""
     y, x = np.ogrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
@@ -244,5 +354,10 @@ KINDS: Final[tuple[Callable[[Pixels, np.random.Generator], Pixels], ...]] = (
     _warped,
     _warped,
     _organs,
+    _radiograph,
+    _radiograph,
+    _tomogram,
+    _tomogram,
+    _computed_tomogram,
 )
 """What is drawn, each as likely; those that vary most, or are nearest to a head, come twice."""

@@ -158,6 +158,13 @@ class Recipe(_Settings):
     missed_tumors: float = _setting(
         0.01, "the no_tumor threshold is the lowest that misses at most this share of val tumours", 0, 1
     )
+    final: str = _choice(
+        "train",
+        "whose weights the run leaves: train: those that val calibrated; both: trained anew on train and val "
+        "together, with the temperature and thresholds that val chose for the first",
+        "train",
+        "both",
+    )
     stage1: Stage1 = field(default_factory=Stage1)
     stage2: Stage2 = field(default_factory=Stage2)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -167,6 +174,11 @@ class Recipe(_Settings):
         super().__post_init__()
         for name, setting, value in settings(self):
             _check(name, setting, value)
+        if self.final == "both" and self.stage2.schedule != "cosine":
+            raise RecipeError(
+                "final = 'both' needs stage2.schedule = 'cosine': a plateau is seen on val, which is then "
+                "learned; or set final = 'train'"
+            )
         for name in ("box_weight", "place_weight"):
             if getattr(self, name) and self.head != "map":
                 raise RecipeError(
@@ -270,6 +282,7 @@ DEFAULT: Final = Recipe(
     place_weight=0.3,
     blind="doubt",
     outliers=0.08,
+    final="both",
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
     stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cosine"),
     augmentation=Augmentation(

@@ -93,16 +93,23 @@ def run(
         )
         for split in ("train", "val")
     }
-    train, val = (
+    chosen["both"] = np.sort(np.concatenate(list(chosen.values())))
+    train, val, both = (
         loaded.select(indices, [division.records[index] for index in indices]) for indices in chosen.values()
     )
     del loaded
     _check_kinds(train, "train")
     _check_kinds(val, "val")
-    keras.utils.set_random_seed(recipe.seed)
-    network = _build(recipe, weights)
-    history = training.train(network, train, val, recipe, folder)
-    outcome = _finish(folder, network, val, recipe, history, h5=h5)
+    network, history = _train(folder, train, val, recipe, weights)
+    temperature, outcome = _calibrate(folder, network, val, recipe, history)
+    if recipe.final == "both":
+        print("train and val together\n", flush=True)  # noqa: T201 - what the next bars are of
+        # Its history tells nothing: val is learned now.
+        network, again = _train(folder / "both", both, val, recipe, weights)
+        history += again
+    model = inference_model(network, temperature)
+    for suffix in ("keras", "h5") if h5 else ("keras",):
+        model.save(folder / f"model.{suffix}")
     meta = {
         "schema": META_SCHEMA,
         "name": name,
@@ -117,6 +124,8 @@ def run(
             "fingerprint": train.fingerprint,
             "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
             "sources": _count(train, "source"),
+            # The splits whose images the weights were fitted to.
+            "fitted": ["train", "val"] if recipe.final == "both" else ["train"],
         },
         # Of the backbone, as it began.
         "weights": origin,
@@ -125,7 +134,10 @@ def run(
     }
     # Last: a folder with a meta.json is a finished run.
     _write(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
-    Checkpoint(folder / "checkpoint").remove()
+    for trained in (folder, folder / "both"):
+        Checkpoint(trained / "checkpoint").remove()
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "both").rmdir()
     return folder / "model.keras"
 
 
@@ -186,6 +198,14 @@ def _check_kinds(data: Tensors, split: str) -> None:
         )
 
 
+def _train(
+    folder: Path, learned: Tensors, held_out: Tensors, recipe: Recipe, weights: str
+) -> tuple[Network, training.History]:
+    keras.utils.set_random_seed(recipe.seed)
+    network = _build(recipe, weights)
+    return network, training.train(network, learned, held_out, recipe, folder)
+
+
 def _build(recipe: Recipe, weights: str) -> Network:
     try:
         return build_for(recipe, weights)
@@ -205,18 +225,15 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _finish(
-    folder: Path, network: Network, val: Tensors, recipe: Recipe, history: training.History, *, h5: bool
-) -> dict[str, Any]:
-    """Calibrate on val, save the model and what people look at; the facts for `meta.json`."""
+def _calibrate(
+    folder: Path, network: Network, val: Tensors, recipe: Recipe, history: training.History
+) -> tuple[float, dict[str, Any]]:
+    """Choose temperature and thresholds on val and save what people look at; the facts for `meta.json`."""
     labels = [record.label for record in val.records]
     outputs = training.predict(network, val.pixels)
     temperature, probabilities, thresholds = calibration.calibrate(
         outputs["logits"], labels, recipe.missed_tumors
     )
-    model = inference_model(network, temperature)
-    for suffix in ("keras", "h5") if h5 else ("keras",):
-        model.save(folder / f"model.{suffix}")
     results.write_history(folder / "history.csv", history)
     results.plot_history(folder / "history.png", history)
     scores = results.score(labels, probabilities)
@@ -227,7 +244,7 @@ def _finish(
     results.plot_confusion(
         folder / "confusion.png", LABELS, LABELS, scores["confusion"], "val split, typed slices"
     )
-    return {
+    return temperature, {
         "temperature": round(temperature, 6),
         "thresholds": thresholds.to_dict(),
         **(
