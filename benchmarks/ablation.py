@@ -74,7 +74,11 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "60 layers": ("60 layers of the backbone learn instead of 100", {"stage2.layers": 60}),
     "classic": (
         "the preset `classic`, with as many epochs of stage 2",
-        {name: value for name, value in CLASSIC.changes(DEFAULT).items() if name != "stage2.epochs"},
+        {
+            name: value
+            for name, value in CLASSIC.changes(DEFAULT).items()
+            if name not in ("stage2.epochs", "stage3.epochs")
+        },
     ),
 }
 """Name, what it is, and what differs from the default recipe."""
@@ -99,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     common = dict(_setting(text) for text in options.set)
     # What is left out is measured with the model that never saw val either.
-    common |= {"stage2.epochs": options.epochs, "final": "train"}
+    common |= {"stage2.epochs": options.epochs, "stage3.epochs": 0}
     rows = {}
     for name in options.rows:
         recipe = DEFAULT.override(common | ROWS[name][1])
@@ -194,7 +198,7 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
     network = build_for(recipe, weights)
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    training.train(network, train, val, recipe, folder)
+    training.train(network, train, val, recipe, folder / "checkpoint")
     seconds = time.monotonic() - started
     outputs = {
         "val": training.predict(network, val.pixels),

@@ -152,6 +152,7 @@ TINY: dict[str, Any] = {
     "stage1.views": 1,
     "stage2.epochs": 2,
     "stage2.layers": 12,
+    "stage3.epochs": 2,
 }
 
 
@@ -162,7 +163,9 @@ def go(manifest: Path, weights: Path, recipe: Recipe, folder: Path) -> tuple[tra
     )
     keras.utils.set_random_seed(recipe.seed)
     network = build_for(recipe, weights)
-    history = training.train(network, train, val, recipe, folder)
+    history = training.train(network, train, val, recipe, folder / "checkpoint")
+    everything = tensors.load([record for record in records if record.split != "test"])
+    history = history + training.learn_all(network, everything, recipe, folder / "checkpoint-3")
     return history, network.whole.get_weights()
 
 
@@ -191,7 +194,7 @@ else:
     from falx_trainer import sampling
     real = sampling.Epoch.__getitem__
     def batch(self, step):
-        if self._key[1:] == (2, 1) and step == 2:
+        if self._key[1:] == (int(point[-1]), 1) and step == 2:
             die()
         return real(self, step)
     sampling.Epoch.__getitem__ = batch
@@ -220,9 +223,16 @@ def test_a_killed_run_ends_as_it_would_have(
 ) -> None:
     recipe = PRESETS[preset].override(TINY)
     history, weights = go(manifest, random_weights, recipe, tmp_path / "whole")
-    assert [(row["stage"], row["epoch"]) for row in history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    epochs = [(stage, epoch) for stage in (1, 2, 3) for epoch in (1, 2)]
+    assert [(row["stage"], row["epoch"]) for row in history] == epochs
+    # Nothing is held out of the last stage.
+    assert ["val_loss" in row for row in history] == [True] * 4 + [False] * 2
     arguments = (__file__, manifest, random_weights, tmp_path / "killed", preset)
-    for point, reached in (("in a save", (1, 1)), ("in an epoch of stage 2", (2, 1))):
+    for point, checkpoint, reached in (
+        ("in a save", "checkpoint", (1, 1)),
+        ("in an epoch of stage 2", "checkpoint", (2, 1)),
+        ("in an epoch of stage 3", "checkpoint-3", (3, 1)),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", KILLED, *map(str, arguments), point],
             capture_output=True,
@@ -231,7 +241,7 @@ def test_a_killed_run_ends_as_it_would_have(
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert done.returncode == -signal.SIGKILL, done.stderr
-        state = Checkpoint(tmp_path / "killed" / "checkpoint").load()
+        state = Checkpoint(tmp_path / "killed" / checkpoint).load()
         assert state is not None
         assert (state.stage, state.epoch) == reached
     again, resumed = go(manifest, random_weights, recipe, tmp_path / "killed")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from falx.errors import FalxError
 
-__all__ = ["PRESETS", "Augmentation", "Counterfactual", "Recipe", "RecipeError", "Stage1", "Stage2"]
+__all__ = ["PRESETS", "Augmentation", "Counterfactual", "Recipe", "RecipeError", "Stage1", "Stage2", "Stage3"]
 
 
 class RecipeError(FalxError, ValueError):
@@ -71,6 +71,16 @@ class Stage2(_Settings):
         2, "epochs without a better validation loss before the plateau schedule lowers the rate", 1, 1000
     )
     plateau_factor: float = _setting(0.2, "what the plateau schedule multiplies the rate by", 0, 1)
+
+
+@dataclass(frozen=True)
+class Stage3(_Settings):
+    """The same layers go on learning, from train and val together, once val has chosen what it is for."""
+
+    epochs: int = _setting(
+        0, "epochs of stage 3, on train and val together (0: val is never learned)", 0, 1000
+    )
+    learning_rate: float = _setting(5e-5, "Adam's step size in stage 3, from which it falls to zero", 0, 1)
 
 
 @dataclass(frozen=True)
@@ -158,15 +168,9 @@ class Recipe(_Settings):
     missed_tumors: float = _setting(
         0.01, "the no_tumor threshold is the lowest that misses at most this share of val tumours", 0, 1
     )
-    final: str = _choice(
-        "train",
-        "whose weights the run leaves: train: those that val calibrated; both: trained anew on train and val "
-        "together, with the temperature and thresholds that val chose for the first",
-        "train",
-        "both",
-    )
     stage1: Stage1 = field(default_factory=Stage1)
     stage2: Stage2 = field(default_factory=Stage2)
+    stage3: Stage3 = field(default_factory=Stage3)
     augmentation: Augmentation = field(default_factory=Augmentation)
     counterfactual: Counterfactual = field(default_factory=Counterfactual)
 
@@ -174,11 +178,6 @@ class Recipe(_Settings):
         super().__post_init__()
         for name, setting, value in settings(self):
             _check(name, setting, value)
-        if self.final == "both" and self.stage2.schedule != "cosine":
-            raise RecipeError(
-                "final = 'both' needs stage2.schedule = 'cosine': a plateau is seen on val, which is then "
-                "learned; or set final = 'train'"
-            )
         for name in ("box_weight", "place_weight"):
             if getattr(self, name) and self.head != "map":
                 raise RecipeError(
@@ -282,9 +281,9 @@ DEFAULT: Final = Recipe(
     place_weight=0.3,
     blind="doubt",
     outliers=0.08,
-    final="both",
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
     stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cosine"),
+    stage3=Stage3(epochs=8),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
     ),

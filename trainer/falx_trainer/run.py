@@ -100,13 +100,13 @@ def run(
     del loaded
     _check_kinds(train, "train")
     _check_kinds(val, "val")
-    network, history = _train(folder, train, val, recipe, weights)
+    keras.utils.set_random_seed(recipe.seed)
+    network = _build(recipe, weights)
+    history = training.train(network, train, val, recipe, folder / "checkpoint")
     temperature, outcome = _calibrate(folder, network, val, recipe, history)
-    if recipe.final == "both":
-        print("train and val together\n", flush=True)  # noqa: T201 - what the next bars are of
-        # Its history tells nothing: val is learned now.
-        network, again = _train(folder / "both", both, val, recipe, weights)
-        history += again
+    if recipe.stage3.epochs:
+        # In a checkpoint of its own: cut off, it needs once more the weights that val has judged.
+        history = history + training.learn_all(network, both, recipe, folder / "checkpoint-3")
     model = inference_model(network, temperature)
     for suffix in ("keras", "h5") if h5 else ("keras",):
         model.save(folder / f"model.{suffix}")
@@ -125,7 +125,7 @@ def run(
             "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
             "sources": _count(train, "source"),
             # The splits whose images the weights were fitted to.
-            "fitted": ["train", "val"] if recipe.final == "both" else ["train"],
+            "fitted": ["train", "val"] if recipe.stage3.epochs else ["train"],
         },
         # Of the backbone, as it began.
         "weights": origin,
@@ -134,10 +134,8 @@ def run(
     }
     # Last: a folder with a meta.json is a finished run.
     _write(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
-    for trained in (folder, folder / "both"):
-        Checkpoint(trained / "checkpoint").remove()
-    with contextlib.suppress(FileNotFoundError):
-        (folder / "both").rmdir()
+    for checkpoint in ("checkpoint", "checkpoint-3"):
+        Checkpoint(folder / checkpoint).remove()
     return folder / "model.keras"
 
 
@@ -196,14 +194,6 @@ def _check_kinds(data: Tensors, split: str) -> None:
             f"{split}: {len(data.records)} images of labels this recipe uses, {healthy} of them no_tumor; "
             "images with a tumour and without one are needed"
         )
-
-
-def _train(
-    folder: Path, learned: Tensors, held_out: Tensors, recipe: Recipe, weights: str
-) -> tuple[Network, training.History]:
-    keras.utils.set_random_seed(recipe.seed)
-    network = _build(recipe, weights)
-    return network, training.train(network, learned, held_out, recipe, folder)
 
 
 def _build(recipe: Recipe, weights: str) -> Network:

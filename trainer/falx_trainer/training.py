@@ -23,7 +23,7 @@ from tqdm import tqdm
 from falx.errors import FalxError
 from falx_trainer.checkpoint import Checkpoint, State
 from falx_trainer.network import Network, set_trainable
-from falx_trainer.recipe import Recipe, Stage1, Stage2
+from falx_trainer.recipe import Recipe, Stage1, Stage2, Stage3
 from falx_trainer.records import targets
 from falx_trainer.sampling import Epoch, Sampler, evidence_target, pack
 from falx_trainer.tensors import Tensors
@@ -32,6 +32,7 @@ __all__ = [
     "DivergedError",
     "History",
     "binary_crossentropy",
+    "learn_all",
     "partial_crossentropy",
     "predict",
     "train",
@@ -83,14 +84,14 @@ def accuracy(target: Any, logits: Any) -> Any:
 
 
 def train(network: Network, training: Tensors, validation: Tensors, recipe: Recipe, folder: Path) -> History:
-    """Train both stages, or what is left of them.
+    """Train the first two stages, or what is left of them.
 
     Args:
         network: freshly built; holds the trained weights at the end.
         training: prepared images of the train split.
         validation: of the val split; never learned from.
         recipe: all settings.
-        folder: the run's; its `checkpoint` folder is read and written.
+        folder: of the checkpoint, read and written.
 
     Returns:
         A row for each epoch of both stages.
@@ -98,7 +99,7 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
     Raises:
         DivergedError: a loss is not a finite number; the state before that epoch stays saved.
     """
-    checkpoint = Checkpoint(folder / "checkpoint")
+    checkpoint = Checkpoint(folder)
     sampler = Sampler(training, recipe)
     state = checkpoint.load() or State(1, 0, [], network.whole.get_weights(), None, None)
     for stage, run in ((1, _first_stage), (2, _second_stage)):
@@ -110,6 +111,40 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
             )
             checkpoint.save(state)
     network.whole.set_weights(state.weights)
+    return state.history
+
+
+def learn_all(network: Network, everything: Tensors, recipe: Recipe, folder: Path) -> History:
+    """Train stage 3, or what is left of it.
+
+    Args:
+        network: as stages 1 and 2 left it; holds the trained weights at the end.
+        everything: prepared images of the train and val splits; no image is held out any more.
+        recipe: all settings.
+        folder: of the checkpoint, read and written.
+
+    Returns:
+        A row for each epoch of stage 3, without measures of val.
+
+    Raises:
+        DivergedError: the loss is not a finite number; the state before that epoch stays saved.
+    """
+    checkpoint = Checkpoint(folder)
+    state = checkpoint.load() or State(3, 0, [], network.whole.get_weights(), None, None)
+    network.whole.set_weights(state.weights)
+    set_trainable(network, recipe.stage2.layers)
+    sampler = Sampler(everything, recipe)
+    state = _run(
+        network,
+        network.whole,
+        lambda epoch: Epoch(sampler, 3, epoch),
+        None,
+        recipe.stage3,
+        recipe,
+        state,
+        checkpoint,
+        time.monotonic(),
+    )
     return state.history
 
 
@@ -183,8 +218,8 @@ def _run(
     network: Network,
     model: keras.Model,
     batches: Callable[[int], keras.utils.PyDataset],
-    held_out: tuple[Any, Any, Any],
-    stage: Stage1 | Stage2,
+    held_out: tuple[Any, Any, Any] | None,
+    stage: Stage1 | Stage2 | Stage3,
     recipe: Recipe,
     state: State,
     checkpoint: Checkpoint,
@@ -263,25 +298,25 @@ def _reseed(network: Network, seed: int, state: State) -> None:
         generator.state.assign(np.array([seed, 1000 * state.stage + state.epoch], "uint32"))
 
 
-def _keeps_best(stage: Stage1 | Stage2) -> bool:
-    return not (isinstance(stage, Stage2) and stage.schedule == "cosine")
+def _keeps_best(stage: Stage1 | Stage2 | Stage3) -> bool:
+    return isinstance(stage, Stage1) or (isinstance(stage, Stage2) and stage.schedule == "plateau")
 
 
 def _val_losses(state: State) -> list[float]:
     return [row["val_loss"] for row in state.history if row["stage"] == state.stage]
 
 
-def _ended(state: State, stage: Stage1 | Stage2) -> bool:
-    if state.epoch >= stage.epochs:
-        return True
+def _ended(state: State, stage: Stage1 | Stage2 | Stage3) -> bool:
+    if state.epoch >= stage.epochs or isinstance(stage, Stage3):
+        return state.epoch >= stage.epochs
     losses = _val_losses(state)
     return _keeps_best(stage) and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
 
 
-def _learning_rate(state: State, stage: Stage1 | Stage2) -> float:
+def _learning_rate(state: State, stage: Stage1 | Stage2 | Stage3) -> float:
     if isinstance(stage, Stage1):
         return stage.learning_rate
-    if stage.schedule == "cosine":
+    if isinstance(stage, Stage3) or stage.schedule == "cosine":
         warm = WARM_UP_FACTOR if state.epoch == 0 else 1.0
         return warm * stage.learning_rate * 0.5 * (1 + math.cos(math.pi * state.epoch / stage.epochs))
     rate, best, waited = stage.learning_rate, math.inf, 0
