@@ -12,10 +12,23 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 | `probabilities` | of every label, in 0..1; null for `rejected`: they would mean nothing |
 | `recommendation` | a sentence |
 | `reason` | only for `rejected`: `code` (a key of `falx.rejection.REASONS`) and `message` |
+| `origin` | only for DICOM and for volumes: where in them the slice stands, see below |
 | `model` | `name`, `version`, and `sha256` of the file |
 | `elapsed_ms` | from opening the input to the decision, in milliseconds |
 
-and a failure gives `schema`, `path` and `error`, with `type` (a class of `falx.errors`) and `message`.
+and a failure gives `schema`, `path`, `error`, with `type` (a class of `falx.errors`) and `message`, and
+`origin` as above. The `origin` of a slice has, each null where it is unknown:
+
+| key | value |
+|---|---|
+| `format` | `dicom` or `nifti` |
+| `frame` | which frame of a file of several, or which slice of a volume, from 1; null in a file of one |
+| `sop_class_uid`, `sop_instance_uid` | of the DICOM object |
+| `series_instance_uid`, `study_instance_uid` | of its series and study |
+| `plane` | `axial`, `coronal` or `sagittal`, within 45 degrees |
+| `sequence` | `T1`, `T1C+`, `T2`, `FLAIR`, `PD` or `DWI`, as far as the tags tell |
+
+The `path` of a frame is that of its file.
 """
 
 from __future__ import annotations
@@ -32,7 +45,7 @@ from falx.errors import UnreadableImage
 from falx.preprocessing import SIZE, Frame
 from falx.rejection import Reason
 
-__all__ = ["SCHEMA", "Failure", "Location", "Model", "Prediction"]
+__all__ = ["SCHEMA", "Failure", "Location", "Model", "Origin", "Prediction"]
 
 SCHEMA: Final = 1
 """The version of the JSON that results become."""
@@ -53,6 +66,27 @@ class Model:
 
     def to_dict(self) -> dict[str, str]:
         """The model as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a slice stands in a DICOM object or a volume; the attributes are those of the JSON.
+
+    Nothing else of a data set becomes part of a result: no name, date, description or private element.
+    """
+
+    format: str
+    frame: int | None = None
+    sop_class_uid: str | None = None
+    sop_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    study_instance_uid: str | None = None
+    plane: str | None = None
+    sequence: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The origin as plain JSON values."""
         return asdict(self)
 
 
@@ -98,6 +132,7 @@ class Prediction:
         model: which model answered.
         path: of the input; None where it was not a file.
         location: what `heatmap` is made of; None where the model makes none, and for `rejected`.
+        origin: where in a DICOM object or a volume the slice stands; None for other pictures.
     """
 
     decision: str
@@ -110,6 +145,7 @@ class Prediction:
     model: Model
     path: str | None
     location: Location | None = field(default=None, repr=False)
+    origin: Origin | None = None
 
     @property
     def error(self) -> None:
@@ -136,6 +172,7 @@ class Prediction:
             "probabilities": None if self.probabilities is None else dict(self.probabilities),
             "recommendation": self.recommendation,
             **({"reason": reason} if reason else {}),
+            **({"origin": self.origin.to_dict()} if self.origin else {}),
             "model": self.model.to_dict(),
             "elapsed_ms": round(self.elapsed_ms, 2),
         }
@@ -148,12 +185,15 @@ class Failure:
     Attributes:
         path: of the input; None where it was not a file.
         error: what was wrong.
+        origin: where in a DICOM object or a volume the slice stands, as far as it is known.
     """
 
     path: str | None
     error: UnreadableImage
+    origin: Origin | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The failure as plain JSON values; see the table of this module."""
         error = {"type": type(self.error).__name__, "message": str(self.error)}
-        return {"schema": SCHEMA, "path": self.path, "error": error}
+        origin = {"origin": self.origin.to_dict()} if self.origin else {}
+        return {"schema": SCHEMA, "path": self.path, "error": error, **origin}

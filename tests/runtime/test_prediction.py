@@ -8,7 +8,7 @@ import pytest
 
 from falx import prediction as module
 from falx.errors import ImageNotFound
-from falx.prediction import Failure, Location, Model, Prediction
+from falx.prediction import Failure, Location, Model, Origin, Prediction
 from falx.preprocessing import Frame
 from falx.rejection import Reason
 
@@ -55,6 +55,24 @@ def test_the_json_of_a_rejection() -> None:
     document = REJECTED.to_dict()
     assert document["reason"] == {"code": "blank", "message": "It is."}
     assert document["path"] is document["confidence"] is document["band"] is document["probabilities"] is None
+
+
+def test_the_json_of_where_a_slice_stands() -> None:
+    origin = Origin(format="dicom", frame=3, series_instance_uid="1.2.3", plane="axial")
+    expected = {
+        "format": "dicom",
+        "frame": 3,
+        "sop_class_uid": None,
+        "sop_instance_uid": None,
+        "series_instance_uid": "1.2.3",
+        "study_instance_uid": None,
+        "plane": "axial",
+        "sequence": None,
+    }
+    failure = Failure("a.dcm", ImageNotFound("a.dcm: no such file"), origin)
+    assert dataclasses.replace(GLIOMA, origin=origin).to_dict()["origin"] == expected
+    assert failure.to_dict()["origin"] == expected
+    assert all(f"`{key}`" in (module.__doc__ or "") for key in expected)
 
 
 def test_the_json_of_a_failure() -> None:
