@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -46,6 +47,9 @@ SCHEMA: Final = 2
 
 PREPROCESSING: Final = {"name": "falx-head-1", "height": 224, "width": 224}
 """The one preprocessing this version of Falx knows (`falx.preprocessing`)."""
+
+MAXIMUM_BYTES: Final = 64 << 20
+"""Of a model file: six times the largest that Falx exports. It is held five times while it is proved."""
 
 QUANTIZATIONS: Final = ("int8", "float16", "float32")
 
@@ -319,7 +323,11 @@ def load_bytes(path: Path) -> bytes:
         ModelError: it cannot be read.
     """
     try:
+        # Before it is read: a pipe waits for a writer, a device may never end.
+        _check_file(path)
         return path.read_bytes()
+    except ModelError:
+        raise
     except FileNotFoundError as error:
         raise ModelNotFound(
             f"{path}: no such model file; give the path of a .tflite or .onnx file"
@@ -327,6 +335,16 @@ def load_bytes(path: Path) -> bytes:
     # ValueError: a path with a null byte.
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot read the model file: {error}") from error
+
+
+def _check_file(path: Path) -> None:
+    status = path.stat()
+    if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        raise ModelError(f"{path}: expected a model file, got a pipe or a device")
+    if status.st_size > MAXIMUM_BYTES:
+        raise ModelError(
+            f"{path}: expected a model file of at most {MAXIMUM_BYTES} bytes, this one has {status.st_size}"
+        )
 
 
 def _parsed(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,9 @@ def _split_tflite(data: bytes) -> tuple[bytes, bytes | None]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             start = min(entry.header_offset for entry in archive.infolist())
+            # A card is written as it is; one that is compressed could be of any size.
+            if archive.getinfo(CARD_FILE).compress_type != zipfile.ZIP_STORED:
+                return data, None
             return data[:start], archive.read(CARD_FILE)
     # zipfile reads bytes that may be anything; these are what it raises on damaged ones.
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):

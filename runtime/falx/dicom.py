@@ -62,8 +62,11 @@ def pixels(dataset: Any, name: str, maximum_pixels: int) -> npt.NDArray[np.float
         UnreadableImage: there is no picture, or more than one, or it is not grey, or it is damaged.
     """
     processing = _pydicom("pydicom.pixels", name)
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    try:
+        rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+        frames = int(dataset.get("NumberOfFrames") or 1)
+    except Exception as error:  # what is parsed only here may be no number, or several
+        raise UnreadableImage(f"{name}: the DICOM file is damaged: {error}") from error
     interpretation = str(dataset.get("PhotometricInterpretation", "missing"))
     if rows < 1 or columns < 1 or "PixelData" not in dataset:
         raise UnreadableImage(f"{name}: the DICOM data set holds no picture")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -42,8 +43,9 @@ SUFFIXES: Final = frozenset(
 )
 """What the files of a folder must end in to be taken for images. A file named alone may end in anything."""
 
-MAXIMUM_PIXELS: Final = 8192 * 8192
-"""More than any scanner or film digitizer makes of one slice; a file that claims more is not decoded."""
+MAXIMUM_PIXELS: Final = 4096 * 4096
+"""16 times the largest matrix of a scanner. A file that claims more is not decoded; what is decoded keeps to
+500 MB, in colour and in floats too."""
 
 COLOUR_SAMPLES: Final = 128
 """Colour is judged on a grid of about this many rows and columns: enough, and a sixteenth of the time."""
@@ -123,6 +125,8 @@ def describe(source: Source) -> str:
 
 def _read_path(path: Path) -> Slice:
     try:
+        # Before it is opened: who opens a pipe waits for a writer.
+        _check_file(path)
         with path.open("rb") as stream:
             return _read_stream(stream, str(path))
     except UnreadableImage:
@@ -136,6 +140,11 @@ def _read_path(path: Path) -> Slice:
     # ValueError: a path with a null byte.
     except (OSError, ValueError) as error:
         raise UnreadableImage(f"{path}: cannot be read: {error}") from error
+
+
+def _check_file(path: Path) -> None:
+    if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        raise UnreadableImage(f"{path}: expected an image file, got a pipe or a device")
 
 
 def _read_stream(stream: BinaryIO, name: str) -> Slice:
@@ -176,12 +185,17 @@ def _convert(image: Image.Image, name: str) -> Slice:
 
 
 def _check_frames(image: Image.Image, name: str) -> None:
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != MULTIPLE_PICTURES_ALLOWED:
-        raise UnreadableImage(
-            f"{name}: expected one image, got {frames} frames; save the slice to classify "
-            "as a file of its own"
-        )
+    if image.format == MULTIPLE_PICTURES_ALLOWED or not getattr(image, "is_animated", False):
+        return
+    # Not counted: to count a hundred thousand frames takes Pillow seconds.
+    try:
+        image.seek(1)
+    except EOFError:
+        image.seek(0)
+        return
+    raise UnreadableImage(
+        f"{name}: expected one image, got several frames; save the slice to classify as a file of its own"
+    )
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -201,11 +215,12 @@ def _from_image(image: Image.Image, name: str) -> Slice:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Slice(_scaled(np.asarray(image), name))
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, rgba)
-    rgb = image.convert("RGB")
-    return Slice(np.asarray(rgb.convert("L")), _colour(np.asarray(rgb)))
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+        del rgba
+    # In one name, and copied only where need be: each copy of a large slice is 64 MB.
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    return Slice(np.asarray(image.convert("L")), _colour(np.asarray(image)))
 
 
 def _from_array(array: npt.NDArray[Any]) -> Slice:
@@ -255,14 +270,20 @@ def _scaled(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
             f"{name}: {np.count_nonzero(~finite)} values are NaN or infinite; replace them, "
             "for example with numpy.nan_to_num"
         )
+    # One array of doubles, and everything in its place: a large slice takes eight bytes a pixel, not forty.
     numbers = values.astype(np.float64)
     # Into -1..1 first: the range of doubles from both ends of the scale would overflow. By a power of two,
     # which is exact; NumPy 1 overflows where numbers below 2e-308 are divided by their own size.
-    numbers = np.ldexp(numbers, -np.frexp(np.abs(numbers).max())[1])
+    largest = max(-numbers.min(), numbers.max())
+    np.ldexp(numbers, -np.frexp(largest)[1], out=numbers)
     low, high = numbers.min(), numbers.max()
     if high == low:
         return np.zeros(values.shape, np.uint8)
-    scaled: npt.NDArray[np.uint8] = np.floor((numbers - low) / (high - low) * 255 + 0.5).astype(np.uint8)
+    numbers -= low
+    numbers /= high - low
+    numbers *= 255
+    numbers += 0.5
+    scaled: npt.NDArray[np.uint8] = np.floor(numbers, out=numbers).astype(np.uint8)
     return scaled
 
 

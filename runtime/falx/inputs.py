@@ -60,6 +60,9 @@ def _is_image(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
+        # Who opens a pipe waits for a writer.
+        if not path.is_file():
+            return False
         with path.open("rb") as stream:
             return dicom.is_file(stream.read(dicom.PREAMBLE))
     # What cannot be opened and is not named like an image is not taken for one.

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -119,6 +121,40 @@ def test_any_bytes_give_the_documented_error(data: bytes) -> None:
     for start in (b"", b"\x1c\0\0\0TFL3", b"\x08\x08"):
         with pytest.raises(ModelError):
             cards.extract(start + data)
+
+
+def test_a_compressed_card_is_not_unpacked(graph: Graph) -> None:
+    payload = graph("tflite")
+    buffer = io.BytesIO()
+    buffer.write(payload)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("falx.json", b" " * (64 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CardError, match="model: has no card of Falx"):
+            cards.extract(buffer.getvalue())
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_too_large_for_a_model_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.tflite"
+    with path.open("wb") as file:
+        file.truncate(cards.MAXIMUM_BYTES + 1)
+    with pytest.raises(ModelError, match=r"at most 67108864 bytes, this one has 67108865"):
+        cards.read(path)
+
+
+def test_a_pipe_or_a_device_is_no_model(tmp_path: Path) -> None:
+    paths = [Path("/dev/zero")]
+    if hasattr(os, "mkfifo"):
+        paths.append(tmp_path / "pipe.tflite")
+        os.mkfifo(paths[-1])
+    for path in paths:
+        if path.exists():
+            with pytest.raises(ModelError, match="expected a model file, got a pipe or a device"):
+                cards.read(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -118,7 +118,7 @@ def test_bad_inputs_are_errors_and_the_rest_is_answered(
         "missing": "ImageNotFound",
         "folder": "ImageNotFound",
     }
-    assert "got 2 frames" in errors["animated"]["message"]
+    assert "got several frames" in errors["animated"]["message"]
     assert "too large to be a slice" in errors["bomb"]["message"]
 
 

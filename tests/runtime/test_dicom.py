@@ -94,3 +94,17 @@ def test_data_sets_are_told_by_their_class() -> None:
     made = type("FileDataset", (type("Dataset", (), {"__module__": "pydicom.dataset"}),), {})
     assert dicom.is_dataset(made())
     assert not dicom.is_dataset(type("Dataset", (), {"__module__": "torch.utils.data"})())
+
+
+def test_a_header_that_holds_no_numbers(dataset: Any) -> None:
+    import warnings
+
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    tag = Tag("NumberOfFrames")
+    dataset[tag] = RawDataElement(tag, "IS", 2, b"1A", 0, False, True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(UnreadableImage, match="DICOM data set: the DICOM file is damaged"):
+            images.read(dataset)

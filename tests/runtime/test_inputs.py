@@ -49,6 +49,12 @@ def test_a_folder_without_images_is_a_failure(folder: Path) -> None:
     }
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_is_passed_over(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert len(list(expand([str(folder)]))) == 4
+
+
 def test_links_to_folders_are_not_followed(folder: Path) -> None:
     (folder / "sub" / "loop").symlink_to(folder)
     assert len(list(expand([str(folder)]))) == 4

@@ -1,0 +1,155 @@
+"""What is mutated: real files of every kind that Falx reads, and cards and models as it writes them."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from falx import card as cards
+from falx import phantom
+from falx.card import Card, Format, TensorSpec
+from falx.decision import DEFAULT_THRESHOLDS
+
+__all__ = ["MODELS", "card", "images", "models"]
+
+MODELS: Final = Path(__file__).parents[1] / "runtime" / "data"
+
+DATA: Final = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
+"""Slices of patients, where they are; only mutated here, never kept."""
+
+SLICES: Final = 3
+"""How many of those are taken."""
+
+PYDICOM_FILES: Final = (
+    "CT_small.dcm",
+    "ExplVR_BigEnd.dcm",
+    "JPEG-lossy.dcm",
+    "JPEG2000.dcm",
+    "MR_small.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_implicit.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "MR_small_padded.dcm",
+    "SC_rgb_jpeg_gdcm.dcm",
+    "SC_rgb_rle_2frame.dcm",
+    "badVR.dcm",
+    "image_dfl.dcm",
+    "liver_1frame.dcm",
+    "no_meta.dcm",
+    "nested_priv_SQ.dcm",
+    "reportsi.dcm",
+    "rtdose_1frame.dcm",
+)
+"""Of those that come with pydicom: every transfer syntax, and what is no picture."""
+
+
+def images() -> dict[str, bytes]:
+    """Pictures by what they are."""
+    head = Image.fromarray(phantom.lesion()).resize((96, 96))
+    grey = np.asarray(head)
+    rgb, deep = head.convert("RGB"), Image.fromarray(grey.astype(np.uint16) * 257)
+    clear = head.copy()
+    clear.putalpha(head)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    made: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
+        "png grey": (head, "PNG", {}),
+        "png 16 bit": (deep, "PNG", {}),
+        "png colour": (rgb, "PNG", {}),
+        "png alpha": (clear, "PNG", {}),
+        "png palette": (head.convert("P"), "PNG", {"transparency": 3}),
+        "png 1 bit": (head.convert("1"), "PNG", {}),
+        "png turned": (head, "PNG", {"exif": turned}),
+        "jpeg grey": (head, "JPEG", {}),
+        "jpeg colour": (rgb, "JPEG", {}),
+        "jpeg progressive": (rgb, "JPEG", {"progressive": True}),
+        "jpeg cmyk": (rgb.convert("CMYK"), "JPEG", {}),
+        "jpeg turned": (head, "JPEG", {"exif": turned}),
+        "jpeg of a phone": (rgb, "MPO", {"save_all": True, "append_images": [rgb]}),
+        "bmp grey": (head, "BMP", {}),
+        "bmp colour": (rgb, "BMP", {}),
+        "gif": (head, "GIF", {}),
+        "gif of frames": (head, "GIF", {"save_all": True, "append_images": [head.rotate(9)]}),
+        "pgm": (head, "PPM", {}),
+        "ppm": (rgb, "PPM", {}),
+        "pgm 16 bit": (deep, "PPM", {}),
+        "tiff grey": (head, "TIFF", {}),
+        "tiff colour": (rgb, "TIFF", {}),
+        "tiff 16 bit": (deep, "TIFF", {}),
+        "tiff float": (Image.fromarray(grey.astype(np.float32)), "TIFF", {}),
+        "tiff lzw": (head, "TIFF", {"compression": "tiff_lzw"}),
+        "tiff deflate": (rgb, "TIFF", {"compression": "tiff_adobe_deflate"}),
+        "tiff packbits": (head, "TIFF", {"compression": "packbits"}),
+        "tiff jpeg": (rgb, "TIFF", {"compression": "jpeg"}),
+        "tiff fax": (head.convert("1"), "TIFF", {"compression": "group4"}),
+        "tiff of pages": (head, "TIFF", {"save_all": True, "append_images": [head]}),
+        "webp lossy": (rgb, "WEBP", {}),
+        "webp lossless": (clear, "WEBP", {"lossless": True}),
+        "jpeg2000 grey": (head, "JPEG2000", {}),
+        "jpeg2000 colour": (rgb, "JPEG2000", {"irreversible": True}),
+    }
+    found = {name: _encoded(image, kind, options) for name, (image, kind, options) in made.items()}
+    return found | _dicom() | _slices()
+
+
+def card() -> Card:
+    """A card of the tiny models, with everything in it that a card may hold."""
+    return Card(
+        name="tiny",
+        version="1.2.3",
+        license="Apache-2.0",
+        intended_use="Fuzzing.",
+        thresholds=DEFAULT_THRESHOLDS,
+        temperature=1.5,
+        metrics={"accuracy": 0.5, "data": {"name": "none", "sizes": [1, 2, {"three": None}]}},
+        provenance={"seed": 7, "trainer": "nobody é"},
+        quantization={"format": "float32", "scheme": "none"},
+        outputs={
+            "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
+            "heatmap": TensorSpec("heatmap", "float32", (1, 7, 7)),
+        },
+        self_test=(cards.SelfTest("lesion", (0.25, 0.25, 0.25, 0.25)),),
+        history=(cards.Setting(DEFAULT_THRESHOLDS),),
+    )
+
+
+def models() -> dict[str, tuple[Format, bytes]]:
+    """Model files by name: their format, and the graph without a card."""
+    formats: tuple[Format, ...] = ("tflite", "onnx")
+    return {f"tiny.{kind}": (kind, (MODELS / f"tiny.{kind}").read_bytes()) for kind in formats}
+
+
+def heatless(whole: Card) -> Card:
+    """The same card of a graph that makes no heatmap: it belongs to no graph here."""
+    return replace(whole, outputs={"probabilities": whole.outputs["probabilities"]})
+
+
+def _encoded(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _dicom() -> dict[str, bytes]:
+    if importlib.util.find_spec("pydicom") is None:
+        return {}
+    data: Any = importlib.import_module("pydicom.data")
+    find: Callable[..., str | None] = data.get_testdata_file
+    paths = {name: find(name, download=False) for name in PYDICOM_FILES}
+    return {f"dicom {name}": Path(path).read_bytes() for name, path in paths.items() if path is not None}
+
+
+def _slices() -> dict[str, bytes]:
+    paths = sorted(DATA.glob("*/*/*.jp*g"))
+    chosen = paths[:: max(1, len(paths) // SLICES)][:SLICES]
+    return {f"jpeg of a slice, {number}": path.read_bytes() for number, path in enumerate(chosen, start=1)}

@@ -1,0 +1,133 @@
+"""What is tried with each input, and what may come of it: an answer, or an error that is documented."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from hypothesis import strategies as st
+from tests.fuzz import mutations, seeds
+
+import falx
+from falx import card as cards
+from falx import phantom
+from falx.errors import CardError, ChecksumError, ModelError, UnreadableImage
+from falx.words import DECISIONS, LABELS, REJECTED
+
+__all__ = ["TARGETS", "Target"]
+
+Try = Callable[[bytes], str]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One part of Falx that takes bytes from outside.
+
+    Attributes:
+        share: how many of a hundred inputs it gets.
+        inputs: from the name of a seed to the strategy of its mutations.
+        seeds: names of what is mutated.
+        attempt: tries one input in a folder; returns what came of it, and raises what must not.
+    """
+
+    share: int
+    inputs: Callable[[str], st.SearchStrategy[bytes]]
+    seeds: Callable[[], list[str]]
+    attempt: Callable[[bytes, str, Path], str]
+
+
+def check(result: falx.Prediction) -> None:
+    """A prediction is what its documentation says."""
+    assert result.decision in DECISIONS
+    assert (result.reason is not None) == (result.decision == REJECTED) == (result.probabilities is None)
+    if result.probabilities is not None:
+        assert list(result.probabilities) == list(LABELS)
+        assert abs(sum(result.probabilities.values()) - 1) < 0.01
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+@cache
+def _pictures() -> dict[str, bytes]:
+    return seeds.images()
+
+
+@cache
+def _classifier(folder: Path) -> falx.Classifier:
+    kind, graph = next(iter(seeds.models().values()))
+    path = folder / f"whole.{kind}"
+    path.write_bytes(cards.embed(graph, seeds.card(), format=kind))
+    return falx.load(path)
+
+
+def _picture(data: bytes, seed: str, folder: Path) -> str:
+    try:
+        result = _classifier(folder).predict(data)
+    except UnreadableImage as error:
+        return type(error).__name__
+    check(result)
+    return REJECTED if result.decision == REJECTED else "prediction"
+
+
+def _text(data: bytes, seed: str, folder: Path) -> str:
+    try:
+        card = cards.Card.from_json(data)
+    except (CardError, ChecksumError) as error:
+        return _said(error)
+    assert cards.Card.from_json(card.to_json()) == card
+    return "card"
+
+
+MESSAGE: Final = 2000
+"""Characters of the longest message: it names the field, and does not repeat the card."""
+
+
+def _said(error: ModelError) -> str:
+    """The kind of an error, whose message is one line of a size that can be read."""
+    message = str(error)
+    if not message or "\n" in message or len(message) > MESSAGE:
+        raise AssertionError(f"this is no message: {message[:MESSAGE]!r}")
+    return type(error).__name__
+
+
+@cache
+def _whole(seed: str) -> tuple[bytes, str]:
+    kind, graph = seeds.models()[seed]
+    card = seeds.card()
+    whole = cards.embed(graph, card, format=kind)
+    return whole, cards.extract(whole)[0].to_json()
+
+
+def _model_inputs(seed: str) -> st.SearchStrategy[bytes]:
+    kind, graph = seeds.models()[seed]
+    whole, text = _whole(seed)
+    return mutations.model_files(kind, graph, whole, text)
+
+
+def _model(data: bytes, seed: str, folder: Path) -> str:
+    path = folder / seed
+    path.write_bytes(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", falx.FalxWarning)
+            loaded = falx.load(path)
+    except ModelError as error:
+        return _said(error)
+    check(loaded.predict(phantom.lesion()))
+    return "loaded"
+
+
+TARGETS: Final = {
+    "picture": Target(
+        80,
+        lambda seed: mutations.pictures(_pictures()[seed], list(_pictures().values())),
+        lambda: list(_pictures()),
+        _picture,
+    ),
+    "card": Target(10, lambda _: mutations.card_texts(_whole("tiny.tflite")[1]), lambda: ["tiny"], _text),
+    "model": Target(10, _model_inputs, lambda: list(seeds.models()), _model),
+}
