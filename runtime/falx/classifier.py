@@ -10,11 +10,10 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,11 @@ from falx.images import Source
 from falx.prediction import Failure, Location, Model, Prediction
 from falx.preprocessing import prepare
 from falx.rejection import Reason
+from falx.timings import Stopwatch
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["DEFAULT_MODEL", "Answer", "Classifier", "load", "read_model"]
 
@@ -78,6 +81,7 @@ class Classifier:
             )
         self._engine = engines.choose(engine, kind)
         self._model = Model(self._card.name, self._card.version, hashlib.sha256(data).hexdigest())
+        del data  # The engine needs as much again.
         # Engines serve one thread at a time; who needs one takes it from here and puts it back.
         self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
         self._started = 0
@@ -113,20 +117,25 @@ class Classifier:
         return f"<falx.Classifier {self._card.name} {self._card.version} on {self._engine}>"
 
     def predict(
-        self, source: Source, *, thresholds: Thresholds | Mapping[str, float] | None = None
+        self,
+        source: Source,
+        *,
+        thresholds: Thresholds | Mapping[str, float] | None = None,
+        timings: bool = False,
     ) -> Prediction:
         """Classify one slice.
 
         Args:
             source: a path, bytes of a file, PIL image, array or pydicom Dataset; see `falx.images.read`.
             thresholds: of every label, instead of the card's.
+            timings: whether to say what each step took.
 
         Raises:
             UnreadableImage: the input is not one picture, or one of its subclasses says why.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
             GraphError: the graph answered what are no probabilities.
         """
-        return self._predict(source, self._resolved(thresholds))
+        return self._predict(source, self._resolved(thresholds), timings)
 
     def answer(self, tensor: npt.NDArray[np.uint8]) -> Answer:
         """What the graph itself answers, before anything is rejected or decided.
@@ -155,6 +164,7 @@ class Classifier:
         *,
         workers: int = 1,
         thresholds: Thresholds | Mapping[str, float] | None = None,
+        timings: bool = False,
     ) -> Iterator[Prediction | Failure]:
         """Classify many slices, in their order, as the answers are taken.
 
@@ -162,6 +172,7 @@ class Classifier:
             sources: each as for `predict`; read no further ahead than two a worker.
             workers: how many slices are worked on at a time, each on an engine of its own.
             thresholds: of every label, instead of the card's.
+            timings: whether to say what each step took.
 
         Returns:
             For each source a prediction, or a failure where `predict` would raise UnreadableImage.
@@ -173,18 +184,21 @@ class Classifier:
         _positive("workers", workers)
         resolved = self._resolved(thresholds)
         if workers == 1:
-            return (self._answer(source, resolved) for source in sources)
+            return (self._answer(source, resolved, timings) for source in sources)
         self._start_engines(workers)
-        return self._answer_in_threads(sources, workers, resolved)
+        return self._answer_in_threads(sources, workers, resolved, timings)
 
     def _answer_in_threads(
-        self, sources: Iterable[Source], workers: int, thresholds: Thresholds
+        self, sources: Iterable[Source], workers: int, thresholds: Thresholds, timings: bool
     ) -> Iterator[Prediction | Failure]:
+        # Here: it brings logging and more, which most who load a model never need.
+        from concurrent.futures import ThreadPoolExecutor
+
         waiting: deque[Future[Prediction | Failure]] = deque()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="falx")
         try:
             for source in sources:
-                waiting.append(pool.submit(self._answer, source, thresholds))
+                waiting.append(pool.submit(self._answer, source, thresholds, timings))
                 if len(waiting) >= LOOK_AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -193,27 +207,34 @@ class Classifier:
             # Also where the caller stops early: what has not begun is not begun.
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, source: Source, thresholds: Thresholds) -> Prediction | Failure:
+    def _answer(self, source: Source, thresholds: Thresholds, timings: bool) -> Prediction | Failure:
         try:
-            return self._predict(source, thresholds)
+            return self._predict(source, thresholds, timings)
         except UnreadableImage as error:
             return Failure(_path_of(source), error)
 
-    def _predict(self, source: Source, thresholds: Thresholds) -> Prediction:
+    def _predict(self, source: Source, thresholds: Thresholds, timings: bool) -> Prediction:
         started = time.perf_counter()
-        image = images.read(source)
+        watch = Stopwatch() if timings else None
+        lap = _pass if watch is None else watch.lap
+        image = images.read(source, watch)
+        lap("decode")
         reason = rejection.check(image, self._card.rejection)
+        lap("decide")
         if reason is not None:
-            return self._rejected(source, reason, started)
+            return self._rejected(source, reason, started, watch)
         tensor, frame = prepare(image.pixels)
+        lap("prepare")
         answer = self.answer(tensor)
+        lap("infer")
         reason = rejection.check_familiarity(answer.familiarity, self._card.rejection)
         if reason is not None:
-            return self._rejected(source, reason, started)
+            return self._rejected(source, reason, started, watch)
         decision = decide(answer.probabilities, thresholds)
         probabilities = dict(zip(LABELS, answer.probabilities, strict=True))
         confidence = probabilities.get(decision)
         height, width = image.pixels.shape
+        lap("decide")
         return Prediction(
             decision=decision,
             confidence=confidence,
@@ -225,9 +246,12 @@ class Classifier:
             model=self._model,
             path=_path_of(source),
             location=None if answer.heatmap is None else Location(answer.heatmap, frame, (height, width)),
+            timings=None if watch is None else watch.timings(),
         )
 
-    def _rejected(self, source: Source, reason: Reason, started: float) -> Prediction:
+    def _rejected(
+        self, source: Source, reason: Reason, started: float, watch: Stopwatch | None
+    ) -> Prediction:
         return Prediction(
             decision=REJECTED,
             confidence=None,
@@ -238,6 +262,7 @@ class Classifier:
             elapsed_ms=(time.perf_counter() - started) * 1000,
             model=self._model,
             path=_path_of(source),
+            timings=None if watch is None else watch.timings(),
         )
 
     def _probable(self, output: str, answered: npt.NDArray[np.float32]) -> list[float]:
@@ -302,6 +327,10 @@ def read_model(path: Path) -> bytes:
             f"{path}: this installation has no model of its own; install the wheel, or give a model file"
         )
     return cards.load_bytes(path)
+
+
+def _pass(step: str) -> None:
+    """What counts the time where nobody asked: nothing."""
 
 
 def _path_of(source: Source) -> str | None:

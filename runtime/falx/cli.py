@@ -108,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_threshold(predict, "instead of the card's")
     predict.add_argument(
+        "--timings", action="store_true", help="say what each step took: read, decode, prepare, infer, decide"
+    )
+    predict.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
     )
 
@@ -182,10 +185,11 @@ def _predict(options: argparse.Namespace) -> int:
     folder = None if options.heatmaps is None else Folder(options.heatmaps)
     thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
     items = list(expand(options.paths))
-    table = None if options.json else Results([_name(item) for item in items])
+    table = None if options.json else Results([_name(item) for item in items], timings=options.timings)
     progress = Progress(len(items))
     failed = False
-    for done, result in enumerate(_results(classifier, items, options.workers, thresholds), start=1):
+    results = _results(classifier, items, options.workers, thresholds, options.timings)
+    for done, result in enumerate(results, start=1):
         failed = failed or result.error is not None
         progress.clear()
         if table is None:
@@ -203,12 +207,16 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _results(
-    classifier: Classifier, items: list[str | Failure], workers: int, thresholds: Thresholds
+    classifier: Classifier,
+    items: list[str | Failure],
+    workers: int,
+    thresholds: Thresholds,
+    timings: bool,
 ) -> Iterator[Prediction | Failure]:
     """The answers for files, and the failures of folders between them, in order."""
     files = (item for item in items if isinstance(item, str))
     with _quiet_engines():
-        answers = classifier.predict_many(files, workers=workers, thresholds=thresholds)
+        answers = classifier.predict_many(files, workers=workers, thresholds=thresholds, timings=timings)
     for item in items:
         yield next(answers) if isinstance(item, str) else item
 

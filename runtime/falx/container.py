@@ -78,21 +78,36 @@ def attachment(
     files = {CARD_FILE: card, LABELS_FILE: "".join(f"{label}\n" for label in labels).encode()}
     if thresholds:
         files[CALIBRATION_FILE] = "\n".join(f"1,1,0,{threshold}" for threshold in thresholds).encode()
-    buffer = io.BytesIO()
-    buffer.write(bytes(offset))
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+    behind = _Behind(offset)
+    with zipfile.ZipFile(behind, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, ZIP_EPOCH)
             entry.create_system = 3  # Unix, on every system: the file must not tell where it was made.
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
-    return buffer.getvalue()[offset:]
+    return behind.getvalue()
+
+
+class _Behind(io.BytesIO):
+    """What is written behind bytes that are elsewhere: its positions count from their start."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__()
+        self._offset = offset
+
+    def tell(self) -> int:
+        return self._offset + super().tell()
+
+    def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._offset + super().seek(position - self._offset * (whence == io.SEEK_SET), whence)
 
 
 def holds(data: bytes, payload: bytes, expected: bytes) -> bool:
     """Whether a file is exactly its graph and, somewhere between fields, the expected attachment."""
     if detect(data) == "tflite":
-        return data == payload + expected
+        # Without joining them, which would hold a graph of some megabytes a third time.
+        whole = len(data) == len(payload) + len(expected)
+        return whole and data.startswith(payload) and data.endswith(expected)
     at = data.find(expected)
     return at >= 0 and data[:at] + data[at + len(expected) :] == payload
 

@@ -28,6 +28,7 @@ from PIL import Image, UnidentifiedImageError
 from falx import dicom
 from falx._quiet import quiet_pillow
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
+from falx.timings import Stopwatch, TimedFile
 
 __all__ = ["FORMATS", "MAXIMUM_PIXELS", "SUFFIXES", "Slice", "Source", "describe", "read"]
 
@@ -79,7 +80,7 @@ class Slice:
     colour: float = 0.0
 
 
-def read(source: Source) -> Slice:
+def read(source: Source, watch: Stopwatch | None = None) -> Slice:
     """Turn an input into one grey slice.
 
     Args:
@@ -87,6 +88,7 @@ def read(source: Source) -> Slice:
             image, a pydicom Dataset, or an array: `(H, W)`, `(H, W, 1)`, `(H, W, 3)` RGB or
             `(H, W, 4)` RGBA, of bool, integers up to 32 bits, or floats of any range. Alpha is in the
             full range of an integer type, and in 0..1 for floats.
+        watch: counts what reading a file takes; None counts nothing.
 
     Raises:
         ImageNotFound: the path does not exist.
@@ -95,7 +97,7 @@ def read(source: Source) -> Slice:
         UnreadableImage: anything else that is not one picture; the message says what it is.
     """
     if isinstance(source, str | os.PathLike):
-        return _read_path(Path(source))
+        return _read_path(Path(source), watch)
     if isinstance(source, bytes | bytearray | memoryview):
         return _read_stream(io.BytesIO(source), describe(source))
     if isinstance(source, Image.Image):
@@ -123,11 +125,11 @@ def describe(source: Source) -> str:
     return type(source).__name__
 
 
-def _read_path(path: Path) -> Slice:
+def _read_path(path: Path, watch: Stopwatch | None) -> Slice:
     try:
         # Before it is opened: who opens a pipe waits for a writer.
         _check_file(path)
-        with path.open("rb") as stream:
+        with path.open("rb") if watch is None else io.BufferedReader(TimedFile(path, watch)) as stream:
             return _read_stream(stream, str(path))
     except UnreadableImage:
         raise

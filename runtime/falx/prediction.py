@@ -15,6 +15,7 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 | `origin` | only for DICOM and for volumes: where in them the slice stands, see below |
 | `model` | `name`, `version`, and `sha256` of the file |
 | `elapsed_ms` | from opening the input to the decision, in milliseconds |
+| `timings` | only where asked for: what each step took, in milliseconds (`falx.timings`) |
 
 and a failure gives `schema`, `path`, `error`, with `type` (a class of `falx.errors`) and `message`, and
 `origin` as above. The `origin` of a slice has, each null where it is unknown:
@@ -44,6 +45,7 @@ from PIL import Image
 from falx.errors import UnreadableImage
 from falx.preprocessing import SIZE, Frame
 from falx.rejection import Reason
+from falx.timings import Timings
 
 __all__ = ["SCHEMA", "Failure", "Location", "Model", "Origin", "Prediction"]
 
@@ -133,6 +135,7 @@ class Prediction:
         path: of the input; None where it was not a file.
         location: what `heatmap` is made of; None where the model makes none, and for `rejected`.
         origin: where in a DICOM object or a volume the slice stands; None for other pictures.
+        timings: what each step took; None where nobody asked.
     """
 
     decision: str
@@ -146,6 +149,7 @@ class Prediction:
     path: str | None
     location: Location | None = field(default=None, repr=False)
     origin: Origin | None = None
+    timings: Timings | None = field(default=None, repr=False)
 
     @property
     def error(self) -> None:
@@ -175,6 +179,7 @@ class Prediction:
             **({"origin": self.origin.to_dict()} if self.origin else {}),
             "model": self.model.to_dict(),
             "elapsed_ms": round(self.elapsed_ms, 2),
+            **({"timings": self.timings.to_dict()} if self.timings else {}),
         }
 
 

@@ -53,6 +53,10 @@ MARGIN: Final = 2
 SAMPLES: Final = 192
 """About how many rows and columns of the slice's own pixels are looked at."""
 
+EXACT_FACTORS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+"""So many pixels in a row, or column, Pillow's `reduce` averages to the same grey level as its resize with a
+box does, in half the time: both are exact there. For other numbers `reduce` rounds a few sums otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -100,23 +104,21 @@ def check_familiarity(familiarity: float | None, limits: Limits) -> Reason | Non
 def _no_head(pixels: npt.NDArray[np.uint8], limits: Limits) -> str:
     """What speaks against a head on a dark background, a sentence; empty where nothing does."""
     cells = _coarse(pixels)
-    bright = max(1.0, float(np.percentile(cells, BRIGHT_PERCENTILE)))
+    bright = max(1.0, float(_percentile(cells.ravel(), BRIGHT_PERCENTILE)))
     corners = _corners(cells) / bright
     if corners[1] > limits.maximum_background or corners[2] > limits.maximum_third_corner:
         return "Its corners are bright."
-    foreground = cells > FOREGROUND * bright
+    # Whole levels are above a fraction exactly where they are above its whole part; bytes compare faster.
+    foreground = cells > int(FOREGROUND * bright)
     foreground[:MARGIN] = foreground[-MARGIN:] = False
     foreground[:, :MARGIN] = foreground[:, -MARGIN:] = False
     enclosed = _between(foreground) & _between(foreground.T).T
-    if enclosed.mean() < limits.minimum_head or not enclosed.any():
+    head = int(np.count_nonzero(enclosed))
+    if head / enclosed.size < limits.minimum_head or head == 0:
         return "Nearly all of it is dark."
-    if np.count_nonzero(foreground) < limits.minimum_solidity * np.count_nonzero(enclosed):
+    if np.count_nonzero(foreground) < limits.minimum_solidity * head:
         return "Its bright parts are scattered."
-    step = max(1, max(pixels.shape) // SAMPLES)
-    samples = pixels[::step, ::step]
-    size = (samples.shape[1], samples.shape[0])
-    inside = np.asarray(Image.fromarray(enclosed).resize(size, Image.Resampling.NEAREST))
-    if np.mean(samples[inside] > LIT * bright) < limits.minimum_lit:
+    if _lit(pixels, enclosed, LIT * bright) < limits.minimum_lit:
         return "It shows lines on black."
     detail = _detail(cells, enclosed) / bright
     if detail < limits.minimum_detail:
@@ -126,15 +128,18 @@ def _no_head(pixels: npt.NDArray[np.uint8], limits: Limits) -> str:
     return ""
 
 
-def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """A slice as mean brightness on the coarse grid, `(h, w)` with the longer side `GRID`."""
     height, width = pixels.shape
     scale = GRID / max(height, width)
     size = (max(LEAST_CELLS, round(width * scale)), max(LEAST_CELLS, round(height * scale)))
-    return resized(pixels, size, Image.Resampling.BOX, (0, 0, width, height)).astype(np.float64)
+    across, down = width / size[0], height / size[1]
+    if across in EXACT_FACTORS and down in EXACT_FACTORS:
+        return np.asarray(Image.fromarray(pixels).reduce((int(across), 1)).reduce((1, int(down))))
+    return resized(pixels, size, Image.Resampling.BOX, (0, 0, width, height))
 
 
-def _corners(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _corners(cells: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """The brightness of the four corners, darkest first."""
     side = max(2, round(min(cells.shape) * CORNER))
     squares = [
@@ -143,21 +148,64 @@ def _corners(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         cells[-side:, :side],
         cells[-side:, -side:],
     ]
-    return np.sort(np.percentile([square.ravel() for square in squares], CORNER_PERCENTILE, axis=1))
+    values = np.array(squares).reshape(len(squares), -1)
+    return np.sort(_percentile(values, CORNER_PERCENTILE))
+
+
+def _percentile(values: npt.NDArray[np.uint8], percent: float) -> npt.NDArray[np.float64]:
+    """`numpy.percentile` along the last axis, to the bit, in a fifth of its time.
+
+    Args:
+        values: `(..., N)` uint8, at least two.
+        percent: from 0, below 100.
+    """
+    place = (values.shape[-1] - 1) * (percent / 100)
+    index = int(place)
+    share = place - index
+    ranked = np.partition(values, (index, index + 1), axis=-1)
+    low, high = np.float64(ranked[..., index]), np.float64(ranked[..., index + 1])
+    # Between two values as NumPy interpolates: from the nearer one.
+    found: npt.NDArray[np.float64]
+    found = low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
+    return found
 
 
 def _between(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """In each row, everything from the first true cell to the last."""
-    after: npt.NDArray[np.bool_] = np.logical_or.accumulate(mask, axis=1)
-    before: npt.NDArray[np.bool_] = np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
-    return after & before
+    cells = mask.shape[1]
+    first = mask.argmax(axis=1)[:, np.newaxis]
+    end = (cells - mask[:, ::-1].argmax(axis=1))[:, np.newaxis]
+    columns = np.arange(cells)
+    # Where no cell is true, `argmax` answers the first one.
+    between: npt.NDArray[np.bool_] = (columns >= first) & (columns < end) & mask.any(axis=1, keepdims=True)
+    return between
 
 
-def _detail(cells: npt.NDArray[np.float64], enclosed: npt.NDArray[np.bool_]) -> float:
+def _lit(pixels: npt.NDArray[np.uint8], enclosed: npt.NDArray[np.bool_], level: float) -> float:
+    """Which fraction, 0..1, of the samples in the enclosed cells is brighter than a level."""
+    step = max(1, max(pixels.shape) // SAMPLES)
+    lit = pixels[::step, ::step] > int(level)
+    size = (lit.shape[1], lit.shape[0])
+    inside = np.asarray(Image.fromarray(enclosed.view(np.uint8)).resize(size, Image.Resampling.NEAREST))
+    lit &= inside.view(np.bool_)
+    samples = int(np.count_nonzero(inside))
+    # On a strip so thin that no sample falls on these cells, nothing speaks against a head.
+    return int(np.count_nonzero(lit)) / samples if samples else 1.0
+
+
+def _detail(cells: npt.NDArray[np.uint8], enclosed: npt.NDArray[np.bool_]) -> float:
     """How much a cell within the head differs from its four neighbours: median of the Laplacian."""
-    middle = cells[1:-1, 1:-1]
-    around = cells[:-2, 1:-1] + cells[2:, 1:-1] + cells[1:-1, :-2] + cells[1:-1, 2:]
-    return float(np.median(np.abs(4 * middle - around)[enclosed[1:-1, 1:-1]]))
+    levels = cells.astype(np.int16)
+    middle = levels[1:-1, 1:-1]
+    around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]
+    return _median(np.abs(4 * middle - around)[enclosed[1:-1, 1:-1]])
+
+
+def _median(values: npt.NDArray[np.int16]) -> float:
+    """`numpy.median`, in a third of its time."""
+    half = (values.size - 1) // 2
+    ranked = np.partition(values, (half, values.size // 2))
+    return (int(ranked[half]) + int(ranked[values.size // 2])) / 2
 
 
 def _reason(code: str, found: str) -> Reason:

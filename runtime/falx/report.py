@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from falx.classifier import Classifier
 from falx.console import Table, pairs, paragraph, plain, say, use_colour, width
 from falx.decision import Thresholds
 from falx.prediction import Failure, Prediction
+from falx.timings import STEPS, Timings
 from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED
 
 __all__ = ["Results", "card_text", "picture"]
@@ -41,17 +41,24 @@ PROVENANCE: Final = ("preset", "seed", "trainer")
 class Results:
     """The table of answers, printed as they come, and what they come to."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], *, timings: bool = False) -> None:
         """Print the headings.
 
         Args:
             names: of all inputs, so that the first column is as wide as it must be.
+            timings: whether to print what each step took, in milliseconds, instead of what to do.
         """
         longest = max((len(plain(name)) for name in names), default=0)
         widths = [max(4, min(longest, width() // 3)), len("meningioma"), len("100.0 % moderate")]
-        self._table = Table(["file", "decision", "confidence", "note"], widths, sys.stdout)
+        headings = ["file", "decision", "confidence", "note"]
+        if timings:
+            widths = [max(4, min(longest, width() // 4)), len("meningioma"), *(len("prepare") for _ in STEPS)]
+            headings = ["file", "decision", *(step.rjust(len("prepare")) for step in STEPS), "ms in all"]
+        self._timings = timings
+        self._table = Table(headings, widths, sys.stdout)
         self._counts: Counter[str] = Counter()
         self._times: list[float] = []
+        self._steps: list[Timings] = []
 
     def add(self, result: Prediction | Failure, name: str | None = None) -> None:
         """Print the row of an answer.
@@ -63,22 +70,32 @@ class Results:
         path = name or result.path or NONE
         if isinstance(result, Failure):
             self._counts[ERROR] += 1
-            self._table.row([path, ERROR, NONE, _without(path, str(result.error))], COLOURS[ERROR])
+            empty = [NONE.rjust(len("prepare"))] * len(STEPS) if self._timings else [NONE]
+            self._table.row([path, ERROR, *empty, _without(path, str(result.error))], COLOURS[ERROR])
             return
         self._counts[result.decision] += 1
         self._times.append(result.elapsed_ms)
+        colour_name = COLOURS.get(result.decision, TUMOR_COLOUR)
+        if result.timings is not None and self._timings:
+            self._steps.append(result.timings)
+            steps = [f"{spent:7.2f}" for spent in result.timings.to_dict().values()]
+            self._table.row([path, result.decision, *steps, f"{result.elapsed_ms:.2f}"], colour_name)
+            return
         confidence = NONE if result.confidence is None else f"{result.confidence:.1%} {result.band}"
         confidence = confidence.replace("%", " %")
-        colour_name = COLOURS.get(result.decision, TUMOR_COLOUR)
         self._table.row([path, result.decision, confidence, _note(result)], colour_name)
 
     def close(self, classifier: Classifier) -> None:
         """Print how many of each, how fast, by which model, and what all of it is not."""
         counts = [f"{self._counts[name]} {name}" for name in (*DECISIONS, ERROR) if self._counts[name]]
-        speed = f", median {median(self._times):.1f} ms" if self._times else ""
+        speed = f", median {np.median(self._times):.1f} ms" if self._times else ""
         model = classifier.model
         say()
         say(paragraph(f"{', '.join(counts)}; {model.name} {model.version} on {classifier.engine}{speed}."))
+        if self._steps:
+            steps = zip(*(timings.to_dict().values() for timings in self._steps), strict=True)
+            medians = (f"{step} {np.median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
+            say(paragraph(f"Medians, ms: {', '.join(medians)}."))
         say(paragraph(DISCLAIMER))
 
 

@@ -109,6 +109,19 @@ class TestFindHead:
         sides = np.arange(1, 8193)
         assert np.array_equal(np.ceil(sides.astype(dtype) * dtype(LINE_FRACTION)), -(-sides // 25))
 
+    @given(
+        st.sampled_from([(1, 8), (3, 7), (40, 48), (300, 41), (520, 64), (2, 2039), (3, 2040), (3, 2056)]),
+        st.integers(0, 2**32 - 1),
+        st.sampled_from([0.02, 0.05, 0.3, 0.9]),
+    )
+    def test_it_counts_as_plain_sums_do(self, shape: tuple[int, int], seed: int, share: float) -> None:
+        # It counts in bytes and words, which overflow where the slice is longer than they hold.
+        pixels = np.where(np.random.default_rng(seed).random(shape) < share, 200, 10).astype(np.uint8)
+        mask = pixels > np.floor(int(pixels.max()) * FOREGROUND_FRACTION)
+        for counted in (mask, mask[:, ::-1], np.ones_like(mask)):
+            assert np.array_equal(preprocessing._row_counts(counted), counted.sum(axis=1))
+            assert np.array_equal(preprocessing._column_counts(counted), counted.sum(axis=0))
+
 
 class TestFrame:
     @pytest.mark.parametrize(
@@ -145,7 +158,32 @@ def test_rows_are_resampled_before_columns_by_every_pillow() -> None:
     assert out.tolist() == [[2, 3, 2], [2, 2, 2]]
 
 
+@given(images, st.data(), st.sampled_from([Image.Resampling.BILINEAR, Image.Resampling.BOX]))
+def test_resized_equals_two_passes_over_the_whole_slice(
+    pixels: Pixels, data: st.DataObject, resampling: Image.Resampling
+) -> None:
+    height, width = pixels.shape
+    left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
+    size = (data.draw(st.integers(1, 80)), data.draw(st.integers(1, 80)))
+    rows = Image.fromarray(pixels).resize((size[0], height), resampling, box=(left, 0, right, height))
+    plain = rows.resize(size, resampling, box=(0, top, size[0], bottom))
+    assert np.array_equal(resized(pixels, size, resampling, (left, top, right, bottom)), np.asarray(plain))
+
+
 class TestStretch:
+    @given(images)
+    def test_it_equals_its_definition(self, content: Pixels) -> None:
+        ordered = np.sort(content, axis=None)
+        dark, bright = (
+            int(ordered[int(np.ceil(q * content.size)) - 1])
+            for q in (preprocessing.DARK_QUANTILE, preprocessing.BRIGHT_QUANTILE)
+        )
+        expected = content
+        if bright > dark:
+            expected = np.rint(((content.astype(float) - dark) * (255.0 / (bright - dark))).clip(0, 255))
+        assert np.array_equal(stretch(content), expected)
+
     def test_the_quantiles_of_a_ramp_land_on_black_and_white(self) -> None:
         # Of 200 grey levels, one pixel each, the 2nd (0.01) becomes 0 and the 199th (0.995) 255.
         ramp = np.arange(200, dtype=np.uint8)

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 
-from falx import images, phantom
+from falx import images, phantom, rejection
 from falx.images import Slice
 from falx.limits import Limits
+from falx.preprocessing import resized
 from falx.rejection import REASONS, check, check_familiarity
 
 LIMITS = Limits()
@@ -178,3 +182,49 @@ class TestLimits:
             ValueError, match="unknown parameter minimum_sid; known are least_familiarity, maximum_b"
         ):
             Limits.from_mapping({"minimum_sid": 3})
+
+
+class TestFasterThanNumPy:
+    """What is written out here for speed gives what NumPy and Pillow give, to the bit."""
+
+    @given(
+        arrays.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(2, 300))),
+        st.sampled_from([rejection.BRIGHT_PERCENTILE, rejection.CORNER_PERCENTILE, 0, 50, 99.9]),
+    )
+    def test_percentiles(self, values: npt.NDArray[np.uint8], percent: float) -> None:
+        expected = np.percentile(values, percent, axis=-1)
+        assert rejection._percentile(values, percent).tolist() == expected.tolist()
+        assert float(rejection._percentile(values[0], percent)) == expected[0]
+
+    @given(arrays.arrays(np.int16, st.integers(1, 99), elements=st.integers(0, 1020)))
+    def test_the_median(self, values: npt.NDArray[np.int16]) -> None:
+        assert rejection._median(values) == np.median(values)
+
+    @given(arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=20)))
+    def test_what_lies_between(self, mask: npt.NDArray[np.bool_]) -> None:
+        after = np.logical_or.accumulate(mask, axis=1)
+        before = np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+        assert np.array_equal(rejection._between(mask), after & before)
+
+    @given(
+        st.sampled_from([(64, 64), (128, 64), (104, 128), (256, 192), (250, 256), (512, 416), (100, 77)]),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_the_coarse_grid(self, shape: tuple[int, int], seed: int) -> None:
+        pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+        height, width = shape
+        cells = rejection._coarse(pixels)
+        whole = (0, 0, width, height)
+        expected = resized(pixels, (cells.shape[1], cells.shape[0]), Image.Resampling.BOX, whole)
+        assert np.array_equal(cells, expected)
+
+    @pytest.mark.parametrize("factor", rejection.EXACT_FACTORS)
+    def test_a_mean_of_any_sum_is_rounded_alike(self, factor: int) -> None:
+        # A row for every sum that as many pixels can have.
+        sums = np.arange(255 * factor + 1)[:, np.newaxis]
+        rows = (sums // factor + (np.arange(factor) < sums % factor)).astype(np.uint8)
+        for pixels, size in ((rows, (factor, 1)), (rows.T.copy(), (1, factor))):
+            image = Image.fromarray(pixels)
+            target = (image.width // size[0], image.height // size[1])
+            expected = image.resize(target, Image.Resampling.BOX)
+            assert np.array_equal(np.asarray(image.reduce(size)), np.asarray(expected))
