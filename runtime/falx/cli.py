@@ -1,4 +1,4 @@
-"""The command line: `falx predict`, `info`, `check`, `demo`, `retarget`.
+"""The command line: `falx predict`, `info`, `check`, `demo`, `app`, `retarget`.
 
 Exit status: 0 all inputs were read, 1 some could not be (the others are answered) or a check failed,
 2 wrong usage or an unusable model, 130 interrupted.
@@ -125,6 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", _demo, "classify drawn heads, so that no scan is needed")
     _add_model(demo)
     demo.add_argument("--out", metavar="DIR", help="write the pictures to this new or empty folder")
+
+    from falx.app import command as page
+
+    app = _command(commands, "app", _app, "open a page that classifies slices, for people who write no code")
+    _add_model(app)
+    page.add_options(app)
 
     retarget = _command(commands, "retarget", _retarget, "write a model file with other thresholds")
     retarget.add_argument("model", metavar="FILE", help="a model file, of either format")
@@ -282,6 +288,13 @@ def _demo(options: argparse.Namespace) -> int:
 
     classifier = _load(options)
     demo.show(classifier, options.out)
+    return OK
+
+
+def _app(options: argparse.Namespace) -> int:
+    from falx.app import command
+
+    command.run(options, _load(options))
     return OK
 
 

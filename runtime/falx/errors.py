@@ -13,6 +13,8 @@ FalxError
 │   └── GraphError                           its graph is not what its card says
 ├── EngineUnavailable(ImportError)           the engine asked for cannot run here
 ├── UnknownEngine(ValueError)                there is no engine of that name
+├── AppUnavailable(ImportError)              what `falx app` needs is not installed
+├── FontUnavailable(LookupError)             no font here has a letter of a name for a PDF
 ├── ThresholdError(ValueError)               thresholds outside (0, 1], missing, or for no label
 └── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
 FalxWarning(UserWarning)                     works, but not as well as it could
@@ -27,12 +29,14 @@ both do what they say. A message says what was expected, what came, and what to 
 from __future__ import annotations
 
 __all__ = [
+    "AppUnavailable",
     "CardError",
     "ChecksumError",
     "DicomUnavailable",
     "EngineUnavailable",
     "FalxError",
     "FalxWarning",
+    "FontUnavailable",
     "GraphError",
     "HeatmapUnavailable",
     "ImageForbidden",
@@ -87,6 +91,14 @@ class GraphError(ModelError):
 
 class EngineUnavailable(FalxError, ImportError):
     """The engine asked for is not installed, or does not run here."""
+
+
+class AppUnavailable(FalxError, ImportError):
+    """The page that `falx app` opens needs packages that are not installed."""
+
+
+class FontUnavailable(FalxError, LookupError):
+    """A PDF needs a letter that no font of this machine has."""
 
 
 class UnknownEngine(FalxError, ValueError):

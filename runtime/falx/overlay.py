@@ -11,7 +11,7 @@ from PIL import Image
 
 from falx.errors import FalxError
 
-__all__ = ["Folder", "overlay"]
+__all__ = ["COLOURS", "OPACITY", "Folder", "overlay"]
 
 OPACITY: Final = 0.6
 """How much of the colour covers the slice where the heatmap is 1."""
@@ -20,20 +20,23 @@ COLOURS: Final = np.array([[0, 0, 160], [0, 160, 220], [250, 220, 40], [230, 30,
 """From a heatmap of 0 to 1: blue, cyan, yellow, red; interpolated between."""
 
 
-def overlay(pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32]) -> Image.Image:
+def overlay(
+    pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32], opacity: float = OPACITY
+) -> Image.Image:
     """A slice with its heatmap in colour over it.
 
     Args:
         pixels: `(H, W)` uint8.
         heatmap: `(H, W)` float32, 0..1; where it is 0 the slice shows unchanged.
+        opacity: how much of the colour covers the slice where the heatmap is 1, 0..1.
 
     Returns:
         An RGB image of the same size.
     """
     stops = np.linspace(0, 1, len(COLOURS))
     colour = np.stack([np.interp(heatmap, stops, channel) for channel in COLOURS.T], axis=-1)
-    opacity = OPACITY * heatmap[..., np.newaxis]
-    mixed = pixels[..., np.newaxis] * (1 - opacity) + colour * opacity
+    share = opacity * heatmap[..., np.newaxis]
+    mixed = pixels[..., np.newaxis] * (1 - share) + colour * share
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 

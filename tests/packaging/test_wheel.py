@@ -25,6 +25,9 @@ MEGABYTE = 1_000_000
 CONTENTS = (
     r"falx/\w+\.py",
     r"falx/engines/\w+\.py",
+    r"falx/app/\w+\.py",
+    r"falx/app/(icon\.svg|style\.css)",
+    r"falx/app/templates/\w+\.(css|html)",
     r"falx/py\.typed",
     r"falx/default\.tflite",
     r"falx-[\d.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)",
@@ -36,7 +39,13 @@ DESKTOP = ("ai-edge-litert", "numpy", "pillow")
 ARM_32 = ("numpy", "pillow", "tflite-runtime")
 MACHINES = {"x86_64": DESKTOP, "aarch64": DESKTOP, "AMD64": DESKTOP, "arm64": DESKTOP, "armv7l": ARM_32}
 
-EXTRAS = {"": set(), "onnx": {"onnxruntime"}, "dicom": {"pydicom"}, "tflite": {"tflite-runtime"}}
+EXTRAS = {
+    "": set(),
+    "app": {"fpdf2", "jinja2", "streamlit", "uharfbuzz"},
+    "onnx": {"onnxruntime"},
+    "dicom": {"pydicom"},
+    "tflite": {"tflite-runtime"},
+}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ BUILTINS = {
     "UnknownEngine": ValueError,
     "ThresholdError": ValueError,
     "HeatmapUnavailable": ValueError,
+    "AppUnavailable": ImportError,
+    "FontUnavailable": LookupError,
 }
 
 

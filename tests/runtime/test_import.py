@@ -18,7 +18,17 @@ MODULES = sorted(
     for m in pkgutil.walk_packages(falx.__path__, "falx.")
     if not m.name.endswith(("__main__", "_version"))
 )
-HEAVY = {"numpy", "PIL", "ai_edge_litert", "tflite_runtime", "onnxruntime", "tensorflow", "keras", "pydicom"}
+HEAVY = {
+    "streamlit",
+    "numpy",
+    "PIL",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "onnxruntime",
+    "tensorflow",
+    "keras",
+    "pydicom",
+}
 
 
 def loaded_after(statement: str) -> set[str]:

@@ -1,0 +1,108 @@
+"""The command `falx app`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from falx.classifier import Classifier
+
+__all__ = ["add_options", "run"]
+
+ADDRESS: Final = "127.0.0.1"
+PORT: Final = 8501
+MAXIMUM_FILES: Final = 100
+MAXIMUM_MEGABYTES: Final = 25
+MAXIMUM_MEGAPIXELS: Final = 16
+"""A slice of 16 bits and 4096 × 4096 pixels is 32 MiB as it is, and less as any file."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options of the page, besides those of the model."""
+    parser.add_argument(
+        "--address",
+        default=ADDRESS,
+        help=f"the address to listen at (default {ADDRESS}: reached from this machine only)",
+    )
+    parser.add_argument("--port", type=_port, default=PORT, help=f"the port to listen at (default {PORT})")
+    parser.add_argument(
+        "--base-path",
+        type=_path,
+        default="",
+        metavar="PATH",
+        help="what stands before the page's paths, for a proxy that serves it under one",
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page in the browser")
+    parser.add_argument(
+        "--max-files",
+        type=_number,
+        default=MAXIMUM_FILES,
+        metavar="N",
+        help=f"pictures that a visitor has on the page at a time (default {MAXIMUM_FILES})",
+    )
+    parser.add_argument(
+        "--max-megabytes",
+        type=_number,
+        default=MAXIMUM_MEGABYTES,
+        metavar="N",
+        help=f"the size of one file, in MiB (default {MAXIMUM_MEGABYTES})",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=_number,
+        default=MAXIMUM_MEGAPIXELS,
+        metavar="N",
+        help=f"the pixels of one picture, in 1024 × 1024 (default {MAXIMUM_MEGAPIXELS})",
+    )
+
+
+def run(options: argparse.Namespace, classifier: Classifier) -> None:
+    """Serve the page until the process is stopped.
+
+    Raises:
+        AppUnavailable: what `falx[app]` brings is not installed.
+        FalxError: the address or the port cannot be used.
+    """
+    from falx.app import server
+    from falx.app.settings import Settings
+
+    if options.address not in server.LOOPBACK:
+        sys.stderr.write(
+            f"falx: warning: listening at {options.address}: the page asks nobody who they are, so let "
+            "only a proxy reach it that does\n"
+        )
+    settings = Settings(
+        classifier=classifier,
+        maximum_files=options.max_files,
+        maximum_megabytes=options.max_megabytes,
+        maximum_pixels=options.max_megapixels * 1024 * 1024,
+    )
+    place = server.Place(
+        address=options.address,
+        port=options.port,
+        base_path=options.base_path,
+        open_browser=not options.no_browser and sys.stdout.isatty(),
+    )
+    server.start(settings, place)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port, 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def _path(text: str) -> str:
+    path = text.strip("/")
+    if path and not re.fullmatch(r"[\w.~-]+(/[\w.~-]+)*", path, re.ASCII):
+        raise argparse.ArgumentTypeError(f"expected a path such as /falx, got {text!r}")
+    return path
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,184 @@
+"""The parts that the page and the saved reports are made of, as HTML; all text in them is escaped."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+
+from falx.app.signs import DARK, LIGHT, sign
+from falx.app.slices import Shown
+from falx.app.words import BAND_MEANINGS, NAMES, SIGNS, kind, percent, perhaps
+from falx.decision import Thresholds
+from falx.prediction import Failure
+from falx.study import Study
+from falx.words import AMBIGUOUS, LABELS, REJECTED
+
+__all__ = ["Answer", "Bar", "Row", "answer", "bars", "image", "render", "rows", "study_answer"]
+
+TEMPLATES: Final = Path(__file__).with_name("templates")
+ICON: Final = Path(__file__).with_name("icon.svg")
+NONE: Final = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A decision in words.
+
+    Attributes:
+        kind: what it is shown as, one of `falx.app.words.KINDS`.
+        name: of what it is about; empty for none.
+        decision: in words.
+        confidence: with its band; empty where there is none.
+        band: what that means; empty where there is none.
+        notes: reasons and the recommendation, sentences.
+    """
+
+    kind: str
+    name: str
+    decision: str
+    confidence: str
+    band: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The probability of a label: in words, and in percent for its bar."""
+
+    name: str
+    share: str
+    width: str
+    needed: str
+    needed_at: str
+    decided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table of a study's slices."""
+
+    number: int
+    name: str
+    kind: str
+    sign: str
+    decision: str
+    confidence: str
+    evidence: str
+    carries: bool
+    trouble: str
+
+
+def answer(shown: Shown) -> Answer:
+    """What Falx says about a slice."""
+    result = shown.result
+    size = "" if shown.size is None else f", {shown.size[0]} × {shown.size[1]}"
+    name = f"{shown.name}{size}"
+    if isinstance(result, Failure):
+        return Answer("error", name, NAMES["error"], "", "", (shown.trouble,))
+    notes: list[str] = []
+    if result.decision == REJECTED and result.reason is not None:
+        notes.append(result.reason.message)
+    if result.decision == AMBIGUOUS and result.probabilities is not None:
+        notes.append(perhaps(dict(result.probabilities)))
+    return Answer(
+        kind=kind(result.decision),
+        name=name,
+        decision=NAMES[result.decision],
+        confidence=_confidence(result.confidence, result.band),
+        band="" if result.band is None else BAND_MEANINGS[result.band],
+        notes=(*notes, result.recommendation),
+    )
+
+
+def study_answer(study: Study) -> Answer:
+    """What Falx says about a study."""
+    label = "" if study.label is None else f": {NAMES[study.label].lower()}"
+    return Answer(
+        kind=kind(study.decision),
+        name=f"Study of {len(study.results)} slices",
+        decision=f"{NAMES[study.decision]}{label}",
+        confidence=_confidence(study.confidence, study.band),
+        band="",
+        notes=(study.reason, *study.notes, study.recommendation),
+    )
+
+
+def bars(shown: Shown, thresholds: Thresholds) -> list[Bar]:
+    """The probability of every label; none where the picture was not classified."""
+    if isinstance(shown.result, Failure) or shown.result.probabilities is None:
+        return []
+    return [
+        Bar(
+            name=NAMES[label],
+            share=percent(probability),
+            width=f"{100 * probability:.1f}",
+            needed=percent(thresholds[label]),
+            needed_at=f"{100 * thresholds[label]:.1f}",
+            decided=label == shown.result.decision,
+        )
+        for label, probability in ((label, shown.result.probabilities[label]) for label in LABELS)
+    ]
+
+
+def rows(shown: Sequence[Shown], carriers: Sequence[int]) -> list[Row]:
+    """The table of slices; carriers are those that carry the study's decision, from 0."""
+    return [
+        Row(
+            number=number + 1,
+            name=one.name,
+            kind=kind(one.decision),
+            sign=SIGNS[kind(one.decision)],
+            decision=NAMES[one.decision],
+            confidence=NONE
+            if isinstance(one.result, Failure)
+            else _confidence(one.result.confidence, one.result.band) or NONE,
+            evidence=percent(one.evidence) if _classified(one) else NONE,
+            carries=number in carriers,
+            trouble=one.trouble,
+        )
+        for number, one in enumerate(shown)
+    ]
+
+
+def image(picture: Image.Image) -> str:
+    """A picture as a `data:` address, so that it has no other address that someone could ask for."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=1)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def render(template: str, /, **values: Any) -> str:
+    """The HTML of a template, or of one of its macros: `verdict.html:probabilities`."""
+    name, _, macro = template.partition(":")
+    loaded = _environment().get_template(name)
+    if not macro:
+        return str(loaded.render(**values))
+    return str(getattr(loaded.module, macro)(**values))
+
+
+@functools.cache
+def _environment() -> Any:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    icon = base64.b64encode(ICON.read_bytes()).decode()
+    environment.globals.update(sign=sign, dark=DARK, light=LIGHT, icon=f"data:image/svg+xml;base64,{icon}")
+    return environment
+
+
+def _classified(shown: Shown) -> bool:
+    return not isinstance(shown.result, Failure) and shown.result.probabilities is not None
+
+
+def _confidence(value: float | None, band: str | None) -> str:
+    return "" if value is None else f"{percent(value)}, {band} confidence"

@@ -1,0 +1,130 @@
+"""What stands between the network and Streamlit: headers, the origin of requests, how much is uploaded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+__all__ = ["HEADERS", "Guard"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CONTENT_SECURITY_POLICY: Final = "; ".join(
+    [
+        "default-src 'none'",
+        # Streamlit's page has an inline script, and its styles are inline.
+        "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "media-src 'none'",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "manifest-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+)
+"""The page may talk to the server it came from, and to nobody else: the browser refuses the rest."""
+
+HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+"""Sent with every answer."""
+
+UPLOADS: Final = "/_stcore/upload_file/"
+STATIC: Final = "/static/"
+"""Streamlit's own files: the only ones that a browser may keep."""
+
+SESSIONS: Final = 1000
+"""Of so many visitors the uploads are counted; the ones before are forgotten, and long gone."""
+
+
+class Guard:
+    """An ASGI middleware around Streamlit."""
+
+    def __init__(self, app: Application, *, maximum_files: int) -> None:
+        """Stand before an application.
+
+        Args:
+            app: to pass requests on to.
+            maximum_files: uploads that one session may hold at a time.
+        """
+        self._app = app
+        self._maximum_files = maximum_files
+        self._uploads: OrderedDict[str, set[str]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        refused = self._refusal(scope)
+        if refused is not None:
+            await _refuse(scope, receive, send, refused)
+            return
+        # Streamlit compares an origin that is not "localhost" with this machine's public address, which
+        # it asks a server on the internet for. The origin is compared here, so it need not.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"origin"]
+        await self._app({**scope, "headers": headers}, receive, _with_headers(scope, send))
+
+    def _refusal(self, scope: Scope) -> HTTPStatus | None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        origin = headers.get(b"origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get(b"host"):
+            return HTTPStatus.FORBIDDEN
+        if scope["type"] == "http" and UPLOADS in scope["path"]:
+            return self._count(scope["method"], scope["path"])
+        return None
+
+    def _count(self, method: str, path: str) -> HTTPStatus | None:
+        """Count an upload in, or out."""
+        session, _, file = path.rpartition(UPLOADS)[2].partition("/")
+        held = self._uploads.setdefault(session, set())
+        self._uploads.move_to_end(session)
+        if len(self._uploads) > SESSIONS:
+            self._uploads.popitem(last=False)
+        if method == "DELETE":
+            held.discard(file)
+        elif method == "PUT":
+            if len(held | {file}) > self._maximum_files:
+                return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            held.add(file)
+        return None
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": status.phrase})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status.value, "headers": headers})
+    await send({"type": "http.response.body", "body": status.phrase.encode()})
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            added = dict(HEADERS)
+            if STATIC not in scope["path"]:
+                # Slices and reports are not left in the browser's cache on the disk.
+                added["cache-control"] = "no-store"
+            kept = [(name, value) for name, value in message["headers"] if name.decode() not in added]
+            new = [(name.encode(), value.encode()) for name, value in added.items()]
+            message = {**message, "headers": [*kept, *new]}
+        await send(message)
+
+    return sending

@@ -1,0 +1,146 @@
+"""What in a picture limits the answer, though it is a slice of a head.
+
+Falx rejects what is no usable slice (`falx.rejection`). What passes may still be so small, so flat or so
+marked that the answer is worth less; the page says so, and how. Each line is drawn where
+`python -m benchmarks.picture_quality` shows that decisions begin to change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from falx.preprocessing import BRIGHT_QUANTILE, DARK_QUANTILE, Frame, find_head
+
+__all__ = ["CAUTIONS", "Caution", "contrast", "head_side", "look", "marks"]
+
+CAUTIONS: Final = {
+    "small": "The head is small in this picture, and what is small in it cannot be seen: a tumour may be "
+    "missed, or its kind mistaken.",
+    "low_contrast": "The head has few grey levels, so a tumour may not stand out from what is around it.",
+    "marks": "There are letters or marks beside the head. The model sees them too, and may take them for "
+    "part of it: give the slice without them if you can.",
+}
+"""What limits an answer: every code, with its sentence."""
+
+LEAST_SIDE: Final = 128
+"""Of the longer side of the head, in pixels; the model looks at 224."""
+
+LEAST_CONTRAST: Final = 48
+"""Of the grey levels, 0..255, between the dark and the bright parts of the head."""
+
+MOST_MARKS: Final = 40
+"""Sharp bright pixels apart from the head; a small letter has about as many."""
+
+GRID: Final = 48
+"""Cells of the longer side of the grid on which the head is told from what is apart from it."""
+
+FOREGROUND: Final = 0.15
+"""A cell belongs to something where its brightest pixel is above this fraction of the slice's brightest."""
+
+SHARP: Final = 0.5
+"""A pixel is sharp where a neighbour is darker by more than this fraction of the slice's brightest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """What limits the answer.
+
+    Attributes:
+        code: a key of `CAUTIONS`.
+        message: its sentence, with what was measured.
+    """
+
+    code: str
+    message: str
+
+
+def look(pixels: npt.NDArray[np.uint8]) -> tuple[Caution, ...]:
+    """What limits the answer for a slice.
+
+    Args:
+        pixels: `(H, W)` uint8, 0 black to 255 white.
+    """
+    head = find_head(pixels)
+    side, levels, marked = head_side(head), contrast(pixels, head), marks(pixels)
+    found = []
+    if side < LEAST_SIDE:
+        found.append(_caution("small", f"It is {side} pixels across, {LEAST_SIDE} are wanted."))
+    if levels < LEAST_CONTRAST:
+        found.append(_caution("low_contrast", f"It has {levels} of 255, {LEAST_CONTRAST} are wanted."))
+    if marked > MOST_MARKS:
+        found.append(_caution("marks", ""))
+    return tuple(found)
+
+
+def head_side(head: Frame) -> int:
+    """The longer side of the head, in pixels of the slice."""
+    return max(head.width, head.height)
+
+
+def contrast(pixels: npt.NDArray[np.uint8], head: Frame) -> int:
+    """Grey levels, 0..255, between the quantiles of the head that preprocessing stretches."""
+    content = pixels[head.top : head.top + head.height, head.left : head.left + head.width]
+    dark, bright = np.quantile(content, [DARK_QUANTILE, BRIGHT_QUANTILE])
+    return round(float(bright - dark))
+
+
+def marks(pixels: npt.NDArray[np.uint8]) -> int:
+    """Sharp bright pixels that are apart from the head: letters, rulers, frames.
+
+    The head is what hangs together with the middle of the bright cells of a coarse grid.
+    """
+    height, width = pixels.shape
+    step = max(1, -(-max(height, width) // GRID))
+    rows, columns = -(-height // step), -(-width // step)
+    padded = np.zeros((rows * step, columns * step), np.uint8)
+    padded[:height, :width] = pixels
+    brightest = int(pixels.max())
+    solid = np.asarray(Image.fromarray(padded).resize((columns, rows), Image.Resampling.BOX))
+    head = _grown(solid > FOREGROUND * brightest)
+    # The cells around the head hold its blurred edge.
+    apart = ~_widened(head).repeat(step, axis=0).repeat(step, axis=1)[:height, :width]
+    return int(np.count_nonzero(_sharp(pixels, SHARP * brightest) & apart))
+
+
+def _sharp(pixels: npt.NDArray[np.uint8], least: float) -> npt.NDArray[np.bool_]:
+    values = pixels.astype(np.int16)
+    sharp = np.zeros(pixels.shape, np.bool_)
+    down, right = np.diff(values, axis=0), np.diff(values, axis=1)
+    sharp[1:] |= down > least
+    sharp[:-1] |= -down > least
+    sharp[:, 1:] |= right > least
+    sharp[:, :-1] |= -right > least
+    return sharp
+
+
+def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The part of a mask that hangs together around its middle."""
+    rows, columns = np.nonzero(mask)
+    if rows.size == 0:
+        return mask
+    middle = np.argmin((rows - np.median(rows)) ** 2 + (columns - np.median(columns)) ** 2)
+    part = np.zeros_like(mask)
+    part[rows[middle], columns[middle]] = True
+    while True:
+        wider = _widened(part) & mask
+        if np.array_equal(wider, part):
+            return part
+        part = wider
+
+
+def _widened(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """A mask and the cells next to it, corners too."""
+    padded = np.pad(mask, 1)
+    height, width = mask.shape
+    shifted = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    wider: npt.NDArray[np.bool_] = np.logical_or.reduce(shifted)
+    return wider
+
+
+def _caution(code: str, found: str) -> Caution:
+    return Caution(code, f"{CAUTIONS[code]} {found}".rstrip())

@@ -1,0 +1,132 @@
+"""Starts the page: Streamlit, told to keep everything in memory and to itself."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from falx.app import settings
+from falx.app.guard import Guard
+from falx.app.settings import Settings
+from falx.errors import AppUnavailable, FalxError
+
+__all__ = ["LOOPBACK", "Place", "start", "theme"]
+
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+SCRIPT: Final = Path(__file__).with_name("__main__.py")
+MEBIBYTE: Final = 1024 * 1024
+
+FORGET_S: Final = 60
+"""How long the slices of a page that was closed, or lost its connection, are kept for it to come back."""
+
+THEME: Final = {
+    "base": "dark",
+    "primaryColor": "#74c9dc",
+    "backgroundColor": "#0b1015",
+    "secondaryBackgroundColor": "#121a21",
+    "textColor": "#e9eff4",
+    "linkColor": "#74c9dc",
+    "borderColor": "#283641",
+    "baseRadius": "10px",
+    "font": 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif',
+}
+"""The colours and letters of examples/browser/style.css."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the page is.
+
+    Attributes:
+        address: to listen at; those of `LOOPBACK` are reached from this machine only.
+        port: to listen at.
+        base_path: what stands before all paths of the page, without slashes at its ends; empty for none.
+        open_browser: whether to open the page in the browser of this machine.
+    """
+
+    address: str
+    port: int
+    base_path: str
+    open_browser: bool
+
+    @property
+    def url(self) -> str:
+        """The page's address for a browser on this machine."""
+        everywhere = self.address in ("0.0.0.0", "::")  # noqa: S104 - what the user gave, not a default
+        host = "localhost" if everywhere or self.address in LOOPBACK else self.address
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self.port}/{self.base_path}".rstrip("/")
+
+
+def start(service: Settings, place: Place) -> None:
+    """Serve the page until the process is stopped.
+
+    Raises:
+        AppUnavailable: what `falx[app]` brings is not installed.
+        FalxError: the address or the port cannot be used.
+    """
+    streamlit, formparsers, middleware = _imported()
+    _check_free(place)
+    settings.install(service)
+    # A file above this size would be put on the disk while it comes in.
+    formparsers.MultiPartParser.spool_max_size = (service.maximum_megabytes + 1) * MEBIBYTE
+    guard = middleware.Middleware(Guard, maximum_files=service.maximum_files)
+    app = streamlit.App(SCRIPT, middleware=[guard], on_script_error=lambda _: True)
+    # Messages of errors may quote the names of files, and those may be names of patients.
+    logging.getLogger("streamlit").setLevel(logging.CRITICAL)
+    app.run(config=_configuration(service, place))
+
+
+def theme() -> dict[str, str]:
+    """The theme as Streamlit's options."""
+    return {f"theme.{name}": value for name, value in THEME.items()}
+
+
+def _configuration(service: Settings, place: Place) -> dict[str, Any]:
+    return {
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "client.toolbarMode": "minimal",
+        "logger.hideWelcomeMessage": True,
+        "logger.level": "critical",
+        "server.address": place.address,
+        "server.baseUrlPath": place.base_path,
+        "server.disconnectedSessionTTL": FORGET_S,
+        "server.fileWatcherType": "none",
+        "server.headless": not place.open_browser,
+        "server.maxUploadSize": service.maximum_megabytes,
+        "server.port": place.port,
+        "server.showEmailPrompt": False,
+        **theme(),
+    }
+
+
+def _check_free(place: Place) -> None:
+    """Streamlit would end the process with a line in its log."""
+    family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            if sys.platform != "win32":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((place.address, place.port))
+    except OSError as error:
+        raise FalxError(
+            f"cannot listen at {place.address}, port {place.port}: {error.strerror or error}; "
+            "give another with --address or --port"
+        ) from error
+
+
+def _imported() -> tuple[Any, Any, Any]:
+    try:
+        import fpdf  # noqa: F401 - so that it is not missing when a report is saved
+        import streamlit
+        from starlette import formparsers, middleware
+    except ImportError as error:
+        raise AppUnavailable(
+            f"the page needs {error.name}, which is not installed: pip install 'falx[app]'"
+        ) from error
+    return streamlit, formparsers, middleware

@@ -1,0 +1,45 @@
+"""What the page was started with: set once by `falx app`, read by each visitor's session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from falx.classifier import Classifier
+
+__all__ = ["Settings", "current", "install"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the page answers, and how much it takes.
+
+    Attributes:
+        classifier: answers for all visitors; it keeps nothing of a slice.
+        maximum_files: pictures that one visitor has on the page at a time.
+        maximum_megabytes: of one file, in MiB.
+        maximum_pixels: of one picture; a file that claims more is not decoded.
+    """
+
+    classifier: Classifier
+    maximum_files: int
+    maximum_megabytes: int
+    maximum_pixels: int
+
+
+_installed: list[Settings] = []
+
+
+def install(settings: Settings) -> None:
+    """Make the settings those of this process."""
+    _installed[:] = [settings]
+
+
+def current() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        RuntimeError: the page was not started by `falx app`.
+    """
+    if not _installed:
+        raise RuntimeError("this page is started by `falx app`, not by `streamlit run`")
+    return _installed[0]

@@ -1,0 +1,52 @@
+"""The sign of each kind of decision, drawn: a colour alone would tell some readers nothing."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+__all__ = ["DARK", "LIGHT", "sign"]
+
+DARK: Final = {
+    "none": "#a5b4c1",
+    "no_tumor": "#86d6b4",
+    "tumor": "#ff8d80",
+    "ambiguous": "#f3d36f",
+    "rejected": "#b3c0cb",
+    "error": "#e9eff4",
+}
+"""The colour of each kind on the page; style.css has them too."""
+
+LIGHT: Final = {
+    "no_tumor": "#0b6b43",
+    "tumor": "#b3261e",
+    "ambiguous": "#7a5600",
+    "rejected": "#46535e",
+    "error": "#111820",
+}
+"""The colour of each kind on paper; templates/report.css has them too."""
+
+SHAPES: Final = {
+    "none": '<path d="M10 24h.1M24 24h.1M38 24h.1"/>',
+    "no_tumor": '<circle cx="24" cy="24" r="17"/>',
+    "tumor": '<path fill="{0}" d="M24 4l20 20-20 20L4 24z"/>',
+    "ambiguous": '<path d="M16 17c0-11 16-11 16 0 0 7-8 7-8 14m0 9v.1"/>',
+    "rejected": '<path d="M24 7a17 17 0 1 0 .1 0zM12.5 12.5l23 23"/>',
+    "error": '<path d="M24 7v22m0 11v.1"/>',
+    "upload": '<path stroke-width="2.5" d="M24 31V9m0 0-8 8m8-8 8 8M8 32v7h32v-7"/>',
+}
+"""The signs of examples/browser/index.html, on 48 × 48."""
+
+
+def sign(kind: str, colour: str) -> str:
+    """The `data:` address of a sign: Streamlit lets no SVG stand in its HTML.
+
+    Args:
+        kind: of `SHAPES`.
+        colour: as CSS has it.
+    """
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48" fill="none" stroke="{colour}" '
+        f'stroke-width="5" stroke-linecap="round" stroke-linejoin="round">{SHAPES[kind].format(colour)}</svg>'
+    )
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
