@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -82,11 +83,16 @@ class Classifier:
         self._engine = engines.choose(engine, kind)
         self._model = Model(self._card.name, self._card.version, hashlib.sha256(data).hexdigest())
         del data  # The engine needs as much again.
+        self._reset()
+        self._start_engines(1)
+        _classifiers.add(self)
+
+    def _reset(self) -> None:
+        """Have no engine yet."""
         # Engines serve one thread at a time; who needs one takes it from here and puts it back.
         self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
-        self._started = 0
+        self._all: list[Engine] = []
         self._starting = threading.Lock()
-        self._start_engines(1)
 
     @property
     def card(self) -> Card:
@@ -146,6 +152,8 @@ class Classifier:
         Raises:
             GraphError: the graph answered what are no probabilities.
         """
+        if not self._all:
+            self._start_engines(1)
         engine = self._engines.get()
         try:
             outputs = engine.run(tensor)
@@ -279,10 +287,32 @@ class Classifier:
 
     def _start_engines(self, count: int) -> None:
         with self._starting:
-            while self._started < count:
+            while len(self._all) < count:
                 engine = engines.start(self._engine, self._payload, self._card, threads=self._threads)
+                self._all.append(engine)
                 self._engines.put(engine)
-                self._started += 1
+
+
+_classifiers: weakref.WeakSet[Classifier] = weakref.WeakSet()
+"""All there are in this process."""
+
+_left: list[tuple[object, ...]] = []
+"""What a forked process has of its parent and must not touch."""
+
+
+def _after_fork() -> None:
+    """Let every classifier start engines of its own, in a process that was forked.
+
+    Only the forking thread lives on in it: an engine that another thread was using stays half-way, locks that
+    were held stay locked, and the threads of an engine's pool are not there to be waited for.
+    """
+    for classifier in list(_classifiers):
+        _left.append((classifier._all, classifier._engines, classifier._starting))
+        classifier._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def load(

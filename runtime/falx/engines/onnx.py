@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -30,12 +31,16 @@ def start(payload: bytes, card: Card, threads: int) -> OnnxEngine:
         EngineUnavailable: `onnxruntime` is not installed, or does not work here.
         GraphError: the graph cannot be run, or is not as its card says.
     """
+    # From 1.29 on it starts, while it is imported, to collect what is loaded and to send it to its maker.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         onnxruntime = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise EngineUnavailable(
             f"engine onnx needs onnxruntime, which cannot be imported ({error}): pip install 'falx[onnx]'"
         ) from error
+    # Where the program imported it before.
+    getattr(onnxruntime, "disable_telemetry_events", bool)()
     return OnnxEngine(onnxruntime, payload, card, threads)
 
 
