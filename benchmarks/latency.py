@@ -1,11 +1,13 @@
-"""How long a slice takes from JPEG to decision: Falx, and a bare loop around the same graph.
+"""How long a slice takes from JPEG to decision: Falx, and what one would use in its place.
 
-    python -m benchmarks.latency --out latency.json
+    python -m benchmarks.latency --out benchmarks/results/latency-DATE.json
 
-The bare loops are the least that someone would write with Pillow and an engine: decode, resize to
-224 x 224, run, take the largest. They check nothing and cut out no head, so they do less than Falx; the
-ratio says what Falx's own work costs. All contenders of one thread count take turns, slice by slice,
-so that whatever else the machine does falls on each of them alike.
+The bare loops are the least that someone would write with Pillow and an engine around the same graph: decode,
+resize to 224 x 224, run, take the largest. They check nothing and cut out no head, so they do less than Falx;
+the ratio says what Falx's own work costs. Every contender is a process of its own (`benchmarks.contenders`),
+and they take turns, so that whatever else the machine does falls on each of them alike; the slow ones take
+fewer. A ratio is the median over the turns of a contender's time over Falx's in the same turn; its interval
+is the 95 % bootstrap one. What is not installed is listed with what it needs.
 """
 
 from __future__ import annotations
@@ -14,26 +16,28 @@ import argparse
 import io
 import json
 import os
+import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from benchmarks import machine
+from benchmarks.contenders import CONTENDERS, find
 from PIL import Image
 
-import falx
 from falx import card, phantom
 from falx.classifier import DEFAULT_MODEL
-from falx.preprocessing import SIZE
 
-__all__ = ["Row", "main", "measure"]
+__all__ = ["Missing", "Row", "Server", "main", "rows", "slices", "take_turns"]
 
-SIDE: Final = 512
+DRAWN_SIDE: Final = 512
 """Height and width of the slices, in pixels: what most of the public collections have."""
 
 SLICES: Final = 16
@@ -41,164 +45,278 @@ NOISE: Final = 4.0
 """Standard deviation of the noise drawn over the phantom, in grey levels, so that the slices differ."""
 
 QUALITY: Final = 90
-PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert", "onnxruntime")
+BURST: Final = 3
+"""So often a contender decides a slice in its turn, after once that is not counted."""
 
-Contender = Callable[[bytes], object]
-"""From the bytes of a JPEG to a decision."""
+RESAMPLES: Final = 2000
+INTERVAL: Final = (2.5, 97.5)
+PACKAGES: Final = (
+    "falx",
+    "numpy",
+    "pillow",
+    "ai-edge-litert",
+    "onnxruntime",
+    "mediapipe",
+    "keras",
+    "tensorflow",
+    "detect-tumor",
+)
+
+Times = npt.NDArray[np.float64]
+"""`(turns,)` milliseconds, NaN for turns not taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contender's times, in milliseconds.
+    """One contender.
 
     Attributes:
         name: of the contender.
         threads: of one inference.
-        p50_ms, p99_ms: percentiles over all runs after the warm-up.
-        ratio: its p50 over that of Falx on the first model at this thread count.
+        ratio: of its time to that of the first contender, median over the turns that it took.
+        low, high: the 95 % interval of the ratio.
+        p50_ms, p99_ms: percentiles of its times.
+        turns: how many it took.
     """
 
     name: str
     threads: int
+    ratio: float
+    low: float
+    high: float
     p50_ms: float
     p99_ms: float
-    ratio: float
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A contender that could not be measured.
+
+    Attributes:
+        name: of the contender.
+        because: what is missing.
+        needs: what to do.
+    """
+
+    name: str
+    because: str
+    needs: str
+
+
+class Server:
+    """A contender in a process of its own."""
+
+    def __init__(self, key: str, models: Path, threads: int) -> None:
+        """Start it; it then loads beside the others.
+
+        Args:
+            key: of `CONTENDERS`.
+            models: the folder of the released model.
+            threads: of one inference.
+        """
+        command = [sys.executable, "-m", "benchmarks.contenders", key, "--serve"]
+        command += ["--threads", str(threads), "--models", str(models)]
+        self._process = subprocess.Popen(  # noqa: S603 - this Python, these arguments
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def missing(self) -> str | None:
+        """Wait until it is loaded; what it lacks, if it cannot be."""
+        return self._answer().get("missing")
+
+    def turn(self, path: Path) -> float:
+        """Decide a slice; the median of a burst, in milliseconds."""
+        assert self._process.stdin is not None  # noqa: S101 - asked for above
+        self._process.stdin.write(f"{path}\t{BURST}\n")
+        self._process.stdin.flush()
+        return float(np.median(self._answer()["ns"])) / 1e6
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None  # noqa: S101 - asked for above
+        line = self._process.stdout.readline()
+        if not line:
+            return {"missing": f"its process ended with status {self._process.wait()}", "ns": [float("nan")]}
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
+    models = find(options.models, options.name)
     setting = {
         **machine.described(PACKAGES),
-        "models": [path.name for path in (options.model, options.onnx) if path is not None],
-        "slice": f"phantom, {SIDE} x {SIDE}, JPEG quality {QUALITY}, {SLICES} different",
+        "date": datetime.now(UTC).date().isoformat(),
+        "model": models.name,
+        "slice": f"phantom, {DRAWN_SIDE} x {DRAWN_SIDE}, JPEG quality {QUALITY}, {SLICES} different",
         "seed": options.seed,
-        "warm_up": options.warm_up,
-        "runs": options.runs,
+        "turns": options.turns,
     }
-    slices = _slices(options.seed)
-    counts = sorted({1, options.threads})
-    rows = [row for threads in counts for row in _compared(options, slices, threads)]
-    print(_table(setting, rows))
+    measured: list[Row] = []
+    missing: dict[str, Missing] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = slices(Path(folder), options.seed)
+        for threads in sorted({1, options.threads}):
+            times = _measure(models, files, threads, options, missing)
+            measured += rows(times, threads, options.seed)
+    print(_table(setting, measured, list(missing.values())))
     if options.out is not None:
-        document = {**setting, "rows": [asdict(row) for row in rows]}
+        document = {
+            **setting,
+            "rows": [asdict(row) for row in measured],
+            "missing": [asdict(one) for one in missing.values()],
+        }
         options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def measure(
-    contenders: dict[str, Contender], slices: Sequence[bytes], *, runs: int, warm_up: int
-) -> dict[str, npt.NDArray[np.float64]]:
-    """The times of contenders that take turns, in milliseconds, `(runs,)` each.
+def slices(folder: Path, seed: int, count: int = SLICES) -> list[Path]:
+    """Write drawn slices as JPEGs that differ in their noise.
 
     Args:
-        contenders: by name, in the order of their turns.
-        slices: JPEGs, taken in turn.
-        runs: how many times are kept.
-        warm_up: how many runs before that are not.
+        folder: to write to.
+        seed: of the noise.
+        count: how many.
     """
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(warm_up + runs):
-        data = slices[number % len(slices)]
-        for name, contender in contenders.items():
-            started = time.perf_counter_ns()
-            contender(data)
-            times[name].append((time.perf_counter_ns() - started) / 1e6)
-    return {name: np.array(values[warm_up:]) for name, values in times.items()}
-
-
-def _compared(options: argparse.Namespace, slices: Sequence[bytes], threads: int) -> list[Row]:
-    contenders: dict[str, Contender] = {
-        "Falx, litert": falx.load(options.model, engine="litert", threads=threads).predict,
-        "Pillow + LiteRT": _bare_litert(options.model, threads),
-    }
-    if options.onnx is not None:
-        contenders["Falx, onnx"] = falx.load(options.onnx, engine="onnx", threads=threads).predict
-        contenders["Pillow + ONNX Runtime"] = _bare_onnx(options.onnx, threads)
-    times = measure(contenders, slices, runs=options.runs, warm_up=options.warm_up)
-    first = float(np.median(next(iter(times.values()))))
-    rows = []
-    for name, values in times.items():
-        p50, p99 = (float(p) for p in np.percentile(values, [50, 99]))
-        rows.append(Row(name, threads, round(p50, 2), round(p99, 2), round(p50 / first, 2)))
-    return rows
-
-
-def _bare_litert(model: Path, threads: int) -> Contender:
-    from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
-
-    _, payload = card.read(model)
-    interpreter = Interpreter(model_content=payload, num_threads=threads)
-    interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    target = next(d["index"] for d in interpreter.get_output_details() if tuple(d["shape"]) == (1, 4))
-
-    def decide(data: bytes) -> int:
-        interpreter.set_tensor(source, _decoded(data))
-        interpreter.invoke()
-        return int(interpreter.get_tensor(target).argmax())
-
-    return decide
-
-
-def _bare_onnx(model: Path, threads: int) -> Contender:
-    import onnxruntime  # type: ignore[import-untyped]
-
-    _, payload = card.read(model)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
-
-    def decide(data: bytes) -> int:
-        return int(session.run(["probabilities"], {"image": _decoded(data)})[0].argmax())
-
-    return decide
-
-
-def _decoded(data: bytes) -> npt.NDArray[np.uint8]:
-    """`(1, 224, 224, 1)` uint8, the whole slice squeezed into the square."""
-    image = Image.open(io.BytesIO(data)).convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    return np.asarray(image)[np.newaxis, :, :, np.newaxis]
-
-
-def _slices(seed: int) -> list[bytes]:
-    drawn = Image.fromarray(phantom.lesion()).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    drawn = Image.fromarray(phantom.lesion()).resize((DRAWN_SIDE, DRAWN_SIDE), Image.Resampling.BILINEAR)
     head = np.asarray(drawn, np.float64)
     random = np.random.default_rng(seed)
-    slices = []
-    for _ in range(SLICES):
+    paths = []
+    for number in range(count):
         noisy = np.where(head > 0, head + random.normal(0, NOISE, head.shape), 0)
         buffer = io.BytesIO()
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=QUALITY)
-        slices.append(buffer.getvalue())
-    return slices
+        paths.append(folder / f"{number:04}.jpg")
+        paths[-1].write_bytes(buffer.getvalue())
+    return paths
 
 
-def _table(setting: dict[str, Any], rows: Sequence[Row]) -> str:
+def take_turns(
+    servers: Mapping[str, Server], every: Mapping[str, int], files: Sequence[Path], turns: int
+) -> dict[str, Times]:
+    """The times of contenders that take turns.
+
+    Args:
+        servers: by key, in the order of their turns.
+        every: by key, which turns a contender takes: each n-th, from the first.
+        files: slices, taken in turn.
+        turns: how many there are.
+    """
+    times = {key: np.full(turns, np.nan) for key in servers}
+    for turn in range(turns):
+        for key, server in servers.items():
+            if turn % every[key] == 0:
+                times[key][turn] = server.turn(files[turn % len(files)])
+    return times
+
+
+def rows(times: Mapping[str, Times], threads: int, seed: int) -> list[Row]:
+    """The table of contenders; ratios are to the first, which takes every turn.
+
+    Args:
+        times: of each by key.
+        threads: of one inference.
+        seed: of the bootstrap.
+    """
+    first = next(iter(times.values()))
+    out = []
+    for key, own in times.items():
+        taken = np.isfinite(own)
+        ratios = own[taken] / first[taken]
+        picks = np.random.default_rng(seed).integers(0, ratios.size, (RESAMPLES, ratios.size))
+        low, high = np.percentile(np.median(ratios[picks], axis=1), INTERVAL)
+        p50, p99 = np.percentile(own[taken], (50, 99))
+        out.append(
+            Row(
+                name=CONTENDERS[key].name,
+                threads=threads,
+                ratio=round(float(np.median(ratios)), 3),
+                low=round(float(low), 3),
+                high=round(float(high), 3),
+                p50_ms=round(float(p50), 2),
+                p99_ms=round(float(p99), 2),
+                turns=int(taken.sum()),
+            )
+        )
+    return out
+
+
+def _measure(
+    models: Path,
+    files: Sequence[Path],
+    threads: int,
+    options: argparse.Namespace,
+    missing: dict[str, Missing],
+) -> dict[str, Times]:
+    with ExitStack() as stack:
+        servers = {}
+        for key, contender in CONTENDERS.items():
+            if key in options.without or contender.name in missing:
+                continue
+            server = stack.enter_context(Server(key, models, threads))
+            # One after the other: loading at the same time takes no less on few processors.
+            lack = server.missing()
+            if lack is not None:
+                missing[contender.name] = Missing(contender.name, lack, contender.needs)
+                continue
+            servers[key] = server
+        every = {key: CONTENDERS[key].every for key in servers}
+        for key in servers:
+            servers[key].turn(files[0])  # warm up
+        return take_turns(servers, every, files, options.turns)
+
+
+def _table(setting: dict[str, Any], measured: Sequence[Row], missing: Sequence[Missing]) -> str:
     lines = machine.lines(setting)
-    lines += ["", "| contender | threads | p50 ms | p99 ms | times Falx |", "|---|---|---|---|---|"]
-    lines += [f"| {r.name} | {r.threads} | {r.p50_ms:.2f} | {r.p99_ms:.2f} | {r.ratio:.2f} |" for r in rows]
+    lines += [
+        "",
+        "| | threads | times Falx | 95 % | p50 ms | p99 ms | turns |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.name} | {r.threads} | {r.ratio:.2f} | {r.low:.2f} to {r.high:.2f} | {r.p50_ms:.2f} "
+        f"| {r.p99_ms:.2f} | {r.turns} |"
+        for r in measured
+    ]
+    lines += [f"| {m.name} | | not measured: {m.because}; {m.needs} | | | | |" for m in missing]
     return "\n".join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
-    description = "How long a slice takes from JPEG to decision. Run it on a quiet machine."
-    parser = argparse.ArgumentParser("benchmarks.latency", description=description)
-    name = card.read(DEFAULT_MODEL)[0].name if DEFAULT_MODEL.exists() else ""
-    onnx = Path(__file__).parents[1] / "models" / name / f"{name}-int8.onnx"
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help=".tflite (the one in Falx)")
-    parser.add_argument(
-        "--onnx",
-        type=Path,
-        default=onnx if onnx.exists() else None,
-        help="the same model as .onnx (the released one; without it there are no ONNX rows)",
+    description = (
+        "How long a slice takes from JPEG to decision. Run it on a quiet machine: about three minutes."
     )
+    parser = argparse.ArgumentParser(
+        "benchmarks.latency",
+        description=description,
+        epilog="detect-tumor comes with `pip install --group rivals`; NAME-int8-mediapipe.tflite "
+        "with `python -m falx_export RUN --mediapipe`: put it into the folder of the released model.",
+    )
+    add_model(parser)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="besides one (all)")
-    parser.add_argument("--runs", type=int, default=300, help="a contender and thread count (300)")
-    parser.add_argument("--warm-up", type=int, default=30, help="runs that are not counted (30)")
+    parser.add_argument("--turns", type=int, default=300, help="for each thread count (300)")
     parser.add_argument("--seed", type=int, default=7, help="of the noise in the slices (7)")
+    parser.add_argument(
+        "--without", nargs="+", default=[], choices=list(CONTENDERS)[1:], help="leave these contenders out"
+    )
     parser.add_argument("--out", type=Path, help="also write everything as JSON")
     return parser
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which released model is measured."""
+    models = Path(__file__).parents[1] / "models"
+    parser.add_argument("--models", type=Path, default=models, help="where released models lie (models)")
+    name = card.read(DEFAULT_MODEL)[0].name if DEFAULT_MODEL.exists() else None
+    parser.add_argument("--name", default=name, help="of the released model (the one in Falx)")
 
 
 if __name__ == "__main__":
