@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from falx._version import __version__
+from falx.disk import lacks_room
 from falx.errors import FalxError, HeatmapUnavailable, UnreadableImage
 from falx.words import DISCLAIMER, LABELS
 
@@ -76,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
+        if isinstance(error, OSError) and lacks_room(error):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _fail(f"cannot write the output: {error.strerror}; make room")
         if sys.flags.dev_mode:
             raise
         return _fail(
@@ -103,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_model(predict)
     predict.add_argument("--json", action="store_true", help="print one JSON object a line, as they come")
+    predict.add_argument(
+        "--resume",
+        metavar="JSONL",
+        help="write the JSON lines to this file; where it holds answers already, only go on with the others",
+    )
     predict.add_argument(
         "--heatmaps", metavar="DIR", help="write each slice with its heatmap to this new or empty folder"
     )
@@ -177,7 +186,41 @@ def _add_threshold(parser: argparse.ArgumentParser, where: str) -> None:
     )
 
 
+def _resume(options: argparse.Namespace) -> int:
+    from falx.console import Progress, paragraph, say
+    from falx.errors import ResumeError
+    from falx.inputs import expand
+    from falx.resume import Journal
+
+    if options.json or options.heatmaps is not None:
+        raise ResumeError("--resume: writes answers to its file, and goes with neither --json nor --heatmaps")
+    classifier = _load(options)
+    thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
+    with Journal(options.resume, classifier.model) as journal:
+        failures = journal.failures
+        items = list(expand(options.paths))
+        left = [item for item in items if not journal.take(_name(item))]
+        progress = Progress(len(left))
+        results = _results(classifier, left, options.workers, thresholds, options.timings)
+        for done, result in enumerate(results, start=1):
+            journal.add(result)
+            failures += result.error is not None
+            progress.update(done)
+        progress.clear()
+    before = len(items) - len(left)
+    say(
+        paragraph(
+            f"{options.resume}: {before} answered before, {len(left)} now; of all its answers, {failures} "
+            f"{'is' if failures == 1 else 'are'} of inputs that could not be read."
+        )
+    )
+    say(paragraph(DISCLAIMER))
+    return SOME_FAILED if failures else OK
+
+
 def _predict(options: argparse.Namespace) -> int:
+    if options.resume is not None:
+        return _resume(options)
     from falx.console import Progress
     from falx.inputs import expand
     from falx.overlay import Folder

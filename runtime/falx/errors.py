@@ -16,7 +16,8 @@ FalxError
 ├── AppUnavailable(ImportError)              what `falx app` needs is not installed
 ├── FontUnavailable(LookupError)             no font here has a letter of a name for a PDF
 ├── ThresholdError(ValueError)               thresholds outside (0, 1], missing, or for no label
-└── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
+├── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
+└── ResumeError(ValueError)                  a file of answers that cannot be written or gone on with
 FalxWarning(UserWarning)                     works, but not as well as it could
 ```
 
@@ -43,6 +44,7 @@ __all__ = [
     "ImageNotFound",
     "ModelError",
     "ModelNotFound",
+    "ResumeError",
     "ThresholdError",
     "UnknownEngine",
     "UnreadableImage",
@@ -111,6 +113,10 @@ class ThresholdError(FalxError, ValueError):
 
 class HeatmapUnavailable(FalxError, ValueError):
     """A heatmap is asked of a model that makes none."""
+
+
+class ResumeError(FalxError, ValueError):
+    """A file of answers cannot be written, or what it holds is not what a batch could go on with."""
 
 
 class FalxWarning(UserWarning):

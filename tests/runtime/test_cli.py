@@ -510,8 +510,9 @@ def test_version_and_help(falx_process: Run) -> None:
         assert DISCLAIMER in done.stdout
 
 
-def test_a_reader_that_leaves_is_no_error(model: Path, scan: Path) -> None:
-    command = [sys.executable, "-m", "falx", "predict", *[str(scan)] * 200, "--json", "--model", str(model)]
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_a_reader_that_leaves_is_no_error(model: Path, scan: Path, form: list[str]) -> None:
+    command = [sys.executable, "-m", "falx", "predict", *[str(scan)] * 200, *form, "--model", str(model)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -519,6 +520,21 @@ def test_a_reader_that_leaves_is_no_error(model: Path, scan: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == cli.BROKEN_PIPE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_output_on_a_full_disk(model: Path, scan: Path, form: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "falx", "predict", str(scan), "--model", str(model), *form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "falx: error: cannot write the output: No space left on device; make room\n"
 
 
 def test_an_interrupt_is_quiet(model: Path, scan: Path) -> None:

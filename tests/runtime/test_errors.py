@@ -20,6 +20,7 @@ BUILTINS = {
     "UnknownEngine": ValueError,
     "ThresholdError": ValueError,
     "HeatmapUnavailable": ValueError,
+    "ResumeError": ValueError,
     "AppUnavailable": ImportError,
     "FontUnavailable": LookupError,
 }
