@@ -144,7 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from falx_trainer.evaluation import evaluate
 
     try:
-        measured = evaluate(options.model, options.data, options.split, options.out, options.pictures)
+        # No slice is shown or named: what is measured here is committed with the model.
+        measured = evaluate(
+            options.model, options.data, options.split, options.out, options.pictures, shareable=True
+        )
     except (FalxError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

@@ -148,7 +148,12 @@ def _parser() -> argparse.ArgumentParser:
         "--thresholds",
         metavar="JSON",
         help="a file with a JSON object of labels and their thresholds, or one that has it as `thresholds`, "
-        "such as a run's meta.json; --threshold comes before it",
+        "such as a run's meta.json or an evaluation's thresholds.json; --threshold comes before it",
+    )
+    retarget.add_argument(
+        "--choice",
+        metavar="NAME",
+        help="which thresholds of an evaluation: sensitivity (its own choice), youden or current",
     )
     retarget.add_argument("--out", required=True, metavar="NEW", help="the new file; there must be none yet")
     return parser
@@ -344,16 +349,27 @@ def _app(options: argparse.Namespace) -> int:
 def _retarget(options: argparse.Namespace) -> int:
     from falx import retarget
     from falx.card import extract, load_bytes
-    from falx.console import say
+    from falx.console import plain, say
     from falx.errors import ThresholdError
 
     if not options.threshold and options.thresholds is None:
         raise ThresholdError("give new thresholds with --threshold LABEL=VALUE or --thresholds JSON")
-    read = {} if options.thresholds is None else retarget.read_thresholds(Path(options.thresholds))
+    if options.choice is not None and options.thresholds is None:
+        raise ThresholdError("--choice is one of the thresholds of an evaluation; give its --thresholds JSON")
+    read = retarget.Chosen({})
+    if options.thresholds is not None:
+        read = retarget.read_thresholds(Path(options.thresholds), options.choice)
     data = load_bytes(Path(options.model))
-    changed = retarget.retarget(data, read | dict(options.threshold), name=options.model)
+    changed = retarget.retarget(data, read.thresholds | dict(options.threshold), name=options.model)
     retarget.write(changed, Path(options.out))
     card, _ = extract(changed)
+    for warning in read.warnings:
+        sys.stderr.write(f"falx: warning: {options.thresholds}: {plain(warning)}\n")
+    if read.model not in (None, card.name):
+        sys.stderr.write(
+            f"falx: warning: {options.thresholds}: chosen for the model {plain(str(read.model))}, this is "
+            f"{card.name}; its probabilities are others\n"
+        )
     before = card.history[-1].thresholds
     for label, value in card.thresholds.to_dict().items():
         was = "" if value == before[label] else f" (was {before[label]:g})"

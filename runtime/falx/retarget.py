@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from falx.disk import lacks_room
 from falx.errors import FalxError, ModelError, ThresholdError
 from falx.words import LABELS
 
-__all__ = ["read_thresholds", "retarget", "write"]
+__all__ = ["Chosen", "read_thresholds", "retarget", "write"]
 
 
 def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
@@ -60,18 +60,40 @@ def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") 
     return cards.embed(payload, changed, format=kind)
 
 
-def read_thresholds(path: Path) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Thresholds from a file, and what it says of them.
+
+    Attributes:
+        thresholds: of some or all labels.
+        model: the name of the model they were chosen for; None where it is not told.
+        warnings: sentences; empty where there are none.
+    """
+
+    thresholds: dict[str, float]
+    model: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read_thresholds(path: Path, choice: str | None = None) -> Chosen:
     """Thresholds from a JSON file: an object with a number for some or all labels, or one that has such an
-    object as `thresholds`, such as the `meta.json` of a run.
+    object as `thresholds`, such as the `meta.json` of a run and the `thresholds.json` of an evaluation.
+
+    Args:
+        path: of the file.
+        choice: which of the `choices` of an evaluation to take; None takes its `thresholds`.
 
     Raises:
-        ThresholdError: it cannot be read, is no such object, or is empty.
+        ThresholdError: it cannot be read, is no such object, is empty, or has no such choice.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     # ValueError: neither JSON nor text; RecursionError: nested too deep.
     except (OSError, ValueError, RecursionError) as error:
         raise ThresholdError(f"{path}: expected a JSON file with thresholds: {error}") from error
+    told = document if isinstance(document, dict) else {}
+    if choice is not None:
+        document = _choice(path, told, choice)
     if isinstance(document, dict):
         document = document.get("thresholds", document)
     if not isinstance(document, dict) or not document:
@@ -80,7 +102,22 @@ def read_thresholds(path: Path) -> dict[str, float]:
         )
     for label, value in document.items():
         _check(path, label, value)
-    return document
+    model, warnings = told.get("model"), told.get("warnings")
+    name = model.get("name") if isinstance(model, dict) else None
+    return Chosen(
+        document,
+        name if isinstance(name, str) else None,
+        tuple(map(str, warnings)) if isinstance(warnings, list) else (),
+    )
+
+
+def _choice(path: Path, document: Mapping[str, Any], choice: str) -> Any:
+    choices = document.get("choices")
+    known = list(choices) if isinstance(choices, dict) else []
+    if not isinstance(choices, dict) or choice not in choices:
+        told = f"it has {', '.join(known)}" if known else "it has none; leave --choice out"
+        raise ThresholdError(f"{path}: expected a choice {choice!r} of thresholds, {told}")
+    return choices[choice]
 
 
 def _check(path: Path, label: str, value: Any) -> None:

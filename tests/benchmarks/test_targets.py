@@ -61,8 +61,10 @@ def test_the_command_measures_and_prints(
 
     asked = []
 
-    def measured(model: Path, data: Path, split: str, out: Path, pictures: Path | None) -> str:
-        asked.append((model, data, split, out, pictures))
+    def measured(
+        model: Path, data: Path, split: str, out: Path, pictures: Path | None, *, shareable: bool
+    ) -> str:
+        asked.append((model, data, split, out, pictures, shareable))
         out.mkdir()
         (out / "metrics.json").write_text('{"all": {"missed": [0.0, 0.0, 0.01, 400]}}')
         return "measured"
@@ -71,7 +73,7 @@ def test_the_command_measures_and_prints(
     out = tmp_path / "out"
     arguments = ["m.tflite", "--data", "d", "--split", "val", "--pictures", "p", "--out", str(out)]
     assert targets.main(arguments) == 0
-    assert asked == [(Path("m.tflite"), Path("d"), "val", out, Path("p"))]
+    assert asked == [(Path("m.tflite"), Path("d"), "val", out, Path("p"), True)]
     text = capsys.readouterr().out
     assert text == f"measured\n\n{(out / 'targets.txt').read_text()}"
     (line,) = [line for line in text.splitlines() if line.startswith("tumours decided `no_tumor`")]

@@ -26,7 +26,14 @@ TEST = (
 )
 DEMO = re.compile(r"^<!-- demo -->\n```console\n\$ falx demo\n(.*?)^```\n<!-- end of demo -->$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#]+)\)")
-GUIDES = ("README.md", "CONTRIBUTING.md", "docs/install.md", "docs/model-files.md", "docs/retraining.md")
+GUIDES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/install.md",
+    "docs/model-files.md",
+    "docs/retraining.md",
+    "docs/evaluation.md",
+)
 
 Blocks = Callable[[str], list[str]]
 
@@ -76,7 +83,7 @@ def _words(text: str) -> list[str]:
     return re.sub(r"\d+(?:\.\d+)?(?= ?(?:%|ms))", "#", text).split()
 
 
-@pytest.mark.parametrize("guide", ["README.md", "docs/retraining.md"])
+@pytest.mark.parametrize("guide", ["README.md", "docs/retraining.md", "docs/evaluation.md"])
 def test_the_other_commands_have_the_options_they_need(checkout: Path, guide: str) -> None:
     text = (checkout / guide).read_text(encoding="utf-8")
     commands = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m falx_")]

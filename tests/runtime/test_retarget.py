@@ -29,7 +29,7 @@ from falx.classifier import DEFAULT_MODEL
 from falx.cli import main
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.errors import CardError, ChecksumError, FalxError, ModelError, ThresholdError
-from falx.retarget import read_thresholds, retarget, write
+from falx.retarget import Chosen, read_thresholds, retarget, write
 from falx.words import LABELS
 
 KINDS: list[Format] = ["tflite", "onnx"]
@@ -176,6 +176,19 @@ def test_labels_that_are_none(card: Card, graph: Graph) -> None:
         retarget(data, {"glioma": 0.7, "cat": 0.5})
 
 
+EVALUATED: dict[str, Any] = {
+    "schema": 1,
+    "model": {"name": "mine", "sha256": "0" * 64},
+    "thresholds": {"no_tumor": 0.9},
+    "choices": {
+        "sensitivity": {"stated": 0.99, "thresholds": {"no_tumor": 0.9}},
+        "youden": {"thresholds": {"no_tumor": 0.4, "glioma": 0.3}},
+    },
+    "warnings": ["too few", "and too old"],
+}
+"""What matters of an evaluation's thresholds.json."""
+
+
 class TestReadThresholds:
     @pytest.mark.parametrize(
         "document",
@@ -187,7 +200,7 @@ class TestReadThresholds:
     def test_both_forms(self, tmp_path: Path, document: Any) -> None:
         path = tmp_path / "thresholds.json"
         path.write_text(json.dumps(document))
-        assert read_thresholds(path) == {"no_tumor": 0.9, "glioma": 1}
+        assert read_thresholds(path).thresholds == {"no_tumor": 0.9, "glioma": 1}
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -213,6 +226,31 @@ class TestReadThresholds:
         path.write_text(text)
         with pytest.raises(ThresholdError, match=rf"thresholds\.json: {message}"):
             read_thresholds(path)
+
+    def test_what_an_evaluation_wrote(self, tmp_path: Path) -> None:
+        path = tmp_path / "thresholds.json"
+        path.write_text(json.dumps(EVALUATED))
+        assert read_thresholds(path) == Chosen({"no_tumor": 0.9}, "mine", ("too few", "and too old"))
+        assert read_thresholds(path, "youden").thresholds == {"no_tumor": 0.4, "glioma": 0.3}
+
+    @pytest.mark.parametrize(
+        ("document", "message"),
+        [
+            (EVALUATED, "expected a choice 'best' of thresholds, it has sensitivity, youden"),
+            ({"glioma": 0.3}, "expected a choice 'best' of thresholds, it has none; leave --choice out"),
+            ([], "expected a choice 'best' of thresholds, it has none; leave --choice out"),
+            ({"choices": {"best": 3}}, "expected an object of labels with their thresholds"),
+            (
+                {"choices": {"best": {"glioma": 3}}},
+                r"threshold of glioma must be a number in \(0, 1\], got 3",
+            ),
+        ],
+    )
+    def test_a_choice_that_is_none(self, tmp_path: Path, document: Any, message: str) -> None:
+        path = tmp_path / "thresholds.json"
+        path.write_text(json.dumps(document))
+        with pytest.raises(ThresholdError, match=rf"thresholds\.json: {message}"):
+            read_thresholds(path, "best")
 
     def test_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(ThresholdError, match=r"absent\.json: expected a JSON file with thresholds"):
@@ -356,9 +394,30 @@ class TestCommand:
         assert cards.read(out)[0].thresholds == Thresholds(0.9, 0.6, 0.8, 0.55)
         assert cards.read(model)[0].thresholds == DEFAULT_THRESHOLDS
 
+    def test_a_choice_of_an_evaluation_and_what_it_warns_of(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        chosen = tmp_path / "thresholds.json"
+        chosen.write_text(json.dumps(EVALUATED))
+        out = tmp_path / f"new{model.suffix}"
+        arguments = ["retarget", str(model), "--thresholds", str(chosen), "--choice", "youden"]
+        assert main([*arguments, "--out", str(out)]) == 0
+        assert cards.read(out)[0].thresholds == Thresholds(0.4, 0.6, 0.3, 0.55)
+        name = cards.read(model)[0].name
+        assert capsys.readouterr().err.splitlines() == [
+            f"falx: warning: {chosen}: too few",
+            f"falx: warning: {chosen}: and too old",
+            f"falx: warning: {chosen}: chosen for the model mine, this is {name}; "
+            "its probabilities are others",
+        ]
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
+            (
+                ["--threshold", "glioma=0.7", "--choice", "youden"],
+                "--choice is one of the thresholds of an evaluation; give its --thresholds JSON",
+            ),
             ([], "give new thresholds with --threshold LABEL=VALUE or --thresholds JSON"),
             (["--threshold", "glioma=1.5"], "threshold of glioma must be in (0, 1], got 1.5"),
             (["--threshold", "glioma=nan"], "threshold of glioma must be in (0, 1], got nan"),

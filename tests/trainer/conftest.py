@@ -12,12 +12,18 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from falx import card as cards
+from falx.card import Card, TensorSpec
+from falx.decision import DEFAULT_THRESHOLDS
 from falx_trainer.records import Box
 
 # Before anything imports TensorFlow: it greets on standard error otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+TINY = Path(__file__).parents[1] / "runtime" / "data" / "tiny.tflite"
+"""A graph of 3 KB: dark slices are `no_tumor`, bright ones `glioma`; the heatmap is the brightness."""
 
 Pixels = npt.NDArray[np.uint8]
 DrawHead = Callable[..., tuple[Pixels, Box | None]]
@@ -117,4 +123,27 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             fan_in = np.prod(kernel.shape[: 2 if depthwise else 3])
             layer.set_weights([rng.normal(0, np.sqrt(2 / fan_in), kernel.shape)])
     model.save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file whose answers are known; see `TINY`."""
+    card = Card(
+        name="tiny",
+        version="1.2.3",
+        license="Apache-2.0",
+        intended_use="Tests.",
+        thresholds=DEFAULT_THRESHOLDS,
+        temperature=1.0,
+        metrics={},
+        provenance={},
+        quantization={"format": "float32", "scheme": "none"},
+        outputs={
+            "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
+            "heatmap": TensorSpec("heatmap", "float32", (1, 7, 7)),
+        },
+    )
+    path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
+    path.write_bytes(cards.embed(TINY.read_bytes(), card, format="tflite"))
     return path

@@ -11,37 +11,16 @@ from PIL import Image
 
 import falx
 from falx import card as cards
-from falx.card import Card, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.phantom import PHANTOMS
 from falx_trainer.__main__ import main
 from falx_trainer.evaluation import evaluate
 from falx_trainer.records import DataError
 
-TINY = Path(__file__).parents[1] / "runtime" / "data" / "tiny.tflite"
-"""A graph of 3 KB: dark slices are `no_tumor`, bright ones `glioma`; the heatmap is the brightness."""
-
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    card = Card(
-        name="tiny",
-        version="1.2.3",
-        license="Apache-2.0",
-        intended_use="Tests.",
-        thresholds=DEFAULT_THRESHOLDS,
-        temperature=1.0,
-        metrics={},
-        provenance={},
-        quantization={"format": "float32", "scheme": "none"},
-        outputs={
-            "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
-            "heatmap": TensorSpec("heatmap", "float32", (1, 7, 7)),
-        },
-    )
-    path = tmp_path / "tiny.tflite"
-    path.write_bytes(cards.embed(TINY.read_bytes(), card, format="tflite"))
-    return path
+def model(tiny_model: Path) -> Path:
+    return tiny_model
 
 
 def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model: Path) -> None:
@@ -86,20 +65,34 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
     assert len(metrics["pictures"]["sha256"]) == 64
     assert metrics["all"]["slices"] == 2
     assert (tmp_path / "out" / "metrics.txt").read_text() == text + "\n"
-    assert text.splitlines()[0].split() == [
-        "slices",
-        "accuracy",
-        "decided",
-        "right_of_decided",
-        "missed",
-        "cleared",
-        "rejected",
-        "peak_in_box",
-    ]
-    for name in ("decisions", "calibration", "risk_coverage", "heatmaps"):
+    assert text.splitlines()[0] == "missed tumours: 0.0 % (0.0–100.0 %), 0 of 1 decided no_tumor"
+    for name in (
+        "decisions",
+        "labels",
+        "calibration",
+        "risk_coverage",
+        "heatmaps",
+        "roc",
+        "precision_recall",
+    ):
         with Image.open(tmp_path / "out" / f"{name}.png") as plot:
             assert plot.size[0] > 300
     assert "no brain MRI" in text
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".png") == [
+        "calibration.csv",
+        "decisions.csv",
+        "labels.csv",
+        "measures.csv",
+        "metrics.json",
+        "metrics.txt",
+        "overlap.csv",
+        "precision_recall.csv",
+        "report.html",
+        "risk_coverage.csv",
+        "roc.csv",
+        "slices.csv",
+        "thresholds.json",
+    ]
 
 
 def pictures(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -56,7 +57,20 @@ def _train(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from falx_trainer.evaluation import evaluate
 
-    print(evaluate(options.model, options.data, options.split, options.out, options.pictures))
+    print(
+        evaluate(
+            options.model,
+            options.data,
+            options.split,
+            options.out,
+            options.pictures,
+            sensitivity=options.sensitivity,
+            compare=options.compare,
+            trained_on=options.trained_on,
+            shareable=options.shareable,
+        )
+    )
+    print(f"\nwrote {options.out / 'report.html'}")
     return 0
 
 
@@ -97,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate",
         help="measure a model on labelled slices",
         description="Measure an exported file (through the runtime, so that what ships is what is measured) "
-        "or a run folder on labelled slices.",
+        "or a run folder on labelled slices, and write a report: report.html holds all of it, and beside it "
+        "are the same numbers as JSON and CSV, the plots as PNG, and thresholds.json for `falx retarget`.",
     )
     evaluate.set_defaults(command=_evaluate)
     evaluate.add_argument("model", type=Path, help="a .tflite or .onnx file, or a run folder")
@@ -113,8 +128,40 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="a folder a family of pictures that are no brain MRI, to see which are rejected",
     )
-    evaluate.add_argument("--out", type=Path, required=True, help="folder for metrics.json, tables and plots")
+    evaluate.add_argument(
+        "--sensitivity",
+        type=_share,
+        default=0.99,
+        metavar="SHARE",
+        help="choose a threshold of no_tumor that misses no more than the rest of the tumours (default 0.99)",
+    )
+    evaluate.add_argument(
+        "--compare", type=Path, metavar="OTHER", help="another model, measured on the same slices beside it"
+    )
+    evaluate.add_argument(
+        "--trained-on",
+        type=Path,
+        metavar="RUN_OR_DATA",
+        help="what the model learned from, to find slices that it knows: a run folder, a manifest or a "
+        "folder (default: what the run says, or the train split of --data)",
+    )
+    evaluate.add_argument(
+        "--shareable",
+        action="store_true",
+        help="leave out pictures, file names and groups of slices, so that the report can be given away",
+    )
+    evaluate.add_argument("--out", type=Path, required=True, help="folder for the report")
     return parser
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share above 0 and up to 1, such as 0.99; got {text!r}")
+    return value
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -12,9 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 import falx
+from falx.decision import Thresholds
 from falx.prediction import Location
 
-__all__ = ["Answer", "Model", "load", "peak_of", "progress"]
+__all__ = ["Answer", "LearnedFrom", "Model", "fingerprint_in", "load", "peak_of", "progress"]
 
 T = TypeVar("T")
 
@@ -38,14 +39,31 @@ class Answer:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class LearnedFrom:
+    """What is known of the slices a model learned from.
+
+    Attributes:
+        fingerprint: of all its data, as `falx_trainer.tensors.Tensors` has it; None where it is not told.
+        manifest: of its slices, with their splits; None where there is none.
+    """
+
+    fingerprint: str | None = None
+    manifest: Path | None = None
+
+
 class Model(Protocol):
     """A model that answers.
 
     Attributes:
         described: which model it is, JSON-ready: its name, file and checksums.
+        thresholds: it decides by.
+        learned_from: what it says of the data it learned from.
     """
 
     described: dict[str, Any]
+    thresholds: Thresholds
+    learned_from: LearnedFrom
 
     def answers(self, paths: Sequence[Path]) -> list[Answer | None]:
         """An answer for each picture, in order; None where it cannot be read."""
@@ -83,6 +101,8 @@ class _File:
             "sha256": self._classifier.model.sha256,
             "weights_sha256": card.weights_sha256,
         }
+        self.thresholds = card.thresholds
+        self.learned_from = LearnedFrom(fingerprint_in(card.provenance))
 
     def answers(self, paths: Sequence[Path]) -> list[Answer | None]:
         results = self._classifier.predict_many(paths, workers=os.cpu_count() or 1)
@@ -95,6 +115,13 @@ def _answer(result: falx.Prediction | falx.Failure) -> Answer | None:
     probabilities = None if result.probabilities is None else tuple(result.probabilities.values())
     reason = "" if result.reason is None else result.reason.code
     return Answer(result.decision, probabilities, peak_of(result.location), result.location, reason)
+
+
+def fingerprint_in(described: Mapping[str, Any]) -> str | None:
+    """The fingerprint of the data in a run's `meta.json` or a card's provenance, which are free JSON."""
+    data = described.get("data")
+    found = data.get("fingerprint") if isinstance(data, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def peak_of(location: Location | None) -> tuple[float, float] | None:

@@ -15,7 +15,13 @@ from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.words import NO_TUMOR
 from falx_trainer.records import targets
 
-__all__ = ["calibrate", "choose_least_familiarity", "choose_thresholds", "fit_temperature"]
+__all__ = [
+    "calibrate",
+    "choose_least_familiarity",
+    "choose_thresholds",
+    "fit_temperature",
+    "least_no_tumor",
+]
 
 Floats = npt.NDArray[np.floating]
 
@@ -83,13 +89,25 @@ def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_
     """
     if not tumor.any():  # nothing to measure on
         return DEFAULT_THRESHOLDS
-    missed = np.sort(probabilities[tumor, 0])[::-1]
-    allowed = math.floor(most_missed * len(missed))
-    # The tumour of that rank must just not be cleared.
-    highest = float(missed[allowed]) if allowed < len(missed) else 0.0
-    hundredths = (step / 100 for step in range(round(LEAST_NO_TUMOR * 100), 101))
-    least = next((value for value in hundredths if value > highest), 1.0)
+    least = least_no_tumor(probabilities[tumor, 0], most_missed, LEAST_NO_TUMOR)
     return Thresholds.from_mapping(DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": least})
+
+
+def least_no_tumor(missed: Floats, most_missed: float, lowest: float) -> float:
+    """The lowest threshold, rounded up to a hundredth, at which few enough tumours are decided `no_tumor`.
+
+    Args:
+        missed: `(N,)`, the probability of `no_tumor` of each tumour; at least one.
+        most_missed: the largest share of them that may be decided so, 0..1.
+        lowest: no threshold below it, 0..1, a hundredth.
+    """
+    ranked = np.sort(missed)[::-1]
+    # The share times the number is a whole number where it should be, but for its binary fraction.
+    allowed = math.floor(most_missed * len(ranked) + 1e-9)
+    # The tumour of that rank must just not be cleared.
+    highest = float(ranked[allowed]) if allowed < len(ranked) else 0.0
+    hundredths = (step / 100 for step in range(max(1, round(lowest * 100)), 101))
+    return next((value for value in hundredths if value > highest), 1.0)
 
 
 def choose_least_familiarity(familiarity: Floats) -> float:

@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from falx.preprocessing import SIZE
 from falx_trainer.records import SPLITS, DataError, Record
 
-__all__ = ["Division", "divide", "near_duplicates"]
+__all__ = ["CORRELATION", "Division", "closest", "divide", "near_duplicates"]
 
 THUMBNAIL: Final = 32
 CORRELATION: Final = 0.96
@@ -114,9 +114,7 @@ def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
 
 def _links(pixels: npt.NDArray[np.uint8]) -> Links:
     """Every two images that are near-duplicates, as two arrays of indices, both ways round."""
-    count, block = len(pixels), SIZE // THUMBNAIL
-    small = pixels.reshape(count, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4), dtype=np.float32)
-    forms = [_standardized(small), _standardized(small[:, :, ::-1])]
+    count, forms = len(pixels), _forms(pixels)
     rows, columns = [], []
     for start in range(0, count, BLOCK):
         for form in forms:
@@ -124,6 +122,35 @@ def _links(pixels: npt.NDArray[np.uint8]) -> Links:
             rows.append(first + start)
             columns.append(second)
     return np.concatenate(rows), np.concatenate(columns)
+
+
+def closest(
+    pixels: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """Of each image, which other one it is most like, mirrored or not.
+
+    Args:
+        pixels: `(N, 224, 224)` uint8, prepared.
+        others: `(M, 224, 224)` uint8, prepared; at least one.
+
+    Returns:
+        `(N,)` correlation of the thumbnails, near-duplicates from `CORRELATION` on, and `(N,)` its index.
+    """
+    images, forms = _forms(pixels)[0], _forms(others)
+    alike, index = np.empty(len(images), np.float32), np.empty(len(images), np.intp)
+    for start in range(0, len(images), BLOCK):
+        rows = slice(start, start + BLOCK)
+        found = np.maximum(*(images[rows] @ form.T for form in forms))
+        index[rows] = found.argmax(axis=1)
+        alike[rows] = found.max(axis=1)
+    return alike, index
+
+
+def _forms(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+    """Thumbnails of which a product is a correlation, as they are and mirrored."""
+    count, block = len(pixels), SIZE // THUMBNAIL
+    small = pixels.reshape(count, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4), dtype=np.float32)
+    return [_standardized(small), _standardized(small[:, :, ::-1])]
 
 
 def _kinds(links: Links, count: int) -> npt.NDArray[np.int32]:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import falx
 from falx import images
-from falx.words import DECISIONS, REJECTED, TUMOR_LABELS
-from falx_trainer import answers, measures, results
-from falx_trainer.answers import Answer
+from falx.errors import FalxError
+from falx.words import LABELS
+from falx_trainer import answers, comparison, measures, overlap, thresholds
 from falx_trainer.measures import Pairs, measure
+from falx_trainer.overlap import Copy
 from falx_trainer.processor import processor
-from falx_trainer.records import DataError, Record, read_records
+from falx_trainer.records import UNTYPED, DataError, Record, read_records
+from falx_trainer.report import errors, figures, page, tables, terminal
 
-__all__ = ["evaluate"]
+__all__ = ["SENSITIVITY", "evaluate"]
 
-SHARES: Final = ("accuracy", "decided", "right_of_decided", "missed", "cleared", "rejected", "peak_in_box")
+SENSITIVITY: Final = 0.99
+"""The share of tumours that thresholds are chosen not to miss, unless another is stated."""
+
+THRESHOLDS_SCHEMA: Final = 1
 
 UNKNOWN: Final = "not recorded"
 
@@ -39,8 +45,22 @@ BREAKDOWNS: Final[dict[str, Callable[[Record], str]]] = {
 """What the slices are measured apart by; each gives a value, empty where it is unknown."""
 
 
-def evaluate(model: Path, data: Path, split: str | None, out: Path, pictures: Path | None = None) -> str:
-    """Measure a model and write `metrics.json`, a table and plots.
+def evaluate(
+    model: Path,
+    data: Path,
+    split: str | None,
+    out: Path,
+    pictures: Path | None = None,
+    *,
+    sensitivity: float = SENSITIVITY,
+    compare: Path | None = None,
+    trained_on: Path | None = None,
+    shareable: bool = False,
+) -> str:
+    """Measure a model and write a report.
+
+    Written are `report.html`, which holds all of it; `metrics.json`, `metrics.txt`, `thresholds.json`; tables
+    as CSV and plots as PNG.
 
     Args:
         model: an exported file, measured through the runtime; or a run folder, through Keras.
@@ -48,27 +68,37 @@ def evaluate(model: Path, data: Path, split: str | None, out: Path, pictures: Pa
         split: only the records of this split; None for all.
         out: the folder to write.
         pictures: a folder a family of pictures that are no brain MRI, to see which are rejected.
+        sensitivity: the share of tumours, 0..1, that thresholds are chosen not to miss.
+        compare: another model, to be measured on the same slices.
+        trained_on: what the model learned from; see `falx_trainer.overlap.check`.
+        shareable: write nothing that shows or names a slice.
 
     Returns:
-        The table.
+        The report for the terminal.
 
     Raises:
         DataError: no slices to measure on.
-        ModelError: the file cannot be used.
-        RunError: the folder is not that of a finished run.
+        ModelError: a file cannot be used.
+        RunError: a folder is not that of a finished run.
     """
-    records = [record for record in read_records(data) if split in (None, record.split)]
+    known = read_records(data)
+    records = [record for record in known if split in (None, record.split)]
     if not records:
         raise DataError(
             f"{data}: no slices of the split {split!r}; how a run divided its data says the data.csv in its "
             "folder: give that with --data"
         )
     families = {} if pictures is None else _families(pictures)
-    asked = answers.load(model)
-    answered = asked.answers([record.path for record in records])
-    pairs = [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
+    asked, other = answers.load(model), None if compare is None else answers.load(compare)
+    pairs = _answered(asked, records)
     if not pairs:
         raise DataError(f"{data}: none of its {len(records)} slices can be read, such as {records[0].path}")
+    # Before the first measure, which takes long too: what cannot be written to is said early.
+    out.mkdir(parents=True, exist_ok=True)
+    others = [record for record in known if split not in (None, record.split)]
+    knew = overlap.check([record for record, _ in pairs], asked.learned_from, others, trained_on)
+    chosen = thresholds.choose(pairs, asked.thresholds, sensitivity)
+    curves = measures.curves(pairs)
     metrics = {
         "model": asked.described,
         "measured": {
@@ -79,54 +109,86 @@ def evaluate(model: Path, data: Path, split: str | None, out: Path, pictures: Pa
         "split": split,
         "slices": len(records),
         "unreadable": len(records) - len(pairs),
+        "grouped": sum(bool(record.group) for record, _ in pairs),
+        "warnings": list(knew.warnings),
+        "overlap": {**knew.found, "without": _without(pairs, knew.copies)},
         "all": measure(pairs),
         **{name: _apart(pairs, value) for name, value in BREAKDOWNS.items()},
         "calibration": measures.calibration(pairs),
         "risk_coverage": measures.risk_coverage(pairs),
+        "thresholds": chosen,
         **({} if pictures is None else {"pictures": _rejected(asked, families)}),
+        **({} if other is None else {"comparison": _compared(pairs, other)}),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    text = _table(metrics)
-    (out / "metrics.txt").write_text(text + "\n", encoding="utf-8")
-    _plot(out, pairs, metrics)
+    _write(out / "metrics.json", json.dumps(metrics, indent=1))
+    _write(out / "thresholds.json", json.dumps(_chosen(pairs, metrics, data), indent=1))
+    text = terminal.text(metrics)
+    _write(out / "metrics.txt", text)
+    tables.write(out, metrics, curves)
+    if not shareable:
+        tables.write_slices(out, pairs, knew.copies)
+    plots = figures.draw(out, pairs, metrics, curves)
+    shown = [] if shareable else errors.worst(pairs)
+    _write(out / "report.html", page.render(metrics, data.name, plots, shown))
     return text
 
 
-def _plot(out: Path, pairs: Pairs, metrics: dict[str, Any]) -> None:
-    slices = f"{metrics['split'] or 'all'} slices"
-    rows, counts = measures.decisions(pairs)
-    results.plot_confusion(out / "decisions.png", rows, DECISIONS, counts, f"decisions, {slices}")
-    if metrics["calibration"]:
-        results.plot_calibration(
-            out / "calibration.png",
-            metrics["calibration"],
-            f"calibration, {slices}; error {metrics['all']['calibration_error'][0]:.3f}",
-        )
-        decided, right = (metrics["all"][name] for name in ("decided", "right_of_decided"))
-        results.plot_risk_coverage(
-            out / "risk_coverage.png",
-            metrics["risk_coverage"],
-            None if right is None else (decided[0], 1 - right[0]),
-            f"risk and coverage, {slices}",
-        )
-    examples = [
-        results.Example(record.label, answer.decision, answer.location, record.boxes, inside)
-        for record, answer in _examples(pairs)
-        if answer.location is not None
-        for inside in [measures.inside(record, answer)]
-    ]
-    if examples:
-        results.plot_heatmaps(out / "heatmaps.png", examples)
+def _write(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="utf-8")
 
 
-def _examples(pairs: Pairs) -> list[tuple[Record, Answer]]:
-    """Four tumours with a box of each label, at equal steps through all: not the best, not the worst."""
-    chosen = []
-    for label in TUMOR_LABELS:
-        located = [(r, a) for r, a in pairs if r.label == label and r.boxes and a.location is not None]
-        chosen += [located[(2 * step + 1) * len(located) // 8] for step in range(4) if located]
-    return chosen
+def _answered(model: answers.Model, records: Sequence[Record]) -> Pairs:
+    """The slices that can be read, each with what the model says of it."""
+    answered = model.answers([record.path for record in records])
+    return [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
+
+
+def _without(pairs: Pairs, copies: Sequence[Copy]) -> dict[str, Any] | None:
+    """The shares of the slices that training did not know; None where it knew none of them, or all."""
+    known = {id(copy.record) for copy in copies}
+    rest = [pair for pair in pairs if id(pair[0]) not in known]
+    return {"slices": len(rest), **measures.shares(rest)} if known and rest else None
+
+
+def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]:
+    """The document of `thresholds.json`, which `falx retarget` reads."""
+    labels = Counter(record.label for record, _ in pairs)
+    groups = {
+        label: len({measures.group(record) for record, _ in pairs if record.label == label})
+        for label in labels
+    }
+    return {
+        "schema": THRESHOLDS_SCHEMA,
+        "model": metrics["model"],
+        "data": {
+            "name": data.name,
+            "split": metrics["split"],
+            "fingerprint": metrics["overlap"]["fingerprint"],
+            "slices": {label: labels[label] for label in (*LABELS, UNTYPED) if label in labels},
+            "groups": {label: groups[label] for label in (*LABELS, UNTYPED) if label in labels},
+        },
+        **metrics["thresholds"],
+        "warnings": [*metrics["thresholds"]["warnings"], *metrics["warnings"]],
+    }
+
+
+def _compared(pairs: Pairs, other: answers.Model) -> dict[str, Any]:
+    """Another model on the same slices.
+
+    Raises:
+        FalxError: a slice that could be read no longer can.
+    """
+    records = [record for record, _ in pairs]
+    answered = _answered(other, records)
+    if len(answered) < len(records):
+        raise FalxError("a slice was changed or taken away while it was being measured; measure again")
+    return {
+        "model": other.described,
+        "thresholds": other.thresholds.to_dict(),
+        "all": measure(answered),
+        "by_source": _apart(answered, BREAKDOWNS["by_source"]),
+        "tests": comparison.compare(pairs, answered),
+    }
 
 
 def _apart(pairs: Pairs, value: Callable[[Record], str]) -> dict[str, Any]:
@@ -171,49 +233,3 @@ def _rejected(model: answers.Model, families: dict[str, list[Path]]) -> dict[str
         ),
         "by_family": {name: measures.rejections(paths, told[name]) for name, paths in families.items()},
     }
-
-
-def _table(metrics: dict[str, Any]) -> str:
-    """A row for all slices, and for those of each value of each breakdown; then the other measures."""
-    parts = [("all", metrics["all"])]
-    for name in BREAKDOWNS:
-        parts += [("", None), *metrics[name].items()] if len(metrics[name]) > 1 else []
-    wide = max(len(name) for name, _ in parts) + 2
-    lines = [f"{'':{wide}}{'slices':>7}" + "".join(f"{name:>20}" for name in SHARES)]
-    for name, part in parts:
-        if part is None:
-            lines.append("")
-            continue
-        cells = [_percentage(part[share]) for share in SHARES]
-        lines.append(f"{name:{wide}}{part['slices']:7}" + "".join(f"{cell:>20}" for cell in cells))
-    decisions = metrics["all"]["decisions"]
-    lines += [
-        "",
-        results.confusion_text(list(decisions), DECISIONS, [[*row.values()] for row in decisions.values()]),
-    ]
-    error = metrics["all"]["calibration_error"]
-    if error is not None:
-        value, low, high, _ = error
-        lines += ["", f"expected calibration error of the typed slices: {value:.3f} ({low:.3f}–{high:.3f})"]
-    if "pictures" in metrics:
-        lines += ["", *_picture_lines(metrics["pictures"])]
-    return "\n".join(lines)
-
-
-def _picture_lines(pictures: dict[str, Any]) -> list[str]:
-    families = {"all": pictures["all"], **pictures["by_family"]}
-    wide = max(len("no brain MRI"), *map(len, families)) + 2
-    lines = [f"{'no brain MRI':{wide}}{'pictures':>9}{'rejected':>20}   decided all the same"]
-    for name, part in families.items():
-        others = ", ".join(f"{n} {d}" for d, n in part["decisions"].items() if n and d != REJECTED)
-        lines.append(
-            f"{name:{wide}}{part['pictures']:9}{_percentage(part['rejected']):>20}   {others}".rstrip()
-        )
-    return lines
-
-
-def _percentage(share: list[float] | None) -> str:
-    if share is None:
-        return "-"
-    value, low, high, _ = share
-    return f"{value:.1%} ({low:.1%}–{high:.1%})".replace("%", "")

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_curve,
+    precision_recall_fscore_support,
+    roc_auc_score,
+    roc_curve,
+)
 
-from falx.words import DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_trainer.answers import Answer
+from falx_trainer.bootstrap import Groups, Interval, Mask
 from falx_trainer.records import UNTYPED, Record
 
-__all__ = ["Pairs", "calibration", "decisions", "inside", "measure", "rejections", "risk_coverage"]
+__all__ = [
+    "AVERAGES",
+    "Pairs",
+    "Sample",
+    "calibration",
+    "curves",
+    "decisions",
+    "group",
+    "inside",
+    "measure",
+    "rejections",
+    "risk_coverage",
+    "shares",
+]
 
 Pairs = Sequence[tuple[Record, Answer]]
 
-RESAMPLES: Final = 2000
-SEED: Final = 7
-"""Of the bootstrap: the 95 % intervals are percentiles over resampled groups (Efron 1979)."""
+Area = tuple[float, npt.NDArray[np.floating]]
+"""An area under a curve, and that of each resample."""
 
 ECE_BINS: Final = 15
 COVERAGES: Final = tuple(step / 20 for step in range(1, 21))
@@ -29,55 +50,267 @@ COVERAGES: Final = tuple(step / 20 for step in range(1, 21))
 VARIANT: Final = "--"
 """Pictures of the same name before this are variants of one, so one observation."""
 
+AVERAGES: Final = ("macro", "weighted")
+"""Of precision, recall and F1 over the labels that occur: each alike, or by its number of slices."""
 
-def measure(pairs: Pairs) -> dict[str, Any]:
-    """The measures of some slices, JSON-ready; they come as `[value, low, high, slices]` or None.
+
+@dataclass(frozen=True)
+class Sample:
+    """Labelled slices and what a model says of each, as arrays.
+
+    Attributes:
+        labels: `(N,)`, one of the four or `tumor_untyped`.
+        decisions: `(N,)`.
+        probabilities: `(N, 4)`; NaN for rejected slices.
+        groups: theirs.
+    """
+
+    labels: npt.NDArray[np.str_]
+    decisions: npt.NDArray[np.str_]
+    probabilities: npt.NDArray[np.float64]
+    groups: Groups
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> Sample:
+        """The arrays of records and answers."""
+        unknown = (np.nan,) * len(LABELS)
+        return cls(
+            np.array([record.label for record, _ in pairs], str),
+            np.array([answer.decision for _, answer in pairs], str),
+            np.array([answer.probabilities or unknown for _, answer in pairs], float).reshape(
+                -1, len(LABELS)
+            ),
+            Groups([group(record) for record, _ in pairs]),
+        )
+
+    @property
+    def typed(self) -> Mask:
+        """`(N,)`, whether the label is one of the four."""
+        return np.asarray(self.labels != UNTYPED)
+
+    @property
+    def tumor(self) -> Mask:
+        """`(N,)`, whether there is a tumour, typed or not."""
+        return np.asarray(self.labels != NO_TUMOR)
+
+    @property
+    def answered(self) -> Mask:
+        """`(N,)`, whether there are probabilities."""
+        return ~np.isnan(self.probabilities[:, 0])
+
+    @property
+    def likeliest(self) -> npt.NDArray[np.str_]:
+        """`(N,)`, the most probable label; `rejected` where there are no probabilities."""
+        likeliest = np.array(LABELS)[np.nan_to_num(self.probabilities).argmax(axis=1)]
+        return np.where(self.answered, likeliest, REJECTED)
+
+    def kinds(self) -> dict[str, tuple[Mask, Mask]]:
+        """What each probability is to tell apart, as two `(N,)`: the slices that count, and the positives.
+
+        Of the labels each against the rest, over the typed slices, and last `tumor`, any against none, where
+        untyped tumours count too; its score is 1 - P(no_tumor).
+        """
+        counted = self.typed & self.answered
+        return {
+            **{label: (counted, self.labels == label) for label in LABELS},
+            "tumor": (self.answered, self.tumor),
+        }
+
+    def score(self, kind: str) -> npt.NDArray[np.float64]:
+        """`(N,)`, the probability that goes with a kind of `kinds`."""
+        if kind == "tumor":
+            return np.asarray(1 - self.probabilities[:, 0])
+        return np.asarray(self.probabilities[:, LABELS.index(kind)])
+
+
+def shares(pairs: Pairs) -> dict[str, Interval | None]:
+    """Shares of some slices, each `[value, low, high, slices]`, or None where no slice counts.
 
     `accuracy` is that of the most probable label over the typed slices, a rejected one being
     wrong; `decided` the share of typed slices decided, `right_of_decided` the share right among
-    those; `missed` the tumours decided `no_tumor`; `cleared` the healthy decided so; `peak_in_box`
-    the tumours decided as such, with a known box, whose heatmap is highest inside one.
-    `calibration_error` is the expected calibration error of the most probable label over the typed
-    slices in 15 bins (Naeini et al. 2015, doi 10.1609/aaai.v29i1.9602).
+    those; `missed` the tumours decided `no_tumor`; `cleared` the healthy decided so; `right_of_cleared`
+    the share of healthy among all decided so; `ambiguous` and `rejected` the shares of all slices decided so;
+    `peak_in_box` the tumours decided as such, with a known box, whose heatmap is highest inside one.
     """
-    labels = np.array([record.label for record, _ in pairs])
-    decided_as = np.array([answer.decision for _, answer in pairs])
-    likeliest = np.array(
-        [
-            "" if answer.probabilities is None else LABELS[int(np.argmax(answer.probabilities))]
-            for _, answer in pairs
-        ]
-    )
-    groups = np.array([_group(record) for record, _ in pairs])
-    typed = labels != UNTYPED
+    sample = Sample.of(pairs)
+    labels, decided_as = sample.labels, sample.decisions
+    typed, tumor, likeliest = sample.typed, sample.tumor, sample.likeliest
     decided = typed & np.isin(decided_as, LABELS)
-    tumor, healthy = labels != NO_TUMOR, labels == NO_TUMOR
-
-    def share(of: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_]) -> list[float] | None:
-        return _share(hit[of], groups[of]) if of.any() else None
-
+    cleared, everything = decided_as == NO_TUMOR, np.ones(len(pairs), bool)
     located = np.array(
         [
             bool(record.boxes) and answer.peak is not None and answer.decision in TUMOR_LABELS
             for record, answer in pairs
-        ]
+        ],
+        bool,
     )
-    found = np.array([inside(record, answer) for record, answer in pairs])
+    found = np.array([inside(record, answer) for record, answer in pairs], bool)
+    asked = {
+        "accuracy": (typed, likeliest == labels),
+        "decided": (typed, decided),
+        "right_of_decided": (decided, decided_as == labels),
+        "missed": (tumor, cleared),
+        "cleared": (~tumor, cleared),
+        "right_of_cleared": (cleared, ~tumor),
+        "ambiguous": (everything, decided_as == AMBIGUOUS),
+        "rejected": (everything, decided_as == REJECTED),
+        "peak_in_box": (located, found),
+    }
+    return dict(zip(asked, sample.groups.shares([*asked.values()]), strict=True))
+
+
+def measure(pairs: Pairs) -> dict[str, Any]:
+    """All measures of some slices, JSON-ready; they come as `[value, low, high, slices]` or None.
+
+    The `shares`, and: `calibration_error`, the expected calibration error of the most probable label over
+    the typed slices in 15 bins (Naeini et al. 2015, doi 10.1609/aaai.v29i1.9602).
+
+    `classes` has precision, recall, F1 of the most probable label, and the area under the ROC curve and the
+    average precision of its probability against the rest, of each label; a rejected slice is none of the four
+    for the former, and has no probability for the latter. `averages` are over the labels that occur. `tumor`
+    is any tumour against none. `confusion` counts most probable labels, `decisions` decisions.
+    """
+    sample = Sample.of(pairs)
     rows, counts = decisions(pairs)
     return {
         "slices": len(pairs),
-        "accuracy": share(typed, likeliest == labels),
-        "decided": share(typed, decided),
-        "right_of_decided": share(decided, decided_as == labels),
-        "missed": share(tumor, decided_as == NO_TUMOR),
-        "cleared": share(healthy, decided_as == NO_TUMOR),
-        "rejected": share(np.ones(len(pairs), bool), decided_as == REJECTED),
-        "peak_in_box": share(located, found),
+        "groups": sample.groups.count,
+        **shares(pairs),
         "calibration_error": _calibration_error(pairs),
+        **_by_class(sample),
         "decisions": {
             row: dict(zip(DECISIONS, numbers, strict=True)) for row, numbers in zip(rows, counts, strict=True)
         },
     }
+
+
+def _by_class(sample: Sample) -> dict[str, Any]:
+    """`classes`, `averages`, `tumor` and `confusion` of `measure`."""
+    occurring = [label for label in LABELS if label in sample.labels]
+    reported, averages = _report(sample, occurring) if occurring else ({}, {})
+    ranked, areas = {}, {}
+    for kind, (counted, positive) in sample.kinds().items():
+        ranked[kind], areas[kind] = _ranked(sample, kind, counted, positive)
+    if averages:
+        averages["macro"]["auc_roc"] = _macro(sample, [areas[label] for label in occurring])
+    nothing = dict.fromkeys(("precision", "recall", "f1"))
+    columns = [*LABELS, REJECTED]
+    table = confusion_matrix(sample.labels, sample.likeliest, labels=[*columns, UNTYPED]) if occurring else []
+    return {
+        "classes": {
+            label: {
+                "slices": int((sample.labels == label).sum()),
+                **reported.get(label, nothing),
+                **ranked[label],
+            }
+            for label in LABELS
+        },
+        "averages": averages,
+        "tumor": ranked["tumor"],
+        "confusion": {
+            label: dict(zip(columns, row[: len(columns)].tolist(), strict=True))
+            for label, row in zip(LABELS, table, strict=False)
+            if label in occurring
+        },
+    }
+
+
+def _report(sample: Sample, occurring: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Precision, recall and F1 of each label that occurs, and their averages."""
+    typed = sample.typed
+    is_label = np.stack([typed & (sample.labels == label) for label in occurring], axis=1)
+    said = np.stack([typed & (sample.likeliest == label) for label in occurring], axis=1)
+    right, there, told = (sample.groups.sums(values) for values in (is_label & said, is_label, said))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # In the order in which scikit-learn returns them.
+        samples = np.stack([right / told, right / there, 2 * right / (there + told)])
+        weights = there / there.sum(axis=1, keepdims=True)
+    true, predicted = sample.labels[typed], sample.likeliest[typed]
+
+    def scored(average: str | None) -> Any:
+        return precision_recall_fscore_support(
+            true, predicted, labels=occurring, average=average, zero_division=0.0
+        )[:3]
+
+    names = ("precision", "recall", "f1")
+    values = scored(None)
+    classes = {}
+    for index, label in enumerate(occurring):
+        # Of what was never said, no share is right.
+        over = (said[:, index], is_label[:, index], is_label[:, index] | said[:, index])
+        classes[label] = {
+            name: sample.groups.interval(values[which][index], samples[which][:, index], of)
+            if of.any()
+            else None
+            for which, (name, of) in enumerate(zip(names, over, strict=True))
+        }
+    # scikit-learn counts a label that was never said as precision 0, and so do the averages.
+    filled = np.nan_to_num(samples)
+    averaged = {"macro": filled.mean(axis=2), "weighted": (filled * weights).sum(axis=2)}
+    averages = {
+        average: {
+            name: sample.groups.interval(value, row, typed)
+            for name, value, row in zip(names, scored(average), averaged[average], strict=True)
+        }
+        for average in AVERAGES
+    }
+    return classes, averages
+
+
+def _ranked(sample: Sample, kind: str, counted: Mask, positive: Mask) -> tuple[dict[str, Any], Area | None]:
+    """Area under the ROC curve and average precision, with intervals; and the former with its resamples."""
+    true, scores = positive[counted], sample.score(kind)
+    if not true.any() or true.all():
+        return {"auc_roc": None, "average_precision": None}, None
+    resampled = sample.groups.ranking(scores, positive, counted)
+    area = float(roc_auc_score(true, scores[counted]))
+    precision = float(average_precision_score(true, scores[counted]))
+    groups = sample.groups
+    return {
+        "auc_roc": groups.interval(area, resampled.area, counted),
+        "average_precision": groups.interval(precision, resampled.precision, counted),
+    }, (area, resampled.area)
+
+
+def _macro(sample: Sample, areas: Sequence[Area | None]) -> Interval | None:
+    """The mean area of the labels that occur; None where one of them has none."""
+    known = [area for area in areas if area is not None]
+    if len(known) < len(areas):
+        return None
+    value = sum(area for area, _ in known) / len(known)
+    resampled = np.mean([samples for _, samples in known], axis=0)
+    return sample.groups.interval(value, resampled, sample.typed & sample.answered)
+
+
+def curves(pairs: Pairs) -> dict[str, dict[str, dict[str, list[float | None]]]]:
+    """The ROC and the precision–recall curve of each kind of `Sample.kinds` that has positives and others.
+
+    Returns:
+        By kind, `roc` with `false_positive_rate` and `true_positive_rate`, and `precision_recall` with
+        `recall` and `precision`, each with its `threshold`; as scikit-learn has them.
+    """
+    sample = Sample.of(pairs)
+    found: dict[str, dict[str, dict[str, list[float | None]]]] = {}
+    for kind, (counted, positive) in sample.kinds().items():
+        true, scores = positive[counted], sample.score(kind)[counted]
+        if not true.any() or true.all():
+            continue
+        false_rate, true_rate, cuts = roc_curve(true, scores)
+        precision, recall, limits = precision_recall_curve(true, scores, drop_intermediate=True)
+        found[kind] = {
+            "roc": {
+                "false_positive_rate": false_rate.tolist(),
+                "true_positive_rate": true_rate.tolist(),
+                # Nothing is at or above the first, which is infinite: no JSON.
+                "threshold": [None, *cuts[1:].tolist()],
+            },
+            "precision_recall": {
+                "recall": recall.tolist(),
+                "precision": precision.tolist(),
+                "threshold": [*limits.tolist(), None],
+            },
+        }
+    return found
 
 
 def decisions(pairs: Pairs) -> tuple[list[str], list[list[int]]]:
@@ -100,51 +333,43 @@ def inside(record: Record, answer: Answer) -> bool:
     return any(abs(x - box.x) <= box.width / 2 and abs(y - box.y) <= box.height / 2 for box in record.boxes)
 
 
-def _confidences(
-    pairs: Pairs,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.str_]]:
-    """Of the typed slices that were not rejected: the greatest probability, whether right, the group."""
-    known = [
-        (
-            max(answer.probabilities),
-            LABELS[int(np.argmax(answer.probabilities))] == record.label,
-            _group(record),
-        )
-        for record, answer in pairs
-        if answer.probabilities is not None and record.label != UNTYPED
-    ]
-    confidence, right, groups = zip(*known, strict=True) if known else ((), (), ())
-    return np.array(confidence, np.float64), np.array(right, bool), np.array(groups, str)
+def _confidences(pairs: Pairs) -> tuple[npt.NDArray[np.float64], Mask, Sample, Mask]:
+    """Of the typed slices that were not rejected: the greatest probability and whether right; and which."""
+    sample = Sample.of(pairs)
+    known = sample.typed & sample.answered
+    right = sample.likeliest == sample.labels
+    return sample.probabilities[known].max(axis=1), right[known], sample, known
 
 
 def _bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     return np.minimum((confidence * ECE_BINS).astype(np.intp), ECE_BINS - 1)
 
 
-def _calibration_error(pairs: Pairs) -> list[float] | None:
+def _calibration_error(pairs: Pairs) -> Interval | None:
     """The interval is that of the same resampled groups; it leans upwards, as the error itself does."""
-    confidence, right, groups = _confidences(pairs)
-    if not len(confidence):
+    confidence, right, sample, known = _confidences(pairs)
+    if not known.any():
         return None
-    names, member = np.unique(groups, return_inverse=True)
-    gaps, sizes = np.zeros((len(names), ECE_BINS)), np.bincount(member)
-    np.add.at(gaps, (member, _bins(confidence)), right - confidence)
-    drawn = _resampled(len(names))
-    resampled = np.abs(drawn @ gaps).sum(axis=1) / (drawn @ sizes)
-    error = np.abs(gaps.sum(axis=0)).sum() / len(confidence)
-    low, high = np.quantile(resampled, [0.025, 0.975]) if len(names) > 1 else (0.0, 1.0)
-    return [round(float(error), 4), round(float(low), 4), round(float(high), 4), len(confidence)]
+    slices = len(pairs)
+    gaps = np.zeros((slices, ECE_BINS + 1))
+    gaps[np.flatnonzero(known), _bins(confidence)] = right - confidence
+    gaps[known, ECE_BINS] = 1
+    resampled = sample.groups.sums(gaps)
+    error = np.abs(gaps[:, :ECE_BINS].sum(axis=0)).sum() / known.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.abs(resampled[:, :ECE_BINS]).sum(axis=1) / resampled[:, ECE_BINS]
+    return sample.groups.interval(error, errors, known)
 
 
 def calibration(pairs: Pairs) -> list[dict[str, float]]:
     """Of each bin with slices: how many, their mean confidence, and the share of them that is right."""
-    confidence, right, _ = _confidences(pairs)
+    confidence, right, _, _ = _confidences(pairs)
     bins = _bins(confidence)
     return [
         {
             "slices": int((bins == index).sum()),
-            "confidence": round(float(confidence[bins == index].mean()), 4),
-            "right": round(float(right[bins == index].mean()), 4),
+            "confidence": float(confidence[bins == index].mean()),
+            "right": float(right[bins == index].mean()),
         }
         for index in np.unique(bins)
     ]
@@ -156,11 +381,11 @@ def risk_coverage(pairs: Pairs) -> list[dict[str, float]]:
     Geifman & El-Yaniv 2017, Selective Classification for Deep Neural Networks, arXiv:1705.08500. Of the
     typed slices that were not rejected, by the greatest probability.
     """
-    confidence, right, _ = _confidences(pairs)
+    confidence, right, _, _ = _confidences(pairs)
     wrong = np.cumsum(~right[np.argsort(-confidence, kind="stable")])
     counts = [max(1, round(coverage * len(wrong))) for coverage in COVERAGES] if len(wrong) else []
     return [
-        {"coverage": coverage, "risk": round(float(wrong[count - 1] / count), 4)}
+        {"coverage": coverage, "risk": float(wrong[count - 1] / count)}
         for coverage, count in zip(COVERAGES, counts, strict=False)
     ]
 
@@ -179,39 +404,14 @@ def rejections(paths: Sequence[Path], told: Sequence[Answer | None]) -> dict[str
     return {
         "pictures": len(paths),
         "unreadable": len(paths) - len(known),
-        "rejected": _share(made == REJECTED, originals) if known else None,
+        "rejected": Groups(originals).shares([(np.ones(len(known), bool), made == REJECTED)])[0]
+        if known
+        else None,
         "decisions": {decision: counts[decision] for decision in DECISIONS},
         "reasons": dict(sorted(Counter(answer.reason for _, answer in known if answer.reason).items())),
     }
 
 
-def _group(record: Record) -> str:
+def group(record: Record) -> str:
+    """What a slice is alike others with: its group, or, where that is unknown, itself alone."""
     return record.group or str(record.path)
-
-
-def _share(hit: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]) -> list[float]:
-    """A share with its 95 % interval, bootstrapped over groups: slices of a patient are not independent.
-
-    Where none is hit, or all are, resampling cannot tell how far that carries; the interval is then
-    the rule of three over the groups (Hanley & Lippman-Hand 1983, doi 10.1001/jama.1983.03330370053031).
-    One group alone tells nothing of others: 0 to 1.
-    """
-    _, member = np.unique(groups, return_inverse=True)
-    hits, sizes = np.bincount(member, hit), np.bincount(member)
-    low, high = 0.0, 1.0
-    if len(sizes) > 1 and (hit.all() or not hit.any()):
-        reach = min(1.0, 3 / len(sizes))
-        low, high = (1 - reach, 1.0) if hit.all() else (0.0, reach)
-    elif len(sizes) > 1:
-        drawn = _resampled(len(sizes))
-        low, high = np.quantile((drawn @ hits) / (drawn @ sizes), [0.025, 0.975])
-    return [round(float(hit.mean()), 4), round(float(low), 4), round(float(high), 4), len(hit)]
-
-
-@functools.cache
-def _resampled(groups: int) -> npt.NDArray[np.float64]:
-    """How often each group is in each resample, `(RESAMPLES, groups)`."""
-    drawn = np.random.default_rng(SEED).integers(groups, size=(RESAMPLES, groups))
-    counts = np.zeros((RESAMPLES, groups))
-    np.add.at(counts, (np.arange(RESAMPLES)[:, np.newaxis], drawn), 1)
-    return counts

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ __all__ = [
     "confusion_text",
     "plot_calibration",
     "plot_confusion",
+    "plot_curves",
     "plot_heatmaps",
     "plot_history",
     "plot_risk_coverage",
@@ -41,6 +42,17 @@ Scores = dict[str, Any]
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 """Two of the colours of Okabe & Ito (2008), told apart with any kind of colour vision."""
+
+STROKES: Final = {
+    "no_tumor": ("#0072B2", "-"),
+    "meningioma": ("#E69F00", "--"),
+    "glioma": ("#009E73", "-."),
+    "pituitary": ("#CC79A7", (0, (1, 1))),
+    "tumor": ("#000000", "-"),
+}
+"""How the curve of each label is drawn: more of those colours, and a stroke, for prints without any."""
+
+DPI: Final = 120
 
 
 def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Scores:
@@ -104,8 +116,8 @@ def confusion_text(rows: Sequence[str], columns: Sequence[str], counts: Sequence
 
 def plot_confusion(
     path: Path, rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]], title: str
-) -> None:
-    """Draw a confusion matrix, shaded by the share of its row."""
+) -> Figure:
+    """Draw a confusion matrix, shaded by the share of its row; the figure, for other forms of it."""
     numbers = np.array(counts)
     shares = numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(0.9 * len(columns) + 2.2, 0.9 * len(rows) + 1.8), layout="constrained")
@@ -117,16 +129,20 @@ def plot_confusion(
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel="predicted", ylabel="true", title=title)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)
+    return figure
 
 
-def plot_calibration(path: Path, bins: Sequence[Mapping[str, float]], title: str) -> None:
+def plot_calibration(path: Path, bins: Sequence[Mapping[str, float]], title: str) -> Figure:
     """Draw a reliability diagram over a histogram: how often a confidence is right, and how often it comes.
 
     Args:
         path: of the PNG to write.
         bins: of the confidence, each with its `slices`, mean `confidence` and the share `right`.
         title: of the plot.
+
+    Returns:
+        The figure, for other forms of it.
     """
     figure = Figure(figsize=(4.8, 5.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -138,15 +154,16 @@ def plot_calibration(path: Path, bins: Sequence[Mapping[str, float]], title: str
     sizes = [12 + 160 * count / max(slices) for count in slices]
     upper.scatter(confidence, [row["right"] for row in bins], sizes, color=BLUE, label="measured")
     upper.set(xlim=(0, 1.02), ylim=(0, 1.02), ylabel="share right", title=title)
-    upper.legend(loc="upper left")
+    upper.legend(loc="lower right")
     lower.bar(confidence, slices, width=0.04, color=BLUE)
     lower.set(xlabel="greatest probability, mean of the bin", ylabel="slices")
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)
+    return figure
 
 
 def plot_risk_coverage(
     path: Path, curve: Sequence[Mapping[str, float]], decided: tuple[float, float] | None, title: str
-) -> None:
+) -> Figure:
     """Draw which share of the surest slices is wrong.
 
     Args:
@@ -154,6 +171,9 @@ def plot_risk_coverage(
         curve: points with the `coverage`, share of the slices, and the `risk`, share wrong among them.
         decided: the share that the model decides by its thresholds and the share wrong of it; None without.
         title: of the plot.
+
+    Returns:
+        The figure, for other forms of it.
     """
     figure = Figure(figsize=(4.8, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -165,7 +185,37 @@ def plot_risk_coverage(
     axes.set(xlim=(0, 102), ylim=(0, None), title=title)
     axes.set(xlabel="slices answered, %", ylabel="wrong, % of those answered")
     axes.legend(loc="upper left")
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)
+    return figure
+
+
+def plot_curves(
+    path: Path,
+    curves: Mapping[str, tuple[str, Sequence[float], Sequence[float]]],
+    axes: tuple[str, str],
+    title: str,
+) -> Figure:
+    """Draw a curve a label, such as of ROC.
+
+    Args:
+        path: of the PNG to write.
+        curves: by label, or `tumor`: what the legend says of it, and its points across and up, 0..1.
+        axes: what goes across and what goes up.
+        title: of the plot.
+
+    Returns:
+        The figure, for other forms of it.
+    """
+    figure = Figure(figsize=(4.8, 4.8), layout="constrained")
+    plot = figure.subplots()
+    for name, (text, across, up) in curves.items():
+        colour, stroke = STROKES[name]
+        plot.plot(across, up, color=colour, linestyle=stroke, linewidth=1.6, label=text, clip_on=False)
+    plot.set(xlim=(0, 1), ylim=(0, 1), xlabel=axes[0], ylabel=axes[1], title=title, aspect="equal")
+    plot.grid(color="#dddddd", linewidth=0.6)
+    plot.legend(loc="best", fontsize=8.5)
+    figure.savefig(path, dpi=DPI)
+    return figure
 
 
 @dataclass(frozen=True)
@@ -187,7 +237,7 @@ class Example:
     inside: bool
 
 
-def plot_heatmaps(path: Path, examples: Sequence[Example]) -> None:
+def plot_heatmaps(path: Path, examples: Sequence[Example]) -> Figure:
     """Draw heatmaps as they lie on the image, without the image, and the boxes around the tumours.
 
     Dotted: the part of the image that the model sees.
@@ -195,6 +245,9 @@ def plot_heatmaps(path: Path, examples: Sequence[Example]) -> None:
     Args:
         path: of the PNG to write.
         examples: at least one, drawn in their order, four a row.
+
+    Returns:
+        The figure, for other forms of it.
     """
     rows = -(-len(examples) // 4)
     figure = Figure(figsize=(9.2, 2.5 * rows + 0.6), layout="constrained")
@@ -219,7 +272,8 @@ def plot_heatmaps(path: Path, examples: Sequence[Example]) -> None:
         axes.set(xticks=[], yticks=[])
     scale = ScalarMappable(Normalize(0, 1), "cividis")
     figure.colorbar(scale, ax=grid, shrink=0.6, label="probability of a tumour there")
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)
+    return figure
 
 
 def write_history(path: Path, history: History) -> None:
@@ -245,4 +299,4 @@ def plot_history(path: Path, history: History) -> None:
             axes.annotate("stage 2", (first + 0.6, axes.get_ylim()[1]), va="top", fontsize=8, color="grey")
         axes.set(xlabel="epoch", title=name)
         axes.legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)

@@ -21,13 +21,16 @@ from falx.errors import FalxError
 from falx.limits import Limits
 from falx.prediction import Location
 from falx.words import LABELS, REJECTED
-from falx_trainer.answers import Answer, peak_of, progress
+from falx_trainer.answers import Answer, LearnedFrom, fingerprint_in, peak_of, progress
 from falx_trainer.run import RunError
 
 __all__ = ["Run"]
 
 MODEL: Final = "model.keras"
 """The file in a run folder that is measured."""
+
+MANIFEST: Final = "data.csv"
+"""Of the slices of the run, with the split of each."""
 
 BATCH: Final = 32
 
@@ -48,9 +51,11 @@ class Run:
         Raises:
             RunError: the folder is not that of a finished run.
         """
-        name, self._thresholds, self._limits, self._model = _read_run(folder)
+        meta, self.thresholds, self._limits, self._model = _read_run(folder)
         checksum = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
-        self.described: dict[str, Any] = {"name": name, "file": MODEL, "sha256": checksum}
+        self.described: dict[str, Any] = {"name": str(meta["name"]), "file": MODEL, "sha256": checksum}
+        manifest = folder / MANIFEST
+        self.learned_from = LearnedFrom(fingerprint_in(meta), manifest if manifest.is_file() else None)
 
     def answers(self, paths: Sequence[Path]) -> list[Answer | None]:
         """An answer for each picture, in order; None where it cannot be read."""
@@ -95,14 +100,14 @@ class Run:
         location = None
         if "heatmap" in outputs:
             location = Location(outputs["heatmap"].astype(np.float32), item.frame, item.shape)
-        return Answer(decide(probabilities, self._thresholds), probabilities, peak_of(location), location)
+        return Answer(decide(probabilities, self.thresholds), probabilities, peak_of(location), location)
 
 
-def _read_run(run: Path) -> tuple[str, Thresholds, Limits, keras.Model]:
+def _read_run(run: Path) -> tuple[dict[str, Any], Thresholds, Limits, keras.Model]:
     expected = f"{run}: expected the folder of a finished run or an exported file"
     try:
         meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
-        name, thresholds = str(meta["name"]), Thresholds.from_mapping(meta["thresholds"])
+        _, thresholds = meta["name"], Thresholds.from_mapping(meta["thresholds"])
         limits = Limits(least_familiarity=meta.get("least_familiarity", 0))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunError(f"{expected}; its meta.json: {type(error).__name__}: {error}") from error
@@ -114,4 +119,4 @@ def _read_run(run: Path) -> tuple[str, Thresholds, Limits, keras.Model]:
         raise RunError(f"{expected}; its {MODEL}: {reason}") from error
     if tuple(probabilities.shape) != (None, len(LABELS)):
         raise RunError(f"{expected}; its {MODEL}: probabilities of the shape {tuple(probabilities.shape)}")
-    return name, thresholds, limits, model
+    return meta, thresholds, limits, model
