@@ -26,6 +26,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from falx import dicom
+from falx._panics import no_panics
 from falx._quiet import quiet_pillow
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
 from falx.timings import Stopwatch, TimedFile
@@ -80,6 +81,7 @@ class Slice:
     colour: float = 0.0
 
 
+@no_panics
 def read(source: Source, watch: Stopwatch | None = None) -> Slice:
     """Turn an input into one grey slice.
 

@@ -108,3 +108,14 @@ def test_a_header_that_holds_no_numbers(dataset: Any) -> None:
         warnings.simplefilter("ignore")
         with pytest.raises(UnreadableImage, match="DICOM data set: the DICOM file is damaged"):
             images.read(dataset)
+
+
+def test_a_decoder_that_panics_is_a_damaged_file() -> None:
+    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
+    pytest.importorskip("rle", reason="pylibjpeg-rle is not installed")
+    made = pydicom.dcmread(pydicom.data.get_testdata_file("MR_small_RLE.dcm", download=False))
+    data = bytearray(made.PixelData)
+    data[2683] = 62  # a run that goes on beyond the end of its segment
+    made.PixelData = bytes(data)
+    with pytest.raises(UnreadableImage, match="the image is damaged, its decoder gave up"):
+        images.read(made)
