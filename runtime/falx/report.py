@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -88,13 +89,13 @@ class Results:
     def close(self, classifier: Classifier) -> None:
         """Print how many of each, how fast, by which model, and what all of it is not."""
         counts = [f"{self._counts[name]} {name}" for name in (*DECISIONS, ERROR) if self._counts[name]]
-        speed = f", median {np.median(self._times):.1f} ms" if self._times else ""
+        speed = f", median {median(self._times):.1f} ms" if self._times else ""
         model = classifier.model
         say()
         say(paragraph(f"{', '.join(counts)}; {model.name} {model.version} on {classifier.engine}{speed}."))
         if self._steps:
             steps = zip(*(timings.to_dict().values() for timings in self._steps), strict=True)
-            medians = (f"{step} {np.median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
+            medians = (f"{step} {median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
             say(paragraph(f"Medians, ms: {', '.join(medians)}."))
         say(paragraph(DISCLAIMER))
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import falx
 from falx import card as cards
-from falx import check, phantom
+from falx import check, cli, phantom
 from falx.classifier import DEFAULT_MODEL
-from falx.engines import ENGINES
+from falx.engines import ENGINES, tflite
 from falx.errors import EngineUnavailable, FalxWarning
 from falx.words import LABELS
 
@@ -87,3 +89,23 @@ def test_the_installed_wheel_is_what_is_tested() -> None:
         import tensorflow
 
         pytest.fail(f"this environment is not the wheel's own: it has {tensorflow.__file__}")
+
+
+@pytest.mark.skipif(ALONE != "tflite", reason="only where tflite-runtime is installed alone")
+def test_int8_on_x86_is_said_to_be_slow_by_python_and_the_command_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # Nobody asked for this engine: it is the only one here.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FalxWarning)
+        classifier = falx.load()
+    assert classifier.engine == "tflite"
+    said = [str(warning.message) for warning in caught if warning.category is FalxWarning]
+    slow = classifier.card.quantization["format"] == "int8" and platform.machine().lower() in tflite.X86
+    assert [
+        ("15 times slower than LiteRT" in text, "pip install ai-edge-litert" in text) for text in said
+    ] == ([(True, True)] if slow else [])
+    path = tmp_path / "slice.png"
+    Image.fromarray(phantom.lesion()).save(path)
+    assert cli.main(["predict", str(path)]) == 0
+    assert capsys.readouterr().err == "".join(f"falx: warning: {text}\n" for text in said)
