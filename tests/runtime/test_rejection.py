@@ -207,6 +207,18 @@ class TestFasterThanNumPy:
         assert np.array_equal(rejection._between(mask), after & before)
 
     @given(
+        arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=20)),
+        st.tuples(st.integers(1, 6), st.integers(1, 6)),
+        st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    )
+    def test_the_nearest_cell(
+        self, mask: npt.NDArray[np.bool_], factors: tuple[int, int], more: tuple[int, int]
+    ) -> None:
+        height, width = (n * factor + one for n, factor, one in zip(mask.shape, factors, more, strict=True))
+        expected = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+        assert np.array_equal(rejection._nearest(mask, (height, width)), np.asarray(expected))
+
+    @given(
         st.sampled_from([(64, 64), (128, 64), (104, 128), (256, 192), (250, 256), (512, 416), (100, 77)]),
         st.integers(0, 2**32 - 1),
     )
