@@ -79,6 +79,7 @@ def _bare_litert(models: Path, threads: int) -> Decide:
 
 
 def _bare_onnx(models: Path, threads: int) -> Decide:
+    _untold()
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
@@ -142,6 +143,7 @@ def _mediapipe(models: Path, threads: int) -> Decide:
 def _detect_tumor(models: Path, threads: int) -> Decide:  # noqa: ARG001 - it brings its own model
     import functools
 
+    _untold()
     import onnxruntime
     from detect_tumor import TumorDetector  # type: ignore[import-not-found, unused-ignore]
 
@@ -151,6 +153,11 @@ def _detect_tumor(models: Path, threads: int) -> Decide:  # noqa: ARG001 - it br
     onnxruntime.InferenceSession = functools.partial(onnxruntime.InferenceSession, sess_options=options)
     detector = TumorDetector()
     return lambda data: str(detector.predict(data).predicted_class)
+
+
+def _untold() -> None:
+    # ONNX Runtime would tell its maker what is loaded; Falx does the same before it loads it.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 def _squeezed(data: bytes) -> Any:
