@@ -1,7 +1,8 @@
 """Drawn heads, so that Falx can be tried and proved where no scan is at hand.
 
 They are drawings: that a model says this or that about them tells nothing about its quality. They
-are made of sums, products and square roots only, so they are the same pixels on every machine.
+are made of sums, products, square roots and whole numbers only, so they are the same pixels on every
+machine.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Field = npt.NDArray[np.float64]
 
 def clear() -> npt.NDArray[np.uint8]:
     """An axial head without a lesion, `(256, 256)` uint8."""
-    return np.rint(_head()).astype(np.uint8)
+    return _scanned(_head())
 
 
 def lesion() -> npt.NDArray[np.uint8]:
@@ -31,7 +32,7 @@ def lesion() -> npt.NDArray[np.uint8]:
     image = _paint(image, _inside(160, 104, 34, 30, softness=14), 82)
     image = _paint(image, _inside(160, 104, 20, 18), 232)
     image = _paint(image, _inside(160, 104, 11, 9), 66)
-    return np.rint(image).astype(np.uint8)
+    return _scanned(image)
 
 
 PHANTOMS: Final[Mapping[str, Callable[[], npt.NDArray[np.uint8]]]] = {"clear": clear, "lesion": lesion}
@@ -55,6 +56,33 @@ def _head() -> Field:
     image = _paint(image, _inside(128, 68, 2, 26), 58)
     image = _paint(image, _inside(128, 192, 2, 26), 58)
     return image.clip(0, 255)
+
+
+def _scanned(image: Field) -> npt.NDArray[np.uint8]:
+    """The image as a scanner would show it, neither so sharp nor so even; `(256, 256)` uint8.
+
+    A model that tells drawings from scans would reject it as it is drawn.
+    """
+    head = image > 5
+    soft = image + 16 * _grain() * head
+    for _ in range(2):
+        for axis in (0, 1):
+            soft = (np.roll(soft, 1, axis) + 2 * soft + np.roll(soft, -1, axis)) / 4
+    seen: npt.NDArray[np.uint8] = np.rint(np.where(head, soft, image).clip(0, 255)).astype(np.uint8)
+    return seen
+
+
+def _grain() -> Field:
+    """Values without a pattern, -1..1, `(256, 256)`: the coordinates hashed, as xxHash's last step does.
+
+    Constants and shifts: Collet, xxHash 32, XXH32_avalanche.
+    """
+    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.uint32)
+    hashed = x * np.uint32(2654435761) + y * np.uint32(2246822519)
+    for shift, factor in ((15, 2246822519), (13, 3266489917), (16, 1)):
+        hashed = (hashed ^ (hashed >> np.uint32(shift))) * np.uint32(factor)
+    values: Field = hashed / 2.0**31 - 1
+    return values
 
 
 def _grid() -> tuple[Field, Field]:

@@ -8,8 +8,8 @@ import pytest
 from falx import phantom
 
 SHA256 = {
-    "clear": "87c305bf6c48e5978c3f24101e30b4e0952436bf8c7e5a0c34a7eaf80a2f5837",
-    "lesion": "7c652d3355f48d2b8c6a422d8b73a2f72cc1f4b4d7ae15871900fd10e4927daf",
+    "clear": "e2eebb86545a8c98d1c1ddf888c3c9f5cded13bd9facc2f575b7064939b81adb",
+    "lesion": "44708466f8a43850e69ee855a6804e16f494657f69f15e3dcc59fc0093aa10a0",
 }
 
 

@@ -28,8 +28,8 @@ from falx.preprocessing import (
 Pixels = npt.NDArray[np.uint8]
 
 GOLDEN = {
-    ("falx-head-1", "clear"): "996915436c46459a3438f24b7e8b08c43887167798816ad8805a48a3c5967bba",
-    ("falx-head-1", "lesion"): "e22517984f2a7e1c22e8f60bddba75eb65b5eac63335dcec90f791ff5779f053",
+    ("falx-head-1", "clear"): "45d7a5c9ecb52ecfbf5668d26f6168a76f85a1fc6939ed1f9e92c93dc4734fd6",
+    ("falx-head-1", "lesion"): "ec9f6fb1736c0074cfd9e1ecdf776c592954637c1e492969bb7e83eadd0402c9",
 }
 """SHA-256 of the tensor of each phantom: the same with Pillow 10.3, 11.0, 12.0 and 13.0."""
 
