@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -24,16 +25,20 @@ from falx import container, engines, images, rejection
 from falx.card import Card
 from falx.decision import Thresholds, decide
 from falx.engines import Engine
-from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, UnreadableImage
+from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, NotASlice, UnreadableImage
 from falx.images import Source
-from falx.prediction import Failure, Location, Model, Prediction
+from falx.prediction import Failure, Location, Model, Origin, Prediction
 from falx.preprocessing import prepare
 from falx.rejection import Reason
+from falx.slices import Part
 from falx.timings import Stopwatch
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from falx.gathering import Gathering
+    from falx.study import Study
 
 __all__ = ["DEFAULT_MODEL", "Answer", "Classifier", "load", "read_model"]
 
@@ -132,7 +137,8 @@ class Classifier:
         """Classify one slice.
 
         Args:
-            source: a path, bytes of a file, PIL image, array or pydicom Dataset; see `falx.images.read`.
+            source: a path, bytes of a file, PIL image, array, pydicom Dataset, or a `Part` of a file of
+                several slices; see `falx.images.read`.
             thresholds: of every label, instead of the card's.
             timings: whether to say what each step took.
 
@@ -177,7 +183,8 @@ class Classifier:
         """Classify many slices, in their order, as the answers are taken.
 
         Args:
-            sources: each as for `predict`; read no further ahead than two a worker.
+            sources: each as for `predict`, or what `falx.inputs.expand` gives for files, folders and files
+                of several slices; read no further ahead than two a worker.
             workers: how many slices are worked on at a time, each on an engine of its own.
             thresholds: of every label, instead of the card's.
             timings: whether to say what each step took.
@@ -195,6 +202,50 @@ class Classifier:
             return (self._answer(source, resolved, timings) for source in sources)
         self._start_engines(workers)
         return self._answer_in_threads(sources, workers, resolved, timings)
+
+    def predict_study(
+        self,
+        source: str | os.PathLike[str] | Iterable[Source] | Gathering,
+        *,
+        workers: int = 1,
+        thresholds: Thresholds | Mapping[str, float] | None = None,
+    ) -> Study:
+        """Classify the slices of an examination, series by series, and sum them up.
+
+        Args:
+            source: a folder, a DICOM file of several frames, a NIfTI volume, several files, folders and
+                pydicom Datasets of one study, or what `falx.gathering.gather` made of these.
+            workers: how many slices are worked on at a time, each on an engine of its own.
+            thresholds: of every label, instead of the card's.
+
+        Returns:
+            The study; a slice that cannot be read is a failure in it, and counts in its decision.
+
+        Raises:
+            UnreadableImage: there are slices of more than one study.
+            ThresholdError: a threshold is missing, unknown, or not in (0, 1].
+            ValueError: `workers` is not a number from 1.
+        """
+        # Here: who classifies single slices does not need it.
+        from falx.gathering import Gathering, gather
+        from falx.study import Series, sum_up
+
+        started = time.perf_counter()
+        found = source if isinstance(source, Gathering) else gather(source)
+        answers = self.predict_many(found.sources, workers=workers, thresholds=thresholds)
+        series = [
+            Series(
+                results=tuple(islice(answers, len(row.sources))),
+                positions_mm=row.positions_mm,
+                uid=row.uid,
+                plane=row.plane,
+                sequence=row.sequence,
+                notes=row.notes,
+            )
+            for row in found.rows
+        ]
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
 
     def _answer_in_threads(
         self, sources: Iterable[Source], workers: int, thresholds: Thresholds, timings: bool
@@ -215,29 +266,39 @@ class Classifier:
             # Also where the caller stops early: what has not begun is not begun.
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, source: Source, thresholds: Thresholds, timings: bool) -> Prediction | Failure:
+    def _answer(
+        self, source: Source | Failure, thresholds: Thresholds, timings: bool
+    ) -> Prediction | Failure:
+        if isinstance(source, Failure):
+            return source
         try:
             return self._predict(source, thresholds, timings)
         except UnreadableImage as error:
-            return Failure(_path_of(source), error)
+            return Failure(_path_of(source), error, _origin_of(source))
 
     def _predict(self, source: Source, thresholds: Thresholds, timings: bool) -> Prediction:
         started = time.perf_counter()
         watch = Stopwatch() if timings else None
         lap = _pass if watch is None else watch.lap
-        image = images.read(source, watch)
+        try:
+            image = images.read(source, watch)
+        except NotASlice as error:
+            if error.reason is None:
+                raise
+            return self._rejected(source, error.reason, started, watch, error.origin)
         lap("decode")
         reason = rejection.check(image, self._card.rejection)
         lap("decide")
         if reason is not None:
-            return self._rejected(source, reason, started, watch)
+            return self._rejected(source, reason, started, watch, image.origin)
         tensor, frame = prepare(image.pixels)
         lap("prepare")
         answer = self.answer(tensor)
         lap("infer")
         reason = rejection.check_familiarity(answer.familiarity, self._card.rejection)
+        reason = reason or rejection.check_doubt(image.doubt, answer.familiarity)
         if reason is not None:
-            return self._rejected(source, reason, started, watch)
+            return self._rejected(source, reason, started, watch, image.origin)
         decision = decide(answer.probabilities, thresholds)
         probabilities = dict(zip(LABELS, answer.probabilities, strict=True))
         confidence = probabilities.get(decision)
@@ -254,11 +315,17 @@ class Classifier:
             model=self._model,
             path=_path_of(source),
             location=None if answer.heatmap is None else Location(answer.heatmap, frame, (height, width)),
+            origin=image.origin,
             timings=None if watch is None else watch.timings(),
         )
 
     def _rejected(
-        self, source: Source, reason: Reason, started: float, watch: Stopwatch | None
+        self,
+        source: Source,
+        reason: Reason,
+        started: float,
+        watch: Stopwatch | None,
+        origin: Origin | None,
     ) -> Prediction:
         return Prediction(
             decision=REJECTED,
@@ -270,6 +337,7 @@ class Classifier:
             elapsed_ms=(time.perf_counter() - started) * 1000,
             model=self._model,
             path=_path_of(source),
+            origin=origin,
             timings=None if watch is None else watch.timings(),
         )
 
@@ -364,7 +432,13 @@ def _pass(step: str) -> None:
 
 
 def _path_of(source: Source) -> str | None:
+    if isinstance(source, Part):
+        return source.holder.path
     return images.describe(source) if isinstance(source, str | os.PathLike) else None
+
+
+def _origin_of(source: Source) -> Origin | None:
+    return source.holder.origin(source.number) if isinstance(source, Part) else None
 
 
 def _positive(name: str, value: Any) -> int:

@@ -1,4 +1,4 @@
-"""The command line: `falx predict`, `info`, `check`, `demo`, `app`, `retarget`.
+"""The command line: `falx predict`, `study`, `info`, `check`, `demo`, `app`, `retarget`.
 
 Exit status: 0 all inputs were read, 1 some could not be (the others are answered) or a check failed,
 2 wrong usage or an unusable model, 130 interrupted.
@@ -26,9 +26,9 @@ from falx.words import DISCLAIMER, LABELS
 # NumPy, Pillow and the engine are imported by the commands that need them: help comes at once.
 if TYPE_CHECKING:
     from falx.classifier import Classifier
-    from falx.decision import Thresholds
     from falx.overlay import Folder
     from falx.prediction import Failure, Prediction
+    from falx.slices import Part
 
 __all__ = ["main"]
 
@@ -103,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="an image or DICOM file of any name, or a folder: its images by suffix, and its DICOM files",
+        help="an image or DICOM file of any name, a NIfTI volume, or a folder: its images and volumes by "
+        "suffix, and its DICOM files; of a file of several frames, each",
     )
     _add_model(predict)
     predict.add_argument("--json", action="store_true", help="print one JSON object a line, as they come")
@@ -120,6 +121,25 @@ def _parser() -> argparse.ArgumentParser:
         "--timings", action="store_true", help="say what each step took: read, decode, prepare, infer, decide"
     )
     predict.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
+    )
+
+    study = _command(commands, "study", _study, "classify the slices of examinations, and sum each up")
+    study.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a folder with the slices of one study, a DICOM file of several frames, or a NIfTI volume",
+    )
+    _add_model(study)
+    study.add_argument("--json", action="store_true", help="print one JSON object a study")
+    study.add_argument(
+        "--sheets",
+        metavar="DIR",
+        help="write each series as a contact sheet with heatmaps to this new or empty folder",
+    )
+    _add_threshold(study, "instead of the card's")
+    study.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
     )
 
@@ -204,9 +224,13 @@ def _resume(options: argparse.Namespace) -> int:
     with Journal(options.resume, classifier.model) as journal:
         failures = journal.failures
         items = list(expand(options.paths))
-        left = [item for item in items if not journal.take(_name(item))]
+        # The frames of a file have its path; they are answered in their order.
+        left = [item for item in items if not journal.take(_path(item))]
         progress = Progress(len(left))
-        results = _results(classifier, left, options.workers, thresholds, options.timings)
+        with _quiet_engines():
+            results = classifier.predict_many(
+                left, workers=options.workers, thresholds=thresholds, timings=options.timings
+            )
         for done, result in enumerate(results, start=1):
             journal.add(result)
             failures += result.error is not None
@@ -242,17 +266,20 @@ def _predict(options: argparse.Namespace) -> int:
     table = None if options.json else Results([_name(item) for item in items], timings=options.timings)
     progress = Progress(len(items))
     failed = False
-    results = _results(classifier, items, options.workers, thresholds, options.timings)
-    for done, result in enumerate(results, start=1):
+    with _quiet_engines():
+        results = classifier.predict_many(
+            items, workers=options.workers, thresholds=thresholds, timings=options.timings
+        )
+    for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
         failed = failed or result.error is not None
         progress.clear()
         if table is None:
             sys.stdout.write(json.dumps(result.to_dict()) + "\n")
             sys.stdout.flush()
         else:
-            table.add(result)
+            table.add(result, _name(item))
         if folder is not None:
-            _save_heatmap(folder, result)
+            _save_heatmap(folder, item, result)
         progress.update(done)
     progress.clear()
     if table is not None:
@@ -260,22 +287,38 @@ def _predict(options: argparse.Namespace) -> int:
     return SOME_FAILED if failed else OK
 
 
-def _results(
-    classifier: Classifier,
-    items: list[str | Failure],
-    workers: int,
-    thresholds: Thresholds,
-    timings: bool,
-) -> Iterator[Prediction | Failure]:
-    """The answers for files, and the failures of folders between them, in order."""
-    files = (item for item in items if isinstance(item, str))
-    with _quiet_engines():
-        answers = classifier.predict_many(files, workers=workers, thresholds=thresholds, timings=timings)
-    for item in items:
-        yield next(answers) if isinstance(item, str) else item
+def _study(options: argparse.Namespace) -> int:
+    from falx.console import say
+    from falx.gathering import gather
+    from falx.overlay import Folder
+    from falx.prediction import Failure
+    from falx.report import study_text
+
+    classifier = _load(options)
+    folder = None if options.sheets is None else Folder(options.sheets)
+    thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
+    failed = False
+    for number, path in enumerate(options.paths, start=1):
+        try:
+            found = gather(path)
+        except UnreadableImage as error:
+            failed = True
+            failure = Failure(path, error)
+            say(json.dumps(failure.to_dict()) if options.json else f"{path}: {error}")
+            continue
+        with _quiet_engines():
+            answers = classifier.predict_study(found, workers=options.workers, thresholds=thresholds)
+        failed = failed or "error" in answers.counts
+        say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
+        if folder is not None:
+            from falx.sheet import sheet
+
+            for index, row in enumerate(found.rows):
+                folder.save(sheet(answers, index, row.sources), f"study-{number}-series-{index + 1}")
+    return SOME_FAILED if failed else OK
 
 
-def _save_heatmap(folder: Folder, result: Prediction | Failure) -> None:
+def _save_heatmap(folder: Folder, item: str | Part | Failure, result: Prediction | Failure) -> None:
     from falx import images
     from falx.overlay import overlay
 
@@ -284,12 +327,14 @@ def _save_heatmap(folder: Folder, result: Prediction | Failure) -> None:
         return
     try:
         # Read again: keeping every slice until its turn would cost more memory than time.
-        pixels = images.read(result.path).pixels
+        pixels = images.read(item).pixels
     except UnreadableImage as error:
         raise FalxError(f"{result.path}: changed while it was being classified: {error}") from error
     if pixels.shape != heatmap.shape:
         raise FalxError(f"{result.path}: changed while it was being classified")
-    folder.save(overlay(pixels, heatmap), Path(result.path).stem)
+    frame = None if result.origin is None else result.origin.frame
+    name = Path(result.path).stem
+    folder.save(overlay(pixels, heatmap), name if frame is None else f"{name}-{frame:03d}")
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -411,8 +456,19 @@ def _quiet_engines() -> Iterator[None]:
         os.close(kept)
 
 
-def _name(item: str | Failure) -> str:
-    return item if isinstance(item, str) else item.path or ""
+def _path(item: str | Part | Failure) -> str:
+    from falx.slices import Part
+
+    if isinstance(item, str):
+        return item
+    return (item.holder.path if isinstance(item, Part) else item.path) or ""
+
+
+def _name(item: str | Part | Failure) -> str:
+    """What the table calls an input: its path, and which slice of it where it holds several."""
+    from falx.slices import Part
+
+    return f"{_path(item)} {item.number}" if isinstance(item, Part) else _path(item)
 
 
 def _threshold(text: str) -> tuple[str, float]:

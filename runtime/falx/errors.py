@@ -5,7 +5,9 @@ FalxError
 ├── UnreadableImage(ValueError)              an input that cannot be turned into one grey slice
 │   ├── ImageNotFound(FileNotFoundError)     its file, or an image in its folder, is not there
 │   ├── ImageForbidden(PermissionError)      its file may not be read
-│   └── DicomUnavailable(ImportError)        it is DICOM, and pydicom is not installed
+│   ├── DicomUnavailable(ImportError)        it is DICOM, and what reads it is not installed
+│   ├── VolumeUnavailable(ImportError)       it is NIfTI, and nibabel is not installed
+│   └── NotASlice                            it is DICOM, and by its tags no MR slice of a head
 ├── ModelError(ValueError)                   a model file that cannot be used
 │   ├── ModelNotFound(FileNotFoundError)     it is not there
 │   ├── CardError                            its card is missing, foreign or wrong
@@ -29,6 +31,12 @@ both do what they say. A message says what was expected, what came, and what to 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from falx.prediction import Origin
+    from falx.rejection import Reason
+
 __all__ = [
     "AppUnavailable",
     "CardError",
@@ -44,10 +52,12 @@ __all__ = [
     "ImageNotFound",
     "ModelError",
     "ModelNotFound",
+    "NotASlice",
     "ResumeError",
     "ThresholdError",
     "UnknownEngine",
     "UnreadableImage",
+    "VolumeUnavailable",
 ]
 
 
@@ -68,7 +78,32 @@ class ImageForbidden(UnreadableImage, PermissionError):
 
 
 class DicomUnavailable(UnreadableImage, ImportError):
-    """An input is DICOM, and the package that reads it is not installed."""
+    """An input is DICOM, and a package that reads it is not installed."""
+
+
+class VolumeUnavailable(UnreadableImage, ImportError):
+    """An input is a NIfTI volume, and the package that reads it is not installed."""
+
+
+class NotASlice(UnreadableImage):
+    """A DICOM object is, by its tags, no MR slice of a head. A classifier answers it with `rejected`.
+
+    Attributes:
+        reason: why.
+        origin: where in the object.
+    """
+
+    def __init__(self, message: str, reason: Reason | None = None, origin: Origin | None = None) -> None:
+        """Say what it is.
+
+        Args:
+            message: for people.
+            reason: why; without one, a classifier raises the error.
+            origin: where in the object.
+        """
+        super().__init__(message)
+        self.reason = reason
+        self.origin = origin
 
 
 class ModelError(FalxError, ValueError):

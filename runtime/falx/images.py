@@ -8,7 +8,8 @@ What becomes of each input, exactly:
 - With alpha: composited on black first.
 - 16-bit and 32-bit grey, float, and arrays of those: linearly, so that the least value becomes 0 and
   the greatest 255, rounded half up; integers in exact integer arithmetic. One value only: black.
-- DICOM: modality and VOI transformations, MONOCHROME1 inverted, then as float.
+- DICOM: modality and VOI transformations, MONOCHROME1 inverted; `falx.dicom` has each step. NIfTI:
+  `falx.volume`.
 - EXIF orientation is applied: the slice is as a viewer shows it.
 """
 
@@ -17,7 +18,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -27,14 +27,16 @@ from PIL import Image, UnidentifiedImageError
 
 from falx import dicom
 from falx._panics import no_panics
-from falx._quiet import quiet_pillow
+from falx._quiet import quiet_readers
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
+from falx.slices import Part, Slice
 from falx.timings import Stopwatch, TimedFile
 
 __all__ = ["FORMATS", "MAXIMUM_PIXELS", "SUFFIXES", "Slice", "Source", "describe", "read"]
 
 Source: TypeAlias = Any
-"""A path, bytes, a PIL image, an array, or a pydicom Dataset. (pydicom is optional, so `Any`.)"""
+"""A path, bytes, a PIL image, an array, a pydicom Dataset, or a `falx.slices.Part` of a file of several
+slices. (pydicom is optional, so `Any`.)"""
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 """The formats read besides DICOM. Not EPS and its kind, for which Pillow starts other programs.
@@ -68,34 +70,22 @@ TRANSPOSITIONS: Final = {
 """How each EXIF orientation is undone (EXIF 2.32, table 4, tag 0x0112)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Slice:
-    """One grey slice.
-
-    Attributes:
-        pixels: `(H, W)` uint8, 0 black to 255 white, at least 1 x 1.
-        colour: mean distance between the strongest and the weakest colour channel, 0 (grey) to 1.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    colour: float = 0.0
-
-
 @no_panics
 def read(source: Source, watch: Stopwatch | None = None) -> Slice:
     """Turn an input into one grey slice.
 
     Args:
         source: a path (what the file holds decides, not how it is named), the bytes of a file, a PIL
-            image, a pydicom Dataset, or an array: `(H, W)`, `(H, W, 1)`, `(H, W, 3)` RGB or
-            `(H, W, 4)` RGBA, of bool, integers up to 32 bits, or floats of any range. Alpha is in the
-            full range of an integer type, and in 0..1 for floats.
+            image, a pydicom Dataset, a `Part` of a file with several slices, or an array: `(H, W)`,
+            `(H, W, 1)`, `(H, W, 3)` RGB or `(H, W, 4)` RGBA, of bool, integers up to 32 bits, or floats of
+            any range. Alpha is in the full range of an integer type, and in 0..1 for floats.
         watch: counts what reading a file takes; None counts nothing.
 
     Raises:
         ImageNotFound: the path does not exist.
         ImageForbidden: the file may not be read.
         DicomUnavailable: it is DICOM, and pydicom is not installed.
+        NotASlice: it is DICOM, and by its tags no MR slice of a head.
         UnreadableImage: anything else that is not one picture; the message says what it is.
     """
     if isinstance(source, str | os.PathLike):
@@ -106,8 +96,10 @@ def read(source: Source, watch: Stopwatch | None = None) -> Slice:
         return _convert(source, describe(source))
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    if isinstance(source, Part):
+        return source.holder.read(source.number)
     if dicom.is_dataset(source):
-        return Slice(_scaled(dicom.pixels(source, "DICOM data set", MAXIMUM_PIXELS), "DICOM data set"))
+        return _only(dicom.open_dataset(source))
     raise UnreadableImage(
         "expected a path, bytes, a PIL image, a NumPy array or a pydicom Dataset, "
         f"got {type(source).__name__}"
@@ -124,6 +116,8 @@ def describe(source: Source) -> str:
         return f"{source.mode} image of {source.width} x {source.height} pixels"
     if isinstance(source, np.ndarray):
         return f"{source.dtype} array of shape {source.shape}"
+    if isinstance(source, Part):
+        return source.holder.name
     return type(source).__name__
 
 
@@ -157,8 +151,8 @@ def _read_stream(stream: BinaryIO, name: str) -> Slice:
     if not start:
         raise UnreadableImage(f"{name}: expected an image, got an empty file")
     if dicom.is_file(start):
-        return Slice(_scaled(dicom.pixels(dicom.parse(stream, name), name, MAXIMUM_PIXELS), name))
-    with quiet_pillow():
+        return _only(dicom.open_file(stream, name))
+    with quiet_readers():
         try:
             image = Image.open(stream, formats=FORMATS)
         except Image.DecompressionBombError as error:
@@ -175,9 +169,18 @@ def _read_stream(stream: BinaryIO, name: str) -> Slice:
             return _convert(image, name)
 
 
+def _only(found: dicom.Object) -> Slice:
+    if found.frames > 1:
+        raise UnreadableImage(
+            f"{found.name}: expected one slice, got {found.frames} frames; `falx.inputs.expand` gives "
+            "each of them, `Classifier.predict_study` takes all"
+        )
+    return found.read()
+
+
 def _convert(image: Image.Image, name: str) -> Slice:
     _check_size(image.size, name)
-    with quiet_pillow():
+    with quiet_readers():
         try:
             _check_frames(image, name)
             image.load()

@@ -5,21 +5,76 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
-from falx import dicom
-from falx.errors import ImageForbidden, ImageNotFound
+from falx import dicom, volume
+from falx.errors import DicomUnavailable, ImageForbidden, ImageNotFound, UnreadableImage
 from falx.images import SUFFIXES
 from falx.prediction import Failure
+from falx.slices import Part
 
-__all__ = ["expand"]
+__all__ = ["expand", "files", "holder"]
+
+INDEX: Final = "DICOMDIR"
+"""The table of contents of a DICOM medium; no picture."""
 
 
-def expand(paths: Iterable[str]) -> Iterator[str | Failure]:
+def expand(paths: Iterable[str]) -> Iterator[str | Part | Failure]:
+    """The slices that paths mean, in order, for `Classifier.predict_many`.
+
+    The files are those of `files`. One with several slices, which a DICOM file of several frames or a NIfTI
+    volume is, becomes a `Part` for each.
+
+    Yields:
+        The path of a file of one slice, a part, or a failure.
+    """
+    for item in files(paths):
+        yield from [item] if isinstance(item, Failure) else _slices(item)
+
+
+def _slices(path: str) -> Iterator[str | Part | Failure]:
+    try:
+        found = holder(path)
+        count = 1 if found is None else found.frames
+    except DicomUnavailable:
+        # Said where the file is read.
+        yield path
+    except UnreadableImage as error:
+        yield Failure(path, error)
+    else:
+        if found is None or (count == 1 and isinstance(found, dicom.Object)):
+            yield path
+        else:
+            yield from (Part(found, number) for number in range(1, count + 1))
+
+
+def holder(path: str) -> dicom.Object | volume.Volume | None:
+    """The tags of a DICOM file, or a volume; None for other files, and for what is not there.
+
+    Raises:
+        UnreadableImage: it is damaged, or what reads it is not installed.
+    """
+    if volume.is_volume(path):
+        return volume.open_volume(path)
+    try:
+        # Who opens a pipe waits for a writer.
+        if not Path(path).is_file():
+            return None
+        with Path(path).open("rb") as stream:
+            start = stream.read(dicom.PREAMBLE)
+    # ValueError: a path with a null byte. Whoever reads the file says what is wrong.
+    except (OSError, ValueError):
+        return None
+    return dicom.open_file(path, path, path) if dicom.is_file(start) else None
+
+
+def files(paths: Iterable[str]) -> Iterator[str | Failure]:
     """The files that paths mean, in order; a path given twice is answered twice.
 
     A file is itself, whatever its name. A folder is its images, folders within it too, in the order of
-    their names: every file with a suffix of `falx.images.SUFFIXES`, and every DICOM file however it is
-    named. Other files and hidden ones are passed over, and links to folders are not followed.
+    their names: every file with a suffix of `falx.images.SUFFIXES` or of NIfTI, and every DICOM file
+    however it is named, but for a DICOMDIR. Other files and hidden ones are passed over, and links to
+    folders are not followed.
 
     Yields:
         The path of a file, or a failure: a folder that holds no image or may not be read.
@@ -57,8 +112,10 @@ def _denied(errors: list[OSError]) -> Iterator[Failure]:
 
 
 def _is_image(path: Path) -> bool:
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in SUFFIXES or volume.is_volume(path):
         return True
+    if path.name.upper() == INDEX:
+        return False
     try:
         # Who opens a pipe waits for a writer.
         if not path.is_file():

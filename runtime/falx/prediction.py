@@ -11,7 +11,7 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 | `band` | `high`, `moderate` or `low`; null where `confidence` is |
 | `probabilities` | of every label, in 0..1; null for `rejected`: they would mean nothing |
 | `recommendation` | a sentence |
-| `reason` | only for `rejected`: `code` (a key of `falx.rejection.REASONS`) and `message` |
+| `reason` | only for `rejected`: `code` (in `REASONS` or `TAG_REASONS` of `falx.rejection`), `message` |
 | `origin` | only for DICOM and for volumes: where in them the slice stands, see below |
 | `model` | `name`, `version`, and `sha256` of the file |
 | `elapsed_ms` | from opening the input to the decision, in milliseconds |

@@ -2,23 +2,26 @@
 
 Plain checks of the pixels come before the model, which would answer for anything: to a classifier of
 four labels a photograph of a cat has one of them. What passes them may still look like nothing that the
-model learned from; a model that has learned to tell says so itself, and is asked last.
+model learned from; a model that has learned to tell says so itself, and is asked last. The tags of a DICOM
+object are asked before all (`falx.tags`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from falx.images import Slice
 from falx.limits import Limits
 from falx.preprocessing import resized
 
-__all__ = ["REASONS", "Reason", "check", "check_familiarity"]
+if TYPE_CHECKING:
+    from falx.slices import Slice
+
+__all__ = ["REASONS", "TAG_REASONS", "Reason", "check", "check_doubt", "check_familiarity", "tag_reason"]
 
 REASONS: Final = {
     "too_small": "The picture has too few pixels to show a slice.",
@@ -28,6 +31,20 @@ REASONS: Final = {
     "unfamiliar": "The picture does not look like the brain MRI slices that the model learned from.",
 }
 """Why a picture is rejected: every code, with its sentence, in the order of the checks."""
+
+TAG_REASONS: Final = {
+    "not_mr": "The DICOM object is no MR image.",
+    "localizer": "The DICOM image is a localizer, not a slice of a series.",
+    "projection": "The DICOM image is a projection or a screen, not a slice.",
+    "annotated": "The DICOM image has text burned in, which may name the patient.",
+    "other_body_part": "The DICOM image is of another part of the body.",
+}
+"""Why a DICOM object is rejected by its tags: every code, with its sentence."""
+
+FAMILIARITY_AGAINST_TAGS: Final = 0.95
+"""The familiarity a model must give a picture whose tags name another part of the body: they are often
+wrong, but the picture must then look like a head. Of every second slice of the validation split of Falx-2
+(391) none has less than 0.97."""
 
 GRID: Final = 64
 """The longer side of the coarse grid, in cells: there the shape of a head remains, its noise does not."""
@@ -63,7 +80,7 @@ class Reason:
     """Why a picture is rejected.
 
     Attributes:
-        code: a key of `REASONS`.
+        code: a key of `REASONS` or `TAG_REASONS`.
         message: its sentence, with what was found.
     """
 
@@ -99,6 +116,22 @@ def check_familiarity(familiarity: float | None, limits: Limits) -> Reason | Non
         return None
     found = f"Its familiarity is {familiarity:.3f}, {limits.least_familiarity:g} is needed."
     return _reason("unfamiliar", found)
+
+
+def check_doubt(doubt: Reason | None, familiarity: float | None) -> Reason | None:
+    """What the tags say against a picture, where the model is not sure of it either.
+
+    Args:
+        doubt: of the slice.
+        familiarity: as for `check_familiarity`; a model that does not say does not doubt.
+    """
+    sure = familiarity is None or familiarity >= FAMILIARITY_AGAINST_TAGS
+    return None if sure else doubt
+
+
+def tag_reason(code: str, found: str) -> Reason:
+    """A reason in the tags of a DICOM object: a key of `TAG_REASONS`, and what was found, a sentence."""
+    return Reason(code, f"{TAG_REASONS[code]} {found}")
 
 
 def _no_head(pixels: npt.NDArray[np.uint8], limits: Limits) -> str:

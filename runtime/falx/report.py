@@ -17,10 +17,11 @@ from falx.classifier import Classifier
 from falx.console import Table, pairs, paragraph, plain, say, use_colour, width
 from falx.decision import Thresholds
 from falx.prediction import Failure, Prediction
+from falx.study import Study, Verdict
 from falx.timings import STEPS, Timings
 from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED
 
-__all__ = ["Results", "card_text", "picture"]
+__all__ = ["Results", "card_text", "picture", "study_text"]
 
 SHADES: Final = " .:-=+*#%@"
 """From black to white, for pictures made of letters."""
@@ -98,6 +99,32 @@ class Results:
             medians = (f"{step} {median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
             say(paragraph(f"Medians, ms: {', '.join(medians)}."))
         say(paragraph(DISCLAIMER))
+
+
+def study_text(study: Study) -> str:
+    """A study for people to read."""
+    rows = {"study": plain(study.path or NONE), "decision": _study_decision(study.verdict)}
+    rows |= {"reason": study.reason, "recommendation": study.recommendation}
+    if study.notes:
+        rows["notes"] = " ".join(study.notes)
+    for number, (series, verdict) in enumerate(zip(study.series, study.verdicts, strict=True), start=1):
+        about = f"{series.name or 'unknown'}, {len(series.results)} slices: {_study_decision(verdict)}."
+        rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
+    counts = [f"{count} {name}" for name, count in study.counts.items()]
+    rows["slices"] = ", ".join(counts) or "none"
+    if study.model is not None:
+        rows["model"] = f"{study.model.name} {study.model.version}, {study.elapsed_ms:.0f} ms"
+    return f"{pairs(rows)}\n{paragraph(DISCLAIMER)}"
+
+
+def _study_decision(verdict: Verdict) -> str:
+    """A decision with its label and confidence, as far as it has them."""
+    parts = [verdict.decision]
+    if verdict.label is not None:
+        parts.append(f"({verdict.label})")
+    if verdict.confidence is not None:
+        parts.append(f"{verdict.confidence:.1%} {verdict.band}".replace("%", " %"))
+    return " ".join(parts)
 
 
 def card_text(card: Card, name: str) -> str:

@@ -43,7 +43,8 @@ EXTRAS = {
     "": set(),
     "app": {"fpdf2", "jinja2", "streamlit", "uharfbuzz"},
     "onnx": {"onnxruntime"},
-    "dicom": {"pydicom"},
+    "dicom": {"pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "python-gdcm"},
+    "nifti": {"nibabel"},
     "tflite": {"tflite-runtime"},
 }
 

@@ -11,6 +11,8 @@ BUILTINS = {
     "ImageNotFound": FileNotFoundError,
     "ImageForbidden": PermissionError,
     "DicomUnavailable": ImportError,
+    "VolumeUnavailable": ImportError,
+    "NotASlice": ValueError,
     "ModelError": ValueError,
     "ModelNotFound": FileNotFoundError,
     "CardError": ValueError,

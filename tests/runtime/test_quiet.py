@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from falx._quiet import quiet_pillow
+from falx._quiet import quiet_readers
 
 
 def warn_as_pillow() -> None:
@@ -13,7 +13,7 @@ def warn_as_pillow() -> None:
 
 
 def test_pillow_is_quiet_and_others_are_not() -> None:
-    with quiet_pillow():
+    with quiet_readers():
         warn_as_pillow()
         with pytest.raises(UserWarning, match="mine"):
             warnings.warn("mine", UserWarning, stacklevel=1)
@@ -26,14 +26,14 @@ def test_threads_that_overlap_restore_the_filters() -> None:
     first_in, second_in, first_out = (threading.Event() for _ in range(3))
 
     def first() -> None:
-        with quiet_pillow():
+        with quiet_readers():
             first_in.set()
             second_in.wait(5)
         first_out.set()
 
     def second() -> None:
         first_in.wait(5)
-        with quiet_pillow():
+        with quiet_readers():
             second_in.set()
             first_out.wait(5)
             warn_as_pillow()
@@ -48,6 +48,6 @@ def test_threads_that_overlap_restore_the_filters() -> None:
 
 def test_nesting() -> None:
     before = list(warnings.filters)
-    with quiet_pillow(), quiet_pillow():
+    with quiet_readers(), quiet_readers():
         warn_as_pillow()
     assert warnings.filters == before

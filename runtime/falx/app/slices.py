@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from falx import dicom, images
-from falx._quiet import quiet_pillow
+from falx._quiet import quiet_readers
 from falx.app.quality import Caution, look
 from falx.app.settings import Settings
 from falx.errors import UnreadableImage
@@ -142,9 +142,8 @@ def _check_pixels(data: bytes, maximum: int) -> None:
 def _claimed(data: bytes) -> tuple[int, int]:
     """Width and height by the header; 0 where it cannot be read, which `falx.images` will say."""
     if dicom.is_file(data[: dicom.PREAMBLE]):
-        dataset = dicom.parse(io.BytesIO(data), f"{len(data)} bytes")
-        return int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)
-    with quiet_pillow():
+        return dicom.open_file(data, f"{len(data)} bytes").size
+    with quiet_readers():
         try:
             with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
                 return image.size

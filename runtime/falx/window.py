@@ -1,0 +1,139 @@
+"""From stored values to brightness: the window of a data set, where it shows the picture.
+
+A window maps the values from `low` to `high` linearly to black and white (DICOM PS3.3, C.11.2.1.2) and
+cuts the rest. Stored windows are often wrong: of another series, of the values before a conversion, or
+made for all of a volume by a hot pixel. `brightness` takes one only where it shows something, and the
+percentiles `FALLBACK` of the values otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FALLBACK", "Window", "brightness", "squared"]
+
+FALLBACK: Final = (0.1, 99.9)
+"""Percentiles of the values that become black and white where no stored window can be used: all of the
+head, without hot pixels."""
+
+MOST_WHITE: Final = 0.25
+"""A window that turns more than this fraction of the values white hides what is bright."""
+
+LEAST_INSIDE: Final = 0.05
+"""A window with less than this fraction of the values between black and white shows nothing."""
+
+LEAST_REACH: Final = 0.5
+"""A window in which all but the brightest 0.1 % stay below this fraction of white is far too wide: it
+leaves few grey levels to the head."""
+
+MOST_STRETCH: Final = 5.0
+"""Pixels whose sides differ by a greater factor are taken for an error in the tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What of the values is shown.
+
+    Attributes:
+        low: what becomes black, with all below.
+        high: what becomes white, with all above; greater than `low`.
+        sigmoid: whether between them runs a sigmoid in place of a line (C.11.2.1.3.1); it is not cut.
+    """
+
+    low: float
+    high: float
+    sigmoid: bool = False
+
+    @classmethod
+    def of(cls, centre: float, width: float, function: str = "LINEAR") -> Window | None:
+        """The window of the attributes; None where they make none.
+
+        Args:
+            centre: Window Center.
+            width: Window Width.
+            function: VOI LUT Function; an unknown one is taken for the default.
+        """
+        if not (np.isfinite(centre) and np.isfinite(width)):
+            return None
+        exact = function.upper() in ("LINEAR_EXACT", "SIGMOID")
+        if not exact:
+            # The default subtracts half a value and one: its ends are the values of pixels.
+            centre, width = centre - 0.5, width - 1
+        if width <= 0:
+            return None
+        low, high = centre - width / 2, centre + width / 2
+        return cls(low, high, function.upper() == "SIGMOID") if high > low else None
+
+    def apply(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Brightness of the same shape, 0 black to 1 white."""
+        shown = (values - self.low) / (self.high - self.low)
+        if self.sigmoid:
+            # Cut where exp would overflow; there the sigmoid has reached its end.
+            return 1 / (1 + np.exp(np.clip(-4 * (shown - 0.5), -700, 700)))
+        return shown.clip(0, 1)
+
+
+def brightness(
+    values: npt.NDArray[np.float64],
+    window: Window | None,
+    valid: npt.NDArray[np.bool_] | None = None,
+    *,
+    inverted: bool = False,
+) -> npt.NDArray[np.float64]:
+    """Values as brightness, 0 black to 1 white, of the same shape.
+
+    Args:
+        values: of any shape; finite where valid.
+        window: the stored one; None where there is none, then from the least value to the greatest.
+        valid: which values belong to the picture; None means all. The others become black, and do not
+            count.
+        inverted: whether the least values are shown white.
+
+    Returns:
+        Of the window where it shows the picture, of the percentiles `FALLBACK` otherwise; all black where
+        there is one value only.
+    """
+    inside = values if valid is None else values[valid]
+    if inside.size == 0:
+        return np.zeros(values.shape)
+    low, high = float(inside.min()), float(inside.max())
+    if high == low:
+        return np.zeros(values.shape)
+    asked = window or Window(low, high)
+    shown = asked.apply(inside)
+    if not _shows(1 - shown if inverted else shown):
+        dark, bright = np.percentile(inside, FALLBACK)
+        asked = Window(float(dark), float(bright)) if bright > dark else Window(low, high)
+    shown = 1 - asked.apply(values) if inverted else asked.apply(values)
+    return shown if valid is None else np.where(valid, shown, 0.0)
+
+
+def _shows(shown: npt.NDArray[np.float64]) -> bool:
+    if np.mean(shown >= 1) > MOST_WHITE or np.mean((shown > 0) & (shown < 1)) < LEAST_INSIDE:
+        return False
+    return bool(np.percentile(shown, FALLBACK[1]) >= LEAST_REACH)
+
+
+def squared(pixels: npt.NDArray[np.uint8], row_mm: float, column_mm: float) -> npt.NDArray[np.uint8]:
+    """A slice with square pixels: the coarser direction is resampled to the finer.
+
+    Args:
+        pixels: `(H, W)` uint8.
+        row_mm: distance of the centres of neighbouring rows.
+        column_mm: the same of columns.
+
+    Returns:
+        uint8; the same where they hardly differ, or differ so much that it must be an error.
+    """
+    from PIL import Image
+
+    stretch = row_mm / column_mm if row_mm > 0 and column_mm > 0 else 1.0
+    if not 1 / MOST_STRETCH <= stretch <= MOST_STRETCH or abs(stretch - 1) < 0.01:
+        return pixels
+    height, width = pixels.shape
+    size = (width, round(height * stretch)) if stretch > 1 else (round(width / stretch), height)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
