@@ -29,6 +29,7 @@ LINK = re.compile(r"\]\(([^)#]+)\)")
 GUIDES = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/app.md",
     "docs/install.md",
     "docs/model-files.md",
     "docs/retraining.md",

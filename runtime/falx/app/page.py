@@ -30,12 +30,15 @@ HERE: Final = Path(__file__).parent
 BATCH_S: Final = 0.4
 """Answers are shown at least this often while many slices are read, in seconds."""
 
+LIST_PX: Final = 250
+ROW_PX: Final = 28
+"""How high the list of slices is at the most, and for each of them."""
+
 COLOURS: Final = {
     "no_tumor": "green",
     "tumor": "red",
     "ambiguous": "yellow",
     "rejected": "gray",
-    "error": "primary",
 }
 """Of each kind, by Streamlit's names; the theme says which green is meant."""
 
@@ -66,8 +69,8 @@ def _show(st: Any, service: Settings) -> None:
     with st.container(key="desk"):
         give, look, read = st.columns([1, 1.5, 1.35], gap="medium")
     with give:
-        shown, patient = _give(st, service)
-    chosen = _choose(st, give, shown)
+        shown, patient, listing = _give(st, service)
+    chosen = _choose(st, listing, shown)
     with look:
         _look(st, chosen)
     with read:
@@ -85,18 +88,19 @@ def _show(st: Any, service: Settings) -> None:
         st.rerun()
 
 
-def _give(st: Any, service: Settings) -> tuple[list[Shown], Patient]:
-    """What the visitor gives: files, and whose they are."""
+def _give(st: Any, service: Settings) -> tuple[list[Shown], Patient, Any]:
+    """What the visitor gives: files, and whose they are; and the place for the list of these."""
     state = st.session_state
     turn = state.setdefault("turn", 0)
     files = st.file_uploader(
-        "Slices",
+        "Drop slices here",
         accept_multiple_files=True,
         key=f"files-{turn}",
         max_upload_size=service.maximum_megabytes,
         help="PNG, JPEG, BMP, TIFF or DICOM: one grey slice a file, a head on a dark background. "
         f"At most {service.maximum_files} files of {service.maximum_megabytes} MB.",
     )
+    listing = st.container(key="listing")
     with st.container(key="patient"):
         name = st.text_input(
             "Patient (optional)",
@@ -113,7 +117,9 @@ def _give(st: Any, service: Settings) -> tuple[list[Shown], Patient]:
             max_value=date.today(),
             format="YYYY-MM-DD",
         )
-    return _answers(st, service, files), Patient(name.strip(), scanned)
+    with listing:
+        shown = _answers(st, service, files)
+    return shown, Patient(name.strip(), scanned), listing
 
 
 def _answers(st: Any, service: Settings, files: Sequence[Any]) -> list[Shown]:
@@ -160,7 +166,7 @@ def _choose(st: Any, place: Any, shown: Sequence[Shown]) -> Shown | None:
     strongest = max(range(len(shown)), key=lambda i: shown[i].evidence)
     if not state.get(f"{key}-by-hand") or state.get(key, 0) >= len(shown):
         state[key] = strongest
-    with place, st.container(key="list", height=260, border=True):
+    with place, st.container(key="list", height=min(LIST_PX, ROW_PX * len(shown) + 60), border=True):
         number: int = st.radio(
             "Slice to look at",
             range(len(shown)),
@@ -177,8 +183,8 @@ def _line(index: int, shown: Shown) -> str:
     what = kind(shown.decision)
     confidence = None if isinstance(shown.result, Failure) else shown.result.confidence
     share = "" if confidence is None else f", {percent(confidence)}"
-    colour = COLOURS[what]
-    return f"{index + 1} · :{colour}[{SIGNS[what]}] **{NAMES[shown.decision]}**{share} · {_plain(shown.name)}"
+    sign = f":{COLOURS[what]}[{SIGNS[what]}]" if what in COLOURS else f"**{SIGNS[what]}**"
+    return f"{index + 1} · {sign} **{NAMES[shown.decision]}**{share} · {_plain(shown.name)}"
 
 
 def _plain(text: str) -> str:
@@ -227,7 +233,7 @@ def _read(st: Any, service: Settings, chosen: Shown | None) -> None:
 def _study(st: Any, shown: Sequence[Shown], study: Study) -> None:
     """What the slices come to together."""
     st.html(render("verdict.html:verdict", answer=fragments.study_answer(study), level=2, colours=DARK))
-    with st.expander(f"All {len(shown)} slices in a table"):
+    with st.expander("All slices in a table"):
         rows = fragments.rows(shown, study.carriers)
         st.html(render("verdict.html:slices", rows=rows, caption=report.TABLE_CAPTION))
 

@@ -1,8 +1,8 @@
 """What in a picture limits the answer, though it is a slice of a head.
 
 Falx rejects what is no usable slice (`falx.rejection`). What passes may still be so small, so flat or so
-marked that the answer is worth less; the page says so, and how. Each line is drawn where
-`python -m benchmarks.picture_quality` shows that decisions begin to change.
+marked that the answer is worth less; the page says so, and how. `python -m benchmarks.picture_quality` shows
+how much: of 300 slices of the val split that were made so, the figures below changed their decision.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ CAUTIONS: Final = {
 """What limits an answer: every code, with its sentence."""
 
 LEAST_SIDE: Final = 128
-"""Of the longer side of the head, in pixels; the model looks at 224."""
+"""Of the longer side of the head, in pixels; the model looks at 224. At 128 pixels 10 % change, at 80
+pixels 18 %."""
 
 LEAST_CONTRAST: Final = 48
-"""Of the grey levels, 0..255, between the dark and the bright parts of the head."""
+"""Of the grey levels, 0..255, between the dark and the bright parts of the head. At 48 levels 4 % change, at
+32 5 %; below 24 the picture is rejected."""
 
 MOST_MARKS: Final = 40
-"""Sharp bright pixels apart from the head; a small letter has about as many."""
+"""Sharp bright pixels apart from the head; a small letter has about as many. Two lines of letters, which
+change 14 %, are found in 291 slices of 300, and 4 slices as they are have as many."""
 
 GRID: Final = 48
 """Cells of the longer side of the grid on which the head is told from what is apart from it."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from falx.app import settings
 from falx.app.guard import Guard
 from falx.app.settings import Settings
+from falx.app.signs import DARK
 from falx.errors import AppUnavailable, FalxError
 
 __all__ = ["LOOPBACK", "Place", "start", "theme"]
@@ -31,6 +32,10 @@ THEME: Final = {
     "textColor": "#e9eff4",
     "linkColor": "#74c9dc",
     "borderColor": "#283641",
+    "greenTextColor": DARK["no_tumor"],
+    "redTextColor": DARK["tumor"],
+    "yellowTextColor": DARK["ambiguous"],
+    "grayTextColor": DARK["rejected"],
     "baseRadius": "10px",
     "font": 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif',
 }

@@ -1,0 +1,188 @@
+"""How long a visitor of `falx app` waits: from giving slices to seeing answers, in Chromium.
+
+    python -m benchmarks.page --out page.json
+
+One slice: the time until its decision is on the page. Fifty: until the first decision is, until all are,
+and how long page and server were deaf in between, at most: the page's own script was not run, or the server
+did not answer whether it is well. Each visit is a new one, in a browser that has the page's files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from benchmarks import machine
+from PIL import Image
+
+from falx import phantom
+
+__all__ = ["main"]
+
+MANY: Final = 50
+SIDE: Final = 512
+PACKAGES: Final = ("falx", "streamlit", "ai-edge-litert", "pillow", "numpy")
+CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
+TIMEOUT_MS: Final = 120_000
+
+WATCH: Final = """() => {
+  window.deaf = 0;
+  let last = performance.now();
+  setInterval(() => {
+    window.deaf = Math.max(window.deaf, performance.now() - last);
+    last = performance.now();
+  }, 20);
+}"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark from the command line; returns the exit status."""
+    from playwright.sync_api import sync_playwright
+
+    options = _parser().parse_args(arguments)
+    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    setting = {
+        **machine.described(PACKAGES),
+        "slices": f"phantoms with noise, {SIDE} x {SIDE}, PNG",
+        "visits": options.visits,
+    }
+    with (
+        _served(options.port) as url,
+        sync_playwright() as playwright,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        paths = _slices(Path(folder))
+        browser = playwright.chromium.launch(executable_path=chromium)
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(TIMEOUT_MS)
+        one = [_visit(context, url, paths[:1]) for _ in range(options.visits + 1)][1:]
+        many = [_visit(context, url, paths) for _ in range(options.visits)]
+        browser.close()
+    rows = {"one slice": _summary(one), f"{MANY} slices": _summary(many)}
+    document = {**setting, "rows": rows}
+    print("\n".join(machine.lines(setting)))
+    for name, row in rows.items():
+        print(name, ", ".join(f"{key} {value:.2f} s" for key, value in row.items()))
+    if options.out is not None:
+        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _visit(context: Any, url: str, paths: Sequence[Path]) -> dict[str, float]:
+    """Times of a visit, in seconds."""
+    page = context.new_page()
+    page.goto(url)
+    page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
+    page.wait_for_timeout(500)
+    page.evaluate(WATCH)
+    files = page.locator('[data-testid="stFileUploaderDropzoneInput"]')
+    with _watched(f"{url}/_stcore/health") as deaf:
+        started = time.perf_counter()
+        files.set_input_files(paths)
+        page.locator(".st-key-answer .confidence, .st-key-answer .note").filter(
+            has_not_text="Give a slice"
+        ).first.wait_for()
+        first = time.perf_counter() - started
+        if len(paths) > 1:
+            page.locator(f"text=Study of {len(paths)} slices").wait_for()
+        every = time.perf_counter() - started
+    page_deaf = page.evaluate("window.deaf") / 1000
+    page.close()
+    return {"first_s": first, "all_s": every, "page_deaf_s": page_deaf, "server_deaf_s": max(deaf)}
+
+
+@contextmanager
+def _watched(url: str) -> Iterator[list[float]]:
+    """How long each question whether the server is well took, in seconds."""
+    times = [0.0]
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.05):
+            started = time.perf_counter()
+            with urllib.request.urlopen(url) as response:  # noqa: S310 - http, on this machine
+                response.read()
+            times.append(time.perf_counter() - started)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield times
+    finally:
+        done.set()
+        thread.join()
+
+
+def _summary(visits: Sequence[dict[str, float]]) -> dict[str, float]:
+    found = {}
+    for key in visits[0]:
+        values = [visit[key] for visit in visits]
+        found[f"{key.removesuffix('_s')}_median_s"] = round(statistics.median(values), 3)
+        found[f"{key.removesuffix('_s')}_most_s"] = round(max(values), 3)
+    return found
+
+
+def _slices(folder: Path) -> list[Path]:
+    rng = np.random.default_rng(1)
+    paths = []
+    for number in range(MANY):
+        draw = phantom.lesion if 20 <= number < 30 else phantom.clear
+        large = np.asarray(Image.fromarray(draw()).resize((SIDE, SIDE))).astype(float)
+        noisy = large + rng.normal(0, 4, large.shape) * (large > 5)
+        stream = io.BytesIO()
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(stream, "PNG")
+        path = folder / f"slice-{number + 1}.png"
+        path.write_bytes(stream.getvalue())
+        paths.append(path)
+    return paths
+
+
+@contextmanager
+def _served(port: int) -> Iterator[str]:
+    command = [sys.executable, "-m", "falx", "app", "--no-browser", "--port", str(port)]
+    process = subprocess.Popen(command)  # noqa: S603 - made up here
+    url = f"http://localhost:{port}"
+    try:
+        _wait(f"{url}/_stcore/health", process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url):  # noqa: S310 - http, on this machine
+                return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
+    parser.add_argument("--visits", type=int, default=5, metavar="N", help="of each kind (default 5)")
+    parser.add_argument("--port", type=int, default=8599, help="to serve the page at (default 8599)")
+    parser.add_argument("--out", type=Path, metavar="JSON", help="write the figures to this file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

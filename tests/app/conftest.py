@@ -1,0 +1,210 @@
+"""The page, served by this checkout, and Chromium to look at it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+import falx
+from falx import phantom
+from falx.app.settings import Settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+TIMEOUT_MS = 60_000
+"""For anything the page does: a busy machine is slow, not wrong."""
+
+MAXIMUM_FILES = 12
+PATIENT = "Zoë Wiśniewska"
+
+# The command, in a process that notes what it writes to the disk and whom it connects to.
+SERVER = """
+import os, sys
+notes = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+def note(event, arguments):
+    if event == "open" and arguments[0] != "/dev/null":
+        path, mode, flags = arguments
+        writes = any(letter in mode for letter in "wax+") if mode else bool(flags & WRITING)
+        if writes:
+            os.write(notes, f"open {path!r}\\n".encode())
+    elif event in ("os.mkdir", "os.rename", "tempfile.mkstemp", "tempfile.mkdtemp"):
+        os.write(notes, f"{event} {arguments[0]!r}\\n".encode())
+    elif event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        os.write(notes, f"{event} {arguments[1:]!r}\\n".encode())
+sys.dont_write_bytecode = True
+from falx.cli import main
+sys.addaudithook(note)
+sys.exit(main(["app", *sys.argv[2:]]))
+"""
+
+
+@dataclass
+class Served:
+    """The page's server.
+
+    Attributes:
+        url: of the page.
+        notes: a file of what it wrote and whom it connected to.
+        log: what it printed.
+        requests: what browsers asked for, of anyone.
+    """
+
+    url: str
+    notes: Path
+    log: Path
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page, served for all tests."""
+    for package in ("streamlit", "fpdf", "jinja2"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install 'falx[app]'")
+    folder = tmp_path_factory.mktemp("server")
+    port = free_port()
+    served = Served(f"http://localhost:{port}", folder / "notes", folder / "log")
+    options = ["--port", str(port), "--no-browser", "--max-files", str(MAXIMUM_FILES), "--max-megabytes", "4"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with served.log.open("wb") as log:
+        command = [sys.executable, "-c", SERVER, str(served.notes), *options]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)
+    try:
+        wait_until(lambda: answers(f"{served.url}/_stcore/health"), served.log)
+        yield served
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.skip(f"no Chromium is installed: none of {', '.join(CHROMIUM)}")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=found)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """The page as a new visitor has it, in a browser of their own."""
+    with visit(browser, served) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def visit(browser: Browser, served: Served) -> Iterator[Page]:
+    """Open the page; in the end assert that nothing on it failed."""
+    context: BrowserContext = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(TIMEOUT_MS)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda request: served.requests.append(request.url))
+    page.goto(served.url)
+    page.get_by_text("Ready: falx").wait_for()
+    page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
+    yield page
+    context.close()
+    assert [problem for problem in problems if "413" not in problem] == []
+
+
+@pytest.fixture(scope="session")
+def classifier() -> falx.Classifier:
+    return falx.load()
+
+
+@pytest.fixture(scope="session")
+def settings(classifier: falx.Classifier) -> Settings:
+    return Settings(classifier, maximum_files=MAXIMUM_FILES, maximum_megabytes=4, maximum_pixels=4 * 1024**2)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files to give, by name: drawn heads, and what is none."""
+    folder = tmp_path_factory.mktemp("files")
+    clear, lesion = phantom.clear(), phantom.lesion()
+    rng = np.random.default_rng(6)
+    for number in range(1, 11):
+        drawn = (lesion if 4 <= number <= 6 else clear).astype(float)
+        noise = rng.normal(0, 2 + number / 4, drawn.shape) * (drawn > 5)
+        Image.fromarray((drawn + noise).clip(0, 255).astype(np.uint8)).save(folder / f"slice_{number}.png")
+    Image.fromarray(lesion).save(folder / "lesion.png")
+    Image.fromarray(clear).save(folder / "clear.tiff")
+    Image.fromarray(lesion).resize((90, 90)).save(folder / "small.bmp")
+    lettered(lesion).save(folder / "lettered.jpg", quality=95)
+    Image.linear_gradient("L").save(folder / "gradient.png")
+    Image.fromarray(rng.integers(0, 256, (1500, 1500), np.uint8)).save(folder / "large.png")
+    (folder / "broken <b>*x*<_b>.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    return {path.name: path for path in folder.iterdir()}
+
+
+def lettered(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
+    """A slice with letters burned into its corner."""
+    image = Image.fromarray(pixels)
+    ImageDraw.Draw(image).text((6, 4), "12 Mar\nTR 500", fill=255, font=ImageFont.load_default(16))
+    return image
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - http, on this machine
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], log: Path, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.1)
+
+
+def give(page: Page, *paths: Path, before: int = 0) -> None:
+    """Give files, beside as many that are there already, and wait for all answers."""
+    page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(list(paths))
+    page.locator(".st-key-save").wait_for()
+    page.locator('[data-testid="stProgress"]').wait_for(state="detached")
+    if before + len(paths) > 1:
+        page.locator(f"text=Study of {before + len(paths)} slices").wait_for()
+
+
+def downloaded(page: Page, label: str) -> tuple[str, bytes]:
+    """Save a report: the name of the file, and what is in it."""
+    with page.expect_download() as waiting:
+        page.locator(".st-key-save").get_by_role("button", name=label, exact=True).click()
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+def document(content: bytes) -> Any:
+    return json.loads(content)
