@@ -242,6 +242,7 @@ class TestPrivacy:
         assert [name for name in (*files, PATIENT) if name in everything] == []
 
     def test_headers_keep_the_page_to_itself(self, served: Served) -> None:
+        assert served.log.read_text().startswith(f"Falx is at {served.url}; Ctrl+C ends it.\n{DISCLAIMER}\n")
         with urllib.request.urlopen(served.url) as response:  # noqa: S310 - http, on this machine
             headers = {name.lower(): value for name, value in response.headers.items()}
         assert {name: headers[name] for name in HEADERS} == HEADERS

@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+import threading
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +17,9 @@ from falx.app import settings
 from falx.app.guard import Guard
 from falx.app.settings import Settings
 from falx.app.signs import DARK
+from falx.console import say
 from falx.errors import AppUnavailable, FalxError
+from falx.words import DISCLAIMER
 
 __all__ = ["LOOPBACK", "Place", "start", "theme"]
 
@@ -80,7 +86,18 @@ def start(service: Settings, place: Place) -> None:
     # A file above this size would be put on the disk while it comes in.
     formparsers.MultiPartParser.spool_max_size = (service.maximum_megabytes + 1) * MEBIBYTE
     guard = middleware.Middleware(Guard, maximum_files=service.maximum_files)
-    app = streamlit.App(SCRIPT, middleware=[guard], on_script_error=lambda _: True)
+
+    @asynccontextmanager
+    async def announced(_: Any) -> AsyncIterator[None]:
+        say(f"Falx is at {place.url}; Ctrl+C ends it.")
+        say(DISCLAIMER)
+        sys.stdout.flush()
+        if place.open_browser:
+            # In a thread: a browser of the terminal would keep the page from being served.
+            threading.Thread(target=webbrowser.open, args=(place.url,), daemon=True).start()
+        yield
+
+    app = streamlit.App(SCRIPT, lifespan=announced, middleware=[guard], on_script_error=lambda _: True)
     # Messages of errors may quote the names of files, and those may be names of patients.
     logging.getLogger("streamlit").setLevel(logging.CRITICAL)
     app.run(config=_configuration(service, place))
