@@ -18,10 +18,13 @@ from typing import Any, Final
 
 __all__ = ["quiet_readers"]
 
-MODULES: Final = r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|gdcm|nibabel|falx\.(dicom|tags|volume))\b"
+MODULES: Final = (
+    r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|gdcm|nibabel|highdicom|pynetdicom"
+    r"|falx\.(dicom|tags|volume|workstation))\b"
+)
 """Whose warnings are ignored; warnings about a value of a data set name the module that asked for it."""
 
-LOGGERS: Final = ("pydicom", "pylibjpeg", "openjpeg", "nibabel")
+LOGGERS: Final = ("pydicom", "pylibjpeg", "openjpeg", "nibabel", "highdicom", "pynetdicom")
 """What logs nothing meanwhile; loggers below them have their level of these."""
 
 SILENT: Final = 51

@@ -22,6 +22,7 @@ from falx._version import __version__
 from falx.disk import lacks_room
 from falx.errors import FalxError, HeatmapUnavailable, UnreadableImage
 from falx.words import DISCLAIMER, LABELS
+from falx.workstation.options import listen_options, output_options
 
 # NumPy, Pillow and the engine are imported by the commands that need them: help comes at once.
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write each series as a contact sheet with heatmaps to this new or empty folder",
     )
+    output_options(study)
     _add_threshold(study, "instead of the card's")
     study.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
@@ -176,6 +178,10 @@ def _parser() -> argparse.ArgumentParser:
         help="which thresholds of an evaluation: sensitivity (its own choice), youden or current",
     )
     retarget.add_argument("--out", required=True, metavar="NEW", help="the new file; there must be none yet")
+
+    listen = _command(commands, "listen", _listen, "receive studies over DICOM and send reports on them")
+    _add_model(listen)
+    listen_options(listen)
     return parser
 
 
@@ -293,7 +299,9 @@ def _study(options: argparse.Namespace) -> int:
     from falx.overlay import Folder
     from falx.prediction import Failure
     from falx.report import study_text
+    from falx.workstation.commands import check_outputs, write_outputs
 
+    check_outputs(options)
     classifier = _load(options)
     folder = None if options.sheets is None else Folder(options.sheets)
     thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
@@ -315,6 +323,7 @@ def _study(options: argparse.Namespace) -> int:
 
             for index, row in enumerate(found.rows):
                 folder.save(sheet(answers, index, row.sources), f"study-{number}-series-{index + 1}")
+        write_outputs(options, answers, found, classifier.model)
     return SOME_FAILED if failed else OK
 
 
@@ -421,6 +430,12 @@ def _retarget(options: argparse.Namespace) -> int:
         say(f"{label} {value:g}{was}")
     say(f"written to {options.out}")
     return OK
+
+
+def _listen(options: argparse.Namespace) -> int:
+    from falx.workstation.commands import listen
+
+    return listen(options, lambda: _load(options))
 
 
 def _load(options: argparse.Namespace) -> Classifier:

@@ -226,7 +226,7 @@ def _holes(positions: list[float]) -> list[str]:
     """Notes on slices that seem to be missing, and on places with several."""
     steps = [after - before for before, after in pairwise(positions)]
     apart = [step for step in steps if step > SAME_MM]
-    usual = median(apart)
+    usual = median(apart) if apart else 0.0
     missing = sum(step > HOLE * usual for step in apart)
     notes = [f"Between its slices {_slices_of(missing)} or more seem to be missing."] if missing else []
     if len(apart) < len(steps):

@@ -28,6 +28,7 @@ CONTENTS = (
     r"falx/app/\w+\.py",
     r"falx/app/(icon\.svg|style\.css)",
     r"falx/app/templates/\w+\.(css|html)",
+    r"falx/workstation/\w+\.py",
     r"falx/py\.typed",
     r"falx/default\.tflite",
     r"falx-[\d.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)",
@@ -43,7 +44,7 @@ EXTRAS = {
     "": set(),
     "app": {"fpdf2", "jinja2", "streamlit", "uharfbuzz"},
     "onnx": {"onnxruntime"},
-    "dicom": {"pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "python-gdcm"},
+    "dicom": {"highdicom", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pynetdicom", "python-gdcm"},
     "nifti": {"nibabel"},
     "tflite": {"tflite-runtime"},
 }

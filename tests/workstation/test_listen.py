@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from falx.cli import main
+
+
+def test_killed_at_any_moment_every_study_is_reported_once(
+    listen: Callable[..., Any],
+    call: Callable[..., Any],
+    archive: Any,
+    write_study: Callable[..., Any],
+    until: Callable[..., Any],
+    tmp_path: Path,
+    secret: str,
+) -> None:
+    """Also: nothing of the patient is in the log, in the answers of the health check or in the records."""
+    chance = random.Random(7)  # noqa: S311 - no secret
+    node = listen("--destination", archive.destination, "--capture", "--retry", "0.2", "--retry-most", "1")
+    studies = [write_study(tmp_path / str(number), 4) for number in range(2)]
+    for study in studies:
+
+        def send(study: Any = study) -> bool:
+            done = call("storescu", "-aec", "FALX", "127.0.0.1", str(node.port), *study.files)
+            return bool(done.returncode == 0)
+
+        # Once while it receives or soon after: whatever it acknowledged is answered, the rest sent again.
+        sent = send()
+        time.sleep(chance.uniform(0, 1.5))
+        node.kill()
+        node.start()
+        assert sent or until(send)
+    until(lambda: node.status()["results_sent"] == 2, 60)
+    status = node.status()
+    assert (status["studies_waiting"], status["results_to_send"], status["studies_stuck"]) == (0, 0, 0)
+    reports = archive.reports()
+    assert sorted(one.StudyInstanceUID for one in reports) == sorted(study.uid for study in studies)
+    assert {
+        len(
+            one.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+        )
+        for one in reports
+    } == {4}
+    kept = [file for file in (tmp_path / "spool").rglob("*") if file.is_file() and file.suffix != ".dcm"]
+    for file in (node.log, *kept):
+        assert secret not in file.read_text(errors="replace"), file
+    assert secret not in str(status)
+    assert "result sent" in node.log.read_text()
+
+
+def test_it_says_whether_the_destination_answers_and_takes_a_file_of_settings(
+    archive: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "falx.toml"
+    file.write_text(f'spool = "{tmp_path / "spool"}"\ndestination = "NOBODY@127.0.0.1:1"\n')
+    assert main(["listen", "--config", str(file), "--destination", archive.destination, "--echo"]) == 0
+    assert capsys.readouterr().out == f"{archive.destination} answers\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--spool", "s"], "destination must be given"),
+        (["--spool", "s", "--destination", "x"], "destination: expected TITLE@HOST:PORT such as"),
+        (["--config", "none.toml"], "none.toml: cannot be read"),
+        (["--spool", "s", "--destination", "A@b:1", "--port", "70000"], "port: expected a port, 0 to 65535"),
+    ],
+)
+def test_wrong_settings_end_with_the_reason(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["listen", *arguments]) == 2
+    assert message in capsys.readouterr().err

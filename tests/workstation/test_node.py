@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, EnhancedSRStorage, MRImageStorage
+from pynetdicom import AE
+
+import falx
+from falx.errors import FalxError
+from falx.workstation.node import IMAGES, SYNTAXES, Node
+from falx.workstation.settings import Destination, Settings
+
+QUIET_S = 0.4
+
+# pynetdicom leaves a socket that could not connect to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def node(
+    tmp_path: Path, classifier: falx.Classifier, free_port: Callable[[], int]
+) -> Iterator[Callable[..., Node]]:
+    """Start a node of some settings; it is stopped when the test ends."""
+    started: list[Node] = []
+
+    def start(**changes: Any) -> Node:
+        plain = Settings(
+            spool=tmp_path / "spool",
+            destination=Destination("ARCHIVE", "127.0.0.1", free_port()),
+            port=0,
+            health_port=0,
+            quiet_s=QUIET_S,
+            retry_s=0.2,
+            retry_most_s=0.4,
+        )
+        made = Node(replace(plain, **changes), classifier)
+        made.start()
+        started.append(made)
+        return made
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def to(archive: Any) -> Destination:
+    return Destination.parse(archive.destination)
+
+
+def associate(node: Node, title: str = "FALX", calling: str = "SCANNER") -> Any:
+    entity = AE(ae_title=calling)
+    for uid in (MRImageStorage, EnhancedSRStorage, UID("1.2.840.10008.1.1")):
+        entity.add_requested_context(uid)
+    return entity.associate("127.0.0.1", node.port, ae_title=title)
+
+
+def send(node: Node, call: Callable[..., Any], *files: Path) -> None:
+    done = call("storescu", "-aec", "FALX", "127.0.0.1", str(node.port), *files)
+    assert done.returncode == 0, done.stderr
+
+
+def evidence(report: Dataset) -> set[str]:
+    series = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    return {str(item.ReferencedSOPInstanceUID) for one in series for item in one.ReferencedSOPSequence}
+
+
+def uids(study: Any) -> set[str]:
+    return {str(pydicom.dcmread(file).SOPInstanceUID) for file in study.files}
+
+
+def settled(node: Node) -> bool:
+    status = node.status()
+    return not (status["studies_waiting"] or status["results_to_send"])
+
+
+def test_both_sides_answer_an_echo(node: Callable[..., Node], call: Callable[..., Any], archive: Any) -> None:
+    made = node(destination=to(archive))
+    assert call("echoscu", "-aec", "FALX", "127.0.0.1", str(made.port)).returncode == 0
+    assert made.echo()
+    archive.stop()
+    assert not made.echo()
+
+
+def test_titles_that_are_not_meant_or_not_allowed_are_refused(
+    node: Callable[..., Node], call: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = node(allow=("SCANNER",))
+    echo = ["127.0.0.1", str(made.port)]
+    assert call("echoscu", "-aet", "SCANNER", "-aec", "FALX", *echo).returncode == 0
+    with caplog.at_level(logging.WARNING, "falx.listen"):
+        wrong = call("echoscu", "-aet", "SCANNER", "-aec", "OTHER", *echo)
+        assert "Called AE Title Not Recognized" in wrong.stderr
+        stranger = call("echoscu", "-aet", "STRANGER", "-aec", "FALX", *echo)
+        assert "Calling AE Title Not Recognized" in stranger.stderr
+    assert made.status()["associations_refused"] == 2
+    assert "refused an association of STRANGER at 127.0.0.1" in caplog.text
+
+
+def test_a_study_is_reported_once_and_again_where_that_is_asked(
+    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+) -> None:
+    made = node(destination=to(archive), again=False)
+    send(made, call, *study.files)
+    (report,) = until(archive.reports)
+    assert (report.StudyInstanceUID, evidence(report)) == (study.uid, uids(study))
+    send(made, call, *study.files)
+    until(lambda: made.status()["received"] == 6 and settled(made))
+    made.stop()
+    made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
+    assert len(archive.reports()) == 1
+
+    asked = node(destination=to(archive), again=True)
+    send(asked, call, *study.files)
+    until(lambda: len(archive.reports()) == 2)
+    assert len({one.SOPInstanceUID for one in archive.reports()}) == 2
+
+
+def test_late_images_are_reported_with_the_whole_study(
+    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+) -> None:
+    made = node(destination=to(archive))
+    send(made, call, *study.files[:2])
+    until(archive.reports)
+    send(made, call, study.files[2])
+    until(lambda: len(archive.reports()) == 2)
+    assert sorted(len(evidence(one)) for one in archive.reports()) == [2, 3]
+
+
+def test_a_destination_that_is_down_gets_its_result_later(
+    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+) -> None:
+    archive.stop()
+    made = node(destination=to(archive), capture=True)
+    send(made, call, *study.files)
+    until(lambda: made.status()["destination_up"] is False)
+    assert made.status()["results_to_send"] == 1
+    archive.start()
+    until(lambda: made.status()["results_sent"] == 1)
+    assert made.status()["destination_up"] is True
+    (report,) = archive.reports()
+    assert evidence(report) == uids(study)
+    assert len(archive.files()) > 1
+    # Pictures were asked for and are in the study.
+    assert {pydicom.dcmread(file).StudyInstanceUID for file in archive.files()} == {study.uid}
+
+
+def test_a_full_spool_refuses_with_out_of_resources(
+    node: Callable[..., Node], study: Any, until: Callable[..., Any]
+) -> None:
+    made = node(spool_mb=0.1)
+    association = associate(made)
+    images = [pydicom.dcmread(file) for file in study.files]
+    assert [association.send_c_store(one).Status for one in images] == [0, 0xA700, 0xA700]
+    association.release()
+    assert made.status()["refused"] == 2
+    # Once its images are reported they make room for others.
+    until(lambda: made.status()["studies_waiting"] == 0)
+    association = associate(made)
+    assert association.send_c_store(images[1]).Status == 0
+    association.release()
+
+
+def test_an_image_that_is_too_long_ends_its_association(
+    node: Callable[..., Node], study: Any, until: Callable[..., Any]
+) -> None:
+    made = node(object_mb=0.05)
+    association = associate(made)
+    assert "Status" not in association.send_c_store(pydicom.dcmread(study.files[0]))
+    until(lambda: not association.is_established)
+    assert (made.status()["refused"], made.status()["received"]) == (1, 0)
+
+
+def test_identifiers_of_message_and_image_must_agree(node: Callable[..., Node], study: Any) -> None:
+    made = node()
+    image = pydicom.dcmread(study.files[0])
+    del image.SeriesInstanceUID
+    association = associate(made)
+    assert association.send_c_store(image).Status == 0xA900
+    image = pydicom.dcmread(study.files[0])
+    with pytest.warns(UserWarning, match="Invalid value for VR UI"):
+        image.StudyInstanceUID = "../../etc"
+    assert association.send_c_store(image).Status == 0xA900
+    association.release()
+    assert made.status()["refused"] == 2
+
+
+def test_what_is_no_image_is_acknowledged_and_not_kept(
+    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+) -> None:
+    made = node(destination=to(archive))
+    send(made, call, *study.files)
+    until(archive.reports)
+    # The archive sends the whole study back, the report in it.
+    association = associate(made)
+    assert association.send_c_store(archive.reports()[0]).Status == 0
+    association.release()
+    until(lambda: settled(made))
+    status = made.status()
+    assert (status["ignored"], status["received"], status["results_sent"]) == (1, 3, 1)
+
+
+def test_an_association_that_ends_half_way_loses_nothing(
+    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+) -> None:
+    made = node(destination=to(archive))
+    images = [pydicom.dcmread(file) for file in study.files]
+    association = associate(made)
+    assert association.send_c_store(images[0]).Status == 0
+    association.abort()
+    # And one whose line is cut within an image.
+    association = associate(made)
+    encoded = b"\x04\x00\x00\x01\x00\x00" + b"\x00" * 100
+    association.dul.socket.socket.sendall(encoded)
+    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+    send(made, call, *study.files[1:])
+    # The first image may have been reported alone, if the rest came late; the last report has them all.
+    until(lambda: uids(study) in [evidence(one) for one in archive.reports()])
+    until(lambda: settled(made))
+    assert made.status()["associations"] == 0
+
+
+def test_a_slow_sender_is_waited_for(
+    node: Callable[..., Node], archive: Any, study: Any, until: Callable[..., Any]
+) -> None:
+    made = node(destination=to(archive))
+    association = associate(made)
+    for file in study.files:
+        assert association.send_c_store(pydicom.dcmread(file)).Status == 0
+        # Far longer than a study must be quiet; but its association is open.
+        time.sleep(2 * QUIET_S)
+    association.release()
+    until(archive.reports)
+    until(lambda: settled(made))
+    assert [evidence(one) for one in archive.reports()] == [uids(study)]
+
+
+def test_a_sender_that_falls_silent_is_ended(
+    node: Callable[..., Node], archive: Any, study: Any, until: Callable[..., Any]
+) -> None:
+    made = node(destination=to(archive), idle_s=1.0)
+    association = associate(made)
+    assert association.send_c_store(pydicom.dcmread(study.files[0])).Status == 0
+    until(archive.reports)
+    until(lambda: not association.is_established)
+
+
+def test_twenty_at_once_are_each_answered(
+    node: Callable[..., Node],
+    write_study: Callable[..., Any],
+    program: Callable[[str], str],
+    archive: Any,
+    tmp_path: Path,
+    until: Callable[..., Any],
+) -> None:
+    made = node(destination=to(archive))
+    studies = [write_study(tmp_path / str(number), 1) for number in range(20)]
+    sent = [
+        subprocess.Popen([program("storescu"), "-aec", "FALX", "127.0.0.1", str(made.port), study.files[0]])
+        for study in studies
+    ]
+    assert [one.wait(60) for one in sent] == [0] * 20
+    until(lambda: made.status()["results_sent"] == 20)
+    assert {one.StudyInstanceUID for one in archive.reports()} == {study.uid for study in studies}
+
+
+def test_more_associations_than_allowed_are_refused_for_now(node: Callable[..., Node]) -> None:
+    made = node(associations=1)
+    first = associate(made)
+    assert first.is_established
+    second = associate(made)
+    assert second.is_rejected
+    assert second.acceptor.primitive.result == 0x02
+    first.release()
+
+
+def test_a_health_check_answers_on_this_machine(
+    node: Callable[..., Node], classifier: falx.Classifier
+) -> None:
+    made = node(spool_mb=0.00001)
+
+    def fetch(path: str) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{made.health_port}{path}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            read: dict[str, Any] = json.load(answer)
+        return read
+
+    status = fetch("/healthz")
+    assert (status["status"], status["received"], status["model"]["name"]) == ("ok", 0, classifier.model.name)
+    assert made.line().startswith("ok: 0 images received, 0 studies waiting (0 stuck), 0 results to send")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        fetch("/")
+    made._spool._grow(20)
+    with pytest.raises(urllib.error.HTTPError, match="503") as error:
+        fetch("/healthz")
+    assert json.load(error.value)["trouble"] == "the spool is full"
+
+
+def test_a_thread_that_ends_is_an_unwell_node(
+    node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = node()
+
+    def fail() -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(made._spool, "outbox", fail)
+    made._to_send.set()
+    assert made.wait(10)
+    assert made.status()["trouble"] == "a thread has ended; start this process anew"
+
+
+def test_a_study_that_cannot_be_classified_waits_and_is_tried_again(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    archive: Any,
+    study: Any,
+    until: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    secret: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from falx.workstation import results
+
+    made, calls = node(destination=to(archive)), []
+    make = results.make
+
+    def fail_once(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise RuntimeError(secret)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(results, "make", fail_once)
+    with caplog.at_level(logging.ERROR, "falx.listen"):
+        send(made, call, *study.files)
+        until(archive.reports)
+    assert f"study {study.uid}: not classified (RuntimeError), tried again" in caplog.text
+    assert secret not in caplog.text
+
+
+def test_a_port_that_is_taken_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:
+    made = node()
+    with pytest.raises(FalxError, match=f"cannot listen at 127.0.0.1:{made.port}: Address already in use"):
+        node(port=made.port, spool=tmp_path / "another")
+    with pytest.raises(FalxError, match=r"another `falx listen` works in this spool"):
+        node()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str]) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, pem = folder / "key.pem", folder / "certificate.pem"
+    about = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    how = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command = [program("openssl"), "req", *how, *about, "-keyout", str(key), "-out", str(pem)]
+    subprocess.run(command, check=True, capture_output=True)
+    return pem, key
+
+
+def test_over_tls_and_a_peer_that_does_not_shake_hands_keeps_nobody_out(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    certificate: tuple[Path, Path],
+    archive: Any,
+    study: Any,
+    until: Callable[..., Any],
+) -> None:
+    pem, key = certificate
+    archive.stop()
+    archive.options = ("+tls", str(key), str(pem), "+cf", str(pem))
+    archive.start()
+    made = node(
+        destination=to(archive), destination_tls=True, tls_certificate=pem, tls_key=key, tls_authority=pem
+    )
+    plain = call("echoscu", "-to", "5", "-ta", "5", "-aec", "FALX", "127.0.0.1", str(made.port))
+    assert plain.returncode != 0
+    with socket.create_connection(("127.0.0.1", made.port)):
+        options = ["+tls", key, pem, "+cf", pem, "-aec", "FALX", "127.0.0.1", str(made.port)]
+        done = call("storescu", *options, *study.files)
+        assert done.returncode == 0, done.stderr
+        unknown = call(
+            "storescu", "+tla", "+cf", pem, "-aec", "FALX", "127.0.0.1", str(made.port), study.files[0]
+        )
+        assert unknown.returncode != 0
+        until(archive.reports)
+
+
+def test_a_certificate_that_is_none_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:
+    (tmp_path / "x.pem").write_text("none")
+    with pytest.raises(FalxError, match="TLS: the certificate, key or authority cannot be used"):
+        node(tls_certificate=tmp_path / "x.pem", tls_key=tmp_path / "x.pem")
+    with pytest.raises(FalxError, match="TLS: the certificate, key or authority cannot be used"):
+        node(destination_tls=True, tls_authority=tmp_path / "x.pem")
+
+
+def test_every_image_class_is_offered_in_every_syntax(node: Callable[..., Node]) -> None:
+    made = node()
+    for uid in IMAGES:
+        entity = AE(ae_title="SCANNER")
+        for syntax in SYNTAXES:
+            entity.add_requested_context(uid, syntax)
+        association = entity.associate("127.0.0.1", made.port, ae_title="FALX")
+        assert {c.transfer_syntax[0] for c in association.accepted_contexts} == set(SYNTAXES)
+        association.release()

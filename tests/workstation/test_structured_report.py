@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+import falx
+from falx.errors import FalxError
+from falx.words import DISCLAIMER
+from falx.workstation import headers, results
+
+MUST = {
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "StudyInstanceUID",
+}
+"""What a report says of patient and study."""
+
+
+def made(
+    classifier: falx.Classifier, study: Any, *, identity: str = "one", capture: bool = False
+) -> list[Any]:
+    return results.make(classifier, study.files, identity=identity, capture=capture)[1]
+
+
+def saved(data: Any, folder: Path) -> Path:
+    path = folder / "written.dcm"
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def items(data: Dataset) -> Iterator[Dataset]:
+    for item in data.get("ContentSequence", []):
+        yield item
+        yield from items(item)
+
+
+def found(data: Dataset, meaning: str) -> list[Any]:
+    """The values of the content items of a name."""
+    values: list[Any] = []
+    for item in items(data):
+        if item.ConceptNameCodeSequence[0].CodeMeaning != meaning:
+            continue
+        if item.ValueType == "CODE":
+            code = item.ConceptCodeSequence[0]
+            values.append((code.CodeValue, code.CodingSchemeDesignator))
+        elif item.ValueType == "NUM":
+            values.append(float(item.MeasuredValueSequence[0].NumericValue))
+        elif item.ValueType == "TEXT":
+            values.append(item.TextValue)
+        else:
+            values.append(item)
+    return values
+
+
+def test_a_report_says_what_falx_says(classifier: falx.Classifier, study: Any, tmp_path: Path) -> None:
+    answer, (report,) = results.make(classifier, study.files, identity="one", capture=False)
+    report = pydicom.dcmread(saved(report, tmp_path))
+    lesion = answer.results[1]
+    assert isinstance(lesion, falx.Prediction)
+    assert lesion.decision == "glioma"
+    # What the study comes to depends on the model; the report must say the same.
+    codes = {"tumor": ("254935002", "SCT"), "ambiguous": ("82334004", "SCT")}
+    assert found(report, "Decision")[0] == codes[answer.decision]
+    assert found(report, "Reason") == [answer.reason]
+    at = answer.carriers.index(1)
+    assert found(report, "Decision")[1 + at] == ("393564001", "SCT")
+    assert ("393564001", "SCT") in found(report, "Finding")
+    assert lesion.probabilities is not None
+    assert lesion.confidence is not None
+    assert found(report, "Probability of glioma")[at] == pytest.approx(
+        lesion.probabilities["glioma"], abs=1e-4
+    )
+    assert pytest.approx(100 * lesion.confidence, abs=0.01) in found(report, "Certainty of Finding")
+    assert found(report, "Comment").count(DISCLAIMER) == 1 + len(answer.carriers)
+    assert set(found(report, "Algorithm Name")) == {f"Falx, model {classifier.model.name}"}
+    assert set(found(report, "Algorithm Parameters")) == {
+        f"SHA-256 of the model file: {classifier.model.sha256}"
+    }
+    sources = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in found(report, "Source")]
+    assert sources == [pydicom.dcmread(file).SOPInstanceUID for file in study.files]
+    of_slices = [
+        i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in found(report, "Source of Measurement")
+    ]
+    assert of_slices == [sources[index] for index in answer.carriers]
+
+
+def test_a_report_is_of_the_study_and_marked_as_research(classifier: falx.Classifier, study: Any) -> None:
+    (report,) = made(classifier, study)
+    source = pydicom.dcmread(study.files[0])
+    for name in MUST:
+        assert report[name].value == source[name].value, name
+    assert report.SeriesInstanceUID != source.SeriesInstanceUID
+    assert (report.ContentQualification, report.SeriesDescription) == (
+        "RESEARCH",
+        "Falx, for research use only",
+    )
+    assert (report.CompletionFlag, report.VerificationFlag, report.PreliminaryFlag) == (
+        "COMPLETE",
+        "UNVERIFIED",
+        "PRELIMINARY",
+    )
+    evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
+    assert len(evidence.ReferencedSOPSequence) == len(study.files)
+
+
+def test_a_report_says_nothing_else_of_the_patient(
+    classifier: falx.Classifier, study: Any, secret: str, tmp_path: Path
+) -> None:
+    for data in made(classifier, study, capture=True):
+        data = pydicom.dcmread(saved(data, tmp_path))
+        holders = [element.keyword for element in data.iterall() if secret in str(element.value)]
+        assert set(holders) <= {"PatientName", "PatientID", "ReferringPhysicianName"}
+        assert not [element for element in data.iterall() if element.tag.is_private]
+        from_patient = {e.keyword for e in data if e.tag.group == 0x0010}
+        assert from_patient == {"PatientName", "PatientID", "PatientBirthDate", "PatientSex"}
+
+
+def test_what_says_how_to_read_an_identity_is_carried(
+    classifier: falx.Classifier, write_study: Callable[..., Any], tmp_path: Path
+) -> None:
+    study = write_study(
+        tmp_path / "study",
+        2,
+        IssuerOfPatientID="HOSPITAL",
+        PatientIdentityRemoved="YES",
+        DeidentificationMethod="by hand",
+    )
+    (report,) = made(classifier, study)
+    assert (report.IssuerOfPatientID, report.PatientIdentityRemoved) == ("HOSPITAL", "YES")
+
+
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 192", "Müller^Jörg"),
+        ("ISO_IR 144", "Люкceмбypг"),
+    ],
+)
+def test_names_in_other_scripts_stay_as_they_are(
+    classifier: falx.Classifier,
+    write_study: Callable[..., Any],
+    call: Callable[..., Any],
+    tmp_path: Path,
+    characters: Any,
+    name: str,
+) -> None:
+    study = write_study(tmp_path / "study", 1, SpecificCharacterSet=characters, PatientName=name)
+    (report,) = made(classifier, study)
+    path = saved(report, tmp_path)
+    read = pydicom.dcmread(path)
+    assert (read.PatientName, read.SpecificCharacterSet) == (name, characters)
+    # Of most character sets dsrdump says that it does not know them, and of nothing else.
+    dumped = call("dsrdump", path)
+    said = [line for line in dumped.stderr.splitlines() if "Character" not in line]
+    assert (dumped.returncode, said) == (0, [])
+
+
+def test_missing_and_wrong_tags_become_empty_ones(
+    classifier: falx.Classifier, write_study: Callable[..., Any], call: Callable[..., Any], tmp_path: Path
+) -> None:
+    study = write_study(tmp_path / "study", 1)
+    data = pydicom.dcmread(study.files[0])
+    for name in ("PatientBirthDate", "StudyID", "StudyTime", "AccessionNumber", "ReferringPhysicianName"):
+        del data[name]
+    with pytest.warns(UserWarning, match="Invalid value"):
+        data.StudyDate = "yesterday"
+    with pytest.warns(UserWarning, match="Invalid value"):
+        data.PatientSex = "it's Jane"
+    data.save_as(study.files[0], enforce_file_format=True)
+    (report,) = made(classifier, study)
+    for name in ("PatientBirthDate", "StudyID", "StudyTime", "AccessionNumber", "StudyDate", "PatientSex"):
+        assert not report[name].value, name
+    dumped = call("dsrdump", saved(report, tmp_path))
+    assert (dumped.returncode, dumped.stderr) == (0, "")
+
+
+def test_dcmtk_and_dicom3tools_find_nothing_wrong(
+    classifier: falx.Classifier, study: Any, call: Callable[..., Any], tmp_path: Path
+) -> None:
+    report, *pictures = made(classifier, study, capture=True)
+    assert pictures
+    path = saved(report, tmp_path)
+    dumped = call("dsrdump", path)
+    assert (dumped.returncode, dumped.stderr) == (0, "")
+    assert '<contains CODE:(,,"Finding")=(393564001,SCT,"Glioma")>' in dumped.stdout
+    # Of any private scheme dciodvfy says that it does not know it, and of nothing else.
+    said = re.sub(r"Warning - Unrecognized defined term <99FALX>.*\n", "", call("dciodvfy", path).stderr)
+    assert said == "EnhancedSR\n"
+    for picture in pictures:
+        assert call("dciodvfy", saved(picture, tmp_path)).stderr == "SCImage\n"
+
+
+def test_the_same_identity_gives_the_same_objects(classifier: falx.Classifier, study: Any) -> None:
+    def uids(identity: str) -> list[tuple[str, str]]:
+        return [
+            (d.SOPInstanceUID, d.SeriesInstanceUID)
+            for d in made(classifier, study, identity=identity, capture=True)
+        ]
+
+    first = uids("one")
+    assert uids("one") == first
+    assert not {uid for pair in uids("two") for uid in pair} & {uid for pair in first for uid in pair}
+    assert len({uid for uid, _ in first}) == len(first)
+    # One series of the report, one of the pictures.
+    assert len({series for _, series in first}) == 2
+
+
+def test_images_of_two_studies_are_no_study(
+    classifier: falx.Classifier, write_study: Callable[..., Any], tmp_path: Path
+) -> None:
+    files = [*write_study(tmp_path / "a", 1).files, *write_study(tmp_path / "b", 1).files]
+    known = results.sources(map(str, files))
+    with pytest.raises(FalxError, match="a result belongs to one study, and these images are of 2"):
+        headers.same_study(known.values())
+    with pytest.raises(FalxError, match="needs DICOM images to refer to, and there is none"):
+        headers.same_study([])
+
+
+def test_a_header_that_cannot_be_read_is_not_quoted(study: Any, secret: str, tmp_path: Path) -> None:
+    data = pydicom.dcmread(study.files[0])
+    del data.SeriesInstanceUID
+    path = tmp_path / "without.dcm"
+    data.save_as(path)
+    with pytest.raises(FalxError, match="has no SeriesInstanceUID, so no result can refer to it") as error:
+        headers.read(str(path))
+    assert secret not in str(error.value)
+    path.write_bytes(b"nothing")
+    with pytest.raises(FalxError, match="expected a DICOM file, got one whose header cannot be read"):
+        headers.read(str(path))
