@@ -152,6 +152,12 @@ def _parser() -> argparse.ArgumentParser:
     check = _command(commands, "check", _check, "prove that this installation works, and how fast")
     _add_model(check)
     check.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    check.add_argument(
+        "--no-latency",
+        dest="latency",
+        action="store_false",
+        help="do not measure it: for an emulated machine, whose times say nothing of a real one",
+    )
 
     demo = _command(commands, "demo", _demo, "classify drawn heads, so that no scan is needed")
     _add_model(demo)
@@ -363,7 +369,7 @@ def _check(options: argparse.Namespace) -> int:
     from falx.console import colour, paragraph, say
 
     classifier = _load(options)
-    report = check.run(classifier)
+    report = check.run(classifier, latency=options.latency)
     model = classifier.model
     if options.json:
         about = {

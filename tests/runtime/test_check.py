@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import falx
-from falx import check, phantom
+from falx import check, cli, phantom
 from falx.card import SelfTest
 from falx.preprocessing import prepare
 
@@ -35,6 +36,7 @@ def test_an_installation_that_works(
     assert "weights and card have the checksums they were written with; SHA-256 " in report.steps[0].detail
     assert report.steps[1].ok
     assert "2 phantoms, largest difference of a probability 0.000" in report.steps[1].detail
+    assert report.latency is not None
     assert 0 < report.latency.p50_ms <= report.latency.p99_ms
     assert report.ok == (report.latency.p99_ms <= check.BUDGET_MS)
     assert report.to_dict()["latency"] == {
@@ -130,4 +132,25 @@ def test_a_slow_machine_fails(classifier: falx.Classifier, monkeypatch: pytest.M
     report = check.run(classifier)
     assert not report.ok
     assert "the budget is 1e-06 ms" in report.steps[2].detail
+    assert report.latency is not None
     assert np.isfinite(report.latency.p99_ms)
+
+
+def test_without_latency_all_else_is_checked_and_the_report_says_what_was_not(
+    any_engine: str,
+    model_of: Callable[..., Path],
+    stored: tuple[SelfTest, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check, "BUDGET_MS", 1e-6)
+    path = model_of(any_engine, self_test=stored)
+    assert cli.main(["check", "--model", str(path), "--no-latency", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(step["name"], step["ok"]) for step in report["steps"]] == [
+        ("file", True),
+        ("known inputs", True),
+        ("latency", None),
+    ]
+    assert report["steps"][2]["detail"] == "not measured, as asked for; the budget is 1e-06 ms"
+    assert report["latency"] is None
