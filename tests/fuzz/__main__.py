@@ -33,6 +33,8 @@ BATCH: Final = 500
 
 PACKAGES: Final = ("falx", "numpy", "pillow", "pydicom", "ai-edge-litert", "onnxruntime", "hypothesis")
 DONE: Final = "done.jsonl"
+PER_SEED: Final = 1_000_000
+"""Numbers of batches a seed has to itself: journals of several seeds may be put together."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         state = Path(options.state or folder)
         state.mkdir(parents=True, exist_ok=True)
         results = _run(options, state)
-    report = _report(options, results)
+    report = _report(results)
     print(json.dumps(report, indent=1))
     if options.out is not None:
         options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -63,7 +65,7 @@ def batches(inputs: int, seed: int) -> Iterator[dict[str, Any]]:
         for number in range(-(-wanted // size)):
             count = min(size, wanted - number * size)
             file = files[number % len(files)]
-            yield {"target": name, "seed": file, "count": count, "random": seed * 1_000_000 + number}
+            yield {"target": name, "seed": file, "count": count, "random": seed * PER_SEED + number}
 
 
 def _run(options: argparse.Namespace, state: Path) -> list[dict[str, Any]]:
@@ -102,7 +104,7 @@ def _run(options: argparse.Namespace, state: Path) -> list[dict[str, Any]]:
     return results
 
 
-def _report(options: argparse.Namespace, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _report(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     targets: dict[str, Any] = {}
     findings: dict[str, Any] = {}
     for name in TARGETS:
@@ -123,7 +125,7 @@ def _report(options: argparse.Namespace, results: Sequence[dict[str, Any]]) -> d
     return {
         "date": datetime.date.today().isoformat(),
         **machine.described(PACKAGES),
-        "seed": options.seed,
+        "seeds": sorted({result["batch"]["random"] // PER_SEED for result in results}),
         "inputs": sum(target["inputs"] for target in targets.values()),
         "targets": targets,
         "findings": findings,
