@@ -15,6 +15,8 @@ from falx_export.tolerance import MEASURES, TOLERANCES, Tolerance
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# ONNX Runtime reads this when it is imported: nothing of what is exported is told to its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # Only TensorFlow converts, whichever backend trains.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
