@@ -8,7 +8,7 @@ import json
 import sys
 
 import numpy as np
-import onnxruntime as ort  # ORT_DISABLE_TELEMETRY=1 keeps it from reporting to its maker
+import onnxruntime as ort
 from PIL import Image, ImageOps
 
 model, *paths = sys.argv[1:]
