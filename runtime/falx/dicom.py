@@ -55,6 +55,16 @@ PIXEL_TAGS: Final = (
 )
 """What decoding takes."""
 
+DECODERS: Final = {
+    "1.2.840.10008.1.2.4.50": "pillow",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+}
+"""What decodes a transfer syntax, where pydicom would ask GDCM first: on damaged data that can end the whole
+process (a C++ exception that nothing catches). JPEG Lossless and JPEG of 12 bits are left to it."""
+
 DEFLATED: Final = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG = (
     "1.2.840.10008.1.2",
@@ -213,11 +223,15 @@ class Object:
             and _syntax(self._dataset) not in (None, *DEFLATED)
         ):
             # Only this frame is read. Deflated files, and those without a header, are read as a whole.
-            return pixels.pixel_array(self._source, index=number - 1)
+            return pixels.pixel_array(self._source, index=number - 1, decoding_plugin=self._plugin())
         whole = self._source if is_dataset(self._source) else _read(self._source, self._name, pixels=True)
         if "PixelData" not in whole:
             raise UnreadableImage(f"{self._name}: the DICOM data set holds no picture")
-        return pixels.pixel_array(_completed(whole), index=number - 1)
+        return pixels.pixel_array(_completed(whole), index=number - 1, decoding_plugin=self._plugin())
+
+    def _plugin(self) -> str:
+        """The decoder to take; empty for the first that pydicom finds."""
+        return DECODERS.get(_syntax(self._dataset) or "", "")
 
     def _undecodable(self, why: str) -> UnreadableImage:
         syntax = _syntax(self._dataset)

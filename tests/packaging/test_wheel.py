@@ -44,7 +44,9 @@ EXTRAS = {
     "": set(),
     "app": {"fpdf2", "jinja2", "streamlit", "uharfbuzz"},
     "onnx": {"onnxruntime"},
-    "dicom": {"highdicom", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pynetdicom", "python-gdcm"},
+    "dicom": {
+        *("highdicom", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pynetdicom", "python-gdcm")
+    },
     "nifti": {"nibabel"},
     "tflite": {"tflite-runtime"},
 }
