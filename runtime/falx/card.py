@@ -393,7 +393,9 @@ def _check_names(document: Mapping[str, Any]) -> None:
     if missing:
         raise CardError(f"card: lacks {', '.join(missing)}; export the model again")
     if unknown:
-        raise CardError(f"card: has {', '.join(unknown)}, which schema {SCHEMA} does not know")
+        # A damaged name may hold anything, line breaks too.
+        names = ", ".join(map(_short, unknown[:3])) + (" and more" if len(unknown) > 3 else "")
+        raise CardError(f"card: has {names}, which schema {SCHEMA} does not know")
 
 
 def _check_number(name: str, value: object) -> None:

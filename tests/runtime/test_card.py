@@ -268,7 +268,9 @@ def test_a_changed_card_is_noticed(card: Card) -> None:
         ({"history": [{}]}, "history is not what it must be: expected thresholds"),
         ({"history": [{"thresholds": {"glioma": 0.5}}]}, "no threshold for no_tumor, meningioma, pituitary"),
         ({"self_contained": 1}, "self_contained must be true or false, got 1"),
-        ({"surprise": 1}, "has surprise, which schema 2 does not know"),
+        ({"surprise": 1}, "has 'surprise', which schema 2 does not know"),
+        ({"two\nlines": 1}, r"has 'two\\nlines', which schema 2 does not know"),
+        (dict.fromkeys("abcd", 1), "has 'a', 'b', 'c' and more, which schema 2 does not know"),
     ],
 )
 def test_a_wrong_field_is_named(card: Card, changes: dict[str, Any], message: str) -> None:
