@@ -16,7 +16,7 @@ repeats it and no error keeps it. Files are read with the tags of `falx.tags.TAG
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import io
 import zlib
 from typing import Any, BinaryIO, Final
@@ -63,7 +63,10 @@ DECODERS: Final = {
     "1.2.840.10008.1.2.4.91": "pylibjpeg",
 }
 """What decodes a transfer syntax, where pydicom would ask GDCM first: on damaged data that can end the whole
-process (a C++ exception that nothing catches). JPEG Lossless and JPEG of 12 bits are left to it."""
+process (a C++ exception that nothing catches). JPEG Lossless is left to it."""
+
+EXTENDED: Final = "1.2.840.10008.1.2.4.51"
+"""JPEG Extended: of 8 bits every decoder reads it, of 12 bits only libjpeg as pylibjpeg has it."""
 
 DEFLATED: Final = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG = (
@@ -241,6 +244,8 @@ class Object:
                 f"{self._name}: what decompresses transfer syntax {syntax} is not installed: "
                 "pip install 'falx[dicom]'"
             )
+        if syntax == EXTENDED and importlib.util.find_spec("libjpeg") is None:
+            why += "; JPEG Extended of 12 bits needs pylibjpeg-libjpeg, which is GPL: pip install it yourself"
         return UnreadableImage(f"{self._name}: the DICOM pixels cannot be decoded: {why}")
 
     def _brightness(self, values: npt.NDArray[Any], number: int) -> npt.NDArray[np.float64]:

@@ -19,5 +19,6 @@ def test_a_short_soak_tells_what_memory_did(monkeypatch: pytest.MonkeyPatch) -> 
     assert kept[-1] == report
     assert report["predictions"] == 60
     assert [number for number, _ in report["curve"]] == list(range(21, 61))
-    assert 10 < report["mb_after_1000"] < 1000
+    # Of this process, in which other tests may have loaded TensorFlow.
+    assert report["mb_after_1000"] > 10
     assert report["growth_mb"] == round(report["mb_at_the_end"] - report["mb_after_1000"], 2)

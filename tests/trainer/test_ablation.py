@@ -41,6 +41,16 @@ def test_saved_rows_are_tables_of_a_page() -> None:
     ]
 
 
+def test_the_page_shows_the_saved_rows() -> None:
+    checkout = Path(__file__).parents[2]
+    saved = json.loads((checkout / "benchmarks" / "results" / "ablation.json").read_text(encoding="utf-8"))
+    page = (checkout / "docs" / "recipe.md").read_text(encoding="utf-8")
+    for mark, by in (("rows", "row"), ("without", "without")):
+        shown = page.partition(f"<!-- {mark} -->\n")[2].partition(f"<!-- end of {mark} -->")[0]
+        assert shown == ablation.markdown(saved, by=by)
+        assert shown.count("\n") >= 5
+
+
 def test_measures_are_shares_of_what_they_name() -> None:
     labels = ["no_tumor", "no_tumor", "glioma", "glioma", "tumor_untyped"]
     box = np.array([[0, 0, 40, 40]], np.float32)

@@ -156,7 +156,9 @@ def test_the_val_split_of_a_run_is_measured(
         "file": "model.keras",
         "sha256": hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest(),
     }
-    assert capsys.readouterr().out.rstrip("\n") == (tmp_path / "metrics.txt").read_text().rstrip("\n")
+    printed, wrote = capsys.readouterr().out.rstrip("\n").rsplit("\n", 1)
+    assert printed.rstrip("\n") == (tmp_path / "metrics.txt").read_text().rstrip("\n")
+    assert wrote == f"wrote {tmp_path / 'report.html'}"
 
 
 @pytest.mark.parametrize("column", ["source", "group", "split", "sequence", "plane", "boxes"])
