@@ -364,18 +364,19 @@ class Classifier:
 _classifiers: weakref.WeakSet[Classifier] = weakref.WeakSet()
 """All there are in this process."""
 
-_left: list[tuple[object, ...]] = []
-"""What a forked process has of its parent and must not touch."""
-
 
 def _after_fork() -> None:
     """Let every classifier start engines of its own, in a process that was forked.
 
     Only the forking thread lives on in it: an engine that another thread was using stays half-way, locks that
-    were held stay locked, and the threads of an engine's pool are not there to be waited for.
+    were held stay locked, and the threads of an engine's pool are not there to be waited for. So what is left
+    of the parent's is never destroyed either, not even when this process ends.
     """
+    import ctypes
+
     for classifier in list(_classifiers):
-        _left.append((classifier._all, classifier._engines, classifier._starting))
+        left = (classifier._all, classifier._engines, classifier._starting)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(left))
         classifier._reset()
 
 
