@@ -149,7 +149,7 @@ def _save(path: Path, name: str, row: dict[str, Any]) -> None:
     kept = [old for old in known if (old["name"], old["without"]) != (name, row["without"])]
     rows = [*kept, {"name": name, **row}]
     rows.sort(key=lambda one: (one["without"], list(ROWS).index(one["name"])))
-    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    machine.write(path, {"rows": rows})
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
@@ -226,7 +226,7 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
     for part, values in outputs.items():
         for name, array in values.items():
             np.save(folder / f"{part}-{name}.npy", array)
-    path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    machine.write(path, row)
     return row
 
 

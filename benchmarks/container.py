@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "done": lines,
             "started": said,
         }
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 0
 
 

@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(setting, measured))
     if options.out is not None:
         document = {**setting, "rows": [asdict(row) for row in measured]}
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 1 if any(row.decisions or row.rejections for row in measured) else 0
 
 

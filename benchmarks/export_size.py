@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import logging
 import os
 import sys
@@ -115,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(setting, rows))
     if options.out is not None:
         document = {**setting, "limit": LIMIT, "rows": [asdict(row) for row in rows]}
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     large = [row for row in rows if "-int8" in row.name and row.size > LIMIT]
     for row in large:
         print(f"{row.name} has {row.size} bytes, {LIMIT} are allowed", file=sys.stderr)

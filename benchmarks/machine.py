@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import falx
 from falx_trainer.processor import processor
 
-__all__ = ["described", "lines"]
+__all__ = ["described", "lines", "write"]
 
 
 def described(packages: Iterable[str]) -> dict[str, Any]:
@@ -37,6 +39,11 @@ def lines(setting: Mapping[str, Any]) -> list[str]:
     """
     shown = [f"{name}: {value}" for name, value in setting.items() if name != "versions"]
     return [*shown, ", ".join(f"{name} {version}" for name, version in setting["versions"].items())]
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Keep a result as JSON, as all in `benchmarks/results` are: indented by one, a line's end last."""
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _version(name: str) -> str:

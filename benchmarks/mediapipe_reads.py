@@ -11,7 +11,6 @@ what Falx decides on the plain file beside it.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -90,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(setting, rows))
     if options.out is not None:
         document = {**setting, "rows": [asdict(row) for row in rows]}
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 0 if all(row.as_falx == row.slices for row in rows) else 1
 
 

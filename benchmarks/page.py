@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import shutil
 import statistics
 import subprocess
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, row in rows.items():
         print(name, ", ".join(f"{key} {value:.2f} s" for key, value in row.items()))
     if options.out is not None:
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 0
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -104,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(measured))
     if options.out is not None:
         document = {**setting, "rows": measured}
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 0
 
 

@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
     print("\n".join(_lines(document)))
     if options.out is not None:
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 0
 
 

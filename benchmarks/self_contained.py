@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -192,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(setting, rows))
     if options.out is not None:
         document = {**setting, "rows": [asdict(row) for row in rows]}
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 0 if kept else 1
 
 

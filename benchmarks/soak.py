@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def keep(report: dict[str, Any]) -> None:
         if options.out is not None:
-            options.out.write_text(json.dumps({**setting, **report}, indent=1) + "\n", encoding="utf-8")
+            machine.write(options.out, {**setting, **report})
 
     report = soak(classifier, options.predictions, keep)
     print(json.dumps({**setting, **report}, indent=1))

@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "rows": [asdict(row) for row in measured],
             "missing": [asdict(one) for one in missing],
         }
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 0
 
 

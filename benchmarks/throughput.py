@@ -11,7 +11,6 @@ interval is the 95 % bootstrap one.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -87,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(setting, measured))
     if options.out is not None:
         document = {**setting, "rows": [asdict(row) for row in measured]}
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        machine.write(options.out, document)
     return 0
 
 

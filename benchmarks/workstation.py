@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import json
 import os
 import random
 import shutil
@@ -209,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting |= found | {"kept": kept}
     print(*machine.lines(setting), sep="\n")
     if options.out is not None:
-        options.out.write_text(json.dumps(setting, indent=1) + "\n")
+        machine.write(options.out, setting)
     return 0 if kept else 1
 
 
