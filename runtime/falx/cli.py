@@ -441,7 +441,7 @@ def _retarget(options: argparse.Namespace) -> int:
 def _listen(options: argparse.Namespace) -> int:
     from falx.workstation.commands import listen
 
-    return listen(options, lambda: _load(options))
+    return listen(options)
 
 
 def _load(options: argparse.Namespace) -> Classifier:

@@ -31,6 +31,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from falx.workstation.worker import Worker
+
 SECRET = "ZZYZX"  # noqa: S105 - no password
 """A part of every name, identifier and comment of the patient: it must not turn up where it need not."""
 
@@ -184,6 +186,14 @@ def study(tmp_path: Path) -> Written:
 @pytest.fixture(scope="session")
 def classifier() -> falx.Classifier:
     return falx.load()
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Worker]:
+    """The process that classifies, which does what the Image Comments of a study say, see `deadly.py`."""
+    made = Worker(command=[sys.executable, str(Path(__file__).with_name("deadly.py"))])
+    yield made
+    made.stop()
 
 
 @dataclass

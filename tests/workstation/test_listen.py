@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,7 @@ def test_killed_at_any_moment_every_study_is_reported_once(
     chance = random.Random(7)  # noqa: S311 - no secret
     node = listen("--destination", archive.destination, "--capture", "--retry", "0.2", "--retry-most", "1")
     studies = [write_study(tmp_path / str(number), 4) for number in range(2)]
-    for study in studies:
+    for number, study in enumerate(studies):
 
         def send(study: Any = study) -> bool:
             done = call("storescu", "-aec", "FALX", "127.0.0.1", str(node.port), *study.files)
@@ -32,9 +34,16 @@ def test_killed_at_any_moment_every_study_is_reported_once(
 
         # Once while it receives or soon after: whatever it acknowledged is answered, the rest sent again.
         sent = send()
-        time.sleep(chance.uniform(0, 1.5))
-        node.kill()
-        node.start()
+        if number == 0:
+            time.sleep(chance.uniform(0, 1.5))
+            node.kill()
+            node.start()
+        else:
+            # And once the process that classifies alone, while it does.
+            spool = tmp_path / "spool" / "studies" / study.uid
+            until(lambda spool=spool: list(spool.glob("batch-*")) or (spool / "kept").exists())
+            (child,) = map(int, call("pgrep", "-P", str(node.process.pid)).stdout.split())
+            os.kill(child, signal.SIGKILL)
         assert sent or until(send)
     until(lambda: node.status()["results_sent"] == 2, 60)
     status = node.status()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import socketserver
 import subprocess
 import time
 import urllib.error
@@ -18,10 +19,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, EnhancedSRStorage, MRImageStorage
 from pynetdicom import AE
 
-import falx
 from falx.errors import FalxError
 from falx.workstation.node import IMAGES, SYNTAXES, Node
 from falx.workstation.settings import Destination, Settings
+from falx.workstation.worker import Worker
 
 QUIET_S = 0.4
 
@@ -31,10 +32,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisable
 
 @pytest.fixture
 def node(
-    tmp_path: Path, classifier: falx.Classifier, free_port: Callable[[], int]
+    tmp_path: Path, worker: Worker, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Node]]:
     """Start a node of some settings; it is stopped when the test ends."""
     started: list[Node] = []
+    # How often a server looks whether it should stop, in seconds; half a second is long for 60 servers.
+    monkeypatch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.02,))
 
     def start(**changes: Any) -> Node:
         plain = Settings(
@@ -46,7 +49,7 @@ def node(
             retry_s=0.2,
             retry_most_s=0.4,
         )
-        made = Node(replace(plain, **changes), classifier)
+        made = Node(replace(plain, **changes), worker)
         made.start()
         started.append(made)
         return made
@@ -286,9 +289,7 @@ def test_more_associations_than_allowed_are_refused_for_now(node: Callable[..., 
     first.release()
 
 
-def test_a_health_check_answers_on_this_machine(
-    node: Callable[..., Node], classifier: falx.Classifier
-) -> None:
+def test_a_health_check_answers_on_this_machine(node: Callable[..., Node], worker: Worker) -> None:
     made = node(spool_mb=0.00001)
 
     def fetch(path: str) -> dict[str, Any]:
@@ -298,8 +299,11 @@ def test_a_health_check_answers_on_this_machine(
         return read
 
     status = fetch("/healthz")
-    assert (status["status"], status["received"], status["model"]["name"]) == ("ok", 0, classifier.model.name)
-    assert made.line().startswith("ok: 0 images received, 0 studies waiting (0 stuck), 0 results to send")
+    assert (status["status"], status["received"], status["model"]["name"]) == ("ok", 0, worker.model.name)
+    assert made.line() == (
+        "ok: 0 images received, 0 studies waiting (0 stuck), 0 set aside, 0 results to send, 0 sent, "
+        "spool 0.0 of 1e-05 MB, destination not tried"
+    )
     with pytest.raises(urllib.error.HTTPError, match="404"):
         fetch("/")
     made._spool._grow(20)
@@ -322,33 +326,103 @@ def test_a_thread_that_ends_is_an_unwell_node(
     assert made.status()["trouble"] == "a thread has ended; start this process anew"
 
 
-def test_a_study_that_cannot_be_classified_waits_and_is_tried_again(
+@pytest.mark.parametrize(
+    ("comments", "said"),
+    [
+        ("raise {secret}", "RuntimeError"),
+        ("full {secret}", "OSError: [Errno 28] No space left on device"),
+    ],
+)
+def test_a_study_that_is_not_classified_is_tried_again(
     node: Callable[..., Node],
     call: Callable[..., Any],
     archive: Any,
-    study: Any,
+    write_study: Callable[..., Any],
     until: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+    comments: str,
+    said: str,
     secret: str,
     caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
-    from falx.workstation import results
-
-    made, calls = node(destination=to(archive)), []
-    make = results.make
-
-    def fail_once(*arguments: Any, **options: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise RuntimeError(secret)
-        return make(*arguments, **options)
-
-    monkeypatch.setattr(results, "make", fail_once)
+    order = f"{comments.format(secret=secret)}|{tmp_path / 'once'}"
+    study = write_study(tmp_path / "study", 1, ImageComments=order)
+    made = node(destination=to(archive))
     with caplog.at_level(logging.ERROR, "falx.listen"):
         send(made, call, *study.files)
         until(archive.reports)
-    assert f"study {study.uid}: not classified (RuntimeError), tried again" in caplog.text
-    assert secret not in caplog.text
+    until(lambda: settled(made))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"study {study.uid}: not classified ({said}), tried again"
+    ]
+    assert len(archive.reports()) == made.status()["results_sent"] == 1
+    assert list((tmp_path / "spool" / "studies" / study.uid).iterdir()) == [
+        tmp_path / "spool" / "studies" / study.uid / "kept"
+    ]
+
+
+def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are_answered(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    archive: Any,
+    write_study: Callable[..., Any],
+    until: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    deadly = write_study(tmp_path / "deadly", 2, ImageComments="SIGSEGV")
+    plain = write_study(tmp_path / "plain", 1, ImageComments="none")
+    made = node(destination=to(archive))
+    with caplog.at_level(logging.ERROR, "falx.listen"):
+        send(made, call, *deadly.files, *plain.files)
+        until(lambda: made.status()["studies_set_aside"] == 1, 60)
+    until(lambda: settled(made))
+    assert [one.StudyInstanceUID for one in archive.reports()] == [plain.uid]
+    assert [record.getMessage() for record in caplog.records] == [
+        *[f"study {deadly.uid}: not classified (its process ended by SIGSEGV), tried again"] * 2,
+        f"study {deadly.uid}: set aside, not classified 3 times (its process ended by SIGSEGV); its images "
+        "are kept, and it is tried again when it is received again",
+    ]
+    status = made.status()
+    assert (status["status"], status["studies_waiting"], status["studies_set_aside"]) == ("ok", 0, 1)
+    assert "0 studies waiting (0 stuck), 1 set aside, 0 results to send, 1 sent" in made.line()
+    made.stop()
+    made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
+
+    # After a restart it is not begun by itself; sent again, mended, it is answered once, with all its images.
+    again = node(destination=to(archive))
+    assert (again.status()["studies_set_aside"], again.status()["studies_waiting"]) == (1, 0)
+    mended = pydicom.dcmread(deadly.files[1])
+    mended.ImageComments = "none"
+    mended.save_as(deadly.files[1])
+    send(again, call, deadly.files[1])
+    until(lambda: len(archive.reports()) == 2)
+    (report,) = [one for one in archive.reports() if one.StudyInstanceUID == deadly.uid]
+    assert evidence(report) == uids(deadly)
+    until(lambda: settled(again))
+    assert again.status()["studies_set_aside"] == 0
+
+
+def test_a_node_that_is_stopped_does_not_wait_for_a_study(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    write_study: Callable[..., Any],
+    until: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    study = write_study(tmp_path / "study", 1, ImageComments=f"wait|{tmp_path / 'once'}")
+    made = node()
+    with caplog.at_level(logging.ERROR, "falx.listen"):
+        send(made, call, *study.files)
+        until((tmp_path / "once").exists)
+        started = time.monotonic()
+        made.stop()
+    assert time.monotonic() - started < 10
+    assert (caplog.text, made._spool.waiting(), made._spool.counts()["studies_stuck"]) == ("", [study.uid], 0)
+    made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
+    again = node()
+    until(lambda: again.status()["results_to_send"] == 1)
 
 
 def test_a_port_that_is_taken_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:

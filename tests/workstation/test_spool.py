@@ -4,13 +4,13 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from falx.errors import FalxError
-from falx.workstation.spool import Batch, Spool, SpoolFull
+from falx.workstation.spool import COUNTERS, Batch, Spool, SpoolFull
 
 STUDY, OTHER = "1.2.3", "1.2.4"
 
@@ -33,15 +33,18 @@ def begun(spool: Spool, study: str = STUDY) -> Batch:
 
 
 def published(spool: Spool, batch: Batch, uid: str) -> None:
-    spool.publish(uid, batch, lambda folder: _write(folder / "001.dcm"), {})
+    spool.publish(batch, lambda folder: _write(folder, uid))
 
 
-def _write(file: Path) -> None:
-    file.write_bytes(b"result")
+def _write(folder: Path, uid: str) -> dict[str, str]:
+    (folder / "001.dcm").write_bytes(b"result")
+    return {"uid": uid, "decision": "ambiguous"}
 
 
 def on_disk(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and file.name != "tries")
+    return sum(
+        file.stat().st_size for file in folder.rglob("*") if file.is_file() and file.name not in COUNTERS
+    )
 
 
 def test_what_is_stored_becomes_a_batch_a_result_and_a_record(spool: Spool) -> None:
@@ -60,7 +63,7 @@ def test_what_is_stored_becomes_a_batch_a_result_and_a_record(spool: Spool) -> N
     spool.sent(result)
     assert spool.outbox() == []
     record = json.loads((spool.path / "sent" / "7.1" / "record.json").read_text())
-    assert (record["study"], record["batch"], record["images"]) == (STUDY, 1, ["9.1", "9.2"])
+    assert record == {"study": STUDY, "batch": 1, "images": ["9.1", "9.2"], "decision": "ambiguous"}
     assert spool.size == on_disk(spool.path)
 
 
@@ -119,6 +122,45 @@ def test_a_batch_that_is_begun_again_and_again_is_counted(tmp_path: Path) -> Non
     spool = opened(tmp_path)
     spool.finish(batch)
     assert spool.tries(STUDY) == 0
+    spool.close()
+
+
+def test_what_is_set_aside_stays_and_is_taken_with_what_comes_later(tmp_path: Path) -> None:
+    spool = opened(tmp_path, limit_bytes=100, keep_s=0)
+    spool.store(STUDY, "9.1", b"kept")
+    spool.finish(begun(spool))
+    spool.store(STUDY, "9.2", b"two")
+    spool.store(STUDY, "9.3", b"three")
+    batch = begun(spool)
+    assert [spool.failed(batch), spool.failed(batch)] == [1, 2]
+    spool.close()
+    # The count outlives the process; the same batch is begun again.
+    spool = opened(tmp_path, limit_bytes=100, keep_s=0)
+    batch = begun(spool)
+    assert spool.failed(batch) == 3
+    spool.set_aside(batch)
+    assert (spool.waiting(), spool.begin(STUDY), spool.counts()["studies_set_aside"]) == ([], None, 1)
+    # Neither when its time is over nor for want of room.
+    spool.tidy()
+    with pytest.raises(SpoolFull):
+        spool.store(OTHER, "9.9", bytes(95))
+    assert spool.size == on_disk(tmp_path) == 8
+    spool.close()
+
+    spool = opened(tmp_path)
+    assert (spool.waiting(), spool.counts()["studies_set_aside"]) == ([], 1)
+    spool.store(STUDY, "9.2", b"mended")
+    batch = begun(spool)
+    assert {uid: file.read_bytes() for uid, file in batch.images.items()} == {
+        "9.2": b"mended",
+        "9.3": b"three",
+    }
+    assert batch.fresh == {"9.2", "9.3"}
+    assert spool.counts()["studies_set_aside"] == 0
+    assert spool.failed(batch) == 1
+    spool.finish(batch)
+    assert [file.name for file in (tmp_path / "studies" / STUDY).iterdir()] == ["kept"]
+    assert spool.size == on_disk(tmp_path) == 11
     spool.close()
 
 
@@ -204,12 +246,11 @@ def test_what_fails_to_be_written_is_no_result(spool: Spool) -> None:
     spool.store(STUDY, "9.1", b"one")
     batch = begun(spool)
 
-    def fail(folder: Path) -> None:
-        _write(folder / "001.dcm")
+    def fail(folder: Path) -> dict[str, str]:
+        _write(folder, "7.1")
         raise OSError(errno.EIO, "broken")
 
-    write: Callable[[Path], None] = fail
     with pytest.raises(OSError, match="broken"):
-        spool.publish("7.1", batch, write, {})
+        spool.publish(batch, fail)
     assert spool.outbox() == []
     assert list((spool.path / "incoming").iterdir()) == []

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from falx.prediction import Model
     from falx.study import Study
     from falx.workstation.settings import Settings
+    from falx.workstation.worker import Worker
 
 log = logging.getLogger("falx.listen")
 
@@ -27,32 +28,46 @@ STATUS_S: Final = 60.0
 """How often the status line is printed, where it has changed, in seconds."""
 
 
-def listen(options: argparse.Namespace, load: Any) -> int:
+def listen(options: argparse.Namespace) -> int:
     """Run a node until a signal ends it.
 
     Args:
         options: parsed.
-        load: makes the classifier that they name.
 
     Returns:
         0 when it was told to end; 1 when a thread failed, or `--echo` was not answered.
 
     Raises:
-        FalxError: a setting is wrong, or the port or spool is taken.
+        FalxError: a setting is wrong, the model cannot be used, or the port or spool is taken.
     """
     settings = _settings(options)
-    from falx.workstation import node as nodes
-
     if options.echo:
-        answers = nodes.echo(settings)
+        from falx.workstation.node import echo
+
+        answers = echo(settings)
         sys.stdout.write(f"{settings.destination} {'answers' if answers else 'does not answer'}\n")
         return 0 if answers else 1
+    from falx.workstation.worker import Worker
+
+    # It loads the model while this process loads what listens.
+    worker = Worker({"path": options.model, "engine": options.engine, "threads": options.threads})
+    try:
+        return _listen(settings, worker)
+    finally:
+        worker.stop()
+
+
+def _listen(settings: Settings, worker: Worker) -> int:
+    from falx.workstation.node import Node
+
     # What is wrong with an image is told with the image's own words, and those may name the patient.
     warnings.simplefilter("ignore")
-    for name in ("pydicom", "pynetdicom", "highdicom"):
+    for name in ("pydicom", "pynetdicom"):
         logging.getLogger(name).disabled = True
     _log_to_stderr()
-    node = nodes.Node(settings, load())
+    node = Node(settings, worker)
+    for text in worker.warnings:
+        sys.stderr.write(f"falx: warning: {text}\n")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())

@@ -1,7 +1,8 @@
 """The DICOM node of `falx listen`: it receives images, classifies studies, and sends reports.
 
-Three threads besides those of the associations: one classifies, one sends, one answers the health check.
-What they share is the spool, and each of its steps is finished or not begun, see `falx.workstation.spool`.
+Three threads besides those of the associations: one has studies classified, in a process of their own
+(`falx.workstation.worker`), one sends, one answers the health check. What they share is the spool, and each
+of its steps is finished or not begun, see `falx.workstation.spool`.
 
 Nothing of a patient is logged: studies are named by their UID, peers by title and address, and errors of
 other libraries, whose messages may quote an image's header, by their class.
@@ -15,17 +16,16 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from falx._quiet import quiet_readers
 from falx._version import __version__
-from falx.classifier import Classifier
 from falx.console import plain
 from falx.errors import FalxError
-from falx.workstation import headers, health, results
+from falx.workstation import headers, health
 from falx.workstation.settings import Settings
 from falx.workstation.spool import IDENTIFIER, STUCK, Batch, Result, Spool, SpoolFull
+from falx.workstation.worker import Unanswered, Worker
 
 __all__ = ["IMAGES", "SYNTAXES", "Node", "echo"]
 
@@ -78,24 +78,31 @@ CANNOT_UNDERSTAND: Final = 0xC000
 
 MEGABYTE: Final = 1024 * 1024
 TIDY_S: Final = 30.0
+
+TRIES: Final = 3
+"""How often the classification of a study may fail before it is set aside."""
+
 IDENTIFIERS: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
 class Node:
     """A node; `start` it, and `stop` it."""
 
-    def __init__(self, settings: Settings, classifier: Classifier) -> None:
+    def __init__(self, settings: Settings, worker: Worker) -> None:
         """Take the spool.
 
+        Args:
+            settings: what to do.
+            worker: that classifies; it stays the caller's to stop.
+
         Raises:
-            DicomUnavailable: pynetdicom or highdicom is not installed.
-            FalxError: another process works in the spool, or a certificate cannot be used.
+            DicomUnavailable: pynetdicom is not installed.
+            FalxError: another process works in the spool, a certificate cannot be used, or the worker does
+                not start: highdicom is not installed, or the model cannot be used.
         """
-        self._settings, self._classifier = settings, classifier
+        self._settings, self._worker = settings, worker
         self._net = headers.needed("pynetdicom")
-        # Loaded now, so that the first study does not wait for them.
-        headers.needed("highdicom.sr")
-        headers.needed("highdicom.sc")
+        worker.model  # noqa: B018 - to say early what is wrong with it
         self._server_tls = _server_tls(settings)
         # Read at each association anew, as certificates are renewed; here to say early what is wrong.
         _client_tls(settings)
@@ -104,6 +111,8 @@ class Node:
         )
         self._stopping = threading.Event()
         self._failed = threading.Event()
+        self._classifying = False
+        self._cannot_classify = False
         self._to_classify, self._to_send = threading.Event(), threading.Event()
         self._guard = threading.Lock()
         now = time.monotonic()
@@ -190,6 +199,10 @@ class Node:
         self._stopping.set()
         self._to_classify.set()
         self._to_send.set()
+        with self._guard:
+            classifying = self._classifying
+        if classifying:
+            self._worker.stop()
         self._server.shutdown()
         self._server.server_close()
         for thread in self._threads:
@@ -206,11 +219,12 @@ class Node:
         """What the health check answers."""
         if self.failed:
             trouble: str | None = "a thread has ended; start this process anew"
+        elif self._cannot_classify:
+            trouble = "the process that classifies does not start"
         elif self._spool.full:
             trouble = "the spool is full"
         else:
             trouble = None
-        model = self._classifier.model
         return {
             "status": "unwell" if trouble else "ok",
             **({"trouble": trouble} if trouble else {}),
@@ -220,7 +234,7 @@ class Node:
             "spool_mb": round(self._spool.size / MEGABYTE, 1),
             "destination_up": self._destination_up,
             "falx": __version__,
-            "model": model.to_dict(),
+            "model": self._worker.model.to_dict(),
         }
 
     def line(self) -> str:
@@ -230,6 +244,7 @@ class Node:
         return (
             f"{status['status']}: {status['received']} images received, "
             f"{status['studies_waiting']} studies waiting ({status['studies_stuck']} stuck), "
+            f"{status['studies_set_aside']} set aside, "
             f"{status['results_to_send']} results to send, {status['results_sent']} sent, "
             f"spool {status['spool_mb']} of {self._settings.spool_mb:g} MB, destination {up}"
         )
@@ -340,52 +355,77 @@ class Node:
         with self._guard:
             self._arrived.pop(study, None)
             self._not_before.pop(study, None)
+            if self._stopping.is_set():
+                return
+            self._classifying = True
         batch = self._spool.begin(study)
-        if batch is None:
-            return
         try:
-            with quiet_readers():
+            if batch is not None:
                 self._answer(batch)
-            self._spool.finish(batch)
+                self._spool.finish(batch)
+        except Unanswered as error:
+            assert batch is not None  # noqa: S101 - our own invariant, for the type checker
+            # What `stop` ended is no failure of the study.
+            if not self._stopping.is_set():
+                self._fail(batch, str(error))
         except Exception as error:  # noqa: BLE001 - the images stay; what is wrong may be mended
-            tries = self._spool.tries(study)
             log.error("study %s: not classified (%s), tried again", study, _cause(error))  # noqa: TRY400
-            with self._guard:
-                self._arrived[study] = time.monotonic()
-                self._not_before[study] = time.monotonic() + max(_pause(tries), self._settings.retry_s)
-            return
+            self._cannot_classify = isinstance(error, FalxError)
+            self._try_later(study, max(_pause(self._spool.tries(study)), self._settings.retry_s))
+        else:
+            self._cannot_classify = False
+        self._classifying = False
         if study in self._spool.waiting():
             # More came while this was being classified.
             with self._guard:
                 self._arrived.setdefault(study, time.monotonic())
 
+    def _fail(self, batch: Batch, why: str) -> None:
+        """Try a study again, or no more."""
+        study, times = batch.study, self._spool.failed(batch)
+        if times < TRIES:
+            log.error("study %s: not classified (%s), tried again", study, why)
+            self._try_later(study, _doubled(self._settings, times))
+            return
+        self._spool.set_aside(batch)
+        log.error(
+            "study %s: set aside, not classified %d times (%s); its images are kept, and it is tried again "
+            "when it is received again",
+            study,
+            times,
+            why,
+        )
+
+    def _try_later(self, study: str, wait_s: float) -> None:
+        with self._guard:
+            self._arrived[study] = time.monotonic()
+            self._not_before[study] = time.monotonic() + wait_s
+
     def _answer(self, batch: Batch) -> None:
-        study = batch.study
+        study, settings = batch.study, self._settings
         if batch.published:
             log.info("study %s: its result was written before this process was started", study)
             return
         repeated = batch.fresh <= self._spool.reported(study)
-        if repeated and not self._settings.again:
+        if repeated and not settings.again:
             log.info("study %s: %d images, all reported before", study, len(batch.fresh))
             return
         started = time.perf_counter()
-        again = [str(batch.number)] if repeated else []
-        identity = results.identity_of(batch.images, self._classifier.model, *again)
-        answer, made = results.make(
-            self._classifier, list(batch.images.values()), identity=identity, capture=self._settings.capture
+        record = self._spool.publish(
+            batch,
+            lambda folder: self._worker.make(
+                batch.images,
+                folder,
+                further=[str(batch.number)] if repeated else [],
+                capture=settings.capture,
+                limit_s=settings.longest_s,
+            ),
         )
-
-        def write(folder: Path) -> None:
-            for number, data_set in enumerate(made, start=1):
-                data_set.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
-
-        about = {"decision": answer.decision, "label": answer.label, "confidence": answer.confidence}
-        self._spool.publish(str(made[0].SOPInstanceUID), batch, write, about)
         log.info(
             "study %s: %d images, %s, in %.1f s",
             study,
             len(batch.images),
-            answer.label or answer.decision,
+            record["label"] or record["decision"],
             time.perf_counter() - started,
         )
         self._to_send.set()
@@ -438,10 +478,8 @@ class Node:
         log.info("study %s: result sent, %d objects", result.study, len(result.files))
 
     def _later(self, result: Result) -> None:
-        tries = self._retries.get(result.uid, (0, 0.0))[0]
-        settings = self._settings
-        wait_s = min(settings.retry_s * 2 ** min(tries, 30), settings.retry_most_s)
-        self._retries[result.uid] = tries + 1, time.monotonic() + wait_s
+        tries = self._retries.get(result.uid, (0, 0.0))[0] + 1
+        self._retries[result.uid] = tries, time.monotonic() + _doubled(self._settings, tries)
 
     def _guarded(self, run: Callable[[], None]) -> None:
         try:
@@ -486,6 +524,11 @@ def _associate(settings: Settings, classes: Sequence[str]) -> Any:
     )
 
 
+def _doubled(settings: Settings, tries: int) -> float:
+    """How long to wait after so many tries that failed, in seconds."""
+    return min(settings.retry_s * 2.0 ** min(tries - 1, 30), settings.retry_most_s)
+
+
 def _pause(tries: int) -> float:
     """How long a batch waits that was begun so often and not finished, in seconds: 8 to 600."""
     return 0.0 if tries < STUCK else min(2.0 ** (tries + 1), 600.0)
@@ -493,7 +536,8 @@ def _pause(tries: int) -> float:
 
 def _cause(error: Exception) -> str:
     """An error for the log: in Falx's own words, or by its class."""
-    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
+    own = isinstance(error, OSError | FalxError)
+    return f"{type(error).__name__}: {error}" if own else type(error).__name__
 
 
 def _server_tls(settings: Settings) -> ssl.SSLContext | None:

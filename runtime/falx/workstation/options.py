@@ -44,6 +44,11 @@ OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
         {"type": float, "metavar": "SECONDS"},
         "end an association that says nothing for so long (default 60)",
     ),
+    (
+        "longest",
+        {"type": float, "metavar": "SECONDS"},
+        "longest time the classification of a study may take (default 1800)",
+    ),
     ("again", {"action": "store_true"}, "report a study again when all of its images are received again"),
     ("capture", {"action": "store_true"}, "also send pictures of the slices that carry the decision"),
     ("health-port", {"type": int, "metavar": "N"}, "answer http://127.0.0.1:N/healthz (default: no check)"),
@@ -60,7 +65,7 @@ OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
 )
 """Options of `falx listen`: each but those in `SECONDS` is a setting of the same name."""
 
-SECONDS: Final = ("quiet", "keep", "idle", "retry", "retry_most")
+SECONDS: Final = ("quiet", "keep", "idle", "longest", "retry", "retry_most")
 """Options whose setting has the unit in its name."""
 
 

@@ -11,7 +11,9 @@ all; what is renamed has been flushed to the disk before, and so is the folder a
 | `studies/STUDY/new/` | images received and acknowledged, and not yet looked at |
 | `studies/STUDY/batch-N/` | images being classified for the N-th time that something new came |
 | `studies/STUDY/kept/` | images already reported, kept a while in case more of the study come |
+| `studies/STUDY/aside/` | images that could not be classified, see `Spool.set_aside` |
 | `studies/STUDY/tries` | how often a batch was begun and not finished: the next try waits accordingly |
+| `studies/STUDY/failed` | how often its classification failed while this process lived |
 | `outbox/RESULT/` | results to be sent, and `record.json`: of which study, from which images |
 | `sent/RESULT/` | the record alone, so that the same images are not reported twice |
 
@@ -48,6 +50,9 @@ REMEMBER_S: Final = 90 * 24 * 3600
 
 STUCK: Final = 2
 """A study whose batch was begun more often and not finished is stuck."""
+
+COUNTERS: Final = ("tries", "failed")
+"""Files that hold a number, and do not count in the size."""
 
 
 class SpoolFull(Exception):  # noqa: N818 - it says what is wrong
@@ -120,7 +125,7 @@ class Spool:
             _remove(left)
         self._forget()
         self._bytes = sum(
-            file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name != "tries"
+            file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name not in COUNTERS
         )
         self._reported = self._records()
 
@@ -204,9 +209,12 @@ class Spool:
             elif (folder / "new").is_dir():
                 taken = folder / f"batch-{max(numbers, default=0) + 1}"
                 (folder / "new").rename(taken)
-                (folder / "tries").unlink(missing_ok=True)
+                for name in COUNTERS:
+                    (folder / name).unlink(missing_ok=True)
             else:
                 return None
+            # Something new came, so what was set aside is tried again with it.
+            self._take(folder / "aside", taken)
             (folder / "tries").write_text(str(self.tries(study) + 1))
             _flush(_opened(folder))
             number, fresh = int(taken.name.partition("-")[2]), _images(taken)
@@ -218,21 +226,42 @@ class Spool:
         with self._guard:
             return frozenset().union(*(images for _, images in self._reported.get(study, {}).values()))
 
-    def publish(
-        self, uid: str, batch: Batch, write: Callable[[Path], None], about: Mapping[str, Any]
-    ) -> None:
+    def failed(self, batch: Batch) -> int:
+        """Count that a batch could not be classified; how often that was, this time included."""
+        file = batch.folder.parent / "failed"
+        with self._guard:
+            times = _number(file) + 1
+            file.write_text(str(times))
+            _flush(_opened(file))
+        return times
+
+    def set_aside(self, batch: Batch) -> None:
+        """Try a batch no more. Its images stay until more of the study, or the same images, are received:
+        `begin` takes them then. Whoever has mended what was wrong may also rename `aside` to `new` while no
+        process works here.
+        """
+        with self._guard:
+            batch.folder.rename(batch.folder.parent / "aside")
+            _flush(_opened(batch.folder.parent))
+            for name in COUNTERS:
+                (batch.folder.parent / name).unlink(missing_ok=True)
+
+    def publish(self, batch: Batch, write: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
         """Put a result into the outbox, whole or not at all.
 
         Args:
-            uid: SOP Instance UID of the report.
             batch: that it was made from.
-            write: writes the files `1.dcm`, `2.dcm`, ... into an empty folder.
-            about: what else the record says.
+            write: writes the files `001.dcm`, `002.dcm`, ... into an empty folder, and gives `uid`, the SOP
+                Instance UID of the report, and what else the record says.
+
+        Returns:
+            The record.
         """
         folder = self.path / "incoming" / uuid.uuid4().hex
         folder.mkdir()
         try:
-            write(folder)
+            about = dict(write(folder))
+            uid = str(about.pop("uid"))
             record = {"study": batch.study, "batch": batch.number, "images": sorted(batch.images), **about}
             (folder / "record.json").write_text(json.dumps(record))
             for file in (*folder.iterdir(), folder):
@@ -247,6 +276,7 @@ class Spool:
             _flush(_opened(target.parent))
             self._reported.setdefault(batch.study, {})[uid] = batch.number, frozenset(batch.images)
         self._grow(size)
+        return record
 
     def finish(self, batch: Batch) -> None:
         """Keep a batch's images beside those reported before, for the case that more of the study come."""
@@ -259,7 +289,8 @@ class Spool:
                     self._grow(-target.stat().st_size)
                 image.replace(target)
             batch.folder.rmdir()
-            (batch.folder.parent / "tries").unlink(missing_ok=True)
+            for name in COUNTERS:
+                (batch.folder.parent / name).unlink(missing_ok=True)
             os.utime(kept)
 
     def outbox(self) -> list[Result]:
@@ -294,6 +325,7 @@ class Spool:
             "results_to_send": len(list((self.path / "outbox").iterdir())),
             "results_sent": len(list((self.path / "sent").iterdir())),
             "studies_stuck": sum(self.tries(study) > STUCK for study in waiting),
+            "studies_set_aside": len(list((self.path / "studies").glob("*/aside"))),
         }
 
     def _written(self, data: bytes) -> Path:
@@ -331,8 +363,20 @@ class Spool:
         self._grow(-_size(kept))
         _remove(kept)
         study = kept.parent
-        if not (study / "new").exists() and not _batches(study):
+        if not (study / "new").exists() and not (study / "aside").exists() and not _batches(study):
             _remove(study)
+
+    def _take(self, aside: Path, taken: Path) -> None:
+        """Move what was set aside into a batch; of an image that was received again, the later one stays."""
+        if not aside.exists():
+            return
+        for image in aside.iterdir():
+            if (taken / image.name).exists():
+                self._grow(-image.stat().st_size)
+                image.unlink()
+            else:
+                image.replace(taken / image.name)
+        aside.rmdir()
 
     def _empty(self, sent: Path) -> None:
         for file in sent.glob("*.dcm"):

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+import falx
+from falx.errors import FalxError
+from falx.workstation import results
+from falx.workstation.worker import PROGRAM, Unanswered, Worker
+
+
+def images(study: Any) -> dict[str, Path]:
+    return {str(pydicom.dcmread(file).SOPInstanceUID): file for file in study.files}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def test_it_writes_what_a_study_comes_to(
+    worker: Worker, classifier: falx.Classifier, study: Any, out: Path
+) -> None:
+    made = worker.make(images(study), out, further=["2"], capture=True, limit_s=60)
+    identity = results.identity_of(images(study), classifier.model, "2")
+    answer, expected = results.make(classifier, study.files, identity=identity, capture=True)
+    assert made == {
+        "uid": str(expected[0].SOPInstanceUID),
+        "decision": answer.decision,
+        "label": answer.label,
+        "confidence": answer.confidence,
+    }
+    written = [pydicom.dcmread(file) for file in sorted(out.iterdir())]
+    assert [one.SOPInstanceUID for one in written] == [one.SOPInstanceUID for one in expected]
+    assert worker.model == classifier.model
+
+
+def test_a_study_that_takes_too_long_ends_its_process_and_the_next_is_answered_by_another(
+    worker: Worker, write_study: Callable[..., Any], out: Path, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path / "study", 1, ImageComments=f"wait|{tmp_path / 'once'}")
+    pid = worker.pid
+    with pytest.raises(Unanswered, match=r"it took more than 0\.5 s"):
+        worker.make(images(study), out, limit_s=0.5)
+    assert worker.make(images(study), out, limit_s=60)["decision"]
+    assert worker.pid != pid
+
+
+def test_a_model_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
+    worker = Worker({"path": str(tmp_path / "none.tflite")})
+    with pytest.raises(FalxError, match=r"none\.tflite: no such model file; give the path"):
+        worker.model  # noqa: B018 - it is a question
+    worker.stop()
+
+
+def test_a_process_that_does_not_start_is_an_error() -> None:
+    worker = Worker(command=[sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(
+        FalxError, match="the process that classifies did not start: its process ended with status 3"
+    ):
+        worker.model  # noqa: B018 - it is a question
+    worker.stop()
+
+
+def test_it_ends_with_the_node_and_not_by_signals_that_are_meant_for_it() -> None:
+    command = [sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path), "{}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert json.loads(process.stdout.readline())["warnings"] == []
+        process.terminate()
+        process.stdin.close()
+        assert process.wait(30) == 0
