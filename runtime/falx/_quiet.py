@@ -19,7 +19,7 @@ from typing import Any, Final
 __all__ = ["quiet_readers"]
 
 MODULES: Final = (
-    r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|gdcm|nibabel|highdicom|pynetdicom"
+    r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|nibabel|highdicom|pynetdicom"
     r"|falx\.(dicom|tags|volume|workstation))\b"
 )
 """Whose warnings are ignored; warnings about a value of a data set name the module that asked for it."""

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from falx import tags, window
+from falx import lossless, tags, window
 from falx._quiet import quiet_readers
 from falx.errors import DicomUnavailable, NotASlice, UnreadableImage
 from falx.prediction import Origin
@@ -55,18 +55,19 @@ PIXEL_TAGS: Final = (
 )
 """What decoding takes."""
 
-DECODERS: Final = {
-    "1.2.840.10008.1.2.4.50": "pillow",
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pylibjpeg",
-    "1.2.840.10008.1.2.4.91": "pylibjpeg",
-}
-"""What decodes a transfer syntax, where pydicom would ask GDCM first: on damaged data that can end the whole
-process (a C++ exception that nothing catches). JPEG Lossless is left to it."""
-
 EXTENDED: Final = "1.2.840.10008.1.2.4.51"
-"""JPEG Extended: of 8 bits every decoder reads it, of 12 bits only libjpeg as pylibjpeg has it."""
+"""JPEG Extended: of 8 bits Pillow reads it, of 12 bits only libjpeg as pylibjpeg has it, which is GPL."""
+
+DECODERS: Final = {
+    "1.2.840.10008.1.2.4.50": ("pillow",),
+    EXTENDED: ("pylibjpeg", "pillow"),
+    "1.2.840.10008.1.2.4.80": ("pyjpegls",),
+    "1.2.840.10008.1.2.4.81": ("pyjpegls",),
+    "1.2.840.10008.1.2.4.90": ("pylibjpeg", "pillow"),
+    "1.2.840.10008.1.2.4.91": ("pylibjpeg", "pillow"),
+}
+"""Which of pydicom's plugins decodes a transfer syntax, the first that is installed. Never GDCM, which
+pydicom would ask first: on damaged data it can end the process. `falx.lossless` decodes JPEG Lossless."""
 
 DEFLATED: Final = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG = (
@@ -74,6 +75,9 @@ IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG = (
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2.2",
 )
+
+ELEMENT: Final = 12
+"""Bytes before the value of compressed pixels: tag, VR, two unused, length (PS3.5, 7.1.2 and A.4)."""
 
 META: Final = 1024
 """Bytes in which the header of a file names its transfer syntax."""
@@ -220,26 +224,36 @@ class Object:
 
     def _pixels(self, number: int) -> Any:
         pixels = importlib.import_module("pydicom.pixels")
-        if (
-            isinstance(self._source, str)
-            and self.frames > 1
-            and _syntax(self._dataset) not in (None, *DEFLATED)
-        ):
+        syntax = _syntax(self._dataset)
+        if isinstance(self._source, str) and self.frames > 1 and syntax not in (None, *DEFLATED):
             # Only this frame is read. Deflated files, and those without a header, are read as a whole.
-            return pixels.pixel_array(self._source, index=number - 1, decoding_plugin=self._plugin())
+            if syntax in lossless.SYNTAXES:
+                return self._lossless_frame(number, syntax)
+            return pixels.pixel_array(self._source, index=number - 1, decoding_plugin=_plugin(syntax))
         whole = self._source if is_dataset(self._source) else _read(self._source, self._name, pixels=True)
         if "PixelData" not in whole:
             raise UnreadableImage(f"{self._name}: the DICOM data set holds no picture")
-        return pixels.pixel_array(_completed(whole), index=number - 1, decoding_plugin=self._plugin())
+        part = _completed(whole)
+        if syntax in lossless.SYNTAXES:
+            options = pixels.as_pixel_options(part)
+            return lossless.decoder(syntax).as_array(part, index=number - 1, **options)[0]
+        return pixels.pixel_array(part, index=number - 1, decoding_plugin=_plugin(syntax))
 
-    def _plugin(self) -> str:
-        """The decoder to take; empty for the first that pydicom finds."""
-        return DECODERS.get(_syntax(self._dataset) or "", "")
+    def _lossless_frame(self, number: int, syntax: str) -> Any:
+        """A frame of a file, as pydicom's `pixel_array` reads one, with another decoder."""
+        pydicom, pixels = (importlib.import_module(name) for name in ("pydicom", "pydicom.pixels"))
+        with open(self._source, "rb") as stream:  # noqa: PTH123 - its path is a string
+            found = pydicom.dcmread(
+                stream, force=True, stop_before_pixels=True, specific_tags=list(PIXEL_TAGS)
+            )
+            # It is at the pixels; what is compressed has a header of one kind.
+            stream.seek(ELEMENT, io.SEEK_CUR)
+            options = pixels.as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}
+            return lossless.decoder(syntax).as_array(stream, index=number - 1, **options)[0]
 
     def _undecodable(self, why: str) -> UnreadableImage:
         syntax = _syntax(self._dataset)
-        missing = _missing_decoders(syntax)
-        if missing:
+        if _missing_decoders(syntax):
             return DicomUnavailable(
                 f"{self._name}: what decompresses transfer syntax {syntax} is not installed: "
                 "pip install 'falx[dicom]'"
@@ -404,12 +418,26 @@ def _native_syntax(dataset: Any) -> str:
     return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
 
 
+def _plugin(syntax: str | None) -> str:
+    """Which of pydicom's plugins to take; empty for the first that pydicom finds."""
+    allowed = DECODERS.get(syntax or "")
+    if allowed is None:
+        return ""
+    installed = importlib.import_module("pydicom.pixels").get_decoder(syntax).available_plugins
+    return next((name for name in allowed if name in installed), allowed[0])
+
+
 def _missing_decoders(syntax: str | None) -> bool:
-    """Whether pydicom knows a transfer syntax, and no package that decodes it is installed."""
+    """Whether pydicom knows a transfer syntax, and no package that may decode it is installed."""
+    if syntax in lossless.SYNTAXES:
+        return False
     try:
-        return not importlib.import_module("pydicom.pixels").get_decoder(syntax).is_available
+        decoder = importlib.import_module("pydicom.pixels").get_decoder(syntax)
     except Exception:  # noqa: BLE001 - an unknown syntax is another error
         return False
+    if syntax in DECODERS:
+        return not {*DECODERS[syntax]} & {*decoder.available_plugins}
+    return not decoder.is_available
 
 
 def _pydicom(name: str) -> Any:

@@ -80,11 +80,14 @@ def encoded(made: Dataset, syntax: str) -> bytes:
         out["PixelData"].VR = "OB"
         out.file_meta.TransferSyntaxUID = uid
     elif syntax in (SYNTAXES["jpeg-lossless"], SYNTAXES["jpeg-lossless-sv1"]):
-        return _by_gdcm(written(made), syntax)
+        # Of what GDCM writes, the pixels alone: it adds dates, and makes other objects of several frames.
+        out.PixelData = pydicom.dcmread(io.BytesIO(_by_gdcm(written(made), syntax))).PixelData
+        out["PixelData"].VR = "OB"
+        out.file_meta.TransferSyntaxUID = uid
     elif syntax == LOSSY["jpeg-ls-near"]:
-        out.compress(uid, jls_error=2)
+        out.compress(uid, jls_error=2, generate_instance_uid=False)
     elif syntax == LOSSY["jpeg-2000"]:
-        out.compress(uid, j2k_psnr=[60])
+        out.compress(uid, j2k_psnr=[60], generate_instance_uid=False)
     else:
         out.compress(uid, generate_instance_uid=False)
     return written(out)

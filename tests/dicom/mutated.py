@@ -28,7 +28,13 @@ from falx.errors import UnreadableImage
 
 __all__ = ["main", "mutations", "run"]
 
-PACKAGES = ("falx", "pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "pillow", "numpy")
+PACKAGES = ("falx", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pillow", "numpy")
+UID = "1.2.3.4.5"
+"""Always the same, so that the files are."""
+
+PIXELS = b"\xe0\x7f\x10\0"
+"""The tag of the pixels, little-endian."""
+
 EDGES = (b"\0\0", b"\xff\xff", b"\x01\0", b"\xfe\xff\0\xe0", b"\x7f\xff\xff\xff", b"DICM", b"1e9\\-5", b"UN")
 """What is written over bytes besides random ones: lengths, tags and values at the ends of their ranges."""
 
@@ -36,9 +42,12 @@ EDGES = (b"\0\0", b"\xff\xff", b"\x01\0", b"\xfe\xff\0\xe0", b"\x7f\xff\xff\xff"
 def seeds() -> list[bytes]:
     """Files of one and of several frames, in every transfer syntax."""
     head = phantom.lesion()[::2, ::2].copy()
-    files = [made.encoded(made.dataset(head), syntax) for syntax in (made.SYNTAXES | made.LOSSY).values()]
-    deep = made.dataset(head.astype(np.uint16) * 16, 12, WindowCenter="2000", WindowWidth="4000")
-    frames = made.dataset(np.stack([head, head[:, ::-1]]))
+    one = made.dataset(head, SOPInstanceUID=UID)
+    files = [made.encoded(one, syntax) for syntax in (made.SYNTAXES | made.LOSSY).values()]
+    deep = made.dataset(
+        head.astype(np.uint16) * 16, 12, SOPInstanceUID=UID, WindowCenter="2000", WindowWidth="4000"
+    )
+    frames = made.dataset(np.stack([head, head[:, ::-1]]), SOPInstanceUID=UID)
     return [*files, made.written(deep), made.written(frames), made.encoded(frames, made.SYNTAXES["rle"])]
 
 
@@ -54,9 +63,11 @@ def damaged(file: bytes, draw: np.random.Generator) -> bytes:
     """A file with one to eight things done to it."""
     data = bytearray(file)
     for _ in range(draw.integers(1, 9)):
-        # Half of the damage is done to the tags, which are a small part of the file.
-        most = len(data) if draw.random() < 0.5 else min(len(data), 1200)
-        at = int(draw.integers(0, max(1, most)))
+        # Two thirds of the damage are done to tags and to what a compressed frame says of itself, which are
+        # small parts of the file.
+        pixels = max(0, data.find(PIXELS))
+        start, stop = ((0, len(data)), (0, pixels), (pixels, pixels + 120))[draw.integers(3)]
+        at = int(draw.integers(start, max(start + 1, min(stop, len(data)))))
         match int(draw.integers(0, 5)):
             case 0:
                 data[at : at + 1] = draw.bytes(1)
@@ -108,10 +119,9 @@ def main() -> None:
         "outcomes": dict(outcomes),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    text = json.dumps(report, indent=1)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(json.dumps(report, indent=1) + "\n")
     if options.out is not None:
-        options.out.write_text(text + "\n", encoding="utf-8")
+        machine.write(options.out, report)
 
 
 if __name__ == "__main__":

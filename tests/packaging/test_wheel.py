@@ -44,9 +44,7 @@ EXTRAS = {
     "": set(),
     "app": {"fpdf2", "jinja2", "streamlit", "uharfbuzz"},
     "onnx": {"onnxruntime"},
-    "dicom": {
-        *("highdicom", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pynetdicom", "python-gdcm")
-    },
+    "dicom": {*("highdicom", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pynetdicom")},
     "nifti": {"nibabel"},
     "tflite": {"tflite-runtime"},
 }
