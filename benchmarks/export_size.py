@@ -42,7 +42,7 @@ LIMIT: Final = 3_200_000
 """The most bytes of a file in int8."""
 
 SLICE_SIDE: Final = 512
-"""Of an input axis that may have any length, in pixels."""
+"""Of an input axis that may have any length, in pixels; but of `channels` there is one."""
 
 PACKAGES: Final = ("falx", "tensorflow", "keras", "tf2onnx", "ai-edge-litert", "onnxruntime", "numpy")
 
@@ -217,7 +217,8 @@ def _onnx(data: bytes) -> Inference:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     (source,) = session.get_inputs()
-    shape = tuple(axis if isinstance(axis, int) else SLICE_SIDE for axis in source.shape)
+    free = {"channels": 1}
+    shape = tuple(axis if isinstance(axis, int) else free.get(axis, SLICE_SIDE) for axis in source.shape)
     feed = {source.name: _drawn(shape, np.uint8 if "uint8" in source.type else np.float32)}
     return lambda: session.run(None, feed)
 

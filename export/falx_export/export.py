@@ -23,7 +23,7 @@ from falx_export import (
 )
 from falx_export.console import silenced
 from falx_export.errors import DataError
-from falx_export.package import Graph, Terms
+from falx_export.package import Converted, Terms
 from falx_export.parity import Parity
 from falx_export.tolerance import TOLERANCES, Tolerance
 
@@ -154,7 +154,7 @@ def _terms(request: Request, trained: run.Run) -> Terms:
     )
 
 
-def _converted(trained: run.Run, slices: samples.Samples, *, quiet: bool) -> list[Graph]:
+def _converted(trained: run.Run, slices: samples.Samples, *, quiet: bool) -> list[Converted]:
     """The graphs in the order of `FILES`; the model's weights are rounded afterwards."""
     model, calibration = trained.model, slices.calibration
     halved = to_tflite.float16(model)
@@ -164,12 +164,12 @@ def _converted(trained: run.Run, slices: samples.Samples, *, quiet: bool) -> lis
         f"static, per channel, biases corrected, stem and head float32; {slices.described['calibration']}"
     )
     return [
-        Graph(to_tflite.int8(model, calibration, quiet=quiet), "tflite", "int8", scheme),
-        Graph(halved, "tflite", "float16", "weights float16, computed in float32"),
-        Graph(
+        Converted(to_tflite.int8(model, calibration, quiet=quiet), "tflite", "int8", scheme),
+        Converted(halved, "tflite", "float16", "weights float16, computed in float32"),
+        Converted(
             to_onnx.int8(model, calibration, quiet=quiet), "onnx", "int8", f"QDQ, uint8 activations, {scheme}"
         ),
-        Graph(whole, "onnx", "float32", "not quantized"),
+        Converted(whole, "onnx", "float32", "not quantized"),
     ]
 
 

@@ -14,7 +14,7 @@ from falx.limits import Limits
 from falx_export import tflite_metadata
 from falx_export.run import Run, output_shapes
 
-__all__ = ["INTENDED_USE", "LICENSE", "Graph", "Terms", "card", "sealed", "started", "with_metadata"]
+__all__ = ["INTENDED_USE", "LICENSE", "Converted", "Terms", "card", "sealed", "started", "with_metadata"]
 
 LICENSE: Final = "weights: research use only, see MODEL_CARD.md"
 """Unless the run or the command line says otherwise: some training images are for research only."""
@@ -41,7 +41,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class Converted:
     """A converted graph.
 
     Attributes:
@@ -61,7 +61,7 @@ class Graph:
         return f"{name}-{self.quantization}.{self.format}"
 
 
-def card(run: Run, name: str, terms: Terms, graph: Graph) -> Card:
+def card(run: Run, name: str, terms: Terms, graph: Converted) -> Card:
     """The card of a graph, still without what the graph answers to known inputs."""
     return Card(
         name=name,
@@ -80,14 +80,14 @@ def card(run: Run, name: str, terms: Terms, graph: Graph) -> Card:
     )
 
 
-def with_metadata(graph: Graph, described: Card) -> Graph:
+def with_metadata(graph: Converted, described: Card) -> Converted:
     """A graph that also tells programs without Falx what it takes and answers, where its format has a way."""
     if graph.format != "tflite":
         return graph
     return replace(graph, payload=tflite_metadata.described(graph.payload, described))
 
 
-def started(graph: Graph, described: Card) -> engines.Engine:
+def started(graph: Converted, described: Card) -> engines.Engine:
     """The runtime's own engine for a graph.
 
     Raises:
@@ -98,7 +98,7 @@ def started(graph: Graph, described: Card) -> engines.Engine:
     return engines.start(name, graph.payload, described, threads=1)
 
 
-def sealed(graph: Graph, described: Card, engine: engines.Engine) -> bytes:
+def sealed(graph: Converted, described: Card, engine: engines.Engine) -> bytes:
     """The file: the graph and its card, with this very graph's answers to the drawn phantoms."""
 
     def infer(tensor: npt.NDArray[np.uint8]) -> list[float]:

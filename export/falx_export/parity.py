@@ -15,7 +15,7 @@ from falx.decision import Thresholds, decide
 from falx.engines import Engine
 from falx.limits import Limits
 from falx.rejection import check_familiarity
-from falx.words import NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export.errors import ParityError
 from falx_export.tolerance import Tolerance
 
@@ -24,6 +24,7 @@ __all__ = [
     "aligned",
     "compare",
     "engine_answers",
+    "judged",
     "keras_answers",
     "require",
     "table",
@@ -122,7 +123,14 @@ def compare(
         least_familiarity: below it a slice is rejected, where the model says how familiar it is.
     """
     difference = np.abs(got["probabilities"].astype(np.float64) - expected["probabilities"])
-    now, before = (_decisions(answers, thresholds, least_familiarity) for answers in (got, expected))
+    limits = Limits(least_familiarity=least_familiarity)
+    before, now = (
+        [
+            judged(dict(zip(answers, row, strict=True)), thresholds, limits)[0]
+            for row in zip(*answers.values(), strict=True)
+        ]
+        for answers in (expected, got)
+    )
     pairs = list(zip(before, now, strict=True))
     return Parity(
         file=file,
@@ -137,16 +145,26 @@ def compare(
     )
 
 
-def _decisions(
-    answers: Mapping[str, Probabilities], thresholds: Thresholds, least_familiarity: float
-) -> list[str]:
-    rows = answers["probabilities"].tolist()
-    familiar = answers["familiarity"][:, 0].tolist() if "familiarity" in answers else [None] * len(rows)
-    limits = Limits(least_familiarity=least_familiarity)
-    return [
-        decide(row, thresholds) if check_familiarity(value, limits) is None else REJECTED
-        for row, value in zip(rows, familiar, strict=True)
-    ]
+def judged(answers: Mapping[str, Probabilities], thresholds: Thresholds, limits: Limits) -> tuple[str, float]:
+    """The decision about a slice, and the least distance of what decided from its threshold.
+
+    Args:
+        answers: by output: `probabilities` `(4,)`, and maybe `familiarity` `(1,)`.
+        thresholds: to decide with.
+        limits: to reject by; only familiarity can, which is the model's.
+    """
+    values = answers["probabilities"].tolist()
+    familiarity = float(answers["familiarity"][0]) if "familiarity" in answers else None
+    margins = [] if familiarity is None else [abs(familiarity - limits.least_familiarity)]
+    if check_familiarity(familiarity, limits) is not None:
+        return REJECTED, margins[0]
+    decision = decide(values, thresholds)
+    by_label = dict(zip(LABELS, values, strict=True))
+    margins.append(abs(by_label[NO_TUMOR] - thresholds.no_tumor))
+    if decision != NO_TUMOR:
+        tumor = max(TUMOR_LABELS, key=by_label.__getitem__)
+        margins.append(abs(by_label[tumor] - thresholds[tumor]))
+    return decision, min(margins)
 
 
 def _largest(

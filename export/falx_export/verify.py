@@ -24,9 +24,7 @@ import numpy.typing as npt
 
 from falx import card as cards
 from falx import container, engines
-from falx.decision import Thresholds, decide
 from falx.limits import Limits
-from falx.rejection import check_familiarity
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export import own_answers, parity, run, samples
 from falx_export.errors import DataError, RunError
@@ -256,7 +254,7 @@ def _compared(
     ]
     for index, item in enumerate(chunk):
         (before, margin), (after, _) = (
-            _decided({name: values[index] for name, values in answers.items()}, thresholds, limits)
+            parity.judged({name: values[index] for name, values in answers.items()}, thresholds, limits)
             for answers, thresholds, limits in judges
         )
         if own is not None:
@@ -276,24 +274,6 @@ def _compared(
             silent=own is not None and own.silent[index],
             contradiction="" if own is None else own.contradictions[index],
         )
-
-
-def _decided(
-    answers: Mapping[str, parity.Probabilities], thresholds: Thresholds, limits: Limits
-) -> tuple[str, float]:
-    """The decision, and the least distance of what decided from its threshold."""
-    values = answers["probabilities"].tolist()
-    familiarity = float(answers["familiarity"][0]) if "familiarity" in answers else None
-    margins = [] if familiarity is None else [abs(familiarity - limits.least_familiarity)]
-    if check_familiarity(familiarity, limits) is not None:
-        return REJECTED, margins[0]
-    decision = decide(values, thresholds)
-    by_label = dict(zip(LABELS, values, strict=True))
-    margins.append(abs(by_label[NO_TUMOR] - thresholds.no_tumor))
-    if decision != NO_TUMOR:
-        tumor = max(TUMOR_LABELS, key=by_label.__getitem__)
-        margins.append(abs(by_label[tumor] - thresholds[tumor]))
-    return decision, min(margins)
 
 
 def table(comparison: Comparison) -> str:

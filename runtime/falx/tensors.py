@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from falx.errors import CardError
+from falx.preprocessing import SIZE
 
 __all__ = ["IMAGE", "INPUT_SHAPE", "OUTPUTS", "TensorSpec", "check_own_tensors", "check_tensors", "is_output"]
 
-SIDE: Final = 224
-INPUT_SHAPE: Final = (1, SIDE, SIDE, 1)
+INPUT_SHAPE: Final = (1, SIZE, SIZE, 1)
 OUTPUTS: Final = {
     "probabilities": "(1, 4)",
     "heatmap": "(1, N, N) with N in 1..224",
@@ -61,7 +61,7 @@ def is_output(name: str, shape: Sequence[object]) -> bool:
         shape: its axes.
     """
     if name == "heatmap":
-        return len(shape) == 3 and shape[0] == 1 and shape[1] == shape[2] and shape[1] in range(1, SIDE + 1)
+        return len(shape) == 3 and shape[0] == 1 and shape[1] == shape[2] and shape[1] in range(1, SIZE + 1)
     return tuple(shape) == {"probabilities": (1, 4), "familiarity": (1, 1)}.get(name)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import parser
 
 if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("needs TensorFlow", allow_module_level=True)
@@ -33,6 +35,13 @@ def test_files_are_compared_with_the_first(kind: str, some: str) -> None:
     assert rows[0].kinds == rows[1].kinds
     assert rows[0].kinds[some] == 1
     assert rows[0].operations == sum(rows[0].kinds.values())
+
+
+def test_an_axis_of_any_length_is_that_of_a_slice_and_channels_are_one() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    any_size (uint8[height,width,channels] image) => (int64[3] sides) { sides = Shape(image) }"""
+    infer = export_size._onnx(parser.parse_model(text).SerializeToString())
+    assert np.asarray(infer()).tolist() == [[512, 512, 1]]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

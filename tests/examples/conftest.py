@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.examples import as_png, chosen
 from PIL import Image
 
 import falx
@@ -134,20 +133,10 @@ def originals() -> list[Path]:
     data = Path(os.environ.get("FALX_DATA", CHECKOUT.parent / "shared" / "data"))
     if not (data / "manifest.csv").exists():
         pytest.skip(f"needs the MRI data: no manifest.csv in {data} (set FALX_DATA)")
-    by_kind: dict[tuple[str, str], list[Path]] = {}
-    with (data / "manifest.csv").open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            if row["split"] == "val":
-                by_kind.setdefault((row["source"], row["label"]), []).append(data / row["path"])
-    turns = chain.from_iterable(zip_longest(*by_kind.values()))
-    return [path for path in turns if path is not None][:SLICES]
+    return chosen(data, SLICES)
 
 
 @pytest.fixture(scope="session")
 def slices(originals: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same as PNG files, which all decoders read alike."""
-    folder = tmp_path_factory.mktemp("slices")
-    for number, path in enumerate(originals):
-        with Image.open(path) as image:
-            image.save(folder / f"{number}.png")
-    return [folder / f"{number}.png" for number in range(len(originals))]
+    return as_png(originals, tmp_path_factory.mktemp("slices"))

@@ -24,6 +24,7 @@ from falx.words import LABELS
 from falx_export import (
     own_answers,
     package,
+    parity,
     run,
     samples,
     self_contained_onnx,
@@ -34,7 +35,7 @@ from falx_export import (
 )
 from falx_export.__main__ import main
 from falx_export.errors import DataError, RunError
-from falx_export.package import Graph, Terms
+from falx_export.package import Converted, Terms
 from falx_export.samples import Labelled
 from falx_export.tolerance import TOLERANCES
 from falx_export.verify import Comparison, Slice
@@ -44,7 +45,7 @@ from falx_export.verify import Comparison, Slice
 def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run in float16, the quickest to make of all."""
     trained = run.read(run_folder)
-    graph = Graph(to_tflite.float16(trained.model), "tflite", "float16", "weights float16")
+    graph = Converted(to_tflite.float16(trained.model), "tflite", "float16", "weights float16")
     described = package.card(trained, trained.name, Terms(), graph)
     sealed = package.sealed(graph, described, package.started(graph, described))
     path = tmp_path_factory.mktemp("exported") / "small-float16.tflite"
@@ -57,7 +58,7 @@ def for_others(exported: Path, run_folder: Path) -> dict[str, Path]:
     """The same run for programs without Falx, by what takes it."""
     card, payload = cards.read(exported)
     trained = run.read(run_folder)
-    graph = Graph(to_onnx.float32(trained.model), "onnx", "float32", "not quantized")
+    graph = Converted(to_onnx.float32(trained.model), "onnx", "float32", "not quantized")
     described = package.card(trained, trained.name, Terms(), graph)
     files = {
         "small-float16-self-contained.tflite": self_contained_tflite.sealed(payload, card),
@@ -179,7 +180,7 @@ def test_a_margin_is_the_distance_of_what_decides_from_its_threshold(
     values: list[float], decision: str, margin: float
 ) -> None:
     answers = {"probabilities": np.array(values, np.float32)}
-    found = verify._decided(answers, DEFAULT_THRESHOLDS, Limits())
+    found = parity.judged(answers, DEFAULT_THRESHOLDS, Limits())
     assert found[0] == decision
     assert found[1] == pytest.approx(margin)
 
@@ -187,7 +188,7 @@ def test_a_margin_is_the_distance_of_what_decides_from_its_threshold(
 def test_a_picture_that_the_model_does_not_know_is_rejected() -> None:
     values = {"probabilities": [0, 0, 1, 0], "familiarity": [0.2]}
     answers = {name: np.array(value, np.float32) for name, value in values.items()}
-    decision, margin = verify._decided(answers, DEFAULT_THRESHOLDS, Limits(least_familiarity=0.25))
+    decision, margin = parity.judged(answers, DEFAULT_THRESHOLDS, Limits(least_familiarity=0.25))
     assert decision == "rejected"
     assert margin == pytest.approx(0.05)
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Final
 
 __all__ = ["processor"]
 
+VECTORS: Final = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "VNNI"}
+"""What decides how fast a network runs on x86, and how int8 is rounded: Linux's words, and its makers'."""
 
-def processor() -> str:
-    """What the processor calls itself, where the system says it; else its architecture."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+
+def processor(information: Path = Path("/proc/cpuinfo")) -> str:
+    """What the processor calls itself and what vectors it has, where the system says; else its architecture.
+
+    Args:
+        information: what Linux knows of it.
+    """
+    if not information.exists():
+        return platform.processor() or platform.machine()
+    found: dict[str, str] = {}
+    for line in information.read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    if "model name" not in found:
+        return platform.processor() or platform.machine()
+    flags = found.get("flags", "").split()
+    vectors = list(dict.fromkeys(word for flag, word in VECTORS.items() if flag in flags))
+    return f"{found['model name']} ({', '.join(vectors)})" if vectors else found["model name"]
