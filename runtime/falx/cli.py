@@ -114,9 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JSONL",
         help="write the JSON lines to this file; where it holds answers already, only go on with the others",
     )
-    predict.add_argument(
-        "--heatmaps", metavar="DIR", help="write each slice with its heatmap to this new or empty folder"
-    )
+    _add_heatmaps(predict)
     _add_threshold(predict, "instead of the card's")
     predict.add_argument(
         "--timings", action="store_true", help="say what each step took: read, decode, prepare, infer, decide"
@@ -139,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write each series as a contact sheet with heatmaps to this new or empty folder",
     )
+    _add_heatmaps(study)
     output_options(study)
     _add_threshold(study, "instead of the card's")
     study.add_argument(
@@ -212,6 +211,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_count, metavar="N", help="threads of one inference (default 1)")
 
 
+def _add_heatmaps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--heatmaps", metavar="DIR", help="write each slice with its heatmap to this new or empty folder"
+    )
+
+
 def _add_threshold(parser: argparse.ArgumentParser, where: str) -> None:
     parser.add_argument(
         "--threshold",
@@ -264,15 +269,10 @@ def _predict(options: argparse.Namespace) -> int:
         return _resume(options)
     from falx.console import Progress
     from falx.inputs import expand
-    from falx.overlay import Folder
     from falx.report import Results
 
     classifier = _load(options)
-    if options.heatmaps is not None and not classifier.card.has_heatmap:
-        raise HeatmapUnavailable(
-            f"--heatmaps: the model {classifier.card.name} makes no heatmaps; give one that does with --model"
-        )
-    folder = None if options.heatmaps is None else Folder(options.heatmaps)
+    folder = _heatmap_folder(options, classifier)
     thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
     items = list(expand(options.paths))
     table = None if options.json else Results([_name(item) for item in items], timings=options.timings)
@@ -291,7 +291,9 @@ def _predict(options: argparse.Namespace) -> int:
         else:
             table.add(result, _name(item))
         if folder is not None:
-            _save_heatmap(folder, item, result)
+            frame = None if result.origin is None else result.origin.frame
+            name = Path(result.path or "").stem
+            _save_heatmap(folder, item, result, name if frame is None else f"{name}-{frame:03d}")
         progress.update(done)
     progress.clear()
     if table is not None:
@@ -309,6 +311,7 @@ def _study(options: argparse.Namespace) -> int:
 
     check_outputs(options)
     classifier = _load(options)
+    maps = _heatmap_folder(options, classifier)
     folder = None if options.sheets is None else Folder(options.sheets)
     thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
     failed = False
@@ -324,21 +327,43 @@ def _study(options: argparse.Namespace) -> int:
             answers = classifier.predict_study(found, workers=options.workers, thresholds=thresholds)
         failed = failed or "error" in answers.counts
         say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
-        if folder is not None:
-            from falx.sheet import sheet
+        for index, row in enumerate(found.rows):
+            # Not named as its files are: their order says nothing, and some name the patient.
+            name = f"study-{number}-series-{index + 1}"
+            if maps is not None:
+                for place, (item, result) in enumerate(
+                    zip(row.sources, answers.series[index].results, strict=True), start=1
+                ):
+                    _save_heatmap(maps, item, result, f"{name}-slice-{place:03d}")
+            if folder is not None:
+                from falx.sheet import sheet
 
-            for index, row in enumerate(found.rows):
-                folder.save(sheet(answers, index, row.sources), f"study-{number}-series-{index + 1}")
+                folder.save(sheet(answers, index, row.sources), name)
         write_outputs(options, answers, found, classifier.model)
     return SOME_FAILED if failed else OK
 
 
-def _save_heatmap(folder: Folder, item: str | Part | Failure, result: Prediction | Failure) -> None:
+def _heatmap_folder(options: argparse.Namespace, classifier: Classifier) -> Folder | None:
+    """Where `--heatmaps` wants them; None where it is not given."""
+    from falx.overlay import Folder
+
+    if options.heatmaps is None:
+        return None
+    if not classifier.card.has_heatmap:
+        raise HeatmapUnavailable(
+            f"--heatmaps: the model {classifier.card.name} makes no heatmaps; give one that does with --model"
+        )
+    return Folder(options.heatmaps)
+
+
+def _save_heatmap(
+    folder: Folder, item: str | Part | Failure, result: Prediction | Failure, name: str
+) -> None:
     from falx import images
     from falx.overlay import overlay
 
     heatmap = None if result.error is not None else result.heatmap
-    if heatmap is None or result.path is None:
+    if heatmap is None:
         return
     try:
         # Read again: keeping every slice until its turn would cost more memory than time.
@@ -347,9 +372,7 @@ def _save_heatmap(folder: Folder, item: str | Part | Failure, result: Prediction
         raise FalxError(f"{result.path}: changed while it was being classified: {error}") from error
     if pixels.shape != heatmap.shape:
         raise FalxError(f"{result.path}: changed while it was being classified")
-    frame = None if result.origin is None else result.origin.frame
-    name = Path(result.path).stem
-    folder.save(overlay(pixels, heatmap), name if frame is None else f"{name}-{frame:03d}")
+    folder.save(overlay(pixels, heatmap), name)
 
 
 def _info(options: argparse.Namespace) -> int:

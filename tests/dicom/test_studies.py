@@ -16,6 +16,7 @@ import falx
 from falx import cli, images, phantom
 from falx.errors import UnreadableImage
 from falx.gathering import gather
+from falx.overlay import overlay
 from falx.sheet import TILE, sheet
 from falx.slices import Part
 from falx.volume import open_volume
@@ -240,6 +241,39 @@ def test_the_command_line(
     assert made.NAME not in shown
     assert cli.main(["study", str(tmp_path / "absent"), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["counts"] == {"error": 1}
+
+
+def test_heatmaps_of_a_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], classifier: falx.Classifier
+) -> None:
+    # Named after the patient, as some archives do; one slice is no picture, another is of no head.
+    for path in series(tmp_path / made.NAME, count=4):
+        path.rename(path.with_name(f"{made.NAME}-{path.name}"))
+    series(tmp_path / made.NAME / "scout", "1.2.3.6", 1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    (tmp_path / made.NAME / "broken.dcm").write_bytes(b"no DICOM")
+    maps = tmp_path / "maps"
+    assert cli.main(["study", str(tmp_path / made.NAME), "--json", "--heatmaps", str(maps)]) == 1
+    assert json.loads(capsys.readouterr().out)["counts"]["rejected"] == 1
+    assert [path.name for path in sorted(maps.iterdir())] == [
+        f"study-1-series-1-slice-{n:03}.png" for n in (1, 2, 3, 4)
+    ]
+    (first, *_), _, _ = (row.sources for row in gather(tmp_path / made.NAME).rows)
+    heatmap = classifier.predict(first).heatmap
+    assert heatmap is not None
+    with Image.open(maps / "study-1-series-1-slice-001.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(overlay(images.read(first).pixels, heatmap)))
+
+
+def test_heatmaps_of_a_study_by_a_model_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("falx.card.Card.has_heatmap", False)
+    sheets, maps = tmp_path / "sheets", tmp_path / "maps"
+    arguments = ["study", str(tmp_path), "--sheets", str(sheets), "--heatmaps", str(maps)]
+    assert cli.main(arguments) == 2
+    assert "--heatmaps: the model falx-3 makes no heatmaps" in capsys.readouterr().err
+    assert not sheets.exists()
+    assert not maps.exists()
 
 
 def test_a_sheet_frames_the_slices_that_carry_the_decision(
