@@ -21,11 +21,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from benchmarks import machine
-from benchmarks.emulation import namespace
+from benchmarks.emulation.namespace import command
 
 __all__ = ["Stage", "context", "main"]
 
@@ -38,6 +39,9 @@ ENVIRONMENT: Final = {
     "PATH": "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin",
     "LANG": "C.UTF-8",
 }
+
+# This machine's own processor: QEMU need not be installed.
+_namespace = partial(command, emulate=False)
 
 SERVE: Final = """
 {entry} & server=$!
@@ -145,9 +149,9 @@ def _base(work: Path) -> Path:
     if not done.exists():
         base.mkdir(exist_ok=True)
         make = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(base), MIRROR]
-        subprocess.run(namespace.command(make, root=base, enter=False), check=True, stdout=sys.stderr)
+        subprocess.run(_namespace(make, root=base, enter=False), check=True, stdout=sys.stderr)
         # In the image, Python and pip are in /usr/local.
-        subprocess.run(namespace.command(["python3", "-m", "venv", "/usr/local"], root=base), check=True)
+        subprocess.run(_namespace(["python3", "-m", "venv", "/usr/local"], root=base), check=True)
         done.touch()
     return base
 
@@ -223,7 +227,7 @@ def _within(stage: Stage, script: str) -> list[str]:
     if user != "0":
         become += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
     inner = f"cd {shlex.quote(stage.folder)} && {script}"
-    return namespace.command([*become, "sh", "-c", inner], root=stage.root, environment=stage.environment)
+    return _namespace([*become, "sh", "-c", inner], root=stage.root, environment=stage.environment)
 
 
 def _served(stage: Stage) -> list[str]:
@@ -244,9 +248,7 @@ def _served(stage: Stage) -> list[str]:
         f"ip link set lo up; exec chroot {root} {become}"
     )
     words = ["unshare", "--net", "sh", "-c", outer]
-    done = subprocess.run(
-        namespace.command(words, root=stage.root, enter=False), capture_output=True, text=True
-    )
+    done = subprocess.run(_namespace(words, root=stage.root, enter=False), capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"the entry point did not serve: {done.stdout}{done.stderr}")
     return done.stdout.splitlines()

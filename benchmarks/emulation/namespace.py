@@ -1,4 +1,4 @@
-"""Runs a command where programs for Arm run as if they were for this machine, in QEMU.
+"""Runs a command in a Debian of its own, where programs for Arm run too, in QEMU, if asked for.
 
 Everything happens in a user namespace of the command's own: which programs QEMU runs is registered there
 (Linux 6.7 or newer), mounts are made there, and nothing of it is left or seen outside. Whoever starts it
@@ -39,6 +39,7 @@ def command(
     enter: bool = True,
     binds: Mapping[Path, str] | None = None,
     environment: Mapping[str, str] | None = None,
+    emulate: bool = True,
 ) -> list[str]:
     """What to run in place of a command, so that it runs in a namespace of its own.
 
@@ -48,8 +49,10 @@ def command(
         enter: whether the command sees that system in place of this machine's.
         binds: files and folders of this machine, and where the command sees them.
         environment: variables besides PATH, HOME and LANG.
+        emulate: whether programs for Arm run too, which needs QEMU.
     """
     called = [sys.executable, __file__, f"--root={root}"]
+    called += ["--emulate"] if emulate else []
     called += ["--enter"] if enter else []
     called += [f"--bind={source}={target}" for source, target in (binds or {}).items()]
     called += [f"--set={name}={value}" for name, value in (environment or {}).items()]
@@ -61,6 +64,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--enter", action="store_true")
+    parser.add_argument("--emulate", action="store_true")
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("words", nargs="+")
@@ -98,9 +102,10 @@ def _unshare() -> None:
 
 def _mount(options: argparse.Namespace) -> None:
     root: Path = options.root
-    _run("mount", "-t", "binfmt_misc", "none", BINFMT)
-    for registration in REGISTRATIONS:
-        (BINFMT / "register").write_bytes(registration.read_bytes())
+    if options.emulate:
+        _run("mount", "-t", "binfmt_misc", "none", BINFMT)
+        for registration in REGISTRATIONS:
+            (BINFMT / "register").write_bytes(registration.read_bytes())
     binds = [(f"/dev/{name}", f"dev/{name}") for name in DEVICES]
     if options.enter:
         # Names and certificates as this machine knows them: the system inside reaches the same indexes.

@@ -1,0 +1,46 @@
+"""What the container image installs is what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+HASHED = re.compile(r"^([\w.-]+)==(\S+)[^\n]*\\\n    --hash=sha256:[0-9a-f]{64}", re.M)
+
+
+def pinned(path: Path) -> dict[str, str]:
+    """Version of each package in a file of requirements; only such lines are in it."""
+    text = path.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith(("#", "    --hash"))]
+    found: dict[str, str] = {canonicalize_name(name): version for name, version in HASHED.findall(text)}
+    assert len(found) == len(lines), "each package once, by version and hash"
+    return found
+
+
+def test_the_image_installs_every_package_that_falx_and_its_page_ask_for(checkout: Path) -> None:
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = [Requirement(text) for text in (*project["dependencies"], *extras["app"], *extras["dicom"])]
+    # The image is for 64-bit x86 and Arm.
+    asked = [
+        one for one in asked if one.marker is None or one.marker.evaluate({"platform_machine": "x86_64"})
+    ]
+    found = pinned(checkout / "deploy" / "requirements.txt")
+    missing = [
+        str(one)
+        for one in asked
+        if not one.specifier.contains(found.get(canonicalize_name(one.name), "0"), prereleases=True)
+    ]
+    assert missing == []
+
+
+def test_what_builds_the_wheel_is_pinned(checkout: Path) -> None:
+    build = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]
+    found = pinned(checkout / "deploy" / "build.txt")
+    for text in build["requires"]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(found[canonicalize_name(requirement.name)])
