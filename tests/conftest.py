@@ -1,10 +1,18 @@
-"""For all tests: what Hypothesis does on a shared machine."""
+"""For all tests: what Hypothesis does on a shared machine, and a browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+from tests.browsing import CHROMIUM
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A busy machine makes an example slow, not wrong. In CI the same examples run every time, so that a
 # failure belongs to the change and can be repeated.
@@ -16,3 +24,16 @@ os.environ["COLUMNS"] = "100"
 
 settings.register_profile("falx", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("falx")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, one for all tests; each opens a context of its own."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.skip(f"no Chromium is installed: none of {', '.join(CHROMIUM)}")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=found)
+        yield chromium
+        chromium.close()

@@ -225,11 +225,12 @@ class Object:
     def _pixels(self, number: int) -> Any:
         pixels = importlib.import_module("pydicom.pixels")
         syntax = _syntax(self._dataset)
-        if isinstance(self._source, str) and self.frames > 1 and syntax not in (None, *DEFLATED):
+        if not is_dataset(self._source) and self.frames > 1 and syntax not in (None, *DEFLATED):
             # Only this frame is read. Deflated files, and those without a header, are read as a whole.
-            if syntax in lossless.SYNTAXES:
-                return self._lossless_frame(number, syntax)
-            return pixels.pixel_array(self._source, index=number - 1, decoding_plugin=_plugin(syntax))
+            with self._opened() as stream:
+                if syntax in lossless.SYNTAXES:
+                    return _lossless_frame(stream, number, syntax)
+                return pixels.pixel_array(stream, index=number - 1, decoding_plugin=_plugin(syntax))
         whole = self._source if is_dataset(self._source) else _read(self._source, self._name, pixels=True)
         if "PixelData" not in whole:
             raise UnreadableImage(f"{self._name}: the DICOM data set holds no picture")
@@ -239,17 +240,11 @@ class Object:
             return lossless.decoder(syntax).as_array(part, index=number - 1, **options)[0]
         return pixels.pixel_array(part, index=number - 1, decoding_plugin=_plugin(syntax))
 
-    def _lossless_frame(self, number: int, syntax: str) -> Any:
-        """A frame of a file, as pydicom's `pixel_array` reads one, with another decoder."""
-        pydicom, pixels = (importlib.import_module(name) for name in ("pydicom", "pydicom.pixels"))
-        with open(self._source, "rb") as stream:  # noqa: PTH123 - its path is a string
-            found = pydicom.dcmread(
-                stream, force=True, stop_before_pixels=True, specific_tags=list(PIXEL_TAGS)
-            )
-            # It is at the pixels; what is compressed has a header of one kind.
-            stream.seek(ELEMENT, io.SEEK_CUR)
-            options = pixels.as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}
-            return lossless.decoder(syntax).as_array(stream, index=number - 1, **options)[0]
+    def _opened(self) -> BinaryIO:
+        """The file."""
+        if isinstance(self._source, bytes):
+            return io.BytesIO(self._source)
+        return open(self._source, "rb")  # noqa: PTH123 - a string; who calls this closes it
 
     def _undecodable(self, why: str) -> UnreadableImage:
         syntax = _syntax(self._dataset)
@@ -416,6 +411,16 @@ def _native_syntax(dataset: Any) -> str:
     if little is False:
         return EXPLICIT_BIG
     return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
+
+
+def _lossless_frame(stream: BinaryIO, number: int, syntax: str) -> Any:
+    """A frame of a file, as pydicom's `pixel_array` reads one, with another decoder."""
+    pydicom, pixels = (importlib.import_module(name) for name in ("pydicom", "pydicom.pixels"))
+    found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(PIXEL_TAGS))
+    # It is at the pixels; what is compressed has a header of one kind.
+    stream.seek(ELEMENT, io.SEEK_CUR)
+    options = pixels.as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}
+    return lossless.decoder(syntax).as_array(stream, index=number - 1, **options)[0]
 
 
 def _plugin(syntax: str | None) -> str:

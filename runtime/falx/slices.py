@@ -47,8 +47,8 @@ class Holder(Protocol):
     def read(self, number: int) -> Slice:
         """The slice of this number, from 1."""
 
-    def origin(self, number: int) -> Origin:
-        """Where the slice of this number stands."""
+    def origin(self, number: int) -> Origin | None:
+        """Where the slice of this number stands; None where nothing is known of that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from tests.browsing import TIMEOUT_MS
 
 import falx
 from falx import phantom
@@ -28,11 +28,8 @@ from falx.app.settings import Settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-TIMEOUT_MS = 60_000
-"""For anything the page does: a busy machine is slow, not wrong."""
-
 MAXIMUM_FILES = 12
+MAXIMUM_SLICES = 30
 PATIENT = "Zoë Wiśniewska"
 
 # The command, in a process that notes what it writes to the disk and whom it connects to.
@@ -83,6 +80,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     port = free_port()
     served = Served(f"http://localhost:{port}", folder / "notes", folder / "log")
     options = ["--port", str(port), "--no-browser", "--max-files", str(MAXIMUM_FILES), "--max-megabytes", "4"]
+    options += ["--max-slices", str(MAXIMUM_SLICES)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with served.log.open("wb") as log:
         command = [sys.executable, "-c", SERVER, str(served.notes), *options]
@@ -95,30 +93,31 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         process.wait(30)
 
 
+@contextlib.contextmanager
+def own(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser of a visitor's own."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(TIMEOUT_MS)
+    yield context
+    context.close()
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        pytest.skip(f"no Chromium is installed: none of {', '.join(CHROMIUM)}")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=found)
-        yield chromium
-        chromium.close()
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with own(browser) as context:
+        yield context
 
 
 @pytest.fixture
-def page(browser: Browser, served: Served) -> Iterator[Page]:
-    """The page as a new visitor has it, in a browser of their own."""
-    with visit(browser, served) as page:
+def page(context: BrowserContext, served: Served) -> Iterator[Page]:
+    """The page as a new visitor has it; the browser kept Streamlit's own files from the visit before."""
+    with visit(context, served) as page:
         yield page
 
 
 @contextlib.contextmanager
-def visit(browser: Browser, served: Served) -> Iterator[Page]:
+def visit(context: BrowserContext, served: Served) -> Iterator[Page]:
     """Open the page; in the end assert that nothing on it failed."""
-    context: BrowserContext = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -128,7 +127,7 @@ def visit(browser: Browser, served: Served) -> Iterator[Page]:
     page.get_by_text("Ready: falx").wait_for()
     page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
     yield page
-    context.close()
+    page.close()
     assert [problem for problem in problems if "413" not in problem] == []
 
 
@@ -139,7 +138,57 @@ def classifier() -> falx.Classifier:
 
 @pytest.fixture(scope="session")
 def settings(classifier: falx.Classifier) -> Settings:
-    return Settings(classifier, maximum_files=MAXIMUM_FILES, maximum_megabytes=4, maximum_pixels=4 * 1024**2)
+    return Settings(
+        classifier,
+        maximum_files=MAXIMUM_FILES,
+        maximum_slices=MAXIMUM_SLICES,
+        maximum_megabytes=4,
+        maximum_pixels=4 * 1024**2,
+    )
+
+
+class Made:
+    """DICOM files of the drawn heads."""
+
+    pixels = (phantom.clear(), phantom.lesion(), phantom.clear())
+
+    def file(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], **tags: Any) -> bytes:
+        """A file of one slice, or of as many as there are pixels."""
+        from tests.dicom import made
+
+        return made.written(made.dataset(pixels, **tags))
+
+    def datasets(self) -> list[Any]:
+        """Three slices of a series, 5 mm apart."""
+        from tests.dicom import made
+
+        return [
+            made.dataset(
+                pixels,
+                SOPInstanceUID=f"1.2.3.4.{number}",
+                EchoTime=10,
+                RepetitionTime=500,
+                ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                ImagePositionPatient=[0, 0, 5 * number],
+            )
+            for number, pixels in enumerate(self.pixels)
+        ]
+
+    def series(self) -> dict[str, bytes]:
+        """The same as files; their names are in the reverse order."""
+        from tests.dicom import made
+
+        return {f"IM{3 - n}": made.written(dataset) for n, dataset in enumerate(self.datasets())}
+
+    def frames(self, **tags: Any) -> bytes:
+        """The same pixels in one file of three frames."""
+        return self.file(np.stack(self.pixels), **tags)
+
+
+@pytest.fixture(scope="session")
+def dicom() -> Made:
+    pytest.importorskip("pydicom", reason="pydicom is not installed: pip install 'falx[dicom]'")
+    return Made()
 
 
 @pytest.fixture(scope="session")
@@ -190,13 +239,14 @@ def wait_until(true: Callable[[], bool], log: Path, seconds: float = 60) -> None
         time.sleep(0.1)
 
 
-def give(page: Page, *paths: Path, before: int = 0) -> None:
+def give(page: Page, *paths: Path, before: int = 0, slices: int | None = None) -> None:
     """Give files, beside as many that are there already, and wait for all answers."""
     page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(list(paths))
     page.locator(".st-key-save").wait_for()
     page.locator('[data-testid="stProgress"]').wait_for(state="detached")
-    if before + len(paths) > 1:
-        page.locator(f"text=Study of {before + len(paths)} slices").wait_for()
+    expected = before + len(paths) if slices is None else slices
+    if expected > 1:
+        page.locator(f"text=Study of {expected} slices").wait_for()
 
 
 def downloaded(page: Page, label: str) -> tuple[str, bytes]:

@@ -20,19 +20,21 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.conftest import lettered
+from tests.app.conftest import MAXIMUM_SLICES, Made, lettered
 
 import falx
 from falx import phantom
-from falx.app import command, fonts, fragments, pdf, report, slices
+from falx.app import command, fonts, fragments, pdf, report
+from falx.app.arrangement import Arrangement, arrange
 from falx.app.guard import Guard
 from falx.app.quality import CAUTIONS, LEAST_CONTRAST, LEAST_SIDE, look
 from falx.app.report import Patient, Saved
 from falx.app.settings import Settings
+from falx.app.slices import Shown, Upload, given
 from falx.app.words import percent, perhaps
 from falx.errors import FontUnavailable
 from falx.prediction import Failure
-from falx.study import Series, sum_up
+from falx.rejection import TAG_REASONS
 from falx.words import DISCLAIMER, LABELS
 
 NAME = 'Zoë <b>"Ünal"</b> & =1+1'
@@ -44,12 +46,28 @@ def png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     return stream.getvalue()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def saved(settings: Settings) -> Saved:
-    given = {"lesion.png": png(phantom.lesion()), "=1+1.png": png(phantom.clear()), "<i>.png": b"no picture"}
-    shown = tuple(slices.answer(name, data, settings) for name, data in given.items())
-    study = sum_up([Series(results=tuple(one.result for one in shown))])
-    return Saved(shown, study, Patient(NAME, date(2026, 3, 4)), settings.classifier)
+    files = {
+        "=1+1.png": png(phantom.clear()),
+        "lesion.png": png(phantom.lesion()),
+        "z <i>.png": b"no picture",
+    }
+    arranged = arrange(answered(name, data, settings) for name, data in files.items())
+    return Saved(arranged.shown, arranged.study, Patient(NAME, date(2026, 3, 4)), settings.classifier)
+
+
+def answered(name: str, data: bytes, settings: Settings, room: int = MAXIMUM_SLICES) -> Upload:
+    """A file, and its slices classified."""
+    upload = given(name, data, settings, room=room)
+    while not upload.done:
+        upload.answer(settings.classifier)
+    return upload
+
+
+def only(name: str, data: bytes, settings: Settings) -> Shown:
+    (shown,) = answered(name, data, settings).shown
+    return shown
 
 
 class TestQuality:
@@ -75,7 +93,7 @@ class TestQuality:
 
 class TestSlices:
     def test_a_file_is_answered_as_falx_does(self, settings: Settings) -> None:
-        shown = slices.answer("a.png", png(phantom.lesion()), settings)
+        shown = only("a.png", png(phantom.lesion()), settings)
         expected = settings.classifier.predict(png(phantom.lesion()))
         assert not isinstance(shown.result, Failure)
         assert shown.result.path == "a.png"
@@ -91,7 +109,7 @@ class TestSlices:
 
     def test_a_large_picture_is_kept_no_larger_than_it_is_shown(self, settings: Settings) -> None:
         large = np.asarray(Image.fromarray(phantom.lesion()).resize((1600, 1600)))
-        shown = slices.answer("a.png", png(large), settings)
+        shown = only("a.png", png(large), settings)
         assert shown.size == (1600, 1600)
         assert shown.pixels is not None
         assert shown.heatmap is not None
@@ -102,36 +120,132 @@ class TestSlices:
         chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
         # One block of the picture, so that the header can be read; decoding it would be an error.
         data = b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 1) + b"IDAT" + b"\x00" + b"\x00" * 4
-        shown = slices.answer("bomb.png", data, settings)
-        expected = "Too large, so it was not decoded: 8000 × 8000 pixels, and 4,194,304 are read at most."
+        shown = only("bomb.png", data, settings)
+        expected = (
+            "Too large to be a slice, so it was not decoded: 8000 x 8000 pixels, at most 4194304 are read."
+        )
         assert shown.trouble == expected
         assert shown.decision == "error"
 
-    def test_a_dicom_that_claims_too_many_pixels_is_not_decoded(self, settings: Settings) -> None:
-        pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
-        dataset = pydicom.Dataset()
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-        dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-        dataset.Rows = dataset.Columns = 9000
-        stream = io.BytesIO()
-        dataset.save_as(stream, enforce_file_format=True)
-        shown = slices.answer("a", stream.getvalue(), settings)
-        assert shown.trouble.startswith("Too large, so it was not decoded: 9000 × 9000 pixels")
-
     def test_what_is_no_picture_is_said_without_the_size_of_the_file(self, settings: Settings) -> None:
-        shown = slices.answer("note.txt", b"words", settings)
+        shown = only("note.txt", b"words", settings)
         assert shown.trouble.startswith("Expected PNG, JPEG")
         assert shown.trouble.endswith("got text.")
         assert shown.result.to_dict()["error"]["message"].startswith("note.txt: expected PNG")
+
+
+class TestDicom:
+    def test_slices_stand_in_the_order_of_their_positions(self, dicom: Made, settings: Settings) -> None:
+        arranged = arrange(answered(name, data, settings) for name, data in dicom.series().items())
+        assert [one.name for one in arranged.shown] == ["IM3", "IM2", "IM1"]
+        assert arranged.study is not None
+        assert [series.positions_mm for series in arranged.study.series] == [(0.0, 5.0, 10.0)]
+        assert arranged.study.uid == "1.2.3"
+        assert [one.about for one in arranged.shown[:1]] == ["IM3, 256 × 256, axial T1"]
+        expected = settings.classifier.predict_study(dicom.datasets())
+        assert arranged.study.decision == expected.decision
+        assert arranged.study.carriers == expected.carriers
+        assert [one.to_dict()["series"] for one in (arranged.study, expected)] == 2 * [
+            expected.to_dict()["series"]
+        ]
+
+    def test_each_frame_is_a_slice(self, dicom: Made, settings: Settings) -> None:
+        upload = answered("scan.dcm", dicom.frames(), settings)
+        arranged = arrange([upload])
+        assert [one.name for one in arranged.shown] == [f"scan.dcm, frame {n}" for n in (1, 2, 3)]
+        assert [one.result.path for one in arranged.shown] == 3 * ["scan.dcm"]
+        for one, pixels in zip(arranged.shown, dicom.pixels, strict=True):
+            expected = settings.classifier.predict(pixels)
+            assert one.decision == expected.decision
+            assert one.pixels is not None
+            assert np.array_equal(one.pixels, pixels)
+        assert arranged.study is not None
+        saved = Saved(arranged.shown, arranged.study, Patient(), settings.classifier)
+        rows = list(csv.DictReader(io.StringIO(report.as_csv(saved).decode("utf-8-sig"))))
+        assert [(row["path"], row["frame"]) for row in rows] == [("scan.dcm", f"{n}") for n in (1, 2, 3)]
+
+    @pytest.mark.parametrize(
+        ("tags", "code"),
+        [
+            ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT"}, "not_mr"),
+            ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+            ({"BurnedInAnnotation": "YES"}, "annotated"),
+        ],
+    )
+    def test_what_its_tags_reject_is_rejected_with_the_reason(
+        self, dicom: Made, settings: Settings, tags: dict[str, Any], code: str
+    ) -> None:
+        shown = only("a.dcm", dicom.file(phantom.clear(), **tags), settings)
+        assert shown.decision == "rejected"
+        answer = fragments.answer(shown)
+        assert answer.kind == "rejected"
+        assert answer.notes[0].startswith(TAG_REASONS[code])
+        assert (shown.pixels, shown.cautions, shown.trouble) == (None, (), "")
+        saved = Saved((shown,), None, Patient(), settings.classifier)
+        assert TAG_REASONS[code] in report.as_html(saved).decode()
+        assert report.as_pdf(saved).startswith(b"%PDF-")
+
+    def test_series_are_told_apart(self, dicom: Made, settings: Settings) -> None:
+        files = {"a.png": png(phantom.clear()), **dicom.series(), "b.png": png(phantom.clear())}
+        arranged = arrange(answered(name, data, settings) for name, data in files.items())
+        assert arranged.study is not None
+        rows = fragments.rows(arranged.shown, arranged.study)
+        assert [(row.series, row.number, row.name) for row in rows] == [
+            ("Series 1: axial T1, 3 slices", "1.1", "IM3"),
+            ("", "1.2", "IM2"),
+            ("", "1.3", "IM1"),
+            ("Series 2: 2 slices", "2.1", "a.png"),
+            ("", "2.2", "b.png"),
+        ]
+        saved = Saved(arranged.shown, arranged.study, Patient(), settings.classifier)
+        assert "Series 2: 2 slices" in text_of(report.as_pdf(saved))
+
+    def test_the_same_object_twice_is_one_slice_and_said(self, dicom: Made, settings: Settings) -> None:
+        data = dicom.series()["IM1"]
+        arranged = arrange(answered(name, data, settings) for name in ("a", "b"))
+        assert [one.name for one in arranged.shown] == ["a"]
+        assert arranged.study is not None
+        answer = fragments.study_answer(arranged.study)
+        assert answer.name == "Study of one slice"
+        assert "1 slice left out: it is there twice." in answer.notes
+
+    def test_slices_of_two_studies_come_to_nothing_together(self, dicom: Made, settings: Settings) -> None:
+        files = {"a": dicom.file(phantom.clear()), "b": dicom.file(phantom.clear(), StudyInstanceUID="1.9")}
+        arranged = arrange(answered(name, data, settings) for name, data in files.items())
+        assert [one.name for one in arranged.shown] == ["a", "b"]
+        assert arranged.study is None
+        assert arranged.trouble == "Expected one study, got 2; give each study by itself."
+        assert fragments.trouble(arranged).notes[0] == arranged.trouble
+
+    def test_a_study_comes_together_while_it_is_read(self, dicom: Made, settings: Settings) -> None:
+        upload = given("scan.dcm", dicom.frames(), settings, room=MAXIMUM_SLICES)
+        assert arrange([upload]) == Arrangement()
+        upload.answer(settings.classifier)
+        assert not upload.done
+        assert [one.name for one in arrange([upload]).shown] == ["scan.dcm, frame 1"]
+
+    def test_more_slices_than_allowed_are_not_read(self, dicom: Made, settings: Settings) -> None:
+        (shown,) = answered("scan.dcm", dicom.frames(), settings, room=2).shown
+        assert shown.trouble == (
+            f"Not read: at most {MAXIMUM_SLICES} slices are read at a time, and this file has 3."
+        )
+
+    def test_a_large_one_is_not_decoded(self, dicom: Made, settings: Settings) -> None:
+        shown = only("a", dicom.file(phantom.clear(), Rows=9000, Columns=9000), settings)
+        expected = "Too large to be a slice, so it was not decoded: 9000 x 9000 pixels"
+        assert shown.trouble.startswith(expected)
+
+    def test_a_damaged_one_is_told_by_its_name(self, dicom: Made, settings: Settings) -> None:
+        shown = only("a", dicom.file(phantom.clear())[:300], settings)
+        assert shown.decision == "error"
+        assert shown.result.to_dict()["error"]["message"].startswith("a: ")
 
 
 class TestReports:
     def test_html_escapes_what_visitors_give(self, saved: Saved) -> None:
         text = report.as_html(saved).decode()
         assert "Zoë &lt;b&gt;&#34;Ünal&#34;&lt;/b&gt; &amp; =1+1" in text
-        assert "&lt;i&gt;.png" in text
+        assert "z &lt;i&gt;.png" in text
         assert '<b>"' not in text
         assert "2026-03-04" in text
         assert text.count("<h2") == 5  # the study, three slices, the model
@@ -139,14 +253,15 @@ class TestReports:
 
     def test_csv_has_the_answers_and_no_formula(self, saved: Saved) -> None:
         rows = list(csv.DictReader(io.StringIO(report.as_csv(saved).decode("utf-8-sig"))))
-        assert [row["path"] for row in rows] == ["lesion.png", "'=1+1.png", "<i>.png"]
+        assert [row["path"] for row in rows] == ["'=1+1.png", "lesion.png", "z <i>.png"]
+        assert [(row["slice"], row["frame"]) for row in rows] == [("1", ""), ("2", ""), ("3", "")]
         assert [row["decision"] for row in rows[:2]] == [one.decision for one in saved.shown[:2]]
         assert rows[2]["decision"] == ""
-        result = saved.shown[0].result
+        result = saved.shown[1].result
         assert not isinstance(result, Failure)
         assert result.probabilities is not None
-        assert [float(rows[0][f"p_{label}"]) for label in LABELS] == list(result.probabilities.values())
-        assert rows[2]["error"].startswith("<i>.png: expected PNG")
+        assert [float(rows[1][f"p_{label}"]) for label in LABELS] == list(result.probabilities.values())
+        assert rows[2]["error"].startswith("z <i>.png: expected PNG")
 
     def test_json_of_a_study_is_falx_s(self, saved: Saved) -> None:
         import json
@@ -157,7 +272,7 @@ class TestReports:
     def test_pdf_says_what_the_page_says(self, saved: Saved) -> None:
         pytest.importorskip("fpdf", reason="fpdf2 is not installed")
         written = text_of(report.as_pdf(saved))
-        confidence = fragments.answer(saved.shown[0]).confidence
+        confidence = fragments.answer(saved.shown[1]).confidence
         assert confidence.endswith(" confidence")
         for words in (NAME, "Glioma", "lesion.png, 256 × 256", confidence, DISCLAIMER):
             assert words in written

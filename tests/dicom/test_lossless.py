@@ -175,8 +175,9 @@ def test_one_frame_of_a_file_of_several(head: Pixels, tmp_path: Path) -> None:
     built.file_meta.TransferSyntaxUID = pydicom.uid.UID(SYNTAX)
     path = tmp_path / "frames.dcm"
     path.write_bytes(made.written(built))
-    opened = dicom.open_file(str(path), "frames", str(path))
-    assert [np.array_equal(opened.read(n + 1).pixels, stack[n, ::8, ::8]) for n in range(3)] == [True] * 3
+    for source in (str(path), path.read_bytes()):
+        opened = dicom.open_file(source, "frames", str(path))
+        assert [np.array_equal(opened.read(n + 1).pixels, stack[n, ::8, ::8]) for n in range(3)] == [True] * 3
 
 
 def test_signed_values(head: Pixels) -> None:

@@ -204,6 +204,8 @@ def test_a_file_of_several_frames_is_several_slices(
         alone = [classifier.predict(pixels) for pixels in frames]
         assert [result["decision"] for result in results] == [answer.decision for answer in alone]
         assert [images.read(part).pixels.tolist() for part in items] == frames.tolist()
+        held = dicom.open_file(path.read_bytes(), "held")
+        assert [held.read(number).pixels.tolist() for number in (1, 2, 3)] == frames.tolist()
     with pytest.raises(
         UnreadableImage, match=r"expected one slice, got 3 frames; `falx\.inputs\.expand` gives"
     ):

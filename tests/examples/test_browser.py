@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.examples import CHROMIUM, asked
+from benchmarks.examples import asked
 from PIL import Image
+from tests.browsing import TIMEOUT_MS, violations
 
 from falx.overlay import overlay
 from falx.rejection import REASONS
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from tests.examples.conftest import Model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser"
-
-TIMEOUT_MS = 60_000
-"""For anything the page does: a busy machine is slow, not wrong."""
 
 EXACT = 1e-4
 """Of probabilities and heatmaps in float32, 0..1: adding up in another order changes the last digits."""
@@ -116,18 +114,6 @@ def site(laid: Path, float32: Model) -> Iterator[Site]:
     yield site
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        pytest.skip(f"no Chromium is installed: none of {', '.join(CHROMIUM)}")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=found)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -354,8 +340,6 @@ class TestEveryone:
         fresh.set_viewport_size({"width": size[0], "height": size[1]})
         text = tmp_path / "text.png"
         text.write_text("no image")
-        # The rules' own script; the page's policy lets the page itself load none.
-        fresh.evaluate((EXAMPLE / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
         found = {"empty": violations(fresh)}
         for path in (*drawings[:2], drawings[-1], text):
             give(fresh, path)
@@ -557,9 +541,3 @@ def canvas(page: Page) -> npt.NDArray[np.int64]:
     url = page.evaluate("document.getElementById('picture').toDataURL()")
     with Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) as image:
         return np.asarray(image.convert("RGB"), np.int64)
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds wrong, serious or not."""
-    found = page.evaluate("axe.run()")["violations"]
-    return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]

@@ -7,12 +7,13 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
+from tests.browsing import TIMEOUT_MS, violations
 
 from falx import card as cards
 from falx.cli import main as falx_main
@@ -21,6 +22,9 @@ from falx.phantom import PHANTOMS
 from falx.words import DECISIONS, LABELS
 from falx_trainer.__main__ import main
 from falx_trainer.report import numbers
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -130,6 +134,15 @@ def test_the_page_needs_nothing_else_and_runs_nothing(page: Page) -> None:
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     (policy,) = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_axe_finds_nothing_on_the_page(browser: Browser, report: Path) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(TIMEOUT_MS)
+    opened = context.new_page()
+    opened.goto((report / "report.html").as_uri())
+    assert violations(opened) == []
+    context.close()
 
 
 def test_names_are_text(page: Page) -> None:

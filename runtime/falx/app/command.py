@@ -15,6 +15,9 @@ __all__ = ["add_options", "run"]
 ADDRESS: Final = "127.0.0.1"
 PORT: Final = 8501
 MAXIMUM_FILES: Final = 100
+MAXIMUM_SLICES: Final = 300
+"""More than series of a head have; a 3-D one has up to about 250."""
+
 MAXIMUM_MEGABYTES: Final = 25
 MAXIMUM_MEGAPIXELS: Final = 16
 """A slice of 16 bits and 4096 × 4096 pixels is 32 MiB as it is, and less as any file."""
@@ -41,7 +44,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_number,
         default=MAXIMUM_FILES,
         metavar="N",
-        help=f"pictures that a visitor has on the page at a time (default {MAXIMUM_FILES})",
+        help=f"files that a visitor has on the page at a time (default {MAXIMUM_FILES})",
+    )
+    parser.add_argument(
+        "--max-slices",
+        type=_number,
+        default=MAXIMUM_SLICES,
+        metavar="N",
+        help=f"slices in these files; a DICOM file of several frames has as many (default {MAXIMUM_SLICES})",
     )
     parser.add_argument(
         "--max-megabytes",
@@ -77,6 +87,7 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
     settings = Settings(
         classifier=classifier,
         maximum_files=options.max_files,
+        maximum_slices=options.max_slices,
         maximum_megabytes=options.max_megabytes,
         maximum_pixels=options.max_megapixels * 1024 * 1024,
     )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from PIL import Image
 
+from falx.app.arrangement import Arrangement, numbers
 from falx.app.signs import DARK, LIGHT, sign
 from falx.app.slices import Shown
 from falx.app.words import BAND_MEANINGS, NAMES, SIGNS, kind, percent, perhaps
@@ -20,11 +21,12 @@ from falx.prediction import Failure
 from falx.study import Study
 from falx.words import AMBIGUOUS, LABELS, REJECTED
 
-__all__ = ["Answer", "Bar", "Row", "answer", "bars", "image", "render", "rows", "study_answer"]
+__all__ = ["Answer", "Bar", "Row", "answer", "bars", "image", "render", "rows", "study_answer", "trouble"]
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 ICON: Final = Path(__file__).with_name("icon.svg")
 NONE: Final = "–"
+NOTHING_SAVED: Final = "Nothing is saved of slices that may be of several patients."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table of a study's slices."""
+    """A line of the table of a study's slices; `series` is a heading above it, empty for none."""
 
-    number: int
+    series: str
+    number: str
     name: str
     kind: str
     sign: str
@@ -78,10 +81,8 @@ class Row:
 def answer(shown: Shown) -> Answer:
     """What Falx says about a slice."""
     result = shown.result
-    size = "" if shown.size is None else f", {shown.size[0]} × {shown.size[1]}"
-    name = f"{shown.name}{size}"
     if isinstance(result, Failure):
-        return Answer("error", name, NAMES["error"], "", "", (shown.trouble,))
+        return Answer("error", shown.about, NAMES["error"], "", "", (shown.trouble,))
     notes: list[str] = []
     if result.decision == REJECTED and result.reason is not None:
         notes.append(result.reason.message)
@@ -89,7 +90,7 @@ def answer(shown: Shown) -> Answer:
         notes.append(perhaps(dict(result.probabilities)))
     return Answer(
         kind=kind(result.decision),
-        name=name,
+        name=shown.about,
         decision=NAMES[result.decision],
         confidence=_confidence(result.confidence, result.band),
         band="" if result.band is None else BAND_MEANINGS[result.band],
@@ -100,14 +101,27 @@ def answer(shown: Shown) -> Answer:
 def study_answer(study: Study) -> Answer:
     """What Falx says about a study."""
     label = "" if study.label is None else f": {NAMES[study.label].lower()}"
+    count = len(study.results)
+    several = len(study.series) > 1
+    notes = [
+        f"Series {number}: {note}" if several else note
+        for number, series in enumerate(study.series, start=1)
+        for note in series.notes
+    ]
     return Answer(
         kind=kind(study.decision),
-        name=f"Study of {len(study.results)} slices",
+        name="Study of one slice" if count == 1 else f"Study of {count} slices",
         decision=f"{NAMES[study.decision]}{label}",
         confidence=_confidence(study.confidence, study.band),
         band="",
-        notes=(study.reason, *study.notes, study.recommendation),
+        notes=(study.reason, *notes, *study.notes, study.recommendation),
     )
+
+
+def trouble(arranged: Arrangement) -> Answer:
+    """Why slices come to nothing together."""
+    names = f"{len(arranged.shown)} slices"
+    return Answer("error", names, "More than one study", "", "", (arranged.trouble, NOTHING_SAVED))
 
 
 def bars(shown: Shown, thresholds: Thresholds) -> list[Bar]:
@@ -127,11 +141,14 @@ def bars(shown: Shown, thresholds: Thresholds) -> list[Bar]:
     ]
 
 
-def rows(shown: Sequence[Shown], carriers: Sequence[int]) -> list[Row]:
-    """The table of slices; carriers are those that carry the study's decision, from 0."""
+def rows(shown: Sequence[Shown], study: Study) -> list[Row]:
+    """The table of a study's slices."""
+    called = numbers(study, len(shown))
+    headings = _headings(study)
     return [
         Row(
-            number=number + 1,
+            series=headings.get(index, ""),
+            number=called[index],
             name=one.name,
             kind=kind(one.decision),
             sign=SIGNS[kind(one.decision)],
@@ -140,11 +157,29 @@ def rows(shown: Sequence[Shown], carriers: Sequence[int]) -> list[Row]:
             if isinstance(one.result, Failure)
             else _confidence(one.result.confidence, one.result.band) or NONE,
             evidence=percent(one.evidence) if _classified(one) else NONE,
-            carries=number in carriers,
-            trouble=one.trouble,
+            carries=index in study.carriers,
+            trouble=one.trouble or _rejected(one),
         )
-        for number, one in enumerate(shown)
+        for index, one in enumerate(shown)
     ]
+
+
+def _headings(study: Study) -> dict[int, str]:
+    """What stands above the first slice of each series, by its index; nothing where there is but one."""
+    found: dict[int, str] = {}
+    first = 0
+    for number, series in enumerate(study.series, start=1):
+        count = len(series.results)
+        words = ", ".join(filter(None, [series.name, "1 slice" if count == 1 else f"{count} slices"]))
+        found[first] = f"Series {number}: {words}"
+        first += count
+    return found if len(study.series) > 1 else {}
+
+
+def _rejected(shown: Shown) -> str:
+    """Why a slice was rejected, a sentence; empty where it was not."""
+    reason = None if isinstance(shown.result, Failure) else shown.result.reason
+    return "" if reason is None else reason.message
 
 
 def image(picture: Image.Image) -> str:

@@ -6,22 +6,23 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 from falx.app import fragments, report, settings
+from falx.app.arrangement import Arrangement, arrange, numbers
 from falx.app.fragments import render
 from falx.app.report import Patient, Saved
 from falx.app.settings import Settings
 from falx.app.signs import DARK
-from falx.app.slices import Shown, answer, refused
+from falx.app.slices import Shown, Upload, given, refused
 from falx.app.words import NAMES, SIGNS, kind, percent
 from falx.errors import UnreadableImage
 from falx.overlay import OPACITY
 from falx.prediction import Failure
-from falx.study import Series, Study, sum_up
+from falx.study import Study
 from falx.words import DISCLAIMER
 
 __all__ = ["show"]
@@ -41,6 +42,13 @@ COLOURS: Final = {
     "rejected": "gray",
 }
 """Of each kind, by Streamlit's names; the theme says which green is meant."""
+
+
+NOT_SHOWN: Final = {
+    "error": NAMES["error"],
+    "rejected": "Not shown: its tags say that it is no slice to look at.",
+}
+"""What stands in the place of a slice without a picture."""
 
 
 def show() -> None:
@@ -69,26 +77,31 @@ def _show(st: Any, service: Settings) -> None:
     with st.container(key="desk"):
         give, look, read = st.columns([1, 1.5, 1.35], gap="medium")
     with give:
-        shown, patient, listing = _give(st, service)
-    chosen = _choose(st, listing, shown)
+        arranged, patient, listing = _give(st, service)
+    chosen = _choose(st, listing, arranged)
     with look:
         _look(st, chosen)
     with read:
         _read(st, service, chosen)
-    study = sum_up([Series(results=tuple(one.result for one in shown))]) if len(shown) > 1 else None
-    if study is not None:
-        with study_place:
-            _study(st, shown, study)
-    if shown:
+    with study_place:
+        if arranged.study is not None:
+            _study(st, arranged.shown, arranged.study)
+        elif arranged.trouble:
+            st.html(render("verdict.html:verdict", answer=fragments.trouble(arranged), level=2, colours=DARK))
+    if arranged.shown:
         with give:
-            _save(st, Saved(tuple(shown), study, patient, service.classifier))
+            _save(st, None if arranged.trouble else _saved(arranged, patient, service))
     with st.container(key="disclaimer"):
         st.html(f'<p role="note">{DISCLAIMER}</p>')
-    if len(st.session_state.answers) < st.session_state.given:
+    if not _complete(st.session_state):
         st.rerun()
 
 
-def _give(st: Any, service: Settings) -> tuple[list[Shown], Patient, Any]:
+def _saved(arranged: Arrangement, patient: Patient, service: Settings) -> Saved:
+    return Saved(arranged.shown, arranged.study, patient, service.classifier)
+
+
+def _give(st: Any, service: Settings) -> tuple[Arrangement, Patient, Any]:
     """What the visitor gives: files, and whose they are; and the place for the list of these."""
     state = st.session_state
     turn = state.setdefault("turn", 0)
@@ -97,8 +110,9 @@ def _give(st: Any, service: Settings) -> tuple[list[Shown], Patient, Any]:
         accept_multiple_files=True,
         key=f"files-{turn}",
         max_upload_size=service.maximum_megabytes,
-        help="PNG, JPEG, BMP, TIFF or DICOM: one grey slice a file, a head on a dark background. "
-        f"At most {service.maximum_files} files of {service.maximum_megabytes} MB.",
+        help="PNG, JPEG, BMP, TIFF or DICOM: grey slices, a head on a dark background. "
+        f"At most {service.maximum_files} files of {service.maximum_megabytes} MB, and "
+        f"{service.maximum_slices} slices.",
     )
     listing = st.container(key="listing")
     with st.container(key="patient"):
@@ -118,47 +132,71 @@ def _give(st: Any, service: Settings) -> tuple[list[Shown], Patient, Any]:
             format="YYYY-MM-DD",
         )
     with listing:
-        shown = _answers(st, service, files)
-    return shown, Patient(name.strip(), scanned), listing
+        uploads = _answered(st, service, files)
+    return _arranged(st.session_state, uploads), Patient(name.strip(), scanned), listing
 
 
-def _answers(st: Any, service: Settings, files: Sequence[Any]) -> list[Shown]:
+def _arranged(state: Any, uploads: dict[str, Upload]) -> Arrangement:
+    """The slices in order; put in order anew only where there are others."""
+    there = [(file_id, len(upload.shown)) for file_id, upload in uploads.items()]
+    if state.get("there") != there:
+        state.there, state.arranged = there, arrange(uploads.values())
+    arranged: Arrangement = state.arranged
+    return arranged
+
+
+def _answered(st: Any, service: Settings, files: Sequence[Any]) -> dict[str, Upload]:
     """Classify what is new, for a while; the rest is left for the next run."""
     state = st.session_state
-    known: dict[str, Shown] = state.get("answers", {})
-    kept = {file.file_id: known[file.file_id] for file in files if file.file_id in known}
-    waiting = [file for file in files if file.file_id not in kept]
+    known: dict[str, Upload] = state.get("uploads", {})
+    uploads = {file.file_id: known[file.file_id] for file in files if file.file_id in known}
     # Held by the session from the start: where a visitor's input interrupts this, nothing is done twice.
-    state.answers, state.given = kept, len(files)
-    if waiting:
-        bar = st.progress(len(kept) / len(files), text=_progress(len(kept), len(files)))
-        until = time.monotonic() + BATCH_S
-        for file in waiting:
-            if len(kept) >= service.maximum_files:
-                error = UnreadableImage(f"not read: at most {service.maximum_files} files are read at a time")
-                kept[file.file_id] = refused(file.name, error)
-            else:
-                kept[file.file_id] = answer(file.name, file.getvalue(), service)
-            bar.progress(len(kept) / len(files), text=_progress(len(kept), len(files)))
-            if time.monotonic() > until:
-                break
-        if len(kept) == len(files):
-            bar.empty()
-    return sorted(kept.values(), key=lambda one: _natural(one.name))
+    state.uploads, state.given = uploads, len(files)
+    waiting = [file for file in files if file.file_id not in uploads or not uploads[file.file_id].done]
+    if not waiting:
+        return uploads
+    bar = st.progress(*_progress(uploads, len(files)))
+    until = time.monotonic() + BATCH_S
+    for file in waiting:
+        if file.file_id not in uploads:
+            uploads[file.file_id] = _given(file, service, uploads.values())
+        upload = uploads[file.file_id]
+        while not upload.done and time.monotonic() < until:
+            upload.answer(service.classifier)
+            bar.progress(*_progress(uploads, len(files)))
+        if time.monotonic() > until:
+            break
+    if _complete(state):
+        bar.empty()
+    return uploads
 
 
-def _progress(done: int, total: int) -> str:
-    return f"{done} of {total} slices read"
+def _complete(state: Any) -> bool:
+    """Whether every slice is answered."""
+    uploads: dict[str, Upload] = state.uploads
+    return len(uploads) == state.given and all(upload.done for upload in uploads.values())
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key by which `slice 10` comes after `slice 9`."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+def _given(file: Any, service: Settings, before: Collection[Upload]) -> Upload:
+    if len(before) >= service.maximum_files:
+        most = service.maximum_files
+        return refused(
+            file.name, UnreadableImage(f"{file.name}: not read: at most {most} files are read at a time")
+        )
+    room = service.maximum_slices - sum(upload.frames for upload in before)
+    return given(file.name, file.getvalue(), service, room=room)
 
 
-def _choose(st: Any, place: Any, shown: Sequence[Shown]) -> Shown | None:
+def _progress(uploads: dict[str, Upload], files: int) -> tuple[float, str]:
+    """How far it is, 0..1 and in words; a file that is not looked at yet counts as one slice."""
+    done = sum(len(upload.shown) for upload in uploads.values())
+    total = sum(upload.frames for upload in uploads.values()) + files - len(uploads)
+    return done / total, f"{done} of {total} slices read"
+
+
+def _choose(st: Any, place: Any, arranged: Arrangement) -> Shown | None:
     """The list of slices, and the one the visitor looks at: the strongest evidence until they choose."""
+    shown = arranged.shown
     if len(shown) < 2:
         return shown[0] if shown else None
     state = st.session_state
@@ -166,25 +204,26 @@ def _choose(st: Any, place: Any, shown: Sequence[Shown]) -> Shown | None:
     strongest = max(range(len(shown)), key=lambda i: shown[i].evidence)
     if not state.get(f"{key}-by-hand") or state.get(key, 0) >= len(shown):
         state[key] = strongest
+    called = numbers(arranged.study, len(shown))
     with place, st.container(key="list", height=min(LIST_PX, ROW_PX * len(shown) + 60), border=True):
-        number: int = st.radio(
+        index: int = st.radio(
             "Slice to look at",
             range(len(shown)),
             key=key,
-            format_func=lambda i: _line(i, shown[i]),
+            format_func=lambda i: _line(called[i], shown[i]),
             on_change=state.__setitem__,
             args=(f"{key}-by-hand", True),
         )
-    return shown[number]
+    return shown[index]
 
 
-def _line(index: int, shown: Shown) -> str:
+def _line(number: str, shown: Shown) -> str:
     """A slice in the list, in Streamlit's Markdown."""
     what = kind(shown.decision)
     confidence = None if isinstance(shown.result, Failure) else shown.result.confidence
     share = "" if confidence is None else f", {percent(confidence)}"
     sign = f":{COLOURS[what]}[{SIGNS[what]}]" if what in COLOURS else f"**{SIGNS[what]}**"
-    return f"{index + 1} · {sign} **{NAMES[shown.decision]}**{share} · {_plain(shown.name)}"
+    return f"{number} · {sign} **{NAMES[shown.decision]}**{share} · {_plain(shown.name)}"
 
 
 def _plain(text: str) -> str:
@@ -195,11 +234,12 @@ def _plain(text: str) -> str:
 def _look(st: Any, chosen: Shown | None) -> None:
     """The slice, and its heatmap."""
     if chosen is None or chosen.pixels is None:
-        st.html(render("screen.html", address="", words="" if chosen is None else NAMES["error"]))
+        words = "" if chosen is None else NOT_SHOWN[chosen.decision]
+        st.html(render("screen.html", address="", words=words))
         return
     place = st.empty()
     opacity = 0.0
-    if chosen.heatmap is not None:
+    if chosen.located:
         with st.container(key="tools", horizontal=True, vertical_alignment="center"):
             visible = st.toggle("Heatmap", value=True, key="heatmap")
             percents = st.slider("Opacity", 10, 100, round(100 * OPACITY), 5, format="%d %%", key="opacity")
@@ -234,24 +274,25 @@ def _study(st: Any, shown: Sequence[Shown], study: Study) -> None:
     """What the slices come to together."""
     st.html(render("verdict.html:verdict", answer=fragments.study_answer(study), level=2, colours=DARK))
     with st.expander("All slices in a table"):
-        rows = fragments.rows(shown, study.carriers)
+        rows = fragments.rows(shown, study)
         st.html(render("verdict.html:slices", rows=rows, caption=report.TABLE_CAPTION))
 
 
-def _save(st: Any, saved: Saved) -> None:
-    """What the visitor takes away, and the way to the next patient."""
+def _save(st: Any, saved: Saved | None) -> None:
+    """What the visitor takes away, if it may be saved, and the way to the next patient."""
     with st.container(key="save"):
-        st.html("<h2>Save</h2>")
-        with st.container(horizontal=True, gap="small"):
-            for kind_of_file in report.FILES:
-                st.download_button(
-                    kind_of_file.label,
-                    data=lambda made=kind_of_file.make: made(saved),
-                    file_name=kind_of_file.name,
-                    mime=kind_of_file.mime,
-                    on_click="ignore",
-                    help=kind_of_file.help,
-                )
+        if saved is not None:
+            st.html("<h2>Save</h2>")
+            with st.container(horizontal=True, gap="small"):
+                for kind_of_file in report.FILES:
+                    st.download_button(
+                        kind_of_file.label,
+                        data=lambda made=kind_of_file.make: made(saved),
+                        file_name=kind_of_file.name,
+                        mime=kind_of_file.mime,
+                        on_click="ignore",
+                        help=kind_of_file.help,
+                    )
         st.button(
             "Next patient", key="next", on_click=_forget, args=(st,), help="Forgets slices and patient."
         )

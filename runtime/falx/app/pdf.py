@@ -132,7 +132,7 @@ def _slice(paper: Any, saved: Saved, shown: Shown) -> None:
 
 def _pictures(paper: Any, shown: Shown) -> None:
     pictures = [shown.picture(0)]
-    if shown.heatmap is not None:
+    if shown.located:
         pictures.append(shown.picture(OPACITY))
     drawn = [picture for picture in pictures if picture is not None]
     if not drawn:
@@ -147,7 +147,7 @@ def _pictures(paper: Any, shown: Shown) -> None:
         paper.image(_png(picture), x=left, y=top, w=wide, h=height, alt_text="The slice.")
         left += wide + 4
     paper.set_y(top + height + 2)
-    if shown.heatmap is not None:
+    if shown.located:
         _write(paper, shown.highest(), size=9, colour=QUIET)
 
 
@@ -184,8 +184,10 @@ def _table(paper: Any, saved: Saved) -> None:
     widths = (12.0, 62.0, 44.0, 42.0, 20.0)
     _cells(paper, widths, ("Slice", "File", "Decision", "Confidence", "Any tumour"), QUIET)
     for row in report.table(saved):
+        if row.series:
+            _write(paper, row.series, size=9, bold=True)
         decision = f"{row.decision} (counts)" if row.carries else row.decision
-        cells = (str(row.number), row.name, decision, row.confidence, row.evidence)
+        cells = (row.number, row.name, decision, row.confidence, row.evidence)
         _cells(paper, widths, cells, TONES[row.kind])
     _write(paper, report.TABLE_CAPTION, size=8, colour=QUIET)
     paper.ln(2)

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from falx.app import fragments
+from falx.app.arrangement import numbers
 from falx.app.fragments import Row, render
 from falx.app.slices import Shown
 from falx.app.words import NAMES
@@ -103,15 +104,18 @@ def as_csv(saved: Saved) -> bytes:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     probabilities = [f"p_{label}" for label in LABELS]
-    first = ("path", "decision", "confidence", "band")
+    first = ("path", "frame", "slice", "decision", "confidence", "band")
     last = ("reason", "error", "recommendation", "model", "model_version", "model_sha256")
     writer.writerow([*first, *probabilities, *last])
     model = saved.classifier.model
-    for shown in saved.shown:
+    called = numbers(saved.study, len(saved.shown))
+    for shown, number in zip(saved.shown, called, strict=True):
         found = shown.result.to_dict()
         shares = found.get("probabilities") or {}
         row = [
-            shown.name,
+            shown.file,
+            shown.frame,
+            number,
             found.get("decision"),
             found.get("confidence"),
             found.get("band"),
@@ -176,7 +180,7 @@ def listed(thresholds: Thresholds) -> str:
 
 def table(saved: Saved) -> list[Row]:
     """The lines of the study's table; none for a single slice."""
-    return [] if saved.study is None else fragments.rows(saved.shown, saved.study.carriers)
+    return [] if saved.study is None else fragments.rows(saved.shown, saved.study)
 
 
 def pictures(shown: Shown) -> list[dict[str, str]]:
@@ -185,7 +189,7 @@ def pictures(shown: Shown) -> list[dict[str, str]]:
         return []
     plain = shown.picture(0)
     found = [{"address": fragments.image(plain), "words": "The slice."}] if plain else []
-    mapped = shown.picture(OPACITY) if shown.heatmap is not None else None
+    mapped = shown.picture(OPACITY) if shown.located else None
     if mapped:
         found.append({"address": fragments.image(mapped), "words": shown.highest()})
     return found

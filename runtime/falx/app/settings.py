@@ -15,13 +15,15 @@ class Settings:
 
     Attributes:
         classifier: answers for all visitors; it keeps nothing of a slice.
-        maximum_files: pictures that one visitor has on the page at a time.
+        maximum_files: that one visitor has on the page at a time.
+        maximum_slices: in these files; each frame of a DICOM file is one.
         maximum_megabytes: of one file, in MiB.
         maximum_pixels: of one picture; a file that claims more is not decoded.
     """
 
     classifier: Classifier
     maximum_files: int
+    maximum_slices: int
     maximum_megabytes: int
     maximum_pixels: int
 

@@ -1,9 +1,9 @@
-"""From an uploaded file to what the page shows of it."""
+"""From an uploaded file to what the page shows of its slices."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import numpy as np
@@ -14,12 +14,14 @@ from falx import dicom, images
 from falx._quiet import quiet_readers
 from falx.app.quality import Caution, look
 from falx.app.settings import Settings
+from falx.classifier import Classifier
 from falx.errors import UnreadableImage
 from falx.overlay import overlay
-from falx.prediction import Failure, Prediction
+from falx.prediction import Failure, Origin, Prediction
+from falx.slices import Part, Slice
 from falx.words import TUMOR_LABELS
 
-__all__ = ["Shown", "answer", "refused"]
+__all__ = ["Shown", "Upload", "given", "refused"]
 
 LONGEST_SIDE: Final = 768
 """Of the pictures that the page keeps and shows, in pixels."""
@@ -32,23 +34,51 @@ LEAST: Final = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """One uploaded file, answered.
+    """One slice, answered.
 
     Attributes:
-        name: of the file.
-        result: the answer; its path is the name.
-        size: width and height of the picture, in pixels; None where it could not be read.
+        file: the name of its file.
+        result: the answer; its path is that name.
+        frame: which of the file's frames it is, from 1; None where the file has but one.
+        size: width and height of the picture, in pixels; None where it could not be read, or was not,
+            because its tags say that it is no slice.
         pixels: `(h, w)` uint8, the slice, no larger than `LONGEST_SIDE`; None where that is.
-        heatmap: `(h, w)` float32, 0..1, on these pixels; None where the model makes none, or rejected it.
         cautions: what in the picture limits the answer.
     """
 
-    name: str
+    file: str
     result: Prediction | Failure
+    frame: int | None = None
     size: tuple[int, int] | None = None
     pixels: npt.NDArray[np.uint8] | None = None
-    heatmap: npt.NDArray[np.float32] | None = None
     cautions: tuple[Caution, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the file, and which of its frames."""
+        return self.file if self.frame is None else f"{self.file}, frame {self.frame}"
+
+    @property
+    def about(self) -> str:
+        """Name, size, plane and sequence, as far as they are known."""
+        size = "" if self.size is None else f"{self.size[0]} × {self.size[1]}"
+        origin = self.result.origin
+        kind = () if origin is None else (origin.plane, origin.sequence)
+        return ", ".join(filter(None, [self.name, size, " ".join(filter(None, kind))]))
+
+    @property
+    def heatmap(self) -> npt.NDArray[np.float32] | None:
+        """`(h, w)` float32, 0..1, on the pixels; None where the model makes none, and for rejected slices.
+
+        Made anew at each access: a session would hold four times as much as the slices are.
+        """
+        found = None if isinstance(self.result, Failure) else self.result.heatmap
+        return None if found is None else _fitted(found)
+
+    @property
+    def located(self) -> bool:
+        """Whether there is a heatmap."""
+        return isinstance(self.result, Prediction) and self.result.location is not None
 
     @property
     def decision(self) -> str:
@@ -60,7 +90,7 @@ class Shown:
         """Why the file could not be read, a sentence; empty where it could."""
         if not isinstance(self.result, Failure):
             return ""
-        message = str(self.result.error).removeprefix(f"{self.name}: ").rstrip(".")
+        message = str(self.result.error).removeprefix(f"{self.file}: ").rstrip(".")
         return f"{message[:1].upper()}{message[1:]}."
 
     @property
@@ -79,76 +109,137 @@ class Shown:
         """
         if self.pixels is None:
             return None
-        if self.heatmap is None or opacity == 0:
-            return Image.fromarray(self.pixels)
-        return overlay(self.pixels, self.heatmap, opacity)
+        heatmap = self.heatmap if opacity else None
+        return Image.fromarray(self.pixels) if heatmap is None else overlay(self.pixels, heatmap, opacity)
 
     def highest(self) -> str:
         """Where the heatmap is highest, a sentence; empty where there is none."""
-        if self.heatmap is None:
+        heatmap = self.heatmap
+        if heatmap is None:
             return ""
-        row, column = np.unravel_index(int(self.heatmap.argmax()), self.heatmap.shape)
-        peak = float(self.heatmap[row, column])
+        row, column = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
+        peak = float(heatmap[row, column])
         if peak < LEAST:
             return "Nothing in it speaks for a tumour."
-        height, width = self.heatmap.shape
+        height, width = heatmap.shape
         vertical = ("upper", "middle", "lower")[3 * int(row) // height]
         horizontal = ("left", "centre", "right")[3 * int(column) // width]
         place = "centre" if (vertical, horizontal) == ("middle", "centre") else f"{vertical} {horizontal}"
         return f"The heatmap is highest, {peak:.2f} of 1, in the {place} of the picture."
 
 
-def answer(name: str, data: bytes, settings: Settings) -> Shown:
-    """Classify an uploaded file.
+@dataclass(slots=True, eq=False)
+class Upload:
+    """An uploaded file; to the classifier the holder of its slices (`falx.slices.Holder`). Made by `given`.
+
+    Attributes:
+        name: of the file, as the visitor calls it.
+        path: the same, for results.
+        data: what the file holds.
+        maximum_pixels: of a picture; one that claims more is not decoded.
+        source: the DICOM object, or why the file cannot be read; None for another picture.
+        frames: how many slices it has.
+        shown: those that are answered, in the order of the file.
+    """
+
+    name: str
+    path: str
+    data: bytes = b""
+    maximum_pixels: int = 0
+    source: dicom.Object | Failure | None = None
+    frames: int = 1
+    shown: list[Shown] = field(default_factory=list)
+    _read: Slice | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether all of its slices are answered."""
+        return len(self.shown) == self.frames
+
+    def read(self, number: int) -> Slice:
+        """The slice of this number, from 1; it is kept until it is answered, for the eye.
+
+        Raises:
+            UnreadableImage: it cannot be read.
+        """
+        if isinstance(self.source, dicom.Object):
+            self._read = self.source.read(number, self.maximum_pixels)
+            return self._read
+        try:
+            _check_pixels(self.data, self.maximum_pixels)
+            self._read = images.read(self.data)
+        except UnreadableImage as error:
+            message = str(error).removeprefix(f"{images.describe(self.data)}: ")
+            raise type(error)(f"{self.name}: {message}") from error
+        return self._read
+
+    def origin(self, number: int) -> Origin | None:
+        """Where in a DICOM object the slice of this number stands; None for other pictures."""
+        return self.source.origin(number) if isinstance(self.source, dicom.Object) else None
+
+    def answer(self, classifier: Classifier) -> None:
+        """Classify the next slice."""
+        number = len(self.shown) + 1
+        (result,) = classifier.predict_many([Part(self, number)])
+        read, self._read = self._read, None
+        height, width = (0, 0) if read is None else read.pixels.shape
+        usable = isinstance(result, Prediction) and result.reason is None
+        self.shown.append(
+            Shown(
+                file=self.name,
+                result=result,
+                frame=number if self.frames > 1 else None,
+                size=None if read is None else (width, height),
+                pixels=None if read is None else _fitted(read.pixels),
+                cautions=look(read.pixels) if read is not None and usable else (),
+            )
+        )
+
+
+def given(name: str, data: bytes, settings: Settings, *, room: int) -> Upload:
+    """Take an uploaded file, and find out how many slices it has; none is decoded yet.
 
     Args:
         name: of the file, as the visitor calls it.
         data: what it holds.
-        settings: which model, and how large a picture may be.
+        settings: how large a picture may be.
+        room: how many slices the visitor may still give; a file with more is not read.
     """
+    source, frames = None, 1
     try:
-        _check_pixels(data, settings.maximum_pixels)
-        result = replace(settings.classifier.predict(data), path=name)
-        # Read again for the eye, as `falx predict --heatmaps` does: the classifier keeps no pixels.
-        pixels = images.read(data).pixels
+        if dicom.is_file(data[: dicom.PREAMBLE]):
+            source = dicom.open_file(data, name, name)
+            frames = source.frames
     except UnreadableImage as error:
-        message = str(error).removeprefix(f"{images.describe(data)}: ")
-        return refused(name, type(error)(f"{name}: {message}"))
-    height, width = pixels.shape
-    return Shown(
-        name=name,
-        result=result,
-        size=(width, height),
-        pixels=_fitted(pixels),
-        heatmap=None if result.heatmap is None else _fitted(result.heatmap),
-        cautions=() if result.reason is not None else look(pixels),
-    )
+        return refused(name, error)
+    if frames > room:
+        has = f", and this file has {frames}" if frames > 1 else ""
+        most = settings.maximum_slices
+        return refused(
+            name, UnreadableImage(f"{name}: not read: at most {most} slices are read at a time{has}")
+        )
+    return Upload(name, name, data, settings.maximum_pixels, source, frames)
 
 
-def refused(name: str, error: UnreadableImage) -> Shown:
-    """A file that is not answered, and why."""
-    return Shown(name=name, result=Failure(name, error))
+def refused(name: str, error: UnreadableImage) -> Upload:
+    """A file that is not read, and why."""
+    failure = Failure(name, error)
+    return Upload(name, name, source=failure, shown=[Shown(name, failure)])
 
 
 def _check_pixels(data: bytes, maximum: int) -> None:
     """Refuse a picture that claims too many pixels, from its header alone."""
-    width, height = _claimed(data)
-    if width * height > maximum:
-        raise UnreadableImage(
-            f"too large, so it was not decoded: {width} × {height} pixels, and {maximum:,} are read at most"
-        )
-
-
-def _claimed(data: bytes) -> tuple[int, int]:
-    """Width and height by the header; 0 where it cannot be read, which `falx.images` will say."""
-    if dicom.is_file(data[: dicom.PREAMBLE]):
-        return dicom.open_file(data, f"{len(data)} bytes").size
     with quiet_readers():
         try:
             with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
-                return image.size
+                width, height = image.size
         except Exception:  # noqa: BLE001 - Pillow's plugins raise anything on damaged headers
-            return 0, 0
+            return  # `falx.images` will say what is wrong.
+    if width * height > maximum:
+        raise UnreadableImage(
+            f"too large to be a slice, so it was not decoded: {width} x {height} pixels, at most {maximum} "
+            "are read"
+        )
 
 
 def _fitted(values: npt.NDArray[Value]) -> npt.NDArray[Value]:

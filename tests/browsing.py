@@ -1,0 +1,39 @@
+"""What tests of pages in Chromium share; the browser itself is a fixture of `tests/conftest.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+__all__ = ["CHROMIUM", "SERIOUS", "TIMEOUT_MS", "violations"]
+
+CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
+
+TIMEOUT_MS: Final = 60_000
+"""For anything a page does: a busy machine is slow, not wrong."""
+
+SERIOUS: Final = ("serious", "critical")
+"""What axe calls the faults that keep somebody from using a page."""
+
+AXE: Final = Path(__file__).parents[1] / "examples" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def violations(page: Page, impacts: tuple[str, ...] = ("minor", "moderate", *SERIOUS)) -> list[str]:
+    """What axe-core finds wrong on a page, of these impacts: the rule, and the element."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: run `npm ci --ignore-scripts` in examples/browser")
+    if not page.evaluate("'axe' in window"):
+        # The rules' own script, put there by the test: a page's policy may let the page itself load none.
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    return [
+        f"{rule['id']}: {node['html']}"
+        for rule in found
+        if rule["impact"] in impacts
+        for node in rule["nodes"]
+    ]
