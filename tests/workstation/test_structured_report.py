@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedMRImageStorage
 
 import falx
 from falx.errors import FalxError
-from falx.words import DISCLAIMER
+from falx.gathering import gather
+from falx.words import DISCLAIMER, LABELS
 from falx.workstation import headers, results
+from falx.workstation.structured_report import structured_report
 
 MUST = {
     "PatientName",
@@ -188,20 +192,61 @@ def test_missing_and_wrong_tags_become_empty_ones(
     assert (dumped.returncode, dumped.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("found", '"Finding")=(393564001,SCT,"Glioma")'),
+        ("ambiguous", '"Decision")=(82334004,SCT,"Indeterminate")'),
+        ("rejected", '"Reason")="No slice could be classified'),
+        ("rejected slice", '"Reason")=(NOT_MR,99FALX,"Not MR")'),
+        ("unread slice", '"Reason")="A tumour was found'),
+        ("frames", '"Source of Measurement")=(MRe image,,2)'),
+    ],
+)
 def test_dcmtk_and_dicom3tools_find_nothing_wrong(
-    classifier: falx.Classifier, study: Any, call: Callable[..., Any], tmp_path: Path
+    classifier: falx.Classifier,
+    write_study: Callable[..., Any],
+    call: Callable[..., Any],
+    tmp_path: Path,
+    case: str,
+    said: str,
 ) -> None:
-    report, *pictures = made(classifier, study, capture=True)
-    assert pictures
-    path = saved(report, tmp_path)
-    dumped = call("dsrdump", path)
+    study = write_study(tmp_path / "study", 3, **({"Modality": "CT"} if "rejected" in case else {}))
+    thresholds = dict.fromkeys(LABELS, 1.0) if case == "ambiguous" else None
+    if case == "unread slice":
+        _change(study.files[0], PixelData=b"")
+    elif case == "frames":
+        pixels = b"".join(pydicom.dcmread(file).PixelData for file in study.files)
+        _change(study.files[0], PixelData=pixels, NumberOfFrames=3, SOPClassUID=EnhancedMRImageStorage)
+        study = replace(study, files=study.files[:1])
+    gathered = gather(list(map(str, study.files)))
+    answer = classifier.predict_study(gathered, thresholds=thresholds)
+    if case == "rejected slice":
+        # None carries a decision by today's rule.
+        answer = replace(answer, verdict=replace(answer.verdict, carriers=(0,)))
+    word = case.partition(" ")[0]
+    assert answer.decision == (word if word in ("ambiguous", "rejected") else "tumor")
+    known = results.sources(map(str, study.files))
+    path = saved(structured_report(answer, known, model=classifier.model, identity="one"), tmp_path)
+    dumped = call("dsrdump", "+Pl", path)
     assert (dumped.returncode, dumped.stderr) == (0, "")
-    assert '<contains CODE:(,,"Finding")=(393564001,SCT,"Glioma")>' in dumped.stdout
+    assert said in dumped.stdout
     # Of any private scheme dciodvfy says that it does not know it, and of nothing else.
-    said = re.sub(r"Warning - Unrecognized defined term <99FALX>.*\n", "", call("dciodvfy", path).stderr)
-    assert said == "EnhancedSR\n"
+    checked = re.sub(r"Warning - Unrecognized defined term <99FALX>.*\n", "", call("dciodvfy", path).stderr)
+    assert checked == "EnhancedSR\n"
+    pictures = results.captures(answer, gathered, known, identity="one")
+    # What is no MR image by its tags is not read.
+    assert len(pictures) == (0 if "rejected" in case else len(answer.carriers))
     for picture in pictures:
         assert call("dciodvfy", saved(picture, tmp_path)).stderr == "SCImage\n"
+
+
+def _change(file: Path, **tags: Any) -> None:
+    data = pydicom.dcmread(file)
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
+    data.save_as(file, enforce_file_format=True)
 
 
 def test_the_same_identity_gives_the_same_objects(classifier: falx.Classifier, study: Any) -> None:
