@@ -6,10 +6,12 @@
 dcmtk's storescu sends drawn heads of 512 x 512 pixels in 16 bits over the loopback to `falx listen`, which
 classifies them and sends its report to dcmtk's storescp. The time runs from the start of storescu to the
 whole report in storescp's folder, so it holds the wait until the study is quiet. The promise, and the exit
-status (0 kept, 1 broken): under 20 s for 200 slices on 2 cores.
+status (0 kept, 1 broken): under 20 s for 200 slices on 2 cores. Beside it stands how much memory the two
+processes of the node had at most.
 
 With `--kills`, the node is killed (SIGKILL) that often at random moments while studies come in, and started
-again. The promise then: each study has exactly one report in the end, of all its slices.
+again; every second time only its process that classifies is. The promise then: each study has exactly one
+report in the end, of all its slices.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import functools
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -111,6 +114,22 @@ class Bench:
             self.node.kill()
             self.node.wait()
 
+    def classifying(self) -> int | None:
+        """The process that classifies; None where it has ended and no other was started yet."""
+        assert self.node is not None  # noqa: S101 - our own invariant: `start` was called
+        command = ["pgrep", "-P", str(self.node.pid)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()  # noqa: S603
+        return int(found[0]) if found else None
+
+    def memory_mb(self) -> dict[str, int]:
+        """What the node and the process that classifies had in memory at most, in megabytes; Linux."""
+        assert self.node is not None  # noqa: S101 - our own invariant: `start` was called
+        return {
+            name: _peak_mb(pid)
+            for name, pid in (("node_mb", self.node.pid), ("classifying_mb", self.classifying()))
+            if pid is not None
+        }
+
     def reports(self) -> list[Dataset]:
         """What has come back."""
         found: list[Dataset] = []
@@ -127,7 +146,7 @@ class Bench:
 
 
 def timed(folder: Path, slices: int, quiet_s: float) -> dict[str, float]:
-    """Send one study, and time it; seconds, of which `sending` is storescu's part."""
+    """Send one study, and time it: seconds, of which `sending` is storescu's part, and megabytes."""
     _, files = write_study(folder / "study", slices)
     bench = Bench(folder, quiet_s)
     try:
@@ -137,7 +156,8 @@ def timed(folder: Path, slices: int, quiet_s: float) -> dict[str, float]:
             raise SystemExit("storescu failed; see its output with the same files")
         sending = time.perf_counter() - started
         _until(bench.reports, 300)
-        return {"sending_s": round(sending, 2), "report_s": round(time.perf_counter() - started, 2)}
+        report = time.perf_counter() - started
+        return {"sending_s": round(sending, 2), "report_s": round(report, 2), **bench.memory_mb()}
     finally:
         bench.close()
 
@@ -155,8 +175,11 @@ def survive(folder: Path, kills: int, seed: int) -> dict[str, int]:
             command = [_program("storescu"), "-aec", "FALX", "127.0.0.1", str(bench.port), *map(str, files)]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sender:  # noqa: S603
                 time.sleep(chance.uniform(0, 2.5))
-                bench.kill()
-                bench.start()
+                if number % 2 and (child := bench.classifying()) is not None:
+                    os.kill(child, signal.SIGKILL)
+                else:
+                    bench.kill()
+                    bench.start()
             # What was not acknowledged is sent again, with the rest.
             if sender.returncode != 0:
                 _until(functools.partial(bench.send, files), 60)
@@ -210,6 +233,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out is not None:
         machine.write(options.out, setting)
     return 0 if kept else 1
+
+
+def _peak_mb(pid: int) -> int:
+    (line,) = [
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:")
+    ]
+    return round(int(line.split()[1]) / 1024)
 
 
 def _program(name: str) -> str:
