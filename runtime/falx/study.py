@@ -21,7 +21,8 @@ Why a single unsure tumour slice is a doubt and no decision: the errors of slice
 Where one healthy slice in ten is called a tumour, and slices err independently, 20 of them raise an alarm
 in 1 - 0.9^20 = 88 % of the studies. A tumour shows in several neighbouring slices; where it shows in one
 alone, and unsurely, the study is `ambiguous` and names the slice: it is never `no_tumor`. For the same
-reason `no_tumor` is rare for a whole study: each slice must be cleared.
+reason `no_tumor` is rare for a whole study: each slice must be cleared. `docs/studies.md` has what the rule
+says of labelled patients.
 
 A study's confidence is that of one slice, the surest of those that carry `tumor`, the least sure of
 those that carry `no_tumor`. It is no probability about the study.

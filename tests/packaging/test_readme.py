@@ -34,6 +34,7 @@ GUIDES = (
     "docs/model-files.md",
     "docs/retraining.md",
     "docs/evaluation.md",
+    "docs/studies.md",
 )
 
 Blocks = Callable[[str], list[str]]
