@@ -1,7 +1,8 @@
 // Falx's decision with ONNX Runtime for C++; stb_image decodes the images.
 //
-//     c++ -std=c++17 classify.cpp -o classify -lonnxruntime
-//     ./classify falx-int8-self-contained.onnx slice.png
+//     c++ -std=c++17 classify.cpp -o classify -I/usr/include/onnxruntime -I/usr/include/stb -lonnxruntime
+//     export ORT_DISABLE_TELEMETRY=1
+//     ./classify NAME-self-contained.onnx slice.png
 
 #include <array>
 #include <cstdint>

@@ -1,7 +1,8 @@
 // Falx's decision with ONNX Runtime for Node; sharp decodes the images.
 //
 //     npm ci --ignore-scripts
-//     node classify.mjs falx-int8-self-contained.onnx slice.png
+//     export ORT_DISABLE_TELEMETRY=1
+//     node classify.mjs NAME-self-contained.onnx slice.png
 
 import ort from "onnxruntime-node";
 import sharp from "sharp";

@@ -1,7 +1,8 @@
 """Falx's decision with ONNX Runtime alone; Pillow decodes the images.
 
 pip install onnxruntime pillow
-python classify.py falx-int8-self-contained.onnx slice.png
+export ORT_DISABLE_TELEMETRY=1
+python classify.py NAME-self-contained.onnx slice.png
 """
 
 import json

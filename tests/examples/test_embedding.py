@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from falx import phantom
 from falx.card import TensorSpec, extract
 from falx.rejection import REASONS
 from falx.words import DECISIONS
@@ -70,6 +73,23 @@ def test_the_tflite_tables_are_the_file_s(page: str) -> None:
         known["heatmap"] = ("float32", "(1, N, N)")
     assert {name: told[name] for name in known} == known
     assert told.keys() - known.keys() <= {"heatmap", "familiarity"}
+
+
+def test_the_picture_to_check_a_program_with_is_the_drawn_lesion() -> None:
+    with Image.open(ROOT / "examples" / "lesion.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), phantom.lesion())
+
+
+def test_its_answers_are_those_of_the_cards(page: str) -> None:
+    section = page[page.index("**Check your program.**") : page.index("**As Falx decides.**")]
+    rows = re.findall(r"^\| `(falx-\S+)` \| (.*) \|$", section, re.MULTILINE)
+    assert len(rows) == 2
+    for file, told in rows:
+        found = next(ROOT.glob(f"models/*/{file}"), None)
+        if found is None:
+            pytest.skip(f"no {file}: the checkout came without its models")
+        tests = {test.phantom: test.probabilities for test in extract(found.read_bytes())[0].self_test}
+        assert told == " | ".join(f"{share:.4f}" for share in tests["lesion"])
 
 
 def test_the_numbers_of_decisions_and_reasons_are_the_graphs(page: str) -> None:
