@@ -30,7 +30,7 @@ from PIL import Image
 
 from falx import phantom
 
-__all__ = ["main"]
+__all__ = ["CHROMIUM", "main", "served"]
 
 MANY: Final = 50
 SIDE: Final = 512
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "visits": options.visits,
     }
     with (
-        _served(options.port) as url,
+        served(options.port) as url,
         sync_playwright() as playwright,
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -151,7 +151,8 @@ def _slices(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _served(port: int) -> Iterator[str]:
+def served(port: int) -> Iterator[str]:
+    """The page, served by a process of its own: its address."""
     command = [sys.executable, "-m", "falx", "app", "--no-browser", "--port", str(port)]
     process = subprocess.Popen(command)  # noqa: S603 - made up here
     url = f"http://localhost:{port}"

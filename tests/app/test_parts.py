@@ -24,12 +24,13 @@ from tests.app.conftest import MAXIMUM_SLICES, Made, lettered
 
 import falx
 from falx import phantom
-from falx.app import command, fonts, fragments, pdf, report
+from falx.app import command, fonts, fragments, pdf, report, server
 from falx.app.arrangement import Arrangement, arrange
 from falx.app.guard import Guard
 from falx.app.quality import CAUTIONS, LEAST_CONTRAST, LEAST_SIDE, look
 from falx.app.report import Patient, Saved
 from falx.app.settings import Settings
+from falx.app.signs import DARK, LIGHT
 from falx.app.slices import Shown, Upload, given
 from falx.app.words import percent, perhaps
 from falx.errors import FontUnavailable
@@ -37,6 +38,7 @@ from falx.prediction import Failure
 from falx.rejection import TAG_REASONS
 from falx.words import DISCLAIMER, LABELS
 
+APP = Path(command.__file__).parent
 NAME = 'Zoë <b>"Ünal"</b> & =1+1'
 
 
@@ -304,6 +306,32 @@ class TestReports:
         assert percent(0.976) == "98\xa0%"
         shares = {"no_tumor": 0.55, "meningioma": 0.14, "glioma": 0.28, "pituitary": 0.03}
         assert perhaps(shares) == "Perhaps no tumour (55\xa0%) or glioma (28\xa0%)."
+
+
+class TestPalette:
+    """The page, its paper and the page of examples/browser look like one thing: each colour has one value."""
+
+    def test_of_the_page_is_that_of_the_example(self) -> None:
+        example = Path(__file__).parents[2] / "examples" / "browser" / "style.css"
+        ours, theirs = palette(APP / "style.css"), palette(example)
+        assert ours == {name: theirs[name] for name in ours}
+        assert {kind: ours["quiet" if kind == "none" else kind] for kind in DARK} == DARK
+        theme = [
+            server.THEME[name] for name in ("backgroundColor", "textColor", "primaryColor", "borderColor")
+        ]
+        assert theme == [ours[name] for name in ("ground", "text", "accent", "line")]
+
+    def test_of_the_report_is_that_of_the_printed_page(self) -> None:
+        printed = palette(APP / "style.css", (APP / "style.css").read_text().index("@media print"))
+        report_s = palette(APP / "templates" / "report.css")
+        assert report_s == {name: printed[name] for name in report_s}
+        assert {kind: printed[kind] for kind in LIGHT} == LIGHT
+
+
+def palette(path: Path, start: int = 0) -> dict[str, str]:
+    """The colours that a style sheet names in its first `:root` from there."""
+    (root,) = re.findall(r":root \{(.*?)\}", path.read_text(encoding="utf-8")[start:], re.S)[:1]
+    return dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", root))
 
 
 def text_of(document: bytes) -> str:

@@ -101,7 +101,8 @@ def asked(proxy: Proxy, path: str = "/", *, user: str = "") -> int:
         with urllib.request.urlopen(request, context=trusting) as answer:  # noqa: S310 - as above
             return int(answer.status)
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:
+            return error.code
     except OSError:
         return 0
 
@@ -143,4 +144,5 @@ def test_who_comes_without_tls_is_sent_to_it(proxy: Proxy) -> None:
 
     with pytest.raises(urllib.error.HTTPError, match="301") as refused:
         urllib.request.build_opener(Stay).open(f"http://localhost:{proxy.plain_port}/a?b=c")
-    assert refused.value.headers["Location"] == "https://localhost/a?b=c"
+    with refused.value as answer:
+        assert answer.headers["Location"] == "https://localhost/a?b=c"

@@ -10,7 +10,7 @@ from falx.app.slices import Shown, Upload
 from falx.errors import UnreadableImage
 from falx.gathering import Row, gather
 from falx.slices import Part
-from falx.study import Series, Study, sum_up
+from falx.study import TUMOR, Series, Study, sum_up
 
 __all__ = ["Arrangement", "arrange", "numbers"]
 
@@ -29,6 +29,18 @@ class Arrangement:
     shown: tuple[Shown, ...] = ()
     study: Study | None = None
     trouble: str = ""
+
+    @property
+    def first(self) -> int:
+        """Which slice to look at first, from 0: of those that carry the answer the surest, or the strongest
+        evidence of a tumour.
+        """
+        study = self.study
+        if study is None or not study.carriers:
+            return max(range(len(self.shown)), key=lambda index: self.shown[index].evidence)
+        if study.decision == TUMOR:
+            return max(study.carriers, key=lambda index: self.shown[index].confidence)
+        return max(study.carriers, key=lambda index: self.shown[index].evidence)
 
 
 def arrange(uploads: Iterable[Upload]) -> Arrangement:

@@ -195,15 +195,14 @@ def _progress(uploads: dict[str, Upload], files: int) -> tuple[float, str]:
 
 
 def _choose(st: Any, place: Any, arranged: Arrangement) -> Shown | None:
-    """The list of slices, and the one the visitor looks at: the strongest evidence until they choose."""
+    """The list of slices, and the one the visitor looks at: what carries the answer, until they choose."""
     shown = arranged.shown
     if len(shown) < 2:
         return shown[0] if shown else None
     state = st.session_state
     key = f"chosen-{state.turn}"
-    strongest = max(range(len(shown)), key=lambda i: shown[i].evidence)
     if not state.get(f"{key}-by-hand") or state.get(key, 0) >= len(shown):
-        state[key] = strongest
+        state[key] = arranged.first
     called = numbers(arranged.study, len(shown))
     with place, st.container(key="list", height=min(LIST_PX, ROW_PX * len(shown) + 60), border=True):
         index: int = st.radio(
@@ -240,7 +239,7 @@ def _look(st: Any, chosen: Shown | None) -> None:
     place = st.empty()
     opacity = 0.0
     if chosen.located:
-        with st.container(key="tools", horizontal=True, vertical_alignment="center"):
+        with st.container(key="tools", horizontal=True, vertical_alignment="bottom"):
             visible = st.toggle("Heatmap", value=True, key="heatmap")
             percents = st.slider("Opacity", 10, 100, round(100 * OPACITY), 5, format="%d %%", key="opacity")
         st.html(render("legend.html"))

@@ -27,6 +27,9 @@ SLICE_MM: Final = 125.0
 TEXT_MM: Final = 45.0
 """Less than this left on a page, and the next slice, or one without a picture, begins on a new one."""
 
+MODEL_MM: Final = 42.0
+"""Less than this, and what is said of the model begins on a new page."""
+
 TONES: Final = {kind: tuple(bytes.fromhex(colour[1:])) for kind, colour in LIGHT.items()}
 """Of each kind: red, green, blue, 0..255."""
 
@@ -216,6 +219,8 @@ def _cut(paper: Any, text: str, width: float) -> str:
 
 
 def _model(paper: Any, saved: Saved) -> None:
+    if paper.get_y() > paper.h - MODEL_MM:
+        paper.add_page()
     _rule(paper)
     card, model = saved.classifier.card, saved.classifier.model
     _write(paper, "Model", bold=True)

@@ -94,6 +94,11 @@ class Shown:
         return f"{message[:1].upper()}{message[1:]}."
 
     @property
+    def confidence(self) -> float:
+        """Of the decision, 0..1; 0 where it has none."""
+        return (0.0 if isinstance(self.result, Failure) else self.result.confidence) or 0.0
+
+    @property
     def evidence(self) -> float:
         """The probability of any tumour, 0..1; 0 where there is no answer."""
         if isinstance(self.result, Failure) or self.result.probabilities is None:
