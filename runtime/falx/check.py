@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -124,10 +123,9 @@ def _file(classifier: Classifier) -> Step:
     path = classifier.path
     try:
         data = read_model(path)
-        cards.extract(data, name=path.name)
+        _, found = cards.prove(data, name=path.name)
     except ModelError as error:
         return Step("file", False, str(error))
-    found = hashlib.sha256(data).hexdigest()
     if found != classifier.model.sha256:
         return Step("file", False, f"{path.name} is no longer the file that was loaded; load it again")
     return Step(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import queue
 import threading
@@ -18,7 +17,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from falx import card as cards
 from falx import container, engines, images, rejection
@@ -31,14 +29,16 @@ from falx.prediction import Failure, Location, Model, Origin, Prediction
 from falx.preprocessing import prepare
 from falx.rejection import Reason
 from falx.slices import Part
-from falx.timings import Stopwatch
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    import numpy.typing as npt
+
     from falx.gathering import Gathering
     from falx.study import Study
+    from falx.timings import Stopwatch
 
 __all__ = ["DEFAULT_MODEL", "Answer", "Classifier", "load", "read_model"]
 
@@ -72,22 +72,21 @@ class Classifier:
         """Read a model file, prove it, and start its engine; see `load`."""
         self._path = Path(path)
         self._threads = _positive("threads", 1 if threads is None else threads)
-        data = read_model(self._path)
-        self._card, self._payload = cards.extract(data, name=str(self._path))
+        self._data = read_model(self._path)
+        self._card, checksum = cards.prove(self._data, name=str(self._path))
         if self._card.self_contained:
             raise ModelError(
                 f"{self._path}: is self-contained: its graph prepares and decides by itself, for programs "
                 "without Falx; give Falx a file exported without --self-contained"
             )
-        kind = container.detect(data)
-        assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
+        kind = container.detect(self._data)
+        assert kind is not None  # noqa: S101 - our own invariant: `prove` refuses anything else
         if self._path.suffix.lower() != f".{kind}":
             raise ModelError(
                 f"{self._path}: holds a {kind} model, so its name must end in .{kind}; rename it"
             )
         self._engine = engines.choose(engine, kind)
-        self._model = Model(self._card.name, self._card.version, hashlib.sha256(data).hexdigest())
-        del data  # The engine needs as much again.
+        self._model = Model(self._card.name, self._card.version, checksum)
         self._reset()
         self._start_engines(1)
         _classifiers.add(self)
@@ -278,7 +277,7 @@ class Classifier:
 
     def _predict(self, source: Source, thresholds: Thresholds, timings: bool) -> Prediction:
         started = time.perf_counter()
-        watch = Stopwatch() if timings else None
+        watch = _stopwatch() if timings else None
         lap = _pass if watch is None else watch.lap
         try:
             image = images.read(source, watch)
@@ -356,7 +355,7 @@ class Classifier:
     def _start_engines(self, count: int) -> None:
         with self._starting:
             while len(self._all) < count:
-                engine = engines.start(self._engine, self._payload, self._card, threads=self._threads)
+                engine = engines.start(self._engine, self._data, self._card, threads=self._threads)
                 self._all.append(engine)
                 self._engines.put(engine)
 
@@ -430,6 +429,13 @@ def read_model(path: Path) -> bytes:
 
 def _pass(step: str) -> None:
     """What counts the time where nobody asked: nothing."""
+
+
+def _stopwatch() -> Stopwatch:
+    # Here: nobody else needs it.
+    from falx.timings import Stopwatch
+
+    return Stopwatch()
 
 
 def _path_of(source: Source) -> str | None:

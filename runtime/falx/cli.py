@@ -7,22 +7,24 @@ Exit status: 0 all inputs were read, 1 some could not be (the others are answere
 from __future__ import annotations
 
 import argparse
+import functools
+import gc
 import io
 import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from falx._version import __version__
+from falx.console import width
 from falx.disk import lacks_room
 from falx.errors import FalxError, HeatmapUnavailable, UnreadableImage
 from falx.words import DISCLAIMER, LABELS
-from falx.workstation.options import listen_options, output_options
 
 # NumPy, Pillow and the engine are imported by the commands that need them: help comes at once.
 if TYPE_CHECKING:
@@ -46,15 +48,19 @@ MARKS: Final = {
 }
 """How `falx check` shows a step, by whether it is as it should be, and in which colour."""
 
+HELP_WIDTH: Final = 80
+"""Columns of help where the output is no terminal, as argparse has it."""
+
 STDERR: Final = 2
 """The number of standard error, where compiled code writes."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
     """Run the command line.
 
     Args:
         arguments: without the program's name; None takes those of the process.
+        own_process: whether it is here for a prediction alone, with Python's garbage collector turned off.
 
     Returns:
         The exit status.
@@ -63,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A file name may hold bytes that are no text in this terminal's encoding.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments).parse_args(arguments)
+    options.own_process = own_process
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         status = command(options)
@@ -90,16 +98,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line, with the options of those commands alone that stand in it: each costs."""
+    # With the width told, argparse does not load what else would find it out.
+    helped = functools.partial(argparse.HelpFormatter, width=width(HELP_WIDTH) - 2)
     parser = argparse.ArgumentParser(
         prog="falx",
         description="What is in a brain MRI slice: no_tumor, meningioma, glioma, pituitary, or ambiguous.",
         epilog=DISCLAIMER,
+        formatter_class=helped,
     )
     parser.add_argument("--version", action="version", version=f"falx {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (run, add_options, summary) in COMMANDS.items():
+        description = f"{summary[0].upper()}{summary[1:]}."
+        command = commands.add_parser(
+            name, help=summary, description=description, epilog=DISCLAIMER, formatter_class=helped
+        )
+        command.set_defaults(command=run)
+        if name in arguments:
+            add_options(command)
+    return parser
 
-    predict = _command(commands, "predict", _predict, "classify slices")
+
+def _predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument(
         "paths",
         nargs="+",
@@ -123,7 +145,10 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
     )
 
-    study = _command(commands, "study", _study, "classify the slices of examinations, and sum each up")
+
+def _study_options(study: argparse.ArgumentParser) -> None:
+    from falx.workstation.options import output_options
+
     study.add_argument(
         "paths",
         nargs="+",
@@ -144,11 +169,13 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
     )
 
-    info = _command(commands, "info", _info, "print a model's card")
+
+def _info_options(info: argparse.ArgumentParser) -> None:
     info.add_argument("model", nargs="?", metavar="FILE", help="a model file (default: the one in Falx)")
     info.add_argument("--json", action="store_true", help="print the card as it stands in the file")
 
-    check = _command(commands, "check", _check, "prove that this installation works, and how fast")
+
+def _check_options(check: argparse.ArgumentParser) -> None:
     _add_model(check)
     check.add_argument("--json", action="store_true", help="print the report as one JSON object")
     check.add_argument(
@@ -158,17 +185,20 @@ def _parser() -> argparse.ArgumentParser:
         help="do not measure it: for an emulated machine, whose times say nothing of a real one",
     )
 
-    demo = _command(commands, "demo", _demo, "classify drawn heads, so that no scan is needed")
+
+def _demo_options(demo: argparse.ArgumentParser) -> None:
     _add_model(demo)
     demo.add_argument("--out", metavar="DIR", help="write the pictures to this new or empty folder")
 
+
+def _app_options(app: argparse.ArgumentParser) -> None:
     from falx.app import command as page
 
-    app = _command(commands, "app", _app, "open a page that classifies slices, for people who write no code")
     _add_model(app)
     page.add_options(app)
 
-    retarget = _command(commands, "retarget", _retarget, "write a model file with other thresholds")
+
+def _retarget_options(retarget: argparse.ArgumentParser) -> None:
     retarget.add_argument("model", metavar="FILE", help="a model file, of either format")
     _add_threshold(retarget, "in the new file")
     retarget.add_argument(
@@ -184,21 +214,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     retarget.add_argument("--out", required=True, metavar="NEW", help="the new file; there must be none yet")
 
-    listen = _command(commands, "listen", _listen, "receive studies over DICOM and send reports on them")
+
+def _listen_options(listen: argparse.ArgumentParser) -> None:
+    from falx.workstation.options import listen_options
+
     _add_model(listen)
     listen_options(listen)
-    return parser
-
-
-def _command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
-) -> argparse.ArgumentParser:
-    description = f"{summary[0].upper()}{summary[1:]}."
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=description, epilog=DISCLAIMER
-    )
-    command.set_defaults(command=run)
-    return command
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -345,10 +366,11 @@ def _study(options: argparse.Namespace) -> int:
 
 def _heatmap_folder(options: argparse.Namespace, classifier: Classifier) -> Folder | None:
     """Where `--heatmaps` wants them; None where it is not given."""
-    from falx.overlay import Folder
-
     if options.heatmaps is None:
         return None
+    # Here: most who classify want no pictures.
+    from falx.overlay import Folder
+
     if not classifier.card.has_heatmap:
         raise HeatmapUnavailable(
             f"--heatmaps: the model {classifier.card.name} makes no heatmaps; give one that does with --model"
@@ -476,6 +498,10 @@ def _load(options: argparse.Namespace) -> Classifier:
         classifier = load(options.model, engine=options.engine, threads=options.threads)
     for warning in caught:
         sys.stderr.write(f"falx: warning: {warning.message}\n")
+    if options.own_process:
+        # What is there now stays to the end, and need not be looked through.
+        gc.freeze()
+        gc.enable()
     return classifier
 
 
@@ -538,3 +564,18 @@ def _count(text: str) -> int:
 def _fail(message: str) -> int:
     sys.stderr.write(f"falx: error: {message}\n")
     return UNUSABLE
+
+
+COMMANDS: Final[
+    Mapping[str, tuple[Callable[[argparse.Namespace], int], Callable[[argparse.ArgumentParser], None], str]]
+] = {
+    "predict": (_predict, _predict_options, "classify slices"),
+    "study": (_study, _study_options, "classify the slices of examinations, and sum each up"),
+    "info": (_info, _info_options, "print a model's card"),
+    "check": (_check, _check_options, "prove that this installation works, and how fast"),
+    "demo": (_demo, _demo_options, "classify drawn heads, so that no scan is needed"),
+    "app": (_app, _app_options, "open a page that classifies slices, for people who write no code"),
+    "retarget": (_retarget, _retarget_options, "write a model file with other thresholds"),
+    "listen": (_listen, _listen_options, "receive studies over DICOM and send reports on them"),
+}
+"""What runs each command, what gives its parser the options, and what it does, in the order of the help."""

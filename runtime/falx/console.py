@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 import time
@@ -22,9 +21,21 @@ MINIMUM_NOTE: Final = 24
 CODES: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
 
-def width() -> int:
-    """Columns of the terminal."""
-    return shutil.get_terminal_size((FALLBACK_WIDTH, 24)).columns
+def width(fallback: int = FALLBACK_WIDTH) -> int:
+    """Columns of the terminal, as `shutil.get_terminal_size` finds them; that brings three decompressors.
+
+    Args:
+        fallback: what it is taken for where the output is no terminal.
+    """
+    told = os.environ.get("COLUMNS", "")
+    columns = int(told) if told.isdecimal() else 0
+    if columns < 1:
+        try:
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
+        # ValueError: it is closed.
+        except (OSError, ValueError):
+            columns = 0
+    return columns or fallback
 
 
 def use_colour(stream: TextIO) -> bool:

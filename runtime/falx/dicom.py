@@ -27,18 +27,12 @@ import numpy.typing as npt
 from falx import lossless, tags, window
 from falx._quiet import quiet_readers
 from falx.errors import DicomUnavailable, NotASlice, UnreadableImage
+from falx.kinds import DICOM_START, is_dataset
 from falx.prediction import Origin
 from falx.preprocessing import find_head
 from falx.slices import Slice
 
-__all__ = ["PREAMBLE", "Object", "is_dataset", "is_file", "open_dataset", "open_file"]
-
-PREAMBLE: Final = 132
-"""Bytes at the start of a DICOM file: 128 free ones and `DICM` (DICOM PS3.10, 7.1)."""
-
-BARE: Final = (b"\x08\x00", b"\x02\x00")
-"""How older files start that lack this: with the group of the first element of the data set, or of the
-file's header; its number within the group follows, in two bytes of which the second is 0."""
+__all__ = ["Object", "open_dataset", "open_file"]
 
 GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 
@@ -84,19 +78,6 @@ META: Final = 1024
 
 MOST_BYTES: Final = 2**30
 """What a deflated file may hold; one that inflates to more is not read."""
-
-
-def is_file(start: bytes) -> bool:
-    """Whether a file that starts with these 132 bytes is DICOM."""
-    return start[128:PREAMBLE] == b"DICM" or (start[:2] in BARE and start[3:4] == b"\0")
-
-
-def is_dataset(source: object) -> bool:
-    """Whether an object is a pydicom Dataset; told by its classes, so that pydicom is not imported."""
-    return any(
-        base.__name__ == "Dataset" and base.__module__.partition(".")[0] == "pydicom"
-        for base in type(source).__mro__
-    )
 
 
 class Object:
@@ -358,12 +339,12 @@ def _read(source: str | bytes, name: str, *, pixels: bool) -> Any:
 
 def _check_deflated(stream: BinaryIO, name: str) -> None:
     """Refuse a deflated file that inflates beyond all measure; the stream is at its start again."""
-    start = stream.read(PREAMBLE + META)
+    start = stream.read(DICOM_START + META)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     size = 0
     if DEFLATED[0].encode() in start:
         # The file's header begins with the length of what follows (PS3.10, 7.1).
-        stream.seek(PREAMBLE + 12 + int.from_bytes(start[PREAMBLE + 8 : PREAMBLE + 12], "little"))
+        stream.seek(DICOM_START + 12 + int.from_bytes(start[DICOM_START + 8 : DICOM_START + 12], "little"))
         data = stream.read()
         while data and not inflate.eof:
             size += len(inflate.decompress(data, 2**24))

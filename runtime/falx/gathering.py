@@ -22,6 +22,7 @@ from falx import dicom, inputs, tags, volume
 from falx._quiet import quiet_readers
 from falx.errors import UnreadableImage
 from falx.images import describe
+from falx.kinds import is_dataset
 from falx.prediction import Failure, Origin
 from falx.slices import Part
 from falx.tags import Geometry
@@ -156,7 +157,7 @@ def gather(source: str | os.PathLike[str] | Iterable[Any]) -> Gathering:
 def _holders(given: Iterable[Any]) -> Iterator[Any]:
     """What holds slices, the paths of plain pictures, and failures."""
     for item in given:
-        if dicom.is_dataset(item):
+        if is_dataset(item):
             yield dicom.open_dataset(item)
             continue
         if not isinstance(item, str | os.PathLike):

@@ -15,22 +15,27 @@ What becomes of each input, exactly:
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from falx import dicom
 from falx._panics import no_panics
 from falx._quiet import quiet_readers
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
+from falx.kinds import DICOM_START, is_dataset, is_dicom
 from falx.slices import Part, Slice
-from falx.timings import Stopwatch, TimedFile
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from falx.dicom import Object
+    from falx.timings import Stopwatch
 
 __all__ = ["FORMATS", "MAXIMUM_PIXELS", "SUFFIXES", "Slice", "Source", "describe", "read"]
 
@@ -41,6 +46,12 @@ slices. (pydicom is optional, so `Any`.)"""
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 """The formats read besides DICOM. Not EPS and its kind, for which Pillow starts other programs.
 The first five stand first because Pillow knows them without loading all of its plugins."""
+
+DIRECT: Final = {
+    b"\xff\xd8\xff": ("PIL.JpegImagePlugin", "jpeg_factory"),
+    b"\x89PNG\r\n\x1a\n": ("PIL.PngImagePlugin", "PngImageFile"),
+}
+"""What reads the files that start like this: `Image.open` would load the readers of five formats first."""
 
 SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp", ".jp2", ".dcm"}
@@ -98,8 +109,10 @@ def read(source: Source, watch: Stopwatch | None = None) -> Slice:
         return _from_array(source)
     if isinstance(source, Part):
         return source.holder.read(source.number)
-    if dicom.is_dataset(source):
-        return _only(dicom.open_dataset(source))
+    if is_dataset(source):
+        from falx.dicom import open_dataset
+
+        return _only(open_dataset(source))
     raise UnreadableImage(
         "expected a path, bytes, a PIL image, a NumPy array or a pydicom Dataset, "
         f"got {type(source).__name__}"
@@ -125,7 +138,7 @@ def _read_path(path: Path, watch: Stopwatch | None) -> Slice:
     try:
         # Before it is opened: who opens a pipe waits for a writer.
         _check_file(path)
-        with path.open("rb") if watch is None else io.BufferedReader(TimedFile(path, watch)) as stream:
+        with path.open("rb") if watch is None else _timed(path, watch) as stream:
             return _read_stream(stream, str(path))
     except UnreadableImage:
         raise
@@ -140,21 +153,31 @@ def _read_path(path: Path, watch: Stopwatch | None) -> Slice:
         raise UnreadableImage(f"{path}: cannot be read: {error}") from error
 
 
+def _timed(path: Path, watch: Stopwatch) -> BinaryIO:
+    # Here: nobody else needs it.
+    from falx.timings import TimedFile
+
+    return io.BufferedReader(TimedFile(path, watch))
+
+
 def _check_file(path: Path) -> None:
     if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
         raise UnreadableImage(f"{path}: expected an image file, got a pipe or a device")
 
 
 def _read_stream(stream: BinaryIO, name: str) -> Slice:
-    start = stream.read(dicom.PREAMBLE)
+    start = stream.read(DICOM_START)
     stream.seek(0)
     if not start:
         raise UnreadableImage(f"{name}: expected an image, got an empty file")
-    if dicom.is_file(start):
-        return _only(dicom.open_file(stream, name))
+    if is_dicom(start):
+        # Here, and above: most who classify have no DICOM.
+        from falx.dicom import open_file
+
+        return _only(open_file(stream, name))
     with quiet_readers():
         try:
-            image = Image.open(stream, formats=FORMATS)
+            image = _open(stream, start)
         except Image.DecompressionBombError as error:
             raise UnreadableImage(
                 f"{name}: too large to be a slice, so it was not decoded: {error}"
@@ -169,7 +192,20 @@ def _read_stream(stream: BinaryIO, name: str) -> Slice:
             return _convert(image, name)
 
 
-def _only(found: dicom.Object) -> Slice:
+def _open(stream: BinaryIO, start: bytes) -> Image.Image:
+    reader = next((reader for mark, reader in DIRECT.items() if start.startswith(mark)), None)
+    if reader is not None:
+        module, name = reader
+        try:
+            image: Image.Image = getattr(importlib.import_module(module), name)(stream)
+        except Exception:  # noqa: BLE001 - what is wrong with it, `Image.open` says below
+            stream.seek(0)
+        else:
+            return image
+    return Image.open(stream, formats=FORMATS)
+
+
+def _only(found: Object) -> Slice:
     if found.frames > 1:
         raise UnreadableImage(
             f"{found.name}: expected one slice, got {found.frames} frames; `falx.inputs.expand` gives "

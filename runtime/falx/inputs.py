@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from falx import dicom, volume
 from falx.errors import DicomUnavailable, ImageForbidden, ImageNotFound, UnreadableImage
 from falx.images import SUFFIXES
+from falx.kinds import DICOM_START, is_dicom, is_volume
 from falx.prediction import Failure
 from falx.slices import Part
+
+if TYPE_CHECKING:
+    from falx.dicom import Object
+    from falx.volume import Volume
 
 __all__ = ["expand", "files", "holder"]
 
@@ -42,30 +46,37 @@ def _slices(path: str) -> Iterator[str | Part | Failure]:
     except UnreadableImage as error:
         yield Failure(path, error)
     else:
-        if found is None or (count == 1 and isinstance(found, dicom.Object)):
+        if found is None or (count == 1 and not is_volume(path)):
             yield path
         else:
             yield from (Part(found, number) for number in range(1, count + 1))
 
 
-def holder(path: str) -> dicom.Object | volume.Volume | None:
+def holder(path: str) -> Object | Volume | None:
     """The tags of a DICOM file, or a volume; None for other files, and for what is not there.
 
     Raises:
         UnreadableImage: it is damaged, or what reads it is not installed.
     """
-    if volume.is_volume(path):
-        return volume.open_volume(path)
+    if is_volume(path):
+        # Here, and below: most who classify have neither volumes nor DICOM.
+        from falx.volume import open_volume
+
+        return open_volume(path)
     try:
         # Who opens a pipe waits for a writer.
         if not Path(path).is_file():
             return None
         with Path(path).open("rb") as stream:
-            start = stream.read(dicom.PREAMBLE)
+            start = stream.read(DICOM_START)
     # ValueError: a path with a null byte. Whoever reads the file says what is wrong.
     except (OSError, ValueError):
         return None
-    return dicom.open_file(path, path, path) if dicom.is_file(start) else None
+    if not is_dicom(start):
+        return None
+    from falx.dicom import open_file
+
+    return open_file(path, path, path)
 
 
 def files(paths: Iterable[str]) -> Iterator[str | Failure]:
@@ -112,7 +123,7 @@ def _denied(errors: list[OSError]) -> Iterator[Failure]:
 
 
 def _is_image(path: Path) -> bool:
-    if path.suffix.lower() in SUFFIXES or volume.is_volume(path):
+    if path.suffix.lower() in SUFFIXES or is_volume(path):
         return True
     if path.name.upper() == INDEX:
         return False
@@ -121,7 +132,7 @@ def _is_image(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as stream:
-            return dicom.is_file(stream.read(dicom.PREAMBLE))
+            return is_dicom(stream.read(DICOM_START))
     # What cannot be opened and is not named like an image is not taken for one.
     except OSError:
         return False

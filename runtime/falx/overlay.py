@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from falx.errors import FalxError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["COLOURS", "OPACITY", "Folder", "overlay"]
 

@@ -36,16 +36,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from falx.errors import UnreadableImage
 from falx.preprocessing import SIZE, Frame
 from falx.rejection import Reason
-from falx.timings import Timings
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from falx.timings import Timings
 
 __all__ = ["SCHEMA", "Failure", "Location", "Model", "Origin", "Prediction"]
 

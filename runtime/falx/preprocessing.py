@@ -15,11 +15,13 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["NAME", "SIZE", "Frame", "find_head", "prepare", "resized"]
 

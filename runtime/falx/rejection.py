@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from falx.limits import Limits
 from falx.preprocessing import resized
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from falx.slices import Slice
 
 __all__ = ["REASONS", "TAG_REASONS", "Reason", "check", "check_doubt", "check_familiarity", "tag_reason"]

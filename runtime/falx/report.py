@@ -5,21 +5,23 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import median
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from falx.card import Card
-from falx.classifier import Classifier
 from falx.console import Table, pairs, paragraph, plain, say, use_colour, width
-from falx.decision import Thresholds
 from falx.prediction import Failure, Prediction
-from falx.study import Study, Verdict
-from falx.timings import STEPS, Timings
-from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED
+from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED, STEPS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from falx.card import Card
+    from falx.classifier import Classifier
+    from falx.decision import Thresholds
+    from falx.study import Study, Verdict
+    from falx.timings import Timings
 
 __all__ = ["Results", "card_text", "picture", "study_text"]
 
@@ -90,15 +92,22 @@ class Results:
     def close(self, classifier: Classifier) -> None:
         """Print how many of each, how fast, by which model, and what all of it is not."""
         counts = [f"{self._counts[name]} {name}" for name in (*DECISIONS, ERROR) if self._counts[name]]
-        speed = f", median {median(self._times):.1f} ms" if self._times else ""
+        speed = f", median {_median(self._times):.1f} ms" if self._times else ""
         model = classifier.model
         say()
         say(paragraph(f"{', '.join(counts)}; {model.name} {model.version} on {classifier.engine}{speed}."))
         if self._steps:
             steps = zip(*(timings.to_dict().values() for timings in self._steps), strict=True)
-            medians = (f"{step} {median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
+            medians = (f"{step} {_median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
             say(paragraph(f"Medians, ms: {', '.join(medians)}."))
         say(paragraph(DISCLAIMER))
+
+
+def _median(values: Sequence[float]) -> float:
+    # Not of `statistics`, which brings fractions, decimals and random numbers.
+    ranked = sorted(values)
+    half = len(ranked) // 2
+    return (ranked[half] + ranked[-1 - half]) / 2
 
 
 def study_text(study: Study) -> str:

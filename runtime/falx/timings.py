@@ -16,12 +16,11 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
-__all__ = ["STEPS", "Stopwatch", "TimedFile", "Timings"]
+from falx.words import STEPS
 
-STEPS: Final = ("read", "decode", "prepare", "infer", "decide")
-"""In the order in which they are taken; `decide` also before `prepare`."""
+__all__ = ["Stopwatch", "TimedFile", "Timings"]
 
 
 @dataclass(frozen=True, slots=True)

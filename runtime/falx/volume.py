@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -25,9 +23,7 @@ from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage, VolumeUn
 from falx.prediction import Origin
 from falx.slices import Slice
 
-__all__ = ["SUFFIXES", "Volume", "is_volume", "open_volume"]
-
-SUFFIXES: Final = (".nii", ".nii.gz")
+__all__ = ["Volume", "open_volume"]
 
 PLANES: Final = ("sagittal", "coronal", "axial")
 """What a slice across each axis of a volume is: from left to right, from back to front, from foot to head."""
@@ -39,11 +35,6 @@ MOST_VOXELS: Final = 1024**3
 """More than any volume of a head has; a file that claims more is not read."""
 
 MOST_SIDE: Final = 4096
-
-
-def is_volume(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is named as a NIfTI volume."""
-    return Path(path).name.lower().endswith(SUFFIXES)
 
 
 class Volume:

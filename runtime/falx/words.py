@@ -15,6 +15,7 @@ __all__ = [
     "NO_TUMOR",
     "RECOMMENDATIONS",
     "REJECTED",
+    "STEPS",
     "TUMOR_LABELS",
     "band",
 ]
@@ -50,6 +51,10 @@ RECOMMENDATIONS: Final = {
     "rejected": "Not classified; give one grey MRI slice of a head on a dark background.",
 }
 """What to do about each decision, one sentence."""
+
+
+STEPS: Final = ("read", "decode", "prepare", "infer", "decide")
+"""Where the time of an answer goes, in the order in which they are taken; `decide` also before `prepare`."""
 
 
 def band(confidence: float) -> str:

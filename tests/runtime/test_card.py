@@ -81,6 +81,35 @@ def test_tflite_holds_the_files_of_the_metadata_standard(card: Card, graph: Grap
         assert archive.infolist()[0].header_offset == len(graph("tflite"))
 
 
+def test_the_zip_is_the_one_that_the_standard_library_writes(card: Card, graph: Graph) -> None:
+    data = cards.embed(graph("tflite"), card, format="tflite")
+    buffer = io.BytesIO()
+    buffer.write(graph("tflite"))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(buffer, "a") as own:
+        for name in archive.namelist():
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            own.writestr(entry, archive.read(name))
+    assert data == buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_checksum_of_the_file_comes_with_the_proof(card: Card, kind: Format, graph: Graph) -> None:
+    data = cards.embed(graph(kind), card, format=kind)
+    read, checksum = cards.prove(data)
+    assert (read, checksum) == (cards.extract(data)[0], hashlib.sha256(data).hexdigest())
+
+
+def test_a_field_behind_the_card_belongs_to_the_graph(card: Card, graph: Graph) -> None:
+    # producer_name, which protobuf may write anywhere.
+    field = b"\x12\x05other"
+    sealed = cards.embed(graph("onnx") + field, card, format="onnx")
+    start, end, _ = container.locate(sealed) or (0, 0, b"")
+    moved = sealed[: start - len(field)] + sealed[start:end] + field
+    assert cards.extract(moved) == cards.extract(sealed)
+    assert cards.prove(moved)[1] == hashlib.sha256(moved).hexdigest()
+
+
 def test_onnx_reads_the_card_as_metadata(card: Card, graph: Graph) -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     model = onnx.load_model_from_string(cards.embed(graph("onnx"), card, format="onnx"))

@@ -223,7 +223,7 @@ def whole(graph: Callable[[Format], bytes], card: falx.Card) -> bytes:
         (lambda whole: whole[:-7], "has no card of Falx: the file is incomplete"),
         (lambda whole: whole[:500], "has no card of Falx: the file is incomplete"),
         (lambda whole: flipped(whole, 500), "the card belongs to weights with SHA-256 "),
-        (lambda whole: flipped(whole, whole.index(b"Tests.")), "has no card of Falx"),
+        (lambda whole: flipped(whole, whole.index(b"Tests.")), "card: card_sha256 is "),
         (lambda _: b"model\n", "expected a TFLite or ONNX model, got text that starts with 'model"),
         (lambda _: b"", "expected a TFLite or ONNX model, got an empty file"),
         (lambda whole: cards.extract(whole)[1], "has no card of Falx"),
@@ -580,3 +580,24 @@ def test_names_that_are_no_text(model: Path, tmp_path: Path, falx_process: Run) 
         assert done.returncode == 0
         assert done.stderr == ""
         assert "\\n.png" in done.stdout
+
+
+def test_a_process_of_its_own_leaves_the_collector_on_and_what_is_loaded_alone(
+    scan: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("gc.freeze", lambda: done.append("freeze"))
+    monkeypatch.setattr("gc.enable", lambda: done.append("enable"))
+    assert main(["predict", str(scan), "--model", str(model)]) == 0
+    assert done == []
+    assert main(["predict", str(scan), "--model", str(model)], own_process=True) == 0
+    assert done == ["freeze", "enable"]
+
+
+def test_the_end_of_the_process_loses_nothing(scan: Path, model: Path, falx_process: Run) -> None:
+    many = 3000
+    result = falx_process("predict", *[scan] * 20, *["absent.png"] * many, "--model", model)
+    assert result.returncode == 1
+    assert result.stdout.count("absent.png") == many
+    assert result.stdout.endswith(f"{DISCLAIMER}\n")
+    assert falx_process("predict", scan, "--model", "absent.onnx").returncode == 2

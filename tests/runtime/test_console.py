@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import pytest
@@ -45,6 +46,19 @@ def test_colour_only_on_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("NO_COLOR", "")
     monkeypatch.setenv("TERM", "dumb")
     assert console.colour("x", "red", Terminal()) == "x"
+
+
+@pytest.mark.parametrize(("told", "columns"), [("50", 50), ("0", 100), ("wide", 100), ("", 100)])
+def test_the_width_is_the_one_told_else_a_fallback(
+    told: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", told)
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((0, 0)))
+    assert console.width() == columns
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((70, 20)))
+    assert console.width() == (columns if told == "50" else 70)
+    monkeypatch.setattr("sys.__stdout__", None)
+    assert console.width(80) == (columns if told == "50" else 80)
 
 
 def test_control_characters_of_file_names_do_not_reach_the_terminal() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from falx import dicom, images
+from falx import images
 from falx.errors import DicomUnavailable, UnreadableImage
+from falx.kinds import is_dataset
 
 PIXELS = np.arange(300, dtype=np.uint16).reshape(15, 20) * 7
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -91,8 +92,8 @@ def test_without_pydicom_a_file_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 def test_data_sets_are_told_by_their_class() -> None:
     made = type("FileDataset", (type("Dataset", (), {"__module__": "pydicom.dataset"}),), {})
-    assert dicom.is_dataset(made())
-    assert not dicom.is_dataset(type("Dataset", (), {"__module__": "torch.utils.data"})())
+    assert is_dataset(made())
+    assert not is_dataset(type("Dataset", (), {"__module__": "torch.utils.data"})())
 
 
 def test_a_number_of_frames_that_is_none_counts_as_one(dataset: Any) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import falx
+from falx import phantom
 
 MODULES = sorted(
     m.name
@@ -39,6 +41,23 @@ def loaded_after(statement: str) -> set[str]:
 
 def test_importing_falx_loads_nothing_heavy() -> None:
     assert not loaded_after("import falx") & HEAVY
+
+
+def test_a_first_decision_loads_no_more_than_it_needs(tmp_path: Path, model: Path) -> None:
+    scan = tmp_path / "scan.jpg"
+    Image.fromarray(phantom.lesion()).save(scan)
+    code = (
+        "import sys; from falx.cli import main\n"
+        f"assert main(['predict', {str(scan)!r}, '--model', {str(model)!r}]) == 0\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    own = {f"falx.{name}" for name in ("dicom", "volume", "tags", "study", "overlay", "timings", "app")}
+    # Without them a start takes a fifth less.
+    others = {"zipfile", "statistics", "numpy.typing", "PIL.PngImagePlugin", "PIL.GifImagePlugin"}
+    assert not loaded & (own | others)
+    assert {"falx.classifier", "PIL.JpegImagePlugin"} <= loaded
 
 
 def test_the_card_needs_the_standard_library_only() -> None:

@@ -9,7 +9,8 @@ from PIL import Image
 
 import falx
 from falx import cli, phantom
-from falx.timings import STEPS, Stopwatch, TimedFile, Timings
+from falx.timings import Stopwatch, TimedFile, Timings
+from falx.words import STEPS
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from falx.app.quality import Caution, look
 from falx.app.settings import Settings
 from falx.classifier import Classifier
 from falx.errors import UnreadableImage
+from falx.kinds import DICOM_START, is_dicom
 from falx.overlay import overlay
 from falx.prediction import Failure, Origin, Prediction
 from falx.slices import Part, Slice
@@ -212,7 +213,7 @@ def given(name: str, data: bytes, settings: Settings, *, room: int) -> Upload:
     """
     source, frames = None, 1
     try:
-        if dicom.is_file(data[: dicom.PREAMBLE]):
+        if is_dicom(data[:DICOM_START]):
             source = dicom.open_file(data, name, name)
             frames = source.frames
     except UnreadableImage as error:

@@ -81,7 +81,7 @@ def start(name: str, payload: bytes, card: Card, *, threads: int) -> Engine:
 
     Args:
         name: of the engine, a key of `ENGINES`.
-        payload: the graph, without its card.
+        payload: the graph; a card behind or in it does not disturb an engine.
         card: what its inputs and outputs must be.
         threads: how many a run may use, from 1.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from falx.card import TensorSpec
 from falx.engines._compare import compare
 from falx.errors import GraphError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from falx.card import Card
 
 __all__ = ["InterpreterEngine"]
