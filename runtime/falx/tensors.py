@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from falx.errors import CardError
-from falx.preprocessing import SIZE
 
 __all__ = ["IMAGE", "INPUT_SHAPE", "OUTPUTS", "TensorSpec", "check_own_tensors", "check_tensors", "is_output"]
 
-INPUT_SHAPE: Final = (1, SIZE, SIZE, 1)
+SIDE: Final = 224
+"""`falx.preprocessing.SIZE`, which brings NumPy; a card needs the standard library only."""
+
+INPUT_SHAPE: Final = (1, SIDE, SIDE, 1)
 OUTPUTS: Final = {
     "probabilities": "(1, 4)",
     "heatmap": "(1, N, N) with N in 1..224",
@@ -61,7 +63,7 @@ def is_output(name: str, shape: Sequence[object]) -> bool:
         shape: its axes.
     """
     if name == "heatmap":
-        return len(shape) == 3 and shape[0] == 1 and shape[1] == shape[2] and shape[1] in range(1, SIZE + 1)
+        return len(shape) == 3 and shape[0] == 1 and shape[1] == shape[2] and shape[1] in range(1, SIDE + 1)
     return tuple(shape) == {"probabilities": (1, 4), "familiarity": (1, 1)}.get(name)
 
 

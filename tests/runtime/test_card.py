@@ -56,8 +56,9 @@ def test_a_card_survives_its_json(card: Card) -> None:
     assert Card.from_json(full.to_json()).to_json() == full.to_json()
 
 
-def test_the_preprocessing_is_that_of_the_runtime() -> None:
+def test_the_preprocessing_is_that_of_the_runtime(card: Card) -> None:
     assert cards.PREPROCESSING == {"name": NAME, "height": SIZE, "width": SIZE}
+    assert card.input.shape == (1, SIZE, SIZE, 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
