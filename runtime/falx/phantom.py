@@ -8,6 +8,7 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -23,20 +24,27 @@ Field = npt.NDArray[np.float64]
 
 def clear() -> npt.NDArray[np.uint8]:
     """An axial head without a lesion, `(256, 256)` uint8."""
-    return _scanned(_head())
+    return _drawn(with_lesion=False).copy()
 
 
 def lesion() -> npt.NDArray[np.uint8]:
     """The same head with a bright rim around a dark centre, and swelling, `(256, 256)` uint8."""
-    image = _head()
-    image = _paint(image, _inside(160, 104, 34, 30, softness=14), 82)
-    image = _paint(image, _inside(160, 104, 20, 18), 232)
-    image = _paint(image, _inside(160, 104, 11, 9), 66)
-    return _scanned(image)
+    return _drawn(with_lesion=True).copy()
 
 
 PHANTOMS: Final[Mapping[str, Callable[[], npt.NDArray[np.uint8]]]] = {"clear": clear, "lesion": lesion}
 """Every phantom by name: `(256, 256)` uint8, 0 black to 255 white."""
+
+
+@cache
+def _drawn(*, with_lesion: bool) -> npt.NDArray[np.uint8]:
+    """A phantom; kept, for drawing one takes longer than classifying it."""
+    image = _head()
+    if with_lesion:
+        image = _paint(image, _inside(160, 104, 34, 30, softness=14), 82)
+        image = _paint(image, _inside(160, 104, 20, 18), 232)
+        image = _paint(image, _inside(160, 104, 11, 9), 66)
+    return _scanned(image)
 
 
 def _head() -> Field:

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,21 @@ Pixels = npt.NDArray[np.uint8]
 def png(pixels: npt.NDArray[Any]) -> bytes:
     """A PNG of 8 or 16 bits."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+@cache
+def answered(classifier: falx.Classifier, picture: bytes) -> tuple[Pixels, Any]:
+    """A picture's pixels and its prediction; many files are compared with the same."""
+    return images.read(picture).pixels, classifier.predict(picture)
 
 
 def same(classifier: falx.Classifier, file: Any, picture: bytes, most: int = 0) -> None:
     """A DICOM file is read and decided as a picture is, up to `most` grey levels."""
-    shown, expected = images.read(file).pixels.astype(int), images.read(picture).pixels
-    assert np.abs(shown - expected).max() <= most
-    one, other = classifier.predict(file), classifier.predict(picture)
+    expected, other = answered(classifier, picture)
+    assert np.abs(images.read(file).pixels.astype(int) - expected).max() <= most
+    one = classifier.predict(file)
     assert one.decision == other.decision
     if most == 0:
         assert one.probabilities == other.probabilities

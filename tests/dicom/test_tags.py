@@ -194,6 +194,7 @@ def test_a_file_of_several_frames_is_several_slices(
     classifier: falx.Classifier, head: Pixels, tmp_path: Path
 ) -> None:
     frames = np.stack([head, head[:, ::-1], np.zeros_like(head)])
+    alone = [classifier.predict(pixels) for pixels in frames]
     for syntax in ("explicit", "rle", "jpeg-2000-lossless", "deflated"):
         path = tmp_path / syntax
         path.write_bytes(made.encoded(made.dataset(frames), made.SYNTAXES[syntax]))
@@ -201,11 +202,10 @@ def test_a_file_of_several_frames_is_several_slices(
         results = [result.to_dict() for result in classifier.predict_many(items)]
         assert [result["path"] for result in results] == [str(path)] * 3
         assert [result["origin"]["frame"] for result in results] == [1, 2, 3]
-        alone = [classifier.predict(pixels) for pixels in frames]
         assert [result["decision"] for result in results] == [answer.decision for answer in alone]
-        assert [images.read(part).pixels.tolist() for part in items] == frames.tolist()
+        assert np.array_equal([images.read(part).pixels for part in items], frames)
         held = dicom.open_file(path.read_bytes(), "held")
-        assert [held.read(number).pixels.tolist() for number in (1, 2, 3)] == frames.tolist()
+        assert np.array_equal([held.read(number).pixels for number in (1, 2, 3)], frames)
     with pytest.raises(
         UnreadableImage, match=r"expected one slice, got 3 frames; `falx\.inputs\.expand` gives"
     ):

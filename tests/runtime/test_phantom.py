@@ -22,6 +22,12 @@ def test_a_phantom_is_the_same_pixels_everywhere(name: str) -> None:
     assert hashlib.sha256(pixels.tobytes()).hexdigest() == SHA256[name]
 
 
+def test_a_phantom_that_was_changed_is_drawn_as_before() -> None:
+    before = phantom.clear()
+    phantom.clear()[:] = 0
+    assert np.array_equal(phantom.clear(), before)
+
+
 def test_the_lesion_is_all_that_differs() -> None:
     rows, columns = np.nonzero(phantom.clear() != phantom.lesion())
     assert (rows.min(), rows.max()) >= (60, 140)
