@@ -62,7 +62,19 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
         largest=0.001, mean=0.0001, decisions=0.005, missed=0.0, heatmap=0.001, familiarity=0.001
     ),
     "float16": Tolerance(largest=0.1, mean=0.005, decisions=0.01, missed=0.0, heatmap=0.1, familiarity=0.1),
-    "int8": Tolerance(largest=0.25, mean=0.015, decisions=0.05, missed=0.0, heatmap=0.4, familiarity=0.25),
+    "int8": Tolerance(largest=0.25, mean=0.008, decisions=0.03, missed=0.0, heatmap=0.5, familiarity=0.05),
 }
-"""By quantization; two to four times what a trained model showed on 400 slices (`falx_export.to_tflite`).
-Familiarity as a probability: it has not been measured yet."""
+"""By quantization. Of int8, what falx-3 shows on all 783 val slices, on LiteRT and on ONNX Runtime without
+VNNI, and what falx-1 showed on 400 before its channels were equalised, and before its biases were corrected
+(docs/quantization.md, `falx_export.to_tflite`):
+
+| | largest | mean | decisions | heatmap | familiarity |
+|---|---|---|---|---|---|
+| falx-3, LiteRT | 0.098 | 0.0031 | 1.3 % | 0.23 | 0.0014 |
+| falx-3, ONNX Runtime without VNNI | 0.132 | 0.0042 | 1.4 % | 0.38 | 0.0029 |
+| falx-1, not equalised | 0.122 | 0.0054 | 3.5 % | | |
+| falx-1, nor corrected | 0.26 | 0.0102 | 6 % | | |
+
+The 400 slices that the export compares on are harder than all: 2.0 % of falx-3's decisions change. So 3 %
+and 0.008 let pass what is as good as falx-3, and stop what lost equalisation or correction. (The target is
+0.5 % of decisions.)"""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +40,14 @@ from falx_export.package import Converted, Terms
 from falx_export.samples import Labelled
 from falx_export.tolerance import TOLERANCES
 from falx_export.verify import Comparison, Slice
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_once() -> Iterator[None]:
+    """Each run is loaded once for all tests: Keras compiles a model anew whenever it is loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "read", functools.cache(run.read))
+        yield
 
 
 @pytest.fixture(scope="module")
