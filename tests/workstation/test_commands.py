@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,9 @@ def test_the_page_names_every_class_and_syntax() -> None:
         assert sum(row.startswith(f"| {name} | {uid} |") for row in rows) == 1, name
     for uid, name in SYNTAXES.items():
         assert f"| {name} | {uid} |" in rows
+
+
+def test_the_pages_diagram_has_no_semicolon() -> None:
+    """To Mermaid that is the end of a statement, and what follows it an error instead of the diagram."""
+    (diagram,) = re.findall(r"```mermaid\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert ";" not in diagram

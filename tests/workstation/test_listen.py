@@ -25,7 +25,10 @@ def test_killed_at_any_moment_every_study_is_reported_once(
     """Also: nothing of the patient is in the log, in the answers of the health check or in the records."""
     chance = random.Random(7)  # noqa: S311 - no secret
     node = listen("--destination", archive.destination, "--capture", "--retry", "0.2", "--retry-most", "1")
-    studies = [write_study(tmp_path / str(number), 4) for number in range(2)]
+    # pydicom quotes values that are none of their kind where it warns of them.
+    wrong = {"PatientBirthDate": secret, "StudyTime": secret}
+    with pytest.warns(UserWarning, match="Invalid value"):
+        studies = [write_study(tmp_path / str(number), 4, **wrong) for number in range(2)]
     for number, study in enumerate(studies):
 
         def send(study: Any = study) -> bool:

@@ -18,9 +18,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, EnhancedSRStorage, MRImageStorage
 from pynetdicom import AE
+from pynetdicom.events import EVT_C_STORE
 
 from falx.errors import FalxError
-from falx.workstation.node import IMAGES, SYNTAXES, Node
+from falx.workstation.node import IMAGES, SYNTAXES, Node, _doubled
 from falx.workstation.settings import Destination, Settings
 from falx.workstation.worker import Worker
 
@@ -248,6 +249,69 @@ def test_a_slow_sender_is_waited_for(
     until(archive.reports)
     until(lambda: settled(made))
     assert [evidence(one) for one in archive.reports()] == [uids(study)]
+
+
+def test_a_study_is_not_kept_waiting_by_what_its_association_sends_after_it(
+    node: Callable[..., Node],
+    archive: Any,
+    study: Any,
+    write_study: Callable[..., Any],
+    until: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    made = node(destination=to(archive))
+    other = write_study(tmp_path / "other", 1)
+    association = associate(made)
+    for file in (*study.files, *other.files):
+        assert association.send_c_store(pydicom.dcmread(file)).Status == 0
+    # An archive that is moved goes on like this for days.
+    until(archive.reports)
+    assert association.is_established
+    assert (made.status()["studies_waiting"], made.status()["associations"]) == (1, 1)
+    association.release()
+    until(lambda: settled(made))
+    assert [evidence(one) for one in archive.reports()] == [uids(study), uids(other)]
+
+
+def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_from_it(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    study: Any,
+    write_study: Callable[..., Any],
+    until: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    taken: list[str] = []
+    refusals = [0xA700, 0x0110]
+
+    def store(event: Any) -> int:
+        if event.dataset.StudyInstanceUID == study.uid and refusals:
+            return refusals.pop()
+        taken.append(str(event.dataset.StudyInstanceUID))
+        return 0xB000  # a warning: it is stored all the same
+
+    entity = AE(ae_title="ARCHIVE")
+    entity.add_supported_context(EnhancedSRStorage)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(EVT_C_STORE, store)])
+    other = write_study(tmp_path / "other", 1)
+    try:
+        made = node(destination=Destination("ARCHIVE", "127.0.0.1", server.socket.getsockname()[1]))
+        with caplog.at_level(logging.WARNING, "falx.listen"):
+            send(made, call, *study.files, *other.files)
+            until(lambda: made.status()["results_sent"] == 2)
+    finally:
+        server.shutdown()
+    assert taken == [other.uid, study.uid]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"study {study.uid}: its result was not taken (status 0x{code}); tried again"
+        for code in ("0110", "A700")
+    ]
+
+
+def test_each_try_waits_twice_as_long_as_the_one_before() -> None:
+    settings = Settings(spool=Path("spool"), destination=Destination("ARCHIVE", "127.0.0.1", 104))
+    assert [_doubled(settings, tries) for tries in (1, 2, 3, 6, 7, 1000)] == [5, 10, 20, 160, 300, 300]
 
 
 def test_a_sender_that_falls_silent_is_ended(

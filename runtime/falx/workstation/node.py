@@ -119,7 +119,7 @@ class Node:
         # Whatever a killed process left waits as if it had just come: more of it may still be on its way.
         self._arrived = dict.fromkeys(self._spool.waiting(), now)
         self._not_before = {study: now + _pause(self._spool.tries(study)) for study in self._arrived}
-        self._open: dict[Any, set[str]] = {}
+        self._open: dict[Any, str] = {}  # associations, with the study that each is sending
         self._incoming: dict[Any, int] = {}
         self._counts = dict.fromkeys(("received", "ignored", "refused", "associations_refused"), 0)
         self._destination_up: bool | None = None
@@ -289,7 +289,7 @@ class Node:
             log.warning("refused an image whose identifiers are missing or not those of its message")
             return MISMATCH
         with self._guard:
-            self._open.setdefault(event.assoc, set()).add(study)
+            self._open[event.assoc] = study
         self._spool.store(study, instance, data)
         with self._guard:
             self._arrived[study] = time.monotonic()
@@ -317,9 +317,9 @@ class Node:
 
     def _closed(self, event: Any) -> None:
         with self._guard:
-            studies = self._open.pop(event.assoc, set())
+            study = self._open.pop(event.assoc, None)
             self._incoming.pop(event.assoc, None)
-        if studies:
+        if study is not None:
             self._to_classify.set()
 
     # What the node does by itself
@@ -341,10 +341,11 @@ class Node:
         """A study to classify now; or None, and how long to wait at most until there may be one."""
         now, wait_s = time.monotonic(), TIDY_S
         with self._guard:
-            busy = {study for studies in self._open.values() for study in studies}
+            busy = set(self._open.values())
             for study, arrived in sorted(self._arrived.items(), key=lambda item: item[1]):
                 due = max(arrived + self._settings.quiet_s, self._not_before.get(study, 0.0))
-                # An association that is still open may send more; it ends when it is idle too long.
+                # An association that is still open may send more of the study that it sent of last; it ends
+                # when it is idle too long.
                 if study not in busy and due <= now:
                     return study, 0.0
                 if study not in busy:
