@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
+PAGE = CHECKOUT / "docs" / "workstation.md"
 PLUGIN = CHECKOUT / "examples" / "orthanc" / "falx_plugin.py"
 PYTHON_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
 
@@ -101,20 +103,28 @@ def test_as_a_modality_of_orthanc_results_return_into_the_study(
     secret: str,
 ) -> None:
     port = free_port()
-    server = orthanc({"DicomModalities": {"falx": ["FALX", "127.0.0.1", port]}, "DicomAlwaysAllowFind": True})
+    # As the page has them.
+    (modality,) = re.findall(r'`("DicomModalities": \{.*?\})`', PAGE.read_text(encoding="utf-8"))
+    (script,) = re.findall(r"```lua\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "forward.lua").write_text(script)
+    settings = json.loads("{" + modality.replace("11112", str(port)) + "}")
+    scripts = {"LuaScripts": [str(tmp_path / "forward.lua")], "DicomAlwaysAllowFind": True}
+    server = orthanc(settings | scripts)
     node = listen(
         "--port", str(port), "--destination", f"ORTHANC@127.0.0.1:{server.dicom}", "--allow", "ORTHANC"
     )
     assert server.ask("/modalities/falx/echo", b"{}", "POST") == {}
     identifier = server.put(study)
-    server.ask("/modalities/falx/store", identifier.encode())
     (report,) = until(lambda: server.reports(identifier))
     content = server.content(report)
     assert "Certainty of Finding" in content
     assert study.uid in content
-    # The whole study again, the report in it: nothing new to say.
+    # The report makes the study stable anew, so all of it is sent again: nothing new to say.
+    until(lambda: node.status()["ignored"] == 1)
+    # And once more by hand.
     server.ask("/modalities/falx/store", identifier.encode())
-    until(lambda: node.status()["ignored"] == 1 and node.status()["studies_waiting"] == 0)
+    until(lambda: node.status()["ignored"] == 2 and node.status()["studies_waiting"] == 0)
+    assert (node.status()["received"], node.status()["results_sent"]) == (9, 1)
     assert len(server.reports(identifier)) == 1
     query = ["-k", "QueryRetrieveLevel=SERIES", "-k", f"StudyInstanceUID={study.uid}", "-k", "Modality=SR"]
     found = call(
