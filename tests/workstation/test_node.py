@@ -293,7 +293,7 @@ def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_fro
 
     entity = AE(ae_title="ARCHIVE")
     entity.add_supported_context(EnhancedSRStorage)
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(EVT_C_STORE, store)])
+    server: Any = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(EVT_C_STORE, store)])
     other = write_study(tmp_path / "other", 1)
     try:
         made = node(destination=Destination("ARCHIVE", "127.0.0.1", server.socket.getsockname()[1]))
