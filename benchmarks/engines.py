@@ -24,7 +24,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,9 +135,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for engine in options.engines:
         python = _environment(options.environments, engine, wheel)
         about[engine], answers[engine] = _ask(python, engine, options, models, list(sources))
+        about[engine]["times_first"] = round(
+            about[engine]["median_ms"] / about[options.engines[0]]["median_ms"], 1
+        )
         print(f"{engine}: {len(answers[engine])} slices", file=sys.stderr)
     first = options.engines[0]
-    thresholds = about[first].pop("thresholds")
+    thresholds = about[first]["thresholds"]
     measured = [
         row
         for engine in options.engines[1:]
@@ -146,7 +148,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     setting = {
         **machine.described(("falx",)),
-        "date": datetime.now(UTC).date().isoformat(),
         "model": models.name,
         "kind": options.kind,
         "every": options.every,
@@ -290,7 +291,10 @@ def _table(setting: dict[str, Any], measured: Sequence[Row]) -> str:
     lines = [f"{name}: {value}" for name, value in setting.items() if name not in ("versions", "engines")]
     for name, about in setting["engines"].items():
         versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
-        lines.append(f"{name}: {about['file']}, {versions}, median {about['median_ms']} ms")
+        lines.append(
+            f"{name}: {about['file']}, {versions}, median {about['median_ms']} ms, "
+            f"{about['times_first']} times {setting['compared with']}"
+        )
         lines += [f"  warned: {text}" for text in about["warned"]]
     lines += [
         "",

@@ -22,7 +22,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import date
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -89,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = sorted(options.folder.glob(f"*{PLACE}.onnx"))
     if not files:
         raise SystemExit(f"examples: {options.folder}: has no NAME{PLACE}.onnx")
-    setting = {"date": date.today().isoformat(), **machine.described(PACKAGES)}
+    setting = machine.described(PACKAGES)
     rows = []
     with tempfile.TemporaryDirectory() as name, _programs(options.cpp) as programs:
         slices = as_png(chosen(options.data, options.slices), Path(name))

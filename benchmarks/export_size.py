@@ -20,7 +20,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = sorted(path for path in options.folder.iterdir() if path.suffix in (".tflite", ".onnx"))
     if not files:
         raise SystemExit(f"export_size: {options.folder}: has neither .tflite nor .onnx files")
-    setting = {"date": date.today().isoformat(), **machine.described(PACKAGES)}
+    setting = machine.described(PACKAGES)
     # TensorFlow prints what it saves on the way.
     with silenced(), contextlib.redirect_stdout(io.StringIO()):
         graphs = _plain(options.run or options.folder)

@@ -22,7 +22,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -154,7 +153,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = find(options.models, options.name)
     setting = {
         **machine.described(PACKAGES),
-        "date": datetime.now(UTC).date().isoformat(),
         "model": models.name,
         "slice": f"phantom, {DRAWN_SIDE} x {DRAWN_SIDE}, JPEG quality {QUALITY}, {SLICES} different",
         "seed": options.seed,

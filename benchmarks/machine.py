@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ __all__ = ["described", "lines", "write"]
 
 
 def described(packages: Iterable[str]) -> dict[str, Any]:
-    """The processor, how busy it is, Python, and the versions of packages.
+    """The day, the processor, how busy it is, Python, and the versions of packages.
 
     Args:
         packages: names of distributions.
     """
     return {
+        # In UTC: on the same night two results must not seem to be of two days.
+        "date": datetime.now(UTC).date().isoformat(),
         "cpu": processor(),
         "cores": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

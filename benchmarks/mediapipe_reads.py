@@ -14,7 +14,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = ["" if answer is None else answer[0] for answer in answers]
     rows = tally([record.label for record in chosen], named, expected)
     setting = {
-        "date": date.today().isoformat(),
         **machine.described(PACKAGES),
         "model": options.model.name,
         "sha256": described.weights_sha256,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import io
 import json
 import subprocess
@@ -195,7 +194,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wheel = _wheel(work)
     setting = {
         **machine.described(("falx", "numpy", "pillow", "ai-edge-litert")),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "qemu": _said(["qemu-aarch64", "--version"]).splitlines()[0],
         "debian": SUITE,
         "slices": f"{SLICES} of split {SPLIT}, of all collections and labels in turn",

@@ -10,7 +10,6 @@ that is ended early says how far it came.
 from __future__ import annotations
 
 import argparse
-import datetime
 import io
 import json
 import sys
@@ -50,7 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--predictions: expected more than {FIRST}, got {options.predictions}")
     classifier = falx.load(options.model)
     setting = {
-        "date": datetime.date.today().isoformat(),
         **machine.described(PACKAGES),
         "model": classifier.model.to_dict(),
         "engine": classifier.engine,

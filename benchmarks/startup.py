@@ -20,7 +20,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -88,7 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = find(options.models, options.name)
     setting = {
         **machine.described(PACKAGES),
-        "date": datetime.now(UTC).date().isoformat(),
         "model": models.name,
         "rounds": options.rounds,
     }

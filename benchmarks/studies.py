@@ -17,7 +17,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with (options.data / "manifest.csv").open(encoding="utf-8", newline="") as lines:
         listed = [row for row in csv.DictReader(lines) if row["split"] == SPLIT]
     classifier = falx.load(options.model)
-    setting = {"date": datetime.now(UTC).date().isoformat(), "machine": machine.described(PACKAGES)}
+    setting = {"machine": machine.described(PACKAGES)}
     answers = classifier.predict_many([options.data / row["path"] for row in listed], workers=options.workers)
     measured = rows(studies(zip(listed, answers, strict=True)))
     sys.stdout.write(table(measured) + "\n")

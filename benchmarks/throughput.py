@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bare = CONTENDERS["litert"].make(models, 1)
     setting = {
         **machine.described(PACKAGES),
-        "date": datetime.now(UTC).date().isoformat(),
         "model": models.name,
         "files": options.files,
         "block": options.block,

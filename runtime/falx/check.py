@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -18,13 +18,17 @@ from falx.classifier import Classifier, read_model
 from falx.errors import ModelError
 from falx.preprocessing import prepare
 
-__all__ = ["BUDGET_MS", "TOLERANCE", "Latency", "Report", "Step", "answers", "run"]
+__all__ = ["BUDGET_MS", "TOLERANCES", "Latency", "Report", "Step", "answers", "run"]
 
 BUDGET_MS: Final = 100.0
 """What a slice may take from file to decision, in milliseconds: 99 of 100 runs must stay below."""
 
-TOLERANCE: Final = 0.03
-"""How far a probability may be from the stored one: other processors round int8 graphs differently."""
+TOLERANCES: Final[Mapping[str, float]] = {"int8": 0.15, "float16": 0.01, "float32": 0.01}
+"""How far a probability may be from the stored one, by quantization.
+
+The exporter stores what one engine on one processor answers. Others round int8 graphs otherwise: on slices by
+up to 0.111 (`benchmarks.engines`, docs/performance.md); float graphs answer the phantoms alike, to four
+places, on all three engines. The weights themselves are proved by their checksum."""
 
 RUNS: Final = 100
 WARM_UP: Final = 5
@@ -139,6 +143,7 @@ def _known_inputs(classifier: Classifier) -> Step:
     tests = classifier.card.self_test
     if not tests:
         return Step("known inputs", None, "this model's card stores no answers to compare with")
+    allowed = TOLERANCES[classifier.card.quantization["format"]]
     worst = 0.0
     for test in tests:
         if test.phantom not in phantom.PHANTOMS:
@@ -155,9 +160,9 @@ def _known_inputs(classifier: Classifier) -> Step:
         worst = max(worst, *(abs(a - b) for a, b in zip(got, test.probabilities, strict=True)))
     return Step(
         "known inputs",
-        worst <= TOLERANCE,
+        worst <= allowed,
         f"{len(tests)} phantoms, largest difference of a probability {worst:.4f}; "
-        f"at most {TOLERANCE} is allowed",
+        f"at most {allowed} is allowed",
     )
 
 

@@ -15,7 +15,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +112,6 @@ def main() -> None:
     started = time.perf_counter()
     outcomes = run(falx.load(), options.inputs)
     report = {
-        "date": datetime.now(UTC).date().isoformat(),
         "machine": machine.described(PACKAGES),
         "inputs": options.inputs,
         "outcomes": dict(outcomes),

@@ -11,7 +11,6 @@ it was.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import subprocess
 import sys
@@ -123,7 +122,6 @@ def _report(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "peak_mb": max((result["peak_mb"] for result in own), default=0),
         }
     return {
-        "date": datetime.date.today().isoformat(),
         **machine.described(PACKAGES),
         "seeds": sorted({result["batch"]["random"] // PER_SEED for result in results}),
         "inputs": sum(target["inputs"] for target in targets.values()),

@@ -11,7 +11,6 @@ that nobody looks at.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 import tempfile
@@ -47,7 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     released = sorted((ROOT / "models" / name).glob(f"{name}-int8*.*"))
     files = options.files or [DEFAULT_MODEL, *(path for path in released if path.suffix in KINDS)]
     report = {
-        "date": datetime.date.today().isoformat(),
         **machine.described(PACKAGES),
         "seed": options.seed,
         "files": {path.name: flipped(path, options.flips, options.seed) for path in files},
