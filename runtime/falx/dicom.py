@@ -192,7 +192,7 @@ class Object:
         except UnreadableImage:
             raise
         except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise anything on damaged data
-            raise self._undecodable(type(error).__name__) from None
+            raise self._undecodable(lossless.reason(error) or type(error).__name__) from None
         if (
             values.shape[:2] != (rows, columns)
             or values.ndim not in (2, 3)

@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SYNTAXES", "DamagedFrameError", "decode", "decoder"]
+__all__ = ["SYNTAXES", "DamagedFrameError", "decode", "decoder", "reason"]
 
 SYNTAXES: Final = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 """JPEG Lossless, with any predictor and with the first."""
@@ -37,6 +37,8 @@ DECODER_DEPENDENCIES: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys(SYNTA
 START, END, TABLES, SCAN, RESTARTS, FRAME = 0xD8, 0xD9, 0xC4, 0xDA, 0xDD, 0xC3
 FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {TABLES, 0xC8, 0xCC})
 """Markers of frames of every process (T.81, table B.1)."""
+
+PLUGIN: Final = "falx"
 
 LONGEST: Final = 16
 """Bits of the longest code; a difference follows in at most as many (T.81, table H.2)."""
@@ -338,8 +340,14 @@ def decoder(syntax: str) -> Any:
     """
     base = importlib.import_module("pydicom.pixels.decoders.base")
     made = base.Decoder(importlib.import_module("pydicom.uid").UID(syntax))
-    made.add_plugin("falx", (__name__, "decode_frame"))
+    made.add_plugin(PLUGIN, (__name__, "decode_frame"))
     return made
+
+
+def reason(error: Exception) -> str | None:
+    """What a `DamagedFrameError` said that pydicom quotes in an error of its own; None of other errors."""
+    quoted = re.search(rf"^  {PLUGIN}: (.*)$", str(error), re.M)
+    return quoted[1] if quoted else None
 
 
 def decode_frame(source: bytes, runner: Any) -> bytes:

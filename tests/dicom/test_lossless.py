@@ -254,7 +254,7 @@ def test_a_damaged_frame_is_an_error(classifier: falx.Classifier, head: Pixels, 
     change, said = DAMAGE[name]
     small = np.ascontiguousarray(head[::8, ::8])
     coded = change(frame(small[:, :, None], 8))
-    with pytest.raises(UnreadableImage, match="the DICOM pixels cannot be decoded: RuntimeError"):
+    with pytest.raises(UnreadableImage, match=f"the DICOM pixels cannot be decoded: .*({said})"):
         classifier.predict(file_of(coded, small, 8))
     with pytest.raises(DamagedFrameError, match=said):
         lossless.decode(coded, 32, 32)
@@ -278,9 +278,8 @@ def test_no_damage_ends_in_anything_else() -> None:
 
 def test_nothing_is_left_to_gdcm() -> None:
     """GDCM ends the process on some damaged data, and pydicom asks it before others."""
-    documented = re.findall(
-        r"\| (1\.2\.840\.10008\.1\.2[.0-9]*) \|", Path("docs/workstation.md").read_text("utf-8")
-    )
+    page = Path(__file__).parents[2] / "docs" / "workstation.md"
+    documented = re.findall(r"\| (1\.2\.840\.10008\.1\.2[.0-9]*) \|", page.read_text(encoding="utf-8"))
     assert {*made.SYNTAXES.values(), *made.LOSSY.values()} == {*documented}
     for syntax in documented:
         by_gdcm = "gdcm" in get_decoder(pydicom.uid.UID(syntax)).available_plugins
@@ -291,5 +290,5 @@ def test_more_bits_than_the_data_set_has_room_for(head: Pixels) -> None:
     small = np.ascontiguousarray(head[::8, ::8])
     data = file_of(frame(small[:, :, None], 12), small, 8)
     assert pydicom.dcmread(io.BytesIO(data)).BitsAllocated == 8
-    with pytest.raises(UnreadableImage, match="the DICOM pixels cannot be decoded: RuntimeError"):
+    with pytest.raises(UnreadableImage, match=r"cannot be decoded: expected at most 8 bits, got 12$"):
         images.read(data)
