@@ -1,6 +1,6 @@
 """How long a report of a thousand slices takes, from the command to the last file.
 
-    python -m benchmarks.evaluation
+    python -m benchmarks.evaluation --out evaluation.json
 
 The slices are drawn heads of 512 × 512 as JPEG, a lesion in every second one, in a folder a class; the model
 is the one in the wheel, on as many workers as there are processors. The processes are new each time, so that
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from benchmarks import machine
 from PIL import Image
 
 from falx.classifier import DEFAULT_MODEL
@@ -29,6 +30,7 @@ from falx_trainer.processor import processor
 __all__ = ["main"]
 
 SIDE: Final = 512
+PACKAGES: Final = ("falx", "ai-edge-litert", "numpy", "pillow", "scikit-learn", "matplotlib")
 NOISE: Final = 6
 """Grey levels of noise, so that no two slices are equal and JPEG has something to do."""
 
@@ -38,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("benchmarks.evaluation", description=str(__doc__).partition("\n\n")[0])
     parser.add_argument("--slices", type=int, default=1000, help="how many (1000)")
     parser.add_argument("--repeats", type=int, default=3, help="how often (3)")
+    parser.add_argument("--out", type=Path, metavar="JSON", help="write the figures to this file")
     options = parser.parse_args(arguments)
+    setting = {**machine.described(PACKAGES), "slices": options.slices}
+    seconds = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "slices"
         draw(data, options.slices)
@@ -52,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if ended.returncode:
                 return ended.returncode
             print(f"{options.slices} slices, {os.cpu_count()} processors ({processor()}): {elapsed:.1f} s")
+            seconds.append(round(elapsed, 1))
+    if options.out is not None:
+        machine.write(options.out, {**setting, "seconds": seconds})
     return 0
 
 

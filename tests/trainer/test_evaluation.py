@@ -66,6 +66,7 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
     assert metrics["all"]["slices"] == 2
     assert (tmp_path / "out" / "metrics.txt").read_text() == text + "\n"
     assert text.splitlines()[0] == "missed tumours: 0.0 % (0.0–100.0 %), 0 of 1 decided no_tumor"
+    assert "\n\nwarning: Too few for a sensitivity of 99 %: with none missed it takes 300 patients" in text
     for name in (
         "decisions",
         "labels",

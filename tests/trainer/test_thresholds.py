@@ -105,7 +105,7 @@ def test_youden_balances_and_says_what_that_costs() -> None:
     assert youden["thresholds"]["glioma"] == 0.23
     assert youden["classes"]["no_tumor"] == {
         "threshold": 0.28,
-        "interval": [0.5, 0.5],
+        "interval": [0.28, 0.28],
         "index": pytest.approx(0.9),
         "sensitivity": 1.0,
         "specificity": 0.9,
@@ -145,7 +145,7 @@ def test_few_groups_do_not_fix_a_threshold() -> None:
     (warning,) = [warning for warning in found["warnings"] if "threshold of glioma" in warning]
     assert warning.startswith(
         "The threshold of glioma by Youden's index is not fixed by these data: 3 patients (or other groups) "
-        "with it and 50 without; drawn again, they put it between 0.5"
+        "with it and 50 without; drawn again, they put it between 0.28"
     )
 
 

@@ -118,7 +118,8 @@ def _youden(sample: Sample, label: str, warnings: list[str]) -> dict[str, Any] |
         return None
     threshold = between(float(levels[best - 1]), float(levels[best]))
     hit_groups, other_groups = _groups(sample, hits), _groups(sample, others)
-    interval = _interval(sample.groups.youden(scores, positive, counted), min(hit_groups, other_groups))
+    drawn = sample.groups.youden(scores, positive, counted)
+    interval = _interval(_between_levels(drawn, levels), min(hit_groups, other_groups))
     if min(hit_groups, other_groups) < FEWEST_GROUPS or _wide(interval):
         warnings.append(
             f"The threshold of {label} by Youden's index is not fixed by these data: {hit_groups:,} patients "
@@ -146,6 +147,18 @@ def between(low: float, high: float) -> float:
         if low < value <= high:
             return value
     return high
+
+
+def _between_levels(
+    samples: npt.NDArray[np.floating], levels: npt.NDArray[np.float64]
+) -> npt.NDArray[np.floating]:
+    """What stands for each of these levels as the threshold does for its own: a number below it, above the
+    next lower one. Without this an interval need not hold its threshold.
+    """
+    lower = np.concatenate([levels[:1], levels[:-1]])
+    standing = np.array([between(float(low), float(high)) for low, high in zip(lower, levels, strict=True)])
+    found = np.minimum(np.searchsorted(levels, samples), len(levels) - 1)
+    return np.where(np.isfinite(samples), standing[found], np.nan)
 
 
 def _measured(pairs: Pairs, thresholds: Mapping[str, float]) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def text(metrics: Mapping[str, Any]) -> str:
     if "comparison" in metrics:
         blocks.append(_comparison(metrics))
     blocks.append(_thresholds(metrics["thresholds"]))
-    if metrics["warnings"]:
-        blocks.append("\n".join(f"warning: {warning}" for warning in metrics["warnings"]))
+    told = (metrics["thresholds"]["warnings"], metrics["warnings"])
+    blocks.extend("\n".join(f"warning: {warning}" for warning in found) for found in told if found)
     return "\n\n".join(blocks)
 
 
