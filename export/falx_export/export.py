@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Final
 
 from falx import card as cards
-from falx.card import Card
+from falx.card import Card, Format
 from falx_export import (
     package,
     parity,
@@ -66,7 +67,12 @@ class Request:
     quiet: bool = False
 
 
-FILES = (("int8", "tflite"), ("float16", "tflite"), ("int8", "onnx"), ("float32", "onnx"))
+FILES: Final[tuple[tuple[str, Format], ...]] = (
+    ("int8", "tflite"),
+    ("float16", "tflite"),
+    ("int8", "onnx"),
+    ("float32", "onnx"),
+)
 
 
 def export(request: Request) -> list[Parity]:

@@ -62,19 +62,20 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
         largest=0.001, mean=0.0001, decisions=0.005, missed=0.0, heatmap=0.001, familiarity=0.001
     ),
     "float16": Tolerance(largest=0.1, mean=0.005, decisions=0.01, missed=0.0, heatmap=0.1, familiarity=0.1),
-    "int8": Tolerance(largest=0.25, mean=0.008, decisions=0.03, missed=0.0, heatmap=0.5, familiarity=0.05),
+    "int8": Tolerance(largest=0.4, mean=0.009, decisions=0.03, missed=0.0, heatmap=0.6, familiarity=0.05),
 }
-"""By quantization. Of int8, what falx-3 shows on all 783 val slices, on LiteRT and on ONNX Runtime without
-VNNI, and what falx-1 showed on 400 before its channels were equalised, and before its biases were corrected
+"""By quantization. For int8, measured by the export on its 400 slices, harder than all of val, with
+falx-3; and with falx-1, before its channels were equalised and before its biases were corrected
 (docs/quantization.md, `falx_export.to_tflite`):
 
-| | largest | mean | decisions | heatmap | familiarity |
-|---|---|---|---|---|---|
-| falx-3, LiteRT | 0.098 | 0.0031 | 1.3 % | 0.23 | 0.0014 |
-| falx-3, ONNX Runtime without VNNI | 0.132 | 0.0042 | 1.4 % | 0.38 | 0.0029 |
-| falx-1, not equalised | 0.122 | 0.0054 | 3.5 % | | |
-| falx-1, nor corrected | 0.26 | 0.0102 | 6 % | | |
+| | largest | mean | decisions | heatmap |
+|---|---|---|---|---|
+| falx-3, both engines | 0.11 | 0.0040 | 2.0 % | 0.24 |
+| calibrated on 16 slices, not 100; LiteRT | 0.10 | 0.0038 | 1.5 % | 0.19 |
+| the same; ONNX Runtime on a processor without VNNI | 0.31 | 0.0073 | 2.3 % | 0.49 |
+| falx-1, not equalised | 0.12 | 0.0054 | 3.5 % | |
+| falx-1, not corrected either | 0.26 | 0.0102 | 6 % | |
 
-The 400 slices that the export compares on are harder than all: 2.0 % of falx-3's decisions change. So 3 %
-and 0.008 let pass what is as good as falx-3, and stop what lost equalisation or correction. (The target is
-0.5 % of decisions.)"""
+So 3 % and 0.009 let pass what is as good as falx-3, also on few slices and on any processor, and stop what
+lost equalisation or correction; a single slice or cell may be far off. (The target is 0.5 % of decisions.)
+Familiarity differed by 0.004 at most."""
