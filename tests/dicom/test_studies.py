@@ -64,9 +64,9 @@ def test_slices_are_in_the_order_of_their_positions(tmp_path: Path) -> None:
 def test_a_study_is_summed_up(classifier: falx.Classifier, tmp_path: Path) -> None:
     series(tmp_path / "exam")
     study = classifier.predict_study(tmp_path / "exam")
-    alone = [classifier.predict(phantom.lesion() if n == 6 else phantom.clear()) for n in range(SLICES)]
+    clear, lesion = (classifier.predict(draw()).decision for draw in (phantom.clear, phantom.lesion))
     assert [result.decision for result in study.results if result.error is None] == [
-        p.decision for p in alone
+        lesion if n == 6 else clear for n in range(SLICES)
     ]
     assert study.path == str(tmp_path / "exam")
     assert study.model == classifier.model
@@ -223,7 +223,7 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
 def test_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], classifier: falx.Classifier
 ) -> None:
-    series(tmp_path / "exam")
+    series(tmp_path / "exam", count=8)
     sheets = tmp_path / "sheets"
     assert cli.main(["study", str(tmp_path / "exam"), "--json", "--sheets", str(sheets)]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -279,7 +279,7 @@ def test_heatmaps_of_a_study_by_a_model_without(
 def test_a_sheet_frames_the_slices_that_carry_the_decision(
     classifier: falx.Classifier, tmp_path: Path
 ) -> None:
-    series(tmp_path)
+    series(tmp_path, count=8)
     found = gather(tmp_path)
     study = classifier.predict_study(found)
     page = np.asarray(sheet(study, 0, found.rows[0].sources))
