@@ -132,7 +132,7 @@ def test_the_command_is_falx(wheel: Path) -> None:
         points = configparser.ConfigParser()
         points.read_string(archive.read(name).decode())
     assert {section: dict(points[section]) for section in points.sections()} == {
-        "console_scripts": {"falx": "falx.cli:main"}
+        "console_scripts": {"falx": "falx.__main__:run"}
     }
 
 
