@@ -3,7 +3,8 @@
     python -m benchmarks.throughput --out benchmarks/results/throughput-DATE.json
 
 The ways take turns, a block of files each, so that whatever else the machine does falls on each alike. The
-bare loop of Pillow and LiteRT (`benchmarks.contenders`) decides the same files one after the other. A ratio
+bare loop of Pillow and LiteRT (`benchmarks.contenders`) decides the same files one after the other, and once
+more in processes that share nothing: what they gain is what this machine's processors allow. A ratio
 is the median over the blocks of the time with one worker over that of the way, so more is faster; its
 interval is the 95 % bootstrap one.
 """
@@ -11,17 +12,20 @@ interval is the 95 % bootstrap one.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from benchmarks import machine
-from benchmarks.contenders import CONTENDERS, find
+from benchmarks.contenders import CONTENDERS, Decide, find
 from benchmarks.latency import INTERVAL, RESAMPLES, add_model, slices
 
 import falx
@@ -54,7 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     models = find(options.models, options.name)
     classifier = falx.load(models / f"{models.name}-int8.tflite")
-    bare = CONTENDERS["litert"].make(models, 1)
     setting = {
         **machine.described(PACKAGES),
         "model": models.name,
@@ -70,13 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run
 
-    def one_after_the_other(files: Sequence[Path]) -> None:
-        for file in files:
-            bare(file.read_bytes())
-
     ways = {f"Falx, workers: {workers}": many(workers) for workers in (1, options.workers)}
-    ways[CONTENDERS["litert"].name] = one_after_the_other
-    with tempfile.TemporaryDirectory() as folder:
+    name = CONTENDERS["litert"].name
+    _start(models)
+    ways[name] = _decide
+    with tempfile.TemporaryDirectory() as folder, _processes(models, options.workers) as in_processes:
+        ways[f"{name}, in {options.workers} processes"] = in_processes
         files = slices(Path(folder), options.seed, options.files)
         blocks = [files[i : i + options.block] for i in range(0, len(files), options.block)]
         times = take_turns(ways, blocks)
@@ -86,6 +88,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         document = {**setting, "rows": [asdict(row) for row in measured]}
         machine.write(options.out, document)
     return 0
+
+
+_bare: Decide | None = None
+"""The bare loop of this process."""
+
+
+def _start(models: Path) -> None:
+    global _bare
+    _bare = CONTENDERS["litert"].make(models, 1)
+
+
+def _decide(files: Sequence[Path]) -> None:
+    assert _bare is not None  # noqa: S101 - `_start` came first
+    for file in files:
+        _bare(file.read_bytes())
+
+
+@contextmanager
+def _processes(models: Path, count: int) -> Iterator[Callable[[Sequence[Path]], None]]:
+    """Bare loops in processes that share nothing, each with every `count`-th file."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, initializer=_start, initargs=(models,)) as pool:
+
+        def run(files: Sequence[Path]) -> None:
+            list(pool.map(_decide, [files[first::count] for first in range(count)]))
+
+        yield run
 
 
 def take_turns(

@@ -38,6 +38,7 @@ def test_it_prints_a_table_and_writes_the_same_numbers(
         "Falx, workers: 1",
         "Falx, workers: 2",
         "Pillow and LiteRT, a bare loop",
+        "Pillow and LiteRT, a bare loop, in 2 processes",
     ]
     assert document["rows"][0]["times_one"] == 1
     table = capsys.readouterr().out
