@@ -8,11 +8,12 @@ library is needed to read or write either.
 
 from __future__ import annotations
 
-import hashlib
+import importlib
 import json
 import math
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -255,7 +256,7 @@ def embed(payload: bytes, card: Card, *, format: Format) -> bytes:  # noqa: A002
         raise ModelError(f"expected a graph in {format} format to embed the card in, got other bytes")
     if container.split(payload)[1] is not None:
         raise ModelError("the graph has a card already; embed into the graph without it")
-    sealed = replace(card, weights_sha256=hashlib.sha256(payload).hexdigest())
+    sealed = replace(card, weights_sha256=_sha256(payload).hexdigest())
     return payload + _attachment(len(payload), sealed, format)
 
 
@@ -312,7 +313,7 @@ def prove(data: bytes, *, name: str = "model") -> tuple[Card, str]:
         raise type(error)(f"{name}: {error}") from error
     # Both sums begin alike: most of the file is read once.
     view = memoryview(data)
-    whole = hashlib.sha256(view[:start])
+    whole = _sha256(view[:start])
     weights = whole.copy()
     weights.update(view[end:])
     whole.update(view[start:])
@@ -481,7 +482,17 @@ def _is_sha256(value: object) -> bool:
 def _checksum(body: Mapping[str, Any]) -> str:
     """SHA-256 of the card in canonical JSON, without the field that holds it."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return str(_sha256(canonical.encode()).hexdigest())
+
+
+def _sha256(data: bytes | memoryview) -> Any:
+    """A SHA-256 under way. `hashlib` would load OpenSSL, which takes 3 MB and as long as the sum of a model;
+    `random` of the standard library does without it in the same way.
+    """
+    for module in ("_sha2", "_sha256"):
+        with suppress(ImportError):
+            return importlib.import_module(module).sha256(data)
+    return importlib.import_module("hashlib").sha256(data)
 
 
 def _refuse_constant(name: str) -> None:

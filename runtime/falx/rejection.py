@@ -71,6 +71,8 @@ MARGIN: Final = 2
 SAMPLES: Final = 192
 """About how many rows and columns of the slice's own pixels are looked at."""
 
+ONES: Final = np.uint64(0x0001000100010001)
+
 EXACT_FACTORS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 """So many pixels in a row, or column, Pillow's `reduce` averages to the same grey level as its resize with a
 box does, and faster: both are exact there. For other numbers `reduce` rounds a few sums otherwise."""
@@ -168,9 +170,38 @@ def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     scale = GRID / max(height, width)
     size = (max(LEAST_CELLS, round(width * scale)), max(LEAST_CELLS, round(height * scale)))
     across, down = width / size[0], height / size[1]
+    if across == down == 8 and pixels.flags.c_contiguous:
+        return _means_of_eight(pixels)
     if across in EXACT_FACTORS and down in EXACT_FACTORS:
         return np.asarray(Image.fromarray(pixels).reduce((int(across), 1)).reduce((1, int(down))))
     return resized(pixels, size, Image.Resampling.BOX, (0, 0, width, height))
+
+
+def _means_of_eight(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What Pillow's `reduce` by 8 in each direction gives, to the bit, in less than half the time.
+
+    Most slices have 512 pixels a side, eight for each cell.
+
+    Args:
+        pixels: `(8 h, 8 w)` uint8, contiguous.
+
+    Returns:
+        `(h, w)` uint8.
+    """
+    pairs = pixels.view(np.uint16)
+    sums = pairs >> np.uint16(8)
+    sums += pairs & np.uint16(255)
+    # Four sums of two in a word: the product adds them up in its highest 16 bits.
+    words = sums.view(np.uint64)
+    words *= ONES
+    words >>= np.uint64(48)
+    # Rounded half up after either direction, as Pillow does.
+    words += np.uint64(4)
+    words >>= np.uint64(3)
+    rows = words.astype(np.uint16).reshape(-1, 8, words.shape[1])
+    cells = rows.sum(axis=1, dtype=np.uint16)
+    means: npt.NDArray[np.uint8] = ((cells + np.uint16(4)) >> np.uint16(3)).astype(np.uint8)
+    return means
 
 
 def _corners(cells: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

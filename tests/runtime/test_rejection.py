@@ -240,3 +240,12 @@ class TestFasterThanNumPy:
             target = (image.width // size[0], image.height // size[1])
             expected = image.resize(target, Image.Resampling.BOX)
             assert np.array_equal(np.asarray(image.reduce(size)), np.asarray(expected))
+
+    def test_means_of_eight_are_those_of_pillow(self) -> None:
+        # A row for every sum that eight pixels can have, and white ones to eight times eight rows.
+        sums = np.arange(2048).clip(0, 2040)[:, np.newaxis]
+        rows = (sums // 8 + (np.arange(8) < sums % 8)).astype(np.uint8)
+        noise = np.random.default_rng(5).integers(0, 256, (64, 512), np.uint8)
+        for pixels in (rows, np.tile(rows, 3), noise, np.full((512, 512), 255, np.uint8)):
+            expected = Image.fromarray(pixels).reduce((8, 1)).reduce((1, 8))
+            assert np.array_equal(rejection._means_of_eight(pixels), np.asarray(expected))
