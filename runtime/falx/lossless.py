@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice, pairwise
@@ -52,10 +53,16 @@ AHEAD: Final = 5
 BROKEN: Final = 255
 """For bits that begin no code: leaves the block soon, whatever follows."""
 
-MARKER: Final = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
+WHOLE: Final = (np.uint64(1) << np.arange(LONGEST + 1, dtype=np.uint64)) - np.uint64(1)
+"""The greatest number of so many bits."""
+
+HALF: Final = np.int64(1) << np.arange(LONGEST + 1) >> 1
+"""By bits: of the numbers that stand for a difference, those below stand for negative ones."""
+
+MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """What ends the coded data of a scan: any marker but restarts. 0xFF of the data is followed by 0."""
 
-RESTART: Final = re.compile(rb"\xff+[\xd0-\xd7]")
+RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
 
 Table = tuple[bytes, bytes]
 """Huffman table as a file has it: how many codes there are of each length, and what they mean."""
@@ -246,16 +253,15 @@ def _differences(data: bytes, codes: Sequence[Codes], count: int) -> npt.NDArray
             words |= block[n : n + length] << np.uint64(32 - 8 * n)
         order = [(done + n) % len(codes) for n in range(len(codes))]
         steps = {id(codes[n]): _steps(words, codes[n]) for n in order}
-        places: list[int] = []
+        begins = bytearray(8 * length)
         at = bit & 7
-        try:
+        # It ends where a code begins beyond this block.
+        with suppress(IndexError):
             for step in islice(cycle([steps[id(codes[n])] for n in order]), count - done):
-                places.append(at)
+                begins[at] = 1
                 at += step[at]
-        except IndexError:
-            # The last one begins beyond this block.
-            at = places.pop()
-        out[done : done + len(places)] = _values(words, np.array(places), codes, done)
+        places = np.flatnonzero(np.frombuffer(begins, np.uint8))
+        out[done : done + len(places)] = _values(words, places, codes, done)
         done += len(places)
         bit = 8 * byte + at
     if bit > 8 * len(data):
@@ -280,18 +286,17 @@ def _values(
     words: npt.NDArray[np.uint64], places: npt.NDArray[np.intp], codes: Sequence[Codes], done: int
 ) -> npt.NDArray[np.int32]:
     """The differences whose codes begin at these bits."""
-    after = words[places >> 3] << (places & 7).astype(np.uint64)
-    index = (after >> np.uint64(24)) & np.uint64(0xFFFF)
+    after = words.take(places >> 3) << (places & 7).astype(np.uint64)
+    index = ((after >> np.uint64(24)) & np.uint64(0xFFFF)).astype(np.intp)
     taken, size = np.empty(len(places), np.uint8), np.empty(len(places), np.uint8)
     for n, (code, follow) in enumerate(codes):
         mine = slice((n - done) % len(codes), None, len(codes))
-        taken[mine], size[mine] = code[index[mine]], follow[index[mine]]
+        taken[mine], size[mine] = code.take(index[mine]), follow.take(index[mine])
     if not taken.all():
         raise DamagedFrameError("a code that is in no table")
-    shift = (40 - taken.astype(np.int64) - size).astype(np.uint64)
-    value = ((after >> shift) & ((np.uint64(1) << size.astype(np.uint64)) - np.uint64(1))).astype(np.int32)
-    whole = np.int32(1) << size.astype(np.int32)
-    value -= np.where(2 * value < whole, whole - 1, 0)
+    shift = np.uint8(8 * AHEAD) - taken - size
+    value = ((after >> shift.astype(np.uint64)) & WHOLE.take(size)).astype(np.int32)
+    value -= np.where(value < HALF.take(size), WHOLE.take(size), 0).astype(np.int32)
     return np.where(size == LONGEST, np.int32(1 << (LONGEST - 1)), value)
 
 
