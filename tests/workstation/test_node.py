@@ -270,7 +270,8 @@ def test_a_study_is_not_kept_waiting_by_what_its_association_sends_after_it(
     assert (made.status()["studies_waiting"], made.status()["associations"]) == (1, 1)
     association.release()
     until(lambda: settled(made))
-    assert [evidence(one) for one in archive.reports()] == [uids(study), uids(other)]
+    reports = {one.StudyInstanceUID: evidence(one) for one in archive.reports()}
+    assert reports == {study.uid: uids(study), other.uid: uids(other)}
 
 
 def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_from_it(

@@ -155,7 +155,8 @@ def test_as_a_plugin_of_orthanc_each_stable_study_is_reported_once(
     other = server.put(write_study(tmp_path / "other"))
     until(lambda: server.reports(other), 60)
     assert len(server.reports(identifier)) == 1
-    log = server.log.read_text()
+    # It is logged after its report is stored.
+    log = until(lambda: f"Falx: study {other}: 3 images, " in (text := server.log.read_text()) and text)
     assert f"Falx: study {identifier}: 3 images, " in log
     assert log.count("Falx: study") == 2
     assert secret not in log

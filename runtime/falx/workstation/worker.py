@@ -210,27 +210,27 @@ def main(arguments: Sequence[str]) -> int:
         arguments: the options of `falx.load` as JSON.
 
     Returns:
-        The exit status: 0 when the node has ended, 2 where the model cannot be used.
+        The exit status: 0 when the node has ended, 2 where it cannot start.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         # They are sent to all processes of a terminal or service; the node is who acts on them.
         signal.signal(number, signal.SIG_IGN)
+    import falx
     from falx._quiet import quiet_readers
     from falx.workstation.headers import needed
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    _silence()
     try:
-        # Loaded now, so that the first study does not wait for them.
-        needed("highdicom.sr")
-        needed("highdicom.sc")
-        import falx
-
-        _silence()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             classifier = falx.load(**json.loads(arguments[-1]))
-    except FalxError as error:
-        _say(answers, {"error": str(error)})
+        # Loaded now, so that the first study does not wait for them.
+        needed("highdicom.sr")
+        needed("highdicom.sc")
+    except Exception as error:  # noqa: BLE001 - of whatever kind; nothing of a patient is known here
+        own = isinstance(error, FalxError)
+        _say(answers, {"error": str(error) if own else f"{type(error).__name__}: {error}"})
         return 2
     said = [str(warning.message) for warning in caught]
     _say(answers, {"model": classifier.model.to_dict(), "warnings": said})
