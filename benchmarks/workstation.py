@@ -95,7 +95,7 @@ class Bench:
 
     def start(self) -> None:
         """Start the node, and wait until it answers."""
-        arguments = ["--spool", str(self._folder / "spool"), "--port", str(self.port), "--threads", "2"]
+        arguments = ["--spool", str(self._folder / "spool"), "--port", str(self.port)]
         arguments += ["--destination", self._destination, "--quiet", str(self._quiet_s), "--retry", "1"]
         log = (self._folder / "log").open("ab")
         self.node = subprocess.Popen([sys.executable, "-m", "falx", "listen", *arguments], stderr=log)  # noqa: S603

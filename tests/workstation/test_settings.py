@@ -42,6 +42,7 @@ def test_an_address_of_version_6_stands_in_brackets() -> None:
         ({"port": "11112"}, "port: expected int, got '11112'"),
         ({"port": 70000}, "port: expected a port, 0 to 65535, got 70000"),
         ({"again": 1}, "again: expected bool, got 1"),
+        ({"workers": 0}, "workers: expected a number above 0, got 0"),
         ({"quiet_s": 0}, "quiet_s: expected a number above 0, got 0"),
         ({"quiet_s": float("nan")}, "quiet_s: expected a number above 0, got nan"),
         ({"keep_s": -1}, "keep_s: expected a number from 0, got -1"),

@@ -30,7 +30,7 @@ def out(tmp_path: Path) -> Path:
 def test_it_writes_what_a_study_comes_to(
     worker: Worker, classifier: falx.Classifier, study: Any, out: Path
 ) -> None:
-    made = worker.make(images(study), out, further=["2"], capture=True, limit_s=60)
+    made = worker.make(images(study), out, further=["2"], capture=True, workers=2, limit_s=60)
     identity = results.identity_of(images(study), classifier.model, "2")
     answer, expected = results.make(classifier, study.files, identity=identity, capture=True)
     assert made == {

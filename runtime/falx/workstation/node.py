@@ -419,6 +419,7 @@ class Node:
                 folder,
                 further=[str(batch.number)] if repeated else [],
                 capture=settings.capture,
+                workers=settings.workers,
                 limit_s=settings.longest_s,
             ),
         )

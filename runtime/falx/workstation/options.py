@@ -44,6 +44,7 @@ OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
         {"type": float, "metavar": "SECONDS"},
         "end an association that says nothing for so long (default 60)",
     ),
+    ("workers", {"type": int, "metavar": "N"}, "slices worked on at a time (default 2)"),
     (
         "longest",
         {"type": float, "metavar": "SECONDS"},

@@ -33,7 +33,7 @@ def identity_of(known: Iterable[str], model: Model, *further: str) -> str:
 
 
 def make(
-    classifier: Classifier, paths: Sequence[Path], *, identity: str, capture: bool
+    classifier: Classifier, paths: Sequence[Path], *, identity: str, capture: bool, workers: int = 1
 ) -> tuple[Study, list[Any]]:
     """Classify a study and write what it comes to.
 
@@ -42,6 +42,7 @@ def make(
         paths: its images, DICOM files of one study.
         identity: see `identity_of`.
         capture: whether to make pictures of the slices that carry the decision.
+        workers: how many slices are worked on at a time.
 
     Returns:
         The study, and the data sets to send: the report first.
@@ -50,7 +51,7 @@ def make(
         FalxError: the images are of several studies, or of none.
     """
     found = gather([str(path) for path in paths])
-    study = classifier.predict_study(found)
+    study = classifier.predict_study(found, workers=workers)
     known = sources(map(str, paths))
     made = [structured_report(study, known, model=classifier.model, identity=identity)]
     if capture:

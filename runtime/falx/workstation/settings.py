@@ -72,6 +72,7 @@ class Settings:
         object_mb: how large one image may be, in megabytes; a longer one ends its association.
         associations: how many may be open at once.
         idle_s: an association that says nothing for so long is ended, in seconds.
+        workers: how many slices are worked on at a time.
         longest_s: how long the classification of one study may take, in seconds.
         again: whether a study is reported again when all of its images are received again.
         capture: whether pictures (Secondary Capture) of the slices that carry a decision are sent too.
@@ -98,6 +99,7 @@ class Settings:
     object_mb: float = 256.0
     associations: int = 32
     idle_s: float = 60.0
+    workers: int = 2
     longest_s: float = 1800.0
     again: bool = False
     capture: bool = False
@@ -113,7 +115,7 @@ class Settings:
         for title in (self.title, *self.allow):
             if not TITLE.fullmatch(title):
                 raise FalxError(f"expected an AE title of 1 to 16 printable characters, got {title!r}")
-        above_0 = ("quiet_s", "spool_mb", "object_mb", "associations", "idle_s", "longest_s")
+        above_0 = ("quiet_s", "spool_mb", "object_mb", "associations", "idle_s", "workers", "longest_s")
         for name in (*above_0, "retry_s", "retry_most_s"):
             if not getattr(self, name) > 0:
                 raise FalxError(f"{name}: expected a number above 0, got {getattr(self, name)}")

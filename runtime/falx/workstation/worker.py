@@ -87,6 +87,7 @@ class Worker:
         *,
         further: Sequence[str] = (),
         capture: bool = False,
+        workers: int = 1,
         limit_s: float,
     ) -> dict[str, Any]:
         """Classify a study, and write what it comes to: `001.dcm`, the report, and the pictures after it.
@@ -96,6 +97,7 @@ class Worker:
             folder: to write to.
             further: what else makes the report this one, see `falx.workstation.results.identity_of`.
             capture: whether to make pictures.
+            workers: how many slices are worked on at a time.
             limit_s: the process is ended when it takes longer, in seconds.
 
         Returns:
@@ -112,6 +114,7 @@ class Worker:
             "folder": str(folder),
             "further": list(further),
             "capture": capture,
+            "workers": workers,
         }
         late = threading.Event()
 
@@ -265,7 +268,11 @@ def _answer(classifier: Any, question: Mapping[str, Any]) -> dict[str, Any]:
     try:
         identity = results.identity_of(images, classifier.model, *question["further"])
         study, made = results.make(
-            classifier, list(map(Path, images.values())), identity=identity, capture=question["capture"]
+            classifier,
+            list(map(Path, images.values())),
+            identity=identity,
+            capture=question["capture"],
+            workers=question["workers"],
         )
         for number, data_set in enumerate(made, start=1):
             data_set.save_as(Path(question["folder"], f"{number:03}.dcm"), enforce_file_format=True)
