@@ -21,14 +21,26 @@ from falx.errors import ResumeError
 from falx.resume import Journal
 
 COUNT = 150
+"""Slices of a batch long enough to be killed three times."""
+
+FEW = 30
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    return filled(tmp_path, COUNT)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    return filled(tmp_path, FEW)
+
+
+def filled(tmp_path: Path, count: int) -> Path:
     made = tmp_path / "slices"
     made.mkdir()
     Image.fromarray(phantom.lesion()).save(made / "0.png")
-    for number in range(1, COUNT - 2):
+    for number in range(1, count - 2):
         os.link(made / "0.png", made / f"{number}.png")
     (made / "broken.png").write_bytes(b"no picture")
     # What a file is that vanished after its folder was read.
@@ -46,20 +58,20 @@ def each_once(path: Path, folder: Path) -> bool:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_batch_that_is_killed_again_and_again_answers_each_file_once(
-    model: Path, folder: Path, tmp_path: Path, workers: str
+    model: Path, many: Path, tmp_path: Path, workers: str
 ) -> None:
     out = tmp_path / "out.jsonl"
-    command = [sys.executable, "-m", "falx", "predict", str(folder), "--model", str(model)]
+    command = [sys.executable, "-m", "falx", "predict", str(many), "--model", str(model)]
     command += ["--resume", str(out), "--workers", workers]
     chance = random.Random(5)  # noqa: S311 - when to kill
     kills = 0
     while True:
         size = out.stat().st_size if out.exists() else 0
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if kills < 5:
+        if kills < 3:
             while process.poll() is None and (not out.exists() or out.stat().st_size == size):
                 time.sleep(0.002)
-            time.sleep(chance.uniform(0, 0.08))
+            time.sleep(chance.uniform(0, 0.05))
             process.kill()
         printed, said = process.communicate(timeout=120)
         assert said == b""
@@ -73,8 +85,8 @@ def test_a_batch_that_is_killed_again_and_again_answers_each_file_once(
     assert kills >= 2
     assert process.returncode == 1
     assert b"of all its answers, 2 are of inputs that could not be read" in printed.replace(b"\n", b" ")
-    assert len(answers(out)) == COUNT == len(list(folder.iterdir()))
-    assert each_once(out, folder)
+    assert len(answers(out)) == COUNT == len(list(many.iterdir()))
+    assert each_once(out, many)
 
 
 def test_half_a_line_is_taken_away_and_answered_again(
@@ -92,7 +104,7 @@ def test_half_a_line_is_taken_away_and_answered_again(
     before = out.read_bytes()
     assert main(command) == 1
     assert out.read_bytes() == before
-    assert f"{COUNT} answered before, 0 now" in capsys.readouterr().out.replace("\n", " ")
+    assert f"{FEW} answered before, 0 now" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_a_path_given_twice_is_answered_twice(model: Path, folder: Path, tmp_path: Path) -> None:
@@ -158,7 +170,7 @@ def test_a_full_disk_leaves_whole_lines_to_go_on_from(model: Path, folder: Path,
         f"falx: error: {out}: cannot write the next answer: File too large; make room and run the same "
         "command again: it goes on from here\n"
     )
-    assert 0 < len(answers(out)) < COUNT
+    assert 0 < len(answers(out)) < FEW
     assert main(command) == 1
     assert each_once(out, folder)
 
