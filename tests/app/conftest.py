@@ -102,33 +102,59 @@ def own(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
+@dataclass
+class Visit:
+    """A visitor's page, and what failed on it."""
+
+    page: Page
+    problems: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Assert that nothing failed since the last time."""
+        # Uploads that are refused are told as errors on the console.
+        assert [problem for problem in self.problems if "413" not in problem] == []
+        self.problems.clear()
+
+
 @pytest.fixture(scope="session")
-def context(browser: Browser) -> Iterator[BrowserContext]:
+def tab(browser: Browser, served: Served) -> Iterator[Visit]:
+    """The page, opened once: loading it takes longer than most tests."""
     with own(browser) as context:
-        yield context
+        yield visit(context, served)
 
 
 @pytest.fixture
-def page(context: BrowserContext, served: Served) -> Iterator[Page]:
-    """The page as a new visitor has it; the browser kept Streamlit's own files from the visit before."""
-    with visit(context, served) as page:
-        yield page
-
-
-@contextlib.contextmanager
-def visit(context: BrowserContext, served: Served) -> Iterator[Page]:
-    """Open the page; in the end assert that nothing on it failed."""
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
-    page.on("request", lambda request: served.requests.append(request.url))
-    page.goto(served.url)
-    page.get_by_text("Ready: falx").wait_for()
-    page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
+def page(tab: Visit) -> Iterator[Page]:
+    """The page before any slice was given; that nothing on it failed is asserted in the end."""
+    page = tab.page
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.emulate_media(media="screen")
+    if page.get_by_role("button", name="Next patient").count():
+        next_patient(page)
     yield page
-    page.close()
-    assert [problem for problem in problems if "413" not in problem] == []
+    tab.check()
+
+
+def next_patient(page: Page) -> None:
+    """Have the page forget what was given."""
+    page.get_by_role("button", name="Next patient").click()
+    # Away from the button: its help would lie over what comes there.
+    page.mouse.move(1, 1)
+    page.locator('.st-key-answer [data-kind="none"]').wait_for()
+    # Until the old place for files is gone there are two.
+    page.locator('[data-testid="stFileUploaderDropzoneInput"]').nth(1).wait_for(state="detached")
+
+
+def visit(context: BrowserContext, served: Served) -> Visit:
+    """Open the page."""
+    visit = Visit(context.new_page())
+    visit.page.on("pageerror", lambda error: visit.problems.append(str(error)))
+    visit.page.on("console", lambda said: visit.problems.append(said.text) if said.type == "error" else None)
+    visit.page.on("request", lambda request: served.requests.append(request.url))
+    visit.page.goto(served.url)
+    visit.page.get_by_text("Ready: falx").wait_for()
+    visit.page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
+    return visit
 
 
 @pytest.fixture(scope="session")

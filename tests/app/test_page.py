@@ -22,6 +22,7 @@ from tests.app.conftest import (
     document,
     downloaded,
     give,
+    next_patient,
     own,
     visit,
 )
@@ -190,7 +191,7 @@ class TestStudy:
         assert TAG_REASONS["not_mr"] in table.locator(".said").nth(0).inner_text()
         shown = page.locator(".st-key-answer")
         assert "256 × 256" in shown.locator(".name").inner_text()
-        page.get_by_role("radio").nth(0).check(force=True)
+        page.locator(".st-key-list label", has_text="ct.dcm").click()
         rejected = shown.locator('.verdict[data-kind="rejected"]')
         rejected.wait_for()
         assert TAG_REASONS["not_mr"] in rejected.inner_text()
@@ -214,10 +215,12 @@ class TestStudy:
         page.get_by_label("Patient (optional)").fill(PATIENT)
         page.keyboard.press("Enter")
         give(page, files["lesion.png"], files["gradient.png"])
-        page.get_by_role("button", name="Next patient").click()
-        page.locator('.st-key-answer [data-kind="none"]').wait_for()
+        next_patient(page)
         assert page.get_by_label("Patient (optional)").input_value() == ""
         assert page.locator('[data-testid="stFileChip"]').count() == 0
+        # What the patients before had given does not count against this one.
+        give(page, *(files[f"slice_{number}.png"] for number in range(1, 11)))
+        next_patient(page)
         assert page.locator(".st-key-study .verdict").count() == 0
 
 
@@ -250,25 +253,25 @@ class TestReports:
 
 
 class TestPrivacy:
-    def test_two_visitors_see_their_own(self, browser: Browser, served: Served, files: Files) -> None:
-        with (
-            own(browser) as first,
-            own(browser) as second,
-            visit(first, served) as one,
-            visit(second, served) as other,
-        ):
-            one.get_by_label("Patient (optional)").fill(PATIENT)
-            one.keyboard.press("Enter")
-            one.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(files["lesion.png"])
+    def test_two_visitors_see_their_own(
+        self, page: Page, browser: Browser, served: Served, files: Files
+    ) -> None:
+        with own(browser) as context:
+            visitor = visit(context, served)
+            other = visitor.page
+            page.get_by_label("Patient (optional)").fill(PATIENT)
+            page.keyboard.press("Enter")
+            page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(files["lesion.png"])
             other.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(
                 files["gradient.png"]
             )
-            one.locator('.st-key-answer [data-kind="tumor"]').wait_for()
+            page.locator('.st-key-answer [data-kind="tumor"]').wait_for()
             other.locator('.st-key-answer [data-kind="rejected"]').wait_for()
             assert "lesion.png" not in other.content()
             assert PATIENT not in other.content()
             assert other.get_by_label("Patient (optional)").input_value() == ""
-            assert "gradient.png" not in one.content()
+            assert "gradient.png" not in page.content()
+            visitor.check()
 
     def test_the_slice_has_no_address(self, page: Page, files: Files) -> None:
         give(page, files["lesion.png"])
@@ -304,6 +307,32 @@ class TestPrivacy:
 
 
 class TestForEveryone:
+    def test_works_by_keyboard(self, page: Page, files: Files) -> None:
+        # From now on Playwright, not Chromium, opens what chooses files.
+        page.on("filechooser", lambda _: None)
+        tab_to(page, "Upload")
+        with page.expect_file_chooser() as choice:
+            page.keyboard.press("Enter")
+        choice.value.set_files([files["lesion.png"], files["gradient.png"]])
+        page.locator("text=Study of 2 slices").wait_for()
+        page.get_by_role("button", name="CSV").first.wait_for()
+        tab_to(page, "lesion.png", 'closest("label")')
+        page.keyboard.press("ArrowUp")
+        page.locator('.st-key-answer [data-kind="rejected"]').wait_for()
+        page.keyboard.press("ArrowDown")
+        page.locator('.st-key-answer [data-kind="tumor"]').wait_for()
+        mapped = source(page)
+        tab_to(page, "Opacity")
+        page.keyboard.press("End")
+        changed(page, mapped)
+        tab_to(page, "PDF")
+        with page.expect_download() as waiting:
+            page.keyboard.press("Enter")
+        assert waiting.value.suggested_filename == "falx-report.pdf"
+        tab_to(page, "Next patient")
+        page.keyboard.press("Space")
+        page.locator('.st-key-answer [data-kind="none"]').wait_for()
+
     def test_axe_finds_no_serious_fault(self, page: Page, files: Files) -> None:
         assert violations(page, SERIOUS) == []
         page.get_by_text("How Falx decides").click()
@@ -332,6 +361,17 @@ class TestForEveryone:
         end = page.locator(".st-key-answer .model").bounding_box()
         assert end is not None
         assert end["y"] + end["height"] <= tops[1]
+
+
+def tab_to(page: Page, name: str, of: str = "") -> None:
+    """Press Tab until what has the focus is called so."""
+    called = f"(document.activeElement{'?.' + of if of else ''})"
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        words = page.evaluate(f"{called}?.getAttribute?.('aria-label') || {called}?.innerText || ''")
+        if name in words and page.evaluate("!['BODY', 'MAIN'].includes(document.activeElement.tagName)"):
+            return
+    raise AssertionError(f"Tab never comes to {name}")
 
 
 def faults(page: Page, html: bytes) -> list[str]:

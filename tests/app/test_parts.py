@@ -26,7 +26,7 @@ import falx
 from falx import phantom
 from falx.app import command, fonts, fragments, pdf, report, server
 from falx.app.arrangement import Arrangement, arrange
-from falx.app.guard import Guard
+from falx.app.guard import Guard, Uploads
 from falx.app.quality import CAUTIONS, LEAST_CONTRAST, LEAST_SIDE, look
 from falx.app.report import Patient, Saved
 from falx.app.settings import Settings
@@ -350,7 +350,7 @@ def text_of(document: bytes) -> str:
 
 class TestGuard:
     def test_counts_the_uploads_of_a_session(self) -> None:
-        guard = Guard(accept, maximum_files=2)
+        guard = Guard(accept, uploads=Uploads(2))
         path = "/falx/_stcore/upload_file/one/"
         assert [ask(guard, "PUT", f"{path}{file}") for file in "aab"] == [200, 200, 200]
         assert ask(guard, "PUT", f"{path}c") == 413
@@ -358,8 +358,16 @@ class TestGuard:
         assert ask(guard, "DELETE", f"{path}a") == 200
         assert ask(guard, "PUT", f"{path}c") == 200
 
+    def test_what_is_forgotten_counts_no_more(self) -> None:
+        uploads = Uploads(2)
+        assert [uploads.take("one", file) for file in "abc"] == [True, True, False]
+        assert uploads.take("other", "c")
+        uploads.forget("one")
+        assert [uploads.take("one", file) for file in "cde"] == [True, True, False]
+        assert [uploads.take("other", file) for file in "de"] == [True, False]
+
     def test_an_origin_is_compared_with_the_host(self) -> None:
-        guard = Guard(accept, maximum_files=2)
+        guard = Guard(accept, uploads=Uploads(2))
         host = (b"host", b"falx.example:8443")
         assert ask(guard, "GET", "/", host, (b"origin", b"https://falx.example:8443")) == 200
         assert ask(guard, "GET", "/", host, (b"origin", b"https://falx.example")) == 403
@@ -368,7 +376,7 @@ class TestGuard:
     def test_a_websocket_of_another_origin_is_closed(self) -> None:
         headers = [(b"host", b"localhost:8501"), (b"origin", b"http://elsewhere.example")]
         scope = {"type": "websocket", "path": "/_stcore/stream", "headers": headers}
-        sent = run(Guard(accept, maximum_files=2), scope)
+        sent = run(Guard(accept, uploads=Uploads(2)), scope)
         assert sent == [{"type": "websocket.close", "code": 1008, "reason": "Forbidden"}]
 
     def test_streamlit_never_sees_the_origin(self) -> None:
@@ -378,7 +386,7 @@ class TestGuard:
             seen.extend(scope["headers"])
 
         headers = [(b"host", b"falx.example"), (b"origin", b"https://falx.example")]
-        run(Guard(look_at, maximum_files=2), {"type": "websocket", "path": "/", "headers": headers})
+        run(Guard(look_at, uploads=Uploads(2)), {"type": "websocket", "path": "/", "headers": headers})
         assert seen == [(b"host", b"falx.example")]
 
 

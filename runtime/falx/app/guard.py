@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-__all__ = ["HEADERS", "Guard"]
+__all__ = ["HEADERS", "Guard", "Uploads"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -52,19 +53,50 @@ SESSIONS: Final = 1000
 """Of so many visitors the uploads are counted; the ones before are forgotten, and long gone."""
 
 
+class Uploads:
+    """How many uploads each session holds; safe to share between threads."""
+
+    def __init__(self, maximum_files: int) -> None:
+        """Count, for each session up to so many at a time."""
+        self._maximum_files = maximum_files
+        self._held: OrderedDict[str, set[str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, session: str, file: str) -> bool:
+        """Count an upload in; False where the session holds as many as it may."""
+        with self._lock:
+            held = self._held.setdefault(session, set())
+            self._held.move_to_end(session)
+            if len(self._held) > SESSIONS:
+                self._held.popitem(last=False)
+            if len(held | {file}) > self._maximum_files:
+                return False
+            held.add(file)
+            return True
+
+    def drop(self, session: str, file: str) -> None:
+        """Count an upload out."""
+        with self._lock:
+            self._held.get(session, set()).discard(file)
+
+    def forget(self, session: str) -> None:
+        """Count all uploads of a session out."""
+        with self._lock:
+            self._held.pop(session, None)
+
+
 class Guard:
     """An ASGI middleware around Streamlit."""
 
-    def __init__(self, app: Application, *, maximum_files: int) -> None:
+    def __init__(self, app: Application, *, uploads: Uploads) -> None:
         """Stand before an application.
 
         Args:
             app: to pass requests on to.
-            maximum_files: uploads that one session may hold at a time.
+            uploads: counts them.
         """
         self._app = app
-        self._maximum_files = maximum_files
-        self._uploads: OrderedDict[str, set[str]] = OrderedDict()
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -92,16 +124,10 @@ class Guard:
     def _count(self, method: str, path: str) -> HTTPStatus | None:
         """Count an upload in, or out."""
         session, _, file = path.rpartition(UPLOADS)[2].partition("/")
-        held = self._uploads.setdefault(session, set())
-        self._uploads.move_to_end(session)
-        if len(self._uploads) > SESSIONS:
-            self._uploads.popitem(last=False)
         if method == "DELETE":
-            held.discard(file)
-        elif method == "PUT":
-            if len(held | {file}) > self._maximum_files:
-                return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            held.add(file)
+            self._uploads.drop(session, file)
+        elif method == "PUT" and not self._uploads.take(session, file):
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         return None
 
 

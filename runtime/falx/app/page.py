@@ -90,7 +90,7 @@ def _show(st: Any, service: Settings) -> None:
             st.html(render("verdict.html:verdict", answer=fragments.trouble(arranged), level=2, colours=DARK))
     if arranged.shown:
         with give:
-            _save(st, None if arranged.trouble else _saved(arranged, patient, service))
+            _save(st, service, None if arranged.trouble else _saved(arranged, patient, service))
     with st.container(key="disclaimer"):
         st.html(f'<p role="note">{DISCLAIMER}</p>')
     if not _complete(st.session_state):
@@ -277,7 +277,7 @@ def _study(st: Any, shown: Sequence[Shown], study: Study) -> None:
         st.html(render("verdict.html:slices", rows=rows, caption=report.TABLE_CAPTION))
 
 
-def _save(st: Any, saved: Saved | None) -> None:
+def _save(st: Any, service: Settings, saved: Saved | None) -> None:
     """What the visitor takes away, if it may be saved, and the way to the next patient."""
     with st.container(key="save"):
         if saved is not None:
@@ -293,11 +293,17 @@ def _save(st: Any, saved: Saved | None) -> None:
                         help=kind_of_file.help,
                     )
         st.button(
-            "Next patient", key="next", on_click=_forget, args=(st,), help="Forgets slices and patient."
+            "Next patient",
+            key="next",
+            on_click=_forget,
+            args=(st, service),
+            help="Forgets slices and patient.",
         )
 
 
-def _forget(st: Any) -> None:
+def _forget(st: Any, service: Settings) -> None:
+    # Streamlit drops the files with their field; nothing asks for them to be deleted.
+    service.uploads.forget(st.runtime.scriptrunner.get_script_run_ctx().session_id)
     state = st.session_state
     turn = state.turn
     state.clear()

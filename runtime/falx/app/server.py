@@ -85,7 +85,7 @@ def start(service: Settings, place: Place) -> None:
     settings.install(service)
     # A file above this size would be put on the disk while it comes in.
     formparsers.MultiPartParser.spool_max_size = (service.maximum_megabytes + 1) * MEBIBYTE
-    guard = middleware.Middleware(Guard, maximum_files=service.maximum_files)
+    guard = middleware.Middleware(Guard, uploads=service.uploads)
 
     @asynccontextmanager
     async def announced(_: Any) -> AsyncIterator[None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from falx.app.guard import Uploads
 from falx.classifier import Classifier
 
 __all__ = ["Settings", "current", "install"]
@@ -26,6 +27,11 @@ class Settings:
     maximum_slices: int
     maximum_megabytes: int
     maximum_pixels: int
+    uploads: Uploads = field(init=False, repr=False)
+    """How many files each visitor holds."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uploads", Uploads(self.maximum_files))
 
 
 _installed: list[Settings] = []
