@@ -120,10 +120,11 @@ def _row_counts(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
 
 def _column_counts(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """How many pixels of each column are true: `(H, W)` to `(W,)`."""
-    # Bytes are added up faster than int32.
+    # Bytes are added up faster than int32, and faster than truth values, which NumPy casts first.
+    ones = mask.view(np.uint8)
     parts = range(0, mask.shape[0], MOST_IN_A_BYTE)
-    counts = [np.sum(mask[i : i + MOST_IN_A_BYTE], axis=0, dtype=np.uint8) for i in parts]
-    return np.asarray(np.sum(counts, axis=0, dtype=np.int32))
+    counts = [np.add.reduce(ones[i : i + MOST_IN_A_BYTE], axis=0, dtype=np.uint8) for i in parts]
+    return np.asarray(np.add.reduce(counts, axis=0, dtype=np.int32))
 
 
 def prepare(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Frame]:
