@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import socket
 import sys
@@ -92,6 +94,7 @@ def start(service: Settings, place: Place) -> None:
         say(f"Falx is at {place.url}; Ctrl+C ends it.")
         say(DISCLAIMER)
         sys.stdout.flush()
+        threading.Thread(target=_load_dicom, daemon=True).start()
         if place.open_browser:
             # In a thread: a browser of the terminal would keep the page from being served.
             threading.Thread(target=webbrowser.open, args=(place.url,), daemon=True).start()
@@ -140,6 +143,12 @@ def _check_free(place: Place) -> None:
             f"cannot listen at {place.address}, port {place.port}: {error.strerror or error}; "
             "give another with --address or --port"
         ) from error
+
+
+def _load_dicom() -> None:
+    """Load what reads DICOM, if it is installed: the first slice would wait half a second for it."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pydicom.pixels")
 
 
 def _imported() -> tuple[Any, Any, Any]:
