@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -99,6 +100,17 @@ def test_the_checksum_of_the_file_comes_with_the_proof(card: Card, kind: Format,
     data = cards.embed(graph(kind), card, format=kind)
     read, checksum = cards.prove(data)
     assert (read, checksum) == (cards.extract(data)[0], hashlib.sha256(data).hexdigest())
+
+
+def test_checksums_without_the_modules_that_python_may_lack(
+    card: Card, graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = cards.embed(graph("tflite"), card, format="tflite")
+    proved = cards.prove(data)
+    for module in ("_sha2", "_sha256"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert cards.prove(data) == proved
+    assert proved[1] == hashlib.sha256(data).hexdigest()
 
 
 def test_a_field_behind_the_card_belongs_to_the_graph(card: Card, graph: Graph) -> None:
