@@ -1,4 +1,4 @@
-"""The process that classifies, with decoders that do what the Image Comments of a study say.
+"""The process that classifies, with decoders that do what the Image Comments of an image of a study say.
 
 `SIGSEGV` and other signals: they end it. `wait`: they never come back. `raise TEXT`: they raise an error of
 that text. `full TEXT`: the disk is full, the text is a file's name. With a path after a `|`: only where there
@@ -18,14 +18,16 @@ from typing import Any
 
 import pydicom
 
-from falx.workstation import results, worker
+from falx.workstation import headers, results, worker
 
-make = results.make
+make, needed = results.make, headers.needed
 
 
 def deadly(classifier: Any, paths: Sequence[Path], **options: Any) -> Any:
     """Make results, unless a study says otherwise."""
-    comments = str(pydicom.dcmread(paths[-1], stop_before_pixels=True).ImageComments)
+    headers.needed = needed
+    read = (pydicom.dcmread(path, stop_before_pixels=True) for path in paths)
+    comments = next((str(one.ImageComments) for one in read if one.ImageComments != "none"), "none")
     order, _, once = comments.partition("|")
     word, _, text = order.partition(" ")
     if once:
@@ -43,6 +45,11 @@ def deadly(classifier: Any, paths: Sequence[Path], **options: Any) -> Any:
     return make(classifier, paths, **options)
 
 
+def later(module: str) -> Any:
+    """Load nothing yet: it is half of the start, and most of these processes answer no study."""
+
+
 if __name__ == "__main__":
     results.make = deadly
+    headers.needed = later
     sys.exit(worker.main(sys.argv[1:]))

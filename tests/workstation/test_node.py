@@ -5,6 +5,7 @@ import logging
 import socket
 import socketserver
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -83,6 +84,18 @@ def evidence(report: Dataset) -> set[str]:
 
 def uids(study: Any) -> set[str]:
     return {str(pydicom.dcmread(file).SOPInstanceUID) for file in study.files}
+
+
+def change(file: Path, **tags: Any) -> None:
+    data = pydicom.dcmread(file)
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.save_as(file, enforce_file_format=True)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the node itself logged."""
+    return [record.getMessage() for record in caplog.records if record.name == "falx.listen"]
 
 
 def settled(node: Node) -> bool:
@@ -304,7 +317,7 @@ def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_fro
     finally:
         server.shutdown()
     assert taken == [other.uid, study.uid]
-    assert [record.getMessage() for record in caplog.records] == [
+    assert logged(caplog) == [
         f"study {study.uid}: its result was not taken (status 0x{code}); tried again"
         for code in ("0110", "A700")
     ]
@@ -417,9 +430,7 @@ def test_a_study_that_is_not_classified_is_tried_again(
         send(made, call, *study.files)
         until(archive.reports)
     until(lambda: settled(made))
-    assert [record.getMessage() for record in caplog.records] == [
-        f"study {study.uid}: not classified ({said}), tried again"
-    ]
+    assert logged(caplog) == [f"study {study.uid}: not classified ({said}), tried again"]
     assert len(archive.reports()) == made.status()["results_sent"] == 1
     assert list((tmp_path / "spool" / "studies" / study.uid).iterdir()) == [
         tmp_path / "spool" / "studies" / study.uid / "kept"
@@ -436,6 +447,7 @@ def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are
     tmp_path: Path,
 ) -> None:
     deadly = write_study(tmp_path / "deadly", 2, ImageComments="SIGSEGV")
+    change(deadly.files[0], ImageComments="none")
     plain = write_study(tmp_path / "plain", 1, ImageComments="none")
     made = node(destination=to(archive))
     with caplog.at_level(logging.ERROR, "falx.listen"):
@@ -443,7 +455,7 @@ def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are
         until(lambda: made.status()["studies_set_aside"] == 1, 60)
     until(lambda: settled(made))
     assert [one.StudyInstanceUID for one in archive.reports()] == [plain.uid]
-    assert [record.getMessage() for record in caplog.records] == [
+    assert logged(caplog) == [
         *[f"study {deadly.uid}: not classified (its process ended by SIGSEGV), tried again"] * 2,
         f"study {deadly.uid}: set aside, not classified 3 times (its process ended by SIGSEGV); its images "
         "are kept, and it is tried again when it is received again",
@@ -457,11 +469,9 @@ def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are
     # After a restart it is not begun by itself; sent again, mended, it is answered once, with all its images.
     again = node(destination=to(archive))
     assert (again.status()["studies_set_aside"], again.status()["studies_waiting"]) == (1, 0)
-    mended = pydicom.dcmread(deadly.files[1])
-    mended.ImageComments = "none"
-    mended.save_as(deadly.files[1])
+    change(deadly.files[1], ImageComments="none")
     send(again, call, deadly.files[1])
-    until(lambda: len(archive.reports()) == 2)
+    until(lambda: again.status()["results_sent"] == 2)
     (report,) = [one for one in archive.reports() if one.StudyInstanceUID == deadly.uid]
     assert evidence(report) == uids(deadly)
     until(lambda: settled(again))
@@ -488,6 +498,27 @@ def test_a_node_that_is_stopped_does_not_wait_for_a_study(
     made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
     again = node()
     until(lambda: again.status()["results_to_send"] == 1)
+
+
+def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_the_study(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    worker: Worker,
+    study: Any,
+    until: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = node()
+    monkeypatch.setattr(worker, "_command", [sys.executable, "-c", "raise SystemExit(3)"])
+    worker.stop()
+    send(made, call, *study.files)
+    until(lambda: made.status().get("trouble") == "the process that classifies does not start")
+    # Longer than a study's own failures would take to set it aside.
+    time.sleep(1)
+    assert (made.status()["status"], made.status()["studies_set_aside"]) == ("unwell", 0)
+    monkeypatch.undo()
+    until(lambda: made.status()["results_to_send"] == 1)
+    until(lambda: made.status()["status"] == "ok")
 
 
 def test_a_port_that_is_taken_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:
