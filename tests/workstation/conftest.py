@@ -241,7 +241,8 @@ class Archive:
         for file in self.files():
             with contextlib.suppress(InvalidDicomError, EOFError):  # it is being written
                 found.append(pydicom.dcmread(file))
-        return [one for one in found if one.get("Modality") == "SR"]
+        # The last of its attributes: without it, the file is not whole yet.
+        return [one for one in found if one.get("Modality") == "SR" and "ContentSequence" in one]
 
     @property
     def destination(self) -> str:

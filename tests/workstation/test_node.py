@@ -22,7 +22,7 @@ from pynetdicom import AE
 from pynetdicom.events import EVT_C_STORE
 
 from falx.errors import FalxError
-from falx.workstation.node import IMAGES, SYNTAXES, Node, _doubled
+from falx.workstation.node import IMAGES, SYNTAXES, TRIES, Node, _doubled
 from falx.workstation.settings import Destination, Settings
 from falx.workstation.worker import Worker
 
@@ -508,15 +508,16 @@ def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_t
     until: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("falx.workstation.node._pause", lambda _: 0.0)
     made = node()
-    monkeypatch.setattr(worker, "_command", [sys.executable, "-c", "raise SystemExit(3)"])
-    worker.stop()
-    send(made, call, *study.files)
-    until(lambda: made.status().get("trouble") == "the process that classifies does not start")
-    # Longer than a study's own failures would take to set it aside.
-    time.sleep(1)
-    assert (made.status()["status"], made.status()["studies_set_aside"]) == ("unwell", 0)
-    monkeypatch.undo()
+    with monkeypatch.context() as broken:
+        broken.setattr(worker, "_command", [sys.executable, "-c", "raise SystemExit(3)"])
+        worker.stop()
+        send(made, call, *study.files)
+        until(lambda: made.status().get("trouble") == "the process that classifies does not start")
+        # As often as a study's own failures would set it aside.
+        until(lambda: made._spool.tries(study.uid) > TRIES)
+        assert (made.status()["status"], made.status()["studies_set_aside"]) == ("unwell", 0)
     until(lambda: made.status()["results_to_send"] == 1)
     until(lambda: made.status()["status"] == "ok")
 
