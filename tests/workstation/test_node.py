@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import socket
 import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -246,6 +249,37 @@ def test_an_association_that_ends_half_way_loses_nothing(
     # The first image may have been reported alone, if the rest came late; the last report has them all.
     until(lambda: uids(study) in [evidence(one) for one in archive.reports()])
     until(lambda: settled(made))
+    assert made.status()["associations"] == 0
+
+
+def test_an_association_that_ends_while_its_image_is_looked_at_keeps_no_study_waiting(
+    node: Callable[..., Node],
+    archive: Any,
+    study: Any,
+    until: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed, seen, read = Node._closed, threading.Event(), pydicom.dcmread
+
+    def noted(node: Node, event: Any) -> None:
+        closed(node, event)
+        seen.set()
+
+    monkeypatch.setattr(Node, "_closed", noted)
+    made = node(destination=to(archive))
+    association = associate(made)
+    image = read(study.files[0])
+
+    def late(*given: Any, **options: Any) -> Dataset:
+        association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+        assert seen.wait(10)
+        return read(*given, **options)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(pydicom, "dcmread", late)
+        assert "Status" not in association.send_c_store(image)
+        until(lambda: made.status()["received"] == 1)
+    until(archive.reports)
     assert made.status()["associations"] == 0
 
 
@@ -500,6 +534,73 @@ def test_a_node_that_is_stopped_does_not_wait_for_a_study(
     until(lambda: again.status()["results_to_send"] == 1)
 
 
+def test_a_node_that_is_stopped_before_it_asked_for_a_study_does_not_wait_for_it(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    write_study: Callable[..., Any],
+    worker: Worker,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    study = write_study(tmp_path / "study", 1, ImageComments="wait")
+    made = node()
+    begun, ended = threading.Event(), threading.Event()
+    begin, stop = made._spool.begin, worker.stop
+
+    def late(study: str) -> Any:
+        begun.set()
+        assert ended.wait(10)
+        return begin(study)
+
+    def noted() -> None:
+        stop()
+        ended.set()
+
+    monkeypatch.setattr(made._spool, "begin", late)
+    monkeypatch.setattr(worker, "stop", noted)
+    with caplog.at_level(logging.ERROR, "falx.listen"):
+        send(made, call, *study.files)
+        assert begun.wait(10)
+        started = time.monotonic()
+        made.stop()
+    assert time.monotonic() - started < 20
+    assert (caplog.text, made._spool.waiting()) == ("", [study.uid])
+    made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
+
+
+def test_a_disk_that_is_full_for_a_while_ends_no_thread(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    write_study: Callable[..., Any],
+    until: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    study = write_study(tmp_path / "study", 1, ImageComments=f"raise it|{tmp_path / 'once'}")
+    made = node()
+
+    def full_once(step: str) -> None:
+        real = getattr(made._spool, step)
+
+        def full(*_: Any) -> None:
+            monkeypatch.setattr(made._spool, step, real)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(made._spool, step, full)
+
+    # Where a batch is begun, and where it is counted that it was not classified.
+    full_once("begin")
+    full_once("failed")
+    with caplog.at_level(logging.ERROR, "falx.listen"):
+        send(made, call, *study.files)
+        until(lambda: made.status()["results_to_send"] == 1)
+    assert not made.failed
+    said = f"study {study.uid}: not classified (OSError: [Errno 28] No space left on device), tried again"
+    assert logged(caplog) == [said, said]
+
+
 def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_the_study(
     node: Callable[..., Node],
     call: Callable[..., Any],
@@ -520,6 +621,22 @@ def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_t
         assert (made.status()["status"], made.status()["studies_set_aside"]) == ("unwell", 0)
     until(lambda: made.status()["results_to_send"] == 1)
     until(lambda: made.status()["status"] == "ok")
+
+
+def test_a_process_that_starts_again_is_a_well_node_also_where_the_study_fails(
+    node: Callable[..., Node],
+    call: Callable[..., Any],
+    write_study: Callable[..., Any],
+    until: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    study = write_study(tmp_path / "study", 1, ImageComments="raise it")
+    made = node()
+    made._cannot_classify = True
+    assert made.status()["trouble"] == "the process that classifies does not start"
+    send(made, call, *study.files)
+    until(lambda: made.status()["studies_set_aside"] == 1)
+    until(lambda: made.status()["status"] == "ok", 5)
 
 
 def test_a_port_that_is_taken_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:
@@ -567,6 +684,8 @@ def test_over_tls_and_a_peer_that_does_not_shake_hands_keeps_nobody_out(
         )
         assert unknown.returncode != 0
         until(archive.reports)
+        # The one that says nothing.
+        until(lambda: made.status()["associations"] == 1)
 
 
 def test_a_certificate_that_is_none_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:

@@ -82,6 +82,9 @@ TIDY_S: Final = 30.0
 TRIES: Final = 3
 """How often the classification of a study may fail before it is set aside."""
 
+STOPS: Final = 30
+"""How often, once a second, the process that classifies is ended when the node stops."""
+
 IDENTIFIERS: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -119,7 +122,8 @@ class Node:
         # Whatever a killed process left waits as if it had just come: more of it may still be on its way.
         self._arrived = dict.fromkeys(self._spool.waiting(), now)
         self._not_before = {study: now + _pause(self._spool.tries(study)) for study in self._arrived}
-        self._open: dict[Any, str] = {}  # associations, with the study that each is sending
+        # Associations, with the study that each is sending; None before its first image.
+        self._open: dict[Any, str | None] = {}
         self._incoming: dict[Any, int] = {}
         self._counts = dict.fromkeys(("received", "ignored", "refused", "associations_refused"), 0)
         self._destination_up: bool | None = None
@@ -161,6 +165,7 @@ class Node:
         for context in self._net.AllStoragePresentationContexts:
             entity.add_supported_context(context.abstract_syntax, list(SYNTAXES))
         handlers = [
+            (event.EVT_CONN_OPEN, self._opened),
             (event.EVT_C_STORE, self._store),
             (event.EVT_DATA_RECV, self._limit),
             (event.EVT_REJECTED, self._rejected),
@@ -205,6 +210,11 @@ class Node:
             self._worker.stop()
         self._server.shutdown()
         self._server.server_close()
+        for _ in range(STOPS if classifying else 0):
+            # It may not have asked yet: then it asks a new process.
+            self._threads[0].join(timeout=1)
+            if self._threads[0].is_alive():
+                self._worker.stop()
         for thread in self._threads:
             thread.join(timeout=30)
         if self._health is not None:
@@ -289,7 +299,9 @@ class Node:
             log.warning("refused an image whose identifiers are missing or not those of its message")
             return MISMATCH
         with self._guard:
-            self._open[event.assoc] = study
+            # Another thread may have seen it end since its image came.
+            if event.assoc in self._open:
+                self._open[event.assoc] = study
         self._spool.store(study, instance, data)
         with self._guard:
             self._arrived[study] = time.monotonic()
@@ -314,6 +326,10 @@ class Node:
             plain(str(requestor.ae_title)),
             plain(str(requestor.address)),
         )
+
+    def _opened(self, event: Any) -> None:
+        with self._guard:
+            self._open[event.assoc] = None
 
     def _closed(self, event: Any) -> None:
         with self._guard:
@@ -359,20 +375,14 @@ class Node:
             if self._stopping.is_set():
                 return
             self._classifying = True
-        batch = self._spool.begin(study)
         try:
-            if batch is not None:
-                self._answer(batch)
-                self._spool.finish(batch)
-        except Unanswered as error:
-            assert batch is not None  # noqa: S101 - our own invariant, for the type checker
-            # What `stop` ended is no failure of the study.
-            if not self._stopping.is_set():
-                self._fail(batch, str(error))
+            self._begin(study)
         except Exception as error:  # noqa: BLE001 - the images stay; what is wrong may be mended
-            log.error("study %s: not classified (%s), tried again", study, _cause(error))  # noqa: TRY400
-            self._cannot_classify = isinstance(error, FalxError)
-            self._try_later(study, max(_pause(self._spool.tries(study)), self._settings.retry_s))
+            # What `stop` ended is no failure, here and below.
+            if not self._stopping.is_set():
+                log.error("study %s: not classified (%s), tried again", study, _cause(error))  # noqa: TRY400
+                self._cannot_classify = isinstance(error, FalxError)
+                self._try_later(study, max(_pause(self._spool.tries(study)), self._settings.retry_s))
         else:
             self._cannot_classify = False
         self._classifying = False
@@ -380,6 +390,18 @@ class Node:
             # More came while this was being classified.
             with self._guard:
                 self._arrived.setdefault(study, time.monotonic())
+
+    def _begin(self, study: str) -> None:
+        batch = self._spool.begin(study)
+        if batch is None:
+            return
+        try:
+            self._answer(batch)
+        except Unanswered as error:
+            if not self._stopping.is_set():
+                self._fail(batch, str(error))
+        else:
+            self._spool.finish(batch)
 
     def _fail(self, batch: Batch, why: str) -> None:
         """Try a study again, or no more."""
