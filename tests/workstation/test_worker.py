@@ -71,6 +71,22 @@ def test_a_process_that_does_not_start_is_an_error() -> None:
     worker.stop()
 
 
+def test_it_leaves_no_core_file_with_images_in_it() -> None:
+    resource = pytest.importorskip("resource", reason="only Unix limits core files")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("only Linux tells the limits of another process")
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        worker = Worker(command=[sys.executable, str(Path(__file__).with_name("deadly.py"))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    worker.model  # noqa: B018 - to wait for it
+    size = min(1, before[1]) if before[1] >= 0 else 1
+    assert resource.prlimit(worker.pid, resource.RLIMIT_CORE) == (size, size)
+    worker.stop()
+
+
 def test_it_ends_with_the_node_and_not_by_signals_that_are_meant_for_it() -> None:
     command = [sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path), "{}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -218,6 +218,7 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # They are sent to all processes of a terminal or service; the node is who acts on them.
         signal.signal(number, signal.SIG_IGN)
+    _leave_no_core()
     import falx
     from falx._quiet import quiet_readers
     from falx.workstation.headers import needed
@@ -244,6 +245,18 @@ def main(arguments: Sequence[str]) -> int:
         question = json.loads(questions.get())
         with quiet_readers():
             _say(answers, _answer(classifier, question))
+
+
+def _leave_no_core() -> None:
+    """Where a decoder crashes, the images in memory must not get into a file."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows
+    # One byte, not none: Linux gives a core to a program that collects them whatever its size, but for this.
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    size = 0 if most == 0 else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (size, size))
 
 
 def _silence() -> None:
