@@ -65,9 +65,13 @@ def main(arguments: Sequence[str] | None = None, *, own_process: bool = False) -
     Returns:
         The exit status.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A file name may hold bytes that are no text in this terminal's encoding.
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Closed by whoever started this process, who wants to hear nothing.
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            # A file name may hold bytes that are no text in this terminal's encoding.
             stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(arguments).parse_args(arguments)

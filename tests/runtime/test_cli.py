@@ -601,3 +601,17 @@ def test_the_end_of_the_process_loses_nothing(scan: Path, model: Path, falx_proc
     assert result.stdout.count("absent.png") == many
     assert result.stdout.endswith(f"{DISCLAIMER}\n")
     assert falx_process("predict", scan, "--model", "absent.onnx").returncode == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes streams as a Unix shell does")
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_streams_that_are_closed_keep_nothing_from_being_answered(
+    scan: Path, model: Path, tmp_path: Path, closed: str
+) -> None:
+    out = tmp_path / "out.jsonl"
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "falx", "predict", str(scan)]
+    command += ["--model", str(model), "--resume", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert [answer["path"] for answer in lines(out.read_text())] == [str(scan)]
+    assert done.stdout.endswith(f"{DISCLAIMER}\n") is (closed == "2>&-")
