@@ -45,7 +45,7 @@ LONGEST: Final = 16
 """Bits of the longest code; a difference follows in at most as many (T.81, table H.2)."""
 
 BLOCK: Final = 2**16
-"""Bytes that are looked up at once: 4 MB of working memory, whatever the size of the picture."""
+"""Bytes that are looked up at once: 4 MB of working memory, 8 where codes are short, whatever the picture."""
 
 AHEAD: Final = 5
 """Bytes from the one where a code begins to the one where what follows it ends."""
@@ -239,11 +239,11 @@ def _fill(band: npt.NDArray[np.uint16], coded: bytes, codes: Sequence[Codes], sc
 def _differences(data: bytes, codes: Sequence[Codes], count: int) -> npt.NDArray[np.int32]:
     """The differences that Huffman-coded data holds, the components' one after the other."""
     out = np.empty(count, np.int32)
-    coded = np.frombuffer(data + bytes([0xFF] * AHEAD), np.uint8).astype(np.uint64)
+    coded = np.frombuffer(data + bytes([0xFF] * AHEAD), np.uint8)
     done = bit = 0
     while done < count:
         byte = bit >> 3
-        block = coded[byte : byte + BLOCK + AHEAD]
+        block = coded[byte : byte + BLOCK + AHEAD].astype(np.uint64)
         length = len(block) - AHEAD
         if length <= 0:
             raise DamagedFrameError("it ends too early")

@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,22 @@ def test_a_frame_of_more_than_one_block(monkeypatch: pytest.MonkeyPatch) -> None
     for block in (9, 50, 100):
         monkeypatch.setattr(lossless, "BLOCK", block)
         assert np.array_equal(lossless.decode(coded, 9, 9, 3)[0], values)
+
+
+def test_working_memory_does_not_grow_with_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lossless, "BLOCK", 4096)
+    # A tenth of a megabyte: differences of 15 bits, each with a code of five.
+    data, count = bytes.fromhex("7800078000") * 20_000, 40_000
+    codes = lossless._codes(CODES[:16], CODES[16:])
+    tracemalloc.start()
+    try:
+        out = lossless._differences(data, [codes], count)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (out == 1 - 2**15).all()
+    # Besides the result: the data, and a block at a time.
+    assert peak - out.nbytes < 5 * len(data)
 
 
 @pytest.mark.parametrize("predictor", range(1, 8))
