@@ -346,7 +346,7 @@ def _study(options: argparse.Namespace) -> int:
         except UnreadableImage as error:
             failed = True
             failure = Failure(path, error)
-            say(json.dumps(failure.to_dict()) if options.json else f"{path}: {error}")
+            say(json.dumps(failure.to_dict()) if options.json else str(error))
             continue
         with _quiet_engines():
             answers = classifier.predict_study(found, workers=options.workers, thresholds=thresholds)

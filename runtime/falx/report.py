@@ -35,6 +35,9 @@ COLOURS: Final = {NO_TUMOR: "green", AMBIGUOUS: "yellow", REJECTED: "dim", ERROR
 TUMOR_COLOUR: Final = "red"
 NONE: Final = "-"
 
+MOST_UNREAD: Final = 10
+"""So many inputs of a study that could not be read are told with the reason; `falx study --json` has all."""
+
 MAXIMUM_LEAVES: Final = 12
 """Lines that metrics, or provenance, of a shape unknown here may take; `falx info --json` has all."""
 
@@ -121,6 +124,11 @@ def study_text(study: Study) -> str:
         rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
     counts = [f"{count} {name}" for name, count in study.counts.items()]
     rows["slices"] = ", ".join(counts) or "none"
+    unread = [str(result.error) for result in study.results if result.error is not None]
+    for number, message in enumerate(unread[:MOST_UNREAD], start=1):
+        rows[f"not read {number}"] = message
+    if len(unread) > MOST_UNREAD:
+        rows["not read"] = f"{len(unread) - MOST_UNREAD} more; --json names each"
     if study.model is not None:
         rows["model"] = f"{study.model.name} {study.model.version}, {study.elapsed_ms:.0f} ms"
     return f"{pairs(rows)}\n{paragraph(DISCLAIMER)}"

@@ -17,6 +17,7 @@ from falx import cli, images, phantom
 from falx.errors import UnreadableImage
 from falx.gathering import gather
 from falx.overlay import overlay
+from falx.report import MOST_UNREAD
 from falx.sheet import TILE, sheet
 from falx.slices import Part
 from falx.volume import open_volume
@@ -241,6 +242,24 @@ def test_the_command_line(
     assert made.NAME not in shown
     assert cli.main(["study", str(tmp_path / "absent"), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["counts"] == {"error": 1}
+    assert cli.main(["study", str(tmp_path / "absent")]) == 1
+    assert f"not read 1      {tmp_path / 'absent'}: no such file" in capsys.readouterr().out
+    series(tmp_path / "exam" / "another", StudyInstanceUID="1.2.9", count=1)
+    assert cli.main(["study", str(tmp_path / "exam")]) == 1
+    assert capsys.readouterr().out.split() == (
+        f"{tmp_path / 'exam'}: expected one study, got 2; give each study by itself".split()
+    )
+
+
+def test_what_could_not_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(MOST_UNREAD + 2):
+        (tmp_path / f"{number:02}.png").write_text("no picture")
+    assert cli.main(["study", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("expected PNG") == MOST_UNREAD
+    assert "09.png" in shown
+    assert "10.png" not in shown
+    assert "2 more; --json names each" in shown
 
 
 def test_heatmaps_of_a_study(

@@ -63,7 +63,9 @@ def test_a_wrong_value_is_named(change: dict[str, Any], message: str) -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(FalxError, match="spool and destination must be given"):
+    with pytest.raises(
+        FalxError, match="spool and destination must be given, with --spool and --destination or in the"
+    ):
         Settings.build({})
 
 

@@ -140,7 +140,10 @@ class Settings:
         if unknown := sorted(set(options) - set(known)):
             raise FalxError(f"unknown setting {', '.join(unknown)}; known are {', '.join(known)}")
         if missing := [name for name in ("spool", "destination") if name not in options]:
-            raise FalxError(f"{' and '.join(missing)} must be given")
+            options_of = " and ".join(f"--{name}" for name in missing)
+            raise FalxError(
+                f"{' and '.join(missing)} must be given, with {options_of} or in the file of --config"
+            )
         return cls(**{name: _value(name, known[name], value) for name, value in options.items()})
 
 
