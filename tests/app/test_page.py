@@ -209,7 +209,7 @@ class TestStudy:
         assert len(paths) == MAXIMUM_FILES + 1
         page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(paths)
         page.locator(f"text=Study of {MAXIMUM_FILES} slices").wait_for()
-        assert page.locator('[data-testid="stFileChips"]').get_by_text("413").count() >= 1
+        page.locator('[data-testid="stFileChips"]').get_by_text("413").first.wait_for()
 
     def test_the_next_patient_finds_nothing(self, page: Page, files: Files) -> None:
         page.get_by_label("Patient (optional)").fill(PATIENT)

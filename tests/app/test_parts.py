@@ -26,7 +26,7 @@ import falx
 from falx import phantom
 from falx.app import command, fonts, fragments, pdf, report, server
 from falx.app.arrangement import Arrangement, arrange
-from falx.app.guard import Guard, Uploads
+from falx.app.guard import MOST_DRAINED, Guard, Uploads
 from falx.app.quality import CAUTIONS, LEAST_CONTRAST, LEAST_SIDE, look
 from falx.app.report import Patient, Saved
 from falx.app.settings import Settings
@@ -366,6 +366,18 @@ class TestGuard:
         assert [uploads.take("one", file) for file in "cde"] == [True, True, False]
         assert [uploads.take("other", file) for file in "de"] == [True, False]
 
+    def test_what_is_refused_is_answered_when_it_was_sent(self) -> None:
+        # A browser that still sends when the connection is closed says "network error", not why.
+        uploads = Uploads(1)
+        uploads.take("one", "a")
+        bodies = [{"type": "http.request", "body": bytes(2**20), "more_body": more} for more in (True, False)]
+        scope = {"type": "http", "method": "PUT", "path": "/_stcore/upload_file/one/b", "headers": []}
+        sent = run(Guard(accept, uploads=uploads), scope, bodies)
+        assert (sent[0]["status"], bodies) == (413, [])
+        endless = [{"type": "http.request", "body": bytes(MOST_DRAINED // 2), "more_body": True}] * 4
+        sent = run(Guard(accept, uploads=uploads), scope, endless)
+        assert (sent[0]["status"], len(endless)) == (413, 1)
+
     def test_an_origin_is_compared_with_the_host(self) -> None:
         guard = Guard(accept, uploads=Uploads(2))
         host = (b"host", b"falx.example:8443")
@@ -394,11 +406,13 @@ async def accept(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
 
 
-def run(guard: Guard, scope: MutableMapping[str, Any]) -> list[MutableMapping[str, Any]]:
+def run(
+    guard: Guard, scope: MutableMapping[str, Any], messages: list[dict[str, Any]] | None = None
+) -> list[MutableMapping[str, Any]]:
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> MutableMapping[str, Any]:
-        return {"type": "websocket.connect"}
+        return {"type": "websocket.connect"} if messages is None else messages.pop(0)
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)

@@ -49,6 +49,9 @@ UPLOADS: Final = "/_stcore/upload_file/"
 STATIC: Final = "/static/"
 """Streamlit's own files: the only ones that a browser may keep."""
 
+MOST_DRAINED: Final = 64 * 2**20
+"""Bytes of a refused request that are read all the same, one message more at most."""
+
 SESSIONS: Final = 1000
 """Of so many visitors the uploads are counted; the ones before are forgotten, and long gone."""
 
@@ -136,6 +139,13 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": status.phrase})
         return
+    # A browser that is still sending when the connection is closed sees no answer, but a broken network.
+    drained = 0
+    while drained <= MOST_DRAINED:
+        message = await receive()
+        drained += len(message.get("body", b""))
+        if not message.get("more_body"):
+            break
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status.value, "headers": headers})
     await send({"type": "http.response.body", "body": status.phrase.encode()})
