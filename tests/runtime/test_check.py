@@ -69,6 +69,7 @@ def test_known_inputs(
     assert report.ok is (ok is not False)
 
 
+@pytest.mark.filterwarnings("ignore:tflite-runtime runs int8:falx.FalxWarning")
 @pytest.mark.parametrize(
     ("quantization", "apart", "ok"),
     [("int8", 0.11, True), ("int8", 0.16, False), ("float16", 0.005, True), ("float32", 0.011, False)],
