@@ -10,7 +10,6 @@ A program that is not installed is left out. The one for C++ is given compiled, 
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
 import http.server
 import json
@@ -22,12 +21,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from benchmarks import machine
+from benchmarks import chromium, machine
+from benchmarks.manifest import chosen
 from PIL import Image
 
 import falx
@@ -36,12 +35,11 @@ from falx.prediction import Prediction
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-__all__ = ["CHROMIUM", "Row", "as_png", "asked", "chosen", "main", "summary"]
+__all__ = ["Row", "as_png", "asked", "chosen", "main", "summary"]
 
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
 PLACE: Final = "-self-contained"
 PACKAGES: Final = ("falx", "numpy", "pillow", "onnxruntime")
-CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 
 # Modules of the page, used as the page uses them, for each picture of a folder.
 CLASSIFY: Final = """
@@ -98,27 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows += [
                 summary(program, file.name, expected, ask(file, slices)) for program, ask in programs.items()
             ]
-    setting |= {"node": _version("node"), "chromium": _version(*CHROMIUM), "slices": len(slices)}
+    setting |= {"node": _version("node"), "chromium": _version(*chromium.NAMES), "slices": len(slices)}
     print(_table(setting, rows))
     if options.out is not None:
         machine.write(options.out, {**setting, "rows": [asdict(row) for row in rows]})
     return 0
-
-
-def chosen(data: Path, count: int) -> list[Path]:
-    """Slices of the val split of a manifest, from every source and label in turn.
-
-    Args:
-        data: the folder of `manifest.csv`.
-        count: how many, at most.
-    """
-    kinds: dict[tuple[str, str], list[Path]] = {}
-    with (data / "manifest.csv").open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            if row["split"] == "val":
-                kinds.setdefault((row["source"], row["label"]), []).append(data / row["path"])
-    turns = chain.from_iterable(zip_longest(*kinds.values()))
-    return [path for path in turns if path is not None][:count]
 
 
 def as_png(pictures: Sequence[Path], folder: Path) -> list[Path]:
@@ -167,8 +149,8 @@ def _programs(cpp: Path | None) -> Iterator[dict[str, Program]]:
         found["Node"] = _command("node", EXAMPLES / "node" / "classify.mjs")
     if cpp is not None:
         found["C++"] = _command(cpp)
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if chromium is None or not (EXAMPLES / "browser" / "node_modules").exists():
+    program = chromium.found()
+    if program is None or not (EXAMPLES / "browser" / "node_modules").exists():
         yield found
         return
     from playwright.sync_api import sync_playwright
@@ -176,7 +158,7 @@ def _programs(cpp: Path | None) -> Iterator[dict[str, Program]]:
     with (
         tempfile.TemporaryDirectory() as name,
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=chromium) as browser,
+        playwright.chromium.launch(executable_path=program) as browser,
     ):
         folder = Path(name, "page")
         shutil.copytree(EXAMPLES / "browser", folder, ignore=shutil.ignore_patterns("node_modules", "vendor"))

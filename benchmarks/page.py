@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
 import statistics
 import subprocess
 import sys
@@ -25,17 +24,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks import machine
+from benchmarks import chromium, machine
 from PIL import Image
 
 from falx import phantom
 
-__all__ = ["CHROMIUM", "main", "served"]
+__all__ = ["main", "served"]
 
 MANY: Final = 50
 SIDE: Final = 512
 PACKAGES: Final = ("falx", "streamlit", "ai-edge-litert", "pillow", "numpy")
-CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT_MS: Final = 120_000
 
 WATCH: Final = """() => {
@@ -53,7 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from playwright.sync_api import sync_playwright
 
     options = _parser().parse_args(arguments)
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
     setting = {
         **machine.described(PACKAGES),
         "slices": f"phantoms with noise, {SIDE} x {SIDE}, PNG",
@@ -65,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tempfile.TemporaryDirectory() as folder,
     ):
         paths = _slices(Path(folder))
-        browser = playwright.chromium.launch(executable_path=chromium)
+        browser = playwright.chromium.launch(executable_path=chromium.found())
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         context.set_default_timeout(TIMEOUT_MS)
         one = [_visit(context, url, paths[:1]) for _ in range(options.visits + 1)][1:]

@@ -14,7 +14,6 @@ The first run takes half an hour or more; what is in --work is not made again.
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import json
 import subprocess
@@ -22,12 +21,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import machine
 from benchmarks.emulation import namespace
+from benchmarks.manifest import SPLIT, chosen
 from PIL import Image
 from tqdm import tqdm
 
@@ -36,7 +35,7 @@ from falx import phantom
 from falx.prediction import Prediction
 from falx.words import LABELS
 
-__all__ = ["CORES", "PLACES", "Core", "Difference", "Place", "chosen", "compared", "estimate", "main"]
+__all__ = ["CORES", "PLACES", "Core", "Difference", "Place", "compared", "estimate", "main"]
 
 SUITE: Final = "bookworm"
 """Debian 12, which Raspberry Pi OS was built on from 2023 to 2025: the last with a Python, 3.11, that
@@ -48,7 +47,6 @@ SLICES: Final = 100
 SLICES_AGAIN: Final = 20
 """With each further processor that QEMU plays for a system."""
 
-SPLIT: Final = "val"
 FEW: Final = 5
 """Decisions of the first count; the second has twice as many, and start-up falls out of the difference."""
 
@@ -190,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     work: Path = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    slices = chosen(options.data, SLICES)
+    slices = chosen(options.data, SLICES, LABELS)
     wheel = _wheel(work)
     setting = {
         **machine.described(("falx", "numpy", "pillow", "ai-edge-litert")),
@@ -219,22 +217,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out is not None:
         machine.write(options.out, document)
     return 0
-
-
-def chosen(data: Path, count: int) -> list[Path]:
-    """Slices of the validation split, of all collections and labels in turn.
-
-    Args:
-        data: a folder with `manifest.csv`.
-        count: how many.
-    """
-    by_kind: dict[tuple[str, str], list[Path]] = {}
-    with (data / "manifest.csv").open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            if row["split"] == SPLIT and row["label"] in LABELS:
-                by_kind.setdefault((row["source"], row["label"]), []).append(data / row["path"])
-    turns = chain.from_iterable(zip_longest(*(by_kind[kind] for kind in sorted(by_kind))))
-    return [path for path in turns if path is not None][:count]
 
 
 def compared(

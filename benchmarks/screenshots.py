@@ -9,7 +9,6 @@ The first makes all, to be looked at before a release; the second those of docs/
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks.page import CHROMIUM, served
+from benchmarks import chromium
+from benchmarks.page import served
 from PIL import Image, ImageDraw, ImageFont
 
 from falx import phantom
@@ -52,14 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
     with (
         served(options.port) as url,
         sync_playwright() as playwright,
         tempfile.TemporaryDirectory() as folder,
     ):
         _draw(Path(folder))
-        browser = playwright.chromium.launch(executable_path=chromium)
+        browser = playwright.chromium.launch(executable_path=chromium.found())
         for state in options.only:
             page = browser.new_page()
             page.set_default_timeout(TIMEOUT_MS)

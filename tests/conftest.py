@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from benchmarks import chromium
 from hypothesis import settings
-from tests.browsing import CHROMIUM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -30,10 +29,10 @@ settings.load_profile("falx")
 def browser() -> Iterator[Browser]:
     """Chromium, one for all tests; each opens a context of its own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    found = chromium.found()
     if found is None:
-        pytest.skip(f"no Chromium is installed: none of {', '.join(CHROMIUM)}")
+        pytest.skip(f"no Chromium is installed: none of {', '.join(chromium.NAMES)}")
     with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=found)
-        yield chromium
-        chromium.close()
+        started = running.chromium.launch(executable_path=found)
+        yield started
+        started.close()
