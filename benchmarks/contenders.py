@@ -185,6 +185,9 @@ RIVALS: Final = "pip install --group rivals"
 DEVELOPMENT: Final = "pip install --group dev"
 LITERT: Final = ("numpy", "pillow", "ai-edge-litert")
 ONNX: Final = ("numpy", "pillow", "onnxruntime")
+BESIDE: Final = "beside"
+"""The contender that is given a folder of its own, another model's, in the place of the released one's."""
+
 CONTENDERS: Final[Mapping[str, Contender]] = {
     contender.key: contender
     for contender in (
@@ -196,6 +199,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
             "pip install .",
             LITERT,
         ),
+        Contender(BESIDE, "Falx with the model beside", _falx("litert"), "export that model", LITERT),
         Contender("falx-onnx", "Falx on ONNX Runtime", _falx("onnx"), DEVELOPMENT, ONNX),
         Contender(
             "onnx",

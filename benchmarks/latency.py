@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from benchmarks import machine
-from benchmarks.contenders import CONTENDERS, find
+from benchmarks.contenders import BESIDE, CONTENDERS, find
 from PIL import Image
 
 from falx import card, phantom
@@ -154,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = {
         **machine.described(PACKAGES),
         "model": models.name,
+        "beside": options.beside and options.beside.name,
         "slice": f"phantom, {DRAWN_SIDE} x {DRAWN_SIDE}, JPEG quality {QUALITY}, {SLICES} different",
         "seed": options.seed,
         "turns": options.turns,
@@ -259,7 +260,10 @@ def _measure(
         for key, contender in CONTENDERS.items():
             if key in options.without or contender.name in missing:
                 continue
-            server = stack.enter_context(Server(key, models, threads))
+            if key == BESIDE and options.beside is None:
+                continue
+            folder = options.beside if key == BESIDE else models
+            server = stack.enter_context(Server(key, folder, threads))
             # One after the other: loading at the same time takes no less on few processors.
             lack = server.missing()
             if lack is not None:
@@ -302,6 +306,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="besides one (all)")
     parser.add_argument("--turns", type=int, default=300, help="for each thread count (300)")
     parser.add_argument("--seed", type=int, default=7, help="of the noise in the slices (7)")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="FOLDER",
+        help="also Falx with another model, NAME-int8.tflite in a folder NAME, such as the preset classic's",
+    )
     parser.add_argument(
         "--without", nargs="+", default=[], choices=list(CONTENDERS)[1:], help="leave these contenders out"
     )

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import numpy as np
 from benchmarks import machine
-from benchmarks.contenders import CONTENDERS, find
+from benchmarks.contenders import BESIDE, CONTENDERS, find
 from benchmarks.latency import PACKAGES, Missing, add_model, slices
 
 import falx
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (file,) = slices(Path(folder), options.seed, 1)
         commands = {REFERENCE: [sys.executable, "-c", "import numpy, PIL.Image"]}
         for key, contender in CONTENDERS.items():
-            if key in options.without:
+            if key in (BESIDE, *options.without):  # another model starts as this one does
                 continue
             name = FALX if key == "falx" else contender.name
             commands[name] = [sys.executable, "-m", "benchmarks.contenders", key, str(file)]

