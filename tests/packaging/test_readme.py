@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INSTALL = "pip install . && falx demo"
 TEST = (
     "python -m pip install --upgrade pip && python -m pip install --editable . --group dev "
-    "&& python -m pytest --cov"
+    "&& python -m pytest"
 )
 DEMO = re.compile(r"^<!-- demo -->\n```console\n\$ falx demo\n(.*?)^```\n<!-- end of demo -->$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#]+)\)")

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from falx_trainer import bootstrap
 from falx_trainer.bootstrap import Groups
 
-RESAMPLES = 40
+RESAMPLES = 12
 
 
 @pytest.fixture(autouse=True, scope="module")

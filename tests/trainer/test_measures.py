@@ -150,7 +150,7 @@ def test_the_peak_counts_for_decided_tumors_with_a_box() -> None:
 def few() -> Iterator[None]:
     """Few resamples: they change no value."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "RESAMPLES", 20)
+        patch.setattr(bootstrap, "RESAMPLES", 5)
         bootstrap._drawn.cache_clear()
         yield
     bootstrap._drawn.cache_clear()
@@ -178,7 +178,7 @@ def predictions(draw: st.DrawFn) -> Pairs:
 class TestAsScikitLearn:
     """The numbers of hypothesis-made predictions agree to the last digit shown."""
 
-    @settings(max_examples=80)
+    @settings(max_examples=40)
     @given(pairs=predictions())
     def test_labels(self, pairs: Pairs) -> None:
         typed = [(r.label, a.probabilities) for r, a in pairs if r.label != UNTYPED]
@@ -205,7 +205,7 @@ class TestAsScikitLearn:
                 value = score(true, said, labels=occurring, average=average, zero_division=0)
                 assert decimal(found["averages"][average][name]) == f"{value:.3f}"
 
-    @settings(max_examples=80)
+    @settings(max_examples=40)
     @given(pairs=predictions())
     def test_ranking(self, pairs: Pairs) -> None:
         found, drawn = measure(pairs), curves(pairs)
@@ -247,7 +247,7 @@ class TestAsScikitLearn:
             )
             assert decimal(found["averages"]["macro"]["auc_roc"]) == f"{macro:.3f}"
 
-    @settings(max_examples=40)
+    @settings(max_examples=20)
     @given(pairs=predictions())
     def test_calibration(self, pairs: Pairs) -> None:
         known = [
