@@ -150,7 +150,7 @@ def test_the_peak_counts_for_decided_tumors_with_a_box() -> None:
 def few() -> Iterator[None]:
     """Few resamples: they change no value."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "RESAMPLES", 5)
+        patch.setattr(bootstrap, "RESAMPLES", 20)
         bootstrap._drawn.cache_clear()
         yield
     bootstrap._drawn.cache_clear()
