@@ -216,6 +216,11 @@ class Object:
         if "PixelData" not in whole:
             raise UnreadableImage(f"{self._name}: the DICOM data set holds no picture")
         part = _completed(whole)
+        if not part.file_meta.TransferSyntaxUID.is_encapsulated:
+            expected = pixels.utils.get_expected_length(part)
+            if len(part.PixelData) < expected:
+                why = f"they are cut off: expected {expected} bytes, got {len(part.PixelData)}"
+                raise self._undecodable(f"{why}; copy or export the file again")
         if syntax in lossless.SYNTAXES:
             options = pixels.as_pixel_options(part)
             return lossless.decoder(syntax).as_array(part, index=number - 1, **options)[0]

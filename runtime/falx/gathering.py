@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from falx import dicom, inputs, tags, volume
+from falx import dicom, inputs, tags, volume, words
 from falx._quiet import quiet_readers
 from falx.errors import UnreadableImage
 from falx.images import describe
@@ -205,7 +205,7 @@ def _parallel(one: tuple[float, ...] | None, other: tuple[float, ...] | None) ->
 def _row(group: _Group) -> Row:
     found = sorted(group.found, key=lambda one: (one.number, one.source.number))
     positions = [one.place.position_mm for one in found if one.place is not None]
-    notes = [f"{_slices_of(group.duplicates)} left out: it is there twice."] if group.duplicates else []
+    notes = [f"{words.slices(group.duplicates)} left out: it is there twice."] if group.duplicates else []
     known = bool(positions) and (len(found) == 1 or max(positions) - min(positions) > SAME_MM)
     if known:
         order = sorted(range(len(found)), key=positions.__getitem__)
@@ -229,7 +229,7 @@ def _holes(positions: list[float]) -> list[str]:
     apart = [step for step in steps if step > SAME_MM]
     usual = median(apart) if apart else 0.0
     missing = sum(step > HOLE * usual for step in apart)
-    notes = [f"Between its slices {_slices_of(missing)} or more seem to be missing."] if missing else []
+    notes = [f"Between its slices {words.slices(missing)} or more seem to be missing."] if missing else []
     if len(apart) < len(steps):
         notes.append("At some positions there are several slices.")
     return notes
@@ -246,7 +246,3 @@ def _volume_row(found: volume.Volume) -> Row:
 
 def _agreed(values: list[str | None]) -> str | None:
     return values[0] if len(set(values)) == 1 else None
-
-
-def _slices_of(count: int) -> str:
-    return f"{count} slice" if count == 1 else f"{count} slices"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image
 
+from falx import words
 from falx.console import Table, pairs, paragraph, plain, say, use_colour, width
 from falx.prediction import Failure, Prediction
 from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED, STEPS
@@ -120,7 +121,9 @@ def study_text(study: Study) -> str:
     if study.notes:
         rows["notes"] = " ".join(study.notes)
     for number, (series, verdict) in enumerate(zip(study.series, study.verdicts, strict=True), start=1):
-        about = f"{series.name or 'unknown'}, {len(series.results)} slices: {_study_decision(verdict)}."
+        about = (
+            f"{series.name or 'unknown'}, {words.slices(len(series.results))}: {_study_decision(verdict)}."
+        )
         rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
     counts = [f"{count} {name}" for name, count in study.counts.items()]
     rows["slices"] = ", ".join(counts) or "none"

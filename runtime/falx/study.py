@@ -69,6 +69,7 @@ from itertools import groupby, pairwise
 from types import MappingProxyType
 from typing import Any, Final
 
+from falx import words
 from falx.prediction import SCHEMA, Failure, Model, Prediction
 from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band
 
@@ -154,13 +155,15 @@ class Series:
         """Why these slices do not show a whole head, sentences; empty where they do."""
         usable = [i for i, result in enumerate(self.results) if _usable(result)]
         unread = sum(isinstance(result, Failure) for result in self.results)
-        found = [f"{_slices(unread)} could not be read."] if unread else []
+        found = [f"{words.slices(unread)} could not be read."] if unread else []
         if len(usable) < LEAST_SLICES:
-            found.append(f"{_slices(len(usable))} could be classified, a whole head takes {LEAST_SLICES}.")
+            found.append(
+                f"{words.slices(len(usable))} could be classified, a whole head takes {LEAST_SLICES}."
+            )
         if self.positions_mm is None:
             between = self.results[usable[0] : usable[-1]] if usable else ()
             rejected = sum(_decision(result) == REJECTED for result in between)
-            return (*found, f"{_slices(rejected)} between others rejected.") if rejected else (*found,)
+            return (*found, f"{words.slices(rejected)} between others rejected.") if rejected else (*found,)
         at = [self.positions_mm[i] for i in usable]
         if len(at) > 1:
             if at[-1] - at[0] < LEAST_EXTENT_MM:
@@ -371,19 +374,19 @@ def judge(series: Sequence[Series]) -> Verdict:
     elif not any(map(_usable, results)):
         decision, reason = REJECTED, f"No slice could be classified{_why(results)}."
     elif unread:
-        decision, reason = AMBIGUOUS, f"{_slices(unread)} could not be read, the others show no tumour."
+        decision, reason = AMBIGUOUS, f"{words.slices(unread)} could not be read, the others show no tumour."
     elif whole:
         decision = NO_TUMOR
         least = min((i for i, r in enumerate(results) if _usable(r)), key=lambda i: _confidence(results[i]))
         carriers, confidence = [least], _confidence(results[least])
         reason = (
-            f"No tumour in {_slices(counts[NO_TUMOR])}, least surely in {_named(series, carriers)}: "
+            f"No tumour in {words.slices(counts[NO_TUMOR])}, least surely in {_named(series, carriers)}: "
             f"{_percent(confidence)}."
         )
     else:
         decision = AMBIGUOUS
         gaps = " ".join(dict.fromkeys(gap for part in series for gap in part.gaps))
-        reason = f"No tumour in {_slices(counts[NO_TUMOR])}, but they do not show a whole head. {gaps}"
+        reason = f"No tumour in {words.slices(counts[NO_TUMOR])}, but they do not show a whole head. {gaps}"
     return Verdict(
         decision=decision,
         label=label,
@@ -473,10 +476,6 @@ def _runs(numbers: Sequence[int]) -> str:
     groups = groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
     runs = [[number for _, number in run] for _, run in groups]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
-
-
-def _slices(count: int) -> str:
-    return f"{count} slice" if count == 1 else f"{count} slices"
 
 
 def _percent(share: float) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "STEPS",
     "TUMOR_LABELS",
     "band",
+    "slices",
 ]
 
 NO_TUMOR: Final = "no_tumor"
@@ -67,3 +68,8 @@ def band(confidence: float) -> str:
         `high` from 0.85, `moderate` from 0.60, `low` below.
     """
     return next(name for name, least in BANDS.items() if confidence >= least)
+
+
+def slices(count: int) -> str:
+    """So many slices, for people: `1 slice`, `2 slices`."""
+    return f"{count} slice" if count == 1 else f"{count} slices"

@@ -308,7 +308,7 @@ def Interpreter(**_):
             None,
             "",
             "engine onnx runs onnx files, this one is tflite; use litert or tflite, "
-            "or give the model in the other format",
+            "or give the model as the .onnx file that falx_export wrote beside it",
         ),
         (
             "litert",

@@ -82,6 +82,15 @@ def test_a_damaged_file(dataset: Any, tmp_path: Path) -> None:
             images.read(path.read_bytes()[:length])
 
 
+def test_a_file_cut_off_in_its_pixels_says_how_much_is_there(dataset: Any, tmp_path: Path) -> None:
+    path = tmp_path / "IM0001"
+    dataset.save_as(path, enforce_file_format=True)
+    whole = len(dataset.PixelData)
+    message = f"cannot be decoded: they are cut off: expected {whole} bytes, got {whole - 50}; copy or export"
+    with pytest.raises(UnreadableImage, match=message):
+        images.read(path.read_bytes()[:-50])
+
+
 def test_without_pydicom_a_file_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for loaded in [key for key in sys.modules if key.partition(".")[0] == "pydicom"]:
         monkeypatch.delitem(sys.modules, loaded)

@@ -29,3 +29,7 @@ def test_the_words_are_those_of_the_design() -> None:
 )
 def test_bands(confidence: float, name: str) -> None:
     assert words.band(confidence) == name
+
+
+def test_one_slice_is_one() -> None:
+    assert [words.slices(count) for count in (0, 1, 2)] == ["0 slices", "1 slice", "2 slices"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -172,10 +173,10 @@ def go(manifest: Path, weights: Path, recipe: Recipe, folder: Path) -> tuple[tra
 # The trainer as it is, in a process that ends itself, as a kill from outside would, at a point
 # that does not depend on how fast the machine is.
 KILLED = """
-import importlib.util, os, signal, sys
+import importlib.util, json, os, signal, sys
 from pathlib import Path
 import numpy
-test, manifest, weights, folder, preset, point = sys.argv[1:]
+test, manifest, weights, folder, preset, stages, point = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("test_training", test)
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
@@ -198,7 +199,7 @@ else:
             die()
         return real(self, step)
     sampling.Epoch.__getitem__ = batch
-recipe = module.PRESETS[preset].override(module.TINY)
+recipe = module.PRESETS[preset].override(module.TINY | json.loads(stages))
 module.go(Path(manifest), Path(weights), recipe, Path(folder))
 """
 
@@ -226,30 +227,38 @@ KILLS = (
 
 
 # What the presets differ in when they go on, the rate's schedule, is of stage 2: once is enough for the rest.
-@pytest.mark.parametrize(("preset", "kills"), [("default", KILLS[::2]), ("classic", KILLS[1:2])])
+ONLY_STAGE_2 = {"stage1.epochs": 0, "stage3.epochs": 0}
+
+
+@pytest.mark.parametrize(
+    ("preset", "stages", "kills"),
+    [("default", {}, KILLS[::2]), ("classic", ONLY_STAGE_2, KILLS[1:2])],
+)
 def test_a_killed_run_ends_as_it_would_have(
     preset: str,
+    stages: dict[str, int],
     kills: tuple[tuple[str, str, tuple[int, int]], ...],
     manifest: Path,
     random_weights: Path,
     tmp_path: Path,
 ) -> None:
-    recipe = PRESETS[preset].override(TINY)
+    changes = TINY | stages
+    recipe = PRESETS[preset].override(changes)
     history, weights = go(manifest, random_weights, recipe, tmp_path / "whole")
-    epochs = [(stage, epoch) for stage in (1, 2, 3) for epoch in (1, 2)]
-    assert [(row["stage"], row["epoch"]) for row in history] == epochs
+    done = [stage for stage in (1, 2, 3) if changes[f"stage{stage}.epochs"]]
+    assert [(row["stage"], row["epoch"]) for row in history] == [(s, e) for s in done for e in (1, 2)]
     # Nothing is held out of the last stage.
-    assert ["val_loss" in row for row in history] == [True] * 4 + [False] * 2
-    arguments = (__file__, manifest, random_weights, tmp_path / "killed", preset)
+    assert all(("val_loss" in row) == (row["stage"] < 3) for row in history)
+    arguments = (__file__, manifest, random_weights, tmp_path / "killed", preset, json.dumps(stages))
     for point, checkpoint, reached in kills:
-        done = subprocess.run(
+        ended = subprocess.run(
             [sys.executable, "-c", KILLED, *map(str, arguments), point],
             capture_output=True,
             text=True,
             check=False,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
         state = Checkpoint(tmp_path / "killed" / checkpoint).load()
         assert state is not None
         assert (state.stage, state.epoch) == reached

@@ -71,7 +71,8 @@ def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's 
     if name not in able:
         raise ModelError(
             f"engine {name} runs {ENGINES[name][0]} files, this one is {format}; "
-            f"use {' or '.join(able)}, or give the model in the other format"
+            f"use {' or '.join(able)}, or give the model as the .{ENGINES[name][0]} file "
+            "that falx_export wrote beside it"
         )
     return name
 
