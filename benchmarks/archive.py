@@ -1,0 +1,133 @@
+"""What Dask costs a slice: an archive through `examples/archive/classify.py`, and through `predict_many`.
+
+    python -m benchmarks.archive --data ../shared/data --out benchmarks/results/archive-DATE.json
+
+The archive is every slice of the manifest, over and over until there are enough. `predict_many` classifies
+the first of them in this process, with as many workers, before the archive is run and after, so that a
+machine that grows slower or faster is seen; each of its answers must stand in the archive's files, at its
+place. The archive's time is that of the whole command: processes started, model loaded, answers written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import chain, cycle, islice
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import machine
+
+import falx
+
+__all__ = ["listed", "main"]
+
+EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "archive" / "classify.py"
+PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert", "distributed")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark from the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    paths = listed(options.data, options.slices)
+    first = paths[: options.first]
+    classifier = falx.load()
+    setting = {
+        **machine.described(PACKAGES),
+        "model": classifier.model.to_dict(),
+        "slices": len(paths),
+        "workers": options.workers,
+        "part": options.part,
+    }
+    before, wanted = _many(classifier, first, options.workers)
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, answers = _archive(paths, Path(folder), options.workers, options.part)
+    after, _ = _many(classifier, first, options.workers)
+    if [answer["path"] for answer in answers] != paths:
+        sys.exit("the archive's answers are not one for each slice, in their order")
+    differing = sum(_decided(mine) != _decided(theirs) for mine, theirs in zip(wanted, answers, strict=False))
+    alone, archive = 1000 * (before + after) / (2 * len(first)), 1000 * seconds / len(paths)
+    document = {
+        **setting,
+        "first": len(first),
+        "predict_many_s": [round(before, 1), round(after, 1)],
+        "archive_s": round(seconds, 1),
+        "predict_many_ms_a_slice": round(alone, 3),
+        "archive_ms_a_slice": round(archive, 3),
+        "overhead_ms_a_slice": round(archive - alone, 3),
+        "times_predict_many": round(archive / alone, 3),
+        "differing": differing,
+    }
+    print("\n".join(machine.lines(document)))
+    if options.out is not None:
+        machine.write(options.out, document)
+    return 1 if differing else 0
+
+
+def listed(data: Path, count: int) -> list[str]:
+    """Whole paths of a manifest's slices, over and over.
+
+    Args:
+        data: the folder of `manifest.csv`.
+        count: how many.
+    """
+    with (data / "manifest.csv").open(encoding="utf-8", newline="") as lines:
+        paths = [str((data / row["path"]).resolve()) for row in csv.DictReader(lines)]
+    return list(islice(cycle(paths), count))
+
+
+def _many(
+    classifier: falx.Classifier, paths: Sequence[str], workers: int
+) -> tuple[float, list[dict[str, Any]]]:
+    """Seconds for slices through `predict_many`, and its answers."""
+    started = time.perf_counter()
+    answers = [result.to_dict() for result in classifier.predict_many(paths, workers=workers)]
+    return time.perf_counter() - started, answers
+
+
+def _archive(paths: Sequence[str], work: Path, workers: int, part: int) -> tuple[float, list[dict[str, Any]]]:
+    """Seconds for slices through the example, and its answers in the order of the list."""
+    written, out = work / "list.txt", work / "answers"
+    written.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8", errors="surrogateescape")
+    command = [sys.executable, str(EXAMPLE), str(written), str(out)]
+    command += ["--workers", str(workers), "--part", str(part)]
+    started = time.perf_counter()
+    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - this Python, the example
+    seconds = time.perf_counter() - started
+    if done.returncode not in (0, 1):  # 1 where a slice could not be read
+        sys.exit(f"{EXAMPLE.name}: ended with status {done.returncode}")
+    lines = chain.from_iterable(
+        file.read_text(encoding="utf-8").splitlines() for file in sorted(out.glob("part-*.jsonl"))
+    )
+    return seconds, [json.loads(line) for line in lines]
+
+
+def _decided(answer: dict[str, Any]) -> tuple[Any, Any]:
+    return answer.get("decision"), answer.get("probabilities")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "benchmarks.archive",
+        description="What Dask costs a slice. 100,000 take a quarter of an hour and more.",
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the folder of manifest.csv")
+    parser.add_argument("--slices", type=int, default=100_000, help="in the archive (100000)")
+    parser.add_argument("--first", type=int, default=10_000, help="of them through predict_many too (10000)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="of both (all cores)")
+    parser.add_argument(
+        "--part", type=int, default=1000, help="slices a file of the archive's answers (1000)"
+    )
+    parser.add_argument("--out", type=Path, metavar="JSON", help="also write everything here")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

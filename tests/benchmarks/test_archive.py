@@ -1,0 +1,44 @@
+"""The archive's benchmark compares the same slices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks import archive
+from PIL import Image
+
+from falx import phantom
+
+pytest.importorskip("distributed", reason="the archive's example runs on Dask")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name in ("lesion", "head"):
+        Image.fromarray(phantom.lesion()).save(tmp_path / f"{name}.png")
+    (tmp_path / "note.png").write_text("no picture")
+    (tmp_path / "manifest.csv").write_text(
+        "path,label\nlesion.png,glioma\nnote.png,glioma\nhead.png,glioma\n"
+    )
+    return tmp_path
+
+
+def test_the_manifest_is_repeated(data: Path) -> None:
+    names = [Path(path).name for path in archive.listed(data, 5)]
+    assert names == ["lesion.png", "note.png", "head.png", "lesion.png", "note.png"]
+
+
+def test_both_answer_the_same_and_the_difference_is_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "archive.json"
+    arguments = ["--data", str(data), "--slices", "7", "--first", "4", "--workers", "2", "--part", "3"]
+    assert archive.main([*arguments, "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert (found["slices"], found["first"], found["workers"], found["differing"]) == (7, 4, 2, 0)
+    each = found["archive_ms_a_slice"]
+    assert each == pytest.approx(1000 * found["archive_s"] / 7, rel=0.05)
+    assert found["overhead_ms_a_slice"] == pytest.approx(each - found["predict_many_ms_a_slice"], abs=0.01)
+    assert f"overhead_ms_a_slice: {found['overhead_ms_a_slice']}" in capsys.readouterr().out
