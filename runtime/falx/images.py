@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from falx.dicom import Object
     from falx.timings import Stopwatch
 
-__all__ = ["FORMATS", "MAXIMUM_PIXELS", "SUFFIXES", "Slice", "Source", "describe", "read"]
+__all__ = ["DERIVED", "FORMATS", "MAXIMUM_PIXELS", "SUFFIXES", "Slice", "Source", "describe", "read"]
 
 Source: TypeAlias = Any
 """A path, bytes, a PIL image, an array, a pydicom Dataset, or a `falx.slices.Part` of a file of several
@@ -67,6 +67,9 @@ COLOUR_SAMPLES: Final = 128
 
 MULTIPLE_PICTURES_ALLOWED: Final = "MPO"
 """A JPEG of a phone, which holds a second picture of the same view."""
+
+DERIVED: Final = "Falx, made of a slice"
+"""What heatmaps and sheets say in the PNG keyword `Software`: found in a folder of slices, they are none."""
 
 ORIENTATION_TAG: Final = 0x0112
 TRANSPOSITIONS: Final = {
@@ -216,6 +219,10 @@ def _only(found: Object) -> Slice:
 
 def _convert(image: Image.Image, name: str) -> Slice:
     _check_size(image.size, name)
+    if image.info.get("Software") == DERIVED:
+        raise UnreadableImage(
+            f"{name}: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
+        )
     with quiet_readers():
         try:
             _check_frames(image, name)

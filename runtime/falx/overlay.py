@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from falx.errors import FalxError
+from falx.images import DERIVED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,13 +35,15 @@ def overlay(
         opacity: how much of the colour covers the slice where the heatmap is 1, 0..1.
 
     Returns:
-        An RGB image of the same size.
+        An RGB image of the same size, which says that it was made of a slice.
     """
     stops = np.linspace(0, 1, len(COLOURS))
     colour = np.stack([np.interp(heatmap, stops, channel) for channel in COLOURS.T], axis=-1)
     share = opacity * heatmap[..., np.newaxis]
     mixed = pixels[..., np.newaxis] * (1 - share) + colour * share
-    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+    shown = Image.fromarray(np.rint(mixed).astype(np.uint8))
+    shown.info["Software"] = DERIVED
+    return shown
 
 
 class Folder:
@@ -62,7 +66,7 @@ class Folder:
             raise FalxError(f"{path}: expected a new or empty folder, this one holds files; give another")
 
     def save(self, image: Image.Image, name: str) -> Path:
-        """Write a picture as PNG.
+        """Write a picture as PNG, with the `Software` that its `info` names.
 
         Args:
             image: to write.
@@ -81,9 +85,12 @@ class Folder:
         # Without case: file systems that ignore it would take one file for the other.
         self._used.add(free.casefold())
         path = self._path / f"{free}.png"
+        said = PngInfo()
+        if "Software" in image.info:
+            said.add_text("Software", image.info["Software"])
         try:
             with path.open("xb") as stream:
-                image.save(stream, "PNG")
+                image.save(stream, "PNG", pnginfo=said)
         except OSError as error:
             raise FalxError(f"{path}: cannot be written: {error.strerror or error}") from error
         return path

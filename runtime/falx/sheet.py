@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from falx import images
 from falx.errors import UnreadableImage
+from falx.images import DERIVED
 from falx.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.study import Series, Study, Verdict
@@ -75,6 +76,7 @@ def sheet(study: Study, index: int, sources: Sequence[Any]) -> Image.Image:
             (left, upper + TILE + 3), _caption(number, result), COLOURS.get(decision, DIM), font=_font()
         )
     draw.text((MARGIN, page.height - MARGIN - FONT), DISCLAIMER, DIM, font=_font())
+    page.info["Software"] = DERIVED
     return page
 
 

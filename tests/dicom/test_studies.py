@@ -301,7 +301,9 @@ def test_a_sheet_frames_the_slices_that_carry_the_decision(
     series(tmp_path, count=8)
     found = gather(tmp_path)
     study = classifier.predict_study(found)
-    page = np.asarray(sheet(study, 0, found.rows[0].sources))
+    drawn = sheet(study, 0, found.rows[0].sources)
+    assert drawn.info["Software"] == images.DERIVED
+    page = np.asarray(drawn)
     white = (page == 255).all(axis=2)
     framed = sum(row.sum() >= TILE for row in white)
     assert framed > 0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from falx.errors import FalxError
+from falx import images, phantom
+from falx.errors import FalxError, UnreadableImage
 from falx.overlay import Folder, overlay
 
 IMAGE = Image.new("RGB", (2, 2))
@@ -21,6 +22,19 @@ def test_nothing_covers_the_slice_where_the_heatmap_is_0() -> None:
 def test_the_hottest_is_red() -> None:
     picture = np.asarray(overlay(np.full((1, 1), 100, np.uint8), np.ones((1, 1), np.float32)))
     assert picture.tolist() == [[[178, 58, 52]]]
+
+
+def test_a_heatmap_found_among_slices_is_not_taken_for_one(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    pixels = phantom.lesion()
+    path = folder.save(overlay(pixels, np.zeros(pixels.shape, np.float32)), "lesion-heatmap")
+    message = (
+        "lesion-heatmap.png: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
+    )
+    with pytest.raises(UnreadableImage, match=message):
+        images.read(path)
+    # What it was made of, written by the same folder, is a slice.
+    assert np.array_equal(images.read(folder.save(Image.fromarray(pixels), "lesion")).pixels, pixels)
 
 
 def test_equal_names_do_not_collide(tmp_path: Path) -> None:
