@@ -303,7 +303,7 @@ def prove(data: bytes, *, name: str = "model") -> tuple[Card, str]:
     found = container.locate(data)
     if found is None:
         raise CardError(
-            f"{name}: has no card of Falx: the file is incomplete, or was not written by "
+            f"{name}: has no card of Falx: the file is incomplete or damaged, or was not written by "
             "`python -m falx_export`; get it again, or export the model with it"
         )
     start, end, text = found

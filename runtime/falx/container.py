@@ -11,8 +11,8 @@ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 
 from __future__ import annotations
 
-import struct
-from binascii import crc32
+import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
@@ -38,24 +38,24 @@ METADATA_PROPS: Final = 14
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types of protobuf."""
 
-ENTRY: Final = struct.Struct("<4s2B4HL2L2H")
-DIRECTORY_ENTRY: Final = struct.Struct("<4s4B4HL2L5H2L")
-DIRECTORY_END: Final = struct.Struct("<4s4H2LH")
-ENTRY_MARK, DIRECTORY_MARK, END_MARK = b"PK\3\4", b"PK\1\2", b"PK\5\6"
-"""The three records of a zip (APPNOTE.TXT 6.3.10, 4.3.7, 4.3.12 and 4.3.16). Written out, for `zipfile`
-brings three decompressors and `shutil`, and every start of Falx would load them."""
+ZIP_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+"""The earliest time a zip can hold; a real one would make files differ."""
 
-MOST_BEHIND: Final = 0xFFFF
-"""A zip may have so many bytes of comment behind its directory."""
-
-STORED: Final = 0
-ZIP_VERSION: Final = 20
 UNIX: Final = 3
 """The system that entries say they are of, on every system: the file must not tell where it was made."""
 
 PERMISSIONS: Final = 0o644 << 16
-ZIP_EPOCH: Final = 1 << 5 | 1
-"""1 January 1980, the earliest day a zip can hold; a real one would make files differ."""
+
+DAMAGED: Final = (
+    zipfile.BadZipFile,
+    KeyError,
+    ValueError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What `zipfile` raises on bytes that may be anything."""
 
 
 def detect(data: bytes) -> Format | None:
@@ -105,47 +105,40 @@ def attachment(
     files = {CARD_FILE: card, LABELS_FILE: "".join(f"{label}\n" for label in labels).encode()}
     if thresholds:
         files[CALIBRATION_FILE] = "\n".join(f"1,1,0,{threshold}" for threshold in thresholds).encode()
-    entries, directory = b"", b""
-    for name, content in files.items():
-        about = (STORED, 0, ZIP_EPOCH, crc32(content), len(content), len(content), len(name))
-        place = offset + len(entries)
-        entries += ENTRY.pack(ENTRY_MARK, ZIP_VERSION, 0, 0, *about, 0) + name.encode() + content
-        versions = (ZIP_VERSION, UNIX, ZIP_VERSION, 0, 0)
-        directory += DIRECTORY_ENTRY.pack(DIRECTORY_MARK, *versions, *about, 0, 0, 0, 0, PERMISSIONS, place)
-        directory += name.encode()
-    count, place = len(files), offset + len(entries)
-    return entries + directory + DIRECTORY_END.pack(END_MARK, 0, 0, count, count, len(directory), place, 0)
+    behind = _Behind(offset)
+    with zipfile.ZipFile(behind, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, ZIP_EPOCH)
+            entry.create_system, entry.external_attr = UNIX, PERMISSIONS
+            archive.writestr(entry, content)
+    return behind.getvalue()
+
+
+class _Behind(io.BytesIO):
+    """What is written behind bytes that are elsewhere: its positions count from their start."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__()
+        self._offset = offset
+
+    def tell(self) -> int:
+        return self._offset + super().tell()
+
+    def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._offset + super().seek(position - self._offset * (whence == io.SEEK_SET), whence)
 
 
 def _locate_tflite(data: bytes) -> tuple[int, int, bytes] | None:
     # A flatbuffer alone is no zip, and a file cut short has lost the directory at its end.
-    end = data.rfind(END_MARK, max(0, len(data) - DIRECTORY_END.size - MOST_BEHIND))
-    if end < 0:
-        return None
     try:
-        _, _, _, _, count, size, offset, _ = DIRECTORY_END.unpack_from(data, end)
-        place = max(0, end - size)
-        # Of what was cut out of the graph, or put into it, after the file was written.
-        moved = place - offset
-        starts, text = [], None
-        for _ in range(count):
-            mark, _, _, _, _, _, method, _, _, _, length, _, name, extra, comment, _, _, _, start = (
-                DIRECTORY_ENTRY.unpack_from(data, place)
-            )
-            start += moved
-            if mark != DIRECTORY_MARK or start < 0:
-                return None
-            starts.append(start)
-            place += DIRECTORY_ENTRY.size
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            start = min(entry.header_offset for entry in archive.infolist())
             # A card is written as it is; one that is compressed could be of any size.
-            if data[place : place + name] == CARD_FILE.encode() and method == STORED:
-                *_, own_name, own_extra = ENTRY.unpack_from(data, start)
-                content = start + ENTRY.size + own_name + own_extra
-                text = data[content : content + length]
-            place += name + extra + comment
-    except struct.error:
+            if start < 0 or archive.getinfo(CARD_FILE).compress_type != zipfile.ZIP_STORED:
+                return None
+            return start, len(data), archive.read(CARD_FILE)
+    except DAMAGED:
         return None
-    return None if text is None else (min(starts), len(data), text)
 
 
 def _locate_onnx(data: bytes) -> tuple[int, int, bytes] | None:
