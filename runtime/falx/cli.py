@@ -323,6 +323,8 @@ def _predict(options: argparse.Namespace) -> int:
     progress.clear()
     if table is not None:
         table.close(classifier)
+        if folder is not None:
+            _say_written([folder.told("heatmap")])
     return SOME_FAILED if failed else OK
 
 
@@ -340,6 +342,7 @@ def _study(options: argparse.Namespace) -> int:
     folder = None if options.sheets is None else Folder(options.sheets)
     thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
     failed = False
+    written: list[str] = []
     for number, path in enumerate(options.paths, start=1):
         try:
             found = gather(path)
@@ -364,8 +367,23 @@ def _study(options: argparse.Namespace) -> int:
                 from falx.sheet import sheet
 
                 folder.save(sheet(answers, index, row.sources), name)
-        write_outputs(options, answers, found, classifier.model)
+        written += write_outputs(options, answers, found, classifier.model)
+    if folder is not None:
+        written.append(folder.told("sheet"))
+    if maps is not None:
+        written.append(maps.told("heatmap"))
+    if not options.json:
+        _say_written(written)
     return SOME_FAILED if failed else OK
+
+
+def _say_written(sentences: Sequence[str]) -> None:
+    """Tell a person where what was asked for lies."""
+    from falx.console import plain, say
+
+    for sentence in sentences:
+        # Not wrapped: a path is one word.
+        say(plain(sentence))
 
 
 def _heatmap_folder(options: argparse.Namespace, classifier: Classifier) -> Folder | None:

@@ -65,6 +65,15 @@ class Folder:
         if taken:
             raise FalxError(f"{path}: expected a new or empty folder, this one holds files; give another")
 
+    def told(self, what: str) -> str:
+        """How many pictures of a kind were written, and where: a sentence.
+
+        Args:
+            what: the kind, in the singular.
+        """
+        count = len(self._used)
+        return f"{count} {what if count == 1 else what + 's'} written to {self._path}."
+
     def save(self, image: Image.Image, name: str) -> Path:
         """Write a picture as PNG, with the `Software` that its `info` names.
 

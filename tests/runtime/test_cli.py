@@ -428,7 +428,7 @@ def test_heatmaps(model: Path, scan: Path, tmp_path: Path, capsys: pytest.Captur
     assert sorted(path.name for path in out.iterdir()) == ["scan-2.png", "scan.png"]
     with Image.open(out / "scan.png") as picture:
         assert (picture.mode, picture.size) == ("RGB", (256, 256))
-    capsys.readouterr()
+    assert capsys.readouterr().out.splitlines()[-1] == f"2 heatmaps written to {out}."
     assert main(arguments) == 2
     assert "expected a new or empty folder, this one holds files" in capsys.readouterr().err
 

@@ -30,6 +30,18 @@ def test_a_study_is_written_as_report_and_pictures(
     for file in (report, *pictures.iterdir()):
         assert IDENTIFIER.fullmatch(pydicom.dcmread(file).SOPInstanceUID)
     assert secret not in said.out + said.err
+    # People are told what was written, a program that reads JSON is not.
+    assert said.err == ""
+    text = ["study", str(study.folder), "--sr", f"{report}2", "--sc", f"{pictures}2"]
+    maps, sheets = tmp_path / "maps", tmp_path / "sheets"
+    assert main([*text, "--heatmaps", str(maps), "--sheets", str(sheets)]) == 0
+    count = len(answer["carriers"])
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        f"Report written to {report}2.",
+        f"{count} {'picture' if count == 1 else 'pictures'} written to {pictures}2.",
+        f"{len(answer['series'])} {'sheet' if len(answer['series']) == 1 else 'sheets'} written to {sheets}.",
+        f"{len(list(maps.iterdir()))} heatmaps written to {maps}.",
+    ]
     # What is there is not replaced, and that is said before anything is classified.
     assert main(arguments) == 2
     assert "report.dcm: expected a new file, there is one; give another name" in capsys.readouterr().err

@@ -109,7 +109,7 @@ def check_outputs(options: argparse.Namespace) -> None:
         Folder(options.sc)
 
 
-def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, model: Model) -> None:
+def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, model: Model) -> list[str]:
     """Write the report and the pictures that `falx study` was asked for.
 
     Args:
@@ -118,21 +118,30 @@ def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, m
         found: its slices.
         model: that answered.
 
+    Returns:
+        What was written, a sentence each.
+
     Raises:
         FalxError: the study is none of DICOM images, or something cannot be written.
     """
     if options.sr is None and options.sc is None:
-        return
+        return []
     from falx.workstation import results
     from falx.workstation.structured_report import structured_report
 
     known = results.sources(dict.fromkeys(result.path for result in study.results if result.path))
     identity = results.identity_of(known, model)
+    written = []
     if options.sr is not None:
         _save(structured_report(study, known, model=model, identity=identity), Path(options.sr))
+        written.append(f"Report written to {options.sr}.")
     if options.sc is not None:
+        count = 0
         for picture in results.captures(study, found, known, identity=identity):
             _save(picture, Path(options.sc) / f"{int(picture.InstanceNumber):03}.dcm")
+            count += 1
+        written.append(f"{count} {'picture' if count == 1 else 'pictures'} written to {options.sc}.")
+    return written
 
 
 def _save(data: Any, path: Path) -> None:
