@@ -126,6 +126,8 @@ def _check_shape(shape: tuple[int, ...], path: str) -> None:
         raise UnreadableImage(
             f"{path}: expected one volume of three dimensions, got {shape}; save each as a file of its own"
         )
+    if min(shape) < 1:
+        raise UnreadableImage(f"{path}: the NIfTI volume is damaged: it has {shape} voxels")
     if max(shape) > MOST_SIDE or math.prod(shape) > MOST_VOXELS:
         raise UnreadableImage(f"{path}: too large to be a head, so it was not read: {shape} voxels")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import falx
 from falx import cli, images, phantom
 from falx.errors import UnreadableImage
 from falx.gathering import gather
+from falx.inputs import expand
 from falx.overlay import overlay
 from falx.report import MOST_UNREAD
 from falx.sheet import TILE, sheet
@@ -215,6 +217,14 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
     assert study.results[5].to_dict()["decision"] == alone.decision
     with pytest.raises(UnreadableImage, match=r"expected one volume of three dimensions, got \(4, 5, 6, 7\)"):
         open_volume(str(volume(tmp_path / "w.nii", np.zeros((4, 5, 6, 7), np.uint8), np.eye(4))))
+    # Fuzzed: a file that claims no voxels was answered by nothing, or by an IndexError.
+    for number, shape in enumerate([(0, 64, 3), (64, 0, -32768)]):
+        claimed = bytearray(path.read_bytes())
+        claimed[42:48] = struct.pack("<3h", *shape)
+        (tmp_path / f"{number}.nii").write_bytes(claimed)
+        (failure,) = expand([str(tmp_path / f"{number}.nii")])
+        assert isinstance(failure, falx.Failure)
+        assert str(failure.error).endswith(f"the NIfTI volume is damaged: it has {shape} voxels")
     (tmp_path / "x.nii").write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UnreadableImage, match="the NIfTI volume is damaged"):
         open_volume(str(tmp_path / "x.nii"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ from falx import container
 from falx.card import Format
 from falx.words import LABELS
 
-__all__ = ["card_texts", "damaged", "model_files", "pictures"]
+__all__ = ["card_texts", "compressed", "damaged", "model_files", "pictures"]
 
 HEADER: Final = 256
 """Half of all changes fall into this many bytes from the start, where sizes and kinds stand."""
@@ -63,6 +64,14 @@ def _change(draw: st.DrawFn, data: bytearray, others: Sequence[bytes]) -> None:
         other = draw(st.sampled_from(others))
         start = draw(st.integers(0, max(0, len(other) - 1)))
         data[at:] = other[start : start + draw(st.integers(1, 4096))]
+
+
+@st.composite
+def compressed(draw: st.DrawFn, whole: bytes) -> bytes:
+    """A changed file in gzip: mostly before it is compressed, or little but its checksum would be tried."""
+    if draw(st.integers(0, 3)):
+        return gzip.compress(draw(damaged(gzip.decompress(whole))), 1, mtime=0)
+    return draw(damaged(whole))
 
 
 @st.composite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import io
 import os
@@ -18,7 +19,10 @@ from falx import phantom
 from falx.card import Card, Format, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
 
-__all__ = ["MODELS", "card", "images", "models"]
+__all__ = ["MODELS", "card", "images", "models", "several"]
+
+UID: Final = "1.2.3.4.5"
+"""Always the same, so that the files are."""
 
 MODELS: Final = Path(__file__).parents[1] / "runtime" / "data"
 
@@ -50,7 +54,7 @@ PYDICOM_FILES: Final = (
     "reportsi.dcm",
     "rtdose_1frame.dcm",
 )
-"""Of those that come with pydicom: every transfer syntax, and what is no picture."""
+"""Of those that come with pydicom: most transfer syntaxes, and what is no picture. JPEG Lossless is made."""
 
 
 def images() -> dict[str, bytes]:
@@ -102,6 +106,11 @@ def images() -> dict[str, bytes]:
     return found | _dicom() | _slices()
 
 
+def several() -> dict[str, bytes]:
+    """Files of several slices, by a name whose first word is their suffix: volumes, and DICOM of frames."""
+    return _volumes() | _frames()
+
+
 def card() -> Card:
     """A card of the tiny models, with everything in it that a card may hold."""
     return Card(
@@ -147,6 +156,38 @@ def _dicom() -> dict[str, bytes]:
     find: Callable[..., str | None] = data.get_testdata_file
     paths = {name: find(name, download=False) for name in PYDICOM_FILES}
     return {f"dicom {name}": Path(path).read_bytes() for name, path in paths.items() if path is not None}
+
+
+def _volumes() -> dict[str, bytes]:
+    if importlib.util.find_spec("nibabel") is None:
+        return {}
+    nibabel: Any = importlib.import_module("nibabel")
+    head = np.asarray(Image.fromarray(phantom.lesion()).resize((64, 64)))
+    volume = np.stack([head, head[:, ::-1], head], axis=-1)
+    thick = np.diag([1.0, 1.0, 5.0, 1.0])
+    first, second = nibabel.Nifti1Image, nibabel.Nifti2Image
+    scaled = first(volume.astype(np.int16), thick)
+    scaled.header.set_slope_inter(2.5, -100)
+    made = {
+        "nii 8 bit": first(volume, thick),
+        "nii scaled": scaled,
+        "nii floats": first(volume.astype(np.float32), thick),
+        "nii of the second kind": second(volume, thick),
+        "nii of four dimensions": first(volume[..., None], thick),
+    }
+    plain = {name: image.to_bytes() for name, image in made.items()}
+    return plain | {"nii.gz 8 bit": gzip.compress(plain["nii 8 bit"], 1, mtime=0)}
+
+
+def _frames() -> dict[str, bytes]:
+    if importlib.util.find_spec("pydicom") is None:
+        return {}
+    made: Any = importlib.import_module("tests.dicom.made")
+    head = np.asarray(Image.fromarray(phantom.lesion()).resize((64, 64)))
+    frames = made.dataset(np.stack([head, head[:, ::-1]]), SOPInstanceUID=UID)
+    kinds = ["explicit", "implicit", "deflated", "rle"]
+    kinds += ["jpeg-lossless-sv1"] if importlib.util.find_spec("gdcm") else []
+    return {f"dcm of frames, {kind}": made.encoded(frames, made.SYNTAXES[kind]) for kind in kinds}
 
 
 def _slices() -> dict[str, bytes]:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ import falx
 from falx import card as cards
 from falx import phantom
 from falx.errors import CardError, ChecksumError, ModelError, UnreadableImage
+from falx.inputs import expand
 from falx.words import DECISIONS, LABELS, REJECTED
 
 __all__ = ["TARGETS", "Target"]
@@ -73,6 +75,27 @@ def _picture(data: bytes, seed: str, folder: Path) -> str:
     return REJECTED if result.decision == REJECTED else "prediction"
 
 
+@cache
+def _several() -> dict[str, bytes]:
+    return seeds.several()
+
+
+def _file(data: bytes, seed: str, folder: Path) -> str:
+    """By its path, as the command line takes it: the first slices of a file of several."""
+    path = folder / f"input.{seed.partition(' ')[0]}"
+    path.write_bytes(data)
+    outcome = ""
+    for result in _classifier(folder).predict_many(islice(expand([str(path)]), FEW)):
+        if isinstance(result, falx.Failure):
+            assert isinstance(result.error, UnreadableImage)
+            json.dumps(result.to_dict(), allow_nan=False)
+            return type(result.error).__name__
+        check(result)
+        outcome = REJECTED if result.decision == REJECTED else "prediction"
+    assert outcome, "a file was answered by nothing"
+    return outcome
+
+
 def _text(data: bytes, seed: str, folder: Path) -> str:
     try:
         card = cards.Card.from_json(data)
@@ -81,6 +104,9 @@ def _text(data: bytes, seed: str, folder: Path) -> str:
     assert cards.Card.from_json(card.to_json()) == card
     return "card"
 
+
+FEW: Final = 2
+"""Slices of a file of several that are answered: the next are read in the same way."""
 
 MESSAGE: Final = 2000
 """Characters of the longest message: it names the field, and does not repeat the card."""
@@ -123,10 +149,20 @@ def _model(data: bytes, seed: str, folder: Path) -> str:
 
 TARGETS: Final = {
     "picture": Target(
-        80,
+        70,
         lambda seed: mutations.pictures(_pictures()[seed], list(_pictures().values())),
         lambda: list(_pictures()),
         _picture,
+    ),
+    "file of several": Target(
+        10,
+        lambda seed: (
+            mutations.compressed(_several()[seed])
+            if seed.startswith("nii.gz")
+            else mutations.damaged(_several()[seed], list(_several().values()))
+        ),
+        lambda: list(_several()),
+        _file,
     ),
     "card": Target(10, lambda _: mutations.card_texts(_whole("tiny.tflite")[1]), lambda: ["tiny"], _text),
     "model": Target(10, _model_inputs, lambda: list(seeds.models()), _model),

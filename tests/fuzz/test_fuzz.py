@@ -33,7 +33,8 @@ def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     assert report["findings"] == {}, done.stderr
     assert done.returncode == 0
     assert {name: target["inputs"] for name, target in report["targets"].items()} == {
-        "picture": 480,
+        "picture": 420,
+        "file of several": 60,
         "card": 60,
         "model": 60,
     }
