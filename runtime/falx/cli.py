@@ -318,7 +318,8 @@ def _predict(options: argparse.Namespace) -> int:
         if folder is not None:
             frame = None if result.origin is None else result.origin.frame
             name = Path(result.path or "").stem
-            _save_heatmap(folder, item, result, name if frame is None else f"{name}-{frame:03d}")
+            name = name if frame is None else f"{name}-{frame:03d}"
+            failed = not _save_heatmap(folder, item, result, name) or failed
         progress.update(done)
     progress.clear()
     if table is not None:
@@ -362,7 +363,7 @@ def _study(options: argparse.Namespace) -> int:
                 for place, (item, result) in enumerate(
                     zip(row.sources, answers.series[index].results, strict=True), start=1
                 ):
-                    _save_heatmap(maps, item, result, f"{name}-slice-{place:03d}")
+                    failed = not _save_heatmap(maps, item, result, f"{name}-slice-{place:03d}") or failed
             if folder is not None:
                 from falx.sheet import sheet
 
@@ -402,21 +403,28 @@ def _heatmap_folder(options: argparse.Namespace, classifier: Classifier) -> Fold
 
 def _save_heatmap(
     folder: Folder, item: str | Part | Failure, result: Prediction | Failure, name: str
-) -> None:
+) -> bool:
+    """Write a slice with its heatmap, if it has one; whether the slice was still there."""
     from falx import images
+    from falx.console import plain
     from falx.overlay import overlay
 
     heatmap = None if result.error is not None else result.heatmap
     if heatmap is None:
-        return
+        return True
     try:
         # Read again: keeping every slice until its turn would cost more memory than time.
         pixels = images.read(item).pixels
     except UnreadableImage as error:
-        raise FalxError(f"{result.path}: changed while it was being classified: {error}") from error
-    if pixels.shape != heatmap.shape:
-        raise FalxError(f"{result.path}: changed while it was being classified")
-    folder.save(overlay(pixels, heatmap), name)
+        why = str(error)
+    else:
+        if pixels.shape == heatmap.shape:
+            folder.save(overlay(pixels, heatmap), name)
+            return True
+        why = f"{result.path}: its size is another"
+    # The answer stands, and so do those of the others.
+    sys.stderr.write(f"falx: warning: {plain(why)}; it changed meanwhile, and has no heatmap\n")
+    return False
 
 
 def _info(options: argparse.Namespace) -> int:

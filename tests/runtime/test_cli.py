@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import falx
 from falx import card as cards
 from falx import cli, container, phantom
 from falx.card import Format
-from falx.classifier import Answer
+from falx.classifier import Answer, Classifier
 from falx.cli import main
 from falx.words import DISCLAIMER, LABELS
 
@@ -431,6 +431,38 @@ def test_heatmaps(model: Path, scan: Path, tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out.splitlines()[-1] == f"2 heatmaps written to {out}."
     assert main(arguments) == 2
     assert "expected a new or empty folder, this one holds files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["gone", "of another size"])
+def test_a_slice_that_changes_before_its_heatmap_is_drawn_keeps_its_answer(
+    model: Path,
+    scan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    first = tmp_path / "first.png"
+    first.write_bytes(scan.read_bytes())
+    real = Classifier.predict_many
+
+    def then_changed(self: Classifier, *arguments: Any, **options: Any) -> Iterator[Any]:
+        for result in real(self, *arguments, **options):
+            if change == "gone":
+                first.unlink(missing_ok=True)
+            else:
+                Image.new("L", (70, 70)).save(first)
+            yield result
+
+    monkeypatch.setattr(Classifier, "predict_many", then_changed)
+    maps = tmp_path / "maps"
+    command = ["predict", str(first), str(scan), "--json", "--model", str(model), "--heatmaps", str(maps)]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert [answer["decision"] for answer in lines(said.out)] == ["ambiguous", "ambiguous"]
+    why = "no such file" if change == "gone" else "its size is another"
+    assert said.err == f"falx: warning: {first}: {why}; it changed meanwhile, and has no heatmap\n"
+    assert [path.name for path in maps.iterdir()] == ["scan.png"]
 
 
 def test_heatmaps_of_a_model_without(

@@ -17,7 +17,7 @@ from falx import phantom
 
 NETWORK = re.compile(r"\b(socket|connect|bind|listen|accept4?|send\w*|recv\w*)\(")
 WRITES = re.compile(
-    r"\b(creat|mkdir\w*|mknod\w*|rename\w*|link\w*|symlink\w*|unlink\w*|truncate|memfd_create|shm_open)\("
+    r"\b(creat|mkdir\w*|mknod\w*|rename\w*|link\w*|symlink\w*|unlink\w*|truncate|memfd_create)\("
     r"|\bopen(at2?)?\(.*\b(O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE)\b"
 )
 PATH = re.compile(r'"([^"]*)"')
@@ -29,7 +29,7 @@ def _watched(tmp_path: Path, *arguments: str | Path) -> tuple[list[str], subproc
     if strace is None:
         pytest.skip("strace is not installed")
     log = tmp_path / "calls.txt"
-    command = [strace, "-f", "-qq", "-o", str(log), "-e", "trace=%network,%file"]
+    command = [strace, "-f", "-qq", "-o", str(log), "-e", "trace=%network,%file,memfd_create"]
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
     # Away from variables that tell other packages to be quiet, so that it is Falx that keeps them so.
