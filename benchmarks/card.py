@@ -24,10 +24,7 @@ from falx import card as cards
 from falx.classifier import DEFAULT_MODEL
 from falx.words import DECISIONS, REJECTED
 
-__all__ = ["BLOCK", "card_block", "fill", "main", "readme_block"]
-
-BLOCK: Final = re.compile(r"(?<=^<!-- results -->\n).*?(?=^<!-- end of results -->$)", re.M | re.S)
-"""What stands between the marks."""
+__all__ = ["between", "card_block", "fill", "main", "readme_block"]
 
 CHECKOUT: Final = Path(__file__).parents[1]
 
@@ -114,19 +111,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if changed and options.check else 0
 
 
-def fill(page: Path, block: str) -> str:
+def between(name: str) -> re.Pattern[str]:
+    """What stands between the lines `<!-- NAME -->` and `<!-- end of NAME -->` of a page."""
+    return re.compile(rf"(?<=^<!-- {name} -->\n).*?(?=^<!-- end of {name} -->$)", re.M | re.S)
+
+
+def fill(page: Path, block: str, name: str = "results") -> str:
     """The text of a page with a block between its marks.
+
+    Args:
+        page: the file.
+        block: what is to stand there, whole lines.
+        name: of the marks.
 
     Raises:
         ValueError: it has no such marks, or more than one pair.
     """
     text = page.read_text(encoding="utf-8")
-    found = len(BLOCK.findall(text))
+    found = len(between(name).findall(text))
     if found != 1:
         raise ValueError(
-            f"{page}: expected one pair of lines <!-- results --> and <!-- end of results -->, found {found}"
+            f"{page}: expected one pair of lines <!-- {name} --> and <!-- end of {name} -->, found {found}"
         )
-    return BLOCK.sub(lambda _: block, text)
+    return between(name).sub(lambda _: block, text)
 
 
 def readme_block(metrics: Metrics) -> str:

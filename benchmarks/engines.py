@@ -324,7 +324,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=list(EXTRAS),
         choices=list(EXTRAS),
-        help="the first is what the others are compared with (all; tflite takes 100 ms a slice on x86)",
+        help="the first is what the others are compared with (all; tflite takes 100 ms and more on x86)",
     )
     parser.add_argument(
         "--environments",

@@ -170,8 +170,8 @@ class Difference:
         largest: the largest difference of a probability, 0..1.
         mean: of the largest of each slice.
         rejections: how many were rejected by one and not by the other.
-        differing: for each decision that differs, both, and how far the probability that settles it is
-            from its threshold on this machine, 0..1.
+        differing: for each decision that differs, both, and how far the probability that is nearest to its
+            threshold on this machine lies from it, 0..1.
     """
 
     slices: int

@@ -26,15 +26,10 @@ TEST = (
 )
 DEMO = re.compile(r"^<!-- demo -->\n```console\n\$ falx demo\n(.*?)^```\n<!-- end of demo -->$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#]+)\)")
-GUIDES = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/app.md",
-    "docs/install.md",
-    "docs/model-files.md",
-    "docs/retraining.md",
-    "docs/evaluation.md",
-    "docs/studies.md",
+CHECKOUT = Path(__file__).parents[2]
+GUIDES = sorted(
+    str(page.relative_to(CHECKOUT))
+    for page in (CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *CHECKOUT.glob("docs/*.md"))
 )
 
 Blocks = Callable[[str], list[str]]

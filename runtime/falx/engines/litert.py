@@ -1,4 +1,6 @@
-"""LiteRT: needs `ai-edge-litert`, which comes with Falx except on armv7l. The fastest on x86 and Arm."""
+"""LiteRT: needs `ai-edge-litert`, which comes with Falx except on armv7l. The fastest where
+the processor multiplies int8 in one instruction, and level with ONNX Runtime elsewhere (docs/performance.md).
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,74 @@
+"""Fill the README's table of speed from the newest results of `benchmarks.latency` and `benchmarks.startup`.
+
+    python -m benchmarks.speed
+
+It stands between the lines `<!-- speed -->` and `<!-- end of speed -->`: a row a contender, one thread. A
+slice's time is told as a ratio to Falx's too, since the contenders took turns.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.card import fill
+from benchmarks.contenders import CONTENDERS
+
+__all__ = ["main", "newest", "table"]
+
+CHECKOUT: Final = Path(__file__).parents[1]
+STARTED_AS: Final = "falx predict"
+"""What `benchmarks.startup` calls Falx."""
+
+
+def main() -> int:
+    """Fill the README; returns the exit status."""
+    readme = CHECKOUT / "README.md"
+    readme.write_text(fill(readme, table(newest("latency"), newest("startup")), "speed"), encoding="utf-8")
+    print(f"{readme}: filled")
+    return 0
+
+
+def newest(kind: str) -> dict[str, Any]:
+    """The last of the results `KIND-DATE.json` in `benchmarks/results`."""
+    paths = sorted((CHECKOUT / "benchmarks" / "results").glob(f"{kind}-[0-9]*.json"))
+    found: dict[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
+    return found
+
+
+def table(latency: Mapping[str, Any], startup: Mapping[str, Any]) -> str:
+    """The rows of all contenders that both measured, whole lines.
+
+    Args:
+        latency: what `benchmarks.latency` wrote.
+        startup: what `benchmarks.startup` wrote.
+    """
+    slices = {row["name"]: row for row in latency["rows"] if row["threads"] == 1}
+    starts = {row["name"]: row for row in startup["rows"]}
+    lines = ["| | a slice, times Falx | median | start | memory | installed |", "|---|---|---|---|---|---|"]
+    for key, contender in CONTENDERS.items():
+        name = contender.name
+        one, start = slices.get(name), starts.get(STARTED_AS if key == "falx" else name)
+        if one is None or start is None:
+            continue
+        cells = [
+            name,
+            _short(one["ratio"]),
+            f"{_short(one['p50_ms'], 3)} ms",
+            f"{_short(start['p50_ms'] / 1000)} s",
+        ]
+        cells += [f"{start['peak_mib']:.0f} MiB", f"{start['disk_mb']:,.0f} MB"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: float, digits: int = 2) -> str:
+    """A figure with so many digits, and no zeros behind them."""
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
