@@ -1,6 +1,6 @@
 """tflite-runtime, LiteRT's predecessor: needs `tflite-runtime` and NumPy 1, so Python up to 3.11.
 
-For armv7l, where LiteRT has no wheel. On x86 it runs int8 graphs without its fast kernels, 8 to 15 times
+For armv7l, where LiteRT has no wheel. On x86 it runs int8 graphs without its fast kernels, 7 to 15 times
 slower than LiteRT and over the budget of 100 ms; `falx.load` says so in a `FalxWarning`.
 """
 
@@ -52,6 +52,6 @@ def caution(card: Card) -> str | None:
     if card.quantization["format"] != "int8" or platform.machine().lower() not in X86:
         return None
     return (
-        "tflite-runtime runs int8 graphs on x86 8 to 15 times slower than LiteRT does: "
+        "tflite-runtime runs int8 graphs on x86 7 to 15 times slower than LiteRT does: "
         "pip install ai-edge-litert, or use a float16 file"
     )
