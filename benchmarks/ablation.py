@@ -39,6 +39,7 @@ DEFAULT, CLASSIC = PRESETS["default"], PRESETS["classic"]
 
 ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "default": ("the default recipe", {}),
+    "default again": ("with another seed: what is chance", {"seed": 8}),
     "labels kept": (
         "labels of sequences that do not show the tumour are learned as they are",
         {"blind": "keep"},
