@@ -50,8 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         seconds, answers = _archive(paths, Path(folder), options.workers, options.part)
     after, _ = _many(classifier, first, options.workers)
+    if len(answers) != len(paths):
+        sys.exit(f"the archive has {len(answers)} answers for {len(paths)} slices")
     if [answer["path"] for answer in answers] != paths:
-        sys.exit("the archive's answers are not one for each slice, in their order")
+        sys.exit("the archive's answers are not in the order of the slices")
     differing = sum(_decided(mine) != _decided(theirs) for mine, theirs in zip(wanted, answers, strict=False))
     alone, archive = 1000 * (before + after) / (2 * len(first)), 1000 * seconds / len(paths)
     document = {

@@ -8,27 +8,30 @@ slice's time is told as a ratio to Falx's too, since the contenders took turns.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.card import fill
 from benchmarks.contenders import CONTENDERS
+from benchmarks.startup import FALX
 
 __all__ = ["main", "newest", "table"]
 
 CHECKOUT: Final = Path(__file__).parents[1]
-STARTED_AS: Final = "falx predict"
-"""What `benchmarks.startup` calls Falx."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Fill the README; returns the exit status."""
-    readme = CHECKOUT / "README.md"
-    readme.write_text(fill(readme, table(newest("latency"), newest("startup")), "speed"), encoding="utf-8")
-    print(f"{readme}: filled")
+    parser = argparse.ArgumentParser("benchmarks.speed", description=str(__doc__).partition("\n\n")[0])
+    parser.add_argument("--readme", type=Path, default=CHECKOUT / "README.md", help="the checkout's")
+    options = parser.parse_args(arguments)
+    text = fill(options.readme, table(newest("latency"), newest("startup")), "speed")
+    options.readme.write_text(text, encoding="utf-8")
+    print(f"{options.readme}: filled")
     return 0
 
 
@@ -51,7 +54,7 @@ def table(latency: Mapping[str, Any], startup: Mapping[str, Any]) -> str:
     lines = ["| | a slice, times Falx | median | start | memory | installed |", "|---|---|---|---|---|---|"]
     for key, contender in CONTENDERS.items():
         name = contender.name
-        one, start = slices.get(name), starts.get(STARTED_AS if key == "falx" else name)
+        one, start = slices.get(name), starts.get(FALX if key == "falx" else name)
         if one is None or start is None:
             continue
         cells = [
@@ -66,8 +69,8 @@ def table(latency: Mapping[str, Any], startup: Mapping[str, Any]) -> str:
 
 
 def _short(value: float, digits: int = 2) -> str:
-    """A figure with so many digits, and no zeros behind them."""
-    return f"{float(f'{value:.{digits}g}'):g}"
+    """A figure with so many digits."""
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ settings.register_profile("falx", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("falx")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Trainings and exports first: side by side, the longest files must not be left to the end."""
+    items.sort(key=lambda item: not {"trainer", "export"} & {*item.path.parts})
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, one for all tests; each opens a context of its own."""

@@ -54,8 +54,10 @@ DAMAGED: Final = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    OverflowError,
 )
-"""What `zipfile` raises on bytes that may be anything."""
+"""What reading a zip raises on bytes that may be anything; the last for an offset that no seek takes, which
+zip64 may hold."""
 
 
 def detect(data: bytes) -> Format | None:
@@ -106,6 +108,8 @@ def attachment(
     if thresholds:
         files[CALIBRATION_FILE] = "\n".join(f"1,1,0,{threshold}" for threshold in thresholds).encode()
     behind = _Behind(offset)
+    # Who reads a card makes this anew and compares: what Python writes for these entries must stay as it is,
+    # and a test has its checksum.
     with zipfile.ZipFile(behind, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, ZIP_EPOCH)

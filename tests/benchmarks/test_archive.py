@@ -9,6 +9,7 @@ import pytest
 from benchmarks import archive
 from PIL import Image
 
+import falx
 from falx import phantom
 
 pytest.importorskip("distributed", reason="the archive's example runs on Dask")
@@ -16,8 +17,8 @@ pytest.importorskip("distributed", reason="the archive's example runs on Dask")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    for name in ("lesion", "head"):
-        Image.fromarray(phantom.lesion()).save(tmp_path / f"{name}.png")
+    for name, draw in (("lesion", phantom.lesion), ("head", phantom.clear)):
+        Image.fromarray(draw()).save(tmp_path / f"{name}.png")
     (tmp_path / "note.png").write_text("no picture")
     (tmp_path / "manifest.csv").write_text(
         "path,label\nlesion.png,glioma\nnote.png,glioma\nhead.png,glioma\n"
@@ -42,3 +43,21 @@ def test_both_answer_the_same_and_the_difference_is_told(
     assert each == pytest.approx(1000 * found["archive_s"] / 7, rel=0.05)
     assert found["overhead_ms_a_slice"] == pytest.approx(each - found["predict_many_ms_a_slice"], abs=0.01)
     assert f"overhead_ms_a_slice: {found['overhead_ms_a_slice']}" in capsys.readouterr().out
+
+
+def test_another_answer_or_another_order_is_told(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(data), "--slices", "3", "--first", "3", "--workers", "1"]
+    paths = archive.listed(data, 3)
+    _, answers = archive._many(falx.load(), paths, 1)
+    swapped = [{**answers[2], "path": paths[0]}, answers[1], {**answers[0], "path": paths[2]}]
+    monkeypatch.setattr(archive, "_archive", lambda *_: (1.0, swapped))
+    assert archive.main(arguments) == 1
+    assert "differing: 2" in capsys.readouterr().out
+    monkeypatch.setattr(archive, "_archive", lambda *_: (1.0, answers[:2]))
+    with pytest.raises(SystemExit, match=r"the archive has 2 answers for 3 slices"):
+        archive.main(arguments)
+    monkeypatch.setattr(archive, "_archive", lambda *_: (1.0, answers[::-1]))
+    with pytest.raises(SystemExit, match="the archive's answers are not in the order of the slices"):
+        archive.main(arguments)

@@ -59,6 +59,8 @@ def batches(inputs: int, seed: int) -> Iterator[dict[str, Any]]:
     """What is to be tried: every file of a target in turn, as many inputs as are its share."""
     for name, target in TARGETS.items():
         files = target.seeds()
+        if not files:  # what reads them is not installed
+            continue
         wanted = inputs * target.share // 100
         size = min(BATCH, max(1, wanted // len(files)))
         for number in range(-(-wanted // size)):

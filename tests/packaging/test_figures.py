@@ -92,7 +92,7 @@ def test_the_speed_is_as_the_command_fills_it_in(released: Path, checkout: Path)
     # Measured with the model in the wheel, or it says nothing of it.
     assert (latency["model"], startup["model"]) == (released.name, released.name)
     block = speed.table(latency, startup)
-    assert block.splitlines()[2].startswith("| Falx | 1 | ")
+    assert block.splitlines()[2].startswith("| Falx | 1.0 | ")
     readme = checkout / "README.md"
     assert readme.read_text(encoding="utf-8") == card.fill(readme, block, "speed"), (
         "python -m benchmarks.speed"

@@ -226,7 +226,7 @@ def whole(graph: Callable[[Format], bytes], card: falx.Card) -> bytes:
         # The zip's own sum finds it first.
         (
             lambda whole: flipped(whole, whole.index(b"Tests.")),
-            "has no card of Falx: the file is incomplete or dam",
+            "has no card of Falx: the file is incomplete or damaged",
         ),
         (lambda _: b"model\n", "expected a TFLite or ONNX model, got text that starts with 'model"),
         (lambda _: b"", "expected a TFLite or ONNX model, got an empty file"),
