@@ -1,7 +1,7 @@
 """The command line: `falx predict`, `study`, `info`, `check`, `demo`, `app`, `retarget`.
 
-Exit status: 0 all inputs were read, 1 some could not be (the others are answered) or a check failed,
-2 wrong usage or an unusable model, 130 interrupted.
+Exit status: 0 all inputs were read, 1 some could not be (the others are answered), changed before their
+heatmap was drawn, or a check failed, 2 wrong usage or an unusable model, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -421,9 +421,13 @@ def _save_heatmap(
         if pixels.shape == heatmap.shape:
             folder.save(overlay(pixels, heatmap), name)
             return True
-        why = f"{result.path}: its size is another"
+        (rows, columns), (now_rows, now_columns) = heatmap.shape, pixels.shape
+        why = f"{result.path}: expected {columns} x {rows} pixels, got {now_columns} x {now_rows}"
     # The answer stands, and so do those of the others.
-    sys.stderr.write(f"falx: warning: {plain(why)}; it changed meanwhile, and has no heatmap\n")
+    sys.stderr.write(
+        f"falx: warning: {plain(why)}: the file changed since it was classified, so there is no heatmap; "
+        "classify it again\n"
+    )
     return False
 
 

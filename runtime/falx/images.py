@@ -28,7 +28,7 @@ from PIL import Image, UnidentifiedImageError
 from falx._panics import no_panics
 from falx._quiet import quiet_readers
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
-from falx.kinds import DICOM_START, is_dataset, is_dicom
+from falx.kinds import DICOM_START, is_dataset, is_dicom, is_volume
 from falx.slices import Part, Slice
 
 if TYPE_CHECKING:
@@ -166,6 +166,11 @@ def _timed(path: Path, watch: Stopwatch) -> BinaryIO:
 def _check_file(path: Path) -> None:
     if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
         raise UnreadableImage(f"{path}: expected an image file, got a pipe or a device")
+    if is_volume(path):
+        raise UnreadableImage(
+            f"{path}: expected one slice, got a NIfTI volume; `falx.inputs.expand` gives each of its "
+            "slices, `Classifier.predict_study` takes all"
+        )
 
 
 def _read_stream(stream: BinaryIO, name: str) -> Slice:

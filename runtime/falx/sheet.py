@@ -115,6 +115,8 @@ def _tile(source: Any, result: Prediction | Failure) -> Image.Image:
     except UnreadableImage:
         return tile
     heatmap = result.heatmap
+    if heatmap is not None and heatmap.shape != pixels.shape:  # the file changed meanwhile
+        return tile
     shown = Image.fromarray(pixels).convert("RGB") if heatmap is None else overlay(pixels, heatmap)
     scale = TILE / max(shown.size)
     size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))

@@ -225,6 +225,10 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
         (failure,) = expand([str(tmp_path / f"{number}.nii")])
         assert isinstance(failure, falx.Failure)
         assert str(failure.error).endswith(f"the NIfTI volume is damaged: it has {shape} voxels")
+    with pytest.raises(
+        UnreadableImage, match=r"v\.nii: expected one slice, got a NIfTI volume; `falx\.inputs"
+    ):
+        images.read(path)
     (tmp_path / "x.nii").write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UnreadableImage, match="the NIfTI volume is damaged"):
         open_volume(str(tmp_path / "x.nii"))

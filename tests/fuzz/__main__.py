@@ -2,10 +2,10 @@
 
     python -m tests.fuzz --inputs 200000 --state runs/fuzz --out fuzz.json
 
-Pictures, cards and models are mutated by Hypothesis and tried in a process of their own: within 2 s of
-processor time and 500 MB for the whole process. What fails stays in the folder of `--state`, as the input
-itself; `--replay TARGET SEED FILE` tries it again. Started again with the same `--state`, it goes on where
-it was.
+Pictures, files of several slices, cards and models are mutated by Hypothesis and tried in a process of their
+own: within 2 s of processor time and 500 MB for the whole process. What fails stays in the folder of
+`--state`, as the input itself; `--replay TARGET SEED FILE` tries it again. Started again with the same
+`--state`, it goes on where it was.
 """
 
 from __future__ import annotations

@@ -460,8 +460,11 @@ def test_a_slice_that_changes_before_its_heatmap_is_drawn_keeps_its_answer(
     assert main(command) == 1
     said = capsys.readouterr()
     assert [answer["decision"] for answer in lines(said.out)] == ["ambiguous", "ambiguous"]
-    why = "no such file" if change == "gone" else "its size is another"
-    assert said.err == f"falx: warning: {first}: {why}; it changed meanwhile, and has no heatmap\n"
+    why = "no such file" if change == "gone" else "expected 256 x 256 pixels, got 70 x 70"
+    assert said.err == (
+        f"falx: warning: {first}: {why}: the file changed since it was classified, so there is no heatmap; "
+        "classify it again\n"
+    )
     assert [path.name for path in maps.iterdir()] == ["scan.png"]
 
 

@@ -1,5 +1,7 @@
-"""LiteRT: needs `ai-edge-litert`, which comes with Falx except on armv7l. The fastest where
-the processor multiplies int8 in one instruction, and level with ONNX Runtime elsewhere (docs/performance.md).
+"""LiteRT: needs `ai-edge-litert`, which comes with Falx except on armv7l.
+
+The fastest where the processor multiplies int8 in one instruction; elsewhere on x86 ONNX Runtime takes 0.94
+of its time (docs/performance.md).
 """
 
 from __future__ import annotations
