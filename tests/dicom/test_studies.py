@@ -21,7 +21,7 @@ from falx.inputs import expand
 from falx.overlay import overlay
 from falx.report import MOST_UNREAD
 from falx.sheet import TILE, sheet
-from falx.slices import Part
+from falx.slices import Part, Slice
 from falx.volume import open_volume
 
 Pixels = npt.NDArray[np.uint8]
@@ -330,3 +330,18 @@ def made_object(pixels: Pixels) -> Any:
     from falx import dicom
 
     return dicom.open_dataset(made.dataset(pixels, BurnedInAnnotation="YES"))
+
+
+def test_a_slice_that_changed_meanwhile_is_an_empty_tile(
+    classifier: falx.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series(tmp_path, count=4)
+    found = gather(tmp_path)
+    study = classifier.predict_study(found)
+    whole = np.asarray(sheet(study, 0, found.rows[0].sources))
+    other = Slice(np.full((10, 10), 255, np.uint8))
+    monkeypatch.setattr(images, "read", lambda _: other)
+    changed = np.asarray(sheet(study, 0, found.rows[0].sources))
+    assert changed.shape == whole.shape
+    # Nothing white is shown where the slices were: only the words are bright.
+    assert (changed.min(axis=2) == 255).sum() < 0.01 * changed[..., 0].size
