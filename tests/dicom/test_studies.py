@@ -343,5 +343,5 @@ def test_a_slice_that_changed_meanwhile_is_an_empty_tile(
     monkeypatch.setattr(images, "read", lambda _: other)
     changed = np.asarray(sheet(study, 0, found.rows[0].sources))
     assert changed.shape == whole.shape
-    # Nothing white is shown where the slices were: only the words are bright.
-    assert (changed.min(axis=2) == 255).sum() < 0.01 * changed[..., 0].size
+    # Frames may be white, but no tile is.
+    assert (changed.min(axis=2) == 255).sum() < TILE**2 / 2
