@@ -166,7 +166,7 @@ class Card:
             _check_self_test(test)
         for setting in self.history:
             _check_setting(setting)
-        if self.weights_sha256 and not _is_sha256(self.weights_sha256):
+        if self.weights_sha256 != "" and not _is_sha256(self.weights_sha256):
             raise _wrong("weights_sha256", "64 lower-case hexadecimal digits", self.weights_sha256)
         try:
             # What JSON cannot hold (NaN, arrays) is refused here, not when a file is written.

@@ -298,6 +298,9 @@ def test_a_changed_card_is_noticed(card: Card) -> None:
         ({"self_test": [{"phantom": "clear", "probabilities": [1]}]}, "self_test must be 4 probabilities"),
         ({"self_test": [{}]}, "self_test is not what it must be"),
         ({"weights_sha256": "XYZ"}, "weights_sha256 must be 64 lower-case"),
+        # Fuzzed: what is empty and no text.
+        ({"weights_sha256": {}}, "weights_sha256 must be 64 lower-case"),
+        ({"weights_sha256": 0}, "weights_sha256 must be 64 lower-case"),
         (
             {"outputs": PROBABILITIES | {"heatmap": output("heatmap", 1, 14, 7)}},
             r"outputs.heatmap must be heatmap, float32, \(1, N, N\) with N in 1..224, got .*14, 7",
