@@ -128,12 +128,13 @@ def fill(page: Path, block: str, name: str = "results") -> str:
         ValueError: it has no such marks, or more than one pair.
     """
     text = page.read_text(encoding="utf-8")
-    found = len(between(name).findall(text))
+    pattern = between(name)
+    found = len(pattern.findall(text))
     if found != 1:
         raise ValueError(
             f"{page}: expected one pair of lines <!-- {name} --> and <!-- end of {name} -->, found {found}"
         )
-    return between(name).sub(lambda _: block, text)
+    return pattern.sub(lambda _: block, text)
 
 
 def readme_block(metrics: Metrics) -> str:

@@ -52,8 +52,7 @@ DAMAGED: Final = (
     ValueError,
     OSError,
     EOFError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # NotImplementedError among them
     OverflowError,
 )
 """What reading a zip raises on bytes that may be anything; the last for an offset that no seek takes, which

@@ -205,7 +205,7 @@ def _parallel(one: tuple[float, ...] | None, other: tuple[float, ...] | None) ->
 def _row(group: _Group) -> Row:
     found = sorted(group.found, key=lambda one: (one.number, one.source.number))
     positions = [one.place.position_mm for one in found if one.place is not None]
-    notes = [f"{words.slices(group.duplicates)} left out: it is there twice."] if group.duplicates else []
+    notes = [f"{words.counted(group.duplicates)} left out: it is there twice."] if group.duplicates else []
     known = bool(positions) and (len(found) == 1 or max(positions) - min(positions) > SAME_MM)
     if known:
         order = sorted(range(len(found)), key=positions.__getitem__)
@@ -229,7 +229,7 @@ def _holes(positions: list[float]) -> list[str]:
     apart = [step for step in steps if step > SAME_MM]
     usual = median(apart) if apart else 0.0
     missing = sum(step > HOLE * usual for step in apart)
-    notes = [f"Between its slices {words.slices(missing)} or more seem to be missing."] if missing else []
+    notes = [f"Between its slices {words.counted(missing)} or more seem to be missing."] if missing else []
     if len(apart) < len(steps):
         notes.append("At some positions there are several slices.")
     return notes

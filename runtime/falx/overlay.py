@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from falx.errors import FalxError
 from falx.images import DERIVED
+from falx.words import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,8 +72,7 @@ class Folder:
         Args:
             what: the kind, in the singular.
         """
-        count = len(self._used)
-        return f"{count} {what if count == 1 else what + 's'} written to {self._path}."
+        return f"{counted(len(self._used), what)} written to {self._path}."
 
     def save(self, image: Image.Image, name: str) -> Path:
         """Write a picture as PNG, with the `Software` that its `info` names.

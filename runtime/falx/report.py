@@ -122,7 +122,7 @@ def study_text(study: Study) -> str:
         rows["notes"] = " ".join(study.notes)
     for number, (series, verdict) in enumerate(zip(study.series, study.verdicts, strict=True), start=1):
         about = (
-            f"{series.name or 'unknown'}, {words.slices(len(series.results))}: {_study_decision(verdict)}."
+            f"{series.name or 'unknown'}, {words.counted(len(series.results))}: {_study_decision(verdict)}."
         )
         rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
     counts = [f"{count} {name}" for name, count in study.counts.items()]

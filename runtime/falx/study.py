@@ -155,15 +155,15 @@ class Series:
         """Why these slices do not show a whole head, sentences; empty where they do."""
         usable = [i for i, result in enumerate(self.results) if _usable(result)]
         unread = sum(isinstance(result, Failure) for result in self.results)
-        found = [f"{words.slices(unread)} could not be read."] if unread else []
+        found = [f"{words.counted(unread)} could not be read."] if unread else []
         if len(usable) < LEAST_SLICES:
             found.append(
-                f"{words.slices(len(usable))} could be classified, a whole head takes {LEAST_SLICES}."
+                f"{words.counted(len(usable))} could be classified, a whole head takes {LEAST_SLICES}."
             )
         if self.positions_mm is None:
             between = self.results[usable[0] : usable[-1]] if usable else ()
             rejected = sum(_decision(result) == REJECTED for result in between)
-            return (*found, f"{words.slices(rejected)} between others rejected.") if rejected else (*found,)
+            return (*found, f"{words.counted(rejected)} between others rejected.") if rejected else (*found,)
         at = [self.positions_mm[i] for i in usable]
         if len(at) > 1:
             if at[-1] - at[0] < LEAST_EXTENT_MM:
@@ -374,19 +374,19 @@ def judge(series: Sequence[Series]) -> Verdict:
     elif not any(map(_usable, results)):
         decision, reason = REJECTED, f"No slice could be classified{_why(results)}."
     elif unread:
-        decision, reason = AMBIGUOUS, f"{words.slices(unread)} could not be read, the others show no tumour."
+        decision, reason = AMBIGUOUS, f"{words.counted(unread)} could not be read, the others show no tumour."
     elif whole:
         decision = NO_TUMOR
         least = min((i for i, r in enumerate(results) if _usable(r)), key=lambda i: _confidence(results[i]))
         carriers, confidence = [least], _confidence(results[least])
         reason = (
-            f"No tumour in {words.slices(counts[NO_TUMOR])}, least surely in {_named(series, carriers)}: "
+            f"No tumour in {words.counted(counts[NO_TUMOR])}, least surely in {_named(series, carriers)}: "
             f"{_percent(confidence)}."
         )
     else:
         decision = AMBIGUOUS
         gaps = " ".join(dict.fromkeys(gap for part in series for gap in part.gaps))
-        reason = f"No tumour in {words.slices(counts[NO_TUMOR])}, but they do not show a whole head. {gaps}"
+        reason = f"No tumour in {words.counted(counts[NO_TUMOR])}, but they do not show a whole head. {gaps}"
     return Verdict(
         decision=decision,
         label=label,

@@ -18,7 +18,7 @@ __all__ = [
     "STEPS",
     "TUMOR_LABELS",
     "band",
-    "slices",
+    "counted",
 ]
 
 NO_TUMOR: Final = "no_tumor"
@@ -70,6 +70,6 @@ def band(confidence: float) -> str:
     return next(name for name, least in BANDS.items() if confidence >= least)
 
 
-def slices(count: int) -> str:
-    """So many slices, for people: `1 slice`, `2 slices`."""
-    return f"{count} slice" if count == 1 else f"{count} slices"
+def counted(count: int, what: str = "slice") -> str:
+    """So many of a thing, for people: `1 slice`, `2 slices`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from falx import card as cards
@@ -59,8 +60,8 @@ PYDICOM_FILES: Final = (
 
 def images() -> dict[str, bytes]:
     """Pictures by what they are."""
-    head = Image.fromarray(phantom.lesion()).resize((96, 96))
-    grey = np.asarray(head)
+    grey = _head(96)
+    head = Image.fromarray(grey)
     rgb, deep = head.convert("RGB"), Image.fromarray(grey.astype(np.uint16) * 257)
     clear = head.copy()
     clear.putalpha(head)
@@ -143,6 +144,10 @@ def heatless(whole: Card) -> Card:
     return replace(whole, outputs={"probabilities": whole.outputs["probabilities"]})
 
 
+def _head(side: int) -> npt.NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(phantom.lesion()).resize((side, side)))
+
+
 def _encoded(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
@@ -162,7 +167,7 @@ def _volumes() -> dict[str, bytes]:
     if importlib.util.find_spec("nibabel") is None:
         return {}
     nibabel: Any = importlib.import_module("nibabel")
-    head = np.asarray(Image.fromarray(phantom.lesion()).resize((64, 64)))
+    head = _head(64)
     volume = np.stack([head, head[:, ::-1], head], axis=-1)
     thick = np.diag([1.0, 1.0, 5.0, 1.0])
     first, second = nibabel.Nifti1Image, nibabel.Nifti2Image
@@ -183,7 +188,7 @@ def _frames() -> dict[str, bytes]:
     if importlib.util.find_spec("pydicom") is None:
         return {}
     made: Any = importlib.import_module("tests.dicom.made")
-    head = np.asarray(Image.fromarray(phantom.lesion()).resize((64, 64)))
+    head = _head(64)
     frames = made.dataset(np.stack([head, head[:, ::-1]]), SOPInstanceUID=UID)
     kinds = ["explicit", "implicit", "deflated", "rle"]
     kinds += ["jpeg-lossless-sv1"] if importlib.util.find_spec("gdcm") else []

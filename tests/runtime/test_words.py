@@ -32,4 +32,4 @@ def test_bands(confidence: float, name: str) -> None:
 
 
 def test_one_slice_is_one() -> None:
-    assert [words.slices(count) for count in (0, 1, 2)] == ["0 slices", "1 slice", "2 slices"]
+    assert [words.counted(count) for count in (0, 1, 2)] == ["0 slices", "1 slice", "2 slices"]

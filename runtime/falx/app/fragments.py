@@ -19,7 +19,7 @@ from falx.app.words import BAND_MEANINGS, NAMES, SIGNS, kind, percent, perhaps
 from falx.decision import Thresholds
 from falx.prediction import Failure
 from falx.study import Study
-from falx.words import AMBIGUOUS, LABELS, REJECTED
+from falx.words import AMBIGUOUS, LABELS, REJECTED, counted
 
 __all__ = ["Answer", "Bar", "Row", "answer", "bars", "image", "render", "rows", "study_answer", "trouble"]
 
@@ -170,7 +170,7 @@ def _headings(study: Study) -> dict[int, str]:
     first = 0
     for number, series in enumerate(study.series, start=1):
         count = len(series.results)
-        words = ", ".join(filter(None, [series.name, "1 slice" if count == 1 else f"{count} slices"]))
+        words = ", ".join(filter(None, [series.name, counted(count)]))
         found[first] = f"Series {number}: {words}"
         first += count
     return found if len(study.series) > 1 else {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from falx.errors import FalxError
+from falx.words import counted
 
 if TYPE_CHECKING:
     from falx.gathering import Gathering
@@ -140,7 +141,7 @@ def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, m
         for picture in results.captures(study, found, known, identity=identity):
             _save(picture, Path(options.sc) / f"{int(picture.InstanceNumber):03}.dcm")
             count += 1
-        written.append(f"{count} {'picture' if count == 1 else 'pictures'} written to {options.sc}.")
+        written.append(f"{counted(count, 'picture')} written to {options.sc}.")
     return written
 
 
