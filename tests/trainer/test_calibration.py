@@ -108,14 +108,16 @@ def test_without_a_tumor_to_measure_on_the_built_in_threshold_stays() -> None:
 @pytest.mark.parametrize(
     ("familiarity", "least"),
     [
-        (np.full(100, 0.99), 0.5),
-        (np.array([0.301] + [0.99] * 99), 0.3),  # none of a hundred may go
-        (np.array([0.001, 0.456] + [0.99] * 998), 0.5),  # two of a thousand
-        (np.array([0.001, 0.002, 0.456] + [0.99] * 997), 0.45),  # two of a thousand
+        (np.full(100, 0.99), 0.95),
+        (np.array([0.301] + [0.99] * 198), 0.3),  # none of 199 may go
+        (np.array([0.301] + [0.99] * 199), 0.95),  # one of 200
+        (np.array([0.001] * 5 + [0.956] + [0.99] * 994), 0.95),  # five of a thousand
+        (np.array([0.001] * 5 + [0.456] + [0.99] * 994), 0.45),
+        (np.array([0.001] * 6 + [0.99] * 994), 0.0),
         (np.zeros(10), 0.0),
     ],
 )
 def test_few_heads_are_unfamiliar(familiarity: npt.NDArray[np.float64], least: float) -> None:
     found = choose_least_familiarity(familiarity)
     assert found == pytest.approx(least)
-    assert (familiarity < found).sum() <= 0.002 * len(familiarity)
+    assert (familiarity < found).sum() <= 0.005 * len(familiarity)

@@ -10,7 +10,7 @@ import pytest
 from falx_trainer.checkpoint import Checkpoint, State
 
 
-def state(epoch: int, *, optimizer: bool = True, best: bool = True) -> State:
+def state(epoch: int, *, optimizer: bool = True, kept: bool = True) -> State:
     rng = np.random.default_rng(epoch)
     # More than ten, so that the order of names as text would not do.
     arrays = [rng.random((2, index % 3)).astype(np.float32) for index in range(12)]
@@ -20,7 +20,7 @@ def state(epoch: int, *, optimizer: bool = True, best: bool = True) -> State:
         [{"stage": 2, "epoch": epoch, "val_loss": 0.1 + 0.2, "loss": float("nan")}],
         arrays,
         [np.array(7, np.int64), *arrays] if optimizer else None,
-        arrays[::-1] if best else None,
+        arrays[::-1] if kept else None,
     )
 
 
@@ -28,7 +28,7 @@ def assert_same(found: State | None, expected: State) -> None:
     assert found is not None
     assert (found.stage, found.epoch) == (expected.stage, expected.epoch)
     assert repr(found.history) == repr(expected.history)
-    for name in ("weights", "optimizer", "best"):
+    for name in ("weights", "optimizer", "kept"):
         ours, theirs = getattr(found, name), getattr(expected, name)
         if theirs is None:
             assert ours is None
@@ -40,11 +40,17 @@ def assert_same(found: State | None, expected: State) -> None:
 
 
 @pytest.mark.parametrize("optimizer", [True, False])
-@pytest.mark.parametrize("best", [True, False])
-def test_a_state_is_read_back_bit_for_bit(optimizer: bool, best: bool, tmp_path: Path) -> None:
-    saved = state(3, optimizer=optimizer, best=best)
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_state_is_read_back_bit_for_bit(optimizer: bool, kept: bool, tmp_path: Path) -> None:
+    saved = state(3, optimizer=optimizer, kept=kept)
     Checkpoint(tmp_path / "c").save(saved)
     assert_same(Checkpoint(tmp_path / "c").load(), saved)
+
+
+def test_a_stage_ends_with_what_is_kept_or_else_with_the_last() -> None:
+    held, last = state(3), state(3, kept=False)
+    assert held.outcome is held.kept
+    assert last.outcome is last.weights
 
 
 def test_the_newest_is_kept_and_no_other(tmp_path: Path) -> None:
@@ -77,8 +83,8 @@ def test_a_save_cut_off_while_writing_leaves_the_last_state(
         checkpoint.save(state(2))
     monkeypatch.undo()
     assert_same(Checkpoint(tmp_path).load(), state(1))
-    checkpoint.save(state(2, best=False))
-    assert_same(Checkpoint(tmp_path).load(), state(2, best=False))
+    checkpoint.save(state(2, kept=False))
+    assert_same(Checkpoint(tmp_path).load(), state(2, kept=False))
 
 
 def test_a_save_cut_off_while_cleaning_leaves_the_new_state(

@@ -18,7 +18,7 @@ from falx.errors import FalxError
 from falx_trainer import tensors, training
 from falx_trainer.checkpoint import Checkpoint, State
 from falx_trainer.network import build, build_for
-from falx_trainer.recipe import PRESETS, Recipe, Stage1, Stage2
+from falx_trainer.recipe import PRESETS, Recipe, Stage1, Stage2, Stage3
 from falx_trainer.records import read_records
 
 Floats = npt.NDArray[np.float32]
@@ -116,6 +116,55 @@ def test_cosine_falls_to_nothing_over_all_epochs() -> None:
     # The first epoch is a warm-up.
     expected = [0.3 * 1e-3, 0.5e-3 * (1 + 2**-0.5), 0.5e-3, 0.5e-3 * (1 - 2**-0.5)]
     assert rates == pytest.approx(expected)
+
+
+def test_an_average_is_of_weights_at_one_rate() -> None:
+    for stage in (
+        Stage2(epochs=4, learning_rate=1e-3, schedule="average"),
+        Stage3(epochs=4, learning_rate=1e-3, schedule="average"),
+    ):
+        rates = [training._learning_rate(after(*[1.0] * epoch), stage) for epoch in range(4)]
+        assert rates == pytest.approx([0.3 * 1e-3, 1e-3, 1e-3, 1e-3])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "averaged"), [(1, [1]), (2, [2]), (3, [2, 3]), (4, [3, 4]), (7, [4, 5, 6, 7])]
+)
+def test_the_second_half_of_the_epochs_is_averaged(epochs: int, averaged: list[int]) -> None:
+    stage = Stage2(epochs=epochs, schedule="average")
+    state = after()
+    for epoch in range(1, epochs + 1):
+        weights = [np.array([epoch, -epoch], np.float32), np.array(epoch**2, np.float32)]
+        kept = training._kept(state, stage, {"val_loss": float(epoch)}, weights)
+        state = State(2, epoch, [], weights, None, kept)
+        if epoch < averaged[0]:
+            assert kept is None
+    first, second = state.outcome
+    assert first.dtype == second.dtype == np.float32
+    np.testing.assert_allclose(first, [np.mean(averaged), -np.mean(averaged)], rtol=1e-6)
+    np.testing.assert_allclose(second, np.mean(np.square(averaged)), rtol=1e-6)
+
+
+def test_a_run_ends_with_the_average(
+    manifest: Path, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[State] = []
+    monkeypatch.setattr(Checkpoint, "save", lambda _, state: saved.append(state))
+    changes = {"schedule": "average", "epochs": 2, "learning_rate": 1e-3}
+    recipe = PRESETS["classic"].override(
+        TINY
+        | {"stage1.epochs": 0}
+        | {f"stage{stage}.{name}": value for stage in (2, 3) for name, value in changes.items()}
+        | {"stage2.epochs": 3}
+    )
+    _, weights = go(manifest, random_weights, recipe, tmp_path)
+    ends = {(state.stage, state.epoch): state.weights for state in saved}
+    mean = [(one + two) / 2 for one, two in zip(ends[2, 2], ends[2, 3], strict=True)]
+    for found, expected in zip(ends[3, 0], mean, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert any(abs(one - two).max() > 1e-4 for one, two in zip(ends[2, 2], ends[2, 3], strict=True))
+    for found, expected in zip(weights, ends[3, 2], strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_stage_1_has_one_rate() -> None:

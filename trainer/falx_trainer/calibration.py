@@ -31,11 +31,14 @@ LEAST_NO_TUMOR: Final = 0.75
 probability means less than on val's."""
 
 
-MOST_FAMILIARITY: Final = 0.5
-"""No slice that is more likely a head than not is rejected as unfamiliar."""
+MOST_REJECTED: Final = 0.005
+"""Share of the val slices that may be rejected as unfamiliar: half of what is bearable, since of other
+scanners it may be more."""
 
-MOST_REJECTED: Final = 0.002
-"""Share of the val slices that may be rejected as unfamiliar; of other scanners it will be more."""
+MOST_FAMILIARITY: Final = 0.95
+"""The highest familiarity a picture must have, however sure of val's slices the model is. The outliers of
+training are drawn; what a model is shown in earnest is nearer to a head than those, and pictures of it lie
+between 0.5 and 0.95 far more often than slices do, even of collections that training never saw."""
 
 
 def calibrate(
@@ -117,8 +120,8 @@ def choose_least_familiarity(familiarity: Floats) -> float:
         familiarity: `(N,)`, 0..1, of slices of heads.
 
     Returns:
-        The highest at which at most 0.2 % of these would be rejected, rounded down to a hundredth, and
-        at most one half.
+        The highest at which at most `MOST_REJECTED` of these would be rejected, rounded down to a
+        hundredth, and at most `MOST_FAMILIARITY`.
     """
     allowed = math.floor(MOST_REJECTED * len(familiarity))
     return min(MOST_FAMILIARITY, math.floor(100 * float(np.sort(familiarity)[allowed])) / 100)

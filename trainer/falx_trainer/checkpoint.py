@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Checkpoint", "State"]
+__all__ = ["Arrays", "Checkpoint", "State"]
 
 Arrays = Sequence[npt.NDArray[np.generic]]
 
@@ -26,7 +26,8 @@ class State:
         history: a row for each epoch of both stages so far.
         weights: of the whole network, now.
         optimizer: its variables; None before the stage's first epoch.
-        best: the weights of the stage's best epoch; None where the last are kept.
+        kept: the weights the stage would end with now: those of its best epoch, or a mean; None where they
+            are the last.
     """
 
     stage: int
@@ -34,7 +35,12 @@ class State:
     history: list[dict[str, float]]
     weights: Arrays
     optimizer: Arrays | None
-    best: Arrays | None
+    kept: Arrays | None
+
+    @property
+    def outcome(self) -> Arrays:
+        """The weights the stage would end with now."""
+        return self.weights if self.kept is None else self.kept
 
 
 class Checkpoint:
@@ -52,7 +58,7 @@ class Checkpoint:
         for name, arrays in (
             ("weights", state.weights),
             ("optimizer", state.optimizer),
-            ("best", state.best),
+            ("kept", state.kept),
         ):
             if arrays is not None:
                 np.savez(draft / f"{name}.npz", *arrays)
@@ -77,7 +83,7 @@ class Checkpoint:
             facts["history"],
             weights,
             _read(folder / "optimizer.npz"),
-            _read(folder / "best.npz"),
+            _read(folder / "kept.npz"),
         )
 
     def remove(self) -> None:

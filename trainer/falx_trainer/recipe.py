@@ -63,9 +63,11 @@ class Stage2(_Settings):
     schedule: str = _choice(
         "plateau",
         "plateau: the rate is lowered where the validation loss no longer falls, and the best epoch is kept; "
-        "cosine: it falls to zero over exactly these epochs, and the last is kept",
+        "cosine: it falls to zero over exactly these epochs, and the last is kept; "
+        "average: it stays, and the mean of the weights after each epoch of the second half is kept",
         "plateau",
         "cosine",
+        "average",
     )
     plateau_patience: int = _setting(
         2, "epochs without a better validation loss before the plateau schedule lowers the rate", 1, 1000
@@ -80,7 +82,8 @@ class Stage3(_Settings):
     epochs: int = _setting(
         0, "epochs of stage 3, on train and val together (0: val is never learned)", 0, 1000
     )
-    learning_rate: float = _setting(5e-5, "Adam's step size in stage 3, from which it falls to zero", 0, 1)
+    learning_rate: float = _setting(5e-5, "Adam's step size in stage 3 (its peak, where it varies)", 0, 1)
+    schedule: str = _choice("cosine", "as of stage 2: cosine or average", "cosine", "average")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from keras import ops
 from tqdm import tqdm
 
 from falx.errors import FalxError
-from falx_trainer.checkpoint import Checkpoint, State
+from falx_trainer.checkpoint import Arrays, Checkpoint, State
 from falx_trainer.network import Network, set_trainable
 from falx_trainer.recipe import Recipe, Stage1, Stage2, Stage3
 from falx_trainer.records import targets
@@ -106,9 +106,7 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
         if state.stage == stage:
             network.whole.set_weights(state.weights)
             state = run(network, sampler, validation, state, checkpoint)
-            state = State(
-                stage + 1, 0, state.history, state.weights if state.best is None else state.best, None, None
-            )
+            state = State(stage + 1, 0, state.history, state.outcome, None, None)
             checkpoint.save(state)
     network.whole.set_weights(state.weights)
     return state.history
@@ -145,6 +143,7 @@ def learn_all(network: Network, everything: Tensors, recipe: Recipe, folder: Pat
         checkpoint,
         time.monotonic(),
     )
+    network.whole.set_weights(state.outcome)
     return state.history
 
 
@@ -250,11 +249,9 @@ def _run(
         _require_finite(row)
         row["seconds"], started = round(time.monotonic() - started, 1), time.monotonic()
         weights = network.whole.get_weights()
-        best = state.best
-        if _keeps_best(stage) and row["val_loss"] < min(_val_losses(state), default=math.inf):
-            best = weights
+        kept = _kept(state, stage, row, weights)
         optimizer = [ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
-        state = State(state.stage, state.epoch + 1, [*state.history, row], weights, optimizer, best)
+        state = State(state.stage, state.epoch + 1, [*state.history, row], weights, optimizer, kept)
         checkpoint.save(state)
     return state
 
@@ -298,8 +295,33 @@ def _reseed(network: Network, seed: int, state: State) -> None:
         generator.state.assign(np.array([seed, 1000 * state.stage + state.epoch], "uint32"))
 
 
+def _kept(
+    state: State, stage: Stage1 | Stage2 | Stage3, row: dict[str, float], weights: list[Any]
+) -> Arrays | None:
+    """The weights the stage would end with after this epoch, where they are not simply the last.
+
+    With a rate that does not fall, the weights wander around a wide minimum, and their mean lies in it:
+    it carries over to other scanners as an ensemble of them does (Izmailov et al. 2018,
+    arXiv:1803.05407; Cha et al. 2021, arXiv:2102.08604).
+    """
+    if _averages(stage):
+        count = state.epoch + 1 - stage.epochs // 2
+        if count < 1:
+            return None
+        if state.kept is None:  # the first of them
+            return weights
+        return [mean + (now - mean) / count for mean, now in zip(state.kept, weights, strict=True)]
+    if _keeps_best(stage) and row["val_loss"] < min(_val_losses(state), default=math.inf):
+        return weights
+    return state.kept
+
+
+def _averages(stage: Stage1 | Stage2 | Stage3) -> bool:
+    return not isinstance(stage, Stage1) and stage.schedule == "average"
+
+
 def _keeps_best(stage: Stage1 | Stage2 | Stage3) -> bool:
-    return isinstance(stage, Stage1) or (isinstance(stage, Stage2) and stage.schedule == "plateau")
+    return isinstance(stage, Stage1) or (stage.schedule == "plateau")
 
 
 def _val_losses(state: State) -> list[float]:
@@ -316,9 +338,11 @@ def _ended(state: State, stage: Stage1 | Stage2 | Stage3) -> bool:
 def _learning_rate(state: State, stage: Stage1 | Stage2 | Stage3) -> float:
     if isinstance(stage, Stage1):
         return stage.learning_rate
-    if isinstance(stage, Stage3) or stage.schedule == "cosine":
+    if isinstance(stage, Stage3) or stage.schedule != "plateau":
         warm = WARM_UP_FACTOR if state.epoch == 0 else 1.0
-        return warm * stage.learning_rate * 0.5 * (1 + math.cos(math.pi * state.epoch / stage.epochs))
+        falls = stage.schedule == "cosine"
+        share = 0.5 * (1 + math.cos(math.pi * state.epoch / stage.epochs)) if falls else 1.0
+        return warm * stage.learning_rate * share
     rate, best, waited = stage.learning_rate, math.inf, 0
     for loss in _val_losses(state):
         waited = 0 if loss < best else waited + 1
