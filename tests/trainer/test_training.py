@@ -118,32 +118,44 @@ def test_cosine_falls_to_nothing_over_all_epochs() -> None:
     assert rates == pytest.approx(expected)
 
 
-def test_an_average_is_of_weights_at_one_rate() -> None:
-    for stage in (
-        Stage2(epochs=4, learning_rate=1e-3, schedule="average"),
-        Stage3(epochs=4, learning_rate=1e-3, schedule="average"),
-    ):
-        rates = [training._learning_rate(after(*[1.0] * epoch), stage) for epoch in range(4)]
-        assert rates == pytest.approx([0.3 * 1e-3, 1e-3, 1e-3, 1e-3])
+@pytest.mark.parametrize("stage", [Stage2, Stage3])
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    # The first epoch is a warm-up, and the first cycle may be shorter.
+    [(6, [0.3, 0.75, 0.25, 1, 0.75, 0.25]), (5, [0.225, 0.25, 1, 0.75, 0.25]), (1, [0.075])],
+)
+def test_in_cycles_the_rate_starts_again(
+    epochs: int, expected: list[float], stage: type[Stage2 | Stage3]
+) -> None:
+    cycles = stage(epochs=epochs, learning_rate=1.0, schedule="cycles", cycle=3)
+    rates = [training._learning_rate(after(*[1.0] * epoch), cycles) for epoch in range(epochs)]
+    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("epochs", "averaged"), [(1, [1]), (2, [2]), (3, [2, 3]), (4, [3, 4]), (7, [4, 5, 6, 7])]
+    ("cycle", "averaged", "ends"),
+    [
+        (1, 1, [6]),
+        (1, 6, [1, 2, 3, 4, 5, 6]),
+        (2, 2, [4, 6]),
+        (3, 9, [3, 6]),
+        (4, 2, [2, 6]),
+        (9, 3, [6]),
+    ],
 )
-def test_the_second_half_of_the_epochs_is_averaged(epochs: int, averaged: list[int]) -> None:
-    stage = Stage2(epochs=epochs, schedule="average")
+def test_the_ends_of_the_last_cycles_are_averaged(cycle: int, averaged: int, ends: list[int]) -> None:
+    stage = Stage2(epochs=6, schedule="cycles", cycle=cycle, averaged=averaged)
     state = after()
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, 7):
         weights = [np.array([epoch, -epoch], np.float32), np.array(epoch**2, np.float32)]
         kept = training._kept(state, stage, {"val_loss": float(epoch)}, weights)
         state = State(2, epoch, [], weights, None, kept)
-        if epoch < averaged[0]:
-            assert kept is None
+        assert (kept is None) == (epoch < ends[0])
     first, second = state.outcome
     assert first.dtype == second.dtype == np.float32
-    mean = sum(averaged) / len(averaged)
+    mean = sum(ends) / len(ends)
     assert first.tolist() == pytest.approx([mean, -mean])
-    assert second.tolist() == pytest.approx(sum(epoch**2 for epoch in averaged) / len(averaged))
+    assert second.tolist() == pytest.approx(sum(end**2 for end in ends) / len(ends))
 
 
 def test_a_run_ends_with_the_average(
@@ -155,20 +167,18 @@ def test_a_run_ends_with_the_average(
         ends[state.stage, state.epoch] = [np.asarray(array, np.float32) for array in state.weights]
 
     monkeypatch.setattr(Checkpoint, "save", remember)
-    changes = {"schedule": "average", "epochs": 2, "learning_rate": 1e-3}
+    changes = {"schedule": "cycles", "learning_rate": 1e-3, "epochs": 2, "cycle": 1, "averaged": 2}
     recipe = PRESETS["classic"].override(
         TINY
         | {"stage1.epochs": 0}
         | {f"stage{stage}.{name}": value for stage in (2, 3) for name, value in changes.items()}
-        | {"stage2.epochs": 3}
     )
     _, weights = go(manifest, random_weights, recipe, tmp_path)
-    mean = [(one + two) / 2 for one, two in zip(ends[2, 2], ends[2, 3], strict=True)]
-    for found, expected in zip(ends[3, 0], mean, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert any(abs(one - two).max() > 1e-4 for one, two in zip(ends[2, 2], ends[2, 3], strict=True))
-    for trained, last in zip(weights, ends[3, 2], strict=True):
-        np.testing.assert_array_equal(trained, last)
+    for stage, outcome in ((2, ends[3, 0]), (3, weights)):
+        first, last = ends[stage, 1], ends[stage, 2]
+        assert any(abs(one - two).max() > 1e-4 for one, two in zip(first, last, strict=True))
+        for one, two, mean in zip(first, last, outcome, strict=True):
+            np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
 
 
 def test_stage_1_has_one_rate() -> None:
@@ -207,6 +217,7 @@ TINY: dict[str, Any] = {
     "stage2.epochs": 2,
     "stage2.layers": 12,
     "stage3.epochs": 2,
+    "stage3.cycle": 1,
 }
 
 

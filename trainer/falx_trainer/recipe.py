@@ -64,11 +64,14 @@ class Stage2(_Settings):
         "plateau",
         "plateau: the rate is lowered where the validation loss no longer falls, and the best epoch is kept; "
         "cosine: it falls to zero over exactly these epochs, and the last is kept; "
-        "average: it stays, and the mean of the weights after each epoch of the second half is kept",
+        "cycles: it falls so again and again, and the mean of the weights at the ends of the last cycles is "
+        "kept",
         "plateau",
         "cosine",
-        "average",
+        "cycles",
     )
+    cycle: int = _setting(3, "epochs of a cycle; the first may be shorter", 1, 1000)
+    averaged: int = _setting(5, "how many of the last cycles' ends are averaged, at most", 1, 1000)
     plateau_patience: int = _setting(
         2, "epochs without a better validation loss before the plateau schedule lowers the rate", 1, 1000
     )
@@ -83,7 +86,9 @@ class Stage3(_Settings):
         0, "epochs of stage 3, on train and val together (0: val is never learned)", 0, 1000
     )
     learning_rate: float = _setting(5e-5, "Adam's step size in stage 3 (its peak, where it varies)", 0, 1)
-    schedule: str = _choice("cosine", "as of stage 2: cosine or average", "cosine", "average")
+    schedule: str = _choice("cosine", "as of stage 2: cosine or cycles", "cosine", "cycles")
+    cycle: int = _setting(3, "epochs of a cycle; the first may be shorter", 1, 1000)
+    averaged: int = _setting(3, "how many of the last cycles' ends are averaged, at most", 1, 1000)
 
 
 @dataclass(frozen=True)
@@ -285,8 +290,8 @@ DEFAULT: Final = Recipe(
     blind="doubt",
     outliers=0.08,
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
-    stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cosine"),
-    stage3=Stage3(epochs=8),
+    stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cycles"),
+    stage3=Stage3(epochs=9, learning_rate=1e-4, schedule="cycles"),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
     ),
