@@ -21,18 +21,22 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from benchmarks import machine
+from scipy.special import softmax
 
 from falx.decision import Thresholds, decide
 from falx.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
 from falx_trainer.recipe import PRESETS, Recipe
 from falx_trainer.records import SPLITS, UNTYPED, read_records
-from falx_trainer.tensors import Boxes
+from falx_trainer.tensors import Boxes, Tensors
+
+if TYPE_CHECKING:
+    from falx_trainer.network import Network
 
 Changes = dict[str, Any]
 
@@ -92,6 +96,11 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
 }
 """Name, what it is, and what differs from the default recipe."""
 
+WEIGHTS: Final = "row.weights.h5"
+
+MEAN: Final = "mean"
+"""Name of the row that is made of others."""
+
 MEASURES: Final = ("accuracy", "auc", "missed", "cleared", "peak_in_box")
 
 
@@ -107,21 +116,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all rows"
     )
+    parser.add_argument(
+        "--mean", action="store_true", help="one more row: the network whose weights are these rows' mean"
+    )
     parser.add_argument("--save", type=Path, help="JSON file to put the rows into, beside others")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     common = dict(_setting(text) for text in options.set)
     common = SHORT | common | {"stage2.epochs": options.epochs}
     rows = {}
-    for name in options.rows:
+    parent = options.out / f"without-{options.without}" / f"{options.epochs}-epochs"
+    folders = {name: parent / name.replace(" ", "-") for name in options.rows}
+    for name, folder in folders.items():
         recipe = DEFAULT.override(common | ROWS[name][1])
-        folder = (
-            options.out / f"without-{options.without}" / f"{options.epochs}-epochs" / name.replace(" ", "-")
-        )
         rows[name] = _row(folder, recipe, options.data, options.without, options.weights)
         print(table({name: rows[name]}), flush=True)
         if options.save:
             _save(options.save, name, rows[name])
+    if options.mean:
+        recipe = DEFAULT.override(common)
+        rows[MEAN] = _mean(list(folders.values()), recipe, options.data, options.without, options.weights)
+        if options.save:
+            _save(options.save, MEAN, rows[MEAN])
     print("\n" + table(rows))
     if options.save:
         saved = json.loads(options.save.read_text(encoding="utf-8"))
@@ -147,16 +163,22 @@ def markdown(results: dict[str, Any], *, by: str) -> str:
     ]
     for row in chosen:
         cells = [_cell(row[part][measure]).strip() for part in ("val", "left_out") for measure in MEASURES]
-        title = row["without"] if by == "without" else f"{row['name']}: {ROWS[row['name']][0]}"
+        title = row["without"] if by == "without" else _title(row)
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _title(row: dict[str, Any]) -> str:
+    if row["name"] == MEAN:
+        return f"{MEAN}: the network whose weights are the mean of: {', '.join(row['of'])}"
+    return f"{row['name']}: {ROWS[row['name']][0]}"
 
 
 def _save(path: Path, name: str, row: dict[str, Any]) -> None:
     known = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     kept = [old for old in known if (old["name"], old["without"]) != (name, row["without"])]
     rows = [*kept, {"name": name, **row}]
-    rows.sort(key=lambda one: (one["without"], list(ROWS).index(one["name"])))
+    rows.sort(key=lambda one: (one["without"], [*ROWS, MEAN].index(one["name"])))
     machine.write(path, {"rows": rows})
 
 
@@ -191,50 +213,73 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
             raise SystemExit(f"{path}: of another recipe; give another --out, or delete it")
         return found
     import keras
-    from scipy.special import softmax
 
-    from falx_trainer import calibration, tensors, training
+    from falx_trainer import training
     from falx_trainer.network import build_for
 
-    records = [record for record in read_records(data) if record.split in SPLITS[:2]]
-    everything = tensors.load(records)
-    left_out, train, val = (
-        everything.select(indices, [everything.records[index] for index in indices])
-        for indices in _parts(everything.records, without, recipe.untyped)
-    )
+    left_out, train, val = _prepared(data, without, recipe.untyped)
     keras.utils.set_random_seed(recipe.seed)
     network = build_for(recipe, weights)
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     training.train(network, train, val, recipe, folder / "checkpoint")
     seconds = time.monotonic() - started
-    outputs = {
-        "val": training.predict(network, val.pixels),
-        "left_out": training.predict(network, left_out.pixels),
-    }
-    temperature, probabilities, thresholds = calibration.calibrate(
-        outputs["val"]["logits"], [record.label for record in val.records], recipe.missed_tumors
-    )
-    answers = {
-        "val": probabilities,
-        "left_out": softmax(outputs["left_out"]["logits"].astype(np.float64) / temperature, axis=1),
-    }
-    row = {
-        "recipe": recipe.to_toml(),
-        "without": without,
-        "thresholds": thresholds.to_dict(),
-        "temperature": temperature,
-        "seconds": round(seconds),
-        "machine": machine.described(["keras", "tensorflow", "numpy"]),
-        "val": measures(val, answers["val"], outputs["val"].get("evidence"), thresholds),
-        "left_out": measures(left_out, answers["left_out"], outputs["left_out"].get("evidence"), thresholds),
-    }
-    network.whole.save_weights(folder / "row.weights.h5")
+    facts, outputs = _measured(network, recipe, val, left_out)
+    row = {"recipe": recipe.to_toml(), "without": without, "seconds": round(seconds), **facts}
+    network.whole.save_weights(folder / WEIGHTS)
     for part, values in outputs.items():
         for name, array in values.items():
             np.save(folder / f"{part}-{name}.npy", array)
     machine.write(path, row)
     return row
+
+
+def _mean(folders: Sequence[Path], recipe: Recipe, data: Path, without: str, weights: str) -> dict[str, Any]:
+    """The measures of the network whose weights are the mean of rows' weights."""
+    from falx_trainer.network import build_for
+
+    left_out, _, val = _prepared(data, without, recipe.untyped)
+    network = build_for(recipe, weights)
+    every = []
+    for folder in folders:
+        network.whole.load_weights(folder / WEIGHTS)
+        every.append(network.whole.get_weights())
+    network.whole.set_weights([np.mean(parts, axis=0) for parts in zip(*every, strict=True)])
+    facts, _ = _measured(network, recipe, val, left_out)
+    return {"of": [folder.name.replace("-", " ") for folder in folders], "without": without, **facts}
+
+
+def _prepared(data: Path, without: str, untyped: str) -> list[Tensors]:
+    """What is left out, train and val."""
+    from falx_trainer import tensors
+
+    everything = tensors.load([record for record in read_records(data) if record.split in SPLITS[:2]])
+    return [
+        everything.select(indices, [everything.records[index] for index in indices])
+        for indices in _parts(everything.records, without, untyped)
+    ]
+
+
+def _measured(
+    network: Network, recipe: Recipe, val: Tensors, left_out: Tensors
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A row's measures, and the outputs they are of, of `val` and `left_out`."""
+    from falx_trainer import calibration, training
+
+    data = {"val": val, "left_out": left_out}
+    outputs = {name: training.predict(network, part.pixels) for name, part in data.items()}
+    temperature, probabilities, thresholds = calibration.calibrate(
+        outputs["val"]["logits"], [record.label for record in val.records], recipe.missed_tumors
+    )
+    foreign = softmax(outputs["left_out"]["logits"].astype(np.float64) / temperature, axis=1)
+    facts = {
+        "thresholds": thresholds.to_dict(),
+        "temperature": temperature,
+        "machine": machine.described(["keras", "tensorflow", "numpy"]),
+    }
+    for name, answers in {"val": probabilities, "left_out": foreign}.items():
+        facts[name] = measures(data[name], answers, outputs[name].get("evidence"), thresholds)
+    return facts, outputs
 
 
 def _parts(records: Sequence[Any], without: str, untyped: str) -> list[npt.NDArray[np.intp]]:

@@ -88,7 +88,7 @@ def test_a_row_is_trained_once_and_shown_again(
     arguments = ["--data", str(manifest), "--weights", str(random_weights), "--out", str(tmp_path)]
     arguments += ["--rows", "default", "--without", "b", "--epochs", "1", *settings]
     ablation.main(arguments)
-    first = capsys.readouterr().out.splitlines()[-1]
+    first = capsys.readouterr().out.splitlines()
     path = tmp_path / "without-b" / "1-epochs" / "default" / "row.json"
     row = json.loads(path.read_text())
     assert row["without"] == "b"
@@ -97,8 +97,12 @@ def test_a_row_is_trained_once_and_shown_again(
     assert len(np.load(path.with_name("left_out-logits.npy"))) == 14
     assert len(np.load(path.with_name("val-logits.npy"))) == 4
     written = path.stat().st_mtime_ns
-    ablation.main(arguments)
-    assert capsys.readouterr().out.splitlines()[-1] == first
+    ablation.main([*arguments, "--mean", "--save", str(tmp_path / "saved.json")])
     assert path.stat().st_mtime_ns == written
+    saved = json.loads((tmp_path / "saved.json").read_text())["rows"]
+    assert [(one["name"], one.get("of")) for one in saved] == [("default", None), ("mean", ["default"])]
+    # The mean of one is that one.
+    assert saved[1]["left_out"] == saved[0]["left_out"] == row["left_out"]
+    assert first[-1] in capsys.readouterr().out.splitlines()
     with pytest.raises(SystemExit, match=r"row\.json: of another recipe; give another --out"):
         ablation.main([*arguments, "--set", "seed=8"])
