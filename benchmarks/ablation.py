@@ -1,7 +1,7 @@
 """What each part of the recipe buys, and how it holds on a collection that it never saw.
 
-Each row is the default recipe with one part changed, trained over few epochs, in which the rate falls to
-zero, without one collection.
+Each row is the default recipe with one part changed, trained over few epochs without one collection; the
+rate falls once, to zero, unless the row says otherwise.
 It is measured on `val` of the others (whether it learned), and on `train` and `val` of the collection left
 out (whether it learned tumours, or collections). Nothing is measured on `test`.
 
@@ -19,7 +19,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,8 +43,8 @@ Changes = dict[str, Any]
 DEFAULT, CLASSIC = PRESETS["default"], PRESETS["classic"]
 
 SHORT: Final[Changes] = {"stage2.schedule": "cosine", "stage3.epochs": 0}
-"""What every row has: an average has nothing to average in few epochs, and what is left out is measured with
-a model that never saw val either."""
+"""What every row has: few epochs are one cycle, and what is left out is measured with a model that never saw
+val either."""
 
 ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "default": ("the default recipe", {}),
@@ -80,10 +80,6 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
     ),
     "no spectra": ("amplitudes of spectra are not mixed", {"augmentation.spectrum": 0.0}),
     "no outliers": ("no pictures that are no head, and no output for them", {"outliers": 0.0}),
-    "cycles": (
-        "the rate falls three times, once an epoch, and the three ends are averaged",
-        {"stage2.schedule": "cycles", "stage2.cycle": 1, "stage2.averaged": 3},
-    ),
     "60 layers": ("60 layers of the backbone learn instead of 100", {"stage2.layers": 60}),
     "classic": (
         "the preset `classic`, with as many epochs of stage 2",
@@ -124,6 +120,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     common = dict(_setting(text) for text in options.set)
     common = SHORT | common | {"stage2.epochs": options.epochs}
+    if (
+        options.mean
+        and len({_network_of(DEFAULT.override(common | ROWS[name][1])) for name in options.rows}) > 1
+    ):
+        parser.error(
+            "--mean: networks that differ in their layers have no mean; name rows of one with --rows"
+        )
     rows = {}
     parent = options.out / f"without-{options.without}" / f"{options.epochs}-epochs"
     folders = {name: parent / name.replace(" ", "-") for name in options.rows}
@@ -135,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _save(options.save, name, rows[name])
     if options.mean:
         recipe = DEFAULT.override(common)
-        rows[MEAN] = _mean(list(folders.values()), recipe, options.data, options.without, options.weights)
+        rows[MEAN] = _mean(folders, recipe, options.data, options.without, options.weights)
         if options.save:
             _save(options.save, MEAN, rows[MEAN])
     print("\n" + table(rows))
@@ -234,19 +237,26 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
     return row
 
 
-def _mean(folders: Sequence[Path], recipe: Recipe, data: Path, without: str, weights: str) -> dict[str, Any]:
+def _network_of(recipe: Recipe) -> tuple[str, int, bool]:
+    """What decides which weights a network has."""
+    return recipe.head, recipe.dense, recipe.outliers > 0
+
+
+def _mean(
+    folders: Mapping[str, Path], recipe: Recipe, data: Path, without: str, backbone: str
+) -> dict[str, Any]:
     """The measures of the network whose weights are the mean of rows' weights."""
     from falx_trainer.network import build_for
 
     left_out, _, val = _prepared(data, without, recipe.untyped)
-    network = build_for(recipe, weights)
-    every = []
-    for folder in folders:
+    network = build_for(recipe, backbone)
+    weights = []
+    for folder in folders.values():
         network.whole.load_weights(folder / WEIGHTS)
-        every.append(network.whole.get_weights())
-    network.whole.set_weights([np.mean(parts, axis=0) for parts in zip(*every, strict=True)])
+        weights.append(network.whole.get_weights())
+    network.whole.set_weights([np.mean(parts, axis=0) for parts in zip(*weights, strict=True)])
     facts, _ = _measured(network, recipe, val, left_out)
-    return {"of": [folder.name.replace("-", " ") for folder in folders], "without": without, **facts}
+    return {"of": list(folders), "recipe": recipe.to_toml(), "without": without, **facts}
 
 
 def _prepared(data: Path, without: str, untyped: str) -> list[Tensors]:

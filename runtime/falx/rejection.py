@@ -42,7 +42,7 @@ TAG_REASONS: Final = {
 }
 """Why a DICOM object is rejected by its tags: every code, with its sentence."""
 
-FAMILIARITY_AGAINST_TAGS: Final = 0.95
+FAMILIARITY_AGAINST_TAGS: Final = 0.98
 """The familiarity a model must give a picture whose tags name another part of the body: they are often
 wrong, but the picture must then look like a head. Of every second slice of the validation split of Falx-2
 (391) none has less than 0.97."""

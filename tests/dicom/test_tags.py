@@ -18,10 +18,12 @@ from tests.dicom import made
 import falx
 from falx import dicom, images, inputs
 from falx.errors import NotASlice, UnreadableImage
+from falx.rejection import FAMILIARITY_AGAINST_TAGS
 
 Pixels = npt.NDArray[np.uint8]
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
-KNEE_FAMILIARITY = 0.9
+# What a model gives a picture that it neither rejects nor is sure of.
+DOUBTED = 0.965
 
 
 def item(**values: Any) -> pydicom.Dataset:
@@ -120,8 +122,9 @@ def test_another_body_part_rejects_what_the_model_doubts(
     def doubtful(tensor: Pixels) -> Any:
         from dataclasses import replace
 
-        return replace(answer(tensor), familiarity=KNEE_FAMILIARITY)
+        return replace(answer(tensor), familiarity=DOUBTED)
 
+    assert classifier.card.rejection.least_familiarity < DOUBTED < FAMILIARITY_AGAINST_TAGS
     monkeypatch.setattr(classifier, "answer", doubtful)
     assert classifier.predict(made.dataset(real[0], BodyPartExamined="HEAD")).decision != "rejected"
     found = classifier.predict(made.dataset(real[0], BodyPartExamined="LKNEE KNEE")).reason

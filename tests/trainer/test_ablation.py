@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from benchmarks import ablation
 
 from falx.decision import Thresholds
+from falx_trainer.network import Network, build_for
 from falx_trainer.recipe import PRESETS
 from falx_trainer.records import Record
 from falx_trainer.tensors import Tensors
@@ -79,6 +81,43 @@ def test_measures_are_shares_of_what_they_name() -> None:
         "cleared": 0.5,
         "peak_in_box": 0.5,
     }
+
+
+def test_a_mean_is_of_the_rows_weights(
+    manifest: Path, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = PRESETS["default"].override({"dense": 8})
+    network = build_for(recipe, random_weights)
+    first = network.whole.get_weights()
+    folders = {"default": tmp_path / "one", "no control": tmp_path / "three"}
+    for factor, folder in zip((1, 3), folders.values(), strict=True):
+        folder.mkdir()
+        network.whole.set_weights([factor * part for part in first])
+        network.whole.save_weights(folder / ablation.WEIGHTS)
+    measured = []
+
+    def remember(network: Network, *_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        measured.append(network.whole.get_weights())
+        return {"val": {}}, {}
+
+    monkeypatch.setattr(ablation, "_measured", remember)
+    row = ablation._mean(folders, recipe, manifest, "b", str(random_weights))
+    assert row == {
+        "of": ["default", "no control"],
+        "recipe": recipe.to_toml(),
+        "without": "b",
+        "val": {},
+    }
+    for found, part in zip(measured[0], first, strict=True):
+        np.testing.assert_allclose(found, 2 * part, rtol=1e-6)
+
+
+def test_networks_of_other_layers_have_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--data", "none", "--weights", "none", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        ablation.main([*options, "--mean", "--rows", "default", "no boxes"])
+    assert "--mean: networks that differ in their layers have no mean" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_row_is_trained_once_and_shown_again(

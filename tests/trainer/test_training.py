@@ -203,8 +203,9 @@ def test_early_stopping(losses: tuple[float, ...], ended: bool) -> None:
         assert training._ended(after(*losses, stage=number), stage) is ended
 
 
-def test_cosine_does_not_stop_early() -> None:
-    stage = Stage2(epochs=5, patience=1, schedule="cosine")
+@pytest.mark.parametrize("schedule", ["cosine", "cycles"])
+def test_other_schedules_do_not_stop_early(schedule: str) -> None:
+    stage = Stage2(epochs=5, patience=1, schedule=schedule)
     assert not training._ended(after(1, 2, 3, 4), stage)
     assert training._ended(after(1, 2, 3, 4, 5), stage)
 
@@ -290,7 +291,7 @@ KILLS = (
 """Where, which checkpoint is left, and the stage and epoch that it holds."""
 
 
-# What the presets differ in when they go on, the rate's schedule, is of stage 2: once is enough for the rest.
+# What a run of `classic` goes on with otherwise, the rate and the best epoch, is of stage 2.
 ONLY_STAGE_2 = {"stage1.epochs": 0, "stage3.epochs": 0}
 
 
@@ -333,6 +334,11 @@ def test_a_killed_run_ends_as_it_would_have(
             assert row[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-5), name
     for ours, theirs in zip(resumed, weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+    # Nothing is left to train, and the weights are those it ended with, not those of the last epoch.
+    ended_before, unchanged = go(manifest, random_weights, recipe, tmp_path / "killed")
+    assert ended_before == again
+    for ours, theirs in zip(unchanged, resumed, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_answers_for_images_are_those_of_the_whole(random_weights: Path) -> None:

@@ -21,13 +21,13 @@ class State:
     """Between two epochs.
 
     Attributes:
-        stage: 1 or 2.
+        stage: 1, 2 or 3.
         epoch: how many epochs of that stage are done.
-        history: a row for each epoch of both stages so far.
+        history: a row for each epoch so far, of all stages that share the checkpoint.
         weights: of the whole network, now.
         optimizer: its variables; None before the stage's first epoch.
-        kept: the weights the stage would end with now: those of its best epoch, or a mean; None where they
-            are the last.
+        kept: the weights the stage would end with now: those of its best epoch, or the mean of
+            several; None where they are the last.
     """
 
     stage: int

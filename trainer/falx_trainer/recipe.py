@@ -56,21 +56,25 @@ class Stage1(_Settings):
 class Stage2(_Settings):
     """The last layers of the backbone learn too; batch normalisation keeps its statistics."""
 
-    epochs: int = _setting(15, "most epochs of stage 2", 0, 1000)
+    epochs: int = _setting(15, "epochs of stage 2, at most where the schedule is plateau", 0, 1000)
     learning_rate: float = _setting(5e-6, "Adam's step size in stage 2 (its peak, where it varies)", 0, 1)
-    patience: int = _setting(5, "epochs without a better validation loss before stage 2 ends", 1, 1000)
+    patience: int = _setting(
+        5, "epochs without a better validation loss before the plateau schedule ends stage 2", 1, 1000
+    )
     layers: int = _setting(60, "how many of the backbone's last layers are trainable", 0, 154)
     schedule: str = _choice(
         "plateau",
         "plateau: the rate is lowered where the validation loss no longer falls, and the best epoch is kept; "
         "cosine: it falls to zero over exactly these epochs, and the last is kept; "
-        "cycles: it falls so again and again, and the mean of the weights at the ends of the last cycles is "
-        "kept",
+        "cycles: it follows the same curve once a cycle, from its peak again each time, and the mean of the "
+        "weights at the ends of the last cycles is kept",
         "plateau",
         "cosine",
         "cycles",
     )
-    cycle: int = _setting(3, "epochs of a cycle; the first may be shorter", 1, 1000)
+    cycle: int = _setting(
+        3, "epochs of a cycle; the first may be shorter, and with 1 the rate stays", 1, 1000
+    )
     averaged: int = _setting(5, "how many of the last cycles' ends are averaged, at most", 1, 1000)
     plateau_patience: int = _setting(
         2, "epochs without a better validation loss before the plateau schedule lowers the rate", 1, 1000
@@ -87,7 +91,9 @@ class Stage3(_Settings):
     )
     learning_rate: float = _setting(5e-5, "Adam's step size in stage 3 (its peak, where it varies)", 0, 1)
     schedule: str = _choice("cosine", "as of stage 2: cosine or cycles", "cosine", "cycles")
-    cycle: int = _setting(3, "epochs of a cycle; the first may be shorter", 1, 1000)
+    cycle: int = _setting(
+        3, "epochs of a cycle; the first may be shorter, and with 1 the rate stays", 1, 1000
+    )
     averaged: int = _setting(3, "how many of the last cycles' ends are averaged, at most", 1, 1000)
 
 

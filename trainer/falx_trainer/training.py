@@ -1,8 +1,8 @@
-"""The two stages, epoch by epoch, so that a run killed at any moment goes on and ends the same.
+"""The three stages, epoch by epoch, so that a run killed at any moment goes on and ends the same.
 
 Everything an epoch does follows from the seed, its number and the state saved after the epoch
-before: weights, the optimizer's variables and the history. Stopping and the learning rate are
-functions of the history alone.
+before: weights, those the stage would end with, the optimizer's variables and the history. Stopping and
+the learning rate are functions of the history and the epoch's number alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ History = list[dict[str, float]]
 `seconds`."""
 
 WARM_UP_FACTOR: Final = 0.3
-"""The cosine schedule's first epoch, while Adam does not know the gradients' sizes yet."""
+"""The first epoch of a rate that follows a cosine, while Adam does not know the gradients' sizes yet."""
 
 PREDICTION_BATCH: Final = 32
 
@@ -306,12 +306,13 @@ def _kept(
     """
     if isinstance(stage, Stage2 | Stage3) and stage.schedule == "cycles":
         ahead, rest = divmod(stage.epochs - state.epoch - 1, stage.cycle)
-        count = min(stage.averaged, math.ceil(stage.epochs / stage.cycle)) - ahead
-        if rest or count < 1:
+        number = min(stage.averaged, math.ceil(stage.epochs / stage.cycle)) - ahead
+        if rest or number < 1:
             return state.kept
         if state.kept is None:  # the first of them
             return weights
-        return [mean + (now - mean) / count for mean, now in zip(state.kept, weights, strict=True)]
+        # The mean of one more, from the mean of those before.
+        return [mean + (now - mean) / number for mean, now in zip(state.kept, weights, strict=True)]
     if _keeps_best(stage) and row["val_loss"] < min(_val_losses(state), default=math.inf):
         return weights
     return state.kept
