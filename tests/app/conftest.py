@@ -230,11 +230,26 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     Image.fromarray(lesion).save(folder / "lesion.png")
     Image.fromarray(clear).save(folder / "clear.tiff")
     Image.fromarray(lesion).resize((90, 90)).save(folder / "small.bmp")
+    Image.fromarray(undecided(clear, lesion)).save(folder / "between.tiff")
     lettered(lesion).save(folder / "lettered.jpg", quality=95)
     Image.linear_gradient("L").save(folder / "gradient.png")
     Image.fromarray(rng.integers(0, 256, (1500, 1500), np.uint8)).save(folder / "large.png")
     (folder / "broken <b>*x*<_b>.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     return {path.name: path for path in folder.iterdir()}
+
+
+def undecided(
+    clear: np.ndarray[Any, np.dtype[np.uint8]], lesion: np.ndarray[Any, np.dtype[np.uint8]]
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The lesion fading out of the clear head, to where the model in the wheel cannot tell."""
+    classifier = falx.load()
+    for share in np.linspace(0, 1, 81):
+        mixed: np.ndarray[Any, np.dtype[np.uint8]] = np.rint((1 - share) * clear + share * lesion).astype(
+            np.uint8
+        )
+        if classifier.predict(mixed).decision == "ambiguous":
+            return mixed
+    raise AssertionError("the model is sure of every mixture of the drawn heads")
 
 
 def lettered(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
