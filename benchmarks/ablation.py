@@ -120,10 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     common = dict(_setting(text) for text in options.set)
     common = SHORT | common | {"stage2.epochs": options.epochs}
-    if (
-        options.mean
-        and len({_network_of(DEFAULT.override(common | ROWS[name][1])) for name in options.rows}) > 1
-    ):
+    recipes = {name: DEFAULT.override(common | ROWS[name][1]) for name in options.rows}
+    if options.mean and len({_network_of(recipe) for recipe in recipes.values()}) > 1:
         parser.error(
             "--mean: networks that differ in their layers have no mean; name rows of one with --rows"
         )
@@ -131,8 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parent = options.out / f"without-{options.without}" / f"{options.epochs}-epochs"
     folders = {name: parent / name.replace(" ", "-") for name in options.rows}
     for name, folder in folders.items():
-        recipe = DEFAULT.override(common | ROWS[name][1])
-        rows[name] = _row(folder, recipe, options.data, options.without, options.weights)
+        rows[name] = _row(folder, recipes[name], options.data, options.without, options.weights)
         print(table({name: rows[name]}), flush=True)
         if options.save:
             _save(options.save, name, rows[name])

@@ -30,7 +30,6 @@ LEAST_NO_TUMOR: Final = 0.75
 """No slice is cleared at a lower probability, however well val goes: on other scanners' slices a
 probability means less than on val's."""
 
-
 MOST_REJECTED: Final = 0.005
 """Share of the val slices that may be rejected as unfamiliar. At most 1 % of real slices is aimed at; half
 of that, since of other scanners it may be more."""

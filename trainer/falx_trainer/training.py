@@ -319,7 +319,7 @@ def _kept(
 
 
 def _keeps_best(stage: Stage1 | Stage2 | Stage3) -> bool:
-    return isinstance(stage, Stage1) or (stage.schedule == "plateau")
+    return isinstance(stage, Stage1) or stage.schedule == "plateau"
 
 
 def _val_losses(state: State) -> list[float]:
