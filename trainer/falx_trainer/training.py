@@ -1,12 +1,13 @@
 """The three stages, epoch by epoch, so that a run killed at any moment goes on and ends the same.
 
 Everything an epoch does follows from the seed, its number and the state saved after the epoch
-before: weights, those the stage would end with, the optimizer's variables and the history. Stopping and
-the learning rate are functions of the history and the epoch's number alone.
+before: weights, those the stage began with and would end with, the optimizer's variables and the history.
+Stopping and the learning rate are functions of the history and the epoch's number alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
@@ -43,7 +44,7 @@ History = list[dict[str, float]]
 `seconds`."""
 
 WARM_UP_FACTOR: Final = 0.3
-"""The first epoch of a rate that follows a cosine, while Adam does not know the gradients' sizes yet."""
+"""The first epoch of a run whose rate follows a cosine, while Adam does not know the gradients' sizes yet."""
 
 PREDICTION_BATCH: Final = 32
 
@@ -101,12 +102,12 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
     """
     checkpoint = Checkpoint(folder)
     sampler = Sampler(training, recipe)
-    state = checkpoint.load() or State(1, 0, [], network.whole.get_weights(), None, None)
+    state = checkpoint.load() or State.beginning(1, [], network.whole.get_weights())
     for stage, run in ((1, _first_stage), (2, _second_stage)):
         if state.stage == stage:
             network.whole.set_weights(state.weights)
             state = run(network, sampler, validation, state, checkpoint)
-            state = State(stage + 1, 0, state.history, state.outcome, None, None)
+            state = State.beginning(stage + 1, state.history, state.outcome)
             checkpoint.save(state)
     network.whole.set_weights(state.weights)
     return state.history
@@ -128,7 +129,7 @@ def learn_all(network: Network, everything: Tensors, recipe: Recipe, folder: Pat
         DivergedError: the loss is not a finite number; the state before that epoch stays saved.
     """
     checkpoint = Checkpoint(folder)
-    state = checkpoint.load() or State(3, 0, [], network.whole.get_weights(), None, None)
+    state = checkpoint.load() or State.beginning(3, [], network.whole.get_weights())
     network.whole.set_weights(state.weights)
     set_trainable(network, recipe.stage2.layers)
     sampler = Sampler(everything, recipe)
@@ -228,9 +229,12 @@ def _run(
     _compile(model, recipe)
     _restore(model.optimizer, state)
     while not _ended(state, stage):
+        if state.epoch and state.epoch % stage.epochs == 0:  # another run
+            network.whole.set_weights(state.start)
+            _compile(model, recipe)
         rate = _learning_rate(state, stage)
         model.optimizer.learning_rate = rate
-        title = f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}"
+        title = f"stage {state.stage}, epoch {state.epoch + 1} of {_all(stage)}, learning rate {rate:.2g}"
         print(title, flush=True)  # noqa: T201 - beside Keras's progress bar, which prints too
         _reseed(network, recipe.seed, state)
         log = model.fit(
@@ -251,7 +255,14 @@ def _run(
         weights = network.whole.get_weights()
         kept = _kept(state, stage, row, weights)
         optimizer = [ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
-        state = State(state.stage, state.epoch + 1, [*state.history, row], weights, optimizer, kept)
+        state = dataclasses.replace(
+            state,
+            epoch=state.epoch + 1,
+            history=[*state.history, row],
+            weights=weights,
+            optimizer=optimizer,
+            kept=kept,
+        )
         checkpoint.save(state)
     return state
 
@@ -300,26 +311,28 @@ def _kept(
 ) -> Arrays | None:
     """The weights the stage would end with after this epoch, where they are not simply the last.
 
-    Each cycle ends in another minimum nearby, and the mean of their weights lies between them: one
-    network that carries over to other scanners as an ensemble of them does (Izmailov et al. 2018,
-    arXiv:1803.05407; Wortsman et al. 2022, arXiv:2203.05482).
+    Each run ends in another minimum, and as all began alike, the mean of their weights lies in a valley
+    between them: one network that carries over to other scanners as an ensemble of them does (Wortsman et
+    al. 2022, arXiv:2203.05482; Ramé et al. 2022, arXiv:2205.09739).
     """
-    if isinstance(stage, Stage2 | Stage3) and stage.schedule == "cycles":
-        ahead, rest = divmod(stage.epochs - state.epoch - 1, stage.cycle)
-        number = min(stage.averaged, math.ceil(stage.epochs / stage.cycle)) - ahead
-        if rest or number < 1:
-            return state.kept
-        if state.kept is None:  # the first of them
-            return weights
-        # The mean of one more, from the mean of those before.
-        return [mean + (now - mean) / number for mean, now in zip(state.kept, weights, strict=True)]
-    if _keeps_best(stage) and row["val_loss"] < min(_val_losses(state), default=math.inf):
+    if _keeps_best(stage):
+        return weights if row["val_loss"] < min(_val_losses(state), default=math.inf) else state.kept
+    done, rest = divmod(state.epoch + 1, stage.epochs)
+    if rest:
+        return state.kept
+    if state.kept is None:  # the first run's end
         return weights
-    return state.kept
+    # The mean of one more, from the mean of those before.
+    return [mean + (now - mean) / done for mean, now in zip(state.kept, weights, strict=True)]
+
+
+def _all(stage: Stage1 | Stage2 | Stage3) -> int:
+    """How many epochs a stage has, of all its runs together, at most."""
+    return stage.epochs if isinstance(stage, Stage1) else stage.epochs * stage.runs
 
 
 def _keeps_best(stage: Stage1 | Stage2 | Stage3) -> bool:
-    return isinstance(stage, Stage1) or stage.schedule == "plateau"
+    return isinstance(stage, Stage1) or (isinstance(stage, Stage2) and stage.schedule == "plateau")
 
 
 def _val_losses(state: State) -> list[float]:
@@ -327,21 +340,21 @@ def _val_losses(state: State) -> list[float]:
 
 
 def _ended(state: State, stage: Stage1 | Stage2 | Stage3) -> bool:
-    if state.epoch >= stage.epochs or isinstance(stage, Stage3):
-        return state.epoch >= stage.epochs
+    if state.epoch >= _all(stage):
+        return True
+    if isinstance(stage, Stage3) or not _keeps_best(stage):
+        return False
     losses = _val_losses(state)
-    return _keeps_best(stage) and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
+    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
 
 
 def _learning_rate(state: State, stage: Stage1 | Stage2 | Stage3) -> float:
     if isinstance(stage, Stage1):
         return stage.learning_rate
     if isinstance(stage, Stage3) or stage.schedule != "plateau":
-        warm = WARM_UP_FACTOR if state.epoch == 0 else 1.0
-        length = stage.cycle if stage.schedule == "cycles" else stage.epochs
-        # Cycles count from the end, so that the last is whole.
-        share = 0.5 * (1 + math.cos(math.pi * ((state.epoch - stage.epochs) % length) / length))
-        return warm * stage.learning_rate * share
+        epoch = state.epoch % stage.epochs  # of its run
+        warm = 1.0 if epoch else WARM_UP_FACTOR
+        return warm * stage.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / stage.epochs))
     rate, best, waited = stage.learning_rate, math.inf, 0
     for loss in _val_losses(state):
         waited = 0 if loss < best else waited + 1
