@@ -20,7 +20,6 @@ def state(epoch: int, *, optimizer: bool = True, kept: bool = True) -> State:
         [{"stage": 2, "epoch": epoch, "val_loss": 0.1 + 0.2, "loss": float("nan")}],
         arrays,
         [np.array(7, np.int64), *arrays] if optimizer else None,
-        arrays[::2],
         arrays[::-1] if kept else None,
     )
 
@@ -29,7 +28,7 @@ def assert_same(found: State | None, expected: State) -> None:
     assert found is not None
     assert (found.stage, found.epoch) == (expected.stage, expected.epoch)
     assert repr(found.history) == repr(expected.history)
-    for name in ("weights", "optimizer", "start", "kept"):
+    for name in ("weights", "optimizer", "kept"):
         ours, theirs = getattr(found, name), getattr(expected, name)
         if theirs is None:
             assert ours is None
@@ -52,13 +51,6 @@ def test_a_stage_ends_with_what_is_kept_or_else_with_the_last() -> None:
     held, last = state(3), state(3, kept=False)
     assert held.outcome is held.kept
     assert last.outcome is last.weights
-
-
-def test_a_stage_begins_with_its_weights_and_would_end_with_them() -> None:
-    history = [{"stage": 1.0, "epoch": 3.0}]
-    begun = State.beginning(2, history, state(3).weights)
-    assert (begun.stage, begun.epoch, begun.history, begun.optimizer) == (2, 0, history, None)
-    assert begun.start is begun.weights is begun.outcome
 
 
 def test_the_newest_is_kept_and_no_other(tmp_path: Path) -> None:

@@ -28,10 +28,8 @@ CHANGES = {
     "stage1.epochs": 1,
     "stage1.views": 1,
     "stage2.epochs": 1,
-    "stage2.runs": 1,
     "stage2.layers": 6,
     "stage3.epochs": 1,
-    "stage3.runs": 1,
 }
 SMALL = tuple(
     text for name, value in CHANGES.items() for text in (f"--{name}", str(value)) if name != "batch"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from falx.preprocessing import prepare
 from falx_trainer.recipe import PRESETS, Recipe
 from falx_trainer.records import UNTYPED, Box, Record
-from falx_trainer.sampling import LABEL_SHARES, Epoch, Sampler, evidence_target
+from falx_trainer.sampling import LABEL_SHARES, WORKERS, Epoch, Sampler, evidence_target
 from falx_trainer.tensors import Tensors
 
 Pixels = npt.NDArray[np.uint8]
@@ -57,7 +58,9 @@ def test_same_seed_same_epoch(preset: str, stage: int, drawn: Tensors) -> None:
     assert len(first) == 3
     assert first.size == 10
     # In another order: a batch does not depend on those before.
-    batches = {step: second[step] for step in (2, 0, 1)}
+    assert first.workers == WORKERS
+    with ThreadPool(WORKERS) as pool:
+        batches = dict(zip((2, 0, 1), pool.map(second.__getitem__, (2, 0, 1)), strict=True))
     for step in range(3):
         images, targets, weights = first[step]
         again, targets_again, weights_again = batches[step]

@@ -22,13 +22,12 @@ class State:
 
     Attributes:
         stage: 1, 2 or 3.
-        epoch: how many epochs of that stage are done, of all its runs together.
+        epoch: how many epochs of that stage are done.
         history: a row for each epoch so far, of all stages that share the checkpoint.
         weights: of the whole network, now.
         optimizer: its variables; None before the stage's first epoch.
-        start: the weights the stage began with.
-        kept: the weights the stage would end with now: those of its best epoch, or the mean of its runs'
-            ends; None where they are the last.
+        kept: the weights the stage would end with now: those of its best epoch, or the mean of
+            several; None where they are the last.
     """
 
     stage: int
@@ -36,13 +35,7 @@ class State:
     history: list[dict[str, float]]
     weights: Arrays
     optimizer: Arrays | None
-    start: Arrays
     kept: Arrays | None
-
-    @classmethod
-    def beginning(cls, stage: int, history: list[dict[str, float]], weights: Arrays) -> State:
-        """Before the first epoch of a stage."""
-        return cls(stage, 0, history, weights, None, weights, None)
 
     @property
     def outcome(self) -> Arrays:
@@ -65,7 +58,6 @@ class Checkpoint:
         for name, arrays in (
             ("weights", state.weights),
             ("optimizer", state.optimizer),
-            ("start", state.start),
             ("kept", state.kept),
         ):
             if arrays is not None:
@@ -83,16 +75,14 @@ class Checkpoint:
             return None
         folder = self._folder / f"{serials[-1]:06d}"
         facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        weights, start = _read(folder / "weights.npz"), _read(folder / "start.npz")
-        assert weights is not None  # noqa: S101 - our own: every save writes both
-        assert start is not None  # noqa: S101
+        weights = _read(folder / "weights.npz")
+        assert weights is not None  # noqa: S101 - our own: every save writes it
         return State(
             facts["stage"],
             facts["epoch"],
             facts["history"],
             weights,
             _read(folder / "optimizer.npz"),
-            start,
             _read(folder / "kept.npz"),
         )
 

@@ -30,12 +30,6 @@ def _choice(default: str, help_text: str, *choices: str) -> Any:
     return field(default=default, metadata={"help": help_text, "choices": choices})
 
 
-RUNS: Final = (
-    "how often the stage is run from where it began, each time with its own chance; the mean of the weights "
-    "that the runs end with is kept"
-)
-
-
 @dataclass(frozen=True)
 class _Settings:
     def __post_init__(self) -> None:
@@ -62,8 +56,7 @@ class Stage1(_Settings):
 class Stage2(_Settings):
     """The last layers of the backbone learn too; batch normalisation keeps its statistics."""
 
-    epochs: int = _setting(15, "epochs of a run of stage 2, at most where the schedule is plateau", 0, 1000)
-    runs: int = _setting(1, RUNS, 1, 100)
+    epochs: int = _setting(15, "epochs of stage 2, at most where the schedule is plateau", 0, 1000)
     learning_rate: float = _setting(5e-6, "Adam's step size in stage 2 (its peak, where it varies)", 0, 1)
     patience: int = _setting(
         5, "epochs without a better validation loss before the plateau schedule ends stage 2", 1, 1000
@@ -72,10 +65,17 @@ class Stage2(_Settings):
     schedule: str = _choice(
         "plateau",
         "plateau: the rate is lowered where the validation loss no longer falls, and the best epoch is kept; "
-        "cosine: it falls to zero over exactly these epochs, and the last is kept",
+        "cosine: it falls to zero over exactly these epochs, and the last is kept; "
+        "cycles: it follows the same curve once a cycle, from its peak again each time, and the mean of the "
+        "weights at the ends of the last cycles is kept",
         "plateau",
         "cosine",
+        "cycles",
     )
+    cycle: int = _setting(
+        3, "epochs of a cycle; the first may be shorter, and with 1 the rate stays", 1, 1000
+    )
+    averaged: int = _setting(5, "how many of the last cycles' ends are averaged, at most", 1, 1000)
     plateau_patience: int = _setting(
         2, "epochs without a better validation loss before the plateau schedule lowers the rate", 1, 1000
     )
@@ -87,12 +87,14 @@ class Stage3(_Settings):
     """The same layers go on learning, from train and val together, once val has chosen what it is for."""
 
     epochs: int = _setting(
-        0, "epochs of a run of stage 3, on train and val together (0: val is never learned)", 0, 1000
+        0, "epochs of stage 3, on train and val together (0: val is never learned)", 0, 1000
     )
-    runs: int = _setting(1, RUNS, 1, 100)
-    learning_rate: float = _setting(
-        5e-5, "Adam's step size in stage 3, from which it falls to zero as a cosine", 0, 1
+    learning_rate: float = _setting(5e-5, "Adam's step size in stage 3 (its peak, where it varies)", 0, 1)
+    schedule: str = _choice("cosine", "as of stage 2: cosine or cycles", "cosine", "cycles")
+    cycle: int = _setting(
+        3, "epochs of a cycle; the first may be shorter, and with 1 the rate stays", 1, 1000
     )
+    averaged: int = _setting(3, "how many of the last cycles' ends are averaged, at most", 1, 1000)
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,6 @@ class Recipe(_Settings):
                 raise RecipeError(
                     f"{name} needs head = 'map', which says where the evidence is; or set {name} = 0"
                 )
-        if self.stage2.runs > 1 and self.stage2.schedule != "cosine":
-            raise RecipeError(
-                "stage2.runs > 1 needs schedule = 'cosine', under which all runs end equally far; "
-                "or set runs = 1"
-            )
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with some settings changed.
@@ -299,8 +296,8 @@ DEFAULT: Final = Recipe(
     blind="doubt",
     outliers=0.08,
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
-    stage2=Stage2(epochs=8, runs=3, learning_rate=1.5e-4, layers=100, schedule="cosine"),
-    stage3=Stage3(epochs=3, runs=3, learning_rate=1e-4),
+    stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cycles"),
+    stage3=Stage3(epochs=9, learning_rate=1e-4, schedule="cycles"),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
     ),

@@ -1,17 +1,16 @@
 """The three stages, epoch by epoch, so that a run killed at any moment goes on and ends the same.
 
 Everything an epoch does follows from the seed, its number and the state saved after the epoch
-before: weights, those the stage began with and would end with, the optimizer's variables and the history.
-Stopping and the learning rate are functions of the history and the epoch's number alone.
+before: weights, those the stage would end with, the optimizer's variables and the history. Stopping and
+the learning rate are functions of the history and the epoch's number alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from falx_trainer.checkpoint import Arrays, Checkpoint, State
 from falx_trainer.network import Network, set_trainable
 from falx_trainer.recipe import Recipe, Stage1, Stage2, Stage3
 from falx_trainer.records import targets
-from falx_trainer.sampling import Epoch, Sampler, evidence_target, pack
+from falx_trainer.sampling import WORKERS, Epoch, Sampler, evidence_target, pack
 from falx_trainer.tensors import Tensors
 
 __all__ = [
@@ -44,7 +43,7 @@ History = list[dict[str, float]]
 `seconds`."""
 
 WARM_UP_FACTOR: Final = 0.3
-"""The first epoch of a run whose rate follows a cosine, while Adam does not know the gradients' sizes yet."""
+"""The first epoch of a rate that follows a cosine, while Adam does not know the gradients' sizes yet."""
 
 PREDICTION_BATCH: Final = 32
 
@@ -102,12 +101,12 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
     """
     checkpoint = Checkpoint(folder)
     sampler = Sampler(training, recipe)
-    state = checkpoint.load() or State.beginning(1, [], network.whole.get_weights())
+    state = checkpoint.load() or State(1, 0, [], network.whole.get_weights(), None, None)
     for stage, run in ((1, _first_stage), (2, _second_stage)):
         if state.stage == stage:
             network.whole.set_weights(state.weights)
             state = run(network, sampler, validation, state, checkpoint)
-            state = State.beginning(stage + 1, state.history, state.outcome)
+            state = State(stage + 1, 0, state.history, state.outcome, None, None)
             checkpoint.save(state)
     network.whole.set_weights(state.weights)
     return state.history
@@ -129,7 +128,7 @@ def learn_all(network: Network, everything: Tensors, recipe: Recipe, folder: Pat
         DivergedError: the loss is not a finite number; the state before that epoch stays saved.
     """
     checkpoint = Checkpoint(folder)
-    state = checkpoint.load() or State.beginning(3, [], network.whole.get_weights())
+    state = checkpoint.load() or State(3, 0, [], network.whole.get_weights(), None, None)
     network.whole.set_weights(state.weights)
     set_trainable(network, recipe.stage2.layers)
     sampler = Sampler(everything, recipe)
@@ -176,14 +175,14 @@ def _first_stage(
     started = time.monotonic()
     # The frozen backbone gives the same features every time: once a view is enough.
     views = [_View(network.backbone, sampler, view) for view in range(min(stage.views, stage.epochs))]
-    held = (
-        _given(_features(network.backbone, validation.pixels, "features of val")),
-        *_known(validation, sampler.recipe),
+    held = _in_order(
+        _features(network.backbone, validation.pixels, "features of val"),
+        _known(validation, sampler.recipe),
     )
     return _run(
         network,
         network.head,
-        lambda epoch: _Cached(views[epoch % len(views)], sampler.recipe, epoch),
+        lambda epoch: views[epoch % len(views)].batches(sampler.recipe, epoch),
         held,
         stage,
         sampler.recipe,
@@ -200,7 +199,7 @@ def _second_stage(
     set_trainable(network, stage.layers)
     if _ended(state, stage):
         return state
-    held = (validation.pixels[..., None].astype(np.float32), *_known(validation, sampler.recipe))
+    held = _in_order([validation.pixels[..., None]], _known(validation, sampler.recipe))
     return _run(
         network,
         network.whole,
@@ -218,7 +217,7 @@ def _run(
     network: Network,
     model: keras.Model,
     batches: Callable[[int], keras.utils.PyDataset],
-    held_out: tuple[Any, Any, Any] | None,
+    held_out: keras.utils.PyDataset | None,
     stage: Stage1 | Stage2 | Stage3,
     recipe: Recipe,
     state: State,
@@ -229,12 +228,9 @@ def _run(
     _compile(model, recipe)
     _restore(model.optimizer, state)
     while not _ended(state, stage):
-        if state.epoch and state.epoch % stage.epochs == 0:  # another run
-            network.whole.set_weights(state.start)
-            _compile(model, recipe)
         rate = _learning_rate(state, stage)
         model.optimizer.learning_rate = rate
-        title = f"stage {state.stage}, epoch {state.epoch + 1} of {_all(stage)}, learning rate {rate:.2g}"
+        title = f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}"
         print(title, flush=True)  # noqa: T201 - beside Keras's progress bar, which prints too
         _reseed(network, recipe.seed, state)
         log = model.fit(
@@ -255,14 +251,7 @@ def _run(
         weights = network.whole.get_weights()
         kept = _kept(state, stage, row, weights)
         optimizer = [ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
-        state = dataclasses.replace(
-            state,
-            epoch=state.epoch + 1,
-            history=[*state.history, row],
-            weights=weights,
-            optimizer=optimizer,
-            kept=kept,
-        )
+        state = State(state.stage, state.epoch + 1, [*state.history, row], weights, optimizer, kept)
         checkpoint.save(state)
     return state
 
@@ -311,28 +300,26 @@ def _kept(
 ) -> Arrays | None:
     """The weights the stage would end with after this epoch, where they are not simply the last.
 
-    Each run ends in another minimum, and as all began alike, the mean of their weights lies in a valley
-    between them: one network that carries over to other scanners as an ensemble of them does (Wortsman et
-    al. 2022, arXiv:2203.05482; Ramé et al. 2022, arXiv:2205.09739).
+    Each cycle ends in another minimum nearby, and the mean of their weights lies between them: one
+    network that carries over to other scanners as an ensemble of them does (Izmailov et al. 2018,
+    arXiv:1803.05407; Wortsman et al. 2022, arXiv:2203.05482).
     """
-    if _keeps_best(stage):
-        return weights if row["val_loss"] < min(_val_losses(state), default=math.inf) else state.kept
-    done, rest = divmod(state.epoch + 1, stage.epochs)
-    if rest:
-        return state.kept
-    if state.kept is None:  # the first run's end
+    if isinstance(stage, Stage2 | Stage3) and stage.schedule == "cycles":
+        ahead, rest = divmod(stage.epochs - state.epoch - 1, stage.cycle)
+        number = min(stage.averaged, math.ceil(stage.epochs / stage.cycle)) - ahead
+        if rest or number < 1:
+            return state.kept
+        if state.kept is None:  # the first of them
+            return weights
+        # The mean of one more, from the mean of those before.
+        return [mean + (now - mean) / number for mean, now in zip(state.kept, weights, strict=True)]
+    if _keeps_best(stage) and row["val_loss"] < min(_val_losses(state), default=math.inf):
         return weights
-    # The mean of one more, from the mean of those before.
-    return [mean + (now - mean) / done for mean, now in zip(state.kept, weights, strict=True)]
-
-
-def _all(stage: Stage1 | Stage2 | Stage3) -> int:
-    """How many epochs a stage has, of all its runs together, at most."""
-    return stage.epochs if isinstance(stage, Stage1) else stage.epochs * stage.runs
+    return state.kept
 
 
 def _keeps_best(stage: Stage1 | Stage2 | Stage3) -> bool:
-    return isinstance(stage, Stage1) or (isinstance(stage, Stage2) and stage.schedule == "plateau")
+    return isinstance(stage, Stage1) or stage.schedule == "plateau"
 
 
 def _val_losses(state: State) -> list[float]:
@@ -340,21 +327,21 @@ def _val_losses(state: State) -> list[float]:
 
 
 def _ended(state: State, stage: Stage1 | Stage2 | Stage3) -> bool:
-    if state.epoch >= _all(stage):
-        return True
-    if isinstance(stage, Stage3) or not _keeps_best(stage):
-        return False
+    if state.epoch >= stage.epochs or isinstance(stage, Stage3):
+        return state.epoch >= stage.epochs
     losses = _val_losses(state)
-    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
+    return _keeps_best(stage) and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
 
 
 def _learning_rate(state: State, stage: Stage1 | Stage2 | Stage3) -> float:
     if isinstance(stage, Stage1):
         return stage.learning_rate
     if isinstance(stage, Stage3) or stage.schedule != "plateau":
-        epoch = state.epoch % stage.epochs  # of its run
-        warm = 1.0 if epoch else WARM_UP_FACTOR
-        return warm * stage.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / stage.epochs))
+        warm = WARM_UP_FACTOR if state.epoch == 0 else 1.0
+        length = stage.cycle if stage.schedule == "cycles" else stage.epochs
+        # Cycles count from the end, so that the last is whole.
+        share = 0.5 * (1 + math.cos(math.pi * ((state.epoch - stage.epochs) % length) / length))
+        return warm * stage.learning_rate * share
     rate, best, waited = stage.learning_rate, math.inf, 0
     for loss in _val_losses(state):
         waited = 0 if loss < best else waited + 1
@@ -378,12 +365,6 @@ def _features(backbone: keras.Model, pixels: npt.NDArray[np.uint8], title: str) 
     for start in tqdm(range(0, len(pixels), PREDICTION_BATCH), title, unit="batch", disable=None):
         _put(backbone, pixels[start : start + PREDICTION_BATCH, ..., None].astype(np.float32), result, start)
     return result
-
-
-def _given(parts: Iterable[Features]) -> Any:
-    """What the head is given: Keras takes a tuple of inputs, and a single one as it is."""
-    inputs = tuple(part.astype(np.float32) for part in parts)
-    return inputs if len(inputs) > 1 else inputs[0]
 
 
 def _room(backbone: keras.Model, count: int) -> list[Features]:
@@ -415,23 +396,38 @@ class _View:
         self.targets = {name: np.concatenate([part[name] for part in wanted]) for name in wanted[0]}
         self.weights = {name: np.concatenate([part[name] for part in weights]) for name in weights[0]}
 
+    def batches(self, recipe: Recipe, epoch: int) -> keras.utils.PyDataset:
+        """An epoch over them, in an order of its own."""
+        order = np.random.default_rng([recipe.seed, 1, epoch, 2]).permutation(len(self.features[0]))
+        return _Batches(self.features, (self.targets, self.weights), order, recipe.batch)
 
-class _Cached(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """The batches of an epoch over a view's features, in an order of its own."""
 
-    def __init__(self, view: _View, recipe: Recipe, epoch: int) -> None:
-        super().__init__()
-        self._view = view
-        self._batch = recipe.batch
-        self._order = np.random.default_rng([recipe.seed, 1, epoch, 2]).permutation(len(view.features[0]))
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """What a model is given and what is wanted of it, all in memory, in batches."""
+
+    def __init__(
+        self,
+        inputs: Sequence[npt.NDArray[Any]],
+        wanted: tuple[dict[str, Any], dict[str, Any]],
+        order: npt.NDArray[np.intp],
+        batch: int,
+    ) -> None:
+        super().__init__(workers=WORKERS)
+        self._inputs = inputs
+        self._wanted = wanted
+        self._order = order
+        self._batch = batch
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch)
 
     def __getitem__(self, step: int) -> tuple[Any, Any, Any]:
         chosen = self._order[step * self._batch : (step + 1) * self._batch]
-        return (
-            _given(part[chosen] for part in self._view.features),
-            {name: values[chosen] for name, values in self._view.targets.items()},
-            {name: values[chosen] for name, values in self._view.weights.items()},
-        )
+        inputs = tuple(part[chosen].astype(np.float32) for part in self._inputs)
+        targets, weights = ({name: values[chosen] for name, values in part.items()} for part in self._wanted)
+        # Keras takes a tuple of inputs, and a single one as it is.
+        return inputs if len(inputs) > 1 else inputs[0], targets, weights
+
+
+def _in_order(inputs: Sequence[npt.NDArray[Any]], wanted: tuple[Any, Any]) -> _Batches:
+    return _Batches(inputs, wanted, np.arange(len(inputs[0])), PREDICTION_BATCH)
