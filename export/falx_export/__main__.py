@@ -26,7 +26,7 @@ EPILOG = f"""
 writes, into --out:
   NAME-int8.tflite     static int8, stem and head in float: the file for devices
   NAME-float16.tflite  weights in float16
-  NAME-int8.onnx       the same quantization as QDQ
+  NAME-int8.onnx       the same as QDQ, with weights of 7 bits
   NAME-float32.onnx    not quantized
   parity.json          how far each answers from Keras
 each with its card. The input is `image`, uint8 (1, 224, 224, 1); the outputs are `probabilities`,

@@ -161,20 +161,24 @@ def _terms(request: Request, trained: run.Run) -> Terms:
 
 
 def _converted(trained: run.Run, slices: samples.Samples, *, quiet: bool) -> list[Converted]:
-    """The graphs in the order of `FILES`; the model's weights are rounded afterwards."""
+    """The graphs in the order of `FILES`; the model's weights are afterwards those rounded for ONNX."""
     model, calibration = trained.model, slices.calibration
     halved = to_tflite.float16(model)
     whole = to_onnx.float32(model)
+    # Each format has steps of its own, to which the run's weights are rounded.
+    weights = model.get_weights()
     rounding.round_weights(model, calibration, quiet=quiet)
+    tflite = to_tflite.int8(model, calibration, quiet=quiet)
+    model.set_weights(weights)
+    rounding.round_weights(model, calibration, to_onnx.STEPS, quiet=quiet)
+    onnx = to_onnx.int8(model, calibration, quiet=quiet)
     scheme = (
         f"static, per channel, biases corrected, stem and head float32; {slices.described['calibration']}"
     )
     return [
-        Converted(to_tflite.int8(model, calibration, quiet=quiet), "tflite", "int8", scheme),
+        Converted(tflite, "tflite", "int8", scheme),
         Converted(halved, "tflite", "float16", "weights float16, computed in float32"),
-        Converted(
-            to_onnx.int8(model, calibration, quiet=quiet), "onnx", "int8", f"QDQ, uint8 activations, {scheme}"
-        ),
+        Converted(onnx, "onnx", "int8", f"QDQ, uint8 activations, weights of 7 bits, {scheme}"),
         Converted(whole, "onnx", "float32", "not quantized"),
     ]
 

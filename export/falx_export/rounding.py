@@ -5,8 +5,8 @@ layers. So, layer after layer, weights are rounded and the bias is moved until t
 of the unrounded model ("empirical bias correction": Nagel et al. 2019, arXiv:1906.04721, section
 4.2). `falx_export.to_tflite` says what it brings. Size and speed stay.
 
-Both formats are then converted from the corrected model: they round its weights, which are whole
-steps already, to the same integers.
+Each format is converted from a model corrected for its own steps: its converter finds the weights whole steps
+already, and rounds them to the same integers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ behind that. They hold few weights, and in int8 cause a good part of the error; 
 widest range of all, and in int8 caused half of what was left (docs/quantization.md)."""
 
 STEPS: Final = 127
-"""int8 without -128: symmetric, as TFLite and ONNX Runtime round weights."""
+"""int8 without -128: symmetric, as TFLite rounds weights."""
 
 SLICES: Final = 32
 """Means over so many slices (times all places) are steady enough; more costs time and memory."""
@@ -64,25 +64,29 @@ class _Layer:
             self.linear.set_weights(self.kernel.get_weights())
 
 
-def rounded(kernel: Floats, axis: int) -> Floats:
-    """A kernel in whole steps of int8.
+def rounded(kernel: Floats, axis: int, steps: int = STEPS) -> Floats:
+    """A kernel in whole steps.
 
     Args:
         kernel: of any shape.
         axis: of the output channels; each has a step of its own.
+        steps: between 0 and the largest weight of a channel.
     """
     others = tuple(i for i in range(kernel.ndim) if i != axis)
-    step = np.abs(kernel).max(axis=others, keepdims=True) / STEPS
+    step = np.abs(kernel).max(axis=others, keepdims=True) / steps
     step[step == 0] = 1
     return np.asarray(np.rint(kernel / step) * step, np.float32)
 
 
-def round_weights(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = False) -> None:
+def round_weights(
+    model: keras.Model, slices: npt.NDArray[np.uint8], steps: int = STEPS, *, quiet: bool = False
+) -> None:
     """Equalise channels, round the weights that int8 graphs hold, correct the biases. Changes the model.
 
     Args:
         model: a backbone, nested, that takes the image, and a head, nested, that takes what it makes.
         slices: `(N, 224, 224, 1)` uint8, to measure ranges and means on.
+        steps: between 0 and the largest weight of a channel, as the format has them.
         quiet: show no progress.
 
     Raises:
@@ -97,13 +101,18 @@ def round_weights(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: b
     features = _outputs(backbone.inputs, backbone.outputs, images)
     wanted += _means(head.inputs, [layer.sums for layer in more], features)
     with tqdm(total=len(wanted), desc="Round weights", leave=False, disable=quiet or None) as progress:
-        _correct(backbone.inputs, images, layers, wanted[: len(layers)], progress)
+        _correct(backbone.inputs, images, layers, wanted[: len(layers)], steps, progress)
         features = _outputs(backbone.inputs, backbone.outputs, images)
-        _correct(head.inputs, features, more, wanted[len(layers) :], progress)
+        _correct(head.inputs, features, more, wanted[len(layers) :], steps, progress)
 
 
 def _correct(
-    sources: list[Any], values: list[Floats], layers: list[_Layer], wanted: list[Floats], progress: Any
+    sources: list[Any],
+    values: list[Floats],
+    layers: list[_Layer],
+    wanted: list[Floats],
+    steps: int,
+    progress: Any,
 ) -> None:
     """Round layers one after the other, each time moving its bias so that its mean is the wanted one."""
     for index, (layer, mean) in enumerate(zip(layers, wanted, strict=True)):
@@ -114,7 +123,8 @@ def _correct(
             sources = [into]
         kernel, *others = layer.kernel.get_weights()
         depthwise = isinstance(layer.kernel, keras.layers.DepthwiseConv2D)
-        layer.kernel.set_weights([rounded(kernel, axis=2 if depthwise else kernel.ndim - 1), *others])
+        axis = 2 if depthwise else kernel.ndim - 1
+        layer.kernel.set_weights([rounded(kernel, axis, steps), *others])
         layer.follow()
         shift = mean - _means(sources, [layer.sums], values)[0]
         layer.bias.assign(np.asarray(layer.bias) + shift)

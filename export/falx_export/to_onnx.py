@@ -2,9 +2,9 @@
 
 Activations are uint8 and weights int8: the pair that ONNX Runtime has its fastest kernels for on x86.
 Processors with VNNI sum its products exactly; on older ones the kernels add pairs of products in 16
-bits, which saturates where both are near their ends. `reduce_range` (7-bit weights) avoids that at
-the cost of every machine, in half as many steps, so it is off, and `falx check`
-compares this machine's answers with the stored ones.
+bits, which would saturate where both are near their ends. So weights have 64 steps either way in place of
+127 (`reduce_range`): no sum of two products saturates, and processors differ only in how they
+round between steps (docs/quantization.md, Processors, says what either costs).
 
 Batch normalisation must be folded before quantization: tf2onnx leaves it behind depthwise convolutions,
 where it would be quantized as products and sums, with ranges of its own.
@@ -40,7 +40,10 @@ from falx_export.operations import Operation, left_in_float, unfolded
 from falx_export.rounding import STEM_CONVOLUTIONS
 from falx_export.run import output_shapes
 
-__all__ = ["float32", "int8"]
+__all__ = ["STEPS", "float32", "int8"]
+
+STEPS: Final = 64
+"""Between 0 and a channel's largest weight: 2 · 255 · 64 is below 2^15, 2 · 255 · 65 is not."""
 
 _NUMBER: Final = re.compile(r"__\d+(?=$|[:/])")
 """What tf2onnx appends to names to tell them apart."""
@@ -55,7 +58,7 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = Fal
     """The model in int8 with the stem and the head in float.
 
     Args:
-        model: its weights rounded (`falx_export.rounding`), for the best result.
+        model: its weights rounded to `STEPS` (`falx_export.rounding`), for the best result.
         slices: `(N, 224, 224, 1)` uint8; ranges of activations are taken from them.
         quiet: show no progress.
     """
@@ -72,6 +75,7 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = Fal
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=True,
             nodes_to_exclude=_excluded(graph.graph),
         )
         quantized = onnx.load(target)

@@ -27,9 +27,9 @@ TOLERANCES: Final[Mapping[str, float]] = {"int8": 0.15, "float16": 0.01, "float3
 """How far a probability may be from the stored one, by quantization.
 
 The exporter stores what one engine on one processor answers for the phantoms. Others round int8 graphs
-otherwise: there by up to 0.025 (docs/raspberry-pi.md), on slices by up to 0.286 (docs/performance.md); float
-graphs answer the phantoms alike, to four places, on all three engines. The weights themselves are proved by
-their checksum."""
+otherwise: there by up to 0.025 (docs/raspberry-pi.md), on slices by up to 0.286 (docs/performance.md, with
+weights of 8 bits in ONNX); float graphs answer the phantoms alike, to four places, on all three engines. The
+weights themselves are proved by their checksum."""
 
 RUNS: Final = 100
 WARM_UP: Final = 5

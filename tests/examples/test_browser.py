@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +40,10 @@ EXACT = 1e-4
 
 ROUNDED = 0.1
 """Of a probability in int8: where a sum lies between two steps, kernels round it to one or the other, and
-layers behind it make more of that. Measured for falx-3 on 30 slices: 0.028 at most."""
+layers behind it make more of that. Measured for falx-4 on 30 slices: 0.041 at most."""
 
 ROUNDED_MEAN = 0.015
-"""Of the largest difference of a slice; measured: 0.0067."""
+"""Of the largest difference of a slice; measured: 0.0071."""
 
 NAMES = {
     "no_tumor": "No tumour",
@@ -172,17 +172,13 @@ class TestAnswers:
 
     def test_of_int8_are_near(self, page: Page, site: Site, int8: Model, slices: list[Path]) -> None:
         shutil.copy(int8.path, site.folder / "vendor" / "int8.onnx")
-        run = without_int8_kernels(int8.path)
         differences = []
-        for path, answer in zip(
-            slices, asked(page, site.folder, slices[:30], "vendor/int8.onnx"), strict=False
-        ):
-            with Image.open(path) as image:
-                decision, known = run(np.atleast_3d(np.asarray(image)))
-            differences.append(np.abs(np.subtract(answer["probabilities"], known)).max())
-            near = np.abs(known - list(int8.falx.card.thresholds.to_dict().values())) <= ROUNDED
-            assert answer["decision"] == decision or near.any(), path
-        assert np.max(differences) <= ROUNDED
+        answers = asked(page, site.folder, slices[:30], "vendor/int8.onnx")
+        for path, answer in zip(slices[:30], answers, strict=True):
+            int8.check(path, answer, ROUNDED)
+            known = int8.expected(path).probabilities
+            if known is not None:
+                differences.append(np.abs(np.subtract(answer["probabilities"], list(known.values()))).max())
         assert np.mean(differences) <= ROUNDED_MEAN
 
 
@@ -505,19 +501,6 @@ def serve(site: Site) -> http.server.ThreadingHTTPServer:
     site.url = f"http://127.0.0.1:{server.server_port}/"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
-
-
-def without_int8_kernels(file: Path) -> Callable[[npt.NDArray[np.uint8]], Any]:
-    """Decision and probabilities with ONNX Runtime computing in float between rounding steps.
-
-    Its kernels for int8 differ with the processor: without VNNI, sums saturate (`falx_export.to_onnx`).
-    """
-    import onnxruntime  # type: ignore[import-untyped]
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    return lambda image: session.run(["decision_label", "probabilities"], {"image": image})
 
 
 def vendor(folder: Path, *arguments: str, status: int = 0) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,30 @@ def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any,
     if name == "small-int8.tflite":
         # Back to float for the heatmap and for the logits.
         assert (operators.count("QUANTIZE"), operators.count("DEQUANTIZE")) == (1, 2)
+
+
+def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from falx_export import export, rounding, to_onnx, to_tflite
+
+    held, seen = [np.zeros(2)], []
+
+    def spoil(model: Any, _: Any, steps: int = 127, *, quiet: bool) -> None:
+        seen.append((steps, model.get_weights()[0].tolist()))
+        model.set_weights([np.ones(2)])
+
+    model = SimpleNamespace(
+        get_weights=lambda: list(held), set_weights=lambda new: held.__setitem__(slice(None), new)
+    )
+    monkeypatch.setattr(rounding, "round_weights", spoil)
+    for module, other in ((to_tflite, "float16"), (to_onnx, "float32")):
+        for name in ("int8", other):
+            monkeypatch.setattr(module, name, lambda *_, **__: b"")
+    slices: Any = SimpleNamespace(calibration=None, described={"calibration": ""})
+    trained: Any = SimpleNamespace(model=model)
+    export._converted(trained, slices, quiet=True)
+    assert seen == [(127, [0, 0]), (to_onnx.STEPS, [0, 0])]
 
 
 def test_onnx_holds_standard_operators_without_batch_normalisation(exported: Any) -> None:

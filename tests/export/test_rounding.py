@@ -20,17 +20,17 @@ from falx_export import rounding, samples
 from falx_export.errors import ConversionError
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2, 3]))
-def test_each_channel_is_rounded_to_127_steps_of_its_own_and_stays_so(seed: int, axis: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2, 3]), st.sampled_from([127, 64]))
+def test_each_channel_is_rounded_to_steps_of_its_own_and_stays_so(seed: int, axis: int, count: int) -> None:
     random = np.random.default_rng(seed)
     kernel = (random.normal(size=(3, 3, 4, 5)) * 10 ** random.uniform(-3, 2)).astype(np.float32)
-    coarse = rounding.rounded(kernel, axis)
+    coarse = rounding.rounded(kernel, axis, count)
     others = tuple(i for i in range(4) if i != axis)
-    step = np.abs(kernel).max(axis=others, keepdims=True) / 127
+    step = np.abs(kernel).max(axis=others, keepdims=True) / count
     assert np.all(np.abs(coarse - kernel) <= step * 0.5001)
     steps = coarse / step
     assert np.allclose(steps, np.rint(steps), atol=1e-3)
-    assert np.allclose(rounding.rounded(coarse, axis), coarse, rtol=1e-5)
+    assert np.allclose(rounding.rounded(coarse, axis, count), coarse, rtol=1e-5)
 
 
 def test_a_channel_of_zeros_stays_zero() -> None:
