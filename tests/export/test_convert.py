@@ -17,9 +17,9 @@ if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 from falx import engines
-from falx.card import Card, Format, TensorSpec
+from falx.card import Card, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
-from falx_export import parity, rounding, run, samples, to_onnx, to_tflite
+from falx_export import export, parity, rounding, run, samples, to_onnx, to_tflite
 from falx_export.errors import ConversionError
 
 Layers = list[tuple[tuple[int, ...], bool]]
@@ -177,20 +177,15 @@ def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> No
     # Else any constant would do.
     spread = {name: float(np.ptp(values, axis=0).max()) for name, values in expected.items()}
     assert min(spread.values()) > 0.3
-    whole, halved = to_onnx.float32(model), to_tflite.float16(model)
-    weights = model.get_weights()
-    rounding.round_weights(model, seen, quiet=True)
-    tflite = to_tflite.int8(model, seen, quiet=True)
-    model.set_weights(weights)
-    rounding.round_weights(model, seen, to_onnx.STEPS, quiet=True)
-    files: list[tuple[Format, str, bytes, float]] = [
-        ("onnx", "float32", whole, 1e-4),
-        ("tflite", "float16", halved, 0.01),
-        ("tflite", "int8", tflite, 0.1),
-        ("onnx", "int8", to_onnx.int8(model, seen, quiet=True), 0.1),
-    ]
-    for kind, quantization, payload, tolerance in files:
-        engine = engines.start(engines.choose(None, kind), payload, card_of(model, quantization), threads=1)
+    calibrated: Any = SimpleNamespace(calibration=seen, described=slices.described)
+    trained: Any = SimpleNamespace(model=model)
+    graphs = export._converted(trained, calibrated, quiet=True)
+    assert [(graph.quantization, graph.format) for graph in graphs] == list(export.FILES)
+    for graph in graphs:
+        kind, quantization = graph.format, graph.quantization
+        tolerance = {"float32": 1e-4, "float16": 0.01, "int8": 0.1}[quantization]
+        card = card_of(model, quantization)
+        engine = engines.start(engines.choose(None, kind), graph.payload, card, threads=1)
         got = parity.engine_answers(engine, slices.parity, title="", quiet=True)
         assert list(got) == ["probabilities", "heatmap", "familiarity"]
         for name, values in expected.items():
