@@ -129,6 +129,8 @@ def page(tab: Visit) -> Iterator[Page]:
     page = tab.page
     page.set_viewport_size({"width": 1280, "height": 800})
     page.emulate_media(media="screen")
+    # What a test before set going may still put the button there, or take it away.
+    drawn_whole(page)
     if page.get_by_role("button", name="Next patient").count():
         next_patient(page)
     yield page
@@ -140,9 +142,21 @@ def next_patient(page: Page) -> None:
     page.get_by_role("button", name="Next patient").click()
     # Away from the button: its help would lie over what comes there.
     page.mouse.move(1, 1)
+    forgotten(page)
+
+
+def drawn_whole(page: Page) -> None:
+    """Wait until nothing more will be drawn: an element replaced under a visitor's hand loses the focus."""
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+
+
+def forgotten(page: Page) -> None:
+    """Wait until the page holds nothing of the patient before."""
     page.locator('.st-key-answer [data-kind="none"]').wait_for()
-    # Until the old place for files is gone there are two.
+    # The answer comes first; until all is drawn, the old place for files is there beside the new one, and
+    # the button of before.
     page.locator('[data-testid="stFileUploaderDropzoneInput"]').nth(1).wait_for(state="detached")
+    page.get_by_role("button", name="Next patient").wait_for(state="detached")
 
 
 def visit(context: BrowserContext, served: Served) -> Visit:

@@ -21,6 +21,8 @@ from tests.app.conftest import (
     Served,
     document,
     downloaded,
+    drawn_whole,
+    forgotten,
     give,
     next_patient,
     own,
@@ -316,22 +318,26 @@ class TestForEveryone:
         choice.value.set_files([files["lesion.png"], files["gradient.png"]])
         page.locator("text=Study of 2 slices").wait_for()
         page.get_by_role("button", name="CSV").first.wait_for()
+        drawn_whole(page)
         tab_to(page, "lesion.png", 'closest("label")')
         page.keyboard.press("ArrowUp")
         page.locator('.st-key-answer [data-kind="rejected"]').wait_for()
+        drawn_whole(page)
         page.keyboard.press("ArrowDown")
         page.locator('.st-key-answer [data-kind="tumor"]').wait_for()
+        drawn_whole(page)
         mapped = source(page)
         tab_to(page, "Opacity")
         page.keyboard.press("End")
         changed(page, mapped)
+        drawn_whole(page)
         tab_to(page, "PDF")
         with page.expect_download() as waiting:
             page.keyboard.press("Enter")
         assert waiting.value.suggested_filename == "falx-report.pdf"
         tab_to(page, "Next patient")
         page.keyboard.press("Space")
-        page.locator('.st-key-answer [data-kind="none"]').wait_for()
+        forgotten(page)
 
     def test_axe_finds_no_serious_fault(self, page: Page, files: Files) -> None:
         assert violations(page, SERIOUS) == []
