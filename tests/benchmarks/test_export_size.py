@@ -49,9 +49,10 @@ def test_the_plain_model_is_the_same_network_for_colour_and_not_folded() -> None
     import keras
 
     from falx_trainer import network
+    from falx_trainer.calibration import Calibration
 
     built = network.build("map", 8, 0.0, 7, None, familiarity=True)
-    trained = network.inference_model(built, temperature=1.0)
+    trained = network.inference_model(built, Calibration(1.0))
     plain = export_size.plain_model(trained)
     assert plain.inputs[0].shape == (None, 224, 224, 3)
     shapes = {name: tensor.shape for name, tensor in trained.output.items()}

@@ -120,6 +120,7 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
     from keras import layers
 
     from falx_trainer import network
+    from falx_trainer.calibration import Calibration
 
     keras.utils.set_random_seed(4)
     image = keras.Input((224, 224, 1), name="image")
@@ -144,7 +145,7 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
     for name in ("logits", "familiarity"):
         # So that neither is certain of everything.
         made.get_layer(name).bias.assign(-answers[name].mean(axis=0))
-    return network.inference_model(network.Network(backbone, made, whole, ()), temperature=1.5)
+    return network.inference_model(network.Network(backbone, made, whole, ()), Calibration(1.5))
 
 
 def card_of(model: Any, quantization: str) -> Card:

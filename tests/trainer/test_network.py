@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.special import expit, softmax
+from scipy.special import expit
 
 from falx_trainer import network as network_module
 from falx_trainer import training
+from falx_trainer.calibration import Calibration
 from falx_trainer.network import (
     DETAIL,
     DETAIL_SHAPE,
@@ -208,7 +209,8 @@ def test_a_saved_model_loads_with_keras_alone_and_answers_the_same(
         recipe = Recipe(head=kind, outliers=0.1 if kind == "map" else 0.0)
         training._compile(network.head, recipe)
         training._compile(network.whole, recipe)
-        model = inference_model(network, 1.7)
+        calibration = Calibration(1.7, 0.5, -0.4) if kind == "map" else Calibration(1.7)
+        model = inference_model(network, calibration)
         for suffix in ("keras", "h5"):
             path = tmp_path / f"{kind}.{suffix}"
             model.save(path)
@@ -216,9 +218,7 @@ def test_a_saved_model_loads_with_keras_alone_and_answers_the_same(
             expected[str(path)] = model.predict_on_batch(images)
         outputs = network.whole.predict_on_batch(images)
         answer = expected[paths[-1]]
-        np.testing.assert_allclose(
-            answer["probabilities"], softmax(outputs["logits"] / 1.7, axis=1), atol=1e-5
-        )
+        np.testing.assert_allclose(answer["probabilities"], calibration.probabilities(outputs), atol=1e-5)
         assert answer.keys() == (
             {"probabilities"} if kind == "gap" else {"probabilities", "heatmap", "familiarity"}
         )

@@ -21,6 +21,7 @@ from keras import layers
 
 from falx.preprocessing import SIZE
 from falx.words import LABELS
+from falx_trainer.calibration import WINDOW, Calibration
 from falx_trainer.recipe import Recipe
 
 __all__ = [
@@ -227,12 +228,12 @@ def set_trainable(network: Network, last: int) -> None:
         layer.trainable = layer.name in learning
 
 
-def inference_model(network: Network, temperature: float) -> keras.Model:
+def inference_model(network: Network, calibration: Calibration) -> keras.Model:
     """What is saved and exported: calibrated probabilities, and the heatmap where there is one.
 
     Args:
         network: the trained network.
-        temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
+        calibration: of its outputs; what its `probabilities` are, the model's are.
 
     Returns:
         `image` `(B, 224, 224, 1)` float 0..255 -> `{"probabilities": (B, 4)}`; for a map head also
@@ -244,10 +245,25 @@ def inference_model(network: Network, temperature: float) -> keras.Model:
     # losses into the file, nested ones even past `compile=False`; no other program could load that.
     head = keras.Model(network.head.inputs, network.head.output, name="head")
     outputs = head(network.backbone(image))
-    logits = layers.Rescaling(1 / temperature, name="temperature")(outputs["logits"])
+    logits = outputs["logits"]
+    if calibration.map_weight:
+        logits = layers.Add(name="pooled")([logits, _opinion(outputs["evidence"], calibration)])
+    logits = layers.Rescaling(1 / calibration.temperature, name="temperature")(logits)
     answer = {"probabilities": layers.Softmax(name="probabilities")(logits)}
     if "evidence" in outputs:
         answer["heatmap"] = layers.Activation("sigmoid", name="heatmap")(outputs["evidence"])
     if "familiarity" in outputs:
         answer["familiarity"] = layers.Activation("sigmoid", name="familiar")(outputs["familiarity"])
     return keras.Model(image, answer, name="falx")
+
+
+def _opinion(evidence: Any, calibration: Calibration) -> Any:
+    """What the map adds to the logits, `(B, 4)`: to that of `no_tumor` alone."""
+    places = layers.Reshape((GRID, GRID, 1))(evidence)
+    windows = layers.AveragePooling2D(WINDOW, strides=1, name="windows")(places)
+    strongest = layers.GlobalMaxPooling2D(name="strongest_window")(windows)
+    opinion = layers.Dense(len(LABELS), name="opinion")
+    added = opinion(strongest)
+    first = np.eye(len(LABELS), dtype=np.float32)[0]
+    opinion.set_weights([-calibration.map_weight * first[None], calibration.offset * first])
+    return added

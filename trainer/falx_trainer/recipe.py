@@ -166,6 +166,13 @@ class Recipe(_Settings):
     place_weight: float = _setting(
         0.0, "weight of the loss that wants the strongest evidence inside a box", 0, 100
     )
+    map_weight: float = _setting(
+        0.0,
+        "weight in the decision, once all is trained, of what the map says by itself of a tumour: it carries "
+        "over to other scanners better than the rest of the head",
+        0,
+        10,
+    )
     blind: str = _choice(
         "keep",
         "sequences in which fewer than half of a collection's boxed tumours show (boxes drawn on another "
@@ -192,7 +199,7 @@ class Recipe(_Settings):
         super().__post_init__()
         for name, setting, value in settings(self):
             _check(name, setting, value)
-        for name in ("box_weight", "place_weight"):
+        for name in ("box_weight", "place_weight", "map_weight"):
             if getattr(self, name) and self.head != "map":
                 raise RecipeError(
                     f"{name} needs head = 'map', which says where the evidence is; or set {name} = 0"

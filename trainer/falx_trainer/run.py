@@ -103,11 +103,11 @@ def run(
     keras.utils.set_random_seed(recipe.seed)
     network = _build(recipe, weights)
     history = training.train(network, train, val, recipe, folder / "checkpoint")
-    temperature, outcome = _calibrate(folder, network, val, recipe, history)
+    calibrated, outcome = _calibrate(folder, network, val, recipe, history)
     if recipe.stage3.epochs:
         # In a checkpoint of its own: cut off, it needs once more the weights that val has judged.
         history = history + training.learn_all(network, both, recipe, folder / "checkpoint-3")
-    model = inference_model(network, temperature)
+    model = inference_model(network, calibrated)
     for suffix in ("keras", "h5") if h5 else ("keras",):
         model.save(folder / f"model.{suffix}")
     meta = {
@@ -217,16 +217,14 @@ def _versions() -> dict[str, str]:
 
 def _calibrate(
     folder: Path, network: Network, val: Tensors, recipe: Recipe, history: training.History
-) -> tuple[float, dict[str, Any]]:
-    """Choose temperature and thresholds on val and save what people look at; the facts for `meta.json`."""
+) -> tuple[calibration.Calibration, dict[str, Any]]:
+    """Calibrate and choose thresholds on val and save what people look at; the facts for `meta.json`."""
     labels = [record.label for record in val.records]
     outputs = training.predict(network, val.pixels)
-    temperature, probabilities, thresholds = calibration.calibrate(
-        outputs["logits"], labels, recipe.missed_tumors
-    )
+    found, thresholds = calibration.calibrate(outputs, labels, recipe.missed_tumors, recipe.map_weight)
     results.write_history(folder / "history.csv", history)
     results.plot_history(folder / "history.png", history)
-    scores = results.score(labels, probabilities)
+    scores = results.score(labels, found.probabilities(outputs))
     table = results.confusion_text(LABELS, LABELS, scores["confusion"])
     report = f"val split\n\n{results.report_text(scores)}\n\n{table}\n"
     print("\n" + report, flush=True)  # noqa: T201 - and so is the outcome
@@ -234,8 +232,9 @@ def _calibrate(
     results.plot_confusion(
         folder / "confusion.png", LABELS, LABELS, scores["confusion"], "val split, typed slices"
     )
-    return temperature, {
-        "temperature": round(temperature, 6),
+    return found, {
+        "temperature": round(found.temperature, 6),
+        **({"offset": round(found.offset, 6)} if recipe.map_weight else {}),
         "thresholds": thresholds.to_dict(),
         **(
             {"least_familiarity": calibration.choose_least_familiarity(expit(outputs["familiarity"][:, 0]))}
