@@ -94,6 +94,23 @@ def test_rows_become_a_table_and_a_file(tmp_path: Path, capsys: pytest.CaptureFi
     assert map_weight.markdown(rows) == "\n".join(lines[:-1]) + "\n"
 
 
+@pytest.mark.parametrize("epochs", [3, 15])
+def test_the_page_shows_the_saved_rows(epochs: int) -> None:
+    checkout = Path(__file__).parents[2]
+    saved = checkout / "benchmarks" / "results" / f"map-weight-{epochs}-epochs.json"
+    page = (checkout / "docs" / "recipe.md").read_text(encoding="utf-8")
+    shown = page.partition(f"<!-- map {epochs} -->\n")[2].partition(f"<!-- end of map {epochs} -->")[0]
+    rows = json.loads(saved.read_text(encoding="utf-8"))["rows"]
+    assert shown == map_weight.markdown(rows)
+    # What the page says of each of them.
+    for name in ("left_out_auc", "val_same_heads_auc"):
+        count = len(map_weight.MAP_WEIGHTS)
+        for start in range(0, len(rows), count):
+            values = [row[name] for row in rows[start : start + count] if row["map_weight"] <= 1]
+            assert values == sorted(values)
+            assert values[0] < values[1]
+
+
 def test_other_data_are_refused(
     manifest: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

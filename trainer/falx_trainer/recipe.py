@@ -300,11 +300,12 @@ DEFAULT: Final = Recipe(
     balance="sources",
     box_weight=3.0,
     place_weight=0.3,
+    map_weight=0.25,
     blind="doubt",
     outliers=0.08,
+    missed_tumors=0.005,
     stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
     stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cycles"),
-    stage3=Stage3(epochs=9, learning_rate=1e-4, schedule="cycles"),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
     ),
