@@ -1,6 +1,6 @@
 """How far the examples answer from Falx: Python, Node, C++ and the page in a browser, on the same slices.
 
-    python -m benchmarks.examples models/falx-4 --data ../shared/data
+    python -m benchmarks.examples models/falx-5 --data ../shared/data
 
 Each program runs both self-contained files of a release, where they lie there, on slices of the val split,
 as PNG, which all decoders read alike. It is compared with Falx on the plain file beside, in ONNX Runtime.

@@ -1,6 +1,6 @@
 """What the export saves: bytes, operations and time of Falx's files beside those of the plain way.
 
-    python -m benchmarks.export_size models/falx-4
+    python -m benchmarks.export_size models/falx-5
 
 The plain way is what the converters' first examples show, on the same network as Keras has it: three
 channels, batch normalisation, floats in; TensorFlow's converter, as it is and with its default

@@ -1,6 +1,6 @@
 """Whether MediaPipe, which knows nothing of Falx, reads an exported file and names the right class.
 
-    python -m benchmarks.mediapipe_reads models/falx-4/falx-4-int8-mediapipe.tflite --data ../shared/data
+    python -m benchmarks.mediapipe_reads models/falx-5/falx-5-int8-mediapipe.tflite --data ../shared/data
 
 MediaPipe's ImageClassifier is given the file and nothing else: labels, normalisation and thresholds are
 in it. Slices are prepared (`falx.preprocessing`) and given as colour images, since MediaPipe finds no head.

@@ -50,16 +50,16 @@ def _drawn(*, with_lesion: bool) -> npt.NDArray[np.uint8]:
 def _head() -> Field:
     """Scalp, skull, folded cortex, white matter, ventricles and the falx; `(256, 256)`, 0..255."""
     image = np.zeros((SIZE, SIZE))
-    image = _paint(image, _inside(128, 130, 84, 104), 188)
+    image = _paint(image, _inside(128, 130, 84, 104), 150)
     image = _paint(image, _inside(128, 130, 78, 98), 34)
-    image = _paint(image, _inside(128, 130, 72, 91), 104)
+    image = _paint(image, _inside(128, 130, 72, 91), 120)
     folds = _wave(22, 0.35) * _wave(17, -0.8) * _inside(128, 130, 70, 89)
-    image += 52 * folds
-    image = _paint(image, _inside(128, 130, 52, 70, softness=10), 146)
-    image += 22 * _wave(13, 0.9) * _inside(128, 130, 50, 68)
+    image += 30 * folds
+    image = _paint(image, _inside(128, 130, 52, 70, softness=30), 146)
+    image += 6 * _wave(13, 0.9) * _inside(128, 130, 50, 68)
     for side in (-1, 1):
-        image = _paint(image, _inside(128 + 13 * side, 112, 8, 25), 48)
-        image = _paint(image, _inside(128 + 20 * side, 150, 7, 20), 52)
+        image = _paint(image, _inside(128 + 13 * side, 112, 6, 20), 48)
+        image = _paint(image, _inside(128 + 20 * side, 150, 5, 16), 52)
         image = _paint(image, _inside(128 + 27 * side, 128, 8, 12), 118)
     image = _paint(image, _inside(128, 68, 2, 26), 58)
     image = _paint(image, _inside(128, 192, 2, 26), 58)
@@ -72,7 +72,7 @@ def _scanned(image: Field) -> npt.NDArray[np.uint8]:
     A model that tells drawings from scans would reject it as it is drawn.
     """
     head = image > 5
-    soft = image + 16 * _grain() * head
+    soft = image + 32 * _grain() * head
     for _ in range(2):
         for axis in (0, 1):
             soft = (np.roll(soft, 1, axis) + 2 * soft + np.roll(soft, -1, axis)) / 4

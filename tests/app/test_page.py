@@ -57,7 +57,8 @@ class TestOneSlice:
             f"{expected.confidence:.0%}, {expected.band} confidence".replace("%", "\xa0%"),
             BAND_MEANINGS[expected.band],
             expected.recommendation,
-            f"Model {classifier.card.name} {classifier.card.version}; thresholds no tumour 0.75",
+            f"Model {classifier.card.name} {classifier.card.version}; thresholds no tumour "
+            f"{classifier.thresholds.no_tumor:.2f}",
         ):
             assert words in said
         assert page.locator(".st-key-answer .verdict").get_attribute("data-kind") == "tumor"

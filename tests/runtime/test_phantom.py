@@ -8,8 +8,8 @@ import pytest
 from falx import phantom
 
 SHA256 = {
-    "clear": "e2eebb86545a8c98d1c1ddf888c3c9f5cded13bd9facc2f575b7064939b81adb",
-    "lesion": "44708466f8a43850e69ee855a6804e16f494657f69f15e3dcc59fc0093aa10a0",
+    "clear": "eb58450fabb11cedf2c56206c7b201a9473c90176c9dc8440e149cba59fa0e02",
+    "lesion": "d49ec8cbc9cf37324c4ecb03c848dc1f896a64c0b26a27528b4654c8fec3edb9",
 }
 
 

@@ -28,8 +28,8 @@ from falx.preprocessing import (
 Pixels = npt.NDArray[np.uint8]
 
 GOLDEN = {
-    ("falx-head-1", "clear"): "45d7a5c9ecb52ecfbf5668d26f6168a76f85a1fc6939ed1f9e92c93dc4734fd6",
-    ("falx-head-1", "lesion"): "ec9f6fb1736c0074cfd9e1ecdf776c592954637c1e492969bb7e83eadd0402c9",
+    ("falx-head-1", "clear"): "fcf79ba014b765cc1c1878e3a8f52531a20ebc5b978649f411f1789ce85b682d",
+    ("falx-head-1", "lesion"): "127f86e2de201646387520b00c51c0e611d12913b02368718e64990e7c007bd6",
 }
 """SHA-256 of the tensor of each phantom: the same with Pillow 10.3, 11.0, 12.0 and 13.0."""
 
