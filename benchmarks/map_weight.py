@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -60,8 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = []
     for folder in options.rows:
         if not (folder / "row.json").exists() or not (folder / "val-evidence.npy").exists():
+            print(f"{folder}: skipped: no finished row, or one whose network has no map", file=sys.stderr)
             continue
-        without = json.loads((folder / "row.json").read_text(encoding="utf-8"))["without"]
+        row = json.loads((folder / "row.json").read_text(encoding="utf-8"))
+        without, recipe = row["without"], tomllib.loads(row["recipe"])
         outputs = {part: _outputs(folder, part) for part in PARTS}
         left_out, _, val = ([records[i] for i in part] for part in ablation.parts(records, without))
         for part, chosen in zip(PARTS, (left_out, val), strict=True):
@@ -72,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 )
         for weight in MAP_WEIGHTS:
             measures = measure(outputs, left_out, val, weight)
-            found.append({"row": "/".join(folder.parts[-3:]), "map_weight": weight, **measures})
+            name = {"row": folder.name, "without": without, "seed": recipe["seed"]}
+            found.append({**name, "epochs": recipe["stage2"]["epochs"], "map_weight": weight, **measures})
     if not found:
         parser.error("no row with a map in these folders; expected those of benchmarks.ablation")
     print(markdown(found))
@@ -123,7 +128,8 @@ def measure(
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The means over the networks, a line a weight, in percent."""
     weights = list(dict.fromkeys(row["map_weight"] for row in rows))
-    title = f"mean of {len(rows) // len(weights)} networks"
+    networks = len(rows) // len(weights)
+    title = "one network" if networks == 1 else f"mean of {networks} networks"
     lines = ["| " + " | ".join([title, *TITLES.values()]) + " |", "|---" * (1 + len(TITLES)) + "|"]
     for weight in weights:
         some = [row for row in rows if row["map_weight"] == weight]

@@ -87,6 +87,11 @@ def test_the_map_says_what_its_strongest_window_says() -> None:
     assert outputs["logits"].tolist() == [[1, 0, 2, 0], [1, 0, 2, 0]]
 
 
+def test_an_offset_is_of_the_map_s_word() -> None:
+    with pytest.raises(ValueError, match=r"offset 0\.3 without a map_weight; expected none"):
+        Calibration(1.5, offset=0.3)
+
+
 def test_calibration_is_of_what_is_decided_with() -> None:
     """Head and map, each honest of slices it judges alone, and their sum, which needs less trust in both."""
     rng = np.random.default_rng(3)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import map_weight
 from benchmarks.map_weight import Outputs, measure
 
+from falx_trainer.recipe import PRESETS
 from falx_trainer.records import Record
 
 COUNT = 40
@@ -57,7 +58,8 @@ def test_a_map_that_knows_better_helps_where_nothing_was_learned() -> None:
 
 def row(folder: Path, answers: dict[str, Outputs]) -> Path:
     folder.mkdir(parents=True)
-    (folder / "row.json").write_text(json.dumps({"without": "br35h"}), encoding="utf-8")
+    recipe = PRESETS["default"].override({"seed": 8, "stage2.epochs": 3}).to_toml()
+    (folder / "row.json").write_text(json.dumps({"without": "br35h", "recipe": recipe}), encoding="utf-8")
     for part, some in answers.items():
         for name, values in some.items():
             np.save(folder / f"{part}-{name}.npy", values)
@@ -82,12 +84,13 @@ def test_rows_become_a_table_and_a_file(tmp_path: Path, capsys: pytest.CaptureFi
     options = [*map(str, [*folders, plain]), "--data", "manifest.csv", "--save", str(saved)]
     map_weight.main(options)
     rows = json.loads(saved.read_text(encoding="utf-8"))["rows"]
-    assert [(one["row"], one["map_weight"]) for one in rows] == [
-        (f"without-br35h/3-epochs/{name}", weight)
-        for name in ("default", "again")
-        for weight in map_weight.MAP_WEIGHTS
+    names = ("row", "without", "seed", "epochs", "map_weight")
+    assert [tuple(one[name] for name in names) for one in rows] == [
+        (name, "br35h", 8, 3, weight) for name in ("default", "again") for weight in map_weight.MAP_WEIGHTS
     ]
-    lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    assert said.err == f"{plain}: skipped: no finished row, or one whose network has no map\n"
+    lines = said.out.splitlines()
     assert lines[0].startswith("| mean of 2 networks | left out: auc |")
     assert lines[2] == "| `map_weight = 0.0` | 50.0 | 0.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |"
     assert lines[-2] == "| `map_weight = 2.0` | 100.0 | 100.0 | 0.0 | 100.0 | 100.0 | 100.0 | 100.0 |"

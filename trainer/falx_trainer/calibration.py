@@ -72,6 +72,10 @@ class Calibration:
     map_weight: float = 0.0
     offset: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.offset and not self.map_weight:
+            raise ValueError(f"offset {self.offset:g} without a map_weight; expected none")
+
     def probabilities(self, outputs: Mapping[str, Floats]) -> npt.NDArray[np.float64]:
         """Calibrated probabilities.
 
@@ -136,7 +140,10 @@ def fit_temperature(logits: Floats, targets: Floats) -> float:
 
 
 def fit_temperature_and_offset(logits: Floats, targets: Floats) -> tuple[float, float]:
-    """The same, together with what to add to the first logit (Platt 1999, for the one step of the two).
+    """The temperature, and what to add to the first logit, at which the labels allowed are likeliest.
+
+    As of `fit_temperature`; Platt 1999 (Probabilistic Outputs for Support Vector Machines) fits the two for
+    two classes.
 
     Args:
         logits: `(N, 4)`, before either.
@@ -152,6 +159,8 @@ def fit_temperature_and_offset(logits: Floats, targets: Floats) -> tuple[float, 
 
     low, high = map(math.log, TEMPERATURE_RANGE)
     found = minimize(loss, [0.0, 0.0], bounds=[(low, high), OFFSET_RANGE], method="L-BFGS-B")
+    if not found.success:
+        raise ArithmeticError(f"no temperature and offset were found for these logits: {found.message}")
     return math.exp(found.x[0]), float(found.x[1])
 
 

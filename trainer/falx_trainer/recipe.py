@@ -168,8 +168,8 @@ class Recipe(_Settings):
     )
     map_weight: float = _setting(
         0.0,
-        "weight in the decision, once all is trained, of what the map says by itself of a tumour: it carries "
-        "over to other scanners better than the rest of the head",
+        "weight in the decision, once all is trained, of what the map says by itself of a tumour: on a "
+        "collection left out of training it was a better judge than the rest of the head",
         0,
         10,
     )
