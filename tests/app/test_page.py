@@ -58,7 +58,7 @@ class TestOneSlice:
             BAND_MEANINGS[expected.band],
             expected.recommendation,
             f"Model {classifier.card.name} {classifier.card.version}; thresholds no tumour "
-            f"{classifier.thresholds.no_tumor:.2f}",
+            f"{classifier.card.thresholds.no_tumor:.2f}",
         ):
             assert words in said
         assert page.locator(".st-key-answer .verdict").get_attribute("data-kind") == "tumor"
