@@ -310,11 +310,8 @@ def measures(
     data: Any, probabilities: npt.NDArray[np.float64], evidence: Any, thresholds: Thresholds
 ) -> dict[str, float | None]:
     """Accuracy of typed slices, AUC of tumour or none, tumours missed, healthy cleared, peaks in a box."""
-    from sklearn.metrics import roc_auc_score
-
     labels = np.array([record.label for record in data.records])
-    tumor, typed = labels != NO_TUMOR, labels != UNTYPED
-    cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
+    typed = labels != UNTYPED
     right = labels == np.array(LABELS)[probabilities.argmax(axis=1)]
     inside = []
     if evidence is not None:
@@ -323,18 +320,36 @@ def measures(
             for boxes, cells, row in zip(data.boxes, evidence, probabilities, strict=True)
             if len(boxes) and row.argmax() != LABELS.index(NO_TUMOR)
         ]
+    return {
+        "accuracy": _share(right[typed]),
+        **tumor_or_none(labels != NO_TUMOR, probabilities, thresholds),
+        "peak_in_box": _share(inside),
+    }
 
-    def mean(values: Any) -> float | None:
-        return round(float(np.mean(values)), 4) if len(values) else None
 
+def tumor_or_none(
+    tumor: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.float64], thresholds: Thresholds
+) -> dict[str, float | None]:
+    """AUC of tumour or none, tumours missed and healthy slices cleared; None where there are none of a kind.
+
+    Args:
+        tumor: `(N,)`, whether there is a tumour.
+        probabilities: `(N, 4)`.
+        thresholds: that decide.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
     both = bool(tumor.any() and not tumor.all())
     return {
-        "accuracy": mean(right[typed]),
         "auc": round(float(roc_auc_score(tumor, -probabilities[:, 0])), 4) if both else None,
-        "missed": mean(cleared[tumor]),
-        "cleared": mean(cleared[~tumor]),
-        "peak_in_box": mean(inside),
+        "missed": _share(cleared[tumor]),
+        "cleared": _share(cleared[~tumor]),
     }
+
+
+def _share(values: Any) -> float | None:
+    return round(float(np.mean(values)), 4) if len(values) else None
 
 
 def _peak_in(boxes: Boxes, cells: npt.NDArray[np.float32]) -> bool:

@@ -87,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(
     outputs: Mapping[str, Outputs], left_out: Sequence[Record], val: Sequence[Record], map_weight: float
-) -> dict[str, float]:
-    """One network with one weight: what `TITLES` names, as shares.
+) -> dict[str, float | None]:
+    """One network with one weight: what `TITLES` names, as shares; None where there are none of a kind.
 
     Args:
         outputs: the network's, of `left_out` and of `val`.
@@ -96,33 +96,22 @@ def measure(
         val: those it is calibrated on.
         map_weight: of `falx_trainer.calibration.Calibration`.
     """
-    from sklearn.metrics import roc_auc_score
-
     recipe = PRESETS["default"]
     found, thresholds = calibration.calibrate(
         outputs["val"], [record.label for record in val], recipe.missed_tumors, map_weight
     )
-    none = {part: found.probabilities(outputs[part])[:, 0] for part in PARTS}
-    tumor = {part: _tumors(some) for part, some in zip(PARTS, (left_out, val), strict=True)}
-    same = np.array([record.source == SAME_HEADS for record in val])
-
-    def auc(part: str, chosen: npt.NDArray[np.bool_]) -> float:
-        return float(roc_auc_score(tumor[part][chosen], -none[part][chosen]))
-
-    def cleared(part: str) -> npt.NDArray[np.bool_]:
-        return none[part] >= thresholds.no_tumor
-
-    strictest = np.quantile(none["left_out"][tumor["left_out"]], 1 - LOST, method="higher")
+    elsewhere, known = (found.probabilities(outputs[part]) for part in PARTS)
+    tumor = _tumors(left_out)
+    same = [record.source == SAME_HEADS for record in val]
+    strictest = np.quantile(elsewhere[tumor, 0], 1 - LOST, method="higher")
     values = {
-        "left_out_auc": auc("left_out", np.full(len(left_out), fill_value=True)),
-        "left_out_cleared_at": (none["left_out"][~tumor["left_out"]] > strictest).mean(),
-        "left_out_missed": cleared("left_out")[tumor["left_out"]].mean(),
-        "left_out_cleared": cleared("left_out")[~tumor["left_out"]].mean(),
-        "val_auc": auc("val", np.full(len(val), fill_value=True)),
-        "val_same_heads_auc": auc("val", same),
-        "val_cleared": cleared("val")[~tumor["val"]].mean(),
+        f"{part}_{name}": value
+        for part, records, probabilities in (("left_out", left_out, elsewhere), ("val", val, known))
+        for name, value in ablation.tumor_or_none(_tumors(records), probabilities, thresholds).items()
     }
-    return {name: round(float(values[name]), 4) for name in TITLES}
+    values["left_out_cleared_at"] = round(float((elsewhere[~tumor, 0] > strictest).mean()), 4)
+    values["val_same_heads_auc"] = ablation.tumor_or_none(_tumors(val)[same], known[same], thresholds)["auc"]
+    return {name: values[name] for name in TITLES}
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:

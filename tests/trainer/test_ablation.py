@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks import ablation
+from benchmarks.card import between
 
 from falx.decision import Thresholds
 from falx_trainer.network import Network, build_for
@@ -49,7 +50,7 @@ def test_the_page_shows_the_saved_rows() -> None:
     saved = json.loads((checkout / "benchmarks" / "results" / "ablation.json").read_text(encoding="utf-8"))
     page = (checkout / "docs" / "recipe.md").read_text(encoding="utf-8")
     for mark, by in (("rows", "row"), ("without", "without")):
-        shown = page.partition(f"<!-- {mark} -->\n")[2].partition(f"<!-- end of {mark} -->")[0]
+        (shown,) = between(mark).findall(page)
         assert shown == ablation.markdown(saved, by=by)
         assert shown.count("\n") >= 5
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks import map_weight
+from benchmarks.card import between
 from benchmarks.map_weight import Outputs, measure
 
 from falx_trainer.recipe import PRESETS
@@ -102,7 +103,7 @@ def test_the_page_shows_the_saved_rows(epochs: int) -> None:
     checkout = Path(__file__).parents[2]
     saved = checkout / "benchmarks" / "results" / f"map-weight-{epochs}-epochs.json"
     page = (checkout / "docs" / "recipe.md").read_text(encoding="utf-8")
-    shown = page.partition(f"<!-- map {epochs} -->\n")[2].partition(f"<!-- end of map {epochs} -->")[0]
+    (shown,) = between(f"map {epochs}").findall(page)
     rows = json.loads(saved.read_text(encoding="utf-8"))["rows"]
     assert shown == map_weight.markdown(rows)
     # What the page says of each of them.

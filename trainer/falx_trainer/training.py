@@ -327,10 +327,12 @@ def _val_losses(state: State) -> list[float]:
 
 
 def _ended(state: State, stage: Stage1 | Stage2 | Stage3) -> bool:
-    if state.epoch >= stage.epochs or isinstance(stage, Stage3):
-        return state.epoch >= stage.epochs
+    if state.epoch >= stage.epochs:
+        return True
+    if isinstance(stage, Stage3) or not _keeps_best(stage):
+        return False
     losses = _val_losses(state)
-    return _keeps_best(stage) and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
+    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
 
 
 def _learning_rate(state: State, stage: Stage1 | Stage2 | Stage3) -> float:
