@@ -89,7 +89,7 @@ def _object(pixels: npt.NDArray[np.uint16], number: int = 1, **tags: Any) -> Dat
         else:
             setattr(made, keyword, value)
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     return made
@@ -121,7 +121,7 @@ def _dicom(folder: Path) -> None:
 def _volumes(folder: Path) -> None:
     slices = [phantom.lesion() if 4 <= number < 7 else phantom.clear() for number in range(10)]
     volume = np.stack([drawn[::-1, ::-1].T for drawn in slices], axis=2)
-    made = nibabel.Nifti1Image(volume, np.diag([0.9, 0.9, 5.0, 1.0]))
+    made = nibabel.Nifti1Image(volume, np.diag([0.9, 0.9, 5.0, 1.0]))  # type: ignore[no-untyped-call] # nibabel
     nibabel.save(made, folder / "volume.nii.gz")
     (folder / "cut.nii.gz").write_bytes(gzip.compress(made.to_bytes(), mtime=0)[:-400])
 
