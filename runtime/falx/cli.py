@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 
 from falx._version import __version__
 from falx.console import width
-from falx.disk import lacks_room
 from falx.errors import FalxError, HeatmapUnavailable, UnreadableImage
 from falx.words import DISCLAIMER, LABELS
+from falx.writing import lacks_room
 
 # NumPy, Pillow and the engine are imported by the commands that need them: help comes at once.
 if TYPE_CHECKING:
