@@ -23,8 +23,6 @@ BUILTINS = {
     "ThresholdError": ValueError,
     "HeatmapUnavailable": ValueError,
     "ResumeError": ValueError,
-    "AppUnavailable": ImportError,
-    "FontUnavailable": LookupError,
 }
 
 
