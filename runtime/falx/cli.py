@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 
 from falx._version import __version__
 from falx.console import width
-from falx.disk import lacks_room
 from falx.errors import FalxError, HeatmapUnavailable, UnreadableImage
 from falx.words import DISCLAIMER, LABELS
+from falx.writing import lacks_room
 
 # NumPy, Pillow and the engine are imported by the commands that need them: help comes at once.
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
 
 
 def _study_options(study: argparse.ArgumentParser) -> None:
-    from falx.workstation.options import output_options
+    from falx.workstation.objects.output import output_options
 
     study.add_argument(
         "paths",
@@ -220,7 +220,7 @@ def _retarget_options(retarget: argparse.ArgumentParser) -> None:
 
 
 def _listen_options(listen: argparse.ArgumentParser) -> None:
-    from falx.workstation.options import listen_options
+    from falx.workstation.node.options import listen_options
 
     _add_model(listen)
     listen_options(listen)
@@ -331,7 +331,7 @@ def _study(options: argparse.Namespace) -> int:
     from falx.overlay import Folder
     from falx.prediction import Failure
     from falx.report import study_text
-    from falx.workstation.commands import check_outputs, write_outputs
+    from falx.workstation.objects.output import check_outputs, write_outputs
 
     check_outputs(options)
     classifier = _load(options)
@@ -514,7 +514,7 @@ def _retarget(options: argparse.Namespace) -> int:
 
 
 def _listen(options: argparse.Namespace) -> int:
-    from falx.workstation.commands import listen
+    from falx.workstation.node.command import listen
 
     return listen(options)
 

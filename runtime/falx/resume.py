@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from falx.disk import lacks_room
 from falx.errors import ResumeError
 from falx.prediction import SCHEMA, Failure, Model, Prediction
+from falx.writing import lacks_room
 
 __all__ = ["Journal"]
 

@@ -26,8 +26,6 @@ BUILTINS = {
     "ThresholdError": ValueError,
     "HeatmapUnavailable": ValueError,
     "ResumeError": ValueError,
-    "AppUnavailable": ImportError,
-    "FontUnavailable": LookupError,
 }
 
 

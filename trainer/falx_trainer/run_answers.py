@@ -22,8 +22,8 @@ from falx.limits import Limits
 from falx.prediction import Location
 from falx.slices import Slice
 from falx.words import LABELS, REJECTED
+from falx_runs.errors import RunError
 from falx_trainer.answers import Answer, LearnedFrom, fingerprint_in, peak_of, progress
-from falx_trainer.run import RunError
 
 __all__ = ["Run"]
 

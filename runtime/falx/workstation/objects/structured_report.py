@@ -15,8 +15,8 @@ from falx._version import __version__
 from falx.prediction import Model, Prediction
 from falx.study import Study
 from falx.words import DISCLAIMER
-from falx.workstation import codes, headers
-from falx.workstation.identifiers import unique
+from falx.workstation.objects import codes, headers
+from falx.workstation.objects.identifiers import unique
 
 __all__ = ["MANUFACTURER", "SERIES_NUMBER", "structured_report"]
 
@@ -33,11 +33,11 @@ def structured_report(study: Study, sources: Mapping[str, Any], *, model: Model,
 
     Args:
         study: of `Classifier.predict_study`.
-        sources: the headers of its images, from `falx.workstation.headers.read`, of one study, by their
-            SOP Instance UID.
+        sources: the headers of its images, from `falx.workstation.objects.headers.read`, of one study, by
+            their SOP Instance UID.
         model: which model answered.
         identity: what makes this report this one and no other; the same identity gives the same SOP
-            Instance UID, see `falx.workstation.identifiers`.
+            Instance UID, see `falx.workstation.objects.identifiers`.
 
     Returns:
         A data set of highdicom, which is a pydicom Dataset, ready to be saved or sent.

@@ -7,71 +7,29 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from falx.app import fragments
 from falx.app.arrangement import numbers
-from falx.app.fragments import Row, render
-from falx.app.slices import Shown
-from falx.app.words import NAMES
-from falx.classifier import Classifier
-from falx.decision import Thresholds
+from falx.app.fragments import render
+from falx.app.saved import TABLE_CAPTION, Saved, listed, table
+from falx.app.uploads import ShownSlice
 from falx.overlay import OPACITY
-from falx.study import Study
 from falx.words import DISCLAIMER, LABELS
 
 __all__ = [
     "FILES",
-    "TABLE_CAPTION",
     "File",
-    "Patient",
-    "Saved",
     "as_csv",
     "as_html",
     "as_json",
     "as_pdf",
-    "listed",
     "pictures",
-    "table",
 ]
-
-TABLE_CAPTION: Final = (
-    "Any tumour: the probability of the three tumours together. What counts for the study is marked so."
-)
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a cell of a spreadsheet must not begin with: a file name could be a formula (CWE-1236)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """Whose slices they are, as far as the visitor says.
-
-    Attributes:
-        name: or identifier; empty where it was not given.
-        scanned: the day of the scan; None where it was not given.
-    """
-
-    name: str = ""
-    scanned: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """What a report is made of.
-
-    Attributes:
-        shown: the slices, in order.
-        study: what they come to; None for a single one.
-        patient: whose they are.
-        classifier: who answered.
-    """
-
-    shown: tuple[Shown, ...]
-    study: Study | None
-    patient: Patient
-    classifier: Classifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +131,7 @@ FILES: Final = (
 """What can be saved, in the order of the buttons."""
 
 
-def listed(thresholds: Thresholds) -> str:
-    """Thresholds in words: `no tumour 0.85, meningioma 0.60, ...`."""
-    return ", ".join(f"{NAMES[label].lower()} {value:.2f}" for label, value in thresholds.to_dict().items())
-
-
-def table(saved: Saved) -> list[Row]:
-    """The lines of the study's table; none for a single slice."""
-    return [] if saved.study is None else fragments.rows(saved.shown, saved.study)
-
-
-def pictures(shown: Shown) -> list[dict[str, str]]:
+def pictures(shown: ShownSlice) -> list[dict[str, str]]:
     """The slice as it is, and with its heatmap, as far as there are: address and description each."""
     if shown.pixels is None:
         return []

@@ -1,8 +1,8 @@
 """The DICOM node of `falx listen`: it receives images, classifies studies, and sends reports.
 
 Three threads besides those of the associations: one has studies classified, in a process of their own
-(`falx.workstation.worker`), one sends, one answers the health check. What they share is the spool, and each
-of its steps is finished or not begun, see `falx.workstation.spool`.
+(`falx.workstation.node.worker`), one sends, one answers the health check. What they share is the spool, and
+each of its steps is finished or not begun, see `falx.workstation.node.spool`.
 
 Nothing of a patient is logged: studies are named by their UID, peers by title and address, and errors of
 other libraries, whose messages may quote an image's header, by their class.
@@ -22,10 +22,11 @@ from falx._quiet import quiet_readers
 from falx._version import __version__
 from falx.console import plain
 from falx.errors import FalxError
-from falx.workstation import headers, health
-from falx.workstation.settings import Settings
-from falx.workstation.spool import IDENTIFIER, STUCK, Batch, Result, Spool, SpoolFull
-from falx.workstation.worker import Unanswered, Worker
+from falx.workstation.node import health
+from falx.workstation.node.settings import Settings
+from falx.workstation.node.spool import IDENTIFIER, STUCK, Batch, Result, Spool, SpoolFull
+from falx.workstation.node.worker import Unanswered, Worker
+from falx.workstation.objects import headers
 
 __all__ = ["IMAGES", "SYNTAXES", "Node", "echo"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from falx.app.guard import Uploads
 from falx.classifier import Classifier
 
-__all__ = ["Settings", "current", "install"]
+__all__ = ["Service", "current", "install"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Service:
     """How the page answers, and how much it takes.
 
     Attributes:
@@ -34,16 +34,16 @@ class Settings:
         object.__setattr__(self, "uploads", Uploads(self.maximum_files))
 
 
-_installed: list[Settings] = []
+_installed: list[Service] = []
 
 
-def install(settings: Settings) -> None:
-    """Make the settings those of this process."""
-    _installed[:] = [settings]
+def install(service: Service) -> None:
+    """Make a service that of this process."""
+    _installed[:] = [service]
 
 
-def current() -> Settings:
-    """The settings of this process.
+def current() -> Service:
+    """The service of this process.
 
     Raises:
         RuntimeError: the page was not started by `falx app`.

@@ -13,10 +13,10 @@ from falx.errors import FalxError, UnreadableImage
 from falx.gathering import Gathering, gather
 from falx.prediction import Model, Prediction
 from falx.study import Study
-from falx.workstation import headers
-from falx.workstation.identifiers import content
-from falx.workstation.secondary_capture import secondary_capture
-from falx.workstation.structured_report import structured_report
+from falx.workstation.objects import headers
+from falx.workstation.objects.identifiers import content
+from falx.workstation.objects.secondary_capture import secondary_capture
+from falx.workstation.objects.structured_report import structured_report
 
 __all__ = ["captures", "identity_of", "make", "sources"]
 

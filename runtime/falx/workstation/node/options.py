@@ -1,11 +1,11 @@
-"""Options of the commands that need DICOM; light, so that help comes at once."""
+"""Options of `falx listen`; light, so that help comes at once."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any, Final
 
-__all__ = ["OPTIONS", "SECONDS", "listen_options", "output_options"]
+__all__ = ["OPTIONS", "SECONDS", "listen_options"]
 
 OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("spool", {"metavar": "DIR"}, "folder that keeps what was received and what is to be sent"),
@@ -79,14 +79,4 @@ def listen_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **options)
     parser.add_argument(
         "--echo", action="store_true", help="only ask the destination whether it answers (C-ECHO)"
-    )
-
-
-def output_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of what `falx study` writes as DICOM."""
-    parser.add_argument("--sr", metavar="FILE", help="write the report as DICOM SR to this new file")
-    parser.add_argument(
-        "--sc",
-        metavar="DIR",
-        help="write a DICOM picture of each slice that carries the decision to this new or empty folder",
     )

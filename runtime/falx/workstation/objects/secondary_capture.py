@@ -19,9 +19,9 @@ from falx._version import __version__
 from falx.errors import FalxError
 from falx.overlay import overlay
 from falx.words import DISCLAIMER
-from falx.workstation import codes, headers
-from falx.workstation.identifiers import unique
-from falx.workstation.structured_report import MANUFACTURER
+from falx.workstation.objects import codes, headers
+from falx.workstation.objects.identifiers import unique
+from falx.workstation.objects.structured_report import MANUFACTURER
 
 __all__ = ["burnt", "secondary_capture"]
 
@@ -81,7 +81,7 @@ def secondary_capture(
     Args:
         prediction: of the slice.
         pixels: `(H, W)` uint8, the slice as a viewer shows it.
-        header: of its image, from `falx.workstation.headers.read`.
+        header: of its image, from `falx.workstation.objects.headers.read`.
         identity: as for `structured_report`.
         number: of the picture in its series, from 1.
         frame: of the image, from 1; None where it has one.

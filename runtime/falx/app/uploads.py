@@ -13,7 +13,7 @@ from PIL import Image
 from falx import dicom, images
 from falx._quiet import quiet_readers
 from falx.app.quality import Caution, look
-from falx.app.settings import Settings
+from falx.app.service import Service
 from falx.classifier import Classifier
 from falx.errors import UnreadableImage
 from falx.kinds import DICOM_START, is_dicom
@@ -22,7 +22,7 @@ from falx.prediction import Failure, Origin, Prediction
 from falx.slices import Part, Slice
 from falx.words import TUMOR_LABELS
 
-__all__ = ["Shown", "Upload", "given", "refused"]
+__all__ = ["ShownSlice", "Upload", "given", "refused"]
 
 LONGEST_SIDE: Final = 768
 """Of the pictures that the page keeps and shows, in pixels."""
@@ -34,7 +34,7 @@ LEAST: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class ShownSlice:
     """One slice, answered.
 
     Attributes:
@@ -154,7 +154,7 @@ class Upload:
     maximum_pixels: int = 0
     source: dicom.Object | Failure | None = None
     frames: int = 1
-    shown: list[Shown] = field(default_factory=list)
+    shown: list[ShownSlice] = field(default_factory=list)
     _read: Slice | None = None
 
     @property
@@ -191,7 +191,7 @@ class Upload:
         height, width = (0, 0) if read is None else read.pixels.shape
         usable = isinstance(result, Prediction) and result.reason is None
         self.shown.append(
-            Shown(
+            ShownSlice(
                 file=self.name,
                 result=result,
                 frame=number if self.frames > 1 else None,
@@ -202,13 +202,13 @@ class Upload:
         )
 
 
-def given(name: str, data: bytes, settings: Settings, *, room: int) -> Upload:
+def given(name: str, data: bytes, service: Service, *, room: int) -> Upload:
     """Take an uploaded file, and find out how many slices it has; none is decoded yet.
 
     Args:
         name: of the file, as the visitor calls it.
         data: what it holds.
-        settings: how large a picture may be.
+        service: how large a picture may be.
         room: how many slices the visitor may still give; a file with more is not read.
     """
     source, frames = None, 1
@@ -220,17 +220,17 @@ def given(name: str, data: bytes, settings: Settings, *, room: int) -> Upload:
         return refused(name, error)
     if frames > room:
         has = f", and this file has {frames}" if frames > 1 else ""
-        most = settings.maximum_slices
+        most = service.maximum_slices
         return refused(
             name, UnreadableImage(f"{name}: not read: at most {most} slices are read at a time{has}")
         )
-    return Upload(name, name, data, settings.maximum_pixels, source, frames)
+    return Upload(name, name, data, service.maximum_pixels, source, frames)
 
 
 def refused(name: str, error: UnreadableImage) -> Upload:
     """A file that is not read, and why."""
     failure = Failure(name, error)
-    return Upload(name, name, source=failure, shown=[Shown(name, failure)])
+    return Upload(name, name, source=failure, shown=[ShownSlice(name, failure)])
 
 
 def _check_pixels(data: bytes, maximum: int) -> None:

@@ -28,7 +28,7 @@ __all__ = ["Unanswered", "Worker", "main"]
 
 PROGRAM: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from falx.workstation.worker import main; sys.exit(main(sys.argv[2:]))"
+    "from falx.workstation.node.worker import main; sys.exit(main(sys.argv[2:]))"
 )
 """What the process runs: it finds modules where the node does, and not in the folder it is started in."""
 
@@ -95,7 +95,7 @@ class Worker:
         Args:
             images: the files of one study by their SOP Instance UID.
             folder: to write to.
-            further: what else makes the report this one, see `falx.workstation.results.identity_of`.
+            further: what else makes the report this one, see `falx.workstation.objects.results.identity_of`.
             capture: whether to make pictures.
             workers: how many slices are worked on at a time.
             limit_s: the process is ended when it takes longer, in seconds.
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str]) -> int:
     _leave_no_core()
     import falx
     from falx._quiet import quiet_readers
-    from falx.workstation.headers import needed
+    from falx.workstation.objects.headers import needed
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     _silence()
@@ -275,7 +275,7 @@ def _read(questions: queue.SimpleQueue[str]) -> None:
 
 
 def _answer(classifier: Any, question: Mapping[str, Any]) -> dict[str, Any]:
-    from falx.workstation import results
+    from falx.workstation.objects import results
 
     images = question["images"]
     try:
