@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from falx import card as cards
-from falx.card import Card, Format
+from falx.model import file as model_file
+from falx.model.card import Card, Format
 from falx_export import (
     package,
     parity,
@@ -115,7 +115,7 @@ def export(request: Request) -> list[Parity]:
         )
         files[file] = package.sealed(graph, described, engine)
         if (graph.format, graph.quantization) == ("tflite", "int8"):
-            card, payload = cards.extract(files[file], name=file)
+            card, payload = model_file.extract(files[file], name=file)
             for own_file, sealed in own.items():
                 files[own_file] = sealed(payload, card)
                 self_contained_tflite.prove(
@@ -123,7 +123,7 @@ def export(request: Request) -> list[Parity]:
                 )
         if request.self_contained and graph.format == "onnx":
             own_file = self_contained_onnx.file_name(file)
-            files[own_file] = self_contained_onnx.sealed(graph.payload, cards.extract(files[file])[0])
+            files[own_file] = self_contained_onnx.sealed(graph.payload, model_file.extract(files[file])[0])
             self_contained_onnx.prove(own_file, files[own_file], slices.parity, engine, quiet=request.quiet)
     limits = [request.tolerances[quantization] for quantization, _ in FILES]
     parity.require(zip(results, limits, strict=True))

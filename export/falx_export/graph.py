@@ -9,7 +9,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
-from falx.tensors import INPUT_SHAPE, OUTPUTS
+from falx.model.tensor_spec import INPUT_SHAPE, OUTPUTS
 
 __all__ = ["INPUT", "readable", "serving", "unused"]
 

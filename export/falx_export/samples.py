@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from falx import images
 from falx.errors import FalxError
-from falx.preprocessing import prepare
+from falx.reading import source
+from falx.reading.source import SUFFIXES
+from falx.slices.preprocessing import prepare
 from falx_runs.errors import DataError
 
 __all__ = ["LEAST_CALIBRATION", "LEAST_PARITY", "SPLITS", "Labelled", "Samples", "labelled", "read"]
@@ -134,7 +135,7 @@ def labelled(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = Fals
     unreadable: list[FalxError] = []
     for image in tqdm(found, "Compare", unit="slice", leave=False, disable=quiet or None):
         try:
-            tensor = prepare(images.read(image.path).pixels)[0]
+            tensor = prepare(source.read(image.path).pixels)[0]
         except FalxError as error:
             unreadable.append(error)
             continue
@@ -218,7 +219,7 @@ def _from_folder(folder: Path) -> list[_Image]:
         inside = path.relative_to(folder)
         # Folders and files that archivers, notebooks and desktops leave.
         left = any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
-        if path.suffix.lower() in images.SUFFIXES and not left and not _is_test(inside) and path.is_file():
+        if path.suffix.lower() in SUFFIXES and not left and not _is_test(inside) and path.is_file():
             found.append(_Image(path, str(path.parent), path.parent.name))
     return found
 
@@ -257,7 +258,7 @@ def _prepare(data: Path, use: _Use, found: Sequence[_Image], *, quiet: bool) -> 
             if len(tensors) == use.most:
                 break
             try:
-                tensors.append(prepare(images.read(image.path).pixels)[0])
+                tensors.append(prepare(source.read(image.path).pixels)[0])
                 bar.update()
             except FalxError as error:
                 unreadable.append(error)

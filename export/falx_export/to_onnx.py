@@ -32,7 +32,7 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 )
 from tqdm import tqdm
 
-from falx.tensors import OUTPUTS
+from falx.model.tensor_spec import OUTPUTS
 from falx_export.errors import ConversionError, converting
 from falx_export.graph import INPUT, readable, serving, unused
 from falx_export.onnx_format import IR_VERSION, OPSET, prove

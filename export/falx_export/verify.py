@@ -22,9 +22,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from falx import card as cards
-from falx import container, engines
-from falx.limits import Limits
+from falx import engines
+from falx.model import attachment
+from falx.model import card as cards
+from falx.model import file as model_file
+from falx.slices.limits import Limits
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export import own_answers, parity, run, samples
 from falx_export.own_answers import Own
@@ -197,7 +199,7 @@ def compare(
         RunError: the run cannot be used, or the file was exported from another.
         DataError: the data cannot be used.
     """
-    card, payload = cards.read(file)
+    card, payload = model_file.read(file)
     trained = run.read(against)
     if card.provenance.get("model_sha256") != trained.provenance["model_sha256"]:
         raise RunError(
@@ -208,8 +210,8 @@ def compare(
     data = data or trained.data
     if data is None:
         raise DataError(f"{against}: has no data.csv; give images with --data")
-    kind = container.detect(payload)
-    assert kind is not None  # noqa: S101 - `cards.read` refuses anything else
+    kind = attachment.detect(payload)
+    assert kind is not None  # noqa: S101 - `model_file.read` refuses anything else
     if card.self_contained:
         name = own_answers.engine_for(file, engine, kind)
         own = own_answers.starter(payload, card, kind)

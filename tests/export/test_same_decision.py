@@ -11,12 +11,12 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from falx import card as cards
 from falx import phantom
-from falx.card import Card
 from falx.decision import DEFAULT_THRESHOLDS
-from falx.limits import Limits
-from falx.tensors import TensorSpec
+from falx.model import file as model_file
+from falx.model.card import Card
+from falx.model.tensor_spec import TensorSpec
+from falx.slices.limits import Limits
 from falx.words import LABELS
 from falx_trainer import answers
 
@@ -73,7 +73,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, answers.Model]
     described = {"name": "always", "thresholds": card.thresholds.to_dict(), "least_familiarity": 0.5}
     (folder / "meta.json").write_text(json.dumps(described))
     file = folder / "always.tflite"
-    file.write_bytes(cards.embed(to_tflite.float16(model), card, format="tflite"))
+    file.write_bytes(model_file.embed(to_tflite.float16(model), card, format="tflite"))
     return {"run": answers.load(folder), "file": answers.load(file)}
 
 

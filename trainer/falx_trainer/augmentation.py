@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 from scipy import fft, ndimage
 
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx_trainer.recipe import Augmentation
 from falx_trainer.tensors import Boxes
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from falx.app.colours import DARK
 from falx.app.guard import Guard
 from falx.app.service import Service, install
-from falx.console import say
+from falx.command.console import say
 from falx.errors import FalxError
 from falx.words import DISCLAIMER
 

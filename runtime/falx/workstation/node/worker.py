@@ -220,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     _leave_no_core()
     import falx
-    from falx._quiet import quiet_readers
+    from falx.reading.quiet import quiet_readers
     from falx.workstation.objects.headers import needed
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")

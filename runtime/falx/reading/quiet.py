@@ -20,7 +20,7 @@ __all__ = ["quiet_readers"]
 
 MODULES: Final = (
     r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|nibabel|highdicom|pynetdicom"
-    r"|falx\.(dicom|tags|volume|workstation))\b"
+    r"|falx\.(reading|workstation))\b"
 )
 """Whose warnings are ignored; warnings about a value of a data set name the module that asked for it."""
 

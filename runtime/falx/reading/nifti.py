@@ -4,8 +4,8 @@ A volume is cut along the axis of its coarsest voxels, which is how it was acqui
 foot to head where all are about alike. Slices are shown as a radiologist sees them, and as the pictures
 that models learn from are: axial ones from below, with the patient's right on the left and the nose
 up; coronal ones from the front; sagittal ones with the nose on the left. Pixels are made square. Black
-and white are percentiles of the whole volume (`falx.window.FALLBACK`), so that a slice beyond the head
-stays dark. NIfTI says neither which modality it holds nor whose: what is no head is told by its pixels.
+and white are percentiles of the whole volume (`falx.reading.window.FALLBACK`), so that a slice beyond the
+head stays dark. NIfTI says neither which modality it holds nor whose: what is no head is told by its pixels.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from falx import window
-from falx._quiet import quiet_readers
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage, VolumeUnavailable
-from falx.prediction import Origin
-from falx.slices import Slice
+from falx.reading import window
+from falx.reading.quiet import quiet_readers
+from falx.slices.slice import Origin, Slice
 
 __all__ = ["Volume", "open_volume"]
 

@@ -11,16 +11,16 @@ import numpy as np
 from PIL import Image
 
 from falx import words
-from falx.console import Table, pairs, paragraph, plain, say, use_colour, width
+from falx.command.console import Table, pairs, paragraph, say, use_colour, width
 from falx.prediction import Failure, Prediction
-from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED, STEPS
+from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED, STEPS, plain
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from falx.card import Card
     from falx.classifier import Classifier
     from falx.decision import Thresholds
+    from falx.model.card import Card
     from falx.study import Study, Verdict
     from falx.timings import Timings
 

@@ -5,7 +5,7 @@ it is decides by itself: SOP Class UID and Modality, which software sets; Image 
 which the scanner sets; Burned In Annotation, because a name in the picture must not reach an output.
 Body Part Examined, which is copied from an order, decides only where the picture speaks against a head
 too: what it shows is larger than one (`LARGEST_HEAD_MM`), or the model doubts it
-(`falx.rejection.FAMILIARITY_AGAINST_TAGS`). Missing tags never speak against a slice, and free text,
+(`falx.slices.rejection.FAMILIARITY_AGAINST_TAGS`). Missing tags never speak against a slice, and free text,
 such as a series' description, is not asked whether a picture is one. No function here raises: what
 cannot be read counts as missing. None returns text of the data set: only UIDs and words of its own.
 """
@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from falx.prediction import Origin
-from falx.rejection import Reason, tag_reason
-from falx.window import Window
+from falx.reading.window import Window
+from falx.slices.reasons import Reason, tag_reason
+from falx.slices.slice import Origin
 
 __all__ = [
     "LARGEST_HEAD_MM",

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from falx.prediction import Origin
-    from falx.rejection import Reason
+    from falx.slices.reasons import Reason
 
-__all__ = ["Holder", "Part", "Slice"]
+__all__ = ["Holder", "Origin", "Part", "Slice"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a slice stands in a DICOM object or a volume; the attributes are those of the JSON.
+
+    Nothing else of a data set becomes part of a result: no name, date, description or private element.
+    """
+
+    format: str
+    frame: int | None = None
+    sop_class_uid: str | None = None
+    sop_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    study_instance_uid: str | None = None
+    plane: str | None = None
+    sequence: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The origin as plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from falx._version import __version__
-from falx.console import width
+from falx.command.console import width
 from falx.errors import FalxError, HeatmapUnavailable, UnreadableImage
 from falx.words import DISCLAIMER, LABELS
 from falx.writing import lacks_room
@@ -29,9 +29,9 @@ from falx.writing import lacks_room
 # NumPy, Pillow and the engine are imported by the commands that need them: help comes at once.
 if TYPE_CHECKING:
     from falx.classifier import Classifier
-    from falx.overlay import Folder
+    from falx.pictures.folder import Folder
     from falx.prediction import Failure, Prediction
-    from falx.slices import Part
+    from falx.slices.slice import Part
 
 __all__ = ["main"]
 
@@ -254,10 +254,10 @@ def _add_threshold(parser: argparse.ArgumentParser, where: str) -> None:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from falx.console import Progress, paragraph, say
+    from falx.command.console import Progress, paragraph, say
+    from falx.command.journal import Journal
     from falx.errors import ResumeError
-    from falx.inputs import expand
-    from falx.resume import Journal
+    from falx.reading.files import expand
 
     if options.json or options.heatmaps is not None:
         raise ResumeError("--resume: writes answers to its file, and goes with neither --json nor --heatmaps")
@@ -290,9 +290,9 @@ def _resume(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     if options.resume is not None:
         return _resume(options)
-    from falx.console import Progress
-    from falx.inputs import expand
-    from falx.report import Results
+    from falx.command.console import Progress
+    from falx.command.text import Results
+    from falx.reading.files import expand
 
     classifier = _load(options)
     folder = _heatmap_folder(options, classifier)
@@ -326,11 +326,11 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> int:
-    from falx.console import say
-    from falx.gathering import gather
-    from falx.overlay import Folder
+    from falx.command.console import say
+    from falx.command.text import study_text
+    from falx.pictures.folder import Folder
     from falx.prediction import Failure
-    from falx.report import study_text
+    from falx.reading.series import gather
     from falx.workstation.objects.output import check_outputs, write_outputs
 
     check_outputs(options)
@@ -361,7 +361,7 @@ def _study(options: argparse.Namespace) -> int:
                 ):
                     failed = not _save_heatmap(maps, item, result, f"{name}-slice-{place:03d}") or failed
             if folder is not None:
-                from falx.sheet import sheet
+                from falx.pictures.sheet import sheet
 
                 folder.save(sheet(answers, index, row.sources), name)
         written += write_outputs(options, answers, found, classifier.model)
@@ -376,7 +376,8 @@ def _study(options: argparse.Namespace) -> int:
 
 def _say_written(sentences: Sequence[str]) -> None:
     """Tell a person where what was asked for lies."""
-    from falx.console import plain, say
+    from falx.command.console import say
+    from falx.words import plain
 
     for sentence in sentences:
         # Not wrapped: a path is one word.
@@ -388,7 +389,7 @@ def _heatmap_folder(options: argparse.Namespace, classifier: Classifier) -> Fold
     if options.heatmaps is None:
         return None
     # Here: most who classify want no pictures.
-    from falx.overlay import Folder
+    from falx.pictures.folder import Folder
 
     if not classifier.card.has_heatmap:
         raise HeatmapUnavailable(
@@ -401,16 +402,16 @@ def _save_heatmap(
     folder: Folder, item: str | Part | Failure, result: Prediction | Failure, name: str
 ) -> bool:
     """Write a slice with its heatmap, if it has one; whether the slice was still there."""
-    from falx import images
-    from falx.console import plain
-    from falx.overlay import overlay
+    from falx.pictures.overlay import overlay
+    from falx.reading.source import read
+    from falx.words import plain
 
     heatmap = None if result.error is not None else result.heatmap
     if heatmap is None:
         return True
     try:
         # Read again: keeping every slice until its turn would cost more memory than time.
-        pixels = images.read(item).pixels
+        pixels = read(item).pixels
     except UnreadableImage as error:
         why = str(error)
     else:
@@ -428,20 +429,20 @@ def _save_heatmap(
 
 
 def _info(options: argparse.Namespace) -> int:
-    from falx import card as cards
     from falx.classifier import DEFAULT_MODEL, read_model
-    from falx.console import say
-    from falx.report import card_text
+    from falx.command.console import say
+    from falx.command.text import card_text
+    from falx.model import file as model_file
 
     path = DEFAULT_MODEL if options.model is None else Path(options.model)
-    card, _ = cards.extract(read_model(path), name=str(path))
+    card, _ = model_file.extract(read_model(path), name=str(path))
     say(json.dumps(card.to_dict()) if options.json else card_text(card, str(path)))
     return OK
 
 
 def _check(options: argparse.Namespace) -> int:
     from falx import check
-    from falx.console import colour, paragraph, say
+    from falx.command.console import colour, paragraph, say
 
     classifier = _load(options)
     report = check.run(classifier, latency=options.latency)
@@ -467,7 +468,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from falx import demo
+    from falx.command import demo
 
     classifier = _load(options)
     demo.show(classifier, options.out)
@@ -482,10 +483,11 @@ def _app(options: argparse.Namespace) -> int:
 
 
 def _retarget(options: argparse.Namespace) -> int:
-    from falx import retarget
-    from falx.card import extract, load_bytes
-    from falx.console import plain, say
+    from falx.command.console import say
     from falx.errors import ThresholdError
+    from falx.model import retarget
+    from falx.model.file import extract, load_bytes
+    from falx.words import plain
 
     if not options.threshold and options.thresholds is None:
         raise ThresholdError("give new thresholds with --threshold LABEL=VALUE or --thresholds JSON")
@@ -557,7 +559,7 @@ def _quiet_engines() -> Iterator[None]:
 
 
 def _path(item: str | Part | Failure) -> str:
-    from falx.slices import Part
+    from falx.slices.slice import Part
 
     if isinstance(item, str):
         return item
@@ -566,7 +568,7 @@ def _path(item: str | Part | Failure) -> str:
 
 def _name(item: str | Part | Failure) -> str:
     """What the table calls an input: its path, and which slice of it where it holds several."""
-    from falx.slices import Part
+    from falx.slices.slice import Part
 
     return f"{_path(item)} {item.number}" if isinstance(item, Part) else _path(item)
 

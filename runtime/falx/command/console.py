@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Final, TextIO
 
-__all__ = ["Progress", "Table", "colour", "pairs", "paragraph", "plain", "say", "use_colour", "width"]
+from falx.words import plain
+
+__all__ = ["Progress", "Table", "colour", "pairs", "paragraph", "say", "use_colour", "width"]
 
 FALLBACK_WIDTH: Final = 100
 """Columns where the output is no terminal."""
@@ -46,11 +48,6 @@ def use_colour(stream: TextIO) -> bool:
 def colour(text: str, name: str, stream: TextIO) -> str:
     """Text in a colour of `CODES`, where the stream shows colours."""
     return f"\x1b[{CODES[name]}m{text}\x1b[0m" if name and use_colour(stream) else text
-
-
-def plain(text: str) -> str:
-    """Text on one line and without control characters, which could rewrite the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def paragraph(text: str) -> str:

@@ -4,14 +4,14 @@ How values become brightness, in this order (PS3.3, C.11):
 
 - stored values, unsigned or signed, of the Bits Stored; Pixel Padding Value is no picture and black
 - Modality LUT or Rescale Slope and Intercept
-- VOI LUT, else the first window, where it shows the picture, else its percentiles (`falx.window`); 8-bit
-  values without any of these are brightness already, as in any other picture
+- VOI LUT, else the first window, where it shows the picture, else its percentiles (`falx.reading.window`);
+  8-bit values without any of these are brightness already, as in any other picture
 - MONOCHROME1: inverted
 - pixels that are not square: resampled to the finer side
 
 Functional groups of enhanced objects stand for the tags of their frames, frame by frame. Colour is
 turned into grey as in other pictures. What pydicom raises quotes values of the data set, so no message
-repeats it and no error keeps it. Files are read with the tags of `falx.tags.TAGS` only.
+repeats it and no error keeps it. Files are read with the tags of `falx.reading.tags.TAGS` only.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from falx import lossless, tags, window
-from falx._quiet import quiet_readers
 from falx.errors import DicomUnavailable, NotASlice, UnreadableImage
-from falx.kinds import DICOM_START, is_dataset
-from falx.prediction import Origin
-from falx.preprocessing import find_head
-from falx.slices import Slice
+from falx.reading import jpeg_lossless, tags, window
+from falx.reading.pixels import MAXIMUM_PIXELS, from_array
+from falx.reading.quiet import quiet_readers
+from falx.reading.sniffing import DICOM_START, is_dataset
+from falx.slices.preprocessing import find_head
+from falx.slices.slice import Origin, Slice
 
 __all__ = ["Object", "open_dataset", "open_file"]
 
@@ -61,7 +61,8 @@ DECODERS: Final = {
     "1.2.840.10008.1.2.4.91": ("pylibjpeg", "pillow"),
 }
 """Which of pydicom's plugins decodes a transfer syntax, the first that is installed. Never GDCM, which
-pydicom would ask first: on damaged data it can end the process. `falx.lossless` decodes JPEG Lossless."""
+pydicom would ask first: on damaged data it can end the process. `falx.reading.jpeg_lossless` decodes JPEG
+Lossless."""
 
 DEFLATED: Final = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG = (
@@ -109,7 +110,7 @@ class Object:
 
     @property
     def dataset(self) -> Any:
-        """The pydicom Dataset; of a file, with the tags of `falx.tags.TAGS` and without pixels."""
+        """The pydicom Dataset; of a file, with the tags of `falx.reading.tags.TAGS` and without pixels."""
         return self._dataset
 
     @property
@@ -142,16 +143,14 @@ class Object:
 
         Args:
             number: of the frame.
-            maximum_pixels: a larger picture is not decoded; None takes `falx.images.MAXIMUM_PIXELS`.
+            maximum_pixels: a larger picture is not decoded; None takes `falx.reading.pixels.MAXIMUM_PIXELS`.
 
         Raises:
             NotASlice: it is no MR slice of a head by its tags.
             DicomUnavailable: what decompresses it is not installed.
             UnreadableImage: it holds no picture, or a damaged one.
         """
-        from falx import images
-
-        most = images.MAXIMUM_PIXELS if maximum_pixels is None else maximum_pixels
+        most = MAXIMUM_PIXELS if maximum_pixels is None else maximum_pixels
         with quiet_readers():
             origin = self.origin(number)
             reason = tags.refusal(self._dataset, number)
@@ -160,7 +159,7 @@ class Object:
             values = self._decode(number, most)
             doubt = tags.doubt(self._dataset, number)
             if values.ndim == 3:
-                coloured = images.read(values)
+                coloured = from_array(values, self._name)
                 return Slice(coloured.pixels, coloured.colour, origin, doubt)
             shown = self._brightness(values, number)
             pixels = np.floor(255 * shown + 0.5).astype(np.uint8)
@@ -192,7 +191,7 @@ class Object:
         except UnreadableImage:
             raise
         except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise anything on damaged data
-            raise self._undecodable(lossless.reason(error) or type(error).__name__) from None
+            raise self._undecodable(jpeg_lossless.reason(error) or type(error).__name__) from None
         if (
             values.shape[:2] != (rows, columns)
             or values.ndim not in (2, 3)
@@ -209,7 +208,7 @@ class Object:
         if not is_dataset(self._source) and self.frames > 1 and syntax not in (None, *DEFLATED):
             # Only this frame is read. Deflated files, and those without a header, are read as a whole.
             with self._opened() as stream:
-                if syntax in lossless.SYNTAXES:
+                if syntax in jpeg_lossless.SYNTAXES:
                     return _lossless_frame(stream, number, syntax)
                 return pixels.pixel_array(stream, index=number - 1, decoding_plugin=_plugin(syntax))
         whole = self._source if is_dataset(self._source) else _read(self._source, self._name, pixels=True)
@@ -221,9 +220,9 @@ class Object:
             if len(part.PixelData) < expected:
                 why = f"they are cut off: expected {expected} bytes, got {len(part.PixelData)}"
                 raise self._undecodable(f"{why}; copy or export the file again")
-        if syntax in lossless.SYNTAXES:
+        if syntax in jpeg_lossless.SYNTAXES:
             options = pixels.as_pixel_options(part)
-            return lossless.decoder(syntax).as_array(part, index=number - 1, **options)[0]
+            return jpeg_lossless.decoder(syntax).as_array(part, index=number - 1, **options)[0]
         return pixels.pixel_array(part, index=number - 1, decoding_plugin=_plugin(syntax))
 
     def _opened(self) -> BinaryIO:
@@ -406,7 +405,7 @@ def _lossless_frame(stream: BinaryIO, number: int, syntax: str) -> Any:
     # It is at the pixels; what is compressed has a header of one kind.
     stream.seek(ELEMENT, io.SEEK_CUR)
     options = pixels.as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}
-    return lossless.decoder(syntax).as_array(stream, index=number - 1, **options)[0]
+    return jpeg_lossless.decoder(syntax).as_array(stream, index=number - 1, **options)[0]
 
 
 def _plugin(syntax: str | None) -> str:
@@ -420,7 +419,7 @@ def _plugin(syntax: str | None) -> str:
 
 def _missing_decoders(syntax: str | None) -> bool:
     """Whether pydicom knows a transfer syntax, and no package that may decode it is installed."""
-    if syntax in lossless.SYNTAXES:
+    if syntax in jpeg_lossless.SYNTAXES:
         return False
     try:
         decoder = importlib.import_module("pydicom.pixels").get_decoder(syntax)

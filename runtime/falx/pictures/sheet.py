@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from falx import images
 from falx.errors import UnreadableImage
-from falx.images import DERIVED
-from falx.overlay import overlay
+from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
+from falx.reading.pixels import DERIVED
+from falx.reading.source import read
 from falx.study import Series, Study, Verdict
 from falx.words import AMBIGUOUS, DISCLAIMER, TUMOR_LABELS
 
@@ -49,7 +49,7 @@ def sheet(study: Study, index: int, sources: Sequence[Any]) -> Image.Image:
     Args:
         study: the answer.
         index: of the series, from 0.
-        sources: of the slices of that series, as `falx.gathering.Row` has them.
+        sources: of the slices of that series, as `falx.reading.series.Row` has them.
 
     Returns:
         An RGB picture.
@@ -111,7 +111,7 @@ def _tile(source: Any, result: Prediction | Failure) -> Image.Image:
     if isinstance(result, Failure):
         return tile
     try:
-        pixels = images.read(source).pixels
+        pixels = read(source).pixels
     except UnreadableImage:
         return tile
     heatmap = result.heatmap

@@ -10,10 +10,11 @@ from PIL import Image
 
 from falx import phantom
 from falx.classifier import Classifier
-from falx.console import paragraph, say, width
-from falx.overlay import Folder, overlay
+from falx.command.console import paragraph, say, width
+from falx.command.text import Results, picture
+from falx.pictures.folder import Folder
+from falx.pictures.overlay import overlay
 from falx.prediction import Prediction
-from falx.report import Results, picture
 
 __all__ = ["show"]
 

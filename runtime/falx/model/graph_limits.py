@@ -16,8 +16,8 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from falx.container import Format, fields
 from falx.errors import ModelError
+from falx.model.attachment import Format, fields
 
 __all__ = ["THRESHOLDS", "find", "least_float32"]
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from falx import card as cards
-from falx import constant, container
-from falx.card import Card, Format, Setting
 from falx.decision import Thresholds
 from falx.errors import FalxError, ModelError, ThresholdError
+from falx.model import attachment, graph_limits
+from falx.model import file as model_file
+from falx.model.card import Card, Format, Setting
 from falx.words import LABELS
 from falx.writing import lacks_room, write_whole
 
@@ -41,21 +41,21 @@ def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") 
         ModelError: the file is none of Falx, is damaged, or its graph decides by thresholds that cannot be
             found in it.
     """
-    card, payload = cards.extract(data, name=name)
+    card, payload = model_file.extract(data, name=name)
     unknown = [label for label in changes if label not in LABELS]
     if unknown:
         raise ThresholdError(
             f"threshold for {', '.join(map(str, unknown))}, which is none of {', '.join(LABELS)}"
         )
     thresholds = replace(card.thresholds, **changes)
-    kind = container.detect(data)
+    kind = attachment.detect(data)
     assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
     # A graph that answers with probabilities alone leaves the decision to its reader, by the thresholds that
     # lie beside the card.
     if card.self_contained and set(card.outputs) != {"probabilities"}:
         payload = _with_thresholds(payload, card, thresholds, kind, name)
     changed = replace(card, thresholds=thresholds, history=(*card.history, Setting(card.thresholds)))
-    return cards.embed(payload, changed, format=kind)
+    return model_file.embed(payload, changed, format=kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def write(data: bytes, path: Path) -> None:
         FalxError: there is a file of that name, its name does not end as its format wants, or it cannot be
             written.
     """
-    kind = container.detect(data)
+    kind = attachment.detect(data)
     if path.suffix.lower() != f".{kind}":
         raise FalxError(f"{path}: the model is {kind}, so the name must end in .{kind}")
     try:
@@ -151,11 +151,11 @@ def write(data: bytes, path: Path) -> None:
 def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:
     """A graph that decides by other thresholds than those of its card."""
     try:
-        start = constant.find(payload, kind, constant.THRESHOLDS, len(LABELS))
+        start = graph_limits.find(payload, kind, graph_limits.THRESHOLDS, len(LABELS))
     except ModelError as error:
         raise ModelError(f"{name}: is self-contained, but {error}") from error
     before, after = (
-        constant.least_float32(some.to_dict().values()).astype("<f4").tobytes()
+        graph_limits.least_float32(some.to_dict().values()).astype("<f4").tobytes()
         for some in (card.thresholds, thresholds)
     )
     end = start + len(before)

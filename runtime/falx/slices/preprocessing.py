@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image
 
+from falx.slices.bit_exact import column_counts, row_counts
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -45,12 +47,6 @@ BRIGHT_QUANTILE: Final = 0.995
 """The brightness range of the head, as quantiles of its pixels, that is stretched to 0..255."""
 
 LEVELS: Final = np.arange(256)
-
-MOST_IN_A_BYTE: Final = 255
-"""So many true pixels are counted in bytes before the counts are added up in more."""
-
-WORD: Final = 8
-"""Bytes of a uint64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +88,8 @@ def find_head(pixels: npt.NDArray[np.uint8]) -> Frame:
     height, width = pixels.shape
     # For each of the 256 maxima a graph that computes this in float32 gets the same number.
     foreground = pixels > int(int(pixels.max()) * FOREGROUND_FRACTION)
-    rows = np.flatnonzero(_row_counts(foreground) >= LINE_FRACTION * width)
-    columns = np.flatnonzero(_column_counts(foreground) >= LINE_FRACTION * height)
+    rows = np.flatnonzero(row_counts(foreground) >= LINE_FRACTION * width)
+    columns = np.flatnonzero(column_counts(foreground) >= LINE_FRACTION * height)
     whole = Frame(0, 0, width, height)
     if rows.size == 0 or columns.size == 0:
         return whole
@@ -106,25 +102,6 @@ def find_head(pixels: npt.NDArray[np.uint8]) -> Frame:
     if max(head.width, head.height) < MINIMUM_HEAD_FRACTION * max(width, height):
         return whole
     return head
-
-
-def _row_counts(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """How many pixels of each row are true: `(H, W)` to `(H,)`."""
-    height, width = mask.shape
-    if width % WORD or width > WORD * MOST_IN_A_BYTE or not mask.flags.c_contiguous:
-        return np.asarray(np.sum(mask, axis=1, dtype=np.int32))
-    # Eight counts at a time, one in each byte of a word.
-    words = np.sum(mask.view(np.uint64), axis=1)
-    return np.asarray(np.sum(words.view(np.uint8).reshape(height, WORD), axis=1, dtype=np.int32))
-
-
-def _column_counts(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """How many pixels of each column are true: `(H, W)` to `(W,)`."""
-    # Bytes are added up faster than int32, and faster than truth values, which NumPy casts first.
-    ones = mask.view(np.uint8)
-    parts = range(0, mask.shape[0], MOST_IN_A_BYTE)
-    counts = [np.add.reduce(ones[i : i + MOST_IN_A_BYTE], axis=0, dtype=np.uint8) for i in parts]
-    return np.asarray(np.add.reduce(counts, axis=0, dtype=np.int32))
 
 
 def prepare(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Frame]:

@@ -11,7 +11,7 @@ from falx.errors import CardError
 __all__ = ["IMAGE", "INPUT_SHAPE", "OUTPUTS", "TensorSpec", "check_own_tensors", "check_tensors", "is_output"]
 
 SIDE: Final = 224
-"""`falx.preprocessing.SIZE`, which brings NumPy; a card needs the standard library only."""
+"""`falx.slices.preprocessing.SIZE`, which brings NumPy; a card needs the standard library only."""
 
 INPUT_SHAPE: Final = (1, SIDE, SIDE, 1)
 OUTPUTS: Final = {

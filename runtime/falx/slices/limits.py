@@ -14,8 +14,8 @@ class Limits:
     """Where the rejection checks draw their lines; the defaults are the built-in ones.
 
     Chosen on Falx's training and validation data so that hardly a slice of it is rejected (a test of
-    `falx.rejection` holds how few, where that data is at hand), while drawn noise, gradients, shapes and
-    pages of text are. Those few have a grey background or a bright neck in the corners. Plain checks
+    `falx.slices.rejection` holds how few, where that data is at hand), while drawn noise, gradients, shapes
+    and pages of text are. Those few have a grey background or a bright neck in the corners. Plain checks
     cannot tell a head from all else that is bright on black: a flower before a dark hedge or a chest film
     with dark margins passes.
 

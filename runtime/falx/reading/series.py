@@ -18,14 +18,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from falx import dicom, inputs, tags, volume, words
-from falx._quiet import quiet_readers
+from falx import words
 from falx.errors import UnreadableImage
-from falx.images import describe
-from falx.kinds import is_dataset
-from falx.prediction import Failure, Origin
-from falx.slices import Part
-from falx.tags import Geometry
+from falx.prediction import Failure
+from falx.reading import dicom, nifti, tags
+from falx.reading import files as inputs
+from falx.reading.quiet import quiet_readers
+from falx.reading.sniffing import is_dataset
+from falx.reading.source import describe
+from falx.reading.tags import Geometry
+from falx.slices.slice import Origin, Part
 
 __all__ = ["Gathering", "Row", "gather"]
 
@@ -131,7 +133,7 @@ def gather(source: str | os.PathLike[str] | Iterable[Any]) -> Gathering:
     for holder in _holders(given):
         if isinstance(holder, Failure):
             failures.append(holder)
-        elif isinstance(holder, volume.Volume):
+        elif isinstance(holder, nifti.Volume):
             volumes.append(_volume_row(holder))
         elif isinstance(holder, dicom.Object):
             try:
@@ -235,7 +237,7 @@ def _holes(positions: list[float]) -> list[str]:
     return notes
 
 
-def _volume_row(found: volume.Volume) -> Row:
+def _volume_row(found: nifti.Volume) -> Row:
     numbers = range(1, found.frames + 1)
     return Row(
         sources=tuple(Part(found, number) for number in numbers),

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from falx.errors import DicomUnavailable, ImageForbidden, ImageNotFound, UnreadableImage
-from falx.images import SUFFIXES
-from falx.kinds import DICOM_START, is_dicom, is_volume
 from falx.prediction import Failure
-from falx.slices import Part
+from falx.reading.sniffing import DICOM_START, is_dicom, is_volume
+from falx.reading.source import SUFFIXES
+from falx.slices.slice import Part
 
 if TYPE_CHECKING:
-    from falx.dicom import Object
-    from falx.volume import Volume
+    from falx.reading.dicom import Object
+    from falx.reading.nifti import Volume
 
 __all__ = ["expand", "files", "holder"]
 
@@ -60,7 +60,7 @@ def holder(path: str) -> Object | Volume | None:
     """
     if is_volume(path):
         # Here, and below: most who classify have neither volumes nor DICOM.
-        from falx.volume import open_volume
+        from falx.reading.nifti import open_volume
 
         return open_volume(path)
     try:
@@ -74,7 +74,7 @@ def holder(path: str) -> Object | Volume | None:
         return None
     if not is_dicom(start):
         return None
-    from falx.dicom import open_file
+    from falx.reading.dicom import open_file
 
     return open_file(path, path, path)
 
@@ -83,7 +83,7 @@ def files(paths: Iterable[str]) -> Iterator[str | Failure]:
     """The files that paths mean, in order; a path given twice is answered twice.
 
     A file is itself, whatever its name. A folder is its images, folders within it too, in the order of
-    their names: every file with a suffix of `falx.images.SUFFIXES` or of NIfTI, and every DICOM file
+    their names: every file with a suffix of `falx.reading.source.SUFFIXES` or of NIfTI, and every DICOM file
     however it is named, but for a DICOMDIR. Other files and hidden ones are passed over, and links to
     folders are not followed.
 
