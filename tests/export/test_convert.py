@@ -119,8 +119,8 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
     import keras
     from keras import layers
 
-    from falx_trainer import network
-    from falx_trainer.calibration import Calibration
+    from falx_trainer.training import network
+    from falx_trainer.training.calibration import Calibration
 
     keras.utils.set_random_seed(4)
     image = keras.Input((224, 224, 1), name="image")

@@ -18,7 +18,7 @@ from falx.decision import DEFAULT_THRESHOLDS
 from falx.limits import Limits
 from falx.tensors import TensorSpec
 from falx.words import LABELS
-from falx_trainer import answers
+from falx_trainer.evaluation import answers
 
 PROBABILITIES = (0.01, 0.01, 0.97, 0.01)
 FAMILIARITY = 0.97
