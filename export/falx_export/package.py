@@ -13,7 +13,7 @@ from falx.model import self_test
 from falx.model.card import Card, Format, TensorSpec
 from falx.model.file import embed
 from falx.slices.limits import Limits
-from falx_export import tflite_metadata
+from falx_export.convert import tflite_metadata
 from falx_export.run import Run, output_shapes
 
 __all__ = ["INTENDED_USE", "LICENSE", "Converted", "Terms", "card", "sealed", "started", "with_metadata"]
