@@ -26,6 +26,7 @@ from falx.model import attachment
 from falx.model import file as model_file
 from falx.model.card import Card
 from falx.prediction import Failure, Location, Model, Prediction
+from falx.reading.input_file import InputFile
 from falx.reading.source import Source, describe, read
 from falx.slices.preprocessing import prepare
 from falx.slices.slice import Origin, Part
@@ -262,9 +263,7 @@ class Classifier:
             # Also where the caller stops early: what has not begun is not begun.
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, source: Source | Failure, thresholds: Thresholds) -> Prediction | Failure:
-        if isinstance(source, Failure):
-            return source
+    def _answer(self, source: Source, thresholds: Thresholds) -> Prediction | Failure:
         try:
             return self._predict(source, thresholds)
         except UnreadableImage as error:
@@ -415,6 +414,8 @@ def read_model(path: Path) -> bytes:
 def _path_of(source: Source) -> str | None:
     if isinstance(source, Part):
         return source.holder.path
+    if isinstance(source, InputFile):
+        return source.path
     return describe(source) if isinstance(source, str | os.PathLike) else None
 
 

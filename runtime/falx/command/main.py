@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.pictures.folder import Folder
     from falx.prediction import Failure, Prediction
+    from falx.reading.input_file import InputFile
+    from falx.reading.source import Source
     from falx.slices.slice import Part
 
 __all__ = ["main"]
@@ -398,9 +400,7 @@ def _heatmap_folder(options: argparse.Namespace, classifier: Classifier) -> Fold
     return Folder(options.heatmaps)
 
 
-def _save_heatmap(
-    folder: Folder, item: str | Part | Failure, result: Prediction | Failure, name: str
-) -> bool:
+def _save_heatmap(folder: Folder, item: Source, result: Prediction | Failure, name: str) -> bool:
     """Write a slice with its heatmap, if it has one; whether the slice was still there."""
     from falx.pictures.overlay import overlay
     from falx.reading.source import read
@@ -558,7 +558,7 @@ def _quiet_engines() -> Iterator[None]:
         os.close(kept)
 
 
-def _path(item: str | Part | Failure) -> str:
+def _path(item: str | InputFile | Part) -> str:
     from falx.slices.slice import Part
 
     if isinstance(item, str):
@@ -566,11 +566,12 @@ def _path(item: str | Part | Failure) -> str:
     return (item.holder.path if isinstance(item, Part) else item.path) or ""
 
 
-def _name(item: str | Part | Failure) -> str:
-    """What the table calls an input: its path, and which slice of it where it holds several."""
+def _name(item: str | InputFile | Part) -> str:
+    """Returns what the table calls an input: its path, and which slice of a file that holds several."""
     from falx.slices.slice import Part
 
-    return f"{_path(item)} {item.number}" if isinstance(item, Part) else _path(item)
+    several = isinstance(item, Part) and item.holder.frames > 1
+    return f"{_path(item)} {item.number}" if isinstance(item, Part) and several else _path(item)
 
 
 def _threshold(text: str) -> tuple[str, float]:
