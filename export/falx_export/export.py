@@ -10,8 +10,8 @@ from typing import Final
 
 import keras
 
-from falx import card as cards
-from falx.card import Card, Format
+from falx.model import file as model_file
+from falx.model.card import Card, Format
 from falx_export import package, write
 from falx_export.console import silenced
 from falx_export.convert import rounding, to_onnx, to_tflite
@@ -112,13 +112,13 @@ def export(request: Request) -> list[Parity]:
         )
         files[file] = package.sealed(graph, described, engine)
         if (graph.format, graph.quantization) == ("tflite", "int8"):
-            card, payload = cards.extract(files[file], name=file)
+            card, payload = model_file.extract(files[file], name=file)
             for own_file, sealed in own.items():
                 files[own_file] = sealed(payload, card)
                 tflite_file.prove(own_file, files[own_file], slices.parity, got, quiet=request.quiet)
         if request.self_contained and graph.format == "onnx":
             own_file = onnx_file.file_name(file)
-            files[own_file] = onnx_file.sealed(graph.payload, cards.extract(files[file])[0])
+            files[own_file] = onnx_file.sealed(graph.payload, model_file.extract(files[file])[0])
             onnx_file.prove(own_file, files[own_file], slices.parity, engine, quiet=request.quiet)
     limits = [request.tolerances[quantization] for quantization, _ in FILES]
     parity.require(zip(results, limits, strict=True))

@@ -18,9 +18,9 @@ from PIL import Image
 
 import falx
 from falx import phantom
-from falx.card import extract
+from falx.model.file import extract
 from falx.prediction import Prediction
-from falx.rejection import REASONS
+from falx.slices.reasons import REASONS
 from falx.words import DISCLAIMER, LABELS
 from falx_export.self_contained import onnx_file
 

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from falx import phantom
-from falx.card import TensorSpec, extract
-from falx.rejection import REASONS
+from falx.model.file import extract
+from falx.model.tensor_spec import TensorSpec
+from falx.slices.reasons import REASONS
 from falx.words import DECISIONS
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from falx import preprocessing
 from falx.decision import Thresholds
 from falx.errors import ThresholdError
-from falx.tensors import OUTPUTS, is_output
+from falx.model.tensor_spec import OUTPUTS, is_output
+from falx.slices import preprocessing
 from falx.words import LABELS, MODEL_NAME
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError

@@ -9,7 +9,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
-from falx.tensors import INPUT_SHAPE, OUTPUTS
+from falx.model.tensor_spec import INPUT_SHAPE, OUTPUTS
 from falx_runs.run_folder import FinishedRun
 
 __all__ = ["INPUT", "loaded", "output_shapes", "readable", "serving", "unused"]
@@ -30,7 +30,7 @@ def loaded(run: FinishedRun) -> keras.Model:
 
 
 def output_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
-    """Returns a model's outputs in the order of `falx.tensors.OUTPUTS`, their shapes with a batch of one."""
+    """Returns the outputs of a model in the order of `OUTPUTS`, with the shapes of a batch of one."""
     return {name: (1, *model.output[name].shape[1:]) for name in OUTPUTS if name in model.output}
 
 

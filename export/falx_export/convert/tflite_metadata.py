@@ -20,9 +20,9 @@ from typing import Any, Final
 import flatbuffers  # type: ignore[import-untyped]
 from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 
-from falx.card import Card
-from falx.container import CALIBRATION_FILE, CARD_FILE, LABELS_FILE
-from falx.tensors import TensorSpec
+from falx.model.attachment import CALIBRATION_FILE, CARD_FILE, LABELS_FILE
+from falx.model.card import Card
+from falx.model.tensor_spec import TensorSpec
 from falx.words import DECISIONS
 from falx_export.convert import flatbuffer
 from falx_export.errors import ConversionError
@@ -56,7 +56,7 @@ def described(payload: bytes, card: Card) -> bytes:
 
     Args:
         payload: a TFLite graph without a card.
-        card: that it will get (`falx.card.embed`), which puts the files behind it that are named here.
+        card: that it will get (`falx.model.file.embed`), which puts the files behind it that are named here.
 
     Raises:
         ConversionError: the graph's input or outputs are not those of the card.
@@ -97,7 +97,7 @@ def _image(spec: TensorSpec) -> Any:
     options.mean, options.std = [0.0], [1.0]
     image = _tensor(
         spec.name,
-        "A slice of a head as `falx.preprocessing` prepares it: grey levels, 0 black to 255 white"
+        "A slice of a head as `falx.slices.preprocessing` prepares it: grey levels, 0 black to 255 white"
         + ("." if channels == 1 else ", the same in every channel."),
         (0, 255),
     )

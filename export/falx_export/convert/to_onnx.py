@@ -32,7 +32,7 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 )
 from tqdm import tqdm
 
-from falx.tensors import OUTPUTS
+from falx.model.tensor_spec import OUTPUTS
 from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
 from falx_export.convert.onnx_format import IR_VERSION, OPSET, prove
 from falx_export.convert.operations import Operation, left_in_float, unfolded

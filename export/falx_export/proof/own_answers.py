@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from falx import engines, images
-from falx.card import Card, Format
+from falx import engines
 from falx.errors import ModelError
-from falx.rejection import check
+from falx.model.card import Card, Format
+from falx.reading.source import FORMATS, read
+from falx.slices.rejection import check
+from falx.slices.slice import Slice
 from falx.words import DECISIONS
 from falx_export.proof.samples import PreparedSlice
 from falx_export.self_contained import onnx_file, tflite_file
@@ -103,7 +105,7 @@ def _from_pictures(
     got: list[Any] = []
     contradictions, refused = [], []
     for item in chunk:
-        picture = images.read(item.record.path)
+        picture = read(item.record.path)
         answer = run(_pixels(item, picture))
         got.append(answer)
         contradictions.append(onnx_file.contradiction(answer, picture, card))
@@ -120,12 +122,12 @@ def _from_pictures(
     )
 
 
-def _pixels(item: PreparedSlice, picture: images.Slice) -> npt.NDArray[np.uint8]:
+def _pixels(item: PreparedSlice, picture: Slice) -> npt.NDArray[np.uint8]:
     """The picture as it is decoded: `(H, W, 1)`, or where it has colours `(H, W, 3)`, alpha on black."""
     if not picture.colour:
         return picture.pixels[:, :, np.newaxis]
     try:
-        with Image.open(item.record.path, formats=images.FORMATS) as file:
+        with Image.open(item.record.path, formats=FORMATS) as file:
             image = ImageOps.exif_transpose(file)
             if image.has_transparency_data:
                 black = Image.new("RGBA", image.size, (0, 0, 0, 255))

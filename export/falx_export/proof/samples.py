@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from falx import images
 from falx.errors import FalxError
-from falx.preprocessing import prepare
+from falx.reading import source
+from falx.slices.preprocessing import prepare
 from falx_runs import manifest
 from falx_runs.errors import DataError
 from falx_runs.manifest import Record, find_manifest, images_below, read_records
@@ -115,7 +115,7 @@ def prepared(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = Fals
     unreadable: list[FalxError] = []
     for record in tqdm(found, "Compare", unit="slice", leave=False, disable=quiet or None):
         try:
-            tensor = prepare(images.read(record.path).pixels)[0]
+            tensor = prepare(source.read(record.path).pixels)[0]
         except FalxError as error:
             unreadable.append(error)
             continue
@@ -201,7 +201,7 @@ def _prepare(
             if len(tensors) == use.most:
                 break
             try:
-                tensors.append(prepare(images.read(record.path).pixels)[0])
+                tensors.append(prepare(source.read(record.path).pixels)[0])
                 bar.update()
             except FalxError as error:
                 unreadable.append(error)

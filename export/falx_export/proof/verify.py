@@ -22,9 +22,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from falx import card as cards
-from falx import container, engines
-from falx.limits import Limits
+from falx import engines
+from falx.model import attachment
+from falx.model import card as cards
+from falx.model import file as model_file
+from falx.slices.limits import Limits
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export.convert.graph import loaded
 from falx_export.proof import own_answers, parity, samples
@@ -199,7 +201,7 @@ def compare(
         RunError: the run cannot be used, or the file was exported from another.
         DataError: the data cannot be used.
     """
-    card, payload = cards.read(file)
+    card, payload = model_file.read(file)
     trained = read_run(against)
     model, checksum = loaded(trained), trained.model_sha256()
     if card.provenance.get("model_sha256") != checksum:
@@ -209,8 +211,8 @@ def compare(
             "give the run it was exported from, or export it again"
         )
     data = trained.images(data)
-    kind = container.detect(payload)
-    assert kind is not None  # noqa: S101 - `cards.read` refuses anything else
+    kind = attachment.detect(payload)
+    assert kind is not None  # noqa: S101 - `model_file.read` refuses anything else
     if card.self_contained:
         name = own_answers.engine_for(file, engine, kind)
         own = own_answers.starter(payload, card, kind)

@@ -17,8 +17,8 @@ if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 from falx import engines
-from falx.card import Card, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.model.card import Card, TensorSpec
 from falx_export import export
 from falx_export.convert import rounding, to_onnx, to_tflite
 from falx_export.convert.graph import output_shapes

@@ -19,8 +19,8 @@ from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 from mediapipe.tasks.python import BaseOptions
 from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
 
-from falx import retarget
-from falx.card import embed, extract
+from falx.model import retarget
+from falx.model.file import embed, extract
 from falx.words import LABELS
 from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.errors import ConversionError

@@ -10,12 +10,12 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from falx import card as cards
 from falx import phantom
-from falx.card import Card
 from falx.decision import DEFAULT_THRESHOLDS
-from falx.limits import Limits
-from falx.tensors import TensorSpec
+from falx.model import file as model_file
+from falx.model.card import Card
+from falx.model.tensor_spec import TensorSpec
+from falx.slices.limits import Limits
 from falx.words import LABELS
 from falx_runs.run_folder import FinishedRun, write_run
 from falx_trainer.evaluation import answers
@@ -85,7 +85,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, answers.Model]
         )
     )
     file = folder / "always.tflite"
-    file.write_bytes(cards.embed(to_tflite.float16(model), card, format="tflite"))
+    file.write_bytes(model_file.embed(to_tflite.float16(model), card, format="tflite"))
     return {"run": answers.load(folder), "file": answers.load(file)}
 
 

@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("tqdm", reason="the export needs tqdm")
 
-from falx import images
+from falx.reading import source
+from falx.slices.slice import Slice
 from falx_export.proof import samples
 from falx_runs.errors import DataError
 from falx_runs.manifest import Record
@@ -69,13 +70,13 @@ def test_no_data(tmp_path: Path) -> None:
 def read_by(monkeypatch: pytest.MonkeyPatch, data: Path, *counts: int) -> tuple[set[str], set[str]]:
     """Names of the files read for calibration and for parity."""
     read: list[Path] = []
-    real = images.read
+    real = source.read
 
-    def spy(path: Path) -> images.Slice:
+    def spy(path: Path) -> Slice:
         read.append(path)
         return real(path)
 
-    monkeypatch.setattr(images, "read", spy)
+    monkeypatch.setattr(source, "read", spy)
     taken = samples.read(data, *counts, quiet=True)
     names = [path.name for path in read]
     assert len(names) == len(set(names)) == len(taken.calibration) + len(taken.parity)

@@ -16,11 +16,12 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
 
-from falx import card as cards
 from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.errors import ModelError
-from falx.limits import Limits
+from falx.model import card as cards
+from falx.model import file as model_file
+from falx.slices.limits import Limits
 from falx.words import LABELS
 from falx_export import package
 from falx_export.__main__ import main
@@ -65,7 +66,7 @@ def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def for_others(exported: Path, run_folder: Path) -> dict[str, Path]:
     """The same run for programs without Falx, by what takes it."""
-    card, payload = cards.read(exported)
+    card, payload = model_file.read(exported)
     model = model_of(run_folder)
     graph = Converted(to_onnx.float32(model), "onnx", "float32", "not quantized")
     described = package.card(read_run(run_folder), model, Terms(), graph)
@@ -96,9 +97,9 @@ def heads(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def changed(source: Path, target: Path, alter: Callable[[cards.Card], cards.Card]) -> Path:
     """A copy of a file with another card."""
-    card, payload = cards.read(source)
+    card, payload = model_file.read(source)
     kind: cards.Format = "onnx" if source.suffix == ".onnx" else "tflite"
-    target.write_bytes(cards.embed(payload, alter(card), format=kind))
+    target.write_bytes(model_file.embed(payload, alter(card), format=kind))
     return target
 
 

@@ -13,12 +13,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from falx import decision, images, preprocessing
+from falx import decision
 from falx.decision import Refusal
 from falx.errors import UnreadableImage
-from falx.limits import Limits
 from falx.prediction import Location
-from falx.slices import Slice
+from falx.reading import source
+from falx.slices import preprocessing
+from falx.slices.limits import Limits
+from falx.slices.slice import Slice
 from falx.words import REJECTED
 from falx_runs.run_folder import MODEL, fingerprint_in, read_run
 from falx_trainer.evaluation.answers import Answer, LearnedFrom, peak_of, progress
@@ -62,7 +64,7 @@ class Run:
     def _prepared(self, path: Path) -> _Prepared | Answer | None:
         """What to ask the model; or the answer, where it need not be asked."""
         try:
-            seen = decision.before(lambda: images.read(path), self._limits)
+            seen = decision.before(lambda: source.read(path), self._limits)
         except UnreadableImage:
             return None
         if isinstance(seen, Refusal):
