@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 where a file in int8 is larger than the limit.
     """
     options = _parser().parse_args(arguments)
-    from falx_export.console import silenced
+    from falx_export.quiet import silenced
 
     # What converters say to their authors.
     logging.disable(logging.WARNING)

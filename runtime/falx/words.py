@@ -19,6 +19,7 @@ __all__ = [
     "TUMOR_LABELS",
     "band",
     "counted",
+    "percent",
     "plain",
 ]
 
@@ -69,6 +70,17 @@ def band(confidence: float) -> str:
         `high` from 0.85, `moderate` from 0.60, `low` below.
     """
     return next(name for name, least in BANDS.items() if confidence >= least)
+
+
+def percent(share: float, decimals: int = 0, space: str = " ") -> str:
+    """Returns a share for people, such as `97 %`.
+
+    Args:
+        share: 0..1.
+        decimals: the digits after the point.
+        space: what stands before the sign.
+    """
+    return f"{share:.{decimals}%}".removesuffix("%") + f"{space}%"
 
 
 def counted(count: int, what: str = "slice") -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from falx import words
 from falx.command.console import Table, pairs, paragraph, say, use_colour, width
 from falx.prediction import Failure, Prediction
-from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED, STEPS, plain
+from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED, STEPS, percent, plain
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -89,8 +89,7 @@ class Results:
             steps = [f"{spent:7.2f}" for spent in result.timings.to_dict().values()]
             self._table.row([path, result.decision, *steps, f"{result.elapsed_ms:.2f}"], colour_name)
             return
-        confidence = NONE if result.confidence is None else f"{result.confidence:.1%} {result.band}"
-        confidence = confidence.replace("%", " %")
+        confidence = NONE if result.confidence is None else f"{percent(result.confidence, 1)} {result.band}"
         self._table.row([path, result.decision, confidence, _note(result)], colour_name)
 
     def close(self, classifier: Classifier) -> None:
@@ -143,7 +142,7 @@ def _study_decision(verdict: Verdict) -> str:
     if verdict.label is not None:
         parts.append(f"({verdict.label})")
     if verdict.confidence is not None:
-        parts.append(f"{verdict.confidence:.1%} {verdict.band}".replace("%", " %"))
+        parts.append(f"{percent(verdict.confidence, 1)} {verdict.band}")
     return " ".join(parts)
 
 
@@ -206,7 +205,7 @@ def _note(result: Prediction) -> str:
         return result.reason.message
     if result.decision == AMBIGUOUS and result.probabilities is not None:
         ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])[:2]
-        leaders = " or ".join(f"{label} ({p:.0%})".replace("%", " %") for label, p in ranked)
+        leaders = " or ".join(f"{label} ({percent(p)})" for label, p in ranked)
         return f"Perhaps {leaders}. {result.recommendation}"
     return result.recommendation
 

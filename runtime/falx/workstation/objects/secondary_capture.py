@@ -18,7 +18,7 @@ from falx._version import __version__
 from falx.errors import FalxError
 from falx.pictures.overlay import overlay
 from falx.reading.quiet import quiet_readers
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, percent
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
 from falx.workstation.objects.structured_report import MANUFACTURER
@@ -101,9 +101,11 @@ def secondary_capture(
     captures = headers.needed("highdicom.sc")
     from pydicom.dataset import Dataset
 
-    confidence = "" if prediction.confidence is None else f", {prediction.confidence:.0%} {prediction.band}"
+    confidence = (
+        "" if prediction.confidence is None else f", {percent(prediction.confidence)} {prediction.band}"
+    )
     lines = [
-        f"{prediction.decision}{confidence.replace('%', ' %')}",
+        f"{prediction.decision}{confidence}",
         f"Falx {__version__}, {prediction.model.name} {prediction.model.version}",
         DISCLAIMER,
     ]
