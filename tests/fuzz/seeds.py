@@ -187,7 +187,7 @@ def _volumes() -> dict[str, bytes]:
 def _frames() -> dict[str, bytes]:
     if importlib.util.find_spec("pydicom") is None:
         return {}
-    made: Any = importlib.import_module("tests.dicom.made")
+    made: Any = importlib.import_module("tests.reading.dicom.made")
     head = _head(64)
     frames = made.dataset(np.stack([head, head[:, ::-1]]), SOPInstanceUID=UID)
     kinds = ["explicit", "implicit", "deflated", "rle"]

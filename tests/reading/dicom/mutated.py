@@ -1,6 +1,6 @@
 """Give Falx malformed and mutated DICOM files, and see that each ends in an answer or a clear error.
 
-    python -m tests.dicom.mutated --inputs 1000 --out dicom-mutated.json
+    python -m tests.reading.dicom.mutated --inputs 1000 --out dicom-mutated.json
 
 MR objects of every transfer syntax are made of a drawn head, and then damaged: bytes changed, parts cut out,
 doubled or put elsewhere, values of tags replaced. Anything but an answer or an `UnreadableImage` ends the run
@@ -105,7 +105,7 @@ def run(classifier: falx.Classifier, inputs: int) -> Counter[str]:
 
 def main() -> None:
     """Run it, and print or write what came."""
-    parser = argparse.ArgumentParser(prog="python -m tests.dicom.mutated", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.reading.dicom.mutated", description=__doc__)
     parser.add_argument("--inputs", type=int, default=1000, help="how many files (default 1000)")
     parser.add_argument("--out", type=Path, help="where to write the result as JSON")
     options = parser.parse_args()
