@@ -15,13 +15,15 @@ FalxError
 │   └── GraphError                           its graph is not what its card says
 ├── EngineUnavailable(ImportError)           the engine asked for cannot run here
 ├── UnknownEngine(ValueError)                there is no engine of that name
-├── AppUnavailable(ImportError)              what `falx app` needs is not installed
-├── FontUnavailable(LookupError)             no font here has a letter of a name for a PDF
 ├── ThresholdError(ValueError)               thresholds outside (0, 1], missing, or for no label
 ├── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
+├── OutputError(OSError)                     a file or folder that cannot be written, or is there already
+├── AddressUnavailable(OSError)              an address or port that cannot be listened at
 └── ResumeError(ValueError)                  a file of answers that cannot be written or gone on with
 FalxWarning(UserWarning)                     works, but not as well as it could
 ```
+
+`falx.workstation.errors` and `falx.app.errors` add those of their rooms.
 
 Each error is also the builtin a caller would expect, so `except ValueError` and `except FalxError`
 both do what they say. A message says what was expected, what came, and what to do.
@@ -38,14 +40,13 @@ if TYPE_CHECKING:
     from falx.rejection import Reason
 
 __all__ = [
-    "AppUnavailable",
+    "AddressUnavailable",
     "CardError",
     "ChecksumError",
     "DicomUnavailable",
     "EngineUnavailable",
     "FalxError",
     "FalxWarning",
-    "FontUnavailable",
     "GraphError",
     "HeatmapUnavailable",
     "ImageForbidden",
@@ -53,6 +54,7 @@ __all__ = [
     "ModelError",
     "ModelNotFound",
     "NotASlice",
+    "OutputError",
     "ResumeError",
     "ThresholdError",
     "UnknownEngine",
@@ -130,14 +132,6 @@ class EngineUnavailable(FalxError, ImportError):
     """The engine asked for is not installed, or does not run here."""
 
 
-class AppUnavailable(FalxError, ImportError):
-    """The page that `falx app` opens needs packages that are not installed."""
-
-
-class FontUnavailable(FalxError, LookupError):
-    """A PDF needs a letter that no font of this machine has."""
-
-
 class UnknownEngine(FalxError, ValueError):
     """There is no engine of that name."""
 
@@ -148,6 +142,14 @@ class ThresholdError(FalxError, ValueError):
 
 class HeatmapUnavailable(FalxError, ValueError):
     """A heatmap is asked of a model that makes none."""
+
+
+class OutputError(FalxError, OSError):
+    """A file or folder cannot be written, or is there already and would be replaced."""
+
+
+class AddressUnavailable(FalxError, OSError):
+    """An address and port cannot be listened at: the port is taken, or the address is another machine's."""
 
 
 class ResumeError(FalxError, ValueError):

@@ -21,7 +21,7 @@ from falx import constant, container
 from falx.card import Card, Format, Setting
 from falx.decision import Thresholds
 from falx.disk import lacks_room
-from falx.errors import FalxError, ModelError, ThresholdError
+from falx.errors import ModelError, OutputError, ThresholdError
 from falx.words import LABELS
 
 __all__ = ["Chosen", "read_thresholds", "retarget", "write"]
@@ -134,12 +134,12 @@ def write(data: bytes, path: Path) -> None:
     where the process was killed, nothing stays that could be taken for a model.
 
     Raises:
-        FalxError: there is a file of that name, its name does not end as its format wants, or it cannot be
+        OutputError: there is a file of that name, its name does not end as its format wants, or it cannot be
             written.
     """
     kind = container.detect(data)
     if path.suffix.lower() != f".{kind}":
-        raise FalxError(f"{path}: the model is {kind}, so the name must end in .{kind}")
+        raise OutputError(f"{path}: the model is {kind}, so the name must end in .{kind}")
     # Beside it: a file gets a name without being copied on its own file system only.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -149,7 +149,7 @@ def write(data: bytes, path: Path) -> None:
         file = part.open("xb")
     # ValueError: a path with a null byte.
     except (OSError, ValueError) as error:
-        raise FalxError(f"{path}: cannot be written: {error}") from error
+        raise OutputError(f"{path}: cannot be written: {error}") from error
     try:
         with file:
             file.write(data)
@@ -159,13 +159,13 @@ def write(data: bytes, path: Path) -> None:
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
-        raise FalxError(f"{path}: cannot be written: {_reason(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def _exists(path: Path) -> FalxError:
-    return FalxError(f"{path}: exists already, and is left as it is; give another --out")
+def _exists(path: Path) -> OutputError:
+    return OutputError(f"{path}: exists already, and is left as it is; give another --out")
 
 
 def _name(part: Path, path: Path) -> None:

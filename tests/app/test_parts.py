@@ -26,6 +26,7 @@ import falx
 from falx import phantom
 from falx.app import command, fonts, fragments, pdf, report, server
 from falx.app.arrangement import Arrangement, arrange
+from falx.app.errors import FontUnavailable
 from falx.app.guard import MOST_DRAINED, Guard, Uploads
 from falx.app.quality import CAUTIONS, LEAST_CONTRAST, LEAST_SIDE, look
 from falx.app.report import Patient, Saved
@@ -33,7 +34,6 @@ from falx.app.settings import Settings
 from falx.app.signs import DARK, LIGHT
 from falx.app.slices import Shown, Upload, given
 from falx.app.words import percent, perhaps
-from falx.errors import FontUnavailable
 from falx.prediction import Failure
 from falx.rejection import TAG_REASONS
 from falx.words import DISCLAIMER, LABELS

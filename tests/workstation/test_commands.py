@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from falx.cli import main
-from falx.workstation.node.node import IMAGES, SYNTAXES
+from falx.workstation.node.association import IMAGES, SYNTAXES
 from falx.workstation.node.spool import IDENTIFIER
 
 PAGE = Path(__file__).parents[2] / "docs" / "workstation.md"

@@ -12,7 +12,8 @@ import pytest
 
 import falx
 from falx.errors import FalxError
-from falx.workstation.node.worker import PROGRAM, Unanswered, Worker
+from falx.workstation.errors import StudyUnanswered
+from falx.workstation.node.worker import PROGRAM, Worker
 from falx.workstation.objects import results
 
 
@@ -49,7 +50,7 @@ def test_a_study_that_takes_too_long_ends_its_process_and_the_next_is_answered_b
 ) -> None:
     study = write_study(tmp_path / "study", 1, ImageComments=f"wait|{tmp_path / 'once'}")
     pid = worker.pid
-    with pytest.raises(Unanswered, match=r"it took more than 0\.5 s"):
+    with pytest.raises(StudyUnanswered, match=r"it took more than 0\.5 s"):
         worker.make(images(study), out, limit_s=0.5)
     assert worker.make(images(study), out, limit_s=60)["decision"]
     assert worker.pid != pid

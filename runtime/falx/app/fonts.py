@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from falx.errors import FontUnavailable
+from falx.app.errors import FontUnavailable
 
 __all__ = ["FOLDERS", "Font", "covering", "is_western"]
 

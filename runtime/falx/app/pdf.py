@@ -9,10 +9,10 @@ from typing import Any, Final
 from PIL import Image
 
 from falx.app import fonts, fragments, report
+from falx.app.errors import FontUnavailable
 from falx.app.report import Saved
 from falx.app.signs import LIGHT
 from falx.app.slices import Shown
-from falx.errors import FontUnavailable
 from falx.overlay import OPACITY
 from falx.words import DISCLAIMER
 
