@@ -18,12 +18,12 @@ FalxError
 ├── ThresholdError(ValueError)               thresholds outside (0, 1], missing, or for no label
 ├── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
 ├── OutputError(OSError)                     a file or folder that cannot be written, or is there already
-├── AddressUnavailable(OSError)              an address or port that cannot be listened at
-└── ResumeError(ValueError)                  a file of answers that cannot be written or gone on with
+└── AddressUnavailable(OSError)              an address or port that cannot be listened at
 FalxWarning(UserWarning)                     works, but not as well as it could
 ```
 
-`falx.workstation.errors` and `falx.app.errors` add those of their rooms.
+Rooms add errors of their own: `falx.workstation.errors`, `falx.app.server`, `falx.app.fonts` and
+`falx.command.journal`.
 
 Each error is also the builtin a caller would expect, so `except ValueError` and `except FalxError`
 both do what they say. A message says what was expected, what came, and what to do.
@@ -36,8 +36,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from falx.prediction import Origin
-    from falx.rejection import Reason
+    from falx.slices.reasons import Reason
+    from falx.slices.slice import Origin
 
 __all__ = [
     "AddressUnavailable",
@@ -55,7 +55,6 @@ __all__ = [
     "ModelNotFound",
     "NotASlice",
     "OutputError",
-    "ResumeError",
     "ThresholdError",
     "UnknownEngine",
     "UnreadableImage",
@@ -95,12 +94,12 @@ class NotASlice(UnreadableImage):
         origin: where in the object.
     """
 
-    def __init__(self, message: str, reason: Reason | None = None, origin: Origin | None = None) -> None:
-        """Say what it is.
+    def __init__(self, message: str, reason: Reason, origin: Origin | None = None) -> None:
+        """Says what it is.
 
         Args:
             message: for people.
-            reason: why; without one, a classifier raises the error.
+            reason: why a classifier rejects the picture.
             origin: where in the object.
         """
         super().__init__(message)
@@ -150,10 +149,6 @@ class OutputError(FalxError, OSError):
 
 class AddressUnavailable(FalxError, OSError):
     """An address and port cannot be listened at: the port is taken, or the address is another machine's."""
-
-
-class ResumeError(FalxError, ValueError):
-    """A file of answers cannot be written, or what it holds is not what a batch could go on with."""
 
 
 class FalxWarning(UserWarning):

@@ -23,7 +23,7 @@ from tests.browsing import TIMEOUT_MS
 
 import falx
 from falx import phantom
-from falx.app.settings import Settings
+from falx.app.service import Service
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -48,7 +48,7 @@ def note(event, arguments):
     elif event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
         os.write(notes, f"{event} {arguments[1:]!r}\\n".encode())
 sys.dont_write_bytecode = True
-from falx.cli import main
+from falx.command.main import main
 sys.addaudithook(note)
 sys.exit(main(["app", *sys.argv[2:]]))
 """
@@ -177,8 +177,8 @@ def classifier() -> falx.Classifier:
 
 
 @pytest.fixture(scope="session")
-def settings(classifier: falx.Classifier) -> Settings:
-    return Settings(
+def service(classifier: falx.Classifier) -> Service:
+    return Service(
         classifier,
         maximum_files=MAXIMUM_FILES,
         maximum_slices=MAXIMUM_SLICES,

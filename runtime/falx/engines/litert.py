@@ -14,7 +14,7 @@ from falx.errors import EngineUnavailable
 from falx.optional import needs
 
 if TYPE_CHECKING:
-    from falx.card import Card
+    from falx.model.card import Card
 
 __all__ = ["start"]
 

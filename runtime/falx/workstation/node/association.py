@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from falx._quiet import quiet_readers
-from falx.console import plain
 from falx.errors import AddressUnavailable, DicomUnavailable
 from falx.optional import needs
+from falx.reading.quiet import quiet_readers
+from falx.words import plain
 from falx.workstation.errors import SpoolFull
 from falx.workstation.node.settings import MEGABYTE, Settings
 from falx.workstation.node.spool import IDENTIFIER, Spool

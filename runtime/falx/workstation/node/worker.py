@@ -21,10 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from falx._quiet import quiet_readers
 from falx.errors import DicomUnavailable, FalxError
 from falx.optional import needs
 from falx.prediction import Model
+from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import StudyUnanswered, WorkerError
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str], make: Make | None = None) -> int:
         # All processes of a terminal or service get them; the node acts on them.
         signal.signal(number, signal.SIG_IGN)
     _leave_no_core()
-    import falx
+    from falx.classifier import load
     from falx.workstation.objects import results
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
@@ -236,7 +236,7 @@ def main(arguments: Sequence[str], make: Make | None = None) -> int:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            classifier = falx.load(**json.loads(arguments[-1]))
+            classifier = load(**json.loads(arguments[-1]))
         if make is None:
             make = results.make
             with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):

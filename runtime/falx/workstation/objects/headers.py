@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from falx._quiet import quiet_readers
 from falx.errors import DicomUnavailable, UnreadableImage
 from falx.optional import needs
+from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import ReportError
 
 if TYPE_CHECKING:

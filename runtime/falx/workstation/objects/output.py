@@ -13,8 +13,8 @@ from falx.words import counted
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from falx.gathering import Gathering
     from falx.prediction import Model
+    from falx.reading.series import Gathering
     from falx.study import Study
 
 __all__ = ["check_outputs", "output_options", "write_outputs"]
@@ -39,7 +39,7 @@ def check_outputs(options: argparse.Namespace) -> None:
     """
     if options.sr is None and options.sc is None:
         return
-    from falx.overlay import Folder
+    from falx.pictures.folder import Folder
 
     with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
         import highdicom  # noqa: F401 - to say early that it is missing

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from falx import images
 from falx._version import __version__
 from falx.errors import FalxError, UnreadableImage
-from falx.gathering import Gathering, gather
 from falx.prediction import Model, Prediction
+from falx.reading.series import Gathering, gather
+from falx.reading.source import read
 from falx.workstation.objects import headers
 from falx.workstation.objects.identifiers import content
 from falx.workstation.objects.secondary_capture import secondary_capture
@@ -94,7 +94,7 @@ def captures(study: Study, found: Gathering, known: Mapping[str, Dataset], *, id
             continue
         number = len(made) + 1
         try:
-            pixels = images.read(slices[index]).pixels
+            pixels = read(slices[index]).pixels
             picture = secondary_capture(
                 one, pixels, header, identity=identity, number=number, frame=origin.frame
             )

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from falx._quiet import quiet_readers
 from falx._version import __version__
 from falx.errors import DicomUnavailable
 from falx.optional import needs
 from falx.prediction import Model, Prediction
+from falx.reading.quiet import quiet_readers
 from falx.words import DISCLAIMER
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
