@@ -220,10 +220,10 @@ def _retarget_options(retarget: argparse.ArgumentParser) -> None:
 
 
 def _listen_options(listen: argparse.ArgumentParser) -> None:
-    from falx.workstation.node.options import listen_options
+    from falx.workstation.node.settings import add_options
 
     _add_model(listen)
-    listen_options(listen)
+    add_options(listen)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -116,7 +116,9 @@ class Node:
         )
 
     def stop(self) -> None:
-        """Stops; what was received and not answered waits in the spool for the next start."""
+        """Stops, once; what was received and not answered waits in the spool for the next start."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._queue.changed()
         self._sender.wake()
