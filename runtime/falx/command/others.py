@@ -181,10 +181,10 @@ def retarget(options: argparse.Namespace) -> int:
 
 def add_listen(listen: argparse.ArgumentParser) -> None:
     """Adds the options of `falx listen`."""
-    from falx.workstation.node.options import listen_options
+    from falx.workstation.node.settings import add_options
 
     add_model(listen)
-    listen_options(listen)
+    add_options(listen)
 
 
 def listen(options: argparse.Namespace) -> int:

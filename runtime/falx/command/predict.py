@@ -103,8 +103,7 @@ def _heatmaps(options: argparse.Namespace, classifier: Classifier) -> Heatmaps:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from falx.command.journal import Journal
-    from falx.errors import ResumeError
+    from falx.command.journal import Journal, ResumeError
     from falx.reading.files import expand
 
     if options.json or options.heatmaps is not None:
