@@ -13,7 +13,7 @@ import pytest
 import falx
 from falx import images, phantom
 
-for needed in ("pydicom", "gdcm", "openjpeg"):
+for needed in ("pydicom", "openjpeg"):
     pytest.importorskip(needed, reason=f"{needed} is not installed (pip install 'falx[dicom]')")
 
 DATA = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
