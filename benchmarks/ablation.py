@@ -28,11 +28,11 @@ import numpy.typing as npt
 from benchmarks import figures
 
 from falx.decision import Thresholds, decide
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
-from falx_trainer.recipe import PRESETS, Recipe
-from falx_trainer.records import SPLITS, UNTYPED, read_records
-from falx_trainer.tensors import Boxes, Tensors
+from falx_runs.manifest import SPLITS, UNTYPED, read_records
+from falx_trainer.data.tensors import Boxes, Tensors
+from falx_trainer.training.recipe import PRESETS, Recipe
 
 Changes = dict[str, Any]
 
@@ -180,8 +180,9 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
         return kept
     import keras
 
-    from falx_trainer import calibration, tensors, training
-    from falx_trainer.network import build_for
+    from falx_trainer.data import tensors
+    from falx_trainer.training import calibration, stages
+    from falx_trainer.training.network import build_for
 
     everything = tensors.load([record for record in read_records(data) if record.split in SPLITS[:2]])
     left_out, train, val = (
@@ -192,10 +193,10 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
     network = build_for(recipe, weights)
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    training.train(network, train, val, recipe, folder / "checkpoint")
+    stages.train(network, train, val, recipe, folder / "checkpoint")
     seconds = time.monotonic() - started
-    outputs = {"val": training.predict(network, val.pixels)}
-    outputs["left_out"] = training.predict(network, left_out.pixels)
+    outputs = {"val": stages.predict(network, val.pixels)}
+    outputs["left_out"] = stages.predict(network, left_out.pixels)
     found, thresholds = calibration.calibrate(
         outputs["val"], [record.label for record in val.records], recipe.missed_tumors, recipe.map_weight
     )

@@ -44,9 +44,9 @@ from benchmarks.manifest import chosen
 from PIL import Image
 
 import falx
-from falx.rejection import REASONS
+from falx.slices.reasons import REASONS
 from falx.words import LABELS
-from falx_trainer.records import read_records
+from falx_runs.manifest import read_records
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

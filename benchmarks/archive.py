@@ -24,7 +24,7 @@ from typing import Any, Final
 from benchmarks import figures
 
 import falx
-from falx_trainer.records import read_records
+from falx_runs.manifest import read_records
 
 __all__ = ["listed", "main"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import falx
-from falx import card
 from falx.classifier import DEFAULT_MODEL
-from falx_trainer.processor import processor
+from falx.model import file as model_file
+from falx_trainer.evaluation.processor import processor
 
 __all__ = ["CHECKOUT", "Row", "add_model", "lines", "machine", "parser", "released", "table", "tell", "write"]
 
@@ -95,7 +95,7 @@ def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
 def add_model(to: argparse._ActionsContainer) -> None:
     """Adds the arguments that say which released model is measured."""
     to.add_argument("--models", type=Path, default=CHECKOUT / "models", help="where releases lie (models)")
-    name = card.read(DEFAULT_MODEL)[0].name if DEFAULT_MODEL.exists() else None
+    name = model_file.read(DEFAULT_MODEL)[0].name if DEFAULT_MODEL.exists() else None
     to.add_argument("--name", default=name, help="of the released model (the one in Falx)")
 
 

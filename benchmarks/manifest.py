@@ -7,7 +7,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final
 
-from falx_trainer.records import read_records
+from falx_runs.manifest import read_records
 
 __all__ = ["SPLIT", "chosen"]
 

@@ -24,7 +24,7 @@ import falx
 from falx.prediction import Failure, Prediction
 from falx.study import TUMOR, Series, Study, sum_up
 from falx.words import AMBIGUOUS, NO_TUMOR, REJECTED, TUMOR_LABELS
-from falx_trainer.records import Record, read_records
+from falx_runs.manifest import Record, read_records
 
 __all__ = ["main", "outcome", "rows", "studies"]
 

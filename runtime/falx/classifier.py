@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from falx import card as cards
-from falx import container, engines, images, rejection
-from falx.card import Card
-from falx.decision import Thresholds, decide
+from falx import decision, engines
+from falx.decision import Refusal, Thresholds
 from falx.engines import Engine
-from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, NotASlice, UnreadableImage
-from falx.images import Source
-from falx.prediction import Failure, Location, Model, Origin, Prediction
-from falx.preprocessing import prepare
-from falx.rejection import Reason
-from falx.slices import Part
+from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, UnreadableImage
+from falx.model import attachment
+from falx.model import file as model_file
+from falx.model.card import Card
+from falx.prediction import Failure, Location, Model, Prediction
+from falx.reading.source import Source, describe, read
+from falx.slices.preprocessing import prepare
+from falx.slices.slice import Origin, Part
+from falx.timings import Timings
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from falx.gathering import Gathering
+    from falx.reading.series import Gathering
+    from falx.slices.reasons import Reason
     from falx.study import Study
-    from falx.timings import Stopwatch
 
 __all__ = ["DEFAULT_MODEL", "Answer", "Classifier", "load", "read_model"]
 
@@ -73,13 +74,13 @@ class Classifier:
         self._path = Path(path)
         self._threads = _positive("threads", 1 if threads is None else threads)
         self._data = read_model(self._path)
-        self._card, checksum = cards.prove(self._data, name=str(self._path))
+        self._card, checksum = model_file.prove(self._data, name=str(self._path))
         if self._card.self_contained:
             raise ModelError(
                 f"{self._path}: is self-contained: its graph prepares and decides by itself, for programs "
                 "without Falx; give Falx a file exported without --self-contained"
             )
-        kind = container.detect(self._data)
+        kind = attachment.detect(self._data)
         assert kind is not None  # noqa: S101 - our own invariant: `prove` refuses anything else
         if self._path.suffix.lower() != f".{kind}":
             raise ModelError(
@@ -131,28 +132,26 @@ class Classifier:
         source: Source,
         *,
         thresholds: Thresholds | Mapping[str, float] | None = None,
-        timings: bool = False,
     ) -> Prediction:
         """Classify one slice.
 
         Args:
             source: a path, bytes of a file, PIL image, array, pydicom Dataset, or a `Part` of a file of
-                several slices; see `falx.images.read`.
+                several slices; see `falx.reading.source.read`.
             thresholds: of every label, instead of the card's.
-            timings: whether to say what each step took.
 
         Raises:
             UnreadableImage: the input is not one picture, or one of its subclasses says why.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
             GraphError: the graph answered what are no probabilities.
         """
-        return self._predict(source, self._resolved(thresholds), timings)
+        return self._predict(source, self._resolved(thresholds))
 
     def answer(self, tensor: npt.NDArray[np.uint8]) -> Answer:
         """What the graph itself answers, before anything is rejected or decided.
 
         Args:
-            tensor: `(224, 224)` uint8, from `falx.preprocessing.prepare`.
+            tensor: `(224, 224)` uint8, from `falx.slices.preprocessing.prepare`.
 
         Raises:
             GraphError: the graph answered what are no probabilities.
@@ -177,16 +176,14 @@ class Classifier:
         *,
         workers: int = 1,
         thresholds: Thresholds | Mapping[str, float] | None = None,
-        timings: bool = False,
     ) -> Iterator[Prediction | Failure]:
         """Classify many slices, in their order, as the answers are taken.
 
         Args:
-            sources: each as for `predict`, or what `falx.inputs.expand` gives for files, folders and files
-                of several slices; read no further ahead than two a worker.
+            sources: each as for `predict`, or what `falx.reading.files.expand` gives for files, folders and
+                files of several slices; read no further ahead than two a worker.
             workers: how many slices are worked on at a time, each on an engine of its own.
             thresholds: of every label, instead of the card's.
-            timings: whether to say what each step took.
 
         Returns:
             For each source a prediction, or a failure where `predict` would raise UnreadableImage.
@@ -198,9 +195,9 @@ class Classifier:
         _positive("workers", workers)
         resolved = self._resolved(thresholds)
         if workers == 1:
-            return (self._answer(source, resolved, timings) for source in sources)
+            return (self._answer(source, resolved) for source in sources)
         self._start_engines(workers)
-        return self._answer_in_threads(sources, workers, resolved, timings)
+        return self._answer_in_threads(sources, workers, resolved)
 
     def predict_study(
         self,
@@ -213,7 +210,7 @@ class Classifier:
 
         Args:
             source: a folder, a DICOM file of several frames, a NIfTI volume, several files, folders and
-                pydicom Datasets of one study, or what `falx.gathering.gather` made of these.
+                pydicom Datasets of one study, or what `falx.reading.series.gather` made of these.
             workers: how many slices are worked on at a time, each on an engine of its own.
             thresholds: of every label, instead of the card's.
 
@@ -226,7 +223,7 @@ class Classifier:
             ValueError: `workers` is not a number from 1.
         """
         # Here: who classifies single slices does not need it.
-        from falx.gathering import Gathering, gather
+        from falx.reading.series import Gathering, gather
         from falx.study import Series, sum_up
 
         started = time.perf_counter()
@@ -247,7 +244,7 @@ class Classifier:
         return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
 
     def _answer_in_threads(
-        self, sources: Iterable[Source], workers: int, thresholds: Thresholds, timings: bool
+        self, sources: Iterable[Source], workers: int, thresholds: Thresholds
     ) -> Iterator[Prediction | Failure]:
         # Here: it brings logging and more, which most who load a model never need.
         from concurrent.futures import ThreadPoolExecutor
@@ -256,7 +253,7 @@ class Classifier:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="falx")
         try:
             for source in sources:
-                waiting.append(pool.submit(self._answer, source, thresholds, timings))
+                waiting.append(pool.submit(self._answer, source, thresholds))
                 if len(waiting) >= LOOK_AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -265,79 +262,67 @@ class Classifier:
             # Also where the caller stops early: what has not begun is not begun.
             pool.shutdown(cancel_futures=True)
 
-    def _answer(
-        self, source: Source | Failure, thresholds: Thresholds, timings: bool
-    ) -> Prediction | Failure:
+    def _answer(self, source: Source | Failure, thresholds: Thresholds) -> Prediction | Failure:
         if isinstance(source, Failure):
             return source
         try:
-            return self._predict(source, thresholds, timings)
+            return self._predict(source, thresholds)
         except UnreadableImage as error:
             return Failure(_path_of(source), error, _origin_of(source))
 
-    def _predict(self, source: Source, thresholds: Thresholds, timings: bool) -> Prediction:
-        started = time.perf_counter()
-        watch = _stopwatch() if timings else None
-        lap = _pass if watch is None else watch.lap
-        try:
-            image = images.read(source, watch)
-        except NotASlice as error:
-            if error.reason is None:
-                raise
-            return self._rejected(source, error.reason, started, watch, error.origin)
-        lap("decode")
-        reason = rejection.check(image, self._card.rejection)
-        lap("decide")
-        if reason is not None:
-            return self._rejected(source, reason, started, watch, image.origin)
-        tensor, frame = prepare(image.pixels)
-        lap("prepare")
+    def _predict(self, source: Source, thresholds: Thresholds) -> Prediction:
+        moments = [time.perf_counter_ns()]
+        seen = decision.before(lambda: read(source), self._card.rejection)
+        moments.append(time.perf_counter_ns())
+        if isinstance(seen, Refusal):
+            return self._prediction(source, REJECTED, moments, seen.origin, reason=seen.reason)
+        tensor, frame = prepare(seen.pixels)
+        moments.append(time.perf_counter_ns())
         answer = self.answer(tensor)
-        lap("infer")
-        reason = rejection.check_familiarity(answer.familiarity, self._card.rejection)
-        reason = reason or rejection.check_doubt(image.doubt, answer.familiarity)
-        if reason is not None:
-            return self._rejected(source, reason, started, watch, image.origin)
-        decision = decide(answer.probabilities, thresholds)
-        probabilities = dict(zip(LABELS, answer.probabilities, strict=True))
-        confidence = probabilities.get(decision)
-        height, width = image.pixels.shape
-        lap("decide")
-        return Prediction(
-            decision=decision,
-            confidence=confidence,
-            band=None if confidence is None else band(confidence),
-            probabilities=MappingProxyType(probabilities),
-            recommendation=RECOMMENDATIONS[decision],
-            reason=None,
-            elapsed_ms=(time.perf_counter() - started) * 1000,
-            model=self._model,
-            path=_path_of(source),
-            location=None if answer.heatmap is None else Location(answer.heatmap, frame, (height, width)),
-            origin=image.origin,
-            timings=None if watch is None else watch.timings(),
+        moments.append(time.perf_counter_ns())
+        outcome = decision.after(
+            answer.probabilities, answer.familiarity, seen.doubt, self._card.rejection, thresholds
+        )
+        moments.append(time.perf_counter_ns())
+        if outcome.reason is not None:
+            return self._prediction(source, REJECTED, moments, seen.origin, reason=outcome.reason)
+        height, width = seen.pixels.shape
+        location = None if answer.heatmap is None else Location(answer.heatmap, frame, (height, width))
+        return self._prediction(
+            source,
+            outcome.decision,
+            moments,
+            seen.origin,
+            probabilities=answer.probabilities,
+            location=location,
         )
 
-    def _rejected(
+    def _prediction(
         self,
         source: Source,
-        reason: Reason,
-        started: float,
-        watch: Stopwatch | None,
+        decided: str,
+        moments: list[int],
         origin: Origin | None,
+        *,
+        reason: Reason | None = None,
+        probabilities: list[float] | None = None,
+        location: Location | None = None,
     ) -> Prediction:
+        by_label = None if probabilities is None else dict(zip(LABELS, probabilities, strict=True))
+        confidence = None if by_label is None else by_label.get(decided)
         return Prediction(
-            decision=REJECTED,
-            confidence=None,
-            band=None,
-            probabilities=None,
-            recommendation=RECOMMENDATIONS[REJECTED],
+            decision=decided,
+            confidence=confidence,
+            band=None if confidence is None else band(confidence),
+            probabilities=None if by_label is None else MappingProxyType(by_label),
+            recommendation=RECOMMENDATIONS[decided],
             reason=reason,
-            elapsed_ms=(time.perf_counter() - started) * 1000,
+            elapsed_ms=(time.perf_counter_ns() - moments[0]) / 1e6,
             model=self._model,
             path=_path_of(source),
+            timings=Timings.between(moments),
+            location=location,
             origin=origin,
-            timings=None if watch is None else watch.timings(),
         )
 
     def _probable(self, output: str, answered: npt.NDArray[np.float32]) -> list[float]:
@@ -424,24 +409,13 @@ def read_model(path: Path) -> bytes:
         raise ModelNotFound(
             f"{path}: this installation has no model of its own; install the wheel, or give a model file"
         )
-    return cards.load_bytes(path)
-
-
-def _pass(step: str) -> None:
-    """What counts the time where nobody asked: nothing."""
-
-
-def _stopwatch() -> Stopwatch:
-    # Here: nobody else needs it.
-    from falx.timings import Stopwatch
-
-    return Stopwatch()
+    return model_file.load_bytes(path)
 
 
 def _path_of(source: Source) -> str | None:
     if isinstance(source, Part):
         return source.holder.path
-    return images.describe(source) if isinstance(source, str | os.PathLike) else None
+    return describe(source) if isinstance(source, str | os.PathLike) else None
 
 
 def _origin_of(source: Source) -> Origin | None:

@@ -15,8 +15,6 @@ FalxError
 │   └── GraphError                           its graph is not what its card says
 ├── EngineUnavailable(ImportError)           the engine asked for cannot run here
 ├── UnknownEngine(ValueError)                there is no engine of that name
-├── AppUnavailable(ImportError)              what `falx app` needs is not installed
-├── FontUnavailable(LookupError)             no font here has a letter of a name for a PDF
 ├── ThresholdError(ValueError)               thresholds outside (0, 1], missing, or for no label
 ├── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
 └── ResumeError(ValueError)                  a file of answers that cannot be written or gone on with
@@ -34,18 +32,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from falx.prediction import Origin
-    from falx.rejection import Reason
+    from falx.slices.reasons import Reason
+    from falx.slices.slice import Origin
 
 __all__ = [
-    "AppUnavailable",
     "CardError",
     "ChecksumError",
     "DicomUnavailable",
     "EngineUnavailable",
     "FalxError",
     "FalxWarning",
-    "FontUnavailable",
     "GraphError",
     "HeatmapUnavailable",
     "ImageForbidden",
@@ -93,12 +89,12 @@ class NotASlice(UnreadableImage):
         origin: where in the object.
     """
 
-    def __init__(self, message: str, reason: Reason | None = None, origin: Origin | None = None) -> None:
-        """Say what it is.
+    def __init__(self, message: str, reason: Reason, origin: Origin | None = None) -> None:
+        """Says what it is.
 
         Args:
             message: for people.
-            reason: why; without one, a classifier raises the error.
+            reason: why a classifier rejects the picture.
             origin: where in the object.
         """
         super().__init__(message)
@@ -128,14 +124,6 @@ class GraphError(ModelError):
 
 class EngineUnavailable(FalxError, ImportError):
     """The engine asked for is not installed, or does not run here."""
-
-
-class AppUnavailable(FalxError, ImportError):
-    """The page that `falx app` opens needs packages that are not installed."""
-
-
-class FontUnavailable(FalxError, LookupError):
-    """A PDF needs a letter that no font of this machine has."""
 
 
 class UnknownEngine(FalxError, ValueError):

@@ -11,7 +11,7 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 | `band` | `high`, `moderate` or `low`; null where `confidence` is |
 | `probabilities` | of every label, in 0..1; null for `rejected`: they would mean nothing |
 | `recommendation` | a sentence |
-| `reason` | only for `rejected`: `code` (in `REASONS` or `TAG_REASONS` of `falx.rejection`), `message` |
+| `reason` | only for `rejected`: `code` (a key of `falx.slices.reasons`), `message` |
 | `origin` | only for DICOM and for volumes: where in them the slice stands, see below |
 | `model` | `name`, `version`, and `sha256` of the file |
 | `elapsed_ms` | from opening the input to the decision, in milliseconds |
@@ -42,15 +42,16 @@ import numpy as np
 from PIL import Image
 
 from falx.errors import UnreadableImage
-from falx.preprocessing import SIZE, Frame
-from falx.rejection import Reason
+from falx.slices.preprocessing import SIZE, Frame
+from falx.slices.reasons import Reason
+from falx.slices.slice import Origin
+from falx.timings import Timings
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from falx.timings import Timings
 
-__all__ = ["SCHEMA", "Failure", "Location", "Model", "Origin", "Prediction"]
+__all__ = ["SCHEMA", "Failure", "Location", "Model", "Prediction"]
 
 SCHEMA: Final = 1
 """The version of the JSON that results become."""
@@ -71,27 +72,6 @@ class Model:
 
     def to_dict(self) -> dict[str, str]:
         """The model as plain JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where a slice stands in a DICOM object or a volume; the attributes are those of the JSON.
-
-    Nothing else of a data set becomes part of a result: no name, date, description or private element.
-    """
-
-    format: str
-    frame: int | None = None
-    sop_class_uid: str | None = None
-    sop_instance_uid: str | None = None
-    series_instance_uid: str | None = None
-    study_instance_uid: str | None = None
-    plane: str | None = None
-    sequence: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The origin as plain JSON values."""
         return asdict(self)
 
 
@@ -138,7 +118,7 @@ class Prediction:
         path: of the input; None where it was not a file.
         location: what `heatmap` is made of; None where the model makes none, and for `rejected`.
         origin: where in a DICOM object or a volume the slice stands; None for other pictures.
-        timings: what each step took; None where nobody asked.
+        timings: what each step took.
     """
 
     decision: str
@@ -152,7 +132,7 @@ class Prediction:
     path: str | None
     location: Location | None = field(default=None, repr=False)
     origin: Origin | None = None
-    timings: Timings | None = field(default=None, repr=False)
+    timings: Timings = field(default=Timings(0.0), repr=False)
 
     @property
     def error(self) -> None:
@@ -167,8 +147,12 @@ class Prediction:
         """
         return None if self.location is None else self.location.heatmap()
 
-    def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain JSON values; see the table of this module."""
+    def to_dict(self, *, timings: bool = False) -> dict[str, Any]:
+        """Returns the prediction as plain JSON values; see the table of this module.
+
+        Args:
+            timings: whether to say what each step took.
+        """
         reason = {"code": self.reason.code, "message": self.reason.message} if self.reason else None
         return {
             "schema": SCHEMA,
@@ -182,7 +166,7 @@ class Prediction:
             **({"origin": self.origin.to_dict()} if self.origin else {}),
             "model": self.model.to_dict(),
             "elapsed_ms": round(self.elapsed_ms, 2),
-            **({"timings": self.timings.to_dict()} if self.timings else {}),
+            **({"timings": self.timings.to_dict()} if timings else {}),
         }
 
 
@@ -200,8 +184,12 @@ class Failure:
     error: UnreadableImage
     origin: Origin | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The failure as plain JSON values; see the table of this module."""
+    def to_dict(self, *, timings: bool = False) -> dict[str, Any]:  # noqa: ARG002 - as a prediction's
+        """Returns the failure as plain JSON values; see the table of this module.
+
+        Args:
+            timings: of no effect; an input that cannot be read has none.
+        """
         error = {"type": type(self.error).__name__, "message": str(self.error)}
         origin = {"origin": self.origin.to_dict()} if self.origin else {}
         return {"schema": SCHEMA, "path": self.path, "error": error, **origin}

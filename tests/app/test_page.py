@@ -33,9 +33,9 @@ from tests.browsing import SERIOUS, violations
 import falx
 from falx import phantom
 from falx.app.guard import HEADERS
-from falx.app.words import BAND_MEANINGS, NAMES
-from falx.overlay import overlay
-from falx.rejection import REASONS, TAG_REASONS
+from falx.app.texts import BAND_MEANINGS, NAMES
+from falx.pictures.overlay import overlay
+from falx.slices.reasons import REASONS, TAG_REASONS
 from falx.study import Series, sum_up
 from falx.words import DISCLAIMER
 

@@ -24,18 +24,18 @@ from tests.app.conftest import MAXIMUM_SLICES, Made, lettered
 
 import falx
 from falx import phantom
-from falx.app import command, fonts, fragments, pdf, report, server
+from falx.app import command, downloads, fonts, fragments, pdf, server
 from falx.app.arrangement import Arrangement, arrange
+from falx.app.colours import DARK, LIGHT
+from falx.app.fonts import FontUnavailable
 from falx.app.guard import MOST_DRAINED, Guard, Uploads
 from falx.app.quality import CAUTIONS, LEAST_CONTRAST, LEAST_SIDE, look
-from falx.app.report import Patient, Saved
-from falx.app.settings import Settings
-from falx.app.signs import DARK, LIGHT
-from falx.app.slices import Shown, Upload, given
-from falx.app.words import percent, perhaps
-from falx.errors import FontUnavailable
+from falx.app.saved import Patient, Saved
+from falx.app.service import Service
+from falx.app.texts import percent, perhaps
+from falx.app.uploads import ShownSlice, Upload, given
 from falx.prediction import Failure
-from falx.rejection import TAG_REASONS
+from falx.slices.reasons import TAG_REASONS
 from falx.words import DISCLAIMER, LABELS
 
 APP = Path(command.__file__).parent
@@ -49,26 +49,26 @@ def png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def saved(settings: Settings) -> Saved:
+def saved(service: Service) -> Saved:
     files = {
         "=1+1.png": png(phantom.clear()),
         "lesion.png": png(phantom.lesion()),
         "z <i>.png": b"no picture",
     }
-    arranged = arrange(answered(name, data, settings) for name, data in files.items())
-    return Saved(arranged.shown, arranged.study, Patient(NAME, date(2026, 3, 4)), settings.classifier)
+    arranged = arrange(answered(name, data, service) for name, data in files.items())
+    return Saved(arranged.shown, arranged.study, Patient(NAME, date(2026, 3, 4)), service.classifier)
 
 
-def answered(name: str, data: bytes, settings: Settings, room: int = MAXIMUM_SLICES) -> Upload:
+def answered(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLICES) -> Upload:
     """A file, and its slices classified."""
-    upload = given(name, data, settings, room=room)
+    upload = given(name, data, service, room=room)
     while not upload.done:
-        upload.answer(settings.classifier)
+        upload.answer(service.classifier)
     return upload
 
 
-def only(name: str, data: bytes, settings: Settings) -> Shown:
-    (shown,) = answered(name, data, settings).shown
+def only(name: str, data: bytes, service: Service) -> ShownSlice:
+    (shown,) = answered(name, data, service).shown
     return shown
 
 
@@ -94,9 +94,9 @@ class TestQuality:
 
 
 class TestSlices:
-    def test_a_file_is_answered_as_falx_does(self, settings: Settings) -> None:
-        shown = only("a.png", png(phantom.lesion()), settings)
-        expected = settings.classifier.predict(png(phantom.lesion()))
+    def test_a_file_is_answered_as_falx_does(self, service: Service) -> None:
+        shown = only("a.png", png(phantom.lesion()), service)
+        expected = service.classifier.predict(png(phantom.lesion()))
         assert not isinstance(shown.result, Failure)
         assert shown.result.path == "a.png"
         assert shown.result.probabilities == expected.probabilities
@@ -109,61 +109,61 @@ class TestSlices:
         assert expected.probabilities is not None
         assert shown.evidence == pytest.approx(1 - expected.probabilities["no_tumor"], abs=1e-3)
 
-    def test_a_large_picture_is_kept_no_larger_than_it_is_shown(self, settings: Settings) -> None:
+    def test_a_large_picture_is_kept_no_larger_than_it_is_shown(self, service: Service) -> None:
         large = np.asarray(Image.fromarray(phantom.lesion()).resize((1600, 1600)))
-        shown = only("a.png", png(large), settings)
+        shown = only("a.png", png(large), service)
         assert shown.size == (1600, 1600)
         assert shown.pixels is not None
         assert shown.heatmap is not None
         assert shown.pixels.shape == shown.heatmap.shape == (768, 768)
 
-    def test_a_picture_that_claims_too_many_pixels_is_not_decoded(self, settings: Settings) -> None:
+    def test_a_picture_that_claims_too_many_pixels_is_not_decoded(self, service: Service) -> None:
         header = struct.pack(">IIBBBBB", 8000, 8000, 8, 0, 0, 0, 0)
         chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
         # One block of the picture, so that the header can be read; decoding it would be an error.
         data = b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 1) + b"IDAT" + b"\x00" + b"\x00" * 4
-        shown = only("bomb.png", data, settings)
+        shown = only("bomb.png", data, service)
         expected = (
             "Too large to be a slice, so it was not decoded: 8000 x 8000 pixels, at most 4194304 are read."
         )
         assert shown.trouble == expected
         assert shown.decision == "error"
 
-    def test_what_is_no_picture_is_said_without_the_size_of_the_file(self, settings: Settings) -> None:
-        shown = only("note.txt", b"words", settings)
+    def test_what_is_no_picture_is_said_without_the_size_of_the_file(self, service: Service) -> None:
+        shown = only("note.txt", b"words", service)
         assert shown.trouble.startswith("Expected PNG, JPEG")
         assert shown.trouble.endswith("got text.")
         assert shown.result.to_dict()["error"]["message"].startswith("note.txt: expected PNG")
 
 
 class TestDicom:
-    def test_slices_stand_in_the_order_of_their_positions(self, dicom: Made, settings: Settings) -> None:
-        arranged = arrange(answered(name, data, settings) for name, data in dicom.series().items())
+    def test_slices_stand_in_the_order_of_their_positions(self, dicom: Made, service: Service) -> None:
+        arranged = arrange(answered(name, data, service) for name, data in dicom.series().items())
         assert [one.name for one in arranged.shown] == ["IM3", "IM2", "IM1"]
         assert arranged.study is not None
         assert [series.positions_mm for series in arranged.study.series] == [(0.0, 5.0, 10.0)]
         assert arranged.study.uid == "1.2.3"
         assert [one.about for one in arranged.shown[:1]] == ["IM3, 256 × 256, axial T1"]
-        expected = settings.classifier.predict_study(dicom.datasets())
+        expected = service.classifier.predict_study(dicom.datasets())
         assert arranged.study.decision == expected.decision
         assert arranged.study.carriers == expected.carriers
         assert [one.to_dict()["series"] for one in (arranged.study, expected)] == 2 * [
             expected.to_dict()["series"]
         ]
 
-    def test_each_frame_is_a_slice(self, dicom: Made, settings: Settings) -> None:
-        upload = answered("scan.dcm", dicom.frames(), settings)
+    def test_each_frame_is_a_slice(self, dicom: Made, service: Service) -> None:
+        upload = answered("scan.dcm", dicom.frames(), service)
         arranged = arrange([upload])
         assert [one.name for one in arranged.shown] == [f"scan.dcm, frame {n}" for n in (1, 2, 3)]
         assert [one.result.path for one in arranged.shown] == 3 * ["scan.dcm"]
         for one, pixels in zip(arranged.shown, dicom.pixels, strict=True):
-            expected = settings.classifier.predict(pixels)
+            expected = service.classifier.predict(pixels)
             assert one.decision == expected.decision
             assert one.pixels is not None
             assert np.array_equal(one.pixels, pixels)
         assert arranged.study is not None
-        saved = Saved(arranged.shown, arranged.study, Patient(), settings.classifier)
-        rows = list(csv.DictReader(io.StringIO(report.as_csv(saved).decode("utf-8-sig"))))
+        saved = Saved(arranged.shown, arranged.study, Patient(), service.classifier)
+        rows = list(csv.DictReader(io.StringIO(downloads.as_csv(saved).decode("utf-8-sig"))))
         assert [(row["path"], row["frame"]) for row in rows] == [("scan.dcm", f"{n}") for n in (1, 2, 3)]
 
     @pytest.mark.parametrize(
@@ -175,21 +175,21 @@ class TestDicom:
         ],
     )
     def test_what_its_tags_reject_is_rejected_with_the_reason(
-        self, dicom: Made, settings: Settings, tags: dict[str, Any], code: str
+        self, dicom: Made, service: Service, tags: dict[str, Any], code: str
     ) -> None:
-        shown = only("a.dcm", dicom.file(phantom.clear(), **tags), settings)
+        shown = only("a.dcm", dicom.file(phantom.clear(), **tags), service)
         assert shown.decision == "rejected"
         answer = fragments.answer(shown)
         assert answer.kind == "rejected"
         assert answer.notes[0].startswith(TAG_REASONS[code])
         assert (shown.pixels, shown.cautions, shown.trouble) == (None, (), "")
-        saved = Saved((shown,), None, Patient(), settings.classifier)
-        assert TAG_REASONS[code] in report.as_html(saved).decode()
-        assert report.as_pdf(saved).startswith(b"%PDF-")
+        saved = Saved((shown,), None, Patient(), service.classifier)
+        assert TAG_REASONS[code] in downloads.as_html(saved).decode()
+        assert downloads.as_pdf(saved).startswith(b"%PDF-")
 
-    def test_series_are_told_apart(self, dicom: Made, settings: Settings) -> None:
+    def test_series_are_told_apart(self, dicom: Made, service: Service) -> None:
         files = {"a.png": png(phantom.clear()), **dicom.series(), "b.png": png(phantom.clear())}
-        arranged = arrange(answered(name, data, settings) for name, data in files.items())
+        arranged = arrange(answered(name, data, service) for name, data in files.items())
         assert arranged.study is not None
         rows = fragments.rows(arranged.shown, arranged.study)
         assert [(row.series, row.number, row.name) for row in rows] == [
@@ -199,53 +199,53 @@ class TestDicom:
             ("Series 2: 2 slices", "2.1", "a.png"),
             ("", "2.2", "b.png"),
         ]
-        saved = Saved(arranged.shown, arranged.study, Patient(), settings.classifier)
-        assert "Series 2: 2 slices" in text_of(report.as_pdf(saved))
+        saved = Saved(arranged.shown, arranged.study, Patient(), service.classifier)
+        assert "Series 2: 2 slices" in text_of(downloads.as_pdf(saved))
 
-    def test_the_same_object_twice_is_one_slice_and_said(self, dicom: Made, settings: Settings) -> None:
+    def test_the_same_object_twice_is_one_slice_and_said(self, dicom: Made, service: Service) -> None:
         data = dicom.series()["IM1"]
-        arranged = arrange(answered(name, data, settings) for name in ("a", "b"))
+        arranged = arrange(answered(name, data, service) for name in ("a", "b"))
         assert [one.name for one in arranged.shown] == ["a"]
         assert arranged.study is not None
         answer = fragments.study_answer(arranged.study)
         assert answer.name == "Study of one slice"
         assert "1 slice left out: it is there twice." in answer.notes
 
-    def test_slices_of_two_studies_come_to_nothing_together(self, dicom: Made, settings: Settings) -> None:
+    def test_slices_of_two_studies_come_to_nothing_together(self, dicom: Made, service: Service) -> None:
         files = {"a": dicom.file(phantom.clear()), "b": dicom.file(phantom.clear(), StudyInstanceUID="1.9")}
-        arranged = arrange(answered(name, data, settings) for name, data in files.items())
+        arranged = arrange(answered(name, data, service) for name, data in files.items())
         assert [one.name for one in arranged.shown] == ["a", "b"]
         assert arranged.study is None
         assert arranged.trouble == "Expected one study, got 2; give each study by itself."
         assert fragments.trouble(arranged).notes[0] == arranged.trouble
 
-    def test_a_study_comes_together_while_it_is_read(self, dicom: Made, settings: Settings) -> None:
-        upload = given("scan.dcm", dicom.frames(), settings, room=MAXIMUM_SLICES)
+    def test_a_study_comes_together_while_it_is_read(self, dicom: Made, service: Service) -> None:
+        upload = given("scan.dcm", dicom.frames(), service, room=MAXIMUM_SLICES)
         assert arrange([upload]) == Arrangement()
-        upload.answer(settings.classifier)
+        upload.answer(service.classifier)
         assert not upload.done
         assert [one.name for one in arrange([upload]).shown] == ["scan.dcm, frame 1"]
 
-    def test_more_slices_than_allowed_are_not_read(self, dicom: Made, settings: Settings) -> None:
-        (shown,) = answered("scan.dcm", dicom.frames(), settings, room=2).shown
+    def test_more_slices_than_allowed_are_not_read(self, dicom: Made, service: Service) -> None:
+        (shown,) = answered("scan.dcm", dicom.frames(), service, room=2).shown
         assert shown.trouble == (
             f"Not read: at most {MAXIMUM_SLICES} slices are read at a time, and this file has 3."
         )
 
-    def test_a_large_one_is_not_decoded(self, dicom: Made, settings: Settings) -> None:
-        shown = only("a", dicom.file(phantom.clear(), Rows=9000, Columns=9000), settings)
+    def test_a_large_one_is_not_decoded(self, dicom: Made, service: Service) -> None:
+        shown = only("a", dicom.file(phantom.clear(), Rows=9000, Columns=9000), service)
         expected = "Too large to be a slice, so it was not decoded: 9000 x 9000 pixels"
         assert shown.trouble.startswith(expected)
 
-    def test_a_damaged_one_is_told_by_its_name(self, dicom: Made, settings: Settings) -> None:
-        shown = only("a", dicom.file(phantom.clear())[:300], settings)
+    def test_a_damaged_one_is_told_by_its_name(self, dicom: Made, service: Service) -> None:
+        shown = only("a", dicom.file(phantom.clear())[:300], service)
         assert shown.decision == "error"
         assert shown.result.to_dict()["error"]["message"].startswith("a: ")
 
 
 class TestReports:
     def test_html_escapes_what_visitors_give(self, saved: Saved) -> None:
-        text = report.as_html(saved).decode()
+        text = downloads.as_html(saved).decode()
         assert "Zoë &lt;b&gt;&#34;Ünal&#34;&lt;/b&gt; &amp; =1+1" in text
         assert "z &lt;i&gt;.png" in text
         assert '<b>"' not in text
@@ -254,7 +254,7 @@ class TestReports:
         assert saved.classifier.model.sha256 in text
 
     def test_csv_has_the_answers_and_no_formula(self, saved: Saved) -> None:
-        rows = list(csv.DictReader(io.StringIO(report.as_csv(saved).decode("utf-8-sig"))))
+        rows = list(csv.DictReader(io.StringIO(downloads.as_csv(saved).decode("utf-8-sig"))))
         assert [row["path"] for row in rows] == ["'=1+1.png", "lesion.png", "z <i>.png"]
         assert [(row["slice"], row["frame"]) for row in rows] == [("1", ""), ("2", ""), ("3", "")]
         assert [row["decision"] for row in rows[:2]] == [one.decision for one in saved.shown[:2]]
@@ -269,11 +269,11 @@ class TestReports:
         import json
 
         assert saved.study is not None
-        assert json.loads(report.as_json(saved)) == saved.study.to_dict()
+        assert json.loads(downloads.as_json(saved)) == saved.study.to_dict()
 
     def test_pdf_says_what_the_page_says(self, saved: Saved) -> None:
         pytest.importorskip("fpdf", reason="fpdf2 is not installed")
-        written = text_of(report.as_pdf(saved))
+        written = text_of(downloads.as_pdf(saved))
         confidence = fragments.answer(saved.shown[1]).confidence
         assert confidence.endswith(" confidence")
         for words in (NAME, "Glioma", "lesion.png, 256 × 256", confidence, DISCLAIMER):
@@ -479,5 +479,5 @@ def app(*options: str, without: str = "") -> subprocess.CompletedProcess[str]:
     """Run `falx app`, where it must not start; a package can be made to be missing."""
     code = f"import sys; sys.modules[{without!r}] = None; " if without else "import sys; "
     code += f"sys.path[:0] = {[str(Path(falx.__file__).parents[1])]!r}; "
-    code += f"from falx.cli import main; sys.exit(main(['app', *{list(options)!r}]))"
+    code += f"from falx.command.main import main; sys.exit(main(['app', *{list(options)!r}]))"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

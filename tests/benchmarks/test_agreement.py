@@ -16,8 +16,8 @@ from benchmarks.manifest import chosen
 from PIL import Image
 
 import falx
-from falx import card as cards
 from falx import phantom
+from falx.model import file as model_file
 
 THRESHOLDS = {"no_tumor": 0.85, "meningioma": 0.6, "glioma": 0.5, "pituitary": 0.5}
 CHECKOUT = Path(__file__).parents[2]
@@ -118,12 +118,12 @@ def test_a_folder_without_self_contained_files_is_refused(tmp_path: Path) -> Non
 def test_an_example_is_compared_slice_by_slice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from falx_export import self_contained_onnx
+    from falx_export.self_contained import onnx_file
 
     plain = next(CHECKOUT.glob("models/*/*-int8.onnx"))
     (tmp_path / "m-int8.onnx").write_bytes(plain.read_bytes())
-    card, payload = cards.read(plain)
-    (tmp_path / "m-int8-self-contained.onnx").write_bytes(self_contained_onnx.sealed(payload, card))
+    card, payload = model_file.read(plain)
+    (tmp_path / "m-int8-self-contained.onnx").write_bytes(onnx_file.sealed(payload, card))
     for name, draw in phantom.PHANTOMS.items():
         Image.fromarray(draw()).save(tmp_path / f"{name}.png")
     lines = [f"{name}.png,glioma,val" for name in phantom.PHANTOMS]

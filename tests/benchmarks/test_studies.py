@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from benchmarks import studies
 from PIL import Image
-from tests.runtime.test_study import CLEAN, DOUBT, FAILURE, NOTHING, answer
+from tests.test_study import CLEAN, DOUBT, FAILURE, NOTHING, answer
 
 from falx import phantom
-from falx_trainer.records import SPLITS, Record
+from falx_runs.manifest import SPLITS, Record
 
 
 def line(source: str, group: str, label: str, sequence: str = "T1") -> Record:

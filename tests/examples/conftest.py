@@ -19,14 +19,14 @@ from benchmarks.manifest import chosen
 from PIL import Image
 
 import falx
-from falx import card as cards
 from falx import phantom
-from falx.card import TensorSpec, embed
+from falx.model import file as model_file
+from falx.model.tensor_spec import TensorSpec
 from falx.prediction import Prediction
-from falx.rejection import REASONS
+from falx.slices.reasons import REASONS
 from falx.words import DISCLAIMER, LABELS
-from falx_export import self_contained_onnx
-from falx_export.onnx_format import IR_VERSION, OPSET
+from falx_export.convert.onnx_format import IR_VERSION, OPSET
+from falx_export.self_contained import onnx_file
 
 CHECKOUT = Path(__file__).parents[2]
 SUFFIX = "-self-contained.onnx"
@@ -92,9 +92,9 @@ class Model:
 def int8(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The self-contained int8 file of the newest release, made of the plain one as the export makes it."""
     plain = _newest("-int8.onnx")
-    card, graph = cards.read(plain)
-    path = tmp_path_factory.mktemp("int8") / self_contained_onnx.file_name(plain.name)
-    path.write_bytes(self_contained_onnx.sealed(graph, card))
+    card, graph = model_file.read(plain)
+    path = tmp_path_factory.mktemp("int8") / onnx_file.file_name(plain.name)
+    path.write_bytes(onnx_file.sealed(graph, card))
     return Model(path, falx.load(plain, engine="onnx"))
 
 
@@ -102,7 +102,7 @@ def int8(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def float32(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The self-contained float32 file of the newest release, and Falx with the graph that is in it."""
     path = _newest(f"-float32{SUFFIX}")
-    card, payload = cards.read(path)
+    card, payload = model_file.read(path)
     whole = onnx.load_from_string(payload).graph
     nodes = [node for node in whole.node if node.name.startswith("model/")]
     # Its input is the prepared tensor.
@@ -125,7 +125,7 @@ def float32(tmp_path_factory: pytest.TempPathFactory) -> Model:
     )
     card = replace(card, self_contained=False, input=IMAGE, outputs=PLAIN)
     plain = tmp_path_factory.mktemp("float32") / path.name.replace(SUFFIX, ".onnx")
-    plain.write_bytes(embed(model.SerializeToString(), card, format="onnx"))
+    plain.write_bytes(model_file.embed(model.SerializeToString(), card, format="onnx"))
     return Model(path, falx.load(plain, engine="onnx"))
 
 

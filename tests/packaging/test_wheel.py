@@ -28,7 +28,7 @@ CONTENTS = (
     r"falx/app/\w+\.py",
     r"falx/app/(icon\.svg|style\.css)",
     r"falx/app/templates/\w+\.(css|html)",
-    r"falx/workstation/\w+\.py",
+    r"falx/workstation/((node|objects)/)?\w+\.py",
     r"falx/py\.typed",
     r"falx/default\.tflite",
     r"falx-[\d.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)",

@@ -31,7 +31,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from falx.workstation.worker import Worker
+from falx.workstation.node.worker import Worker
 
 SECRET = "ZZYZX"  # noqa: S105 - no password
 """A part of every name, identifier and comment of the patient: it must not turn up where it need not."""

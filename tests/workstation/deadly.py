@@ -18,7 +18,8 @@ from typing import Any
 
 import pydicom
 
-from falx.workstation import headers, results, worker
+from falx.workstation.node import worker
+from falx.workstation.objects import headers, results
 
 make, needed = results.make, headers.needed
 

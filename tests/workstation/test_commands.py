@@ -9,9 +9,9 @@ from typing import Any
 import pydicom
 import pytest
 
-from falx.cli import main
-from falx.workstation.node import IMAGES, SYNTAXES
-from falx.workstation.spool import IDENTIFIER
+from falx.command.main import main
+from falx.workstation.node.node import IMAGES, SYNTAXES
+from falx.workstation.node.spool import IDENTIFIER
 
 PAGE = Path(__file__).parents[2] / "docs" / "workstation.md"
 

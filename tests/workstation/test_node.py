@@ -25,9 +25,9 @@ from pynetdicom import AE
 from pynetdicom.events import EVT_C_STORE
 
 from falx.errors import FalxError
-from falx.workstation.node import IMAGES, SYNTAXES, TRIES, Node, _doubled
-from falx.workstation.settings import Destination, Settings
-from falx.workstation.worker import Worker
+from falx.workstation.node.node import IMAGES, SYNTAXES, TRIES, Node, _doubled
+from falx.workstation.node.settings import Destination, Settings
+from falx.workstation.node.worker import Worker
 
 QUIET_S = 0.4
 
@@ -609,7 +609,7 @@ def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_t
     until: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("falx.workstation.node._pause", lambda _: 0.0)
+    monkeypatch.setattr("falx.workstation.node.node._pause", lambda _: 0.0)
     made = node()
     with monkeypatch.context() as broken:
         broken.setattr(worker, "_command", [sys.executable, "-c", "raise SystemExit(3)"])

@@ -11,8 +11,8 @@ import pytest
 import falx
 from falx import phantom
 from falx.errors import FalxError
-from falx.workstation import headers, results
-from falx.workstation.secondary_capture import burnt, secondary_capture
+from falx.workstation.objects import headers, results
+from falx.workstation.objects.secondary_capture import burnt, secondary_capture
 
 
 def test_the_slice_is_enlarged_and_the_words_stand_below_it() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from falx.errors import FalxError
-from falx.workstation.settings import Destination, Settings, read_file
+from falx.workstation.node.settings import Destination, Settings, read_file
 
 LEAST = {"spool": "spool", "destination": "PACS@10.0.0.5:104"}
 

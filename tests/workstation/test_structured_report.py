@@ -13,10 +13,10 @@ from pydicom.uid import EnhancedMRImageStorage
 
 import falx
 from falx.errors import FalxError
-from falx.gathering import gather
+from falx.reading.series import gather
 from falx.words import DISCLAIMER, LABELS
-from falx.workstation import headers, results
-from falx.workstation.structured_report import structured_report
+from falx.workstation.objects import headers, results
+from falx.workstation.objects.structured_report import structured_report
 
 MUST = {
     "PatientName",

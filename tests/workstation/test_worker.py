@@ -12,8 +12,8 @@ import pytest
 
 import falx
 from falx.errors import FalxError
-from falx.workstation import results
-from falx.workstation.worker import PROGRAM, Unanswered, Worker
+from falx.workstation.node.worker import PROGRAM, Unanswered, Worker
+from falx.workstation.objects import results
 
 
 def images(study: Any) -> dict[str, Path]:

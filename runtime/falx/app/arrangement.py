@@ -1,4 +1,4 @@
-"""From what a visitor gave to the series of a study, by the rules of `falx.gathering` and `falx.study`."""
+"""From the files of a visitor to the series of a study, by `falx.reading.series` and `falx.study`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from falx.app.slices import Shown, Upload
+from falx.app.uploads import ShownSlice, Upload
 from falx.errors import UnreadableImage
-from falx.gathering import Row, gather
-from falx.slices import Part
+from falx.reading.series import Row, gather
+from falx.slices.slice import Part
 from falx.study import TUMOR, Series, Study, sum_up
 
 __all__ = ["Arrangement", "arrange", "numbers"]
@@ -26,7 +26,7 @@ class Arrangement:
         trouble: why they come to nothing together, a sentence; empty where they do.
     """
 
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[ShownSlice, ...] = ()
     study: Study | None = None
     trouble: str = ""
 
@@ -76,14 +76,14 @@ def numbers(study: Study | None, count: int) -> list[str]:
     ]
 
 
-def _shown(holders: dict[int, Upload], source: object) -> Shown | None:
+def _shown(holders: dict[int, Upload], source: object) -> ShownSlice | None:
     """The answer for what `gather` made of an upload; None where it is not answered yet."""
     holder, number = (source.holder, source.number) if isinstance(source, Part) else (source, 1)
     answered = holders[id(holder)].shown
     return answered[number - 1] if number <= len(answered) else None
 
 
-def _series(row: Row, there: Sequence[tuple[int, Shown]]) -> Series:
+def _series(row: Row, there: Sequence[tuple[int, ShownSlice]]) -> Series:
     at = row.positions_mm
     return Series(
         results=tuple(one.result for _, one in there),

@@ -77,14 +77,14 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
         FalxError: the address or the port cannot be used.
     """
     from falx.app import server
-    from falx.app.settings import Settings
+    from falx.app.service import Service
 
     if options.address not in server.LOOPBACK:
         sys.stderr.write(
             f"falx: warning: listening at {options.address}: the page asks nobody who they are, so let "
             "only a proxy reach it that does\n"
         )
-    settings = Settings(
+    service = Service(
         classifier=classifier,
         maximum_files=options.max_files,
         maximum_slices=options.max_slices,
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
         base_path=options.base_path,
         open_browser=not options.no_browser and sys.stdout.isatty(),
     )
-    server.start(settings, place)
+    server.start(service, place)
 
 
 def _port(text: str) -> int:

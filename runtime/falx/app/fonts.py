@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from falx.errors import FontUnavailable
+from falx.errors import FalxError
 
-__all__ = ["FOLDERS", "Font", "covering", "is_western"]
+__all__ = ["FOLDERS", "Font", "FontUnavailable", "covering", "is_western"]
 
 FOLDERS: Final = (
     "/usr/share/fonts",
@@ -33,6 +33,10 @@ SUFFIXES: Final = (".ttf", ".otf", ".ttc")
 
 FIRST: Final = ("dejavusans.", "notosans-regular", "arialuni", "arial.")
 """Fonts that cover much are looked into first, by the beginning of their file's name."""
+
+
+class FontUnavailable(FalxError, LookupError):  # noqa: N818 - the name says what is wrong
+    """A PDF needs a letter that no font of this machine has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from typing import Any, Final
 from PIL import Image
 
 from falx.app.arrangement import Arrangement, numbers
-from falx.app.signs import DARK, LIGHT, sign
-from falx.app.slices import Shown
-from falx.app.words import BAND_MEANINGS, NAMES, SIGNS, kind, percent, perhaps
+from falx.app.colours import DARK, LIGHT, sign
+from falx.app.texts import BAND_MEANINGS, NAMES, SIGNS, kind, percent, perhaps
+from falx.app.uploads import ShownSlice
 from falx.decision import Thresholds
 from falx.prediction import Failure
 from falx.study import Study
@@ -34,7 +34,7 @@ class Answer:
     """A decision in words.
 
     Attributes:
-        kind: what it is shown as, one of `falx.app.words.KINDS`.
+        kind: what it is shown as, one of `falx.app.texts.KINDS`.
         name: of what it is about; empty for none.
         decision: in words.
         confidence: with its band; empty where there is none.
@@ -78,7 +78,7 @@ class Row:
     trouble: str
 
 
-def answer(shown: Shown) -> Answer:
+def answer(shown: ShownSlice) -> Answer:
     """What Falx says about a slice."""
     result = shown.result
     if isinstance(result, Failure):
@@ -124,7 +124,7 @@ def trouble(arranged: Arrangement) -> Answer:
     return Answer("error", names, "More than one study", "", "", (arranged.trouble, NOTHING_SAVED))
 
 
-def bars(shown: Shown, thresholds: Thresholds) -> list[Bar]:
+def bars(shown: ShownSlice, thresholds: Thresholds) -> list[Bar]:
     """The probability of every label; none where the picture was not classified."""
     if isinstance(shown.result, Failure) or shown.result.probabilities is None:
         return []
@@ -141,7 +141,7 @@ def bars(shown: Shown, thresholds: Thresholds) -> list[Bar]:
     ]
 
 
-def rows(shown: Sequence[Shown], study: Study) -> list[Row]:
+def rows(shown: Sequence[ShownSlice], study: Study) -> list[Row]:
     """The table of a study's slices."""
     called = numbers(study, len(shown))
     headings = _headings(study)
@@ -176,7 +176,7 @@ def _headings(study: Study) -> dict[int, str]:
     return found if len(study.series) > 1 else {}
 
 
-def _rejected(shown: Shown) -> str:
+def _rejected(shown: ShownSlice) -> str:
     """Why a slice was rejected, a sentence; empty where it was not."""
     reason = None if isinstance(shown.result, Failure) else shown.result.reason
     return "" if reason is None else reason.message
@@ -211,7 +211,7 @@ def _environment() -> Any:
     return environment
 
 
-def _classified(shown: Shown) -> bool:
+def _classified(shown: ShownSlice) -> bool:
     return not isinstance(shown.result, Failure) and shown.result.probabilities is not None
 
 

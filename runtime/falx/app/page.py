@@ -11,16 +11,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from falx.app import fragments, report, settings
+from falx.app import downloads, fragments
 from falx.app.arrangement import Arrangement, arrange, numbers
+from falx.app.colours import DARK
 from falx.app.fragments import render
-from falx.app.report import Patient, Saved
-from falx.app.settings import Settings
-from falx.app.signs import DARK
-from falx.app.slices import Shown, Upload, given, refused
-from falx.app.words import NAMES, SIGNS, kind, percent
+from falx.app.saved import TABLE_CAPTION, Patient, Saved, listed
+from falx.app.service import Service, current
+from falx.app.texts import NAMES, SIGNS, kind, percent
+from falx.app.uploads import ShownSlice, Upload, given, refused
 from falx.errors import UnreadableImage
-from falx.overlay import OPACITY
+from falx.pictures.overlay import OPACITY
 from falx.prediction import Failure
 from falx.study import Study
 from falx.words import DISCLAIMER
@@ -56,7 +56,7 @@ def show() -> None:
     import streamlit as st
 
     try:
-        _show(st, settings.current())
+        _show(st, current())
     except Exception as error:  # noqa: BLE001 - the last place to say it without quoting what may be a name
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
@@ -66,7 +66,7 @@ def show() -> None:
         )
 
 
-def _show(st: Any, service: Settings) -> None:
+def _show(st: Any, service: Service) -> None:
     st.set_page_config(
         page_title="Falx: slices of a brain MRI", page_icon=str(HERE / "icon.svg"), layout="wide"
     )
@@ -97,11 +97,11 @@ def _show(st: Any, service: Settings) -> None:
         st.rerun()
 
 
-def _saved(arranged: Arrangement, patient: Patient, service: Settings) -> Saved:
+def _saved(arranged: Arrangement, patient: Patient, service: Service) -> Saved:
     return Saved(arranged.shown, arranged.study, patient, service.classifier)
 
 
-def _give(st: Any, service: Settings) -> tuple[Arrangement, Patient, Any]:
+def _give(st: Any, service: Service) -> tuple[Arrangement, Patient, Any]:
     """What the visitor gives: files, and whose they are; and the place for the list of these."""
     state = st.session_state
     turn = state.setdefault("turn", 0)
@@ -145,7 +145,7 @@ def _arranged(state: Any, uploads: dict[str, Upload]) -> Arrangement:
     return arranged
 
 
-def _answered(st: Any, service: Settings, files: Sequence[Any]) -> dict[str, Upload]:
+def _answered(st: Any, service: Service, files: Sequence[Any]) -> dict[str, Upload]:
     """Classify what is new, for a while; the rest is left for the next run."""
     state = st.session_state
     known: dict[str, Upload] = state.get("uploads", {})
@@ -177,7 +177,7 @@ def _complete(state: Any) -> bool:
     return len(uploads) == state.given and all(upload.done for upload in uploads.values())
 
 
-def _given(file: Any, service: Settings, before: Collection[Upload]) -> Upload:
+def _given(file: Any, service: Service, before: Collection[Upload]) -> Upload:
     if len(before) >= service.maximum_files:
         most = service.maximum_files
         return refused(
@@ -194,7 +194,7 @@ def _progress(uploads: dict[str, Upload], files: int) -> tuple[float, str]:
     return done / total, f"{done} of {total} slices read"
 
 
-def _choose(st: Any, place: Any, arranged: Arrangement) -> Shown | None:
+def _choose(st: Any, place: Any, arranged: Arrangement) -> ShownSlice | None:
     """The list of slices, and the one the visitor looks at: what carries the answer, until they choose."""
     shown = arranged.shown
     if len(shown) < 2:
@@ -216,7 +216,7 @@ def _choose(st: Any, place: Any, arranged: Arrangement) -> Shown | None:
     return shown[index]
 
 
-def _line(number: str, shown: Shown) -> str:
+def _line(number: str, shown: ShownSlice) -> str:
     """A slice in the list, in Streamlit's Markdown."""
     what = kind(shown.decision)
     confidence = None if isinstance(shown.result, Failure) else shown.result.confidence
@@ -230,7 +230,7 @@ def _plain(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
-def _look(st: Any, chosen: Shown | None) -> None:
+def _look(st: Any, chosen: ShownSlice | None) -> None:
     """The slice, and its heatmap."""
     if chosen is None or chosen.pixels is None:
         words = "" if chosen is None else NOT_SHOWN[chosen.decision]
@@ -251,7 +251,7 @@ def _look(st: Any, chosen: Shown | None) -> None:
     place.html(render("screen.html", address=fragments.image(picture), words=words))
 
 
-def _read(st: Any, service: Settings, chosen: Shown | None) -> None:
+def _read(st: Any, service: Service, chosen: ShownSlice | None) -> None:
     """What Falx says about the slice."""
     with st.container(key="answer"):
         card = service.classifier.card
@@ -265,25 +265,25 @@ def _read(st: Any, service: Settings, chosen: Shown | None) -> None:
                 with st.expander("All probabilities", expanded=True):
                     st.html(render("verdict.html:probabilities", rows=bars))
         with st.expander("How Falx decides", expanded=chosen is None):
-            st.html(render("how.html", thresholds=report.listed(card.thresholds)))
-        st.html(render("model.html", model=card, thresholds=report.listed(card.thresholds)))
+            st.html(render("how.html", thresholds=listed(card.thresholds)))
+        st.html(render("model.html", model=card, thresholds=listed(card.thresholds)))
 
 
-def _study(st: Any, shown: Sequence[Shown], study: Study) -> None:
+def _study(st: Any, shown: Sequence[ShownSlice], study: Study) -> None:
     """What the slices come to together."""
     st.html(render("verdict.html:verdict", answer=fragments.study_answer(study), level=2, colours=DARK))
     with st.expander("All slices in a table"):
         rows = fragments.rows(shown, study)
-        st.html(render("verdict.html:slices", rows=rows, caption=report.TABLE_CAPTION))
+        st.html(render("verdict.html:slices", rows=rows, caption=TABLE_CAPTION))
 
 
-def _save(st: Any, service: Settings, saved: Saved | None) -> None:
+def _save(st: Any, service: Service, saved: Saved | None) -> None:
     """What the visitor takes away, if it may be saved, and the way to the next patient."""
     with st.container(key="save"):
         if saved is not None:
             st.html("<h2>Save</h2>")
             with st.container(horizontal=True, gap="small"):
-                for kind_of_file in report.FILES:
+                for kind_of_file in downloads.FILES:
                     st.download_button(
                         kind_of_file.label,
                         data=lambda made=kind_of_file.make: made(saved),
@@ -301,7 +301,7 @@ def _save(st: Any, service: Settings, saved: Saved | None) -> None:
         )
 
 
-def _forget(st: Any, service: Settings) -> None:
+def _forget(st: Any, service: Service) -> None:
     # Streamlit drops the files with their field; nothing asks for them to be deleted.
     service.uploads.forget(st.runtime.scriptrunner.get_script_run_ctx().session_id)
     state = st.session_state

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from PIL import Image
 
-from falx.app import fonts, fragments, report
-from falx.app.report import Saved
-from falx.app.signs import LIGHT
-from falx.app.slices import Shown
-from falx.errors import FontUnavailable
-from falx.overlay import OPACITY
+from falx.app import fonts, fragments
+from falx.app.colours import LIGHT
+from falx.app.fonts import FontUnavailable
+from falx.app.saved import TABLE_CAPTION, Saved, listed, table
+from falx.app.uploads import ShownSlice
+from falx.pictures.overlay import OPACITY
 from falx.words import DISCLAIMER
 
 __all__ = ["make", "missing"]
@@ -122,7 +122,7 @@ def _answer(paper: Any, answer: fragments.Answer) -> None:
     paper.ln(1)
 
 
-def _slice(paper: Any, saved: Saved, shown: Shown) -> None:
+def _slice(paper: Any, saved: Saved, shown: ShownSlice) -> None:
     if paper.get_y() > paper.h - (TEXT_MM if shown.pixels is None else SLICE_MM):
         paper.add_page()
     _answer(paper, fragments.answer(shown))
@@ -133,7 +133,7 @@ def _slice(paper: Any, saved: Saved, shown: Shown) -> None:
     paper.ln(2)
 
 
-def _pictures(paper: Any, shown: Shown) -> None:
+def _pictures(paper: Any, shown: ShownSlice) -> None:
     pictures = [shown.picture(0)]
     if shown.located:
         pictures.append(shown.picture(OPACITY))
@@ -186,13 +186,13 @@ def _bars(paper: Any, bars: list[fragments.Bar]) -> None:
 def _table(paper: Any, saved: Saved) -> None:
     widths = (12.0, 62.0, 44.0, 42.0, 20.0)
     _cells(paper, widths, ("Slice", "File", "Decision", "Confidence", "Any tumour"), QUIET)
-    for row in report.table(saved):
+    for row in table(saved):
         if row.series:
             _write(paper, row.series, size=9, bold=True)
         decision = f"{row.decision} (counts)" if row.carries else row.decision
         cells = (row.number, row.name, decision, row.confidence, row.evidence)
         _cells(paper, widths, cells, TONES[row.kind])
-    _write(paper, report.TABLE_CAPTION, size=8, colour=QUIET)
+    _write(paper, TABLE_CAPTION, size=8, colour=QUIET)
     paper.ln(2)
 
 
@@ -224,7 +224,7 @@ def _model(paper: Any, saved: Saved) -> None:
     _rule(paper)
     card, model = saved.classifier.card, saved.classifier.model
     _write(paper, "Model", bold=True)
-    needed = report.listed(card.thresholds)
+    needed = listed(card.thresholds)
     text = f"{card.name} {card.version}, {card.license}. Needed to be decided: {needed}."
     _write(paper, text, size=9, colour=QUIET)
     _write(paper, f"SHA-256 {model.sha256}", size=9, colour=QUIET)

@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from falx.app import settings
+from falx.app.colours import DARK
 from falx.app.guard import Guard
-from falx.app.settings import Settings
-from falx.app.signs import DARK
-from falx.console import say
-from falx.errors import AppUnavailable, FalxError
+from falx.app.service import Service, install
+from falx.errors import FalxError
 from falx.words import DISCLAIMER
 
-__all__ = ["LOOPBACK", "Place", "start", "theme"]
+__all__ = ["LOOPBACK", "AppUnavailable", "Place", "start", "theme"]
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SCRIPT: Final = Path(__file__).with_name("__main__.py")
@@ -48,6 +46,10 @@ THEME: Final = {
     "font": 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif',
 }
 """The colours and letters of examples/browser/style.css."""
+
+
+class AppUnavailable(FalxError, ImportError):  # noqa: N818 - the name says what is wrong
+    """The page needs packages that are not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Place:
         return f"http://{host}:{self.port}/{self.base_path}".rstrip("/")
 
 
-def start(service: Settings, place: Place) -> None:
+def start(service: Service, place: Place) -> None:
     """Serve the page until the process is stopped.
 
     Raises:
@@ -84,15 +86,14 @@ def start(service: Settings, place: Place) -> None:
     """
     streamlit, formparsers, middleware = _imported()
     _check_free(place)
-    settings.install(service)
+    install(service)
     # A file above this size would be put on the disk while it comes in.
     formparsers.MultiPartParser.spool_max_size = (service.maximum_megabytes + 1) * MEBIBYTE
     guard = middleware.Middleware(Guard, uploads=service.uploads)
 
     @asynccontextmanager
     async def announced(_: Any) -> AsyncIterator[None]:
-        say(f"Falx is at {place.url}; Ctrl+C ends it.")
-        say(DISCLAIMER)
+        sys.stdout.write(f"Falx is at {place.url}; Ctrl+C ends it.\n{DISCLAIMER}\n")
         sys.stdout.flush()
         threading.Thread(target=_load_dicom, daemon=True).start()
         if place.open_browser:
@@ -111,7 +112,7 @@ def theme() -> dict[str, str]:
     return {f"theme.{name}": value for name, value in THEME.items()}
 
 
-def _configuration(service: Settings, place: Place) -> dict[str, Any]:
+def _configuration(service: Service, place: Place) -> dict[str, Any]:
     return {
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",

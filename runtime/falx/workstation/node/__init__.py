@@ -1,0 +1,3 @@
+"""DICOM that Falx receives: the node of `falx listen`."""
+
+__all__: list[str] = []

@@ -1,0 +1,104 @@
+"""`falx listen`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from falx.workstation.node.settings import Settings
+    from falx.workstation.node.worker import Worker
+
+log = logging.getLogger("falx.listen")
+
+__all__ = ["listen"]
+
+STATUS_S: Final = 60.0
+"""How often the status line is printed, where it has changed, in seconds."""
+
+
+def listen(options: argparse.Namespace) -> int:
+    """Run a node until a signal ends it.
+
+    Args:
+        options: parsed.
+
+    Returns:
+        0 when it was told to end; 1 when a thread failed, or `--echo` was not answered.
+
+    Raises:
+        FalxError: a setting is wrong, the model cannot be used, or the port or spool is taken.
+    """
+    settings = _settings(options)
+    if options.echo:
+        from falx.workstation.node.node import echo
+
+        answers = echo(settings)
+        sys.stdout.write(f"{settings.destination} {'answers' if answers else 'does not answer'}\n")
+        return 0 if answers else 1
+    from falx.workstation.node.worker import Worker
+
+    # It loads the model while this process loads what listens.
+    worker = Worker({"path": options.model, "engine": options.engine, "threads": options.threads})
+    try:
+        return _listen(settings, worker)
+    finally:
+        worker.stop()
+
+
+def _listen(settings: Settings, worker: Worker) -> int:
+    from falx.workstation.node.node import Node
+
+    # What is wrong with an image is told with the image's own words, and those may name the patient.
+    warnings.simplefilter("ignore")
+    for name in ("pydicom", "pynetdicom"):
+        logging.getLogger(name).disabled = True
+    _log_to_stderr()
+    node = Node(settings, worker)
+    for text in worker.warnings:
+        sys.stderr.write(f"falx: warning: {text}\n")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    node.start()
+    if node.health_port is not None:
+        log.info("health check at http://127.0.0.1:%d/healthz", node.health_port)
+    said, next_s = "", 0.0
+    try:
+        while not ended.wait(1.0) and not node.failed:
+            next_s -= 1.0
+            line = node.line() if next_s <= 0 else said
+            if line != said:
+                log.info("%s", line)
+                said, next_s = line, STATUS_S
+    finally:
+        node.stop()
+        log.info("stopped; %s", node.line())
+    return 1 if node.failed else 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The settings of the file, if one is given, and of the command line, which comes first."""
+    from falx.workstation.node.options import OPTIONS, SECONDS
+    from falx.workstation.node.settings import Settings, read_file
+
+    given = {} if options.config is None else read_file(Path(options.config))
+    for name, _, _ in OPTIONS:
+        key = name.replace("-", "_")
+        if hasattr(options, key):
+            given[f"{key}_s" if key in SECONDS else key] = getattr(options, key)
+    return Settings.build(given)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False

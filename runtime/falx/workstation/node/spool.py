@@ -1,0 +1,466 @@
+"""What `falx listen` keeps on disk, so that nothing is lost when the process is killed at any moment.
+
+A folder, and no database: the images are files anyway, and a second place that says what is there could
+disagree with them after a crash. A step is a rename within one file system, which happens wholly or not at
+all; what is renamed has been flushed to the disk before, and so is the folder after.
+
+| in the folder | what it holds |
+|---|---|
+| `lock` | held by the one process that works here |
+| `incoming/` | what is half written; emptied at every start |
+| `studies/STUDY/new/` | images received and acknowledged, and not yet looked at |
+| `studies/STUDY/batch-N/` | images being classified for the N-th time that something new came |
+| `studies/STUDY/kept/` | images already reported, kept a while in case more of the study come |
+| `studies/STUDY/aside/` | images that could not be classified, see `Spool.set_aside` |
+| `studies/STUDY/tries` | how often a batch was begun and not finished: the next try waits accordingly |
+| `studies/STUDY/failed` | how often its classification failed while this process lived |
+| `outbox/RESULT/` | results to be sent, and `record.json`: of which study, from which images |
+| `sent/RESULT/` | the record alone, so that the same images are not reported twice |
+
+STUDY is a Study Instance UID, RESULT a SOP Instance UID. The UID of a result depends on its images and the
+model alone, so a result that is made again after a crash has the name of the first and does not replace it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from falx.errors import FalxError
+from falx.writing import lacks_room
+
+__all__ = ["STUCK", "Batch", "Result", "Spool", "SpoolFull"]
+
+IDENTIFIER: Final = re.compile(r"[0-9][0-9.]{0,63}")
+"""A unique identifier as it may become the name of a file: digits and dots, and no dot first."""
+
+REMEMBER_S: Final = 90 * 24 * 3600
+"""How long the record of a sent result is kept: the same images are then not reported again."""
+
+
+STUCK: Final = 2
+"""A study whose batch was begun more often and not finished is stuck."""
+
+COUNTERS: Final = ("tries", "failed")
+"""Files that hold a number, and do not count in the size."""
+
+
+class SpoolFull(Exception):  # noqa: N818 - it says what is wrong
+    """There is no room for what came; nothing of it was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images of one study to be classified together.
+
+    Attributes:
+        study: its UID.
+        folder: that holds what is new.
+        number: of this batch among those of its study.
+        published: whether its result is there already, because the process was killed after it was written.
+        fresh: SOP Instance UIDs of what is new.
+        images: every image of the study that is at hand, by its SOP Instance UID.
+    """
+
+    study: str
+    folder: Path
+    number: int
+    published: bool
+    fresh: frozenset[str]
+    images: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Something to be sent.
+
+    Attributes:
+        uid: SOP Instance UID of the report.
+        study: UID of its study.
+        files: to be sent, the report first.
+    """
+
+    uid: str
+    study: str
+    files: tuple[Path, ...]
+
+
+class Spool:
+    """The folder. Its methods may be called from several threads."""
+
+    def __init__(self, path: Path, *, limit_bytes: int, keep_s: float) -> None:
+        """Take the folder for this process, and clear away what was half written.
+
+        Args:
+            path: made where there is none; what is in it only this user may read.
+            limit_bytes: how much it may hold; beyond that nothing is accepted.
+            keep_s: how long reported images are kept.
+
+        Raises:
+            FalxError: another process works there, or it cannot be written.
+        """
+        self.path = path
+        self._limit, self._keep_s = limit_bytes, keep_s
+        self._guard = threading.RLock()
+        try:
+            for name in ("incoming", "studies", "outbox", "sent"):
+                (path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = (path / "lock").open("a")
+        except OSError as error:
+            raise FalxError(f"{path}: cannot be the spool: {error.strerror or error}") from error
+        if not _locked(self._lock.fileno()):
+            self._lock.close()
+            raise FalxError(f"{path}: another `falx listen` works in this spool; give it one of its own")
+        for left in (path / "incoming").iterdir():
+            _remove(left)
+        self._forget()
+        self._bytes = sum(
+            file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name not in COUNTERS
+        )
+        self._reported = self._records()
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.close()
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """How much the folder holds, in bytes."""
+        return self._bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as much as it may."""
+        return self._bytes >= self._limit
+
+    def store(self, study: str, instance: str, data: bytes) -> None:
+        """Keep an image. When this returns it is on the disk, whatever happens to the process or machine.
+
+        Raises:
+            SpoolFull: there is no room.
+            ValueError: an identifier is none.
+        """
+        for uid in (study, instance):
+            if not IDENTIFIER.fullmatch(uid):
+                raise ValueError("expected an identifier of digits and dots")
+        self._make_room(len(data))
+        try:
+            written = self._written(data)
+        except OSError as error:
+            self._grow(-len(data))
+            if lacks_room(error):
+                raise SpoolFull from error
+            raise
+        folder = self.path / "studies" / study / "new"
+        # A batch is begun by renaming `new`: not between making it and moving the image into it.
+        with self._guard:
+            made = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+            target = folder / f"{instance}.dcm"
+            before = target.stat().st_size if target.exists() else 0
+            written.replace(target)
+            flush = _opened(folder)
+            parents = [_opened(folder.parent), _opened(folder.parent.parent)] if made else []
+        self._grow(-before)
+        for descriptor in (flush, *parents):
+            _flush(descriptor)
+
+    def waiting(self) -> list[str]:
+        """Studies with images that no batch has taken, and those whose batch a killed process left."""
+        with self._guard:
+            return [
+                study.name
+                for study in sorted((self.path / "studies").iterdir())
+                if (study / "new").is_dir() or _batches(study)
+            ]
+
+    def tries(self, study: str) -> int:
+        """How often the batch of a study was begun and not finished."""
+        return _number(self.path / "studies" / study / "tries")
+
+    def begin(self, study: str) -> Batch | None:
+        """Take what is new of a study, or what a killed process had taken of it.
+
+        Returns:
+            The batch; None where there is nothing.
+        """
+        with self._guard:
+            folder = self.path / "studies" / study
+            numbers = [number for number, _ in self._reported.get(study, {}).values()]
+            left = _batches(folder)
+            if left:
+                taken = left[0]
+            elif (folder / "new").is_dir():
+                taken = folder / f"batch-{max(numbers, default=0) + 1}"
+                (folder / "new").rename(taken)
+                for name in COUNTERS:
+                    (folder / name).unlink(missing_ok=True)
+            else:
+                return None
+            # Something new came, so what was set aside is tried again with it.
+            self._take(folder / "aside", taken)
+            (folder / "tries").write_text(str(self.tries(study) + 1))
+            _flush(_opened(folder))
+            number, fresh = int(taken.name.partition("-")[2]), _images(taken)
+            images = _images(folder / "kept") | fresh
+            return Batch(study, taken, number, number in numbers, frozenset(fresh), images)
+
+    def reported(self, study: str) -> frozenset[str]:
+        """SOP Instance UIDs of the images of a study that a report was made from."""
+        with self._guard:
+            return frozenset().union(*(images for _, images in self._reported.get(study, {}).values()))
+
+    def failed(self, batch: Batch) -> int:
+        """Count that a batch could not be classified; how often that was, this time included."""
+        file = batch.folder.parent / "failed"
+        with self._guard:
+            times = _number(file) + 1
+            file.write_text(str(times))
+            _flush(_opened(file))
+        return times
+
+    def set_aside(self, batch: Batch) -> None:
+        """Try a batch no more. Its images stay until more of the study, or the same images, are received:
+        `begin` takes them then. Whoever has mended what was wrong may also rename `aside` to `new` while no
+        process works here.
+        """
+        with self._guard:
+            batch.folder.rename(batch.folder.parent / "aside")
+            _flush(_opened(batch.folder.parent))
+            for name in COUNTERS:
+                (batch.folder.parent / name).unlink(missing_ok=True)
+
+    def publish(self, batch: Batch, write: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
+        """Put a result into the outbox, whole or not at all.
+
+        Args:
+            batch: that it was made from.
+            write: writes the files `001.dcm`, `002.dcm`, ... into an empty folder, and gives `uid`, the SOP
+                Instance UID of the report, and what else the record says.
+
+        Returns:
+            The record.
+        """
+        folder = self.path / "incoming" / uuid.uuid4().hex
+        folder.mkdir()
+        try:
+            about = dict(write(folder))
+            uid = str(about.pop("uid"))
+            record = {"study": batch.study, "batch": batch.number, "images": sorted(batch.images), **about}
+            (folder / "record.json").write_text(json.dumps(record))
+            for file in (*folder.iterdir(), folder):
+                _flush(_opened(file))
+        except BaseException:
+            _remove(folder)
+            raise
+        size = _size(folder)
+        with self._guard:
+            target = self.path / "outbox" / uid
+            folder.rename(target)
+            _flush(_opened(target.parent))
+            self._reported.setdefault(batch.study, {})[uid] = batch.number, frozenset(batch.images)
+        self._grow(size)
+        return record
+
+    def finish(self, batch: Batch) -> None:
+        """Keep a batch's images beside those reported before, for the case that more of the study come."""
+        with self._guard:
+            kept = batch.folder.parent / "kept"
+            kept.mkdir(exist_ok=True)
+            for image in batch.folder.iterdir():
+                target = kept / image.name
+                if target.exists():
+                    self._grow(-target.stat().st_size)
+                image.replace(target)
+            batch.folder.rmdir()
+            for name in COUNTERS:
+                (batch.folder.parent / name).unlink(missing_ok=True)
+            os.utime(kept)
+
+    def outbox(self) -> list[Result]:
+        """What is to be sent, the oldest first."""
+        folders = sorted((self.path / "outbox").iterdir(), key=lambda item: item.stat().st_mtime_ns)
+        return [
+            Result(folder.name, _record(folder)["study"], tuple(sorted(folder.glob("*.dcm"))))
+            for folder in folders
+        ]
+
+    def sent(self, result: Result) -> None:
+        """A result has arrived: its record is kept, its files are not."""
+        target = self.path / "sent" / result.uid
+        (self.path / "outbox" / result.uid).rename(target)
+        for folder in (target.parent, self.path / "outbox"):
+            _flush(_opened(folder))
+        self._empty(target)
+
+    def tidy(self) -> None:
+        """Remove reported images whose time is over, and studies of which nothing is left."""
+        limit = time.time() - self._keep_s
+        with self._guard:
+            for kept in self._kept():
+                if kept.stat().st_mtime <= limit:
+                    self._discard(kept)
+
+    def counts(self) -> dict[str, int]:
+        """How many studies wait, and how many results and failures there are."""
+        waiting = self.waiting()
+        return {
+            "studies_waiting": len(waiting),
+            "results_to_send": len(list((self.path / "outbox").iterdir())),
+            "results_sent": len(list((self.path / "sent").iterdir())),
+            "studies_stuck": sum(self.tries(study) > STUCK for study in waiting),
+            "studies_set_aside": len(list((self.path / "studies").glob("*/aside"))),
+        }
+
+    def _written(self, data: bytes) -> Path:
+        file = self.path / "incoming" / uuid.uuid4().hex
+        try:
+            with file.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError:
+            file.unlink(missing_ok=True)
+            raise
+        return file
+
+    def _make_room(self, size: int) -> None:
+        """Count bytes in, after removing reported images, the oldest first, as far as needed."""
+        with self._guard:
+            for kept in self._kept() if self._bytes + size > self._limit else []:
+                self._discard(kept)
+                if self._bytes + size <= self._limit:
+                    break
+            if self._bytes + size > self._limit:
+                raise SpoolFull
+            self._bytes += size
+
+    def _grow(self, size: int) -> None:
+        with self._guard:
+            self._bytes += size
+
+    def _kept(self) -> list[Path]:
+        folders = [kept for kept in (self.path / "studies").glob("*/kept") if not _batches(kept.parent)]
+        return sorted(folders, key=lambda folder: folder.stat().st_mtime)
+
+    def _discard(self, kept: Path) -> None:
+        self._grow(-_size(kept))
+        _remove(kept)
+        study = kept.parent
+        if not (study / "new").exists() and not (study / "aside").exists() and not _batches(study):
+            _remove(study)
+
+    def _take(self, aside: Path, taken: Path) -> None:
+        """Move what was set aside into a batch; of an image that was received again, the later one stays."""
+        if not aside.exists():
+            return
+        for image in aside.iterdir():
+            if (taken / image.name).exists():
+                self._grow(-image.stat().st_size)
+                image.unlink()
+            else:
+                image.replace(taken / image.name)
+        aside.rmdir()
+
+    def _empty(self, sent: Path) -> None:
+        for file in sent.glob("*.dcm"):
+            self._grow(-file.stat().st_size)
+            file.unlink()
+
+    def _forget(self) -> None:
+        """Records too old to matter, and files of results that were sent when the process was killed."""
+        limit = time.time() - REMEMBER_S
+        for sent in (self.path / "sent").iterdir():
+            if sent.stat().st_mtime < limit:
+                _remove(sent)
+                continue
+            for file in sent.glob("*.dcm"):
+                file.unlink()
+
+    def _records(self) -> dict[str, dict[str, tuple[int, frozenset[str]]]]:
+        known: dict[str, dict[str, tuple[int, frozenset[str]]]] = {}
+        for folder in (*(self.path / "outbox").iterdir(), *(self.path / "sent").iterdir()):
+            record = _record(folder)
+            known.setdefault(record["study"], {})[folder.name] = (
+                record["batch"],
+                frozenset(record["images"]),
+            )
+        return known
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / "record.json").read_text())
+    return record
+
+
+def _batches(study: Path) -> list[Path]:
+    return sorted(study.glob("batch-*"))
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    return {file.stem: file for file in sorted(folder.glob("*.dcm"))}
+
+
+def _number(file: Path) -> int:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> int | None:
+    """A file or folder to be flushed; None for a folder where the system opens none (Windows)."""
+    if path.is_dir() and os.name == "nt":
+        return None
+    return os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+
+
+def _flush(descriptor: int | None) -> None:
+    if descriptor is not None:
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether this process could take a file for itself; the system lets go when the process ends."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

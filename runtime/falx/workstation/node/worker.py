@@ -1,0 +1,308 @@
+"""The process that classifies for `falx listen`.
+
+It is one of its own because decoders are compiled code of others: one that ends its process on a damaged
+image must not end the node, and again after each restart. It reads questions from its standard input and
+answers on its standard output, a line of JSON each; it loads the model once, and ends with the node, however
+that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from falx.errors import FalxError
+from falx.prediction import Model
+
+__all__ = ["Unanswered", "Worker", "main"]
+
+PROGRAM: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from falx.workstation.node.worker import main; sys.exit(main(sys.argv[2:]))"
+)
+"""What the process runs: it finds modules where the node does, and not in the folder it is started in."""
+
+
+class Unanswered(Exception):  # noqa: N818 - it says what is wrong
+    """A study was not classified, and as far as one can tell that is the study's own doing."""
+
+
+class Worker:
+    """The process as the node sees it; it is started when it is made, and anew when it has ended."""
+
+    def __init__(
+        self, options: Mapping[str, Any] | None = None, *, command: Sequence[str] | None = None
+    ) -> None:
+        """Start the process, and do not wait for it.
+
+        Args:
+            options: of `falx.load`: `path`, `engine`, `threads`.
+            command: that runs `main` instead, with the options as its last argument.
+        """
+        given = json.dumps(dict(options or {}))
+        own = (sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path))
+        self._command = [*(own if command is None else command), given]
+        self._guard = threading.Lock()
+        self._model: Model | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._greeted = False
+        self._process = self._start()
+
+    @property
+    def model(self) -> Model:
+        """The model that it has loaded.
+
+        Raises:
+            FalxError: it cannot load it.
+        """
+        if self._model is None:
+            self._ready()
+        assert self._model is not None  # noqa: S101 - our own invariant: a ready process has said it
+        return self._model
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What loading the model warned of."""
+        return self._warnings
+
+    @property
+    def pid(self) -> int:
+        """The number of the process that runs, or ran last."""
+        return self._process.pid
+
+    def make(
+        self,
+        images: Mapping[str, Path],
+        folder: Path,
+        *,
+        further: Sequence[str] = (),
+        capture: bool = False,
+        workers: int = 1,
+        limit_s: float,
+    ) -> dict[str, Any]:
+        """Classify a study, and write what it comes to: `001.dcm`, the report, and the pictures after it.
+
+        Args:
+            images: the files of one study by their SOP Instance UID.
+            folder: to write to.
+            further: what else makes the report this one, see `falx.workstation.objects.results.identity_of`.
+            capture: whether to make pictures.
+            workers: how many slices are worked on at a time.
+            limit_s: the process is ended when it takes longer, in seconds.
+
+        Returns:
+            `uid`, the SOP Instance UID of the report, `decision`, `label` and `confidence`.
+
+        Raises:
+            Unanswered: it ended the process, took too long, or raised an error.
+            OSError: the disk is at fault.
+            FalxError: the process cannot be started.
+        """
+        process = self._ready()
+        question = {
+            "images": {uid: str(path) for uid, path in images.items()},
+            "folder": str(folder),
+            "further": list(further),
+            "capture": capture,
+            "workers": workers,
+        }
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(limit_s, end)
+        timer.start()
+        try:
+            answer = _ask(process, question)
+        finally:
+            timer.cancel()
+        if answer is None:
+            code = process.wait()
+            raise Unanswered(f"it took more than {limit_s:g} s" if late.is_set() else _ended(code))
+        if "number" in answer:
+            raise OSError(answer["number"], answer["error"])
+        if "error" in answer:
+            raise Unanswered(answer["error"])
+        return answer
+
+    def stop(self) -> None:
+        """End the process at once: a `make` that is under way raises Unanswered, the next starts it anew."""
+        process = self._process
+        process.kill()
+        process.wait()
+        _close(process)
+
+    def _ready(self) -> subprocess.Popen[str]:
+        """The process, when it has loaded the model."""
+        with self._guard:
+            if self._process.poll() is not None:
+                _close(self._process)
+                self._process = self._start()
+            process = self._process
+            if not self._greeted:
+                said = _ask(process, None)
+                if said is None or "error" in said:
+                    code = process.wait()
+                    raise FalxError(
+                        f"the process that classifies did not start: {_ended(code)}"
+                        if said is None
+                        else said["error"]
+                    )
+                self._model, self._warnings = Model(**said["model"]), tuple(said["warnings"])
+                self._greeted = True
+            return process
+
+    def _start(self) -> subprocess.Popen[str]:
+        self._greeted = False
+        return subprocess.Popen(  # noqa: S603 - this Python
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        )
+
+
+def _ask(process: subprocess.Popen[str], question: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The answer to a question, or the greeting; None where the process has ended."""
+    assert process.stdin is not None  # noqa: S101 - our own invariant, for the type checker
+    assert process.stdout is not None  # noqa: S101
+    line = ""
+    # A pipe that is broken, or closed by `stop`.
+    with contextlib.suppress(OSError, ValueError):
+        if question is not None:
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+    if not line.endswith("\n"):
+        return None
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    for stream in (process.stdin, process.stdout):
+        # What a broken pipe still holds of a question is lost with it.
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.close()
+
+
+def _ended(code: int) -> str:
+    """How a process ended, for the log."""
+    if code >= 0:
+        return f"its process ended with status {code}"
+    try:
+        return f"its process ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"its process ended by signal {-code}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Be the process.
+
+    Args:
+        arguments: the options of `falx.load` as JSON.
+
+    Returns:
+        The exit status: 0 when the node has ended, 2 where it cannot start.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # They are sent to all processes of a terminal or service; the node is who acts on them.
+        signal.signal(number, signal.SIG_IGN)
+    _leave_no_core()
+    from falx.classifier import load
+    from falx.reading.quiet import quiet_readers
+    from falx.workstation.objects.headers import needed
+
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    _silence()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            classifier = load(**json.loads(arguments[-1]))
+        # Loaded now, so that the first study does not wait for them.
+        needed("highdicom.sr")
+        needed("highdicom.sc")
+    except Exception as error:  # noqa: BLE001 - of whatever kind; nothing of a patient is known here
+        own = isinstance(error, FalxError)
+        _say(answers, {"error": str(error) if own else f"{type(error).__name__}: {error}"})
+        return 2
+    said = [str(warning.message) for warning in caught]
+    _say(answers, {"model": classifier.model.to_dict(), "warnings": said})
+    warnings.simplefilter("ignore")
+    questions: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(questions,), daemon=True).start()
+    while True:
+        question = json.loads(questions.get())
+        with quiet_readers():
+            _say(answers, _answer(classifier, question))
+
+
+def _leave_no_core() -> None:
+    """Where a decoder crashes, the images in memory must not get into a file."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows
+    # One byte, not none: Linux gives a core to a program that collects them whatever its size, but for this.
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    size = 0 if most == 0 else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (size, size))
+
+
+def _silence() -> None:
+    """Nothing more goes to the log but what the node writes: decoders and engines say what they like."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(nowhere, stream.fileno())
+
+
+def _read(questions: queue.SimpleQueue[str]) -> None:
+    """Pass questions on; when the node has ended, end at once, whatever is being done."""
+    for line in sys.stdin:
+        questions.put(line)
+    os._exit(0)
+
+
+def _answer(classifier: Any, question: Mapping[str, Any]) -> dict[str, Any]:
+    from falx.workstation.objects import results
+
+    images = question["images"]
+    try:
+        identity = results.identity_of(images, classifier.model, *question["further"])
+        study, made = results.make(
+            classifier,
+            list(map(Path, images.values())),
+            identity=identity,
+            capture=question["capture"],
+            workers=question["workers"],
+        )
+        for number, data_set in enumerate(made, start=1):
+            data_set.save_as(Path(question["folder"], f"{number:03}.dcm"), enforce_file_format=True)
+    except OSError as error:
+        if error.errno is None:
+            return {"error": type(error).__name__}
+        return {"error": error.strerror or type(error).__name__, "number": error.errno}
+    except BaseException as error:  # noqa: BLE001 - of whatever kind; its message could name the patient
+        return {"error": type(error).__name__}
+    return {
+        "uid": str(made[0].SOPInstanceUID),
+        "decision": study.decision,
+        "label": study.label,
+        "confidence": study.confidence,
+    }
+
+
+def _say(answers: Any, answer: Mapping[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()

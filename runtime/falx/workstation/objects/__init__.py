@@ -1,0 +1,3 @@
+"""DICOM that Falx writes: reports and pictures of what it answers."""
+
+__all__: list[str] = []

@@ -1,0 +1,91 @@
+"""What `falx study` writes as DICOM; light, so that help comes at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from falx.errors import FalxError
+from falx.words import counted
+
+if TYPE_CHECKING:
+    from falx.prediction import Model
+    from falx.reading.series import Gathering
+    from falx.study import Study
+
+__all__ = ["check_outputs", "output_options", "write_outputs"]
+
+
+def output_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what `falx study` writes as DICOM."""
+    parser.add_argument("--sr", metavar="FILE", help="write the report as DICOM SR to this new file")
+    parser.add_argument(
+        "--sc",
+        metavar="DIR",
+        help="write a DICOM picture of each slice that carries the decision to this new or empty folder",
+    )
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Say what is wrong with `--sr` and `--sc` before anything is classified.
+
+    Raises:
+        FalxError: they are given with several studies, or would replace something.
+        DicomUnavailable: highdicom is not installed.
+    """
+    if options.sr is None and options.sc is None:
+        return
+    from falx.pictures.folder import Folder
+    from falx.workstation.objects.headers import needed
+
+    needed("highdicom")
+    if len(options.paths) > 1:
+        raise FalxError("--sr and --sc write what one study comes to; give one PATH")
+    if options.sr is not None and Path(options.sr).exists():
+        raise FalxError(f"{options.sr}: expected a new file, there is one; give another name")
+    if options.sc is not None:
+        Folder(options.sc)
+
+
+def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, model: Model) -> list[str]:
+    """Write the report and the pictures that `falx study` was asked for.
+
+    Args:
+        options: with `sr`, a new file or None, and `sc`, a folder or None, as `check_outputs` passed them.
+        study: made from `found`.
+        found: its slices.
+        model: that answered.
+
+    Returns:
+        What was written, a sentence each.
+
+    Raises:
+        FalxError: the study is none of DICOM images, or something cannot be written.
+    """
+    if options.sr is None and options.sc is None:
+        return []
+    from falx.workstation.objects import results
+    from falx.workstation.objects.structured_report import structured_report
+
+    known = results.sources(dict.fromkeys(result.path for result in study.results if result.path))
+    identity = results.identity_of(known, model)
+    written = []
+    if options.sr is not None:
+        _save(structured_report(study, known, model=model, identity=identity), Path(options.sr))
+        written.append(f"Report written to {options.sr}.")
+    if options.sc is not None:
+        count = 0
+        for picture in results.captures(study, found, known, identity=identity):
+            _save(picture, Path(options.sc) / f"{int(picture.InstanceNumber):03}.dcm")
+            count += 1
+        written.append(f"{counted(count, 'picture')} written to {options.sc}.")
+    return written
+
+
+def _save(data: Any, path: Path) -> None:
+    try:
+        with path.open("xb") as stream:
+            data.save_as(stream, enforce_file_format=True)
+    except OSError as error:
+        raise FalxError(f"{path}: cannot be written: {error.strerror or error}") from error

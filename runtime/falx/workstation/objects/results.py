@@ -1,0 +1,101 @@
+"""From the images of a study to the DICOM objects that say what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from falx._version import __version__
+from falx.classifier import Classifier
+from falx.errors import FalxError, UnreadableImage
+from falx.prediction import Model, Prediction
+from falx.reading.series import Gathering, gather
+from falx.reading.source import read
+from falx.study import Study
+from falx.workstation.objects import headers
+from falx.workstation.objects.identifiers import content
+from falx.workstation.objects.secondary_capture import secondary_capture
+from falx.workstation.objects.structured_report import structured_report
+
+__all__ = ["captures", "identity_of", "make", "sources"]
+
+
+def identity_of(known: Iterable[str], model: Model, *further: str) -> str:
+    """What makes a study's report this one: its images, the model, and the version of Falx.
+
+    Args:
+        known: SOP Instance UIDs of the images.
+        model: that answered.
+        further: what else, such as how often the study was asked for.
+    """
+    return content(known, model.sha256, __version__, *further)
+
+
+def make(
+    classifier: Classifier, paths: Sequence[Path], *, identity: str, capture: bool, workers: int = 1
+) -> tuple[Study, list[Any]]:
+    """Classify a study and write what it comes to.
+
+    Args:
+        classifier: to answer with.
+        paths: its images, DICOM files of one study.
+        identity: see `identity_of`.
+        capture: whether to make pictures of the slices that carry the decision.
+        workers: how many slices are worked on at a time.
+
+    Returns:
+        The study, and the data sets to send: the report first.
+
+    Raises:
+        FalxError: the images are of several studies, or of none.
+    """
+    found = gather([str(path) for path in paths])
+    study = classifier.predict_study(found, workers=workers)
+    known = sources(map(str, paths))
+    made = [structured_report(study, known, model=classifier.model, identity=identity)]
+    if capture:
+        made += captures(study, found, known, identity=identity)
+    return study, made
+
+
+def sources(paths: Iterable[str]) -> dict[str, Any]:
+    """The headers of images by their SOP Instance UID; of what is no DICOM image there is none."""
+    known = {}
+    for path in paths:
+        try:
+            header = headers.read(path)
+        except UnreadableImage:
+            continue
+        known[str(header.SOPInstanceUID)] = header
+    return known
+
+
+def captures(study: Study, found: Gathering, known: Mapping[str, Any], *, identity: str) -> list[Any]:
+    """Pictures of the slices that carry a study's decision, as far as they may be copied.
+
+    Args:
+        study: made from `found`.
+        found: its slices.
+        known: the headers of its images, from `sources`.
+        identity: see `identity_of`.
+    """
+    slices = [source for row in found.rows for source in row.sources]
+    made: list[Any] = []
+    for index in study.carriers:
+        one = study.results[index]
+        origin = one.origin
+        header = None if origin is None else known.get(origin.sop_instance_uid or "")
+        if not isinstance(one, Prediction) or origin is None or header is None:
+            continue
+        number = len(made) + 1
+        try:
+            pixels = read(slices[index]).pixels
+            picture = secondary_capture(
+                one, pixels, header, identity=identity, number=number, frame=origin.frame
+            )
+        except FalxError:
+            # Its pixels name the patient, or its file changed: the report refers to it all the same.
+            continue
+        made.append(picture)
+    return made

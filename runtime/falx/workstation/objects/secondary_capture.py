@@ -1,0 +1,150 @@
+"""A slice with its heatmap, decision and disclaimer burnt in, for viewers that show no reports.
+
+A DICOM Secondary Capture, RGB, in the study of the slice and in a series of its own. It names neither
+patient nor institution in its pixels, and a slice whose header says that somebody is named in its pixels
+is not copied.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from falx._version import __version__
+from falx.errors import FalxError
+from falx.pictures.overlay import overlay
+from falx.reading.quiet import quiet_readers
+from falx.words import DISCLAIMER
+from falx.workstation.objects import codes, headers
+from falx.workstation.objects.identifiers import unique
+from falx.workstation.objects.structured_report import MANUFACTURER
+
+__all__ = ["burnt", "secondary_capture"]
+
+SERIES_NUMBER: Final = 9801
+
+LEAST_WIDTH: Final = 512
+"""Pixels: a smaller slice is enlarged, so that the words below it can be read."""
+
+FONT_SIZE: Final = 18
+MARGIN: Final = 8
+LINE: Final = 23
+"""From one line of text to the next, in pixels."""
+
+COLUMN: Final = 9.5
+"""The mean width of a character at that size, in pixels."""
+
+GREY: Final = (210, 210, 210)
+
+
+def burnt(
+    pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32] | None, lines: list[str]
+) -> npt.NDArray[np.uint8]:
+    """The picture: the slice, the heatmap over it, and words on black below it.
+
+    Args:
+        pixels: `(H, W)` uint8, the slice as a viewer shows it.
+        heatmap: `(H, W)` float32, 0..1; None shows the slice alone.
+        lines: paragraphs, wrapped to the width.
+
+    Returns:
+        `(H', W, 3)` uint8, the slice enlarged by a whole number where it is narrower than 512 pixels.
+    """
+    picture = Image.fromarray(pixels).convert("RGB") if heatmap is None else overlay(pixels, heatmap)
+    factor = -(-LEAST_WIDTH // picture.width)
+    picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
+    columns = int((picture.width - 2 * MARGIN) / COLUMN)
+    text = [part for line in lines for part in textwrap.wrap(line, columns)]
+    whole = Image.new("RGB", (picture.width, picture.height + LINE * len(text) + 2 * MARGIN))
+    whole.paste(picture)
+    draw, font = ImageDraw.Draw(whole), ImageFont.load_default(FONT_SIZE)
+    for number, part in enumerate(text):
+        draw.text((MARGIN, picture.height + MARGIN + number * LINE), part, font=font, fill=GREY)
+    return np.asarray(whole)
+
+
+def secondary_capture(
+    prediction: Any,
+    pixels: npt.NDArray[np.uint8],
+    header: Any,
+    *,
+    identity: str,
+    number: int,
+    frame: int | None = None,
+) -> Any:
+    """A slice's answer as a picture.
+
+    Args:
+        prediction: of the slice.
+        pixels: `(H, W)` uint8, the slice as a viewer shows it.
+        header: of its image, from `falx.workstation.objects.headers.read`.
+        identity: as for `structured_report`.
+        number: of the picture in its series, from 1.
+        frame: of the image, from 1; None where it has one.
+
+    Returns:
+        A data set of highdicom, ready to be saved or sent.
+
+    Raises:
+        FalxError: the image says that its pixels name the patient.
+        DicomUnavailable: highdicom is not installed.
+    """
+    if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
+        raise FalxError(
+            "this image says that its pixels name the patient (Burned In Annotation), so no copy of them is "
+            "made; the report refers to it all the same"
+        )
+    captures = headers.needed("highdicom.sc")
+    from pydicom.dataset import Dataset
+
+    confidence = "" if prediction.confidence is None else f", {prediction.confidence:.0%} {prediction.band}"
+    lines = [
+        f"{prediction.decision}{confidence.replace('%', ' %')}",
+        f"Falx {__version__}, {prediction.model.name} {prediction.model.version}",
+        DISCLAIMER,
+    ]
+    image = header.SOPInstanceUID
+    with quiet_readers():
+        capture = captures.SCImage(
+            burnt(pixels, prediction.heatmap, lines),
+            photometric_interpretation="RGB",
+            bits_allocated=8,
+            coordinate_system="PATIENT",
+            study_instance_uid=header.StudyInstanceUID,
+            series_instance_uid=unique("picture series", identity),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=unique("picture", str(image), str(frame), identity),
+            instance_number=number,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name="Falx",
+            software_versions=__version__,
+            device_serial_number=prediction.model.sha256,
+            series_description="Falx, for research use only",
+            # Replaced below: unknown is allowed by the standard, but not by this constructor.
+            patient_orientation=("L", "P"),
+        )
+    source = Dataset()
+    source.ReferencedSOPClassUID = header.SOPClassUID
+    source.ReferencedSOPInstanceUID = image
+    if frame is not None:
+        source.ReferencedFrameNumber = frame
+    source.PurposeOfReferenceCodeSequence = [
+        codes.code("121322", "DCM", "Source image for image processing operation")
+    ]
+    capture.PatientOrientation = None
+    # A head is no paired part of the body.
+    capture.BodyPartExamined, capture.ImageLaterality = "HEAD", "U"
+    capture.ImageType = ["DERIVED", "SECONDARY"]
+    capture.SourceImageSequence = [source]
+    capture.DerivationDescription = "Slice with heatmap, decision and disclaimer. " + DISCLAIMER
+    capture.ConversionType = "WSD"
+    capture.BurnedInAnnotation = "NO"
+    for name in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if header.get(name):
+            setattr(capture, name, header.get(name))
+    headers.take_identity(capture, header)
+    return capture
