@@ -85,4 +85,5 @@ def test_data_that_are_not_there_end_with_one_line(
 ) -> None:
     arguments = ["m.tflite", "--data", f"{tmp_path}/none", "--split", "val", "--out", f"{tmp_path}/out"]
     assert targets.main(arguments) == 2
-    assert capsys.readouterr().err == f"tools.targets: {tmp_path}/none: no such folder or manifest\n"
+    expected = "expected a manifest (CSV) or a folder of images, found neither"
+    assert capsys.readouterr().err == f"tools.targets: {tmp_path}/none: {expected}\n"
