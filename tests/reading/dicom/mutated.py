@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from benchmarks import machine
+from benchmarks import figures
 from tests.reading.dicom import made
 
 import falx
@@ -112,14 +112,14 @@ def main() -> None:
     started = time.perf_counter()
     outcomes = run(falx.load(), options.inputs)
     report = {
-        "machine": machine.described(PACKAGES),
+        "machine": figures.machine(PACKAGES),
         "inputs": options.inputs,
         "outcomes": dict(outcomes),
         "seconds": round(time.perf_counter() - started, 1),
     }
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
     if options.out is not None:
-        machine.write(options.out, report)
+        figures.write(options.out, report)
 
 
 if __name__ == "__main__":

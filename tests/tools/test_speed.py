@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import speed
+from tools import speed
 
 LATENCY = {
     "rows": [

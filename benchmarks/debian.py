@@ -1,8 +1,8 @@
-"""Runs a command in a Debian of its own, where programs for Arm run too, in QEMU, if asked for.
+"""Makes a minimal Debian, and runs commands in it, where programs for Arm run too, in QEMU, if asked for.
 
-Everything happens in a user namespace of the command's own: which programs QEMU runs is registered there
-(Linux 6.7 or newer), mounts are made there, and nothing of it is left or seen outside. Whoever starts it
-must be root, because Debian's packages belong to several users.
+A command has a user namespace of its own: which programs QEMU runs is registered there (Linux 6.7 or newer),
+mounts are made there, and none of it is left or seen outside. Only root can do this, because the files of
+Debian's packages belong to several users.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["command"]
+__all__ = ["SUITE", "command", "inside", "made", "wheel"]
+
+CHECKOUT: Final = Path(__file__).parents[1]
+
+SUITE: Final = "bookworm"
+"""Debian 12, which Raspberry Pi OS was built on from 2023 to 2025: the last with a Python, 3.11, that
+tflite-runtime has wheels for."""
+
+MIRROR: Final = "http://deb.debian.org/debian"
 
 REGISTRATIONS: Final = [Path(f"/usr/lib/binfmt.d/qemu-{cpu}.conf") for cpu in ("aarch64", "arm")]
 """Debian's qemu-user-static brings them."""
@@ -41,7 +49,7 @@ def command(
     environment: Mapping[str, str] | None = None,
     emulate: bool = True,
 ) -> list[str]:
-    """What to run in place of a command, so that it runs in a namespace of its own.
+    """Returns what to run in place of a command, so that it runs in a namespace of its own.
 
     Args:
         words: the command.
@@ -59,8 +67,51 @@ def command(
     return [*called, "--", *map(str, words)]
 
 
+def inside(root: Path, words: Sequence[str], *, status: int | None = 0, **how: Any) -> tuple[str, str]:
+    """Runs a command in a Debian; returns what it printed, and what it printed as errors.
+
+    Args:
+        root: the system.
+        words: the command.
+        status: that it is to end with; None takes any.
+        how: of `command`.
+
+    Raises:
+        RuntimeError: it ended otherwise; with all that it printed.
+    """
+    done = subprocess.run(command(words, root=root, **how), capture_output=True, text=True)
+    if status not in (None, done.returncode):
+        raise RuntimeError(f"{' '.join(words)[:200]} in {root.name}: {done.stdout}{done.stderr}")
+    return done.stdout, done.stderr
+
+
+def made(root: Path, packages: str, architecture: str = "", *, emulate: bool) -> bool:
+    """Makes a minimal Debian in a folder, unless it is there; returns whether it was made."""
+    done = root.with_name(f"{root.name}.done")
+    if done.exists():
+        return False
+    root.mkdir(exist_ok=True)
+    words = ["debootstrap", "--variant=minbase", f"--include={packages}"]
+    words += [f"--arch={architecture}"] if architecture else []
+    called = command([*words, SUITE, root, MIRROR], root=root, enter=False, emulate=emulate)
+    subprocess.run(called, check=True, stdout=sys.stderr)
+    done.touch()
+    return True
+
+
+def wheel(work: Path) -> Path:
+    """Builds the wheel of this checkout in a folder `wheel` below another; returns its path."""
+    folder = work / "wheel"
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    subprocess.run([*build, folder, CHECKOUT], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
 def main() -> int:
-    """Run a command in a namespace; returns its exit status."""
+    """Runs a command in a namespace; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--enter", action="store_true")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import card
+from tools import card
 
 from falx.words import DECISIONS
 
@@ -111,11 +111,10 @@ def test_an_old_metrics_file_is_named_with_what_to_run(
     assert card.main([str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.startswith(
-        f"benchmarks.card: {tmp_path}/metrics.json: expected what `python -m benchmarks.targets` writes, "
-        f"{lack}"
+        f"tools.card: {tmp_path}/metrics.json: expected what `python -m tools.targets` writes, {lack}"
     )
     assert said.endswith(
-        f"; measure again with `python -m benchmarks.targets {tmp_path}/FILE --data DATA --split test "
+        f"; measure again with `python -m tools.targets {tmp_path}/FILE --data DATA --split test "
         f"--out {tmp_path}`\n"
     )
     assert (tmp_path / "MODEL_CARD.md").read_text() == PAGE

@@ -1,6 +1,6 @@
-"""Fill the README's table of speed from the newest results of `benchmarks.latency` and `benchmarks.startup`.
+"""Fills the README's table of speed from the newest results of `benchmarks.latency` and `benchmarks.startup`.
 
-    python -m benchmarks.speed
+    python -m tools.speed
 
 It stands between the lines `<!-- speed -->` and `<!-- end of speed -->`: a row a contender, one thread. A
 slice's time is told as a ratio to Falx's too, since the contenders took turns.
@@ -13,21 +13,20 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from benchmarks.card import fill
+from benchmarks import figures
 from benchmarks.contenders import CONTENDERS
 from benchmarks.startup import FALX
+from tools.card import fill
 
 __all__ = ["main", "newest", "table"]
 
-CHECKOUT: Final = Path(__file__).parents[1]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fill the README; returns the exit status."""
-    parser = argparse.ArgumentParser("benchmarks.speed", description=str(__doc__).partition("\n\n")[0])
-    parser.add_argument("--readme", type=Path, default=CHECKOUT / "README.md", help="the checkout's")
+    """Fills the README; returns the exit status."""
+    parser = argparse.ArgumentParser("tools.speed", description=str(__doc__).partition("\n\n")[0])
+    parser.add_argument("--readme", type=Path, default=figures.CHECKOUT / "README.md", help="the checkout's")
     options = parser.parse_args(arguments)
     text = fill(options.readme, table(newest("latency"), newest("startup")), "speed")
     options.readme.write_text(text, encoding="utf-8")
@@ -36,14 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def newest(kind: str) -> dict[str, Any]:
-    """The last of the results `KIND-DATE.json` in `benchmarks/results`."""
-    paths = sorted((CHECKOUT / "benchmarks" / "results").glob(f"{kind}-[0-9]*.json"))
+    """Returns the last of the results `KIND-DATE.json` in `benchmarks/results`."""
+    paths = sorted((figures.CHECKOUT / "benchmarks" / "results").glob(f"{kind}-[0-9]*.json"))
     found: dict[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
     return found
 
 
 def table(latency: Mapping[str, Any], startup: Mapping[str, Any]) -> str:
-    """The rows of all contenders that both measured, whole lines.
+    """Returns the table of all contenders that both measured, whole lines.
 
     Args:
         latency: what `benchmarks.latency` wrote.
@@ -51,25 +50,25 @@ def table(latency: Mapping[str, Any], startup: Mapping[str, Any]) -> str:
     """
     slices = {row["name"]: row for row in latency["rows"] if row["threads"] == 1}
     starts = {row["name"]: row for row in startup["rows"]}
-    lines = ["| | a slice, times Falx | median | start | memory | installed |", "|---|---|---|---|---|---|"]
+    lines = []
     for key, contender in CONTENDERS.items():
-        name = contender.name
-        one, start = slices.get(name), starts.get(FALX if key == "falx" else name)
-        if one is None or start is None:
-            continue
-        cells = [
-            name,
-            _short(one["ratio"]),
-            f"{_short(one['p50_ms'], 3)} ms",
-            f"{_short(start['p50_ms'] / 1000)} s",
-        ]
-        cells += [f"{start['peak_mib']:.0f} MiB", f"{start['disk_mb']:,.0f} MB"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        one, start = slices.get(contender.name), starts.get(FALX if key == "falx" else contender.name)
+        if one and start:
+            lines.append(
+                {
+                    "": contender.name,
+                    "a slice, times Falx": _short(one["ratio"]),
+                    "median": f"{_short(one['p50_ms'], 3)} ms",
+                    "start": f"{_short(start['p50_ms'] / 1000)} s",
+                    "memory": f"{start['peak_mib']:.0f} MiB",
+                    "installed": f"{start['disk_mb']:,.0f} MB",
+                }
+            )
+    return figures.table(lines) + "\n"
 
 
 def _short(value: float, digits: int = 2) -> str:
-    """A figure with so many digits."""
+    """Returns a figure with a number of digits."""
     return f"{value:#.{digits}g}".rstrip(".")
 
 

@@ -1,9 +1,9 @@
-"""Pictures of the page of `falx app` in each of its states, of drawn heads, in Chromium.
+"""Takes pictures of the page of `falx app` in each of its states, of drawn heads, in Chromium.
 
-    python -m benchmarks.screenshots --out runs/screens
-    python -m benchmarks.screenshots --out docs/pictures --only slice study --size desk
+    python -m tools.screenshots --out runs/screens
+    python -m tools.screenshots --out docs/pictures --only slice study --size desk
 
-The first makes all, to be looked at before a release; the second those of docs/app.md.
+The first command takes all, to be looked at before a release; the second takes those of docs/app.md.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks import chromium
+from benchmarks import chromium, turns
 from benchmarks.page import served
 from PIL import Image, ImageDraw, ImageFont
 
@@ -40,14 +40,14 @@ STATES: Final = {
     "study": tuple(f"slice-{number}.png" for number in range(1, SLICES + 1)),
     "mixed": ("lesion.png", "clear.png", "gradient.png", "broken.png"),
 }
-"""What is given to the page for each picture."""
+"""The files that are given to the page for each picture."""
 
 TABLE: Final = ("mixed",)
-"""Where the table of all slices is opened."""
+"""The states in which the table of all slices is opened."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the pictures from the command line; returns the exit status."""
+    """Takes the pictures; returns the exit status."""
     from playwright.sync_api import sync_playwright
 
     options = _parser().parse_args(arguments)
@@ -94,14 +94,11 @@ def _take(page: Any, size: str, path: Path) -> None:
 
 
 def _draw(folder: Path) -> None:
-    """The pictures that are given."""
-    rng = np.random.default_rng(1)
-    draw: Callable[[], Any]
+    """Draws the pictures that are given."""
+    random = np.random.default_rng(1)
     for number in range(1, SLICES + 1):
-        draw = phantom.lesion if 5 <= number <= 7 else phantom.clear
-        drawn = draw().astype(float)
-        noisy = drawn + rng.normal(0, 2, drawn.shape) * (drawn > 5)
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"slice-{number}.png")
+        head = phantom.lesion() if 5 <= number <= 7 else phantom.clear()
+        Image.fromarray(turns.noisy(head, len(head), random, 2)).save(folder / f"slice-{number}.png")
     Image.fromarray(phantom.lesion()).save(folder / "lesion.png")
     Image.fromarray(phantom.clear()).save(folder / "clear.png")
     small = Image.fromarray(phantom.lesion()).resize((120, 120))
@@ -113,7 +110,7 @@ def _draw(folder: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.screenshots", description="Pictures of the page in each of its states."
+        prog="python -m tools.screenshots", description="Pictures of the page in each of its states."
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to put them")
     parser.add_argument("--only", nargs="+", choices=STATES, default=list(STATES), help="these states")

@@ -1,6 +1,6 @@
 """Pictures that are no brain MRI, collected from packages and drawn, to see which of them Falx rejects.
 
-    python -m benchmarks.pictures --out runs/pictures
+    python -m tools.pictures --out runs/pictures
     python -m falx_trainer evaluate MODEL --data DATA --pictures runs/pictures --out measured
 
 Photographs, microscopy, and films and scans of other organs come from packages of PyPI and Debian, of
@@ -26,9 +26,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from benchmarks.drawings import DRAWINGS, in_head, in_margin
 from PIL import Image, ImageDraw
 from pydicom.pixels.processing import apply_color_lut
+from tools.drawings import DRAWINGS, in_head, in_margin
 
 __all__ = ["collect", "main"]
 
@@ -111,7 +111,7 @@ FLAT: Final = ("noise", "gradients", "pages")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Collect the pictures; returns 0, or 1 where a package could not be had."""
-    parser = argparse.ArgumentParser("benchmarks.pictures", description=str(__doc__).partition("\n\n")[0])
+    parser = argparse.ArgumentParser("tools.pictures", description=str(__doc__).partition("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="new folder for a folder a family")
     parser.add_argument(
         "--packages", type=Path, help="folder that keeps what was fetched (.packages beside the families)"

@@ -1,8 +1,8 @@
-"""Fill the results of a released model into its card and into the README.
+"""Fills the results of a released model into its card and into the README.
 
-    python -m benchmarks.card models/NAME
+    python -m tools.card models/NAME
 
-The tables come from `models/NAME/metrics.json`, as `benchmarks.targets` wrote it, and go between the lines
+The tables come from `models/NAME/metrics.json`, as `tools.targets` wrote it, and go between the lines
 `<!-- results -->` and `<!-- end of results -->` of `MODEL_CARD.md` and, where it is the model in the wheel,
 of `README.md`. Everything outside them is written by hand. With `--check` nothing is written, and the exit
 status says whether it is all as it would be.
@@ -18,15 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import targets
+from benchmarks import figures
+from tools.targets import found, percent, rows
 
 from falx.classifier import DEFAULT_MODEL
 from falx.model import file as model_file
 from falx.words import DECISIONS, REJECTED
 
 __all__ = ["between", "card_block", "fill", "main", "readme_block"]
-
-CHECKOUT: Final = Path(__file__).parents[1]
 
 Metrics = Mapping[str, Any]
 
@@ -77,10 +76,10 @@ LEGEND: Final = """\
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fill the pages; returns 0, or 1 where `--check` finds another text, or 2 without such a model."""
-    parser = argparse.ArgumentParser("benchmarks.card", description=str(__doc__).partition("\n\n")[0])
+    """Fills the pages; returns 0, or 1 where `--check` finds another text, or 2 without such a model."""
+    parser = argparse.ArgumentParser("tools.card", description=str(__doc__).partition("\n\n")[0])
     parser.add_argument("model", type=Path, help="the folder models/NAME")
-    parser.add_argument("--readme", type=Path, default=CHECKOUT / "README.md", help="the checkout's")
+    parser.add_argument("--readme", type=Path, default=figures.CHECKOUT / "README.md", help="the checkout's")
     parser.add_argument("--check", action="store_true", help="write nothing; say what would change")
     options = parser.parse_args(arguments)
     measured = options.model / "metrics.json"
@@ -97,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AttributeError, KeyError, TypeError) as error:
         lack = f"lacks {error}" if isinstance(error, KeyError) else f"holds something else: {error}"
         print(
-            f"{parser.prog}: {measured}: expected what `python -m benchmarks.targets` writes, {lack}; "
-            f"measure again with `python -m benchmarks.targets {options.model}/FILE --data DATA --split test "
+            f"{parser.prog}: {measured}: expected what `python -m tools.targets` writes, {lack}; "
+            f"measure again with `python -m tools.targets {options.model}/FILE --data DATA --split test "
             f"--out {options.model}`",
             file=sys.stderr,
         )
@@ -112,12 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def between(name: str) -> re.Pattern[str]:
-    """What stands between the lines `<!-- NAME -->` and `<!-- end of NAME -->` of a page."""
+    """Returns a pattern for the text between `<!-- NAME -->` and `<!-- end of NAME -->` of a page."""
     return re.compile(rf"(?<=^<!-- {name} -->\n).*?(?=^<!-- end of {name} -->$)", re.M | re.S)
 
 
 def fill(page: Path, block: str, name: str = "results") -> str:
-    """The text of a page with a block between its marks.
+    """Returns the text of a page with a block between its marks.
 
     Args:
         page: the file.
@@ -138,34 +137,40 @@ def fill(page: Path, block: str, name: str = "results") -> str:
 
 
 def readme_block(metrics: Metrics) -> str:
-    """The results as the README gives them: a line a measure."""
-    lines = [
+    """Returns the results as the README gives them: a line a measure."""
+    head = (
         f"{metrics['model']['name']}, the model in the wheel, on {_slices(metrics)}. 95 % intervals, "
         "bootstrapped over patients, or over near-duplicate images where patients are unknown; none of these "
-        "groups is in training.",
-        "",
-        "| | share | interval | slices |",
-        "|---|---|---|---|",
+        "groups is in training."
+    )
+    lines = [
+        {
+            "": what,
+            "share": percent(share[0]),
+            "interval": f"{percent(share[1])} to {percent(share[2])}",
+            "slices": share[3],
+        }
+        for what, where in README_ROWS.items()
+        if (share := found(metrics, where)) is not None
     ]
-    for what, where in README_ROWS.items():
-        found: Any = metrics
-        for key in where:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        if found is not None:
-            value, low, high, number = found
-            lines.append(f"| {what} | {_percent(value)} | {_percent(low)} to {_percent(high)} | {number:,} |")
-    return "\n".join(lines) + "\n"
+    return f"{head}\n\n{figures.table(lines)}\n"
 
 
 def card_block(metrics: Metrics, folder: Path) -> str:
-    """The results as the model card gives them: targets, breakdowns, pictures, plots.
+    """Returns the results as the model card gives them: targets, breakdowns, pictures, plots.
 
     Args:
         metrics: the document of the folder's `metrics.json`.
         folder: `models/NAME`; the plots that are in it are shown.
     """
     parts = [f"{metrics['model']['file']}, on {_slices(metrics)}. {INTERVALS}"]
-    parts += ["### Targets", _targets(metrics), "### All", _measures({"all": metrics["all"]}), LEGEND]
+    parts += [
+        "### Targets",
+        figures.table(rows(metrics)),
+        "### All",
+        _measures({"all": metrics["all"]}),
+        LEGEND,
+    ]
     for name, title in BREAKDOWNS.items():
         if metrics.get(name):
             parts += [f"### {title}", _measures(metrics[name])]
@@ -182,7 +187,7 @@ INTERVALS: Final = (
 
 
 def _slices(metrics: Metrics) -> str:
-    """What was measured on, when and on what."""
+    """Returns what was measured on, when, and on which processor."""
     split = "all splits" if metrics["split"] is None else f"the `{metrics['split']}` split"
     text = f"{split}: {metrics['all']['slices']:,} slices of {len(metrics['by_source'])} collections"
     measured = metrics.get("measured")
@@ -191,42 +196,30 @@ def _slices(metrics: Metrics) -> str:
     return f"{text}, through the runtime, on {measured['on']} ({measured['processor']})"
 
 
-def _targets(metrics: Metrics) -> str:
-    lines = ["| | measured | 95 % interval | slices | target | met |", "|---|---|---|---|---|---|"]
-    for row in targets.rows(metrics):
-        cells = (row.what, row.measured or "not measured", row.interval, row.number, row.target, row.met)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def _measures(parts: Mapping[str, Any]) -> str:
     names = [name for name in SHARES if any(part[name] is not None for part in parts.values())]
-    head = ["", "slices", *(name.replace("_", " ") for name in names)]
-    lines = ["| " + " | ".join(head).strip() + " |", "|" + "---|" * len(head)]
-    for title, part in parts.items():
-        cells = [title, f"{part['slices']:,}", *(_cell(part[name]) for name in names)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    lines = [
+        {"": title, "slices": part["slices"], **{name: _cell(part[name]) for name in names}}
+        for title, part in parts.items()
+    ]
+    return figures.table(lines)
 
 
 def _pictures(pictures: Mapping[str, Any]) -> str:
-    lines = ["| | pictures | rejected | of the others, decided |", "|---|---|---|---|"]
+    lines = []
     for title, part in {"all": pictures["all"], **pictures["by_family"]}.items():
         made = [(name, part["decisions"][name]) for name in DECISIONS if name != REJECTED]
         others = ", ".join(f"{count} {name}" for name, count in made if count)
-        lines.append(f"| {title} | {part['pictures']} | {_cell(part['rejected'])} | {others or '–'} |")
-    return "\n".join(lines)
+        row = {"": title, "pictures": part["pictures"], "rejected": _cell(part["rejected"])}
+        lines.append(row | {"of the others, decided": others or "–"})
+    return figures.table(lines)
 
 
 def _cell(share: Sequence[float] | None) -> str:
     if share is None:
         return "–"
     value, low, high, _ = share
-    return f"{_percent(value)} [{_percent(low)}, {_percent(high)}]"
-
-
-def _percent(value: float) -> str:
-    return f"{value * 100:.1f} %"
+    return f"{percent(value)} [{percent(low)}, {percent(high)}]"
 
 
 if __name__ == "__main__":

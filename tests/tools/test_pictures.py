@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import drawings, pictures
 from PIL import Image
+from tools import drawings, pictures
 
 
 @pytest.fixture

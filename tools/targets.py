@@ -1,7 +1,7 @@
-"""What a released model is to reach, and whether it does.
+"""Measures a released model, and says which of its targets it reaches.
 
-    python -m benchmarks.pictures --out runs/pictures
-    python -m benchmarks.targets MODEL --data DATA --split test --pictures runs/pictures --out measured
+    python -m tools.pictures --out runs/pictures
+    python -m tools.targets MODEL --data DATA --split test --pictures runs/pictures --out measured
 
 measures a file as `falx_trainer evaluate` does, with the same output, and prints the targets below it. They
 name collections, so they are of use with Falx's own data only. Choose on `val`; `test` is read once for a
@@ -18,21 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import figures
+
 from falx.errors import FalxError
 
-__all__ = ["TARGETS", "Row", "Target", "main", "rows", "table"]
+__all__ = ["TARGETS", "Target", "found", "main", "percent", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be reached.
+    """A measure and the value that it is to reach.
 
     Attributes:
-        what: is measured, for people.
+        what: the measure, for people.
         where: its place in `metrics.json`, key by key.
-        least: the share to reach; None where there is an upper limit, or none at all.
+        least: the share to reach; None where there is an upper limit, or no limit.
         most: the share not to pass; None likewise.
-        decimals: shown as a fraction with so many; 0 shows a percentage.
+        decimals: how many are shown of a fraction; 0 shows a percentage.
     """
 
     what: str
@@ -67,28 +69,8 @@ TARGETS: Final = (
 """In the order of the table; tcga_lgg's boxes follow FLAIR, and on its T1 slices a tumour may not show."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table, as text.
-
-    Attributes:
-        what: is measured.
-        measured, interval: empty where it was not measured.
-        number: of slices or pictures.
-        target: empty where there is none.
-        met: `yes` or `no`; empty where nothing was measured, or there is no target.
-    """
-
-    what: str
-    measured: str
-    interval: str
-    number: str
-    target: str
-    met: str
-
-
-def rows(metrics: Mapping[str, Any]) -> list[Row]:
-    """The lines of the table.
+def rows(metrics: Mapping[str, Any]) -> list[figures.Row]:
+    """Returns a row a target, as text: what was measured, its interval, the target, and whether it is met.
 
     Args:
         metrics: the document of a `metrics.json`.
@@ -96,49 +78,45 @@ def rows(metrics: Mapping[str, Any]) -> list[Row]:
     return [_row(target, metrics) for target in TARGETS]
 
 
-def table(lines: Sequence[Row]) -> str:
-    """The table for a terminal."""
-    head = Row("", "measured", "95 % interval", "n", "target", "met")
-    wide = {name: max(len(getattr(line, name)) for line in (head, *lines)) for name in Row.__slots__}
-    shown = []
-    for line in (head, *lines):
-        cells = [f"{line.what:{wide['what']}}"]
-        cells += [f"{getattr(line, name):>{wide[name]}}" for name in Row.__slots__ if name != "what"]
-        shown.append("  ".join(cells).rstrip())
-    return "\n".join(shown)
+def found(metrics: Any, where: Sequence[str]) -> Any:
+    """Returns what a document holds at a place; None where it holds nothing there."""
+    for key in where:
+        metrics = metrics.get(key) if isinstance(metrics, Mapping) else None
+    return metrics
 
 
-def _row(target: Target, metrics: Mapping[str, Any]) -> Row:
+def percent(value: float) -> str:
+    """Returns a share as text, with one decimal."""
+    return f"{value * 100:.1f} %"
+
+
+def _row(target: Target, metrics: Mapping[str, Any]) -> figures.Row:
     limit, sign = (target.least, "≥") if target.most is None else (target.most, "≤")
-    wanted = "" if limit is None else f"{sign} {_shown(limit, target.decimals, short=True)}"
-    found: Any = metrics
-    for key in target.where:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    if found is None:
-        return Row(target.what, "", "", "", wanted, "")
+    shown = f"{limit:.2f}" if limit and target.decimals else f"{(limit or 0) * 100:.0f} %"
+    row = {"": target.what, "measured": "not measured", "95 % interval": "", "slices": ""}
+    row |= {"target": "" if limit is None else f"{sign} {shown}", "met": ""}
+    values = found(metrics, target.where)
+    if values is None:
+        return row
     # Before there was an interval of the calibration error, it stood alone.
-    value, *rest = found if isinstance(found, list) else [found]
-    interval = f"{_shown(rest[0], target.decimals)} to {_shown(rest[1], target.decimals)}" if rest else ""
-    met = ""
+    value, *rest = values if isinstance(values, list) else [values]
+    text = (lambda share: f"{share:.{target.decimals}f}") if target.decimals else percent
+    row["measured"] = text(value)
+    if rest:
+        low, high, number = rest
+        row |= {"95 % interval": f"{text(low)} to {text(high)}", "slices": f"{number:,}"}
     if limit is not None:
-        met = "yes" if (value >= limit if target.most is None else value <= limit) else "no"
-    number = f"{rest[2]:,}" if rest else ""
-    return Row(target.what, _shown(value, target.decimals), interval, number, wanted, met)
-
-
-def _shown(value: float, decimals: int, *, short: bool = False) -> str:
-    if decimals:
-        return f"{value:.{2 if short else decimals}f}"
-    return f"{value * 100:.{0 if short else 1}f} %"
+        row["met"] = "yes" if (value >= limit if target.most is None else value <= limit) else "no"
+    return row
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; returns 0, whether the targets are met or not, and 2 for unusable arguments."""
-    parser = argparse.ArgumentParser("benchmarks.targets", description=str(__doc__).partition("\n\n")[0])
+    """Measures and prints; returns 0, whether the targets are met or not, and 2 for unusable arguments."""
+    parser = argparse.ArgumentParser("tools.targets", description=str(__doc__).partition("\n\n")[0])
     parser.add_argument("model", type=Path, help="a .tflite or .onnx file, or a run folder")
     parser.add_argument("--data", type=Path, required=True, help="the manifest, or its folder")
     parser.add_argument("--split", choices=("train", "val", "test"), required=True, help="of the data")
-    parser.add_argument("--pictures", type=Path, help="what benchmarks.pictures collected")
+    parser.add_argument("--pictures", type=Path, help="what tools.pictures collected")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics.json, tables and plots")
     options = parser.parse_args(arguments)
     from falx_trainer.evaluation.evaluate import evaluate
@@ -152,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))
-    shown = table(rows(metrics))
+    shown = figures.table(rows(metrics))
     (options.out / "targets.txt").write_text(shown + "\n", encoding="utf-8")
     print(f"{measured}\n\n{shown}")
     return 0
