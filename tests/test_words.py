@@ -36,8 +36,8 @@ def test_one_slice_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "decimals", "shown"),
+    ("share", "digits", "shown"),
     [(0.976, 0, "98 %"), (0.976, 1, "97.6 %"), (1.0, 0, "100 %"), (0.0005, 1, "0.1 %")],
 )
-def test_a_share_is_a_percentage(share: float, decimals: int, shown: str) -> None:
-    assert words.percent(share, decimals) == shown
+def test_a_share_is_a_percentage(share: float, digits: int, shown: str) -> None:
+    assert words.percent(share, digits) == shown

@@ -364,7 +364,7 @@ def judge(series: Sequence[Series]) -> Verdict:
         best = max(carriers, key=lambda i: _confidence(results[i]))
         confidence, label = _confidence(results[best]), _leading(results[i] for i in carriers)
         surest = f", most surely in {_named(series, [best])}" if len(carriers) > 1 else ""
-        found = f"{_decision(results[best])}, {percent(confidence, 1)}"
+        found = f"{_decision(results[best])}, {percent(confidence)}"
         reason = f"A tumour was found in {_named(series, carriers)}{surest}: {found}."
     elif doubts:
         decision, carriers = AMBIGUOUS, doubts
@@ -381,7 +381,7 @@ def judge(series: Sequence[Series]) -> Verdict:
         carriers, confidence = [least], _confidence(results[least])
         reason = (
             f"No tumour in {words.counted(counts[NO_TUMOR])}, least surely in {_named(series, carriers)}: "
-            f"{percent(confidence, 1)}."
+            f"{percent(confidence)}."
         )
     else:
         decision = AMBIGUOUS

@@ -72,20 +72,20 @@ def band(confidence: float) -> str:
     return next(name for name, least in BANDS.items() if confidence >= least)
 
 
-def percent(share: float, decimals: int = 0, space: str = " ") -> str:
-    """Returns a share for people, such as `97 %`.
-
-    Args:
-        share: 0..1.
-        decimals: the digits after the point.
-        space: what stands before the sign.
-    """
-    return f"{share:.{decimals}%}".removesuffix("%") + f"{space}%"
-
-
 def counted(count: int, what: str = "slice") -> str:
     """So many of a thing, for people: `1 slice`, `2 slices`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def percent(share: float, digits: int = 1, space: str = " ") -> str:
+    """Returns a share for people, such as `97.4 %`.
+
+    Args:
+        share: 0..1.
+        digits: those after the point.
+        space: what stands before the sign.
+    """
+    return f"{100 * share:.{digits}f}{space}%"
 
 
 def plain(text: str) -> str:

@@ -46,7 +46,7 @@ def kind(decision: str) -> str:
 
 def percent(share: float) -> str:
     """0.976 as `98 %`, with a space that does not break."""
-    return words.percent(share, space="\N{NO-BREAK SPACE}")
+    return words.percent(share, 0, "\N{NO-BREAK SPACE}")
 
 
 def perhaps(probabilities: dict[str, float]) -> str:
