@@ -13,6 +13,7 @@ import numpy as np
 from falx.engines._compare import compare
 from falx.errors import EngineUnavailable, GraphError
 from falx.model.card import TensorSpec
+from falx.optional import needs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,13 +37,8 @@ def start(payload: bytes, card: Card, threads: int) -> OnnxEngine:
         EngineUnavailable: `onnxruntime` is not installed, or does not work here.
         GraphError: the graph cannot be run, or is not as its card says.
     """
-    try:
-        with _no_telemetry():
-            onnxruntime = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"engine onnx needs onnxruntime, which cannot be imported ({error}): pip install 'falx[onnx]'"
-        ) from error
+    with needs("engine onnx", "'falx[onnx]'", EngineUnavailable, package="onnxruntime"), _no_telemetry():
+        onnxruntime = importlib.import_module("onnxruntime")
     # Where the program imported it before.
     getattr(onnxruntime, "disable_telemetry_events", bool)()
     return OnnxEngine(onnxruntime, payload, card, threads)
