@@ -21,8 +21,8 @@ from typing import Any, Final
 from benchmarks import figures
 from tools.targets import found, percent, rows
 
-from falx.classifier import DEFAULT_MODEL
 from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 from falx.words import DECISIONS, REJECTED
 
 __all__ = ["between", "card_block", "fill", "main", "readme_block"]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from tools import card, speed
 
-from falx.classifier import DEFAULT_MODEL
 from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 
 # A figure in a table's cell, with the digits it is given with; not part of a name such as int8.
 FIGURE = re.compile(r"(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?)( ?%)?(?![\w])")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from falx.classifier import DEFAULT_MODEL
+from falx.model.file import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tests.packaging.conftest import Environment

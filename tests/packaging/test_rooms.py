@@ -27,7 +27,7 @@ ROOMS = {
 }
 """Each room of `runtime/falx`, from above to below, and the rooms it may import."""
 
-LEAVES = {"errors", "optional", "phantom", "timings", "words", "writing", "_version"}
+LEAVES = {"debug", "errors", "optional", "phantom", "timings", "words", "writing", "_version"}
 """Modules that every room may import. They import each other at most, and nothing above."""
 
 
