@@ -81,7 +81,6 @@ def _plugins(syntax: str | None) -> tuple[str, ...]:
     return () if known is None else known.plugins
 
 
-@cache
 def own(syntax: str | None) -> Decoder | None:
     """Returns a pydicom Decoder with a plugin of Falx's only; None where pydicom's are taken.
 
@@ -89,6 +88,11 @@ def own(syntax: str | None) -> Decoder | None:
     """
     if syntax is None or syntax not in DECODER_DEPENDENCIES or missing(syntax):
         return None
+    return _made(syntax)
+
+
+@cache
+def _made(syntax: str) -> Decoder:
     from pydicom.pixels.decoders.base import Decoder
     from pydicom.uid import UID
 

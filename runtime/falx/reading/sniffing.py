@@ -8,8 +8,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from pydicom.dataset import Dataset
-    from typing_extensions import TypeIs
 
 __all__ = ["START", "VOLUME_SUFFIXES", "Kind", "is_dataset", "is_dicom", "kind_of", "unpacked"]
 
@@ -121,7 +122,7 @@ def is_dicom(start: bytes) -> bool:
     return start[PREAMBLE : PREAMBLE + 4] == b"DICM" or (start[:2] in BARE and start[3:4] == b"\0")
 
 
-def is_dataset(source: object) -> TypeIs[Dataset]:
+def is_dataset(source: object) -> TypeGuard[Dataset]:
     """Returns whether an object is a pydicom Dataset, by its classes, so that pydicom is not imported."""
     return any(
         base.__name__ == "Dataset" and base.__module__.partition(".")[0] == "pydicom"

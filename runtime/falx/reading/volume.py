@@ -391,11 +391,21 @@ def _proxy(image: SpatialImage) -> ArrayProxy:
 
 
 def _is_whole(file: InputFile, size: int) -> bool:
-    """Returns whether a file certainly holds this many bytes, unpacked: a gzip file tells at its end."""
+    """Returns whether a file certainly holds this many bytes, unpacked: a gzip file tells at its end.
+
+    Raises:
+        EOFError: The file is shorter.
+    """
+    start = file.start(START)
     with file.open() as stream:
-        packed = stream.read(2) == GZIP
-        end = stream.seek(-4 if packed else 0, os.SEEK_END)
-        return int.from_bytes(stream.read(4), "little") == size if packed else end >= size
+        if kind_of(start) is Kind.NIFTI_PAIR:
+            return False
+        if start.startswith(GZIP):
+            stream.seek(-4, os.SEEK_END)
+            return int.from_bytes(stream.read(4), "little") == size
+        if stream.seek(0, os.SEEK_END) < size:
+            raise EOFError
+        return True
 
 
 def _units(image: SpatialImage, name: str) -> float:
