@@ -515,7 +515,7 @@ def _retarget(options: argparse.Namespace) -> int:
 
 
 def _listen(options: argparse.Namespace) -> int:
-    from falx.workstation.node.command import listen
+    from falx.workstation.node.listen import listen
 
     return listen(options)
 
