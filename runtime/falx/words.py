@@ -19,6 +19,7 @@ __all__ = [
     "TUMOR_LABELS",
     "band",
     "counted",
+    "percent",
     "plain",
 ]
 
@@ -74,6 +75,17 @@ def band(confidence: float) -> str:
 def counted(count: int, what: str = "slice") -> str:
     """So many of a thing, for people: `1 slice`, `2 slices`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def percent(share: float, digits: int = 1, space: str = " ") -> str:
+    """Returns a share for people, such as `97.4 %`.
+
+    Args:
+        share: 0..1.
+        digits: those after the point.
+        space: what stands before the sign.
+    """
+    return f"{100 * share:.{digits}f}{space}%"
 
 
 def plain(text: str) -> str:

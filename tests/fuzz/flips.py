@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks import machine
+from benchmarks import figures
 
 import falx
 from falx import phantom
-from falx.classifier import DEFAULT_MODEL
 from falx.errors import ModelError
 from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 
 __all__ = ["flipped", "main"]
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     released = sorted((ROOT / "models" / name).glob(f"{name}-int8*.*"))
     files = options.files or [path for path in released if path.suffix in KINDS]
     report = {
-        **machine.described(PACKAGES),
+        **figures.machine(PACKAGES),
         "seed": options.seed,
         "files": {path.name: flipped(path, options.flips, options.seed) for path in files},
     }

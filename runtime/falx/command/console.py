@@ -1,4 +1,4 @@
-"""What the command line shows to people: tables, colour, progress."""
+"""Tables, colour and progress on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from falx.words import plain
 __all__ = ["Progress", "Table", "colour", "pairs", "paragraph", "say", "use_colour", "width"]
 
 FALLBACK_WIDTH: Final = 100
-"""Columns where the output is no terminal."""
+"""Columns where the output is not a terminal."""
 
 MINIMUM_NOTE: Final = 24
 """Columns the last, wrapped column of a table has at least, however narrow the terminal."""
@@ -41,27 +41,27 @@ def width(fallback: int = FALLBACK_WIDTH) -> int:
 
 
 def use_colour(stream: TextIO) -> bool:
-    """Whether to colour: only on a terminal, and not where NO_COLOR is set (https://no-color.org)."""
+    """Tells whether to colour: on a terminal, and where NO_COLOR is not set (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def colour(text: str, name: str, stream: TextIO) -> str:
-    """Text in a colour of `CODES`, where the stream shows colours."""
+    """Returns a text in a colour of `CODES`, where the stream shows colours."""
     return f"\x1b[{CODES[name]}m{text}\x1b[0m" if name and use_colour(stream) else text
 
 
-def paragraph(text: str) -> str:
-    """Text wrapped to the terminal."""
-    return "\n".join(textwrap.wrap(text, width()))
+def paragraph(text: str, indent: str = "") -> str:
+    """Wraps a text to the terminal; the lines behind the first begin with the indent."""
+    return "\n".join(textwrap.wrap(text, width(), subsequent_indent=indent))
 
 
 def say(text: str = "") -> None:
-    """Print a line, or several, to standard output."""
+    """Prints a line, or several, to standard output."""
     sys.stdout.write(text + "\n")
 
 
 def pairs(rows: Mapping[str, str]) -> str:
-    """Names and their texts in two columns, the second one wrapped."""
+    """Returns names and their texts in two columns, the second one wrapped."""
     size = min(max(map(len, rows)), width() // 2)
     lines: list[str] = []
     for name, text in rows.items():
@@ -71,43 +71,41 @@ def pairs(rows: Mapping[str, str]) -> str:
 
 
 class Table:
-    """Rows that are printed as they come: columns of a fixed width, the last one wrapped."""
+    """Rows that are printed as they come, each on one line that is not wider than the terminal."""
 
-    def __init__(self, headings: Sequence[str], widths: Sequence[int], stream: TextIO) -> None:
-        """Print the headings.
+    def __init__(self, widths: Sequence[int], stream: TextIO) -> None:
+        """Prints nothing yet.
 
         Args:
-            headings: of all columns.
-            widths: of all columns but the last; a longer text keeps its end, which tells files apart.
+            widths: of all columns but the last, in characters; a longer text keeps its end, which tells files
+                apart.
             stream: to print to.
         """
         self._widths = widths
         self._stream = stream
-        self.row(headings, "bold", 0)
 
     def row(self, cells: Sequence[str], colour_name: str = "", coloured: int = 1) -> None:
-        """Print a row, one of its cells (or, where that is 0, all of them) in a colour."""
+        """Prints a row, one of its cells (or, where that is 0, all of them) in a colour."""
         cells = [plain(cell) for cell in cells]
-        fixed = [_fit(cell, size) for cell, size in zip(cells, self._widths, strict=False)]
-        indent = sum(self._widths) + 2 * len(self._widths)
-        lines = textwrap.wrap(cells[-1], max(MINIMUM_NOTE, width() - indent)) or [""]
+        fixed = [_end(cell, size) for cell, size in zip(cells, self._widths, strict=False)]
+        left = width() - sum(self._widths) - 2 * len(self._widths)
+        last = _start(cells[-1], max(1, left))
         if coloured:
             fixed[coloured] = colour(fixed[coloured], colour_name, self._stream)
-        first = "  ".join([*fixed, lines[0]]).rstrip()
-        self._stream.write((first if coloured else colour(first, colour_name, self._stream)) + "\n")
-        self._stream.writelines(" " * indent + line + "\n" for line in lines[1:])
+        line = "  ".join([*fixed, last]).rstrip()
+        self._stream.write((line if coloured else colour(line, colour_name, self._stream)) + "\n")
         self._stream.flush()
 
 
 class Progress:
-    """A bar on standard error while work is long; nothing where that is no terminal."""
+    """A bar on standard error while work is long; nothing where that is not a terminal."""
 
     INTERVAL_S: Final = 0.1
     SHORT: Final = 10
     """Fewer items than this need no bar."""
 
     def __init__(self, total: int) -> None:
-        """Show nothing yet.
+        """Shows nothing yet.
 
         Args:
             total: how many items there are.
@@ -117,7 +115,7 @@ class Progress:
         self._active = sys.stderr.isatty() and total >= self.SHORT
 
     def update(self, done: int) -> None:
-        """Show how many items are done, at most ten times a second."""
+        """Shows how many items are done, at most ten times a second."""
         now = time.monotonic()
         if not self._active or now - self._shown < self.INTERVAL_S:
             return
@@ -127,12 +125,18 @@ class Progress:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the bar away, so that a row can stand in its line."""
+        """Takes the bar away, so that a row can stand in its line."""
         if self._active and self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._shown = 0.0
 
 
-def _fit(text: str, size: int) -> str:
+def _end(text: str, size: int) -> str:
+    """Returns the end of a text in as many columns."""
     return text.ljust(size) if len(text) <= size else "…" + text[len(text) - size + 1 :]
+
+
+def _start(text: str, size: int) -> str:
+    """Returns the start of a text in as many columns at most."""
+    return text if len(text) <= size else text[: size - 1] + "…"

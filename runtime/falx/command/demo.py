@@ -1,4 +1,4 @@
-"""`falx demo`: the drawn heads, and one picture that is none, classified and shown."""
+"""`falx demo` classifies and shows the drawn heads, and one picture that is not a head."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICTURE_COLUMNS: Final = 36
 
 
 def show(classifier: Classifier, out: str | None) -> None:
-    """Classify the pictures of the demo and print them with their answers.
+    """Classifies the pictures of the demo and prints them with their answers.
 
     Args:
         classifier: to ask.
@@ -42,7 +42,7 @@ def show(classifier: Classifier, out: str | None) -> None:
     drawn["gradient"] = _gradient()
     say(_side_by_side(drawn))
     say()
-    results = Results(list(drawn))
+    results = Results(list(drawn), classifier.card.thresholds, classifier.card)
     for name, pixels in drawn.items():
         prediction = classifier.predict(pixels)
         results.add(prediction, name)
@@ -54,7 +54,7 @@ def show(classifier: Classifier, out: str | None) -> None:
 
 
 def _gradient() -> npt.NDArray[np.uint8]:
-    """A picture that is no head, `(256, 256)` uint8."""
+    """Draws a picture that is not a head, `(256, 256)` uint8."""
     return np.tile(np.arange(phantom.SIZE, dtype=np.uint8), (phantom.SIZE, 1))
 
 

@@ -20,7 +20,7 @@ from falx.optional import needs
 from falx.pictures.overlay import overlay
 from falx.prediction import Prediction
 from falx.reading.quiet import quiet_readers
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, percent
 from falx.workstation.errors import ReportError
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
@@ -106,9 +106,9 @@ def secondary_capture(
             "this image says that its pixels name the patient (Burned In Annotation), so no copy of them is "
             "made; the report refers to it all the same"
         )
-    confidence = "" if prediction.confidence is None else f", {prediction.confidence:.0%} {prediction.band}"
+    sure = None if prediction.confidence is None else percent(prediction.confidence, 0)
     lines = [
-        f"{prediction.decision}{confidence.replace('%', ' %')}",
+        prediction.decision if sure is None else f"{prediction.decision}, {sure} {prediction.band}",
         f"Falx {__version__}, {prediction.model.name} {prediction.model.version}",
         DISCLAIMER,
     ]
