@@ -1,4 +1,4 @@
-"""The small commands, each a few lines to who does the work."""
+"""The small commands; each is a few lines that lead to where the work is done."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def add_listen(listen: argparse.ArgumentParser) -> None:
 
 def listen(options: argparse.Namespace) -> int:
     """Receives studies and answers them until it is stopped."""
-    from falx.workstation.node.command import listen
+    from falx.workstation.node.listen import listen
 
     return listen(options)
 

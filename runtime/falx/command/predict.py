@@ -1,4 +1,4 @@
-"""`falx predict`: the answer for each slice, one after the other."""
+"""`falx predict` answers for each slice, one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One grey slice, and where it comes from where a file holds several."""
+"""One grey slice, and the place it comes from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Holder", "Origin", "Part", "Slice", "Unreadable"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a slice stands in a DICOM object or a volume; the attributes are those of the JSON.
+    """The place of a slice in a DICOM object or a volume; the attributes are those of the JSON.
 
     Nothing else of a data set becomes part of a result: no name, date, description or private element.
     """
@@ -32,7 +32,7 @@ class Origin:
     sequence: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The origin as plain JSON values."""
+        """Returns the origin as plain JSON values."""
         return asdict(self)
 
 
@@ -44,8 +44,7 @@ class Slice:
         pixels: `(H, W)` uint8, 0 black to 255 white, at least 1 x 1.
         colour: mean distance between the strongest and the weakest colour channel, 0 (grey) to 1.
         origin: where in a DICOM object or a volume it stands; None for other pictures.
-        doubt: why it may be no slice of a head although nothing decisive speaks against it; None where
-            nothing does.
+        doubt: what speaks against a slice of a head without deciding it; None where nothing does.
     """
 
     pixels: npt.NDArray[np.uint8]
