@@ -48,7 +48,7 @@ WORKSHOPS = {
 }
 """The rooms of the export and of the trainer, and the rooms that each may import."""
 
-LEAVES = {"debug", "errors", "optional", "phantom", "timings", "words", "writing", "_version"}
+LEAVES = {"debug", "errors", "optional", "phantom", "progress", "timings", "words", "writing", "_version"}
 """Modules that every room may import. They import each other at most, and nothing above."""
 
 
