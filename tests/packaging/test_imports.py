@@ -15,6 +15,7 @@ EAGER = {"falx", "numpy", "PIL"}
 LAZY = {"ai_edge_litert", "nibabel", "onnxruntime", "pydicom", "tflite_runtime"}
 LAZY |= {"highdicom", "pynetdicom"}  # of `falx.workstation`
 LAZY |= {"fontTools", "fpdf", "jinja2", "starlette", "streamlit"}  # of `falx app`
+LAZY |= {"python_multipart", "starlette", "uvicorn"}  # of `falx serve`
 
 FORBIDDEN = {
     "runtime/falx": {"falx_export", "falx_runs", "falx_trainer", "keras", "tensorflow"},
