@@ -6,7 +6,7 @@ import io
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from falx.errors import AddressUnavailable, DicomUnavailable
 from falx.optional import needs
@@ -18,7 +18,9 @@ from falx.workstation.node.spool import IDENTIFIER, Spool
 from falx.workstation.node.tls import server_context
 from falx.workstation.objects.headers import REQUIRED
 
-if TYPE_CHECKING:
+with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
+    from pydicom import dcmread
+    from pynetdicom import AE, AllStoragePresentationContexts, evt
     from pynetdicom.association import Association
     from pynetdicom.dimse_primitives import C_STORE
     from pynetdicom.events import Event, EventHandlerType
@@ -75,18 +77,12 @@ class Receiver:
     def __init__(self, settings: Settings, spool: Spool, changed: Callable[[str | None], None]) -> None:
         """Reads the certificates; `start` listens.
 
-        Args:
-            settings: of the node.
-            spool: keeps the images.
-            changed: is called with the UID of a study when one of its images has been kept, and with None
-                when an association has ended.
+        `changed` is called with the UID of a study when one of its images is in the spool, and with None when
+        an association has ended.
 
         Raises:
-            DicomUnavailable: pynetdicom is not installed.
             SettingsError: a certificate cannot be used.
         """
-        with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
-            import pynetdicom  # noqa: F401 - to say early that it is missing
         self._settings, self._spool, self._changed = settings, spool, changed
         self._tls = server_context(settings)
         self._guard = threading.Lock()
@@ -110,8 +106,6 @@ class Receiver:
         Raises:
             AddressUnavailable: the port is taken, or the address is another machine's.
         """
-        from pynetdicom import AE, AllStoragePresentationContexts, evt
-
         settings = self._settings
         entity = AE(ae_title=settings.title)
         entity.maximum_associations = settings.associations
@@ -167,8 +161,6 @@ class Receiver:
             return self._refused(type(error).__name__, CANNOT_UNDERSTAND)
 
     def _kept(self, event: Event) -> int:
-        import pydicom
-
         request = cast("C_STORE", event.request)
         asked = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
         if asked[0] not in IMAGES:
@@ -178,7 +170,7 @@ class Receiver:
         if len(data) > self._settings.object_mb * MEGABYTE:
             # It was whole before its association could be ended.
             return OUT_OF_RESOURCES
-        header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=list(REQUIRED))
+        header = dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=list(REQUIRED))
         found = [str(header.get(name) or "") for name in REQUIRED]
         _, instance, study, _ = found
         if not all(map(IDENTIFIER.fullmatch, found)) or tuple(found[:2]) != asked:

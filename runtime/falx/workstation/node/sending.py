@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from falx.errors import DicomUnavailable
 from falx.optional import needs
@@ -15,7 +15,8 @@ from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import Result, Spool
 from falx.workstation.node.tls import client_context
 
-if TYPE_CHECKING:
+with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
+    from pynetdicom import AE
     from pynetdicom.association import Association
 
 __all__ = ["Sender", "echo"]
@@ -38,12 +39,7 @@ class Sender:
     """Sends what is in the outbox of a spool, in a thread that runs `run`."""
 
     def __init__(self, settings: Settings, spool: Spool, stopping: threading.Event) -> None:
-        """Reads the certificates.
-
-        Args:
-            settings: of the node.
-            spool: holds the results.
-            stopping: ends `run`, after `wake`.
+        """Reads the certificates. `stopping` ends `run`, after `wake`.
 
         Raises:
             SettingsError: a certificate cannot be used.
@@ -115,7 +111,6 @@ def echo(settings: Settings) -> bool:
     """Asks the destination whether it answers (C-ECHO).
 
     Raises:
-        DicomUnavailable: pynetdicom is not installed.
         SettingsError: a certificate cannot be used.
     """
     association = _associate(settings, [VERIFICATION])
@@ -129,8 +124,6 @@ def echo(settings: Settings) -> bool:
 
 def _associate(settings: Settings, classes: Sequence[str]) -> Association:
     """Opens an association with the destination; it may not be established."""
-    with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
-        from pynetdicom import AE
     to = settings.destination
     entity = AE(ae_title=settings.title)
     entity.network_timeout = entity.dimse_timeout = settings.idle_s
