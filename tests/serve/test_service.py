@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -157,19 +158,22 @@ def test_a_study_of_pictures(served: Served, lesion: bytes) -> None:
     assert [row["decision"] for row in answer.json["slices"]] == ["glioma", "glioma", "no_tumor"]
 
 
+def test_a_study_in_a_zip(served: Served, lesion: bytes) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, data in enumerate((lesion, png(phantom.clear()))):
+            archive.writestr(f"slices/{number}.png", data)
+    answer = served.ask("/v1/study", buffer.getvalue())
+    assert answer.status == 200
+    assert [row["decision"] for row in answer.json["slices"]] == ["glioma", "no_tumor"]
+
+
 @pytest.mark.parametrize(
     ("path", "data", "headers", "status", "message"),
     [
         ("/v1/predict", b"", {}, 422, "expected a file"),
         ("/v1/predict", b"not a picture", {}, 422, "expected PNG, JPEG"),
         ("/v1/predict", form(b"a", b"b"), FORM, 422, "expected one file, got 2; /v1/study takes several"),
-        (
-            "/v1/predict",
-            b"x" * (2 * 1024 * 1024 + 1),
-            {},
-            413,
-            "expected at most 2 MiB, this request is larger",
-        ),
         ("/v1/predict", b"--other", FORM, 400, "the form cannot be read"),
         ("/v1/study", form(*[b"x"] * 21), FORM, 400, "Too many files"),
     ],
@@ -191,7 +195,9 @@ def test_what_is_too_large_is_refused_as_soon_as_that_is_known(served: Served, t
         if not told:
             with contextlib.suppress(OSError):
                 link.sendall(f"{size:x}\r\n".encode() + bytes(size))
-        answer = link.recv(5000)
+        answer = b""
+        while b"}}" not in answer and (part := link.recv(5000)):
+            answer += part
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"expected at most 2 MiB, this request is larger" in answer
 

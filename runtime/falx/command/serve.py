@@ -25,7 +25,7 @@ class TokenError(FalxError, ValueError):
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `falx serve`."""
-    from falx.serve.admission import Bounds
+    from falx.serve.bounds import Bounds
 
     add_model(parser)
     parser.add_argument(
@@ -60,7 +60,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
 
 def serve(options: argparse.Namespace) -> int:
     """Serves until the process is told to stop."""
-    from falx.serve.admission import Bounds
+    from falx.serve.bounds import Bounds
     from falx.serve.server import LOOPBACK, Setup, start
 
     token = None if options.token_file is None else _token(Path(options.token_file))

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
@@ -15,31 +14,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["Admission", "Bounds", "uploads"]
+    from falx.serve.bounds import Bounds
+
+__all__ = ["Admission", "uploads"]
 
 MEBIBYTE: Final = 1024 * 1024
 MULTIPART: Final = "multipart/form-data"
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The most that a request may ask of the service; each option of `falx serve` sets one.
-
-    Attributes:
-        megabytes: size of a request, in MiB.
-        files: number of files in a request.
-        seconds: time from its first byte to its answer, in seconds.
-        running: requests that are worked on at a time.
-        waiting: further requests that wait for their turn.
-    """
-
-    megabytes: int = field(default=200, metadata={"help": "MiB of a request"})
-    files: int = field(default=1000, metadata={"help": "files in a request"})
-    seconds: int = field(
-        default=120, metadata={"help": "seconds from the first byte of a request to its answer"}
-    )
-    running: int = field(default=2, metadata={"help": "requests that are worked on at a time"})
-    waiting: int = field(default=16, metadata={"help": "further requests that wait for their turn"})
 
 
 class Admission:

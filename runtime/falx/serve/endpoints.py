@@ -22,8 +22,10 @@ from starlette.routing import Route
 from falx.errors import ThresholdError, UnreadableImage
 from falx.pictures.overlay import overlay
 from falx.prediction import Failure
+from falx.reading.input_file import InputFile
 from falx.reading.source import read
-from falx.serve.admission import Admission, Bounds, uploads
+from falx.serve.admission import Admission, uploads
+from falx.serve.bounds import Bounds
 from falx.serve.metrics import CONTENT_TYPE, Metrics
 from falx.serve.openapi import document, page
 from falx.words import LABELS
@@ -154,7 +156,8 @@ class _Service:
 
     def _summed(self, files: list[bytes], thresholds: Thresholds) -> Response:
         try:
-            study = self._classifier.predict_study(files, thresholds=thresholds, one_patient=True)
+            given = [InputFile.of(f"file {number}", data) for number, data in enumerate(files, start=1)]
+            study = self._classifier.predict_study(given, thresholds=thresholds)
         except UnreadableImage as error:
             return JSONResponse(Failure(None, error).to_dict(), 422)
         self._metrics.decision(study.decision)

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from falx._version import __version__
-from falx.serve.admission import Bounds
+from falx.serve.bounds import Bounds
 from falx.words import DISCLAIMER, LABELS
 
 __all__ = ["document", "page"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from falx.classifier import load
 from falx.errors import FalxError
 from falx.optional import needs
-from falx.serve.admission import Bounds
+from falx.serve.bounds import Bounds
 from falx.words import DISCLAIMER
 
 if TYPE_CHECKING:
