@@ -30,8 +30,8 @@ from benchmarks import machine
 from falx.decision import Thresholds, decide
 from falx.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
+from falx_runs.manifest import SPLITS, UNTYPED, read_records
 from falx_trainer.recipe import PRESETS, Recipe
-from falx_trainer.records import SPLITS, UNTYPED, read_records
 from falx_trainer.tensors import Boxes, Tensors
 
 if TYPE_CHECKING:

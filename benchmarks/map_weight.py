@@ -21,9 +21,9 @@ import numpy.typing as npt
 from benchmarks import ablation, machine
 
 from falx.words import NO_TUMOR
+from falx_runs.manifest import SPLITS, Record, read_records
 from falx_trainer import calibration
 from falx_trainer.recipe import PRESETS
-from falx_trainer.records import SPLITS, Record, read_records
 
 __all__ = ["main", "markdown", "measure"]
 

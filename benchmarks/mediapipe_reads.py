@@ -25,7 +25,7 @@ from falx import card, engines, images
 from falx.decision import decide
 from falx.preprocessing import prepare
 from falx.words import AMBIGUOUS, LABELS
-from falx_trainer.records import Record, read_records
+from falx_runs.manifest import Record, read_records
 
 __all__ = ["Row", "balanced", "classify", "main", "tally"]
 

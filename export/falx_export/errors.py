@@ -3,13 +3,13 @@
 ```
 FalxError
 └── ExportError
-    ├── RunError(ValueError)             the run folder is not what a training leaves
-    ├── DataError(ValueError)            the images for calibration and parity cannot be had
     ├── OutputExists(FileExistsError)    files are in the way, and overwriting was not asked for
     ├── ConversionError(ValueError)      a converted graph is not what an engine needs
     ├── WriteError(OSError)              there is no room for the files
     └── ParityError                      an exported file answers too differently from Keras
 ```
+
+A run or data that cannot be used are a `falx_runs.errors.RunError` or `DataError`.
 """
 
 # ruff: noqa: N818 - as in `falx.errors`: each name says what is wrong
@@ -23,11 +23,9 @@ from falx.errors import FalxError
 
 __all__ = [
     "ConversionError",
-    "DataError",
     "ExportError",
     "OutputExists",
     "ParityError",
-    "RunError",
     "WriteError",
     "converting",
 ]
@@ -35,14 +33,6 @@ __all__ = [
 
 class ExportError(FalxError):
     """Anything the export raises on purpose."""
-
-
-class RunError(ExportError, ValueError):
-    """A run folder is missing something, or holds something else."""
-
-
-class DataError(ExportError, ValueError):
-    """Images for calibration and parity are missing or cannot be read."""
 
 
 class OutputExists(ExportError, FileExistsError):

@@ -23,10 +23,10 @@ from falx_export import (
     write,
 )
 from falx_export.console import silenced
-from falx_export.errors import DataError
 from falx_export.package import Converted, Terms
 from falx_export.parity import Parity
 from falx_export.tolerance import TOLERANCES, Tolerance
+from falx_runs.errors import DataError
 
 __all__ = ["Request", "export"]
 

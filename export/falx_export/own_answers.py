@@ -21,8 +21,8 @@ from falx.errors import ModelError
 from falx.rejection import check
 from falx.words import DECISIONS
 from falx_export import self_contained_onnx, self_contained_tflite
-from falx_export.errors import DataError
 from falx_export.samples import Labelled
+from falx_runs.errors import DataError
 
 __all__ = ["ENGINES", "Own", "engine_for", "starter"]
 

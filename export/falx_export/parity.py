@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from falx.decision import Thresholds, decide
+from falx.decision import Thresholds, after
 from falx.engines import Engine
 from falx.limits import Limits
-from falx.rejection import check_familiarity
-from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_export.errors import ParityError
 from falx_export.tolerance import Tolerance
 
@@ -153,18 +152,9 @@ def judged(answers: Mapping[str, Probabilities], thresholds: Thresholds, limits:
         thresholds: to decide with.
         limits: to reject by; only familiarity can, which is the model's.
     """
-    values = answers["probabilities"].tolist()
     familiarity = float(answers["familiarity"][0]) if "familiarity" in answers else None
-    margins = [] if familiarity is None else [abs(familiarity - limits.least_familiarity)]
-    if check_familiarity(familiarity, limits) is not None:
-        return REJECTED, margins[0]
-    decision = decide(values, thresholds)
-    by_label = dict(zip(LABELS, values, strict=True))
-    margins.append(abs(by_label[NO_TUMOR] - thresholds.no_tumor))
-    if decision != NO_TUMOR:
-        tumor = max(TUMOR_LABELS, key=by_label.__getitem__)
-        margins.append(abs(by_label[tumor] - thresholds[tumor]))
-    return decision, min(margins)
+    outcome = after(answers["probabilities"].tolist(), familiarity, None, limits, thresholds)
+    return outcome.decision, outcome.margin
 
 
 def _largest(

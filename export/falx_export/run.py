@@ -17,7 +17,7 @@ from falx.decision import Thresholds
 from falx.errors import ThresholdError
 from falx.tensors import OUTPUTS, is_output
 from falx.words import LABELS, MODEL_NAME
-from falx_export.errors import RunError
+from falx_runs.errors import RunError
 
 __all__ = ["Run", "output_shapes", "read"]
 

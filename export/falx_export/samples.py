@@ -23,7 +23,7 @@ from tqdm import tqdm
 from falx import images
 from falx.errors import FalxError
 from falx.preprocessing import prepare
-from falx_export.errors import DataError
+from falx_runs.errors import DataError
 
 __all__ = ["LEAST_CALIBRATION", "LEAST_PARITY", "SPLITS", "Labelled", "Samples", "labelled", "read"]
 

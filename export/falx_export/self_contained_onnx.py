@@ -42,7 +42,7 @@ from falx.card import Card, TensorSpec, embed, extract
 from falx.engines import Engine
 from falx.images import Slice
 from falx.preprocessing import prepare
-from falx.rejection import REASONS, check, check_familiarity
+from falx.rejection import REASONS
 from falx.words import DECISIONS, LABELS, REJECTED
 from falx_export import onnx_preprocessing, onnx_rejection
 from falx_export.errors import ConversionError, ParityError
@@ -201,8 +201,13 @@ def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
         What is wrong, in words; empty where nothing is.
     """
     familiarity = float(got["familiarity"]) if "familiarity" in got else None
-    reason = check(picture, card.rejection) or check_familiarity(familiarity, card.rejection)
-    wanted = REJECTED if reason else decision.decide(got["probabilities"].tolist(), card.thresholds)
+    seen = decision.before(lambda: picture, card.rejection)
+    if isinstance(seen, decision.Refusal):
+        outcome = decision.Outcome(REJECTED, seen.reason, 0.0)
+    else:
+        answered = got["probabilities"].tolist()
+        outcome = decision.after(answered, familiarity, None, card.rejection, card.thresholds)
+    wanted, reason = outcome.decision, outcome.reason
     said = (DECISIONS[int(got["decision"])], str(got["decision_label"]), bool(got["rejected"]), _code(got))
     right = (wanted, wanted, reason is not None, reason.code if reason else None)
     return "" if said == right else f"decides {_words(said)}, Falx {_words(right)}"

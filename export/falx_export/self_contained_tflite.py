@@ -22,9 +22,8 @@ from tqdm import tqdm
 
 from falx.card import Card, embed, extract
 from falx.constant import THRESHOLDS, least_float32
-from falx.decision import decide
+from falx.decision import after
 from falx.preprocessing import SIZE
-from falx.rejection import check_familiarity
 from falx.tensors import IMAGE, TensorSpec
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export import flatbuffer, tflite_metadata
@@ -207,8 +206,8 @@ def contradictions(got: Mapping[str, npt.NDArray[Any]], card: Card) -> list[str]
     found = []
     for index, decision in enumerate(got["decision"].tolist()):
         familiarity = got["familiarity"][index].item() if "familiarity" in got else None
-        rejected = check_familiarity(familiarity, card.rejection) is not None
-        wanted = REJECTED if rejected else decide(got["probabilities"][index].tolist(), card.thresholds)
+        probabilities = got["probabilities"][index].tolist()
+        wanted = after(probabilities, familiarity, None, card.rejection, card.thresholds).decision
         said = DECISIONS[decision]
         found.append("" if said == wanted else f"decides {said}, Falx {wanted}")
     return found

@@ -27,11 +27,11 @@ from falx import container, engines
 from falx.limits import Limits
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export import own_answers, parity, run, samples
-from falx_export.errors import DataError, RunError
 from falx_export.own_answers import Own
 from falx_export.parity import aligned
 from falx_export.samples import Labelled
 from falx_export.tolerance import Tolerance
+from falx_runs.errors import DataError, RunError
 
 __all__ = ["CLOSE", "Comparison", "Slice", "compare", "table", "write_slices"]
 

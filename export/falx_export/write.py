@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from falx.disk import lacks_room
+from falx.writing import lacks_room, write_through
 from falx_export.errors import OutputExists, WriteError
 
 __all__ = ["REPORT", "refuse_to_overwrite", "write"]
@@ -69,10 +69,7 @@ def _write_parts(work: Path, folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         for name, content in files.items():
             # Nothing takes a .part for a model, should this process die here.
-            with (work / f"{name}.part").open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_through(work / f"{name}.part", content)
     except OSError as error:
         if not lacks_room(error):
             raise

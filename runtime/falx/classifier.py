@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from falx import card as cards
-from falx import container, engines, images, rejection
+from falx import container, decision, engines, images
 from falx.card import Card
-from falx.decision import Thresholds, decide
+from falx.decision import Refusal, Thresholds
 from falx.engines import Engine
-from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, NotASlice, UnreadableImage
+from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, UnreadableImage
 from falx.images import Source
 from falx.prediction import Failure, Location, Model, Origin, Prediction
 from falx.preprocessing import prepare
-from falx.rejection import Reason
 from falx.slices import Part
+from falx.timings import Timings
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from falx.gathering import Gathering
+    from falx.rejection import Reason
     from falx.study import Study
-    from falx.timings import Stopwatch
 
 __all__ = ["DEFAULT_MODEL", "Answer", "Classifier", "load", "read_model"]
 
@@ -131,7 +131,6 @@ class Classifier:
         source: Source,
         *,
         thresholds: Thresholds | Mapping[str, float] | None = None,
-        timings: bool = False,
     ) -> Prediction:
         """Classify one slice.
 
@@ -139,14 +138,13 @@ class Classifier:
             source: a path, bytes of a file, PIL image, array, pydicom Dataset, or a `Part` of a file of
                 several slices; see `falx.images.read`.
             thresholds: of every label, instead of the card's.
-            timings: whether to say what each step took.
 
         Raises:
             UnreadableImage: the input is not one picture, or one of its subclasses says why.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
             GraphError: the graph answered what are no probabilities.
         """
-        return self._predict(source, self._resolved(thresholds), timings)
+        return self._predict(source, self._resolved(thresholds))
 
     def answer(self, tensor: npt.NDArray[np.uint8]) -> Answer:
         """What the graph itself answers, before anything is rejected or decided.
@@ -177,7 +175,6 @@ class Classifier:
         *,
         workers: int = 1,
         thresholds: Thresholds | Mapping[str, float] | None = None,
-        timings: bool = False,
     ) -> Iterator[Prediction | Failure]:
         """Classify many slices, in their order, as the answers are taken.
 
@@ -186,7 +183,6 @@ class Classifier:
                 of several slices; read no further ahead than two a worker.
             workers: how many slices are worked on at a time, each on an engine of its own.
             thresholds: of every label, instead of the card's.
-            timings: whether to say what each step took.
 
         Returns:
             For each source a prediction, or a failure where `predict` would raise UnreadableImage.
@@ -198,9 +194,9 @@ class Classifier:
         _positive("workers", workers)
         resolved = self._resolved(thresholds)
         if workers == 1:
-            return (self._answer(source, resolved, timings) for source in sources)
+            return (self._answer(source, resolved) for source in sources)
         self._start_engines(workers)
-        return self._answer_in_threads(sources, workers, resolved, timings)
+        return self._answer_in_threads(sources, workers, resolved)
 
     def predict_study(
         self,
@@ -247,7 +243,7 @@ class Classifier:
         return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
 
     def _answer_in_threads(
-        self, sources: Iterable[Source], workers: int, thresholds: Thresholds, timings: bool
+        self, sources: Iterable[Source], workers: int, thresholds: Thresholds
     ) -> Iterator[Prediction | Failure]:
         # Here: it brings logging and more, which most who load a model never need.
         from concurrent.futures import ThreadPoolExecutor
@@ -256,7 +252,7 @@ class Classifier:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="falx")
         try:
             for source in sources:
-                waiting.append(pool.submit(self._answer, source, thresholds, timings))
+                waiting.append(pool.submit(self._answer, source, thresholds))
                 if len(waiting) >= LOOK_AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -265,79 +261,67 @@ class Classifier:
             # Also where the caller stops early: what has not begun is not begun.
             pool.shutdown(cancel_futures=True)
 
-    def _answer(
-        self, source: Source | Failure, thresholds: Thresholds, timings: bool
-    ) -> Prediction | Failure:
+    def _answer(self, source: Source | Failure, thresholds: Thresholds) -> Prediction | Failure:
         if isinstance(source, Failure):
             return source
         try:
-            return self._predict(source, thresholds, timings)
+            return self._predict(source, thresholds)
         except UnreadableImage as error:
             return Failure(_path_of(source), error, _origin_of(source))
 
-    def _predict(self, source: Source, thresholds: Thresholds, timings: bool) -> Prediction:
-        started = time.perf_counter()
-        watch = _stopwatch() if timings else None
-        lap = _pass if watch is None else watch.lap
-        try:
-            image = images.read(source, watch)
-        except NotASlice as error:
-            if error.reason is None:
-                raise
-            return self._rejected(source, error.reason, started, watch, error.origin)
-        lap("decode")
-        reason = rejection.check(image, self._card.rejection)
-        lap("decide")
-        if reason is not None:
-            return self._rejected(source, reason, started, watch, image.origin)
-        tensor, frame = prepare(image.pixels)
-        lap("prepare")
+    def _predict(self, source: Source, thresholds: Thresholds) -> Prediction:
+        moments = [time.perf_counter_ns()]
+        seen = decision.before(lambda: images.read(source), self._card.rejection)
+        moments.append(time.perf_counter_ns())
+        if isinstance(seen, Refusal):
+            return self._prediction(source, REJECTED, moments, seen.origin, reason=seen.reason)
+        tensor, frame = prepare(seen.pixels)
+        moments.append(time.perf_counter_ns())
         answer = self.answer(tensor)
-        lap("infer")
-        reason = rejection.check_familiarity(answer.familiarity, self._card.rejection)
-        reason = reason or rejection.check_doubt(image.doubt, answer.familiarity)
-        if reason is not None:
-            return self._rejected(source, reason, started, watch, image.origin)
-        decision = decide(answer.probabilities, thresholds)
-        probabilities = dict(zip(LABELS, answer.probabilities, strict=True))
-        confidence = probabilities.get(decision)
-        height, width = image.pixels.shape
-        lap("decide")
-        return Prediction(
-            decision=decision,
-            confidence=confidence,
-            band=None if confidence is None else band(confidence),
-            probabilities=MappingProxyType(probabilities),
-            recommendation=RECOMMENDATIONS[decision],
-            reason=None,
-            elapsed_ms=(time.perf_counter() - started) * 1000,
-            model=self._model,
-            path=_path_of(source),
-            location=None if answer.heatmap is None else Location(answer.heatmap, frame, (height, width)),
-            origin=image.origin,
-            timings=None if watch is None else watch.timings(),
+        moments.append(time.perf_counter_ns())
+        outcome = decision.after(
+            answer.probabilities, answer.familiarity, seen.doubt, self._card.rejection, thresholds
+        )
+        moments.append(time.perf_counter_ns())
+        if outcome.reason is not None:
+            return self._prediction(source, REJECTED, moments, seen.origin, reason=outcome.reason)
+        height, width = seen.pixels.shape
+        location = None if answer.heatmap is None else Location(answer.heatmap, frame, (height, width))
+        return self._prediction(
+            source,
+            outcome.decision,
+            moments,
+            seen.origin,
+            probabilities=answer.probabilities,
+            location=location,
         )
 
-    def _rejected(
+    def _prediction(
         self,
         source: Source,
-        reason: Reason,
-        started: float,
-        watch: Stopwatch | None,
+        decided: str,
+        moments: list[int],
         origin: Origin | None,
+        *,
+        reason: Reason | None = None,
+        probabilities: list[float] | None = None,
+        location: Location | None = None,
     ) -> Prediction:
+        by_label = None if probabilities is None else dict(zip(LABELS, probabilities, strict=True))
+        confidence = None if by_label is None else by_label.get(decided)
         return Prediction(
-            decision=REJECTED,
-            confidence=None,
-            band=None,
-            probabilities=None,
-            recommendation=RECOMMENDATIONS[REJECTED],
+            decision=decided,
+            confidence=confidence,
+            band=None if confidence is None else band(confidence),
+            probabilities=None if by_label is None else MappingProxyType(by_label),
+            recommendation=RECOMMENDATIONS[decided],
             reason=reason,
-            elapsed_ms=(time.perf_counter() - started) * 1000,
+            elapsed_ms=(time.perf_counter_ns() - moments[0]) / 1e6,
             model=self._model,
             path=_path_of(source),
+            timings=Timings.between(moments),
+            location=location,
             origin=origin,
-            timings=None if watch is None else watch.timings(),
         )
 
     def _probable(self, output: str, answered: npt.NDArray[np.float32]) -> list[float]:
@@ -425,17 +409,6 @@ def read_model(path: Path) -> bytes:
             f"{path}: this installation has no model of its own; install the wheel, or give a model file"
         )
     return cards.load_bytes(path)
-
-
-def _pass(step: str) -> None:
-    """What counts the time where nobody asked: nothing."""
-
-
-def _stopwatch() -> Stopwatch:
-    # Here: nobody else needs it.
-    from falx.timings import Stopwatch
-
-    return Stopwatch()
 
 
 def _path_of(source: Source) -> str | None:

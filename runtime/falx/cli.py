@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 
 from falx._version import __version__
 from falx.console import width
-from falx.disk import lacks_room
 from falx.errors import FalxError, HeatmapUnavailable, UnreadableImage
 from falx.words import DISCLAIMER, LABELS
+from falx.writing import lacks_room
 
 # NumPy, Pillow and the engine are imported by the commands that need them: help comes at once.
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
     _add_heatmaps(predict)
     _add_threshold(predict, "instead of the card's")
     predict.add_argument(
-        "--timings", action="store_true", help="say what each step took: read, decode, prepare, infer, decide"
+        "--timings", action="store_true", help="say what each step took: read, prepare, infer, decide"
     )
     predict.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="slices worked on at a time (default 1)"
@@ -270,11 +270,9 @@ def _resume(options: argparse.Namespace) -> int:
         left = [item for item in items if not journal.take(_path(item))]
         progress = Progress(len(left))
         with _quiet_engines():
-            results = classifier.predict_many(
-                left, workers=options.workers, thresholds=thresholds, timings=options.timings
-            )
+            results = classifier.predict_many(left, workers=options.workers, thresholds=thresholds)
         for done, result in enumerate(results, start=1):
-            journal.add(result)
+            journal.add(result, timings=options.timings)
             failures += result.error is not None
             progress.update(done)
         progress.clear()
@@ -304,14 +302,12 @@ def _predict(options: argparse.Namespace) -> int:
     progress = Progress(len(items))
     failed = False
     with _quiet_engines():
-        results = classifier.predict_many(
-            items, workers=options.workers, thresholds=thresholds, timings=options.timings
-        )
+        results = classifier.predict_many(items, workers=options.workers, thresholds=thresholds)
     for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
         failed = failed or result.error is not None
         progress.clear()
         if table is None:
-            sys.stdout.write(json.dumps(result.to_dict()) + "\n")
+            sys.stdout.write(json.dumps(result.to_dict(timings=options.timings)) + "\n")
             sys.stdout.flush()
         else:
             table.add(result, _name(item))

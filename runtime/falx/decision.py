@@ -1,24 +1,39 @@
-"""The two-step decision: first whether there is a tumour, then which.
+"""The decision about a slice, in the one order that there is.
 
 ```
-P(no_tumor) >= thresholds.no_tumor              -> no_tumor
-t = argmax of the three tumour probabilities
-P(t) >= thresholds[t]                           -> t
-otherwise                                       -> ambiguous
+before the model
+    the tags of a DICOM object say that it is no slice of a head  -> rejected
+    its pixels do                                                 -> rejected
+after the model
+    familiarity < limits.least_familiarity                        -> rejected
+    the tags doubt it, and the model is not sure of it either     -> rejected
+    P(no_tumor) >= thresholds.no_tumor                            -> no_tumor
+    t = argmax of the three tumour probabilities
+    P(t) >= thresholds[t]                                         -> t
+    otherwise                                                     -> ambiguous
 ```
+
+The classifier, the evaluation of a run and the export's parity call `before` and `after`; the self-contained
+graphs, which decide by themselves, are proved against them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from falx.errors import ThresholdError
-from falx.words import AMBIGUOUS, LABELS, NO_TUMOR, TUMOR_LABELS
+from falx.errors import NotASlice, ThresholdError
+from falx.words import AMBIGUOUS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 
-__all__ = ["DEFAULT_THRESHOLDS", "Thresholds", "decide"]
+if TYPE_CHECKING:
+    from falx.limits import Limits
+    from falx.prediction import Origin
+    from falx.rejection import Reason
+    from falx.slices import Slice
+
+__all__ = ["DEFAULT_THRESHOLDS", "Outcome", "Refusal", "Thresholds", "after", "before", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +130,90 @@ def decide(probabilities: Sequence[float], thresholds: Thresholds = DEFAULT_THRE
         return NO_TUMOR
     tumor = max(TUMOR_LABELS, key=by_label.__getitem__)
     return tumor if by_label[tumor] >= thresholds[tumor] else AMBIGUOUS
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A picture that no model needs to see.
+
+    Attributes:
+        reason: why the picture is rejected.
+        origin: where in a DICOM object or a volume it stands; None for other pictures.
+    """
+
+    reason: Reason
+    origin: Origin | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is decided about a slice from the answer of a model.
+
+    Attributes:
+        decision: a label, `ambiguous` or `rejected`.
+        reason: why the slice is rejected; None where it is not.
+        margin: the least distance, 0..1, of a value that the decision hangs on from its limit or threshold.
+    """
+
+    decision: str
+    reason: Reason | None
+    margin: float
+
+
+def before(read: Callable[[], Slice], limits: Limits) -> Slice | Refusal:
+    """Reads a picture and says whether a model must be asked about it.
+
+    Args:
+        read: returns the slice; a DICOM object whose tags speak against it raises NotASlice.
+        limits: of the card.
+
+    Returns:
+        The slice to ask about, or why the picture is rejected.
+
+    Raises:
+        UnreadableImage: the picture cannot be read.
+    """
+    # Here and below: who reads a card for its thresholds needs no NumPy.
+    from falx.rejection import check
+
+    try:
+        image = read()
+    except NotASlice as error:
+        return Refusal(error.reason, error.origin)
+    reason = check(image, limits)
+    return image if reason is None else Refusal(reason, image.origin)
+
+
+def after(
+    probabilities: Sequence[float],
+    familiarity: float | None,
+    doubt: Reason | None,
+    limits: Limits,
+    thresholds: Thresholds,
+) -> Outcome:
+    """Decides about a slice from what a model answers for it.
+
+    Args:
+        probabilities: of the four labels, in their order, each 0..1.
+        familiarity: the probability, 0..1, that the picture is a slice of a brain; None where the model does
+            not say.
+        doubt: what the tags say against the slice; None where they say nothing.
+        limits: of the card.
+        thresholds: the least probability of each label.
+
+    Raises:
+        ValueError: there are not four finite probabilities.
+    """
+    from falx.rejection import check_doubt, check_familiarity
+
+    reason = check_familiarity(familiarity, limits) or check_doubt(doubt, familiarity)
+    known = 1.0 if familiarity is None else abs(familiarity - limits.least_familiarity)
+    if reason is not None:
+        return Outcome(REJECTED, reason, known)
+    decision = decide(probabilities, thresholds)
+    by_label = dict(zip(LABELS, probabilities, strict=True))
+    margin = min(known, abs(by_label[NO_TUMOR] - thresholds.no_tumor))
+    if decision != NO_TUMOR:
+        tumor = max(TUMOR_LABELS, key=by_label.__getitem__)
+        margin = min(margin, abs(by_label[tumor] - thresholds[tumor]))
+    return Outcome(decision, None, margin)

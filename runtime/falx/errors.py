@@ -89,12 +89,12 @@ class NotASlice(UnreadableImage):
         origin: where in the object.
     """
 
-    def __init__(self, message: str, reason: Reason | None = None, origin: Origin | None = None) -> None:
-        """Say what it is.
+    def __init__(self, message: str, reason: Reason, origin: Origin | None = None) -> None:
+        """Says what it is.
 
         Args:
             message: for people.
-            reason: why; without one, a classifier raises the error.
+            reason: why a classifier rejects the picture.
             origin: where in the object.
         """
         super().__init__(message)

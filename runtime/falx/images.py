@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from falx.dicom import Object
-    from falx.timings import Stopwatch
 
 __all__ = ["DERIVED", "FORMATS", "MAXIMUM_PIXELS", "SUFFIXES", "Slice", "Source", "describe", "read"]
 
@@ -85,7 +84,7 @@ TRANSPOSITIONS: Final = {
 
 
 @no_panics
-def read(source: Source, watch: Stopwatch | None = None) -> Slice:
+def read(source: Source) -> Slice:
     """Turn an input into one grey slice.
 
     Args:
@@ -93,7 +92,6 @@ def read(source: Source, watch: Stopwatch | None = None) -> Slice:
             image, a pydicom Dataset, a `Part` of a file with several slices, or an array: `(H, W)`,
             `(H, W, 1)`, `(H, W, 3)` RGB or `(H, W, 4)` RGBA, of bool, integers up to 32 bits, or floats of
             any range. Alpha is in the full range of an integer type, and in 0..1 for floats.
-        watch: counts what reading a file takes; None counts nothing.
 
     Raises:
         ImageNotFound: the path does not exist.
@@ -103,7 +101,7 @@ def read(source: Source, watch: Stopwatch | None = None) -> Slice:
         UnreadableImage: anything else that is not one picture; the message says what it is.
     """
     if isinstance(source, str | os.PathLike):
-        return _read_path(Path(source), watch)
+        return _read_path(Path(source))
     if isinstance(source, bytes | bytearray | memoryview):
         return _read_stream(io.BytesIO(source), describe(source))
     if isinstance(source, Image.Image):
@@ -137,11 +135,11 @@ def describe(source: Source) -> str:
     return type(source).__name__
 
 
-def _read_path(path: Path, watch: Stopwatch | None) -> Slice:
+def _read_path(path: Path) -> Slice:
     try:
         # Before it is opened: who opens a pipe waits for a writer.
         _check_file(path)
-        with path.open("rb") if watch is None else _timed(path, watch) as stream:
+        with path.open("rb") as stream:
             return _read_stream(stream, str(path))
     except UnreadableImage:
         raise
@@ -154,13 +152,6 @@ def _read_path(path: Path, watch: Stopwatch | None) -> Slice:
     # ValueError: a path with a null byte.
     except (OSError, ValueError) as error:
         raise UnreadableImage(f"{path}: cannot be read: {error}") from error
-
-
-def _timed(path: Path, watch: Stopwatch) -> BinaryIO:
-    # Here: nobody else needs it.
-    from falx.timings import TimedFile
-
-    return io.BufferedReader(TimedFile(path, watch))
 
 
 def _check_file(path: Path) -> None:

@@ -44,11 +44,11 @@ from PIL import Image
 from falx.errors import UnreadableImage
 from falx.preprocessing import SIZE, Frame
 from falx.rejection import Reason
+from falx.timings import Timings
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from falx.timings import Timings
 
 __all__ = ["SCHEMA", "Failure", "Location", "Model", "Origin", "Prediction"]
 
@@ -138,7 +138,7 @@ class Prediction:
         path: of the input; None where it was not a file.
         location: what `heatmap` is made of; None where the model makes none, and for `rejected`.
         origin: where in a DICOM object or a volume the slice stands; None for other pictures.
-        timings: what each step took; None where nobody asked.
+        timings: what each step took.
     """
 
     decision: str
@@ -152,7 +152,7 @@ class Prediction:
     path: str | None
     location: Location | None = field(default=None, repr=False)
     origin: Origin | None = None
-    timings: Timings | None = field(default=None, repr=False)
+    timings: Timings = field(default=Timings(0.0), repr=False)
 
     @property
     def error(self) -> None:
@@ -167,8 +167,12 @@ class Prediction:
         """
         return None if self.location is None else self.location.heatmap()
 
-    def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain JSON values; see the table of this module."""
+    def to_dict(self, *, timings: bool = False) -> dict[str, Any]:
+        """Returns the prediction as plain JSON values; see the table of this module.
+
+        Args:
+            timings: whether to say what each step took.
+        """
         reason = {"code": self.reason.code, "message": self.reason.message} if self.reason else None
         return {
             "schema": SCHEMA,
@@ -182,7 +186,7 @@ class Prediction:
             **({"origin": self.origin.to_dict()} if self.origin else {}),
             "model": self.model.to_dict(),
             "elapsed_ms": round(self.elapsed_ms, 2),
-            **({"timings": self.timings.to_dict()} if self.timings else {}),
+            **({"timings": self.timings.to_dict()} if timings else {}),
         }
 
 
@@ -200,8 +204,12 @@ class Failure:
     error: UnreadableImage
     origin: Origin | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The failure as plain JSON values; see the table of this module."""
+    def to_dict(self, *, timings: bool = False) -> dict[str, Any]:  # noqa: ARG002 - as a prediction's
+        """Returns the failure as plain JSON values; see the table of this module.
+
+        Args:
+            timings: of no effect; an input that cannot be read has none.
+        """
         error = {"type": type(self.error).__name__, "message": str(self.error)}
         origin = {"origin": self.origin.to_dict()} if self.origin else {}
         return {"schema": SCHEMA, "path": self.path, "error": error, **origin}

@@ -84,7 +84,7 @@ class Results:
         self._counts[result.decision] += 1
         self._times.append(result.elapsed_ms)
         colour_name = COLOURS.get(result.decision, TUMOR_COLOUR)
-        if result.timings is not None and self._timings:
+        if self._timings:
             self._steps.append(result.timings)
             steps = [f"{spent:7.2f}" for spent in result.timings.to_dict().values()]
             self._table.row([path, result.decision, *steps, f"{result.elapsed_ms:.2f}"], colour_name)

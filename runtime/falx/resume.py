@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from falx.disk import lacks_room
 from falx.errors import ResumeError
 from falx.prediction import SCHEMA, Failure, Model, Prediction
+from falx.writing import lacks_room
 
 __all__ = ["Journal"]
 
@@ -79,13 +79,17 @@ class Journal:
         self.answered[path] -= 1
         return True
 
-    def add(self, result: Prediction | Failure) -> None:
-        """Write the line of an answer.
+    def add(self, result: Prediction | Failure, *, timings: bool = False) -> None:
+        """Writes the line of an answer.
+
+        Args:
+            result: the answer.
+            timings: whether to say what each step took.
 
         Raises:
             ResumeError: it cannot be written; the file ends with the line before it.
         """
-        line = (json.dumps(result.to_dict()) + "\n").encode()
+        line = (json.dumps(result.to_dict(timings=timings)) + "\n").encode()
         try:
             written = self._file.write(line)
             while written < len(line):

@@ -7,8 +7,6 @@ they were before stays in the card's `history`.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +18,9 @@ from falx import card as cards
 from falx import constant, container
 from falx.card import Card, Format, Setting
 from falx.decision import Thresholds
-from falx.disk import lacks_room
 from falx.errors import FalxError, ModelError, ThresholdError
 from falx.words import LABELS
+from falx.writing import lacks_room, write_whole
 
 __all__ = ["Chosen", "read_thresholds", "retarget", "write"]
 
@@ -130,8 +128,7 @@ def _check(path: Path, label: str, value: Any) -> None:
 
 
 def write(data: bytes, path: Path) -> None:
-    """Write a new model file. It has its name only once it is whole: of one that could not be written, even
-    where the process was killed, nothing stays that could be taken for a model.
+    """Writes a new model file, whole or not at all.
 
     Raises:
         FalxError: there is a file of that name, its name does not end as its format wants, or it cannot be
@@ -140,52 +137,15 @@ def write(data: bytes, path: Path) -> None:
     kind = container.detect(data)
     if path.suffix.lower() != f".{kind}":
         raise FalxError(f"{path}: the model is {kind}, so the name must end in .{kind}")
-    # Beside it: a file gets a name without being copied on its own file system only.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        # Before the work; `_name` makes sure.
-        if path.exists():
-            raise _exists(path)
-        file = part.open("xb")
-    # ValueError: a path with a null byte.
-    except (OSError, ValueError) as error:
-        raise FalxError(f"{path}: cannot be written: {error}") from error
-    try:
-        with file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _name(part, path)
+        write_whole(path, data, replace=False)
     except FileExistsError as error:
-        raise _exists(path) from error
+        raise FalxError(f"{path}: exists already, and is left as it is; give another --out") from error
     except OSError as error:
-        raise FalxError(f"{path}: cannot be written: {_reason(error)}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _exists(path: Path) -> FalxError:
-    return FalxError(f"{path}: exists already, and is left as it is; give another --out")
-
-
-def _name(part: Path, path: Path) -> None:
-    """Give a whole file its name, unless another has it."""
-    try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        raise
-    # A file system without hard links, such as FAT. There the name is taken first, by an empty file.
-    except OSError:
-        path.open("xb").close()
-        try:
-            part.replace(path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-
-
-def _reason(error: OSError) -> str:
-    return f"{error.strerror}; make room, or give another --out" if lacks_room(error) else str(error)
+        reason = f"{error.strerror}; make room, or give another --out" if lacks_room(error) else error
+        raise FalxError(f"{path}: cannot be written: {reason}") from error
+    except ValueError as error:  # a path with a null byte
+        raise FalxError(f"{path}: cannot be written: {error}") from error
 
 
 def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:

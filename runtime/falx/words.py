@@ -54,8 +54,8 @@ RECOMMENDATIONS: Final = {
 """What to do about each decision, one sentence."""
 
 
-STEPS: Final = ("read", "decode", "prepare", "infer", "decide")
-"""Where the time of an answer goes, in the order in which they are taken; `decide` also before `prepare`."""
+STEPS: Final = ("read", "prepare", "infer", "decide")
+"""The steps from a picture to its answer, in the order in which they are taken."""
 
 
 def band(confidence: float) -> str:

@@ -12,7 +12,7 @@ if importlib.util.find_spec("mediapipe") is None:
 
 from benchmarks import mediapipe_reads as benchmark
 
-from falx_trainer.records import Record
+from falx_runs.manifest import Record
 
 
 def test_answers_are_counted_by_label() -> None:

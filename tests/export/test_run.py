@@ -15,7 +15,7 @@ if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 from falx_export import run
-from falx_export.errors import RunError
+from falx_runs.errors import RunError
 
 
 def change(folder: Path, **fields: Any) -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("tqdm", reason="the export needs tqdm")
 
 from falx import images
 from falx_export import samples
-from falx_export.errors import DataError
+from falx_runs.errors import DataError
 
 
 def test_calibrates_on_train_and_compares_on_val(data: Path) -> None:

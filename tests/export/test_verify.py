@@ -35,11 +35,11 @@ from falx_export import (
     verify,
 )
 from falx_export.__main__ import main
-from falx_export.errors import DataError, RunError
 from falx_export.package import Converted, Terms
 from falx_export.samples import Labelled
 from falx_export.tolerance import TOLERANCES
 from falx_export.verify import Comparison, Slice
+from falx_runs.errors import DataError, RunError
 
 
 @pytest.fixture(scope="module", autouse=True)

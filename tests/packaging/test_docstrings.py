@@ -26,11 +26,13 @@ def _is_overload(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any(ast.unparse(decorator).endswith("overload") for decorator in function.decorator_list)
 
 
-@pytest.mark.parametrize("package", ["runtime/falx", "export/falx_export", "trainer/falx_trainer"])
+@pytest.mark.parametrize(
+    "package", ["runtime/falx", "export/falx_export", "trainer/falx_runs", "trainer/falx_trainer"]
+)
 def test_every_public_name_has_a_docstring(checkout: Path, package: str) -> None:
     folder = checkout / package
     files = sorted(folder.rglob("*.py"))
-    assert len(files) > 3
+    assert len(files) > 2
     bare = [
         name
         for file in files

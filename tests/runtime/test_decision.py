@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falx.decision import DEFAULT_THRESHOLDS, Thresholds, decide
-from falx.errors import ThresholdError
+from falx import phantom
+from falx.decision import DEFAULT_THRESHOLDS, Refusal, Thresholds, after, before, decide
+from falx.errors import NotASlice, ThresholdError
+from falx.limits import Limits
+from falx.rejection import Reason
+from falx.slices import Slice
 from falx.words import LABELS, TUMOR_LABELS
 
 YOUDEN = Thresholds(no_tumor=0.31, meningioma=0.2, glioma=0.4, pituitary=0.27)
@@ -140,3 +144,53 @@ def test_indexing_by_label() -> None:
     assert [YOUDEN[label] for label in LABELS] == [0.31, 0.2, 0.4, 0.27]
     with pytest.raises(KeyError, match="to_dict"):
         YOUDEN["to_dict"]
+
+
+UNSURE = Limits(least_familiarity=0.5)
+KNEE = Reason("other_body_part", "The tags say KNEE.")
+
+
+@pytest.mark.parametrize(
+    ("familiarity", "doubt", "probabilities", "decision", "code", "margin"),
+    [
+        (None, None, (0.9, 0.05, 0.03, 0.02), "no_tumor", None, 0.05),
+        (0.99, None, (0.9, 0.05, 0.03, 0.02), "no_tumor", None, 0.05),
+        (0.52, None, (0.0, 0.0, 1.0, 0.0), "glioma", None, 0.02),
+        (0.49, None, (0.0, 0.0, 1.0, 0.0), "rejected", "unfamiliar", 0.01),
+        # Tags are asked only where the model is not sure, and familiarity is asked before tags.
+        (0.97, KNEE, (0.0, 0.0, 1.0, 0.0), "rejected", "other_body_part", 0.47),
+        (0.99, KNEE, (0.0, 0.0, 1.0, 0.0), "glioma", None, 0.45),
+        (None, KNEE, (0.0, 0.0, 1.0, 0.0), "glioma", None, 0.45),
+        (0.10, KNEE, (0.0, 0.0, 1.0, 0.0), "rejected", "unfamiliar", 0.40),
+        (None, None, (0.2, 0.3, 0.3, 0.2), "ambiguous", None, 0.3),
+    ],
+)
+def test_the_order_after_the_model(
+    familiarity: float | None,
+    doubt: Reason | None,
+    probabilities: tuple[float, ...],
+    decision: str,
+    code: str | None,
+    margin: float,
+) -> None:
+    outcome = after(probabilities, familiarity, doubt, UNSURE, DEFAULT_THRESHOLDS)
+    assert (outcome.decision, outcome.reason.code if outcome.reason else None) == (decision, code)
+    assert outcome.margin == pytest.approx(margin)
+
+
+def test_tags_come_before_pixels() -> None:
+    def tagged() -> Slice:
+        raise NotASlice("a.dcm: is a CT", Reason("not_mr", "It is a CT."), None)
+
+    assert before(tagged, Limits()) == Refusal(Reason("not_mr", "It is a CT."), None)
+
+
+def test_pixels_come_before_the_model() -> None:
+    seen = before(lambda: Slice(np.zeros((100, 100), np.uint8)), Limits())
+    assert isinstance(seen, Refusal)
+    assert seen.reason.code == "blank"
+
+
+def test_what_may_be_a_head_goes_on_to_the_model() -> None:
+    image = Slice(phantom.clear())
+    assert before(lambda: image, Limits()) is image

@@ -5,6 +5,9 @@ import inspect
 import pytest
 
 from falx import errors
+from falx.rejection import Reason
+
+REASON = Reason("not_mr", "It is a CT.")
 
 BUILTINS = {
     "UnreadableImage": ValueError,
@@ -31,7 +34,8 @@ def test_an_error_is_also_the_builtin_a_caller_expects(name: str, builtin: type[
     kind = getattr(errors, name)
     assert issubclass(kind, errors.FalxError)
     assert issubclass(kind, builtin)
-    assert str(kind("what it says")) == "what it says"
+    error = kind("what it says", REASON) if kind is errors.NotASlice else kind("what it says")
+    assert str(error) == "what it says"
 
 
 def test_the_tree_in_the_docstring_names_every_error() -> None:

@@ -53,7 +53,7 @@ def test_a_first_decision_loads_no_more_than_it_needs(tmp_path: Path, model: Pat
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    own = {f"falx.{name}" for name in ("dicom", "volume", "tags", "study", "overlay", "timings", "app")}
+    own = {f"falx.{name}" for name in ("dicom", "volume", "tags", "study", "overlay", "app")}
     # Without them a start takes a fifth less.
     others = {"statistics", "numpy.typing", "PIL.PngImagePlugin", "PIL.GifImagePlugin", "_hashlib"}
     # What NumPy 1 and other engines than LiteRT load is not Falx's doing.

@@ -15,7 +15,7 @@ from scipy import ndimage
 from falx import card as cards
 from falx.card import Card, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
-from falx_trainer.records import Box
+from falx_runs.manifest import Box
 
 # Before anything imports TensorFlow: it greets on standard error otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

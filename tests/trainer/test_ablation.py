@@ -10,9 +10,9 @@ from benchmarks import ablation
 from benchmarks.card import between
 
 from falx.decision import Thresholds
+from falx_runs.manifest import Record
 from falx_trainer.network import Network, build_for
 from falx_trainer.recipe import PRESETS
-from falx_trainer.records import Record
 from falx_trainer.tensors import Tensors
 
 SMALL = ["batch=4", "dense=8", "stage1.epochs=1", "stage2.layers=12"]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from falx.preprocessing import SIZE, prepare
+from falx_runs.manifest import Box
 from falx_trainer.augmentation import augment
 from falx_trainer.recipe import PRESETS, Augmentation
-from falx_trainer.records import Box
 
 Pixels = npt.NDArray[np.uint8]
 DrawHead = Callable[..., tuple[Pixels, Box | None]]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from falx.decision import DEFAULT_THRESHOLDS
+from falx_runs.manifest import UNTYPED
 from falx_trainer.calibration import (
     Calibration,
     calibrate,
@@ -18,7 +19,6 @@ from falx_trainer.calibration import (
     fit_temperature,
     fit_temperature_and_offset,
 )
-from falx_trainer.records import UNTYPED
 
 Floats = npt.NDArray[np.float64]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.answers import Answer
 from falx_trainer.comparison import compare
 from falx_trainer.measures import Pairs
-from falx_trainer.records import UNTYPED, Record
 
 SURE = {
     "no_tumor": (0.9, 0.05, 0.03, 0.02),

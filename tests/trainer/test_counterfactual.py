@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from falx.preprocessing import prepare
+from falx_runs.manifest import Box
 from falx_trainer.counterfactual import HEAD_LEVEL, RIM, paste, tissue_box
-from falx_trainer.records import Box
 
 Pixels = npt.NDArray[np.uint8]
 DrawHead = Callable[..., tuple[Pixels, Box | None]]

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from falx.preprocessing import prepare
+from falx_runs.errors import DataError
+from falx_runs.manifest import Box, Record, read_records
 from falx_trainer import tensors
 from falx_trainer.division import divide, near_duplicates
-from falx_trainer.records import Box, DataError, Record, read_records
 
 Pixels = npt.NDArray[np.uint8]
 DrawHead = Callable[..., tuple[Pixels, Box | None]]

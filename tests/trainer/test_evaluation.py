@@ -13,9 +13,9 @@ import falx
 from falx import card as cards
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.phantom import PHANTOMS
+from falx_runs.errors import DataError
 from falx_trainer.__main__ import main
 from falx_trainer.evaluation import evaluate
-from falx_trainer.records import DataError
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from benchmarks import map_weight
 from benchmarks.card import between
 from benchmarks.map_weight import Outputs, measure
 
+from falx_runs.manifest import Record
 from falx_trainer.recipe import PRESETS
-from falx_trainer.records import Record
 
 COUNT = 40
 

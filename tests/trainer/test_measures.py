@@ -23,10 +23,10 @@ from sklearn.metrics import (
 
 from falx.decision import decide
 from falx.words import LABELS
+from falx_runs.manifest import UNTYPED, Box, Record
 from falx_trainer import bootstrap
 from falx_trainer.answers import Answer
 from falx_trainer.measures import Pairs, calibration, curves, measure, rejections, risk_coverage
-from falx_trainer.records import UNTYPED, Box, Record
 from falx_trainer.report.numbers import decimal, percent
 
 

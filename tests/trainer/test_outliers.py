@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from falx.preprocessing import prepare
+from falx_runs.manifest import Box
 from falx_trainer import outliers
 from falx_trainer.outliers import KINDS, draw_outlier
-from falx_trainer.records import Box
 
 Pixels = npt.NDArray[np.uint8]
 DrawHead = Callable[..., tuple[Pixels, Box | None]]

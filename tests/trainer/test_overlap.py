@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from falx_runs.errors import DataError
+from falx_runs.manifest import Record, to_csv
 from falx_trainer import tensors
 from falx_trainer.answers import LearnedFrom
 from falx_trainer.overlap import NEAR_DUPLICATE, SAME_GROUP, SAME_SLICE, Overlap, check
-from falx_trainer.records import DataError, Record, to_csv
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from sklearn.metrics import (
 from falx.prediction import Location
 from falx.preprocessing import Frame
 from falx.words import LABELS
+from falx_runs.manifest import UNTYPED, Box
 from falx_trainer import results
-from falx_trainer.records import UNTYPED, Box
 
 
 @pytest.fixture(scope="module")

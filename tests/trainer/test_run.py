@@ -18,10 +18,11 @@ from PIL import Image
 
 from falx.decision import Thresholds
 from falx.words import LABELS, MODEL_NAME
+from falx_runs.errors import RunError
+from falx_runs.manifest import read_records
 from falx_trainer.__main__ import main
 from falx_trainer.recipe import PRESETS, Recipe, read_toml
-from falx_trainer.records import read_records
-from falx_trainer.run import RunError, run, write_manifest
+from falx_trainer.run import run, write_manifest
 
 CHANGES = {
     "batch": 8,

@@ -12,8 +12,8 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from falx.preprocessing import prepare
+from falx_runs.manifest import UNTYPED, Box, Record
 from falx_trainer.recipe import PRESETS, Recipe
-from falx_trainer.records import UNTYPED, Box, Record
 from falx_trainer.sampling import LABEL_SHARES, WORKERS, Epoch, Sampler, evidence_target
 from falx_trainer.tensors import Tensors
 

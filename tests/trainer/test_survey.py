@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from falx.errors import UnreadableImage
+from falx_runs.manifest import Record
 from falx_trainer.division import Division
-from falx_trainer.records import Record
 from falx_trainer.survey import band, survey
 from falx_trainer.tensors import Tensors
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from falx_runs.manifest import Box, Record
 from falx_trainer import tensors
-from falx_trainer.records import Box, Record
 
 
 def framed(left: int, top: int, width: int, height: int, size: tuple[int, int]) -> tuple[np.ndarray, Box]:
@@ -97,3 +97,17 @@ def test_select_keeps_images_boxes_and_sizes_together(tmp_path: Path) -> None:
     assert [len(boxes) for boxes in some.boxes] == [2, 0]
     np.testing.assert_array_equal(some.pixels, loaded.pixels[[2, 0]])
     assert some.fingerprint == loaded.fingerprint
+
+
+def test_unreadable_files_are_set_aside_and_named(tmp_path: Path) -> None:
+    Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (200, 1))).save(tmp_path / "good.png")
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
+    names = ("cut", "empty", "good", "missing", "text")
+    records = [Record(tmp_path / f"{name}.png", "glioma") for name in names]
+    loaded = tensors.load(records)
+    assert [record.path.stem for record in loaded.records] == ["good"]
+    assert loaded.pixels.shape == (1, 224, 224)
+    assert [record.path.stem for record, _ in loaded.unreadable] == ["cut", "empty", "missing", "text"]
+    assert all(str(record.path) in str(error) for record, error in loaded.unreadable)

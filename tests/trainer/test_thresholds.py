@@ -14,10 +14,10 @@ from sklearn.metrics import roc_curve
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds, decide
 from falx.words import LABELS
+from falx_runs.manifest import UNTYPED, Record
 from falx_trainer import bootstrap, thresholds
 from falx_trainer.answers import Answer
 from falx_trainer.measures import Pairs, shares
-from falx_trainer.records import UNTYPED, Record
 
 CURRENT = dataclasses.replace(DEFAULT_THRESHOLDS, no_tumor=0.9, glioma=0.7)
 

@@ -15,11 +15,11 @@ import pytest
 from scipy.special import expit, log_softmax, logsumexp
 
 from falx.errors import FalxError
+from falx_runs.manifest import read_records
 from falx_trainer import tensors, training
 from falx_trainer.checkpoint import Checkpoint, State
 from falx_trainer.network import build, build_for
 from falx_trainer.recipe import PRESETS, Recipe, Stage1, Stage2, Stage3
-from falx_trainer.records import read_records
 from falx_trainer.sampling import WORKERS
 
 Floats = npt.NDArray[np.float32]

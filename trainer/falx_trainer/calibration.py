@@ -15,7 +15,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.words import NO_TUMOR
-from falx_trainer.records import targets
+from falx_runs.manifest import targets
 
 __all__ = [
     "WINDOW",

@@ -18,7 +18,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from falx.preprocessing import SIZE
-from falx_trainer.records import SPLITS, DataError, Record
+from falx_runs.errors import DataError
+from falx_runs.manifest import SPLITS, Record
 
 __all__ = ["CORRELATION", "Division", "closest", "divide", "near_duplicates"]
 

@@ -14,11 +14,12 @@ import falx
 from falx import images
 from falx.errors import FalxError
 from falx.words import LABELS
+from falx_runs.errors import DataError
+from falx_runs.manifest import UNTYPED, Record, read_records
 from falx_trainer import answers, comparison, measures, overlap, thresholds
 from falx_trainer.measures import Pairs, measure
 from falx_trainer.overlap import Copy
 from falx_trainer.processor import processor
-from falx_trainer.records import UNTYPED, DataError, Record, read_records
 from falx_trainer.report import errors, figures, page, tables, terminal
 
 __all__ = ["SENSITIVITY", "evaluate"]

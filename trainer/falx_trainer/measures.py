@@ -20,9 +20,9 @@ from sklearn.metrics import (
 )
 
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.answers import Answer
 from falx_trainer.bootstrap import Groups, Interval, Mask
-from falx_trainer.records import UNTYPED, Record
 
 __all__ = [
     "AVERAGES",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from falx_runs.manifest import Record, read_records
 from falx_trainer import tensors
 from falx_trainer.answers import LearnedFrom
 from falx_trainer.division import CORRELATION, closest
-from falx_trainer.records import Record, read_records
 
 __all__ = ["Copy", "Overlap", "check"]
 

@@ -18,7 +18,7 @@ from sklearn.metrics import classification_report, confusion_matrix, roc_auc_sco
 
 from falx.prediction import Location
 from falx.words import LABELS
-from falx_trainer.records import UNTYPED, Box
+from falx_runs.manifest import UNTYPED, Box
 
 if TYPE_CHECKING:
     from falx_trainer.training import History  # with Keras, which takes seconds to import

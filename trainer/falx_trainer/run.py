@@ -17,27 +17,24 @@ from scipy.special import expit
 
 from falx import preprocessing
 from falx._version import __version__
-from falx.errors import FalxError
 from falx.words import LABELS, MODEL_NAME, NO_TUMOR
+from falx.writing import write_whole
+from falx_runs.errors import DataError, RunError
+from falx_runs.manifest import UNTYPED, read_records, to_csv
 from falx_trainer import calibration, results, tensors, training
 from falx_trainer.checkpoint import Checkpoint
 from falx_trainer.division import Division, divide
 from falx_trainer.network import Network, build_for, inference_model
 from falx_trainer.recipe import PRESETS, Recipe, read_toml
-from falx_trainer.records import UNTYPED, DataError, read_records, to_csv
 from falx_trainer.survey import survey
 from falx_trainer.tensors import Tensors
 
-__all__ = ["RunError", "run", "write_manifest"]
+__all__ = ["run", "write_manifest"]
 
 META_SCHEMA: Final = 1
 
 PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
 """Whose versions a run records: those that can change its outcome."""
-
-
-class RunError(FalxError, ValueError):
-    """A run folder that cannot be used for this run."""
 
 
 def run(
@@ -250,7 +247,4 @@ def _count(data: Tensors, field: str) -> dict[str, int]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, text.encode())

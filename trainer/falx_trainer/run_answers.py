@@ -15,14 +15,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from falx import images, preprocessing, rejection
-from falx.decision import Thresholds, decide
-from falx.errors import FalxError
+from falx import decision, images, preprocessing
+from falx.decision import Refusal, Thresholds
+from falx.errors import UnreadableImage
 from falx.limits import Limits
 from falx.prediction import Location
+from falx.slices import Slice
 from falx.words import LABELS, REJECTED
+from falx_runs.errors import RunError
 from falx_trainer.answers import Answer, LearnedFrom, fingerprint_in, peak_of, progress
-from falx_trainer.run import RunError
 
 __all__ = ["Run"]
 
@@ -39,7 +40,7 @@ BATCH: Final = 32
 class _Prepared:
     tensor: npt.NDArray[np.uint8]
     frame: preprocessing.Frame
-    shape: tuple[int, int]
+    seen: Slice
 
 
 class Run:
@@ -68,14 +69,12 @@ class Run:
     def _prepared(self, path: Path) -> _Prepared | Answer | None:
         """What to ask the model; or the answer, where it need not be asked."""
         try:
-            image = images.read(path)
-        except FalxError:
+            seen = decision.before(lambda: images.read(path), self._limits)
+        except UnreadableImage:
             return None
-        reason = rejection.check(image, self._limits)
-        if reason is not None:
-            return Answer(REJECTED, None, reason=reason.code)
-        height, width = image.pixels.shape
-        return _Prepared(*preprocessing.prepare(image.pixels), (height, width))
+        if isinstance(seen, Refusal):
+            return Answer(REJECTED, None, reason=seen.reason.code)
+        return _Prepared(*preprocessing.prepare(seen.pixels), seen)
 
     def _batch(self, prepared: Sequence[_Prepared | Answer | None]) -> list[Answer | None]:
         asked = [item for item in prepared if isinstance(item, _Prepared)]
@@ -93,14 +92,15 @@ class Run:
 
     def _decided(self, item: _Prepared, outputs: dict[str, npt.NDArray[np.floating]]) -> Answer:
         familiarity = float(outputs["familiarity"][0]) if "familiarity" in outputs else None
-        reason = rejection.check_familiarity(familiarity, self._limits)
-        if reason is not None:
-            return Answer(REJECTED, None, reason=reason.code)
         probabilities = tuple(float(p) for p in outputs["probabilities"].astype(np.float64))
+        outcome = decision.after(probabilities, familiarity, item.seen.doubt, self._limits, self.thresholds)
+        if outcome.reason is not None:
+            return Answer(REJECTED, None, reason=outcome.reason.code)
         location = None
         if "heatmap" in outputs:
-            location = Location(outputs["heatmap"].astype(np.float32), item.frame, item.shape)
-        return Answer(decide(probabilities, self.thresholds), probabilities, peak_of(location), location)
+            height, width = item.seen.pixels.shape
+            location = Location(outputs["heatmap"].astype(np.float32), item.frame, (height, width))
+        return Answer(outcome.decision, probabilities, peak_of(location), location)
 
 
 def _read_run(run: Path) -> tuple[dict[str, Any], Thresholds, Limits, keras.Model]:

@@ -13,13 +13,13 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from falx.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
+from falx_runs.manifest import UNTYPED, Record, targets
 from falx_trainer import counterfactual
 from falx_trainer.augmentation import augment
 from falx_trainer.counterfactual import Donors
 from falx_trainer.network import GRID
 from falx_trainer.outliers import draw_outlier
 from falx_trainer.recipe import Recipe
-from falx_trainer.records import UNTYPED, Record, targets
 from falx_trainer.tensors import Boxes, Tensors
 
 __all__ = ["WORKERS", "Epoch", "Example", "Sampler", "evidence_target", "pack"]

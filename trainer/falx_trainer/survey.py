@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Final
 
 from falx.words import LABELS
+from falx_runs.manifest import SPLITS, UNTYPED
 from falx_trainer.division import Division
-from falx_trainer.records import SPLITS, UNTYPED
 from falx_trainer.tensors import Tensors
 
 __all__ = ["BANDS", "band", "survey"]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from falx import images, preprocessing
 from falx.errors import FalxError
-from falx_trainer.records import Box, Record
+from falx_runs.manifest import Box, Record
 
 __all__ = ["Boxes", "Tensors", "load"]
 

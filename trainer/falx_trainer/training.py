@@ -21,10 +21,10 @@ from keras import ops
 from tqdm import tqdm
 
 from falx.errors import FalxError
+from falx_runs.manifest import targets
 from falx_trainer.checkpoint import Arrays, Checkpoint, State
 from falx_trainer.network import Network, set_trainable
 from falx_trainer.recipe import Recipe, Stage1, Stage2, Stage3
-from falx_trainer.records import targets
 from falx_trainer.sampling import WORKERS, Epoch, Sampler, evidence_target, pack
 from falx_trainer.tensors import Tensors
 

@@ -16,9 +16,9 @@ from falx.errors import UnreadableImage
 from falx.overlay import overlay
 from falx.rejection import REASONS
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.answers import Answer
 from falx_trainer.measures import Pairs, group
-from falx_trainer.records import UNTYPED, Record
 
 __all__ = ["KINDS", "Kind", "Section", "Shown", "worst"]
 

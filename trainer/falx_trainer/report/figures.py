@@ -12,10 +12,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from falx.words import DECISIONS, LABELS, REJECTED, TUMOR_LABELS
+from falx_runs.manifest import Record
 from falx_trainer import measures, results
 from falx_trainer.answers import Answer
 from falx_trainer.measures import Pairs
-from falx_trainer.records import Record
 from falx_trainer.report.numbers import NAMES, decimal
 
 __all__ = ["draw"]

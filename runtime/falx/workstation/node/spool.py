@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from falx.disk import lacks_room
 from falx.errors import FalxError
+from falx.writing import lacks_room
 
 __all__ = ["STUCK", "Batch", "Result", "Spool", "SpoolFull"]
 

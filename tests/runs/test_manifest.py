@@ -7,8 +7,19 @@ import pytest
 from PIL import Image
 
 from falx import images
-from falx_trainer import tensors
-from falx_trainer.records import Box, DataError, Record, read_records, targets, to_csv
+from falx_runs.errors import DataError
+from falx_runs.manifest import (
+    LEVELS,
+    Box,
+    Outlier,
+    Record,
+    Volume,
+    read_outliers,
+    read_records,
+    read_volumes,
+    targets,
+    to_csv,
+)
 
 
 def put(folder: Path, *names: str) -> None:
@@ -101,7 +112,7 @@ def test_an_unknown_class_is_named(tmp_path: Path) -> None:
     put(tmp_path, "glioma/a.png", "astrocytoma/a.png")
     with pytest.raises(
         DataError,
-        match=r"astrocytoma: 'astrocytoma' is no class; "
+        match=r"astrocytoma: 'astrocytoma' is not a class; "
         r"expected no_tumor, meningioma, glioma, pituitary or tumor_untyped",
     ):
         read_records(tmp_path)
@@ -161,7 +172,7 @@ def test_manifest_with_the_least_columns_and_a_byte_order_mark(tmp_path: Path) -
 def test_records_written_are_read_again(tmp_path: Path) -> None:
     boxes = (Box(0.1 + 0.2, 1 / 3, 0.1, 1.0), Box(0.75, 0.5, 1e-3, 1 / 7))
     records = [
-        Record(tmp_path / 'a, "b".png', "glioma", "scans, old", "p 1", "val", "T1C+", "axial", boxes),
+        Record(tmp_path / 'a, "b".png', "glioma", "scans, old", "p 1", "val", "T1C+", "axial", boxes, "base"),
         Record(tmp_path / "c.png", "tumor_untyped"),
     ]
     path = tmp_path / "elsewhere" / "data.csv"
@@ -173,8 +184,8 @@ def test_records_written_are_read_again(tmp_path: Path) -> None:
 def test_written_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert to_csv([Record(Path("x/../a.png"), "glioma")]).splitlines() == [
-        "path,label,source,group,split,sequence,plane,boxes",
-        f"{tmp_path.resolve() / 'a.png'},glioma,,,,,,",
+        "path,label,source,group,split,sequence,plane,boxes,level",
+        f"{tmp_path.resolve() / 'a.png'},glioma,,,,,,,",
     ]
 
 
@@ -189,7 +200,7 @@ def test_a_name_that_is_no_text_cannot_be_written(tmp_path: Path) -> None:
         ("", r"must name the columns path and label; missing: label, path"),
         ("path,class\n1.png,glioma\n", r"must name the columns path and label; missing: label"),
         ("path,label\n", r"no images found"),
-        ("path,label\n1.png,glioma\n\n2.png,cyst\n", r"manifest\.csv, line 4: 'cyst' is no class; expected "),
+        ("path,label\n1.png,glioma\n\n2.png,cyst\n", r"manifest\.csv, line 4: 'cyst' is not a class; expected "),
         ("path,label\n1.png\n", r"manifest\.csv, line 2: expected as many values as the first line has"),
         (
             "path,label\n1.png,glioma,9\n",
@@ -199,6 +210,10 @@ def test_a_name_that_is_no_text_cannot_be_written(tmp_path: Path) -> None:
         (
             "path,label,split\n1.png,glioma,dev\n",
             r"line 2: expected split to be one of train, val, test; got 'dev'",
+        ),
+        (
+            "path,label,level\n1.png,no_tumor,top\n",
+            r"line 2: expected level to be one of vertex, upper, middle, base; got 'top'",
         ),
         ("path,label,boxes\n1.png,glioma,1 2 3\n", r"line 2: expected a box as 'x y w h' .*, got '1 2 3'"),
         ("path,label,boxes\n1.png,glioma,.1 .2 .3 .4 .5\n", r"line 2: expected a box as 'x y w h'"),
@@ -224,15 +239,67 @@ def test_targets_allow_all_tumors_where_the_type_is_unknown() -> None:
     assert targets(["no_tumor", "glioma", "tumor_untyped"]) == [(1, 0, 0, 0), (0, 0, 1, 0), (0, 1, 1, 1)]
 
 
-def test_unreadable_files_are_set_aside_and_named(tmp_path: Path) -> None:
-    Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (200, 1))).save(tmp_path / "good.png")
-    (tmp_path / "text.png").write_text("not an image")
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
-    names = ("cut", "empty", "good", "missing", "text")
-    records = [Record(tmp_path / f"{name}.png", "glioma") for name in names]
-    loaded = tensors.load(records)
-    assert [record.path.stem for record in loaded.records] == ["good"]
-    assert loaded.pixels.shape == (1, 224, 224)
-    assert [record.path.stem for record, _ in loaded.unreadable] == ["cut", "empty", "missing", "text"]
-    assert all(str(record.path) in str(error) for record, error in loaded.unreadable)
+@pytest.mark.parametrize(
+    ("written", "plane"),
+    [("ax", "axial"), ("Co", "coronal"), ("SA", "sagittal"), ("axial", "axial"), ("oblique", "oblique")],
+)
+def test_planes_have_one_spelling(written: str, plane: str, tmp_path: Path) -> None:
+    (record,) = read_records(write(tmp_path, f"path,label,plane\na.png,no_tumor,{written}\n"))
+    assert record.plane == plane
+
+
+def test_outliers_of_a_manifest(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "path,kind,source,group,split,body_part,modality\nct/b.jpg,head_ct,cq,cq-1,train,head,CT\na.png,plot,,,,,\n",
+    )
+    assert read_outliers(tmp_path) == [
+        Outlier(tmp_path / "a.png", "plot"),
+        Outlier(tmp_path / "ct/b.jpg", "head_ct", "cq", "cq-1", "train", "head", "CT"),
+    ]
+
+
+def test_outliers_of_a_folder_have_its_folders_as_kinds(tmp_path: Path) -> None:
+    put(tmp_path, "knee/deep/a.png", "knee/b.txt", "c.jpg", ".cache/d.png")
+    assert read_outliers(tmp_path) == [
+        Outlier(tmp_path / "c.jpg", tmp_path.name),
+        Outlier(tmp_path / "knee/deep/a.png", "knee"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path\n1.png\n", r"must name the columns path and kind; missing: kind"),
+        ("path,kind\n1.png,\n", r"line 2: the kind is empty"),
+        ("path,kind\n", r"no images found; expected a manifest\.csv or one folder a kind of picture"),
+        ("path,kind,split\n1.png,plot,dev\n", r"line 2: expected split to be one of train, val, test"),
+    ],
+)
+def test_bad_manifests_of_outliers_name_the_line(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read_outliers(write(tmp_path, text))
+
+
+def test_volumes_of_a_manifest(tmp_path: Path) -> None:
+    write(tmp_path, "path,label,plane,slices,note\nb.nii.gz,glioma,ax,3 4 5,skull off\na.nii.gz,no tumor,,,\n")
+    assert read_volumes(tmp_path) == [
+        Volume(tmp_path / "a.nii.gz", "no_tumor"),
+        Volume(tmp_path / "b.nii.gz", "glioma", plane="axial", slices=(3, 4, 5), note="skull off"),
+    ]
+
+
+def test_bad_volumes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no manifest\.csv, which says what each volume shows"):
+        read_volumes(tmp_path)
+    with pytest.raises(DataError, match=r"line 2: expected slices as numbers from 0, got '3 -4'"):
+        read_volumes(write(tmp_path, "path,label,slices\na.nii.gz,glioma,3 -4\n"))
+
+
+def test_the_collections_beside_the_checkout_can_be_read(shared: Path) -> None:
+    records = read_records(shared / "data")
+    assert {record.level for record in records} == {"", *LEVELS}
+    assert {record.plane for record in records} == {"", "axial", "coronal", "sagittal"}
+    assert {outlier.kind for outlier in read_outliers(shared / "outliers")} > {"head_ct", "head_end"}
+    volumes = read_volumes(shared / "studies")
+    assert all((volume.label == "no_tumor") == (volume.slices == ()) for volume in volumes)

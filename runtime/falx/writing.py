@@ -1,0 +1,87 @@
+"""Writes files so that each is there whole or not at all, even where the process is killed meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = ["flush", "lacks_room", "write_through", "write_whole"]
+
+
+def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
+    """Writes a file that gets its name only once it is whole and on the disk.
+
+    Args:
+        path: the name.
+        data: what is written.
+        replace: whether a file of that name is replaced.
+
+    Raises:
+        FileExistsError: there is a file of that name, and it is not to be replaced.
+        OSError: the file cannot be written; nothing of it is left.
+    """
+    if not replace and path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    # In the same folder: only within one file system does a file get another name without being copied.
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    write_through(part, data)
+    try:
+        if replace:
+            part.replace(path)
+        else:
+            _name(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_through(path: Path, data: bytes) -> None:
+    """Writes a new file, and returns when it is on the disk.
+
+    Raises:
+        FileExistsError: there is a file of that name.
+        OSError: the file cannot be written; nothing of it is left.
+    """
+    file = path.open("xb")
+    try:
+        with file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def flush(path: Path) -> None:
+    """Returns when a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lacks_room(error: OSError) -> bool:
+    """Tells whether a file could not be written for want of room.
+
+    That is: no space is left, the file is larger than files may be, or the quota is used up (which Windows
+    does not know).
+    """
+    return error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+def _name(part: Path, path: Path) -> None:
+    """Gives a whole file its name, unless another file has it."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    # A file system without hard links, such as FAT. There the name is taken first, by an empty file.
+    except OSError:
+        path.open("xb").close()
+        try:
+            part.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,48 @@
+"""What the command line answers for fixed inputs, held by a file."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parent
+
+NEAR = 0.02
+"""A probability may differ by this much: engines add up in another order on another processor."""
+
+
+@pytest.fixture(scope="module")
+def golden() -> ModuleType:
+    for package in ("nibabel", "pydicom", "ai_edge_litert"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    spec = importlib.util.spec_from_file_location("golden", FOLDER / "golden.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_line_answers_as_before(golden: ModuleType) -> None:
+    lines = (FOLDER / "golden.jsonl").read_text(encoding="utf-8").splitlines()
+    wanted = [json.loads(line) for line in lines]
+    got = golden.answers()
+    assert [answer["command"] for answer in got] == [answer["command"] for answer in wanted]
+    for answer, expected in zip(got, wanted, strict=True):
+        assert _near(answer, expected) == expected
+
+
+def _near(value: Any, expected: Any) -> Any:
+    """Returns a value, with each number that is near the expected one replaced by that."""
+    if isinstance(value, dict) and isinstance(expected, dict):
+        return {key: _near(item, expected.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(expected, list) and len(value) == len(expected):
+        return [_near(item, other) for item, other in zip(value, expected, strict=True)]
+    if isinstance(value, float) and isinstance(expected, float) and abs(value - expected) <= NEAR:
+        return expected
+    return value
