@@ -199,6 +199,7 @@ def _app_options(app: argparse.ArgumentParser) -> None:
     from falx.app import command as page
 
     _add_model(app)
+    _add_threshold(app, "instead of the card's")
     page.add_options(app)
 
 

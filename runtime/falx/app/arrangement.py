@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from falx import dicom
 from falx.app import texts
 from falx.app.uploads import ShownSlice, Upload
 from falx.errors import UnreadableImage
 from falx.gathering import Row, gather
-from falx.prediction import Failure
 from falx.slices import Part
 from falx.study import TUMOR, Series, Study, sum_up
 
@@ -69,8 +69,10 @@ def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangem
         one_patient: Whether pictures without tags are one examination of one patient.
     """
     named = sorted(uploads, key=lambda upload: _natural(upload.name))
-    loose = [upload for upload in named if upload.source is None or isinstance(upload.source, Failure)]
-    alone = [] if one_patient else loose
+    # A file that cannot be read counts in the study of the others, if they are one.
+    loose = [upload for upload in named if not isinstance(upload.source, dicom.Object)]
+    examined = one_patient or len(loose) < len(named)
+    alone = [] if one_patient else [one for one in loose if one.source is None or not examined]
     together = [upload for upload in named if upload not in alone]
     try:
         found = gather(upload.source or upload for upload in together)

@@ -54,8 +54,8 @@ def percent(share: float) -> str:
 
 
 def counted(count: int) -> str:
-    """Returns a number of slices: `one slice`, `2 slices`."""
-    return "one slice" if count == 1 else f"{count} slices"
+    """Returns a number of slices: `1 slice`, `2 slices`."""
+    return "1 slice" if count == 1 else f"{count} slices"
 
 
 def kind(decision: str) -> str:
@@ -74,7 +74,9 @@ BAND_MEANINGS: Final = {
 FINDING: Final = "Finding"
 PROBABILITY: Final = "Probability"
 PROBABILITIES: Final = "All probabilities"
-PROBABILITIES_ABOUT: Final = "The probability of each finding, and the threshold from which Falx decides for it"
+PROBABILITIES_ABOUT: Final = (
+    "The probability of each finding, and the threshold from which Falx decides for it"
+)
 THRESHOLD: Final = "Threshold"
 THRESHOLDS: Final = "Thresholds"
 THRESHOLDS_ABOUT: Final = "The probability from which Falx decides for each finding"
@@ -149,8 +151,8 @@ GIVE: Final = "Slices"
 SLICES: Final = "Slices"
 ONE_PATIENT: Final = "These pictures are one examination of one patient"
 ONE_PATIENT_HELP: Final = (
-    "Pictures without DICOM tags do not say whose they are. Switched off, each is answered by itself. Switched "
-    "on, they are also answered together, as one study."
+    "Pictures without DICOM tags do not say whose they are. Switched off, each is answered by itself. "
+    "Switched on, they are also answered together, as one study."
 )
 PATIENT: Final = "Patient (optional)"
 PATIENT_EXAMPLE: Final = "Name or identifier"
@@ -165,14 +167,14 @@ HOW_STEPS: Final = (
     "If not, the slice is ambiguous: a physician should look.",
 )
 HOW_STUDY: Final = (
-    "A study is decided by Falx's rule for studies, which never averages a tumour away. Falx knows three types "
-    "of tumour. A slice beside a tumour looks healthy, and is."
+    "A study is decided by Falx's rule for studies, which never averages a tumour away. Falx knows three "
+    "types of tumour. A slice beside a tumour looks healthy, and is."
 )
 TABLE: Final = "All slices in a table"
 TABLE_COLUMNS: Final = ("Slice", "File", "Decision", "Confidence", "Any tumour")
 TABLE_CAPTION: Final = (
-    "Key slices are those that the decision on the study rests on. Any tumour: the probabilities of the three "
-    "tumours, added up."
+    "Key slices are those that the decision on the study rests on. Any tumour: the probabilities of the "
+    "three tumours, added up."
 )
 KEY_SLICE: Final = "key slice"
 SEVERAL_STUDIES: Final = "More than one study"
@@ -244,9 +246,9 @@ def numbered_picture(number: int) -> str:
     return f"picture {number}"
 
 
-def series_heading(number: int, name: str, count: int) -> str:
-    """Returns the heading of a series in a table."""
-    return f"Series {number}: " + ", ".join(filter(None, [name, f"{count} slice" + "s" * (count > 1)]))
+def series_heading(number: int, words: str) -> str:
+    """Returns a heading, or a note, of a series."""
+    return f"Series {number}: {words}"
 
 
 def study_heading(count: int) -> str:
@@ -292,12 +294,11 @@ def page_number(number: int, total: str) -> str:
 def no_font(letters: str) -> str:
     """Returns why a PDF cannot be made: letters that no font of the server has."""
     return (
-        f"no font of this server has {letters!r}: install one, such as Noto, or save the web page and print it"
+        f"no font of this server has {letters!r}: install one, such as Noto, or save the web page and "
+        "print it"
     )
 
 
 def no_pdf(letters: str) -> str:
     """Returns the note beside the button of the PDF that cannot be made."""
-    return (
-        f"No PDF: no font of this server has {letters}. The web page has every letter, and can be printed."
-    )
+    return f"No PDF: no font of this server has {letters}. The web page has every letter, and can be printed."

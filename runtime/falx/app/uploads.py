@@ -13,7 +13,7 @@ from PIL import Image
 from falx import dicom, images
 from falx._quiet import quiet_readers
 from falx.app import texts
-from falx.app.quality import look
+from falx.app.quality import Caution, look
 from falx.app.service import Service
 from falx.errors import UnreadableImage
 from falx.kinds import DICOM_START, is_dicom
@@ -45,7 +45,7 @@ class ShownSlice:
         size: Width and height of the picture, in pixels; None without a picture, because it could not be
             read, or its tags say that it is not a slice.
         pixels: The slice, `(h, w)` uint8, no larger than `LONGEST_SIDE`; None without a picture.
-        cautions: Sentences on why the quality of the picture limits the answer.
+        cautions: Why the quality of the picture limits the answer.
         source: The DICOM object that the slice is in; None for other pictures.
     """
 
@@ -54,7 +54,7 @@ class ShownSlice:
     frame: int | None = None
     size: tuple[int, int] | None = None
     pixels: npt.NDArray[np.uint8] | None = None
-    cautions: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
     source: dicom.Object | None = field(default=None, repr=False)
 
     @property
@@ -105,17 +105,17 @@ class ShownSlice:
             return None
         return sum(self.result.probabilities[label] for label in TUMOR_LABELS)
 
-    def picture(self, opacity: float = 0.0) -> Image.Image | None:
-        """Returns the slice with its heatmap over it; None where there is no picture.
+    def pictures(self, opacity: float) -> list[Image.Image]:
+        """Returns the slice alone, and with its heatmap over it, as far as there are.
 
         Args:
-            opacity: How much of the colour covers the slice where the heatmap is 1, 0..1; 0 for the slice
-                alone.
+            opacity: How much of the colour covers the slice where the heatmap is 1, 0..1.
         """
         if self.pixels is None:
-            return None
-        heatmap = self.heatmap if opacity else None
-        return Image.fromarray(self.pixels) if heatmap is None else overlay(self.pixels, heatmap, opacity)
+            return []
+        heatmap = self.heatmap
+        alone = Image.fromarray(self.pixels)
+        return [alone] if heatmap is None else [alone, overlay(self.pixels, heatmap, opacity)]
 
     def strongest(self) -> str:
         """Returns a sentence on where the heatmap is strongest; empty without a heatmap."""
