@@ -28,14 +28,14 @@ import numpy.typing as npt
 from benchmarks import machine
 
 from falx.decision import Thresholds, decide
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
 from falx_runs.manifest import SPLITS, UNTYPED, read_records
-from falx_trainer.recipe import PRESETS, Recipe
-from falx_trainer.tensors import Boxes, Tensors
+from falx_trainer.data.tensors import Boxes, Tensors
+from falx_trainer.training.recipe import PRESETS, Recipe
 
 if TYPE_CHECKING:
-    from falx_trainer.network import Network
+    from falx_trainer.training.network import Network
 
 Changes = dict[str, Any]
 
@@ -214,15 +214,15 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
         return found
     import keras
 
-    from falx_trainer import training
-    from falx_trainer.network import build_for
+    from falx_trainer.training import stages
+    from falx_trainer.training.network import build_for
 
     left_out, train, val = _prepared(data, without, recipe.untyped)
     keras.utils.set_random_seed(recipe.seed)
     network = build_for(recipe, weights)
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    training.train(network, train, val, recipe, folder / "checkpoint")
+    stages.train(network, train, val, recipe, folder / "checkpoint")
     seconds = time.monotonic() - started
     facts, outputs = _measured(network, recipe, val, left_out)
     row = {"recipe": recipe.to_toml(), "without": without, "seconds": round(seconds), **facts}
@@ -243,7 +243,7 @@ def _mean(
     folders: Mapping[str, Path], recipe: Recipe, data: Path, without: str, backbone: str
 ) -> dict[str, Any]:
     """The measures of the network whose weights are the mean of rows' weights."""
-    from falx_trainer.network import build_for
+    from falx_trainer.training.network import build_for
 
     left_out, _, val = _prepared(data, without, recipe.untyped)
     network = build_for(recipe, backbone)
@@ -258,7 +258,7 @@ def _mean(
 
 def _prepared(data: Path, without: str, untyped: str) -> list[Tensors]:
     """What is left out, train and val."""
-    from falx_trainer import tensors
+    from falx_trainer.data import tensors
 
     everything = tensors.load([record for record in read_records(data) if record.split in SPLITS[:2]])
     return [
@@ -271,10 +271,10 @@ def _measured(
     network: Network, recipe: Recipe, val: Tensors, left_out: Tensors
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """A row's measures, and the outputs they are of, of `val` and `left_out`."""
-    from falx_trainer import calibration, training
+    from falx_trainer.training import calibration, stages
 
     data = {"val": val, "left_out": left_out}
-    outputs = {name: training.predict(network, part.pixels) for name, part in data.items()}
+    outputs = {name: stages.predict(network, part.pixels) for name, part in data.items()}
     found, thresholds = calibration.calibrate(
         outputs["val"], [record.label for record in val.records], recipe.missed_tumors, recipe.map_weight
     )

@@ -25,7 +25,7 @@ from PIL import Image
 
 from falx.classifier import DEFAULT_MODEL
 from falx.phantom import PHANTOMS
-from falx_trainer.processor import processor
+from falx_trainer.evaluation.processor import processor
 
 __all__ = ["main"]
 

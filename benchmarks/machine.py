@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import falx
-from falx_trainer.processor import processor
+from falx_trainer.evaluation.processor import processor
 
 __all__ = ["described", "lines", "write"]
 

@@ -22,8 +22,8 @@ from benchmarks import ablation, machine
 
 from falx.words import NO_TUMOR
 from falx_runs.manifest import SPLITS, Record, read_records
-from falx_trainer import calibration
-from falx_trainer.recipe import PRESETS
+from falx_trainer.training import calibration
+from falx_trainer.training.recipe import PRESETS
 
 __all__ = ["main", "markdown", "measure"]
 
@@ -94,7 +94,7 @@ def measure(
         outputs: the network's, of `left_out` and of `val`.
         left_out: the slices of the collection it never saw, of both kinds.
         val: those it is calibrated on.
-        map_weight: of `falx_trainer.calibration.Calibration`.
+        map_weight: of `falx_trainer.training.calibration.Calibration`.
     """
     recipe = PRESETS["default"]
     found, thresholds = calibration.calibrate(

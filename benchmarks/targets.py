@@ -5,7 +5,7 @@
 
 measures a file as `falx_trainer evaluate` does, with the same output, and prints the targets below it. They
 name collections, so they are of use with Falx's own data only. Choose on `val`; `test` is read once for a
-released model. Intervals are of 95 %, bootstrapped over groups (`falx_trainer.measures`).
+released model. Intervals are of 95 %, bootstrapped over groups (`falx_trainer.evaluation.measures`).
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, help="what benchmarks.pictures collected")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics.json, tables and plots")
     options = parser.parse_args(arguments)
-    from falx_trainer.evaluation import evaluate
+    from falx_trainer.evaluation.evaluate import evaluate
 
     try:
         # No slice is shown or named: what is measured here is committed with the model.

@@ -48,8 +48,8 @@ def test_an_axis_of_any_length_is_that_of_a_slice_and_channels_are_one() -> None
 def test_the_plain_model_is_the_same_network_for_colour_and_not_folded() -> None:
     import keras
 
-    from falx_trainer import network
-    from falx_trainer.calibration import Calibration
+    from falx_trainer.training import network
+    from falx_trainer.training.calibration import Calibration
 
     built = network.build("map", 8, 0.0, 7, None, familiarity=True)
     trained = network.inference_model(built, Calibration(1.0))

@@ -57,7 +57,7 @@ def test_the_table_has_a_line_a_row_and_columns_that_line_up() -> None:
 def test_the_command_measures_and_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from falx_trainer import evaluation
+    from falx_trainer.evaluation import evaluate
 
     asked = []
 
@@ -69,7 +69,7 @@ def test_the_command_measures_and_prints(
         (out / "metrics.json").write_text('{"all": {"missed": [0.0, 0.0, 0.01, 400]}}')
         return "measured"
 
-    monkeypatch.setattr(evaluation, "evaluate", measured)
+    monkeypatch.setattr(evaluate, "evaluate", measured)
     out = tmp_path / "out"
     arguments = ["m.tflite", "--data", "d", "--split", "val", "--pictures", "p", "--out", str(out)]
     assert targets.main(arguments) == 0

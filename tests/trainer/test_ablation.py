@@ -11,9 +11,9 @@ from benchmarks.card import between
 
 from falx.decision import Thresholds
 from falx_runs.manifest import Record
-from falx_trainer.network import Network, build_for
-from falx_trainer.recipe import PRESETS
-from falx_trainer.tensors import Tensors
+from falx_trainer.data.tensors import Tensors
+from falx_trainer.training.network import Network, build_for
+from falx_trainer.training.recipe import PRESETS
 
 SMALL = ["batch=4", "dense=8", "stage1.epochs=1", "stage2.layers=12"]
 

@@ -13,7 +13,7 @@ from benchmarks.card import between
 from benchmarks.map_weight import Outputs, measure
 
 from falx_runs.manifest import Record
-from falx_trainer.recipe import PRESETS
+from falx_trainer.training.recipe import PRESETS
 
 COUNT = 40
 

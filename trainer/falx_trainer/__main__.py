@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from falx.errors import FalxError
-from falx_trainer.recipe import PRESETS, Recipe, read_toml, settings
+from falx_trainer.training.recipe import PRESETS, Recipe, read_toml, settings
 
 WEIGHTS_HELP = "weights of the ImageNet backbone: a file, or 'imagenet' to download them (default)"
 
@@ -39,7 +39,7 @@ def _train(options: argparse.Namespace) -> int:
         return 0
     if options.data is None or options.out is None:
         options.parser.error("--data and --out are needed")
-    from falx_trainer.run import run
+    from falx_trainer.training.run import run
 
     model = run(
         options.data,
@@ -55,7 +55,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from falx_trainer.evaluation import evaluate
+    from falx_trainer.evaluation.evaluate import evaluate
 
     print(
         evaluate(

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from falx import dicom
 from falx.app import texts
 from falx.app.uploads import ShownSlice, Upload
 from falx.errors import UnreadableImage
-from falx.gathering import Row, gather
-from falx.slices import Part
+from falx.reading import dicom
+from falx.reading.series import Row, gather
+from falx.slices.slice import Part
 from falx.study import TUMOR, Series, Study, sum_up
 
 __all__ = ["Arrangement", "arrange"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from falx.app import texts
-from falx.preprocessing import BRIGHT_QUANTILE, DARK_QUANTILE, Frame, find_head
+from falx.slices.preprocessing import BRIGHT_QUANTILE, DARK_QUANTILE, Frame, find_head
 
 __all__ = ["Caution", "contrast", "head_side", "look", "marks"]
 

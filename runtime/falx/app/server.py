@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from falx.app.colours import DARK
 from falx.app.guard import Guard
 from falx.app.service import Service, install
-from falx.console import say
 from falx.errors import FalxError
 from falx.words import DISCLAIMER
 
@@ -100,8 +99,7 @@ def start(service: Service, endpoint: Endpoint) -> None:
 
     @contextlib.asynccontextmanager
     async def announced(_: App) -> AsyncIterator[None]:
-        say(f"Falx is at {endpoint.url}; Ctrl+C ends it.")
-        say(DISCLAIMER)
+        sys.stdout.write(f"Falx is at {endpoint.url}; Ctrl+C ends it.\n{DISCLAIMER}\n")
         sys.stdout.flush()
         threading.Thread(target=_load_dicom, daemon=True).start()
         if endpoint.open_browser:

@@ -10,17 +10,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from falx import dicom, images
-from falx._quiet import quiet_readers
 from falx.app import texts
 from falx.app.quality import Caution, look
 from falx.app.service import Service
 from falx.errors import UnreadableImage
-from falx.kinds import DICOM_START, is_dicom
-from falx.overlay import overlay
-from falx.prediction import Failure, Origin, Prediction
-from falx.slices import Part, Slice
-from falx.window import Greys
+from falx.pictures.overlay import overlay
+from falx.prediction import Failure, Prediction
+from falx.reading import dicom
+from falx.reading import source as images
+from falx.reading.quiet import quiet_readers
+from falx.reading.sniffing import DICOM_START, is_dicom
+from falx.reading.window import Greys
+from falx.slices.slice import Origin, Part, Slice
 from falx.words import TUMOR_LABELS
 
 __all__ = ["ShownSlice", "Upload", "refused", "taken"]

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import falx
+from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import file as model_file
+from falx.phantom import PHANTOMS
+from falx_runs.errors import DataError
+from falx_trainer.__main__ import main
+from falx_trainer.evaluation.evaluate import evaluate
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> Path:
+    return tiny_model
+
+
+def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model: Path) -> None:
+    names = {"clear": "no_tumor", "lesion": "glioma"}
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "source", "group", "split", "sequence", "plane", "boxes"])
+        for name, label in names.items():
+            Image.fromarray(PHANTOMS[name]()).save(tmp_path / f"{name}.png")
+            box = "0.6 0.4 0.3 0.3" if label == "glioma" else ""
+            sequence = "T1" if label == "glioma" else ""
+            writer.writerow([f"{name}.png", label, "drawn", name, "test", sequence, "ax", box])
+        (tmp_path / "broken.png").write_bytes(b"no picture")
+        writer.writerow(["broken.png", "glioma", "drawn", "broken", "test", "", "ax", ""])
+    text = evaluate(model, tmp_path, "test", tmp_path / "out", pictures(tmp_path / "pictures"))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["slices"] == 3
+    assert metrics["unreadable"] == 1
+    assert metrics["model"] == {
+        "name": "tiny",
+        "version": "1.2.3",
+        "file": "tiny.tflite",
+        "engine": "litert",
+        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "weights_sha256": model_file.read(model)[0].weights_sha256,
+    }
+    assert {name: list(metrics[name]) for name in metrics if name.startswith("by_")} == {
+        "by_source": ["drawn"],
+        "by_sequence": ["T1", "not recorded"],
+        "by_plane": ["axial"],
+        "by_label": ["glioma", "no_tumor"],
+        "by_source_and_sequence": ["drawn, T1", "not recorded"],
+    }
+    assert metrics["by_plane"]["axial"] == metrics["all"]
+    assert metrics["by_sequence"]["T1"]["slices"] == 1
+    assert metrics["measured"]["falx"] == falx.__version__
+    told = metrics["pictures"]["by_family"]
+    assert {name: part["pictures"] for name, part in told.items()} == {"blank": 2, "noise": 1}
+    assert told["blank"]["rejected"] == [1.0, 0.0, 1.0, 2]
+    assert told["blank"]["reasons"] == {"blank": 2}
+    assert metrics["pictures"]["all"]["pictures"] == 3
+    assert len(metrics["pictures"]["sha256"]) == 64
+    assert metrics["all"]["slices"] == 2
+    assert (tmp_path / "out" / "metrics.txt").read_text() == text + "\n"
+    assert text.splitlines()[0] == "missed tumours: 0.0 % (0.0–100.0 %), 0 of 1 decided no_tumor"
+    assert "\n\nwarning: Too few for a sensitivity of 99 %: with none missed it takes 300 patients" in text
+    for name in (
+        "decisions",
+        "labels",
+        "calibration",
+        "risk_coverage",
+        "heatmaps",
+        "roc",
+        "precision_recall",
+    ):
+        with Image.open(tmp_path / "out" / f"{name}.png") as plot:
+            assert plot.size[0] > 300
+    assert "no brain MRI" in text
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".png") == [
+        "calibration.csv",
+        "decisions.csv",
+        "labels.csv",
+        "measures.csv",
+        "metrics.json",
+        "metrics.txt",
+        "overlap.csv",
+        "precision_recall.csv",
+        "report.html",
+        "risk_coverage.csv",
+        "roc.csv",
+        "slices.csv",
+        "thresholds.json",
+    ]
+
+
+def pictures(folder: Path) -> Path:
+    """Three pictures of two families; what lies beside the families is none."""
+    for family, name, pixels in (
+        ("blank", "grey--1", np.full((90, 90), 128)),
+        ("blank", "grey--2", np.full((90, 120), 128)),
+        ("noise", "noise", np.random.default_rng(1).integers(0, 256, (90, 90))),
+        (".packages", "other", np.zeros((9, 9))),
+    ):
+        (folder / family).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / family / f"{name}.png")
+    (folder / "sheet.png").write_bytes(b"")
+    return folder
+
+
+def test_pictures_without_a_folder_a_family_are_an_error(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "data" / "glioma").mkdir(parents=True)
+    Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "data" / "glioma" / "a.png")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: expected a folder a family of pictures that are no brain"):
+        evaluate(model, tmp_path / "data", None, tmp_path / "out", tmp_path / "empty")
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((224, 224, 1), name="image")
+    # As bright as the middle of each place; familiar where bright on the whole.
+    cells = keras.layers.Rescaling(1 / 255)(keras.layers.AveragePooling2D(32)(image))
+    mean = keras.layers.GlobalAveragePooling2D()(cells)
+    always_glioma = keras.layers.Dense(4)
+    outputs = {
+        "probabilities": keras.layers.Softmax(name="probabilities")(always_glioma(mean)),
+        "heatmap": keras.layers.Reshape((7, 7), name="heatmap")(cells),
+        "familiarity": keras.layers.Rescaling(1.0, name="familiarity")(mean),
+    }
+    always_glioma.set_weights([np.zeros((1, 4)), np.array([0, 0, 5, 0])])
+    run = tmp_path / "run"
+    run.mkdir()
+    keras.Model(image, outputs).save(run / "model.keras")
+    thresholds = DEFAULT_THRESHOLDS.to_dict()
+    (tmp_path / "data" / "glioma").mkdir(parents=True)
+    y, x = np.mgrid[0:200, 0:256]
+    head = np.where(np.hypot((x - 128) / 100, (y - 100) / 90) < 1, 90 + 20 * np.sin(x / 3) * np.sin(y / 4), 0)
+    head[50:80, 150:180] = 255
+    Image.fromarray(head.astype(np.uint8)).save(tmp_path / "data" / "glioma" / "a.png")
+    (tmp_path / "data" / "manifest.csv").write_text(
+        f"path,label,boxes\nglioma/a.png,glioma,{165 / 256} {65 / 200} {30 / 256} {30 / 200}\n"
+    )
+    for least, decision in ((0.0, "glioma"), (0.99, "rejected")):
+        meta = {"name": "x", "thresholds": thresholds, "least_familiarity": least}
+        (run / "meta.json").write_text(json.dumps(meta))
+        evaluate(run, tmp_path / "data", None, tmp_path / "out", pictures(tmp_path / "pictures"))
+        metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert metrics["all"]["decisions"]["glioma"][decision] == 1
+        assert metrics["pictures"]["by_family"]["blank"]["reasons"] == {"blank": 2}
+        located = metrics["all"]["peak_in_box"]
+        assert located == (None if least else [1.0, 0.0, 1.0, 1])
+
+
+def test_a_split_without_slices_is_an_error(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "glioma").mkdir()
+    Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "glioma" / "a.png")
+    with pytest.raises(DataError, match=r"no slices of the split 'test'; .* data\.csv in its folder"):
+        evaluate(model, tmp_path, "test", tmp_path / "out")
+
+
+def test_slices_none_of_which_can_be_read_are_an_error(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "glioma").mkdir()
+    (tmp_path / "glioma" / "a.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"none of its 1 slices can be read, such as .*a\.png"):
+        evaluate(model, tmp_path, None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+GOOD = {"name": "x", "thresholds": DEFAULT_THRESHOLDS.to_dict()}
+
+
+@pytest.mark.parametrize(
+    ("meta", "keras", "message"),
+    [
+        (None, None, "its meta.json: FileNotFoundError"),
+        ("{", None, "its meta.json: JSONDecodeError"),
+        ("[]", None, "its meta.json: TypeError"),
+        ("{}", None, "its meta.json: KeyError: 'name'"),
+        (json.dumps({"name": "x", "thresholds": [1]}), None, "its meta.json: "),
+        (json.dumps({"name": "x", "thresholds": {"glioma": 2}}), None, "its meta.json: ThresholdError"),
+        (json.dumps(GOOD), None, "its model.keras: "),
+        (json.dumps(GOOD), "no model", "its model.keras: "),
+    ],
+)
+def test_a_folder_that_is_no_run_ends_with_one_line(
+    meta: str | None,
+    keras: str | None,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (tmp_path / "data" / "glioma").mkdir(parents=True)
+    Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "data" / "glioma" / "a.png")
+    for name, text in (("meta.json", meta), ("model.keras", keras)):
+        if text is not None:
+            (folder / name).write_text(text)
+    out = tmp_path / "out"
+    assert main(["evaluate", str(folder), "--data", str(tmp_path / "data"), "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"falx_trainer: {folder}: expected the folder of a finished run or an exported file; {message}"
+    )
+    assert not out.exists()
+
+
+def test_an_out_that_cannot_be_written_ends_with_one_line(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "glioma").mkdir(parents=True)
+    Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "data" / "glioma" / "a.png")
+    (tmp_path / "out").touch()
+    arguments = ["evaluate", str(model), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("falx_trainer: ")
+    assert "File exists" in line

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from falx.decision import DEFAULT_THRESHOLDS
+from falx_runs.manifest import UNTYPED
+from falx_trainer.training.calibration import (
+    Calibration,
+    calibrate,
+    choose_least_familiarity,
+    choose_thresholds,
+    fit_temperature,
+    fit_temperature_and_offset,
+)
+
+Floats = npt.NDArray[np.float64]
+
+
+def simulated(temperature: float, untyped: float = 0.0, count: int = 20_000) -> tuple[Floats, Floats]:
+    """Logits that are honest after division by a temperature, and the targets drawn from them."""
+    rng = np.random.default_rng(11)
+    honest = rng.normal(0, 2, (count, 4))
+    cumulative = softmax(honest, axis=1).cumsum(axis=1)
+    drawn = (rng.random((count, 1)) > cumulative).sum(axis=1).clip(max=3)
+    targets = np.eye(4)[drawn]
+    hidden = (rng.random(count) < untyped) & (drawn > 0)
+    targets[hidden] = [0, 1, 1, 1]
+    return honest * temperature, targets
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7, 4.0])
+@pytest.mark.parametrize("untyped", [0.0, 0.5])
+def test_a_known_temperature_is_found(temperature: float, untyped: float) -> None:
+    assert fit_temperature(*simulated(temperature, untyped)) == pytest.approx(temperature, rel=0.03)
+
+
+def test_temperature_stays_in_its_range() -> None:
+    logits = np.eye(4) * 3
+    assert fit_temperature(logits, np.eye(4)) == pytest.approx(
+        0.25, rel=0.01
+    )  # always right: as sure as may be
+    assert fit_temperature(logits, np.roll(np.eye(4), 1, axis=0)) == pytest.approx(
+        8, rel=0.01
+    )  # always wrong
+
+
+def test_extreme_logits_give_a_finite_temperature() -> None:
+    logits = np.array([[1e4, -1e4, 0, 0], [-1e4, 1e4, 0, 0], [0, 1e4, 0, 0]])
+    assert 0.25 <= fit_temperature(logits, np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]])) <= 8
+
+
+@pytest.mark.parametrize("untyped", [0.0, 0.5])
+@pytest.mark.parametrize(("temperature", "offset"), [(0.5, 1.2), (1.7, -2.0), (1.0, 0.0)])
+def test_a_known_offset_is_found_too(temperature: float, offset: float, untyped: float) -> None:
+    logits, targets = simulated(temperature, untyped)
+    logits[:, 0] -= offset
+    found = fit_temperature_and_offset(logits, targets)
+    assert found == pytest.approx((temperature, offset), rel=0.03, abs=0.06)
+
+
+def test_offset_stays_in_its_range() -> None:
+    # All healthy: the more is added the better.
+    assert 5 < fit_temperature_and_offset(np.zeros((3, 4)), np.eye(4)[[0, 0, 0]])[1] <= 20
+
+
+def test_the_map_says_what_its_strongest_window_says() -> None:
+    evidence = np.full((2, 14, 14), -4.0, np.float32)
+    evidence[1, 3:5, 8:10] = [[1, 2], [3, 4]]  # a lesion
+    evidence[0, 7, 7] = 4.0  # one place alone: a mean of -2 over four
+    outputs = {"logits": np.array([[1, 0, 2, 0], [1, 0, 2, 0]], np.float32), "evidence": evidence}
+    expected = softmax(
+        np.array([[1 + 0.5 * 2.0 + 0.3, 0, 2, 0], [1 - 0.5 * 2.5 + 0.3, 0, 2, 0]]) / 1.5, axis=1
+    )
+    found = Calibration(1.5, map_weight=0.5, offset=0.3).probabilities(outputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    # What is left of the probability is divided among the tumours as before.
+    plain = Calibration(1.5).probabilities(outputs)
+    np.testing.assert_allclose(plain, softmax(outputs["logits"] / 1.5, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found[:, 1:] / found[:, 2:3], plain[:, 1:] / plain[:, 2:3], rtol=1e-6)
+    assert outputs["logits"].tolist() == [[1, 0, 2, 0], [1, 0, 2, 0]]
+
+
+def test_an_offset_is_of_the_map_s_word() -> None:
+    with pytest.raises(ValueError, match=r"offset 0\.3 without a map_weight; expected none"):
+        Calibration(1.5, offset=0.3)
+
+
+def test_calibration_is_of_what_is_decided_with() -> None:
+    """Head and map, each honest of slices it judges alone, and their sum, which needs less trust in both."""
+    rng = np.random.default_rng(3)
+    tumor = rng.random(4000) < 0.5
+    head, strongest = (np.where(tumor, 1.0, -1.0) + rng.normal(0, 1, 4000) for _ in range(2))
+    outputs = {
+        "logits": np.stack([-2 * head, *3 * [np.full(4000, -math.log(3))]], axis=1),
+        # The map's log-odds lie 5 too low.
+        "evidence": np.broadcast_to((2 * strongest - 5)[:, None, None], (4000, 14, 14)),
+    }
+    labels = [UNTYPED if one else "no_tumor" for one in tumor]
+    found, thresholds = calibrate(outputs, labels, 0.01, map_weight=1.0)
+    assert (found.temperature, found.offset) == pytest.approx((1.0, -5.0), abs=0.15)
+    missed = found.probabilities(outputs)[tumor, 0] >= thresholds.no_tumor
+    assert 0.008 < missed.mean() <= 0.01
+    alone, _ = calibrate(outputs, labels, 0.01)
+    assert alone.temperature == pytest.approx(1.0, abs=0.05)
+    assert alone.offset == 0
+
+
+def chosen(values: list[float], most_missed: float) -> float:
+    """The threshold of no_tumor for tumours of which these are P(no_tumor), beside healthy slices of 0.99."""
+    healthy = [0.99] * 5
+    first = np.array(values + healthy)
+    probabilities = np.stack([first, 1 - first, 0 * first, 0 * first], axis=1)
+    tumor = np.array([True] * len(values) + [False] * len(healthy))
+    thresholds = choose_thresholds(probabilities, tumor, most_missed)
+    assert thresholds.to_dict() | {"no_tumor": 0} == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0}
+    return thresholds.no_tumor
+
+
+@pytest.mark.parametrize(
+    ("values", "most_missed", "expected"),
+    [
+        ([0.1] * 99 + [0.834], 0.0, 0.84),  # none may be missed
+        ([0.1] * 99 + [0.834], 0.01, 0.75),  # one of a hundred may
+        ([0.1] * 98 + [0.91, 0.834], 0.01, 0.84),
+        ([0.1] * 98 + [0.8, 0.8], 0.01, 0.81),  # a tie: both would be missed
+        ([0.1] * 97 + [0.9, 0.8, 0.8], 0.02, 0.81),
+        ([0.1] * 98 + [0.834], 0.01, 0.84),  # 99 tumours: one would be more than 1 %
+        ([0.8, 0.2], 0.01, 0.81),  # few
+        ([0.8], 0.01, 0.81),
+        ([0.2, 0.1], 0.01, 0.75),  # never below three quarters
+        ([0.9], 1.0, 0.75),  # all may be missed
+        ([1.0], 0.0, 1.00),  # cannot be helped
+        ([0.999], 0.0, 1.00),
+    ],
+)
+def test_threshold_of_no_tumor(values: list[float], most_missed: float, expected: float) -> None:
+    assert chosen(values, most_missed) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("hundredth", range(75, 100))
+def test_a_tumor_at_a_threshold_is_not_missed(hundredth: int) -> None:
+    """0.57 * 100 is 56.99999999999999: rounding must not let that tumour through."""
+    assert chosen([hundredth / 100], 0.0) == (hundredth + 1) / 100
+
+
+@given(
+    values=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=300),
+    most_missed=st.floats(0, 1),
+)
+def test_no_more_are_missed_than_allowed_and_no_lower_threshold_would_do(
+    values: list[float], most_missed: float
+) -> None:
+    threshold = chosen(values, most_missed)
+    assert threshold >= 0.75
+    allowed = math.floor(most_missed * len(values) + 1e-9)
+    assert sum(value >= threshold for value in values) <= allowed
+    if threshold > 0.75:
+        assert sum(value >= round(threshold - 0.01, 2) for value in values) > allowed
+
+
+def test_without_a_tumor_to_measure_on_the_built_in_threshold_stays() -> None:
+    assert chosen([], 0.01) == DEFAULT_THRESHOLDS.no_tumor
+
+
+@pytest.mark.parametrize(
+    ("familiarity", "least"),
+    [
+        (np.full(100, 0.99), 0.95),
+        (np.array([0.301] + [0.99] * 198), 0.3),  # none of 199 may go
+        (np.array([0.301] + [0.99] * 199), 0.95),  # one of 200
+        (np.array([0.001] * 5 + [0.956] + [0.99] * 994), 0.95),  # five of a thousand
+        (np.array([0.001] * 5 + [0.456] + [0.99] * 994), 0.45),
+        (np.array([0.001] * 6 + [0.99] * 994), 0.0),
+        (np.zeros(10), 0.0),
+    ],
+)
+def test_few_heads_are_unfamiliar(familiarity: npt.NDArray[np.float64], least: float) -> None:
+    found = choose_least_familiarity(familiarity)
+    assert found == pytest.approx(least)
+    assert (familiarity < found).sum() <= 0.005 * len(familiarity)

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from falx.prediction import Location
+from falx.slices.preprocessing import Frame
+from falx.words import LABELS
+from falx_runs.manifest import UNTYPED, Box
+from falx_trainer.training import results
+
+
+@pytest.fixture(scope="module")
+def answers() -> tuple[list[str], npt.NDArray[np.float64]]:
+    rng = np.random.default_rng(3)
+    labels = [(*LABELS, UNTYPED)[index] for index in rng.integers(0, 5, 200)]
+    probabilities = rng.dirichlet(np.ones(4), 200)
+    for row, label in zip(probabilities, labels, strict=True):
+        if label in LABELS and rng.random() < 0.5:
+            row *= 0.3
+            row[LABELS.index(label)] += 0.7
+    return labels, probabilities
+
+
+def test_scores_are_those_of_scikit_learn(answers: tuple[list[str], npt.NDArray[np.float64]]) -> None:
+    labels, probabilities = answers
+    scores = results.score(labels, probabilities)
+    typed = [index for index, label in enumerate(labels) if label != UNTYPED]
+    true = np.array([LABELS.index(labels[index]) for index in typed])
+    predicted = probabilities[typed].argmax(axis=1)
+    assert scores["slices"] == len(typed)
+    assert scores["accuracy"] == pytest.approx(accuracy_score(true, predicted))
+    assert scores["confusion"] == confusion_matrix(true, predicted).tolist()
+    precision, recall, f1, support = precision_recall_fscore_support(true, predicted)
+    for index, label in enumerate(LABELS):
+        row = scores["report"][label]
+        assert row["precision"] == pytest.approx(precision[index])
+        assert row["recall"] == pytest.approx(recall[index])
+        assert row["f1-score"] == pytest.approx(f1[index])
+        assert row["support"] == support[index]
+        area = roc_auc_score(true == index, probabilities[typed, index])
+        assert scores["auc_roc"][label] == pytest.approx(area)
+    macro = roc_auc_score(true, probabilities[typed], multi_class="ovr", average="macro")
+    assert scores["auc_roc"]["macro"] == pytest.approx(macro)
+    assert json.loads(json.dumps(scores)) == scores
+
+
+def test_report_is_a_table(answers: tuple[list[str], npt.NDArray[np.float64]]) -> None:
+    scores = results.score(*answers)
+    lines = results.report_text(scores).splitlines()
+    assert lines[0].split() == ["precision", "recall", "F1", "AUC-ROC", "slices"]
+    assert [line.split()[0] for line in lines[1:5]] == list(LABELS)
+    assert lines[1].split()[1] == f"{scores['report']['no_tumor']['precision']:.3f}"
+    assert lines[1].split()[4] == f"{scores['auc_roc']['no_tumor']:.3f}"
+    assert lines[5] == f"accuracy {scores['accuracy']:.3f} over {scores['slices']} typed slices"
+
+
+def test_labels_that_do_not_occur_have_no_area() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = results.score(["no_tumor", "glioma"], np.array([[0.9, 0.1, 0, 0], [0.2, 0.1, 0.6, 0.1]]))
+    assert scores["auc_roc"] == {
+        "no_tumor": 1.0,
+        "meningioma": None,
+        "glioma": 1.0,
+        "pituitary": None,
+        "macro": None,
+    }
+    assert scores["accuracy"] == 1.0
+    assert results.report_text(scores).splitlines()[2].split() == [
+        "meningioma",
+        "0.000",
+        "0.000",
+        "0.000",
+        "-",
+        "0",
+    ]
+
+
+def test_confusion_text_lines_up() -> None:
+    text = results.confusion_text(["no_tumor", "glioma"], ["no_tumor", "ambiguous"], [[3, 0], [10, 200]])
+    lines = text.splitlines()
+    assert lines[0].split() == ["true", "/", "predicted", "no_tumor", "ambiguous"]
+    assert [line.split() for line in lines[1:]] == [["no_tumor", "3", "0"], ["glioma", "10", "200"]]
+    assert len({len(line) for line in lines}) == 1
+
+
+HISTORY = [
+    {
+        "stage": stage,
+        "epoch": epoch,
+        "learning_rate": 1e-4,
+        "loss": 1 / (epoch + stage),
+        "accuracy": 0.5,
+        "val_loss": 0.9,
+        "val_accuracy": 0.6,
+        "seconds": 2.5,
+    }
+    for stage, epochs in ((1, 2), (2, 3))
+    for epoch in range(1, epochs + 1)
+]
+
+
+def test_history_is_written_as_csv(tmp_path: Path) -> None:
+    results.write_history(tmp_path / "history.csv", HISTORY)
+    with (tmp_path / "history.csv").open(newline="", encoding="utf-8") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert rows == HISTORY
+
+
+@pytest.mark.parametrize("history", [HISTORY, HISTORY[:1], HISTORY[3:], []])
+def test_history_is_drawn(history: list[dict[str, float]], tmp_path: Path) -> None:
+    results.plot_history(tmp_path / "history.png", history)
+    assert shades(tmp_path / "history.png") > 10
+
+
+def test_confusion_is_drawn(tmp_path: Path) -> None:
+    results.plot_confusion(
+        tmp_path / "c.png", LABELS, (*LABELS, "ambiguous"), np.eye(4, 5, dtype=int).tolist(), "x"
+    )
+    assert shades(tmp_path / "c.png") > 10
+
+
+def shades(path: Path) -> int:
+    with Image.open(path) as image:
+        assert min(image.size) > 200
+        return len(np.unique(np.asarray(image.convert("L"))))
+
+
+def _location(height: int, width: int, cells: npt.NDArray[np.float32]) -> Location:
+    return Location(cells, Frame(0, 0, width, height), (height, width))
+
+
+@pytest.mark.parametrize(("number", "rows"), [(1, 1), (4, 1), (5, 2)])
+def test_heatmaps_are_drawn_four_a_row(tmp_path: Path, number: int, rows: int) -> None:
+    cells = np.eye(7, dtype=np.float32)
+    example = results.Example(
+        "glioma", "ambiguous", _location(100, 80, cells), (Box(0.5, 0.5, 0.2, 0.2),), True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results.plot_heatmaps(tmp_path / "plot.png", [example] * number)
+    with Image.open(tmp_path / "plot.png") as plot:
+        assert plot.size == (1104, round(120 * (2.5 * rows + 0.6)))
+
+
+def test_calibration_and_risk_are_drawn(tmp_path: Path) -> None:
+    bins = [{"slices": 3, "confidence": 0.5, "right": 0.4}, {"slices": 90, "confidence": 0.97, "right": 1.0}]
+    results.plot_calibration(tmp_path / "calibration.png", bins, "calibration")
+    curve = [{"coverage": 0.5, "risk": 0.0}, {"coverage": 1.0, "risk": 0.1}]
+    for decided in ((0.8, 0.05), None):
+        results.plot_risk_coverage(tmp_path / f"{decided is None}.png", curve, decided, "risk")
+    sizes = {}
+    for name in ("calibration", "False", "True"):
+        with Image.open(tmp_path / f"{name}.png") as plot:
+            sizes[name] = plot.size
+            pixels = np.asarray(plot.convert("RGB"))
+        # Blue is the curve, orange the point that is decided.
+        assert (pixels == (0, 0x72, 0xB2)).all(axis=-1).any()
+        assert (pixels == (0xD5, 0x5E, 0)).all(axis=-1).any() == (name == "False")
+    assert sizes == {"calibration": (576, 672), "False": (576, 456), "True": (576, 456)}

@@ -1,0 +1,329 @@
+"""The command line, from data to a run folder."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from falx.decision import Thresholds
+from falx.words import LABELS, MODEL_NAME
+from falx_runs.errors import RunError
+from falx_runs.manifest import read_records
+from falx_trainer.__main__ import main
+from falx_trainer.training.recipe import PRESETS, Recipe, read_toml
+from falx_trainer.training.run import run, write_manifest
+
+CHANGES = {
+    "batch": 8,
+    "stage1.epochs": 1,
+    "stage1.views": 1,
+    "stage2.epochs": 1,
+    "stage2.layers": 6,
+    "stage3.epochs": 1,
+}
+SMALL = tuple(
+    text for name, value in CHANGES.items() for text in (f"--{name}", str(value)) if name != "batch"
+)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    manifest: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A run folder that `python -m falx_trainer train` wrote, and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    command = [sys.executable, "-m", "falx_trainer", "train", "--data", str(manifest), "--out", str(folder)]
+    command += ["--weights", str(random_weights), "--batch", "8", "--h5", *SMALL]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_run_folder_holds_every_file(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "confusion.png",
+        "data.csv",
+        "data.txt",
+        "history.csv",
+        "history.png",
+        "meta.json",
+        "model.h5",
+        "model.keras",
+        "recipe.toml",
+        "report.txt",
+    }
+    assert all(path.stat().st_size > 0 for path in folder.iterdir())
+
+
+def test_what_it_prints(finished: tuple[Path, str]) -> None:
+    folder, text = finished
+    survey, report = (folder / "data.txt").read_text(), (folder / "report.txt").read_text()
+    found, _, fingerprint = survey.rpartition("fingerprint: ")
+    assert found in text
+    assert report in text
+    assert json.loads((folder / "meta.json").read_text())["data"]["fingerprint"] == fingerprint.strip()
+    # The survey comes before any training, and stage 3 after the report.
+    assert text.index("expected accuracy from 19 training images: poor") < text.index("stage 1, epoch 1 of 1")
+    assert text.index(report) < text.index("stage 3, epoch 1 of 1")
+    assert text.rstrip().endswith(f"wrote {folder / 'model.keras'}")
+
+
+def test_meta(finished: tuple[Path, str], random_weights: Path) -> None:
+    meta = json.loads((finished[0] / "meta.json").read_text())
+    assert (meta["schema"], meta["name"], meta["preset"], meta["seed"]) == (1, "small", "default", 7)
+    assert meta["labels"] == list(LABELS)
+    assert meta["preprocessing"] == "falx-head-1"
+    assert 0.25 <= meta["temperature"] <= 8
+    assert Thresholds.from_mapping(meta["thresholds"]).to_dict() == meta["thresholds"]
+    typed = {"glioma": 4, "meningioma": 4, "no_tumor": 4, "pituitary": 4}
+    assert meta["data"]["counts"]["train"] == typed | {"tumor_untyped": 3}
+    assert meta["data"]["counts"]["val"] == dict.fromkeys(typed, 2) | {"tumor_untyped": 1}
+    assert sum(meta["data"]["sources"].values()) == 19
+    assert meta["data"]["fitted"] == ["train", "val"]
+    assert meta["metrics"]["val"]["slices"] == 8
+    assert meta["versions"]["keras"] == keras.__version__
+    assert meta["versions"].keys() >= {"python", "backend", "numpy", "pillow", "scikit-learn", "scipy"}
+    assert meta["seconds"] >= 0
+    assert meta["weights"] == hashlib.sha256(random_weights.read_bytes()).hexdigest()
+    # The preset has one view anyway.
+    assert meta["changes"] == {name: value for name, value in CHANGES.items() if name != "stage1.views"}
+    assert "data_path" not in meta
+
+
+def test_val_chooses_for_the_model_that_then_learns_it(
+    finished: tuple[Path, str], manifest: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    folder, _ = finished
+    recipe = PRESETS["default"].override(CHANGES | {"stage3.epochs": 0})
+    run(manifest, tmp_path, recipe, preset="default", name="held", weights=str(random_weights))
+    assert (tmp_path / "report.txt").read_text() == (folder / "report.txt").read_text()
+    held, both = (json.loads((path / "meta.json").read_text()) for path in (tmp_path, folder))
+    for field in ("temperature", "thresholds", "least_familiarity", "metrics"):
+        assert held[field] == both[field]
+    assert held["data"]["fitted"] == ["train"]
+    first, second = (
+        keras.models.load_model(path / "model.keras", compile=False).get_weights()
+        for path in (tmp_path, folder)
+    )
+    assert any(not np.array_equal(mine, theirs) for mine, theirs in zip(first, second, strict=True))
+
+
+def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path, tmp_path: Path) -> None:
+    folder, _ = finished
+    expected = [dataclasses.replace(r, path=r.path.resolve()) for r in read_records(manifest)]
+    assert read_records(folder / "data.csv") == expected
+    # A run that has none gets the same.
+    for name in ("recipe.toml", "data.txt"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    assert write_manifest(tmp_path, manifest) == tmp_path / "data.csv"
+    assert (tmp_path / "data.csv").read_bytes() == (folder / "data.csv").read_bytes()
+
+
+def test_a_manifest_of_other_data_is_not_written(
+    finished: tuple[Path, str], manifest: Path, tmp_path: Path
+) -> None:
+    for name in ("recipe.toml", "data.txt"):
+        (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
+    fewer = manifest.with_name("fewer.csv")
+    fewer.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(RunError, match=r"fewer\.csv: expected the data of the run in "):
+        write_manifest(tmp_path, fewer)
+    assert not (tmp_path / "data.csv").exists()
+
+
+def test_the_val_split_of_a_run_is_measured(
+    finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = finished
+    arguments = ["evaluate", str(folder), "--data", str(folder / "data.csv"), "--split", "val"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["slices"], metrics["unreadable"]) == (9, 0)
+    assert metrics["model"] == {
+        "name": "small",
+        "file": "model.keras",
+        "sha256": hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest(),
+    }
+    printed, wrote = capsys.readouterr().out.rstrip("\n").rsplit("\n", 1)
+    assert printed.rstrip("\n") == (tmp_path / "metrics.txt").read_text().rstrip("\n")
+    assert wrote == f"wrote {tmp_path / 'report.html'}"
+
+
+@pytest.mark.parametrize("column", ["source", "group", "split", "sequence", "plane", "boxes"])
+def test_a_run_notices_changed_records(
+    column: str,
+    finished: tuple[Path, str],
+    manifest: Path,
+    random_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("recipe.toml", "data.csv"):
+        (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    other = {"source": "c", "group": "new", "split": "test", "sequence": "T1", "plane": "", "boxes": ""}
+    row = next(row for row in rows if row["label"] == "glioma")
+    assert row[column] != other[column]
+    row[column] = other[column]
+    changed = manifest.with_name(f"{column}.csv")
+    with changed.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    options = ("--data", changed, "--out", tmp_path, "--weights", random_weights, "--batch", 8, *SMALL)
+    assert "data.csv: an unfinished run of another recipe or other data is here" in failed(capsys, *options)
+
+
+@pytest.mark.parametrize("name", ["my model", "-x", "", "a" * 65, "größe"])
+def test_a_name_that_the_export_refuses_is_refused(
+    name: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert MODEL_NAME.fullmatch(name) is None
+    out = tmp_path / "out"
+    with pytest.raises(RunError, match=r"cannot be a model's name; .*; give one with --name$"):
+        run(manifest, out, PRESETS["classic"], preset="classic", name=name, weights="imagenet")
+    assert not out.exists()
+    assert "'my runs': cannot be a model's name" in failed(
+        capsys, "--data", manifest, "--out", tmp_path / "my runs"
+    )
+
+
+def test_the_recipe_is_the_resolved_one(finished: tuple[Path, str]) -> None:
+    written = Recipe().override(read_toml(finished[0] / "recipe.toml"))
+    assert written == PRESETS["default"].override(CHANGES)
+
+
+def test_history_has_a_row_an_epoch(finished: tuple[Path, str]) -> None:
+    with (finished[0] / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("1", "1"), ("2", "1")]
+    for row in rows:
+        assert row.keys() >= {"learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
+        assert all(np.isfinite(float(value)) for value in row.values())
+        assert 0 <= float(row["val_accuracy"]) <= 1
+
+
+def test_both_models_answer_alike(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 1)).astype(np.float32)
+    first, second = (
+        keras.models.load_model(folder / f"model.{suffix}", compile=False).predict_on_batch(images)
+        for suffix in ("keras", "h5")
+    )
+    assert first.keys() == {"probabilities", "heatmap", "familiarity"}
+    assert first["probabilities"].shape == (2, 4)
+    np.testing.assert_allclose(first["probabilities"].sum(axis=1), 1, atol=1e-5)
+    assert ((first["heatmap"] >= 0) & (first["heatmap"] <= 1)).all()
+    for name, values in first.items():
+        np.testing.assert_allclose(second[name], values, atol=1e-6)
+
+
+def failed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line a command ends with when it fails."""
+    assert main(["train", *map(str, arguments)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("falx_trainer: ")
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
+
+
+def test_a_finished_run_is_not_overwritten(
+    finished: tuple[Path, str], manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = finished
+    before = (folder / "model.keras").stat().st_mtime_ns
+    message = failed(capsys, "--data", manifest, "--out", folder)
+    assert message.endswith("small: holds a finished run; give another --out, or delete it")
+    assert (folder / "model.keras").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("recipe.toml", "seed = 8\n"), ("data.txt", "other data\n"), ("data.csv", "path,label\n")],
+)
+def test_a_run_of_another_recipe_or_other_data_is_not_gone_on_with(
+    name: str,
+    text: str,
+    manifest: Path,
+    random_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / name).write_text(text)
+    message = failed(capsys, "--data", manifest, "--out", tmp_path, "--weights", random_weights)
+    assert f"{name}: an unfinished run of another recipe or other data is here" in message
+    assert (tmp_path / name).read_text() == text
+
+
+def test_bad_data_end_with_one_line(
+    random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, weights = tmp_path / "out", ("--weights", random_weights)
+    assert "no such folder or manifest" in failed(capsys, "--data", tmp_path / "x", "--out", out, *weights)
+    (tmp_path / "data" / "glioma").mkdir(parents=True)
+    data = tmp_path / "data"
+    assert "no images found" in failed(capsys, "--data", data, "--out", out, *weights)
+    (data / "glioma" / "a.png").write_text("no image")
+    assert "no image could be read" in failed(capsys, "--data", data, "--out", out, *weights)
+    Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (64, 1))).save(data / "glioma" / "a.png")
+    assert "glioma: 1 different images or patients; at least 7" in failed(
+        capsys, "--data", data, "--out", out, *weights
+    )
+    assert not out.exists()
+
+
+def test_one_kind_of_image_is_not_trained_on(
+    manifest: Path, random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = manifest.read_text().splitlines()
+    some = [line for line in lines if line.startswith(("path,", "glioma", "pituitary"))]
+    path = manifest.with_name("tumors.csv")
+    path.write_text("\n".join(some) + "\n")
+    message = failed(capsys, "--data", path, "--out", tmp_path / "out", "--weights", random_weights)
+    assert "train: 8 images of labels this recipe uses, 0 of them no_tumor" in message
+
+
+def test_bad_weights_end_with_one_line(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--data", manifest, "--out", tmp_path / "out")
+    assert "nowhere.h5: no such file; expected weights of the backbone" in failed(
+        capsys, *options, "--weights", tmp_path / "nowhere.h5"
+    )
+    bad = tmp_path / "bad.weights.h5"
+    bad.write_bytes(b"no weights")
+    assert "expected the weights of MobileNetV2 without its top" in failed(capsys, *options, "--weights", bad)
+
+
+def test_an_out_that_is_a_file_is_refused(
+    manifest: Path, random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").touch()
+    message = failed(capsys, "--data", manifest, "--out", tmp_path / "out", "--weights", random_weights)
+    assert "out: cannot be made the run's folder" in message
+
+
+def test_data_and_out_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train"])
+    assert "--data and --out are needed" in capsys.readouterr().err
+
+
+def test_errors_of_a_run_are_value_errors(finished: tuple[Path, str], manifest: Path) -> None:
+    with pytest.raises(RunError, match="holds a finished run") as caught:
+        run(manifest, finished[0], Recipe(), preset="classic", name="x", weights="imagenet")
+    assert isinstance(caught.value, ValueError)

@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from falx.slices.preprocessing import prepare
+from falx_runs.manifest import UNTYPED, Box, Record
+from falx_trainer.data.tensors import Tensors
+from falx_trainer.training.recipe import PRESETS, Recipe
+from falx_trainer.training.sampling import LABEL_SHARES, WORKERS, Epoch, Sampler, evidence_target
+
+Pixels = npt.NDArray[np.uint8]
+DrawHead = Callable[..., tuple[Pixels, Box | None]]
+
+NO_BOXES = np.zeros((0, 4), np.float32)
+LESION = np.array([[90, 80, 130, 120]], np.float32)
+
+
+def tensors_of(labels: list[str], sources: list[str], pixels: Pixels, boxed: bool = True) -> Tensors:
+    records = [
+        Record(Path(f"{index}.png"), label, source)
+        for index, (label, source) in enumerate(zip(labels, sources, strict=True))
+    ]
+    boxes = [LESION if boxed and label != "no_tumor" else NO_BOXES for label in labels]
+    return Tensors(records, pixels, boxes, np.full((len(labels), 2), 224), (), "")
+
+
+@pytest.fixture(scope="module")
+def heads(head: DrawHead) -> Pixels:
+    """10 tensors, the last 5 of them with a white disc in (90, 80) .. (130, 120)."""
+    pixels = np.stack([prepare(head(seed)[0])[0] for seed in range(10)])
+    y, x = np.mgrid[:224, :224] + 0.5
+    pixels[5:, np.hypot(x - 110, y - 100) < 20] = 255
+    return pixels
+
+
+LABELS = ["no_tumor"] * 5 + ["glioma", "glioma", "meningioma", "pituitary", UNTYPED]
+
+
+@pytest.fixture(scope="module")
+def drawn(heads: Pixels) -> Tensors:
+    return tensors_of(LABELS, ["a", "b"] * 5, heads)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("stage", [1, 2])
+def test_same_seed_same_epoch(preset: str, stage: int, drawn: Tensors) -> None:
+    recipe = PRESETS[preset].override({"batch": 4})
+    first, second = (Epoch(Sampler(drawn, recipe), stage, 3) for _ in range(2))
+    assert len(first) == 3
+    assert first.size == 10
+    # In another order: a batch does not depend on those before.
+    assert first.workers == WORKERS
+    with ThreadPool(WORKERS) as pool:
+        batches = dict(zip((2, 0, 1), pool.map(second.__getitem__, (2, 0, 1)), strict=True))
+    for step in range(3):
+        images, targets, weights = first[step]
+        again, targets_again, weights_again = batches[step]
+        assert images.shape == ((4, 4, 2)[step], 224, 224, 1)
+        assert images.dtype == np.float32
+        np.testing.assert_array_equal(images, again)
+        assert targets.keys() == weights.keys() == targets_again.keys()
+        for name, values in targets.items():
+            np.testing.assert_array_equal(values, targets_again[name])
+            np.testing.assert_array_equal(weights[name], weights_again[name])
+    for other in (
+        Epoch(Sampler(drawn, recipe), stage, 4),
+        Epoch(Sampler(drawn, recipe), 3 - stage, 3),
+        Epoch(Sampler(drawn, recipe.override({"seed": 8})), stage, 3),
+    ):
+        assert (other[0][0] != first[0][0]).any()
+
+
+def test_class_weights_are_those_of_scikit_learn(heads: Pixels) -> None:
+    labels = ["no_tumor"] * 6 + ["glioma"] * 3 + ["pituitary"]
+    sampler = Sampler(tensors_of(labels, ["a"] * 10, heads), Recipe())
+    weights = compute_class_weight(
+        "balanced", classes=np.array(["glioma", "no_tumor", "pituitary"]), y=labels
+    )
+    np.testing.assert_allclose(weights, [10 / 9, 10 / 18, 10 / 3])
+    for index, label in enumerate(labels):
+        assert sampler.weight(index) == pytest.approx(
+            dict(zip(["glioma", "no_tumor", "pituitary"], weights, strict=True))[label]
+        )
+    # Every image once an epoch.
+    assert sorted(sampler.order(2, 0).tolist()) == list(range(10))
+    assert sampler.order(2, 0).tolist() != sampler.order(2, 1).tolist()
+    # The batch carries the weights of its images.
+    _, target, weight = Epoch(sampler, 2, 0)[0]
+    assert weight["logits"].shape == (10,)
+    column = {1: "meningioma", 2: "glioma", 3: "pituitary", 0: "no_tumor"}
+    by_label = dict(zip(["glioma", "no_tumor", "pituitary"], weights, strict=True))
+    for row, value in zip(target["logits"], weight["logits"], strict=True):
+        assert value == pytest.approx(by_label[column[int(row.argmax())]])
+
+
+def test_sources_shares() -> None:
+    sizes = {
+        ("no_tumor", "a"): 400,
+        ("no_tumor", "b"): 100,
+        ("glioma", "a"): 225,
+        ("glioma", "c"): 25,
+        ("meningioma", "a"): 50,
+        ("pituitary", "c"): 100,
+        (UNTYPED, "b"): 100,
+    }
+    pairs = [pair for pair, count in sizes.items() for _ in range(count)]
+    data = tensors_of(
+        [label for label, _ in pairs],
+        [source for _, source in pairs],
+        np.broadcast_to(np.zeros((1, 224, 224), np.uint8), (1000, 224, 224)),
+    )
+    sampler = Sampler(data, PRESETS["default"])
+    epochs = [sampler.order(2, epoch) for epoch in range(20)]
+    assert all(len(order) == 1000 for order in epochs)
+    counts = Counter(pairs[index] for order in epochs for index in order)
+    drawn = 20 * 1000
+    for label, share in LABEL_SHARES.items():
+        assert sum(counts[pair] for pair in sizes if pair[0] == label) / drawn == pytest.approx(
+            share, abs=0.002
+        )
+    # Within a label by the square root of a collection's size: 20 to 10, and 15 to 5.
+    assert counts["no_tumor", "a"] / counts["no_tumor", "b"] == pytest.approx(2, rel=0.02)
+    assert counts["glioma", "a"] / counts["glioma", "c"] == pytest.approx(3, rel=0.03)
+    # Systematic: in one epoch each image floor(n p) or that plus one times.
+    once = Counter(epochs[0].tolist())
+    expected = 1000 * 0.40 * (20 / 30) / 400
+    assert {once[index] for index in range(400)} <= {math.floor(expected), math.floor(expected) + 1}
+    assert all(sampler.weight(index) == 1 for index in range(0, 1000, 99))
+
+
+def test_shares_of_labels_that_are_there_add_up(heads: Pixels) -> None:
+    labels = ["no_tumor"] * 2 + ["glioma"] * 8
+    sampler = Sampler(tensors_of(labels, [""] * 10, heads), PRESETS["default"])
+    healthy = np.mean([(sampler.order(1, epoch) < 2).mean() for epoch in range(200)])
+    assert healthy == pytest.approx(0.40 / 0.60, abs=0.01)
+
+
+def cells(*places: tuple[int, int]) -> npt.NDArray[np.float32]:
+    grid = np.zeros((14, 14), np.float32)
+    for row, column in places:
+        grid[row, column] = 1
+    return grid
+
+
+@pytest.mark.parametrize(
+    ("boxes", "positive", "unknown"),
+    [
+        # The whole of one cell, and of 2 x 2.
+        ([[16, 32, 32, 48]], [(2, 1)], []),
+        ([[16, 32, 48, 64]], [(2, 1), (2, 2), (3, 1), (3, 2)], []),
+        # One cell whole, its right neighbour by a quarter: too little to be judged.
+        ([[16, 32, 36, 48]], [(2, 1)], [(2, 2)]),
+        # By half: enough.
+        ([[16, 32, 40, 48]], [(2, 1), (2, 2)], []),
+        # A small tumour covers 4 x 4 of 16 x 16 pixels, 6 %: the cell is its own.
+        ([[18, 34, 22, 38]], [(2, 1)], []),
+        # A small one on a corner, evenly: four cells.
+        ([[30, 30, 34, 34]], [(1, 1), (1, 2), (2, 1), (2, 2)], []),
+        # Two tumours.
+        ([[0, 0, 16, 16], [208, 208, 224, 224]], [(0, 0), (13, 13)], []),
+        # Beyond the edge: what is inside counts.
+        ([[-40, 0, 16, 16]], [(0, 0)], []),
+        # Out of view: nothing to see anywhere.
+        ([[224, 0, 224, 32]], [], []),
+    ],
+)
+def test_evidence_of_boxes(
+    boxes: list[list[float]], positive: list[tuple[int, int]], unknown: list[tuple[int, int]]
+) -> None:
+    target, known = evidence_target("glioma", np.array(boxes, np.float32))
+    np.testing.assert_array_equal(target, cells(*positive))
+    np.testing.assert_array_equal(known, 1 - cells(*unknown))
+    assert target.dtype == known.dtype == np.float32
+
+
+@pytest.mark.parametrize(("label", "weight"), [("no_tumor", 1), ("glioma", 0), (UNTYPED, 0)])
+def test_evidence_without_boxes(label: str, weight: float) -> None:
+    target, known = evidence_target(label, NO_BOXES)
+    assert target.sum() == 0
+    assert (known == weight).all()
+
+
+def share_of(
+    sampler: Sampler, index: int, tries: int = 300
+) -> tuple[list[Pixels], list[tuple[float, ...]], float]:
+    """Images and targets of one image, and the share of them in which anything is another's."""
+    made = [sampler.example(index, np.random.default_rng(seed)) for seed in range(tries)]
+    changed = [bool((pixels != sampler.data.pixels[index]).any()) for pixels, *_ in made]
+    return (
+        [pixels for pixels, *_ in made],
+        [tuple(target.tolist()) for _, target, *_ in made],
+        float(np.mean(changed)),
+    )
+
+
+STILL = {
+    f"augmentation.{name}": value
+    for name, value in {
+        "rotation": 0,
+        "zoom_min": 1,
+        "zoom_max": 1,
+        "shift": 0,
+        "shear": 0,
+        "brightness_min": 1,
+        "brightness_max": 1,
+        "flip": 0,
+        "gamma": 0,
+        "noise": 0,
+        "blur": 0,
+        "bias_field": 0,
+        "tone_curve": 0,
+        "spectrum": 0,
+        "strip": 0,
+    }.items()
+} | {"outliers": 0.0}
+
+
+def test_nothing_is_made_up_in_classic(drawn: Tensors) -> None:
+    sampler = Sampler(drawn, Recipe().override(STILL))
+    for index, label in enumerate(LABELS):
+        pixels, target, evidence, known, familiar = sampler.example(index, np.random.default_rng(1))
+        assert familiar == 1
+        np.testing.assert_array_equal(pixels, drawn.pixels[index])
+        expected = evidence_target(label, drawn.boxes[index])
+        np.testing.assert_array_equal(evidence, expected[0])
+        np.testing.assert_array_equal(known, expected[1])
+        assert target.sum() == (3 if label == UNTYPED else 1)
+
+
+def test_a_healthy_slice_with_a_transplant_has_a_tumor_of_unknown_type(drawn: Tensors) -> None:
+    sampler = Sampler(
+        drawn,
+        PRESETS["default"].override(STILL | {"counterfactual.transplant": 0.5, "counterfactual.control": 0}),
+    )
+    images, targets, share = share_of(sampler, 0)
+    assert 0.2 < share <= 0.55
+    for pixels, target in zip(images, targets, strict=True):
+        changed = bool((pixels != drawn.pixels[0]).any())
+        assert target == ((0, 1, 1, 1) if changed else (1, 0, 0, 0))
+    # A slice with a tumour gets none.
+    assert share_of(sampler, 5, 50)[2] == 0
+
+
+def test_control_tissue_changes_no_target_and_no_tumor(drawn: Tensors) -> None:
+    sampler = Sampler(
+        drawn,
+        PRESETS["default"].override(STILL | {"counterfactual.transplant": 0, "counterfactual.control": 0.5}),
+    )
+    for index, expected in ((0, (1, 0, 0, 0)), (5, (0, 0, 1, 0)), (9, (0, 1, 1, 1))):
+        images, targets, share = share_of(sampler, index, 150)
+        assert 0.05 < share <= 0.65
+        assert set(targets) == {expected}
+        if index >= 5:
+            for pixels in images:
+                # The outer half of the soft rim may reach into the corner of a tumour's box.
+                changed = pixels[80:120, 90:130] != drawn.pixels[index][80:120, 90:130]
+                assert changed.mean() < 0.15
+
+
+def test_donors_show_something(drawn: Tensors, heads: Pixels) -> None:
+    sampler = Sampler(drawn, PRESETS["default"])
+    # The last head is nearly as bright as the disc in it.
+    assert [index for index, _ in sampler.donors.lesions] == [5, 6, 7, 8]
+    assert sampler.donors.lesions[0][1].tolist() == LESION[0].tolist()
+    assert sampler.donors.tissue.tolist() == list(range(10))
+    # A box with nothing in it to see, and a tumour that may be anywhere.
+    even = np.full((1, 224, 224), 120, np.uint8)
+    assert Sampler(tensors_of(["glioma"], [""], even), Recipe()).donors.lesions == []
+    assert Sampler(tensors_of(["glioma"], [""], heads[5:6], boxed=False), Recipe()).donors.tissue.size == 0
+
+
+def test_lesions_are_turned_over_as_often_as_wanted(drawn: Tensors) -> None:
+    changes = STILL | {"counterfactual.transplant": 1.0, "counterfactual.control": 0}
+    levels = {}
+    for inverted in (0.0, 1.0):
+        sampler = Sampler(drawn, PRESETS["default"].override(changes | {"counterfactual.inverted": inverted}))
+        images, _, _ = share_of(sampler, 0, 80)
+        changed = [image for image in images if (image != drawn.pixels[0]).any()]
+        differences = [image.astype(int) - drawn.pixels[0] for image in changed]
+        levels[inverted] = np.mean([difference[difference != 0].mean() for difference in differences])
+    # The donors' discs are white: brighter than what they land on; turned over, darker.
+    assert levels[0.0] > 20
+    assert levels[1.0] < -20
+
+
+def test_outliers_have_no_label_and_no_place(drawn: Tensors) -> None:
+    sampler = Sampler(drawn, PRESETS["default"].override({"outliers": 0.3}))
+    examples = [sampler.example(6, np.random.default_rng(seed)) for seed in range(300)]
+    drawn_ones = [example for example in examples if example.familiar == 0]
+    assert len(drawn_ones) / 300 == pytest.approx(0.3, abs=0.08)
+    for example in drawn_ones:
+        # Every label is allowed: the loss of the labels is 0 whatever the answer.
+        assert example.target.tolist() == [1, 1, 1, 1]
+        assert example.known.sum() == 0
+    assert all(example.target.tolist() == [0, 0, 1, 0] for example in examples if example.familiar == 1)
+    _, targets, weights = Epoch(sampler, 2, 0)[0]
+    assert targets["familiarity"].shape == (10, 1)
+    assert set(targets["familiarity"].ravel().tolist()) <= {0.0, 1.0}
+    assert (weights["familiarity"] == 1).all()
+    assert "familiarity" not in Epoch(Sampler(drawn, PRESETS["classic"]), 2, 0)[0][1]
+
+
+def blind(heads: Pixels, sequence: str, showing: int) -> Tensors:
+    """Four tumours with a box, of which so many show, one without, and three clean slices."""
+    even = np.full((224, 224), 120, np.uint8)
+    pixels = np.stack([heads[5 + i] if i < showing else even for i in range(4)] + [even] * 4)
+    records = [
+        Record(Path(f"{i}.png"), "glioma" if i < 5 else "no_tumor", "scans", f"p{i}", "train", sequence)
+        for i in range(8)
+    ]
+    boxes = [LESION if i < 4 else NO_BOXES for i in range(8)]
+    return Tensors(records, pixels, boxes, np.full((8, 2), 224), (), "")
+
+
+@pytest.mark.parametrize(
+    ("sequence", "showing", "setting", "doubtful"),
+    [
+        ("T1", 1, "doubt", [1, 2, 3, 4, 5, 6, 7]),
+        ("T1", 0, "doubt", [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("T1", 2, "doubt", []),  # half of them show
+        ("", 1, "doubt", []),  # nothing is known of the sequence
+        ("T1", 1, "keep", []),
+    ],
+)
+def test_slices_of_a_blind_sequence_are_either(
+    sequence: str, showing: int, setting: str, doubtful: list[int], heads: Pixels
+) -> None:
+    changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0, "blind": setting}
+    sampler = Sampler(blind(heads, sequence, showing), PRESETS["default"].override(changes))
+    for index in range(8):
+        own = (0.0, 0.0, 1.0, 0.0) if index < 5 else (1.0, 0.0, 0.0, 0.0)
+        other = (1.0, 0.0, 0.0, 0.0) if index < 5 else (0.0, 1.0, 1.0, 1.0)
+        examples = [sampler.example(index, np.random.default_rng(seed)) for seed in range(200)]
+        found = [tuple(example.target.tolist()) for example in examples]
+        if index in doubtful:
+            assert set(found) == {own, other}
+            share = 0.75 if index < 5 else 0.25
+            assert found.count(own) / 200 == pytest.approx(share, abs=0.1)
+            assert all(example.known.sum() == 0 for example in examples)
+        else:
+            assert set(found) == {own}
+
+
+def test_places_are_those_of_the_evidence_or_all(drawn: Tensors) -> None:
+    changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0, "batch": 10}
+    _, targets, weights = Epoch(Sampler(drawn, PRESETS["default"].override(changes)), 2, 0)[0]
+    boxed = targets["evidence"].any(axis=(1, 2))
+    assert 2 <= boxed.sum() <= 8
+    np.testing.assert_array_equal(targets["place"][boxed], targets["evidence"][boxed].reshape(-1, 196))
+    assert (targets["place"][~boxed] == 1).all()
+    assert (weights["place"] == 1).all()

@@ -1,0 +1,73 @@
+"""What was found in the data, said before any training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from falx.words import LABELS
+from falx_runs.manifest import SPLITS, UNTYPED
+from falx_trainer.data.division import Division
+from falx_trainer.data.tensors import Tensors
+
+__all__ = ["BANDS", "band", "survey"]
+
+BANDS: Final = ((2000, "excellent"), (500, "good"), (100, "fair"), (0, "poor"))
+"""What accuracy to expect from that many training images, from the most down."""
+
+
+NAMED: Final = 10
+"""How many unreadable files are named; there may be thousands."""
+
+
+def band(images: int) -> str:
+    """The expected accuracy band for a number of training images: poor, fair, good or excellent."""
+    return next(name for least, name in BANDS if images >= least)
+
+
+def survey(loaded: Tensors, division: Division, untyped: str) -> str:
+    """A report a person reads: counts a class, sizes, unreadable files, duplicates, what to expect.
+
+    Args:
+        loaded: the images.
+        division: what became of their records.
+        untyped: the recipe's setting: with `drop`, tumours of no recorded class are not trained on.
+    """
+    counts = Counter((record.label, record.split) for record in division.records)
+    labels = sorted({label for label, _ in counts}, key=lambda name: (name != "no_tumor", name))
+    lines = [f"{'':16}" + "".join(f"{split:>8}" for split in SPLITS)]
+    lines += [f"{label:16}" + "".join(f"{counts[label, split]:8}" for split in SPLITS) for label in labels]
+    lines.append(
+        f"{'total':16}" + "".join(f"{sum(counts[label, split] for label in labels):8}" for split in SPLITS)
+    )
+    sources = Counter(record.source for record in division.records if record.source)
+    if sources:
+        lines.append("sources: " + ", ".join(f"{source} {count}" for source, count in sources.most_common()))
+    if len(loaded.sizes):
+        shortest, longest = loaded.sizes.min(axis=1), loaded.sizes.max(axis=1)
+        lines.append(
+            f"sizes: shorter side {shortest.min()} to {shortest.max()} pixels, "
+            f"longer side {longest.min()} to {longest.max()}"
+        )
+    groups = len({record.group for record in division.records})
+    lines.append(
+        f"groups: {groups}, " + ("as given" if division.grouped else "an image and its near-duplicates each")
+    )
+    lines.append(f"near-duplicates (also mirrored): {division.duplicates} images repeat another")
+    if division.moved:
+        lines.append(f"moved to an earlier split: {division.moved} images, near-duplicates of images there")
+    if division.leaked:
+        lines.append(
+            f"copies between splits: {division.leaked} images of val or test are near-duplicates of training "
+            "images of another group; what is measured on them says little"
+        )
+    lines.append(f"unreadable: {len(loaded.unreadable)}")
+    lines += [f"  {error}" for _, error in loaded.unreadable[:NAMED]]
+    if len(loaded.unreadable) > NAMED:
+        lines.append(f"  and {len(loaded.unreadable) - NAMED} more")
+    absent = [label for label in LABELS if not counts[label, "train"]]
+    if absent:
+        lines.append(f"no training images of {', '.join(absent)}: the model will not know them")
+    training = sum(counts[label, "train"] for label in labels if not (label == UNTYPED and untyped == "drop"))
+    lines.append(f"expected accuracy from {training} training images: {band(training)}")
+    return "\n".join(lines)

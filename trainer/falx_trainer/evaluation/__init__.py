@@ -1,0 +1,1 @@
+"""From a model and labelled slices to measures and their report."""

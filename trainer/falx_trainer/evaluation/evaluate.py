@@ -1,0 +1,236 @@
+"""Measure a model: what it says of labelled slices, by source, sequence, plane and label, and of others."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import falx
+from falx.errors import FalxError
+from falx.reading import source
+from falx.words import LABELS
+from falx_runs.errors import DataError
+from falx_runs.manifest import UNTYPED, Record, read_records
+from falx_trainer.evaluation import answers, comparison, measures, overlap, thresholds
+from falx_trainer.evaluation.measures import Pairs, measure
+from falx_trainer.evaluation.overlap import Copy
+from falx_trainer.evaluation.processor import processor
+from falx_trainer.evaluation.report import errors, figures, page, tables, terminal
+
+__all__ = ["SENSITIVITY", "evaluate"]
+
+SENSITIVITY: Final = 0.99
+"""The share of tumours that thresholds are chosen not to miss, unless another is stated."""
+
+THRESHOLDS_SCHEMA: Final = 1
+
+UNKNOWN: Final = "not recorded"
+
+PLANES: Final = {"ax": "axial", "co": "coronal", "sa": "sagittal"}
+"""Short names of planes, as some manifests have them."""
+
+BREAKDOWNS: Final[dict[str, Callable[[Record], str]]] = {
+    "by_source": lambda record: record.source,
+    "by_sequence": lambda record: record.sequence,
+    "by_plane": lambda record: PLANES.get(record.plane, record.plane),
+    "by_label": lambda record: record.label,
+    "by_source_and_sequence": lambda record: (
+        f"{record.source}, {record.sequence}" if record.source and record.sequence else ""
+    ),
+}
+"""What the slices are measured apart by; each gives a value, empty where it is unknown."""
+
+
+def evaluate(
+    model: Path,
+    data: Path,
+    split: str | None,
+    out: Path,
+    pictures: Path | None = None,
+    *,
+    sensitivity: float = SENSITIVITY,
+    compare: Path | None = None,
+    trained_on: Path | None = None,
+    shareable: bool = False,
+) -> str:
+    """Measure a model and write a report.
+
+    Written are `report.html`, which holds all of it; `metrics.json`, `metrics.txt`, `thresholds.json`; tables
+    as CSV and plots as PNG.
+
+    Args:
+        model: an exported file, measured through the runtime; or a run folder, through Keras.
+        data: a folder a class, or a manifest.
+        split: only the records of this split; None for all.
+        out: the folder to write.
+        pictures: a folder a family of pictures that are no brain MRI, to see which are rejected.
+        sensitivity: the share of tumours, 0..1, that thresholds are chosen not to miss.
+        compare: another model, to be measured on the same slices.
+        trained_on: what the model learned from; see `falx_trainer.evaluation.overlap.check`.
+        shareable: write nothing that shows or names a slice.
+
+    Returns:
+        The report for the terminal.
+
+    Raises:
+        DataError: no slices to measure on.
+        ModelError: a file cannot be used.
+        RunError: a folder is not that of a finished run.
+    """
+    known = read_records(data)
+    records = [record for record in known if split in (None, record.split)]
+    if not records:
+        raise DataError(
+            f"{data}: no slices of the split {split!r}; how a run divided its data says the data.csv in its "
+            "folder: give that with --data"
+        )
+    families = {} if pictures is None else _families(pictures)
+    asked, other = answers.load(model), None if compare is None else answers.load(compare)
+    pairs = _answered(asked, records)
+    if not pairs:
+        raise DataError(f"{data}: none of its {len(records)} slices can be read, such as {records[0].path}")
+    # Before the first measure, which takes long too: what cannot be written to is said early.
+    out.mkdir(parents=True, exist_ok=True)
+    others = [record for record in known if split not in (None, record.split)]
+    knew = overlap.check([record for record, _ in pairs], asked.learned_from, others, trained_on)
+    chosen = thresholds.choose(pairs, asked.thresholds, sensitivity)
+    curves = measures.curves(pairs)
+    metrics = {
+        "model": asked.described,
+        "measured": {
+            "on": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "processor": processor(),
+            "falx": falx.__version__,
+        },
+        "split": split,
+        "slices": len(records),
+        "unreadable": len(records) - len(pairs),
+        "grouped": sum(bool(record.group) for record, _ in pairs),
+        "warnings": list(knew.warnings),
+        "overlap": {**knew.found, "without": _without(pairs, knew.copies)},
+        "all": measure(pairs),
+        **{name: _apart(pairs, value) for name, value in BREAKDOWNS.items()},
+        "calibration": measures.calibration(pairs),
+        "risk_coverage": measures.risk_coverage(pairs),
+        "thresholds": chosen,
+        **({} if pictures is None else {"pictures": _rejected(asked, families)}),
+        **({} if other is None else {"comparison": _compared(pairs, other)}),
+    }
+    _write(out / "metrics.json", json.dumps(metrics, indent=1))
+    _write(out / "thresholds.json", json.dumps(_chosen(pairs, metrics, data), indent=1))
+    text = terminal.text(metrics)
+    _write(out / "metrics.txt", text)
+    tables.write(out, metrics, curves)
+    if not shareable:
+        tables.write_slices(out, pairs, knew.copies)
+    plots = figures.draw(out, pairs, metrics, curves)
+    shown = [] if shareable else errors.worst(pairs)
+    _write(out / "report.html", page.render(metrics, data.name, plots, shown))
+    return text
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _answered(model: answers.Model, records: Sequence[Record]) -> Pairs:
+    """The slices that can be read, each with what the model says of it."""
+    answered = model.answers([record.path for record in records])
+    return [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
+
+
+def _without(pairs: Pairs, copies: Sequence[Copy]) -> dict[str, Any] | None:
+    """The shares of the slices that training did not know; None where it knew none of them, or all."""
+    known = {id(copy.record) for copy in copies}
+    rest = [pair for pair in pairs if id(pair[0]) not in known]
+    return {"slices": len(rest), **measures.shares(rest)} if known and rest else None
+
+
+def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]:
+    """The document of `thresholds.json`, which `falx retarget` reads."""
+    labels = Counter(record.label for record, _ in pairs)
+    groups = {
+        label: len({measures.group(record) for record, _ in pairs if record.label == label})
+        for label in labels
+    }
+    return {
+        "schema": THRESHOLDS_SCHEMA,
+        "model": metrics["model"],
+        "data": {
+            "name": data.name,
+            "split": metrics["split"],
+            "fingerprint": metrics["overlap"]["fingerprint"],
+            "slices": {label: labels[label] for label in (*LABELS, UNTYPED) if label in labels},
+            "groups": {label: groups[label] for label in (*LABELS, UNTYPED) if label in labels},
+        },
+        **metrics["thresholds"],
+        "warnings": [*metrics["thresholds"]["warnings"], *metrics["warnings"]],
+    }
+
+
+def _compared(pairs: Pairs, other: answers.Model) -> dict[str, Any]:
+    """Another model on the same slices.
+
+    Raises:
+        FalxError: a slice that could be read no longer can.
+    """
+    records = [record for record, _ in pairs]
+    answered = _answered(other, records)
+    if len(answered) < len(records):
+        raise FalxError("a slice was changed or taken away while it was being measured; measure again")
+    return {
+        "model": other.described,
+        "thresholds": other.thresholds.to_dict(),
+        "all": measure(answered),
+        "by_source": _apart(answered, BREAKDOWNS["by_source"]),
+        "tests": comparison.compare(pairs, answered),
+    }
+
+
+def _apart(pairs: Pairs, value: Callable[[Record], str]) -> dict[str, Any]:
+    """The measures of the slices of each value; of those without, only where others have one."""
+    values = sorted({value(record) for record, _ in pairs} - {""})
+    unknown = [UNKNOWN] if values and any(not value(record) for record, _ in pairs) else []
+    return {
+        name: measure([(record, answer) for record, answer in pairs if (value(record) or UNKNOWN) == name])
+        for name in [*values, *unknown]
+    }
+
+
+def _families(pictures: Path) -> dict[str, list[Path]]:
+    """The pictures of each family, sorted.
+
+    Raises:
+        DataError: there are none.
+    """
+    folders = sorted(path for path in pictures.glob("*") if path.is_dir() and not path.name.startswith("."))
+    families = {
+        folder.name: sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() in source.SUFFIXES and path.is_file()
+        )
+        for folder in folders
+    }
+    if not any(families.values()):
+        raise DataError(f"{pictures}: expected a folder a family of pictures that are no brain MRI")
+    return {name: paths for name, paths in families.items() if paths}
+
+
+def _rejected(model: answers.Model, families: dict[str, list[Path]]) -> dict[str, Any]:
+    """What a model says of pictures that are no brain MRI, in all and by family."""
+    told = {name: model.answers(paths) for name, paths in families.items()}
+    digest = hashlib.sha256()
+    for paths in families.values():
+        for path in paths:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return {
+        "sha256": digest.hexdigest(),
+        "all": measures.rejections(
+            [p for paths in families.values() for p in paths], [a for t in told.values() for a in t]
+        ),
+        "by_family": {name: measures.rejections(paths, told[name]) for name, paths in families.items()},
+    }

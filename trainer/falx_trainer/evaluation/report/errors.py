@@ -1,0 +1,178 @@
+"""The worst errors, as pictures: the slice, and the slice with its heatmap."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image, ImageDraw
+
+from falx.errors import UnreadableImage
+from falx.pictures.overlay import overlay
+from falx.reading.source import read
+from falx.slices.reasons import REASONS
+from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx_runs.manifest import UNTYPED, Record
+from falx_trainer.evaluation.answers import Answer
+from falx_trainer.evaluation.measures import Pairs, group
+
+__all__ = ["KINDS", "Kind", "Section", "Shown", "worst"]
+
+SIDE: Final = 224
+"""The longer side of a picture in the page, in pixels."""
+
+QUALITY: Final = 82
+A_GROUP: Final = 2
+"""At most so many slices of one patient are shown: they resemble each other."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of error.
+
+    Attributes:
+        title, explanation: for people.
+        holds: whether an answer is such an error.
+        most: at most so many are shown.
+    """
+
+    title: str
+    explanation: str
+    holds: Callable[[Record, Answer], bool]
+    most: int
+
+
+KINDS: Final = (
+    Kind(
+        "Missed tumours",
+        "There is a tumour, and the model decided that there is none: the error that matters most.",
+        lambda record, answer: record.label != NO_TUMOR and answer.decision == NO_TUMOR,
+        12,
+    ),
+    Kind(
+        "False alarms",
+        "There is no tumour in the slice, and the model decided that there is one.",
+        lambda record, answer: record.label == NO_TUMOR and answer.decision in TUMOR_LABELS,
+        8,
+    ),
+    Kind(
+        "Wrong type",
+        "There is a tumour, and the model decided for another type of tumour.",
+        lambda record, answer: (
+            record.label not in (NO_TUMOR, UNTYPED)
+            and answer.decision in TUMOR_LABELS
+            and answer.decision != record.label
+        ),
+        8,
+    ),
+    Kind(
+        "Rejected slices",
+        "These are labelled slices, and the model took them for no usable slice of a brain.",
+        lambda _, answer: answer.decision == REJECTED,
+        4,
+    ),
+)
+"""From the worst down."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An error with its pictures.
+
+    Attributes:
+        record: the slice.
+        decision: of the model.
+        confidence: the probability of the decision, 0..1; None for `rejected`.
+        reason: why it was rejected, for people; empty where it was not.
+        slice: a `data:` URI, the box of the tumour drawn in where it is known.
+        heatmap: likewise, with the heatmap over it; None without one.
+    """
+
+    record: Record
+    decision: str
+    confidence: float | None
+    reason: str
+    slice: str
+    heatmap: str | None
+
+
+@dataclass(frozen=True)
+class Section:
+    """The errors of a kind.
+
+    Attributes:
+        kind: which.
+        total: how many there are.
+        shown: the worst of them, the surest first, at most two of a group.
+    """
+
+    kind: Kind
+    total: int
+    shown: Sequence[Shown]
+
+
+def worst(pairs: Pairs) -> list[Section]:
+    """The errors of each kind, with pictures of the worst."""
+    return [_section(kind, [(r, a) for r, a in pairs if kind.holds(r, a)]) for kind in KINDS]
+
+
+def _section(kind: Kind, errors: Pairs) -> Section:
+    ranked = sorted(errors, key=lambda pair: -(_confidence(pair[1]) or 0.0))
+    seen: Counter[str] = Counter()
+    shown: list[Shown] = []
+    for record, answer in ranked:
+        if len(shown) == kind.most:
+            break
+        if seen[group(record)] < A_GROUP:
+            picture = _shown(record, answer)
+            if picture is not None:
+                seen[group(record)] += 1
+                shown.append(picture)
+    return Section(kind, len(errors), shown)
+
+
+def _confidence(answer: Answer) -> float | None:
+    if answer.probabilities is None or answer.decision not in LABELS:
+        return None
+    return answer.probabilities[LABELS.index(answer.decision)]
+
+
+def _shown(record: Record, answer: Answer) -> Shown | None:
+    try:
+        pixels = read(record.path).pixels
+    except UnreadableImage:  # it could be read a moment ago
+        return None
+    plain = Image.fromarray(pixels).convert("RGB")
+    mapped = None
+    if answer.location is not None and answer.location.shape == pixels.shape:
+        mapped = _encoded(_scaled(overlay(pixels, answer.location.heatmap())))
+    small = _scaled(plain)
+    for box in record.boxes:
+        width, height = small.size
+        corners = [
+            ((box.x - box.width / 2) * width, (box.y - box.height / 2) * height),
+            ((box.x + box.width / 2) * width, (box.y + box.height / 2) * height),
+        ]
+        flat = [value for corner in corners for value in corner]
+        draw = ImageDraw.Draw(small)
+        # Black around white: seen on dark and on bright.
+        draw.rectangle([flat[0] - 1, flat[1] - 1, flat[2] + 1, flat[3] + 1], outline="black")
+        draw.rectangle(flat, outline="white")
+    reason = REASONS.get(answer.reason, "")
+    return Shown(record, answer.decision, _confidence(answer), reason, _encoded(small), mapped)
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    scale = SIDE / max(image.size)
+    size = (max(1, round(image.size[0] * scale)), max(1, round(image.size[1] * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _encoded(image: Image.Image) -> str:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,136 @@
+"""The numbers of an evaluation as CSV, for spreadsheets and scripts."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from falx.words import DECISIONS, LABELS, REJECTED
+from falx_trainer.evaluation.measures import AVERAGES, Pairs
+from falx_trainer.evaluation.overlap import Copy
+
+__all__ = ["PART_MEASURES", "write", "write_slices"]
+
+PART_MEASURES: Final = (
+    "accuracy",
+    "decided",
+    "right_of_decided",
+    "missed",
+    "cleared",
+    "right_of_cleared",
+    "ambiguous",
+    "rejected",
+    "peak_in_box",
+    "calibration_error",
+)
+"""Measures of a part of the slices that are of no one label."""
+
+
+POINTS: Final[dict[str, tuple[str, ...]]] = {
+    "calibration": ("slices", "confidence", "right"),
+    "risk_coverage": ("coverage", "risk"),
+}
+
+CURVES: Final[dict[str, tuple[str, ...]]] = {
+    "roc": ("false_positive_rate", "true_positive_rate", "threshold"),
+    "precision_recall": ("recall", "precision", "threshold"),
+}
+"""Columns of these tables, as the documents have them."""
+
+
+def write(folder: Path, metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> None:
+    """Write the tables, which name no slice.
+
+    These are `measures.csv`, `labels.csv`, `decisions.csv`, `calibration.csv`, `risk_coverage.csv`,
+    `roc.csv` and `precision_recall.csv`.
+
+    Args:
+        folder: to write to.
+        metrics: the document of `metrics.json`.
+        curves: as `measures.curves` gives them.
+    """
+    head = ("by", "part", "label", "measure", "value", "low", "high", "slices")
+    _write(folder / "measures.csv", head, _measures(metrics))
+    matrices: dict[str, tuple[str, tuple[str, ...]]] = {
+        "labels": ("confusion", (*LABELS, REJECTED)),
+        "decisions": ("decisions", DECISIONS),
+    }
+    for name, (key, of) in matrices.items():
+        rows = ((label, *(row[column] for column in of)) for label, row in metrics["all"][key].items())
+        _write(folder / f"{name}.csv", ("label", *of), rows)
+    for name, columns in POINTS.items():
+        _write(
+            folder / f"{name}.csv", columns, ([row[column] for column in columns] for row in metrics[name])
+        )
+    for name, columns in CURVES.items():
+        points = (
+            (label, *point)
+            for label, found in curves.items()
+            for point in zip(*(found[name][column] for column in columns), strict=True)
+        )
+        _write(folder / f"{name}.csv", ("label", *columns), points)
+
+
+def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
+    """Write `slices.csv`, what was decided of each slice, and `overlap.csv`, which of them training knew.
+
+    Args:
+        folder: to write to.
+        pairs: slices and what the model says of each.
+        copies: the slices that the model knows from training.
+    """
+    known = ("path", "label", "source", "group", "split", "sequence", "plane")
+    head = (*known, "decision", *(f"p_{label}" for label in LABELS), "reason")
+    _write(
+        folder / "slices.csv",
+        head,
+        (
+            (
+                *(getattr(record, name) for name in known),
+                answer.decision,
+                *(answer.probabilities or (None,) * len(LABELS)),
+                answer.reason,
+            )
+            for record, answer in pairs
+        ),
+    )
+    _write(
+        folder / "overlap.csv",
+        ("path", "is", "training_path", "correlation"),
+        ((copy.record.path, copy.kind, copy.other.path, copy.correlation) for copy in copies),
+    )
+
+
+def _measures(metrics: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """A row a measure: of all slices, and of each part of each breakdown."""
+    for by, parts in {
+        "all": {"": metrics["all"]},
+        **{k: v for k, v in metrics.items() if k.startswith("by_")},
+    }.items():
+        for name, part in parts.items():
+            for label, measure, interval in _of_part(part):
+                if interval is not None:
+                    yield (by, name, label, measure, *interval)
+
+
+def _of_part(part: Mapping[str, Any]) -> Iterator[tuple[str, str, Sequence[float] | None]]:
+    for measure in PART_MEASURES:
+        yield "", measure, part[measure]
+    for label, found in part["classes"].items():
+        for measure, interval in found.items():
+            if measure != "slices":
+                yield label, measure, interval
+    for measure, interval in part["tumor"].items():
+        yield "tumor", measure, interval
+    for average in AVERAGES:
+        for measure, interval in part["averages"].get(average, {}).items():
+            yield average, measure, interval
+
+
+def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)

@@ -1,0 +1,124 @@
+"""What the model of a run says of pictures, before it is exported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from falx import decision
+from falx.decision import Refusal, Thresholds
+from falx.errors import UnreadableImage
+from falx.prediction import Location
+from falx.reading.source import read
+from falx.slices import preprocessing
+from falx.slices.limits import Limits
+from falx.slices.slice import Slice
+from falx.words import LABELS, REJECTED
+from falx_runs.errors import RunError
+from falx_trainer.evaluation.answers import Answer, LearnedFrom, fingerprint_in, peak_of, progress
+
+__all__ = ["Run"]
+
+MODEL: Final = "model.keras"
+"""The file in a run folder that is measured."""
+
+MANIFEST: Final = "data.csv"
+"""Of the slices of the run, with the split of each."""
+
+BATCH: Final = 32
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    tensor: npt.NDArray[np.uint8]
+    frame: preprocessing.Frame
+    seen: Slice
+
+
+class Run:
+    """A run's model, asked through Keras, with the runtime's preparation, rejection and decision."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the model.
+
+        Raises:
+            RunError: the folder is not that of a finished run.
+        """
+        meta, self.thresholds, self._limits, self._model = _read_run(folder)
+        checksum = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
+        self.described: dict[str, Any] = {"name": str(meta["name"]), "file": MODEL, "sha256": checksum}
+        manifest = folder / MANIFEST
+        self.learned_from = LearnedFrom(fingerprint_in(meta), manifest if manifest.is_file() else None)
+
+    def answers(self, paths: Sequence[Path]) -> list[Answer | None]:
+        """An answer for each picture, in order; None where it cannot be read."""
+        answers: list[Answer | None] = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in progress(range(0, len(paths), BATCH), -(-len(paths) // BATCH), "batch"):
+                answers += self._batch(list(pool.map(self._prepared, paths[start : start + BATCH])))
+        return answers
+
+    def _prepared(self, path: Path) -> _Prepared | Answer | None:
+        """What to ask the model; or the answer, where it need not be asked."""
+        try:
+            seen = decision.before(lambda: read(path), self._limits)
+        except UnreadableImage:
+            return None
+        if isinstance(seen, Refusal):
+            return Answer(REJECTED, None, reason=seen.reason.code)
+        return _Prepared(*preprocessing.prepare(seen.pixels), seen)
+
+    def _batch(self, prepared: Sequence[_Prepared | Answer | None]) -> list[Answer | None]:
+        asked = [item for item in prepared if isinstance(item, _Prepared)]
+        outputs: dict[str, npt.NDArray[np.floating]] = {}
+        if asked:
+            tensors = np.stack([item.tensor for item in asked])[..., np.newaxis].astype(np.float32)
+            outputs = {
+                name: np.asarray(value) for name, value in self._model.predict_on_batch(tensors).items()
+            }
+        decided = iter(
+            self._decided(item, {name: value[index] for name, value in outputs.items()})
+            for index, item in enumerate(asked)
+        )
+        return [next(decided) if isinstance(item, _Prepared) else item for item in prepared]
+
+    def _decided(self, item: _Prepared, outputs: dict[str, npt.NDArray[np.floating]]) -> Answer:
+        familiarity = float(outputs["familiarity"][0]) if "familiarity" in outputs else None
+        probabilities = tuple(float(p) for p in outputs["probabilities"].astype(np.float64))
+        outcome = decision.after(probabilities, familiarity, item.seen.doubt, self._limits, self.thresholds)
+        if outcome.reason is not None:
+            return Answer(REJECTED, None, reason=outcome.reason.code)
+        location = None
+        if "heatmap" in outputs:
+            height, width = item.seen.pixels.shape
+            location = Location(outputs["heatmap"].astype(np.float32), item.frame, (height, width))
+        return Answer(outcome.decision, probabilities, peak_of(location), location)
+
+
+def _read_run(run: Path) -> tuple[dict[str, Any], Thresholds, Limits, keras.Model]:
+    expected = f"{run}: expected the folder of a finished run or an exported file"
+    try:
+        meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
+        _, thresholds = meta["name"], Thresholds.from_mapping(meta["thresholds"])
+        limits = Limits(least_familiarity=meta.get("least_familiarity", 0))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunError(f"{expected}; its meta.json: {type(error).__name__}: {error}") from error
+    try:
+        model = keras.models.load_model(run / MODEL, compile=False)
+        probabilities = model.output["probabilities"]
+    except Exception as error:  # Keras, zipfile and h5py raise anything on a file of another kind
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{expected}; its {MODEL}: {reason}") from error
+    if tuple(probabilities.shape) != (None, len(LABELS)):
+        raise RunError(f"{expected}; its {MODEL}: probabilities of the shape {tuple(probabilities.shape)}")
+    return meta, thresholds, limits, model

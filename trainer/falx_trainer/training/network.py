@@ -1,0 +1,269 @@
+"""The network: MobileNetV2 for one grey channel, with one of two small heads.
+
+Batch normalisation is folded into the convolutions before any training. Frozen, as fine-tuning
+wants it, it is a product and a sum that the convolution can do itself; without it a step takes a
+quarter less time, and there are no statistics that training could spoil.
+
+Only Keras operations, no TensorFlow ones, and no custom classes: a saved model loads anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers
+
+from falx.slices.preprocessing import SIZE
+from falx.words import LABELS
+from falx_trainer.training.calibration import WINDOW, Calibration
+from falx_trainer.training.recipe import Recipe
+
+__all__ = [
+    "DETAIL_SHAPE",
+    "FEATURES_SHAPE",
+    "GRID",
+    "Network",
+    "build",
+    "build_for",
+    "inference_model",
+    "set_trainable",
+]
+
+Floats = npt.NDArray[np.float32]
+
+CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D)
+
+FEATURES_SHAPE: Final = (7, 7, 1280)
+"""Shape of MobileNetV2's last feature map at 224 x 224."""
+
+FIRST: Final = "Conv1"
+
+DETAIL: Final = "block_12_add"
+"""The last layer at twice that resolution: it still sees a small lesion as a place of its own."""
+
+DETAIL_SHAPE: Final = (14, 14, 96)
+
+GRID: Final = DETAIL_SHAPE[0]
+"""Places of the evidence, each way: 16 pixels of the tensor each."""
+
+EVIDENCE_WIDTH: Final = 48
+"""Channels behind the evidence: with 64, the int8 file would be over 3.2 MB."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone and a head, and the whole that shares their weights.
+
+    Attributes:
+        backbone: `(B, 224, 224, 1)` float 0..255 -> `(B, 7, 7, 1280)`, and for a map head also
+            `(B, 14, 14, 96)`.
+        head: the backbone's outputs -> `{"logits": (B, 4)}`; with a map also `"evidence": (B, 14, 14)`,
+            logits of a tumour at that place, and the same as `"place": (B, 196)`; with familiarity also
+            `"familiarity": (B, 1)`, the logit of the picture being a slice of a head at all.
+        whole: the head on the backbone.
+        layers: names of the layers that Keras's MobileNetV2 has, in its order, normalisation included.
+    """
+
+    backbone: keras.Model
+    head: keras.Model
+    whole: keras.Model
+    layers: tuple[str, ...]
+
+
+def build(
+    head: str,
+    dense: int,
+    dropout: float,
+    seed: int,
+    weights: str | Path | None,
+    *,
+    familiarity: bool = False,
+) -> Network:
+    """Build the network.
+
+    Args:
+        head: `gap` or `map`.
+        dense: width of the hidden layer.
+        dropout: share of it dropped in training.
+        seed: of the head's initial weights and its dropout.
+        weights: file with the ImageNet backbone's weights; `imagenet` downloads them; None leaves
+            them random (for tests).
+        familiarity: whether the head also says if the picture is a slice of a head.
+    """
+    colour = keras.applications.MobileNetV2(
+        (SIZE, SIZE, 3), include_top=False, weights=None if weights is None else str(weights)
+    )
+    backbone = _backbone(colour, with_detail=head == "map")
+    head_model = _head(head, dense, dropout, seed, familiarity=familiarity)
+    image = keras.Input((SIZE, SIZE, 1), name="image")
+    whole = keras.Model(image, head_model(backbone(image)), name="falx")
+    return Network(backbone, head_model, whole, tuple(layer.name for layer in colour.layers))
+
+
+def build_for(recipe: Recipe, weights: str | Path) -> Network:
+    """Build the network that a recipe trains.
+
+    Args:
+        recipe: its head, and whether it shows outliers.
+        weights: as of `build`.
+    """
+    return build(
+        recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.outliers > 0
+    )
+
+
+def _backbone(colour: keras.Model, *, with_detail: bool) -> keras.Model:
+    """The same function for grey input, of layers that fold in what does not learn."""
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if isinstance(layer, CONVOLUTIONS):
+            config["use_bias"] = True
+        return type(layer).from_config(config)
+
+    def call(layer: keras.Layer, tensor: Any, *rest: Any, **options: Any) -> Any:
+        if isinstance(layer, layers.BatchNormalization):
+            return tensor  # in the convolution before it
+        return layer(scale(tensor) if layer.name == FIRST else tensor, *rest, **options)
+
+    scale = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")
+    image = keras.Input((SIZE, SIZE, 1), name="image")
+    grey = keras.models.clone_model(colour, input_tensors=image, clone_function=clone, call_function=call)
+    outputs = [grey.output, grey.get_layer(DETAIL).output] if with_detail else grey.output
+    backbone = keras.Model(grey.input, outputs, name="backbone")
+    for layer, follower in _convolutions(colour):
+        kernel, bias = _folded(layer, follower)
+        if layer.name == FIRST:
+            # Three equal channels times three kernels is one channel times their sum: exact.
+            kernel = kernel.sum(axis=2, keepdims=True)
+        backbone.get_layer(layer.name).set_weights([kernel, bias])
+    return backbone
+
+
+def _convolutions(model: keras.Model) -> Iterator[tuple[keras.Layer, keras.Layer]]:
+    """Each convolution with the normalisation that follows it."""
+    for layer in model.layers:
+        if isinstance(layer, CONVOLUTIONS):
+            (node,) = layer._outbound_nodes
+            yield layer, node.operation
+
+
+def _folded(layer: keras.Layer, normalisation: keras.Layer) -> tuple[Floats, Floats]:
+    """Kernel and bias of a convolution that does its batch normalisation too (Ioffe & Szegedy 2015)."""
+    (kernel,) = layer.get_weights()
+    gamma, beta, mean, variance = normalisation.get_weights()
+    scale = gamma / np.sqrt(variance + normalisation.epsilon)
+    depthwise = isinstance(layer, layers.DepthwiseConv2D)
+    return kernel * (scale[:, None] if depthwise else scale), beta - mean * scale
+
+
+def _head(kind: str, dense: int, dropout: float, seed: int, *, familiarity: bool) -> keras.Model:
+    features = keras.Input(FEATURES_SHAPE, name="features")
+    inputs = [features]
+    hidden = layers.GlobalAveragePooling2D(name="pool")(features)
+    hidden = layers.Dense(dense, "relu", kernel_initializer=_initial(seed), name="hidden")(hidden)
+    hidden = layers.Dropout(dropout, seed=seed, name="dropout")(hidden)
+    logits = layers.Dense(len(LABELS), kernel_initializer=_initial(seed + 1), name="logits")(hidden)
+    outputs = {"logits": logits}
+    if kind == "map":
+        detail = keras.Input(DETAIL_SHAPE, name="detail")
+        inputs.append(detail)
+        evidence = _evidence(features, detail, seed + 2)
+        outputs["evidence"] = layers.Reshape((GRID, GRID), name="cells")(evidence)
+        # The same numbers once more, for the loss that asks where the strongest is.
+        outputs["place"] = layers.Reshape((GRID * GRID,), name="places")(evidence)
+        # Pooling thins a small lesion out; where the evidence is strongest, it still counts.
+        strongest = layers.GlobalMaxPooling2D(name="strongest")(evidence)
+        local = layers.Dense(len(LABELS), use_bias=False, kernel_initializer="zeros", name="local")(strongest)
+        outputs["logits"] = layers.Add(name="sum")([logits, local])
+    if familiarity:
+        outputs["familiarity"] = layers.Dense(1, kernel_initializer=_initial(seed + 6), name="familiarity")(
+            hidden
+        )
+    return keras.Model(inputs, outputs, name="head")
+
+
+def _evidence(features: Any, detail: Any, seed: int) -> Any:
+    """Logits of a tumour at each place: what the last map knows, at the resolution of the one before.
+
+    As in a feature pyramid (Lin et al. 2017, arXiv:1612.03144).
+    """
+    coarse = layers.Conv2D(EVIDENCE_WIDTH, 1, kernel_initializer=_initial(seed), name="coarse")(features)
+    coarse = layers.UpSampling2D(2, name="finer")(coarse)
+    fine = layers.Conv2D(EVIDENCE_WIDTH, 1, kernel_initializer=_initial(seed + 1), name="fine")(detail)
+    both = layers.ReLU(name="both_relu")(layers.Add(name="both")([coarse, fine]))
+    around = layers.Conv2D(
+        EVIDENCE_WIDTH,
+        3,
+        padding="same",
+        activation="relu",
+        kernel_initializer=_initial(seed + 2),
+        name="around",
+    )(both)
+    return layers.Conv2D(1, 1, kernel_initializer=_initial(seed + 3), name="evidence")(around)
+
+
+def _initial(seed: int) -> keras.Initializer:
+    return keras.initializers.GlorotUniform(seed=seed)
+
+
+def set_trainable(network: Network, last: int) -> None:
+    """Let the last layers of the backbone learn, and no others of it.
+
+    Each layer's own flag is set: setting the model's is ignored where it already reads the same
+    (Keras 3.15), which leaves layers frozen that should learn.
+
+    Args:
+        network: as built.
+        last: how many, counted as Keras's MobileNetV2 counts its 154 layers.
+    """
+    learning = set(network.layers[len(network.layers) - last :])
+    for layer in network.backbone.layers:
+        layer.trainable = layer.name in learning
+
+
+def inference_model(network: Network, calibration: Calibration) -> keras.Model:
+    """What is saved and exported: calibrated probabilities, and the heatmap where there is one.
+
+    Args:
+        network: the trained network.
+        calibration: of its outputs; what its `probabilities` are, the model's are.
+
+    Returns:
+        `image` `(B, 224, 224, 1)` float 0..255 -> `{"probabilities": (B, 4)}`; for a map head also
+        `"heatmap"` `(B, 14, 14)`, the probability of a tumour at each place; and where the head has it,
+        `"familiarity"` `(B, 1)`, the probability that the picture is a slice of a head.
+    """
+    image = keras.Input((SIZE, SIZE, 1), name="image")
+    # A new head of the same layers: training compiled the old one, and a model takes the names of its
+    # losses into the file, nested ones even past `compile=False`; no other program could load that.
+    head = keras.Model(network.head.inputs, network.head.output, name="head")
+    outputs = head(network.backbone(image))
+    logits = outputs["logits"]
+    if calibration.map_weight:
+        logits = layers.Add(name="pooled")([logits, _opinion(outputs["evidence"], calibration)])
+    logits = layers.Rescaling(1 / calibration.temperature, name="temperature")(logits)
+    answer = {"probabilities": layers.Softmax(name="probabilities")(logits)}
+    if "evidence" in outputs:
+        answer["heatmap"] = layers.Activation("sigmoid", name="heatmap")(outputs["evidence"])
+    if "familiarity" in outputs:
+        answer["familiarity"] = layers.Activation("sigmoid", name="familiar")(outputs["familiarity"])
+    return keras.Model(image, answer, name="falx")
+
+
+def _opinion(evidence: Any, calibration: Calibration) -> Any:
+    """What the map adds to the logits, `(B, 4)`: to that of `no_tumor` alone."""
+    places = layers.Reshape((GRID, GRID, 1))(evidence)
+    windows = layers.AveragePooling2D(WINDOW, strides=1, name="windows")(places)
+    strongest = layers.GlobalMaxPooling2D(name="strongest_window")(windows)
+    opinion = layers.Dense(len(LABELS), name="opinion")
+    added = opinion(strongest)
+    first = np.eye(len(LABELS), dtype=np.float32)[0]
+    opinion.set_weights([-calibration.map_weight * first[None], calibration.offset * first])
+    return added
