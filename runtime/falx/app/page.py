@@ -146,7 +146,7 @@ def show() -> None:
 def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service: Service) -> None:
     place.html(render("header.html", model=service.classifier.card))
     study_place = place.container(key="study")
-    give, look, read = place.container(key="desk").columns([1, 1.6, 1.3], gap="medium")
+    give, look, read = place.container(key="desk").columns([1.05, 1.6, 1.3], gap="medium")
     _take(give, visit, service)
     listing = give.container(key="listing")
     switch_place = give.container()

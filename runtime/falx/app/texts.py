@@ -147,7 +147,7 @@ def described(width: int, height: int, found: str) -> str:
 
 TITLE: Final = "Falx: slices of a brain MRI"
 SUBTITLE: Final = "Slices of a brain MRI, read by the machine that serves this page. Nothing is stored."
-GIVE: Final = "Slices"
+GIVE: Final = "Files"
 SLICES: Final = "Slices"
 ONE_PATIENT: Final = "These pictures are one examination of one patient"
 ONE_PATIENT_HELP: Final = (
@@ -196,8 +196,8 @@ VIEWER: Final = {
     "slice": "Slice alone",
     "both": "Side by side",
     "opacity": "Opacity",
-    "little": "little",
-    "much": "much speaks for a tumour",
+    "less": "less",
+    "more": "more like a tumour",
     "zoom": "Zoom",
     "in": "Zoom in",
     "out": "Zoom out",
@@ -206,8 +206,7 @@ VIEWER: Final = {
     "centre": "Centre",
     "width": "Width",
     "reset": "Reset",
-    "hint": "Drag to move an enlarged slice, drag with the right button for the window. The window changes "
-    "what you see, never the answer.",
+    "hint": "Right-button drag sets the window; the answer stays the same.",
 }
 """The texts of the viewer, for its JavaScript."""
 

@@ -51,11 +51,11 @@ export default function (component) {
     const stored = middle(...picture.window);
     const span = picture.high - picture.low || 1;
     const [centre, width] = [find("input.centre"), find("input.width")];
-    const limits = (input, low, high) => Object.assign(input, { min: low, max: high, step: span > 200 ? 1 : "any" });
+    const limits = (input, low, high) => Object.assign(input, { min: low, max: high, step: span > 200 ? Math.round(span / 200) : span / 200 });
     limits(centre, Math.min(picture.low, stored[0]), Math.max(picture.high, stored[0]));
-    limits(width, span > 200 ? 1 : span / 200, Math.max(2 * span, stored[1]));
+    limits(width, span / 100, Math.max(2 * span, stored[1]));
     all(".heat").forEach((image) => (image.src = picture.heatmap ?? ""));
-    find(".seen").hidden = picture.heatmap === null;
+    find(".seen").hidden = find(".legend").hidden = picture.heatmap === null;
     all("canvas").forEach((canvas) => {
       Object.assign(canvas, { width: picture.width, height: picture.height });
       canvas.setAttribute("aria-label", data.words);

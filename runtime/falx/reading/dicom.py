@@ -176,10 +176,8 @@ class Object:
         Raises:
             UnreadableImage: The object holds no picture, or a damaged one.
         """
-        from falx import images
-
         with quiet_readers():
-            values = self._decode(number, images.MAXIMUM_PIXELS)
+            values = self._decode(number, MAXIMUM_PIXELS)
             dataset = self._dataset
             if values.ndim == 3 or tags.has_table(dataset, "VOILUTSequence"):
                 return None
