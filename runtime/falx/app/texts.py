@@ -123,8 +123,8 @@ def perhaps(probabilities: Mapping[str, float]) -> str:
 # The heatmap
 
 HEATMAP_EMPTY: Final = "The heatmap is empty: nothing in this slice speaks for a tumour."
-ROWS: Final = ("upper third", "middle third", "lower third")
-COLUMNS: Final = ("on the left side of the picture", "in the middle", "on the right side of the picture")
+ROWS: Final = (", in its upper third", "", ", in its lower third")
+COLUMNS: Final = ("on the left side of", "in the middle of", "on the right side of")
 
 
 def strongest(peak: float, row: int, column: int) -> str:
@@ -135,7 +135,7 @@ def strongest(peak: float, row: int, column: int) -> str:
         row: The third of the picture from the top, 0 to 2.
         column: The third of the picture from the left, 0 to 2.
     """
-    return f"The heatmap is strongest, {percent(peak)}, {COLUMNS[column]}, in the {ROWS[row]}."
+    return f"The heatmap is strongest, {percent(peak)}, {COLUMNS[column]} the picture{ROWS[row]}."
 
 
 def described(width: int, height: int, found: str) -> str:

@@ -1,6 +1,7 @@
 // The viewer: draws a slice and its heatmap, and takes drops anywhere on the page.
 // Zoom, place, view and window are kept while the reader walks through slices.
 
+let closing = new AbortController();
 const look = { view: "heatmap", opacity: null, zoom: 1, x: 0, y: 0, window: null, series: null };
 const ZOOMS = { least: 1, most: 8, step: 1.25 };
 const TYPING = "input, textarea, select, [contenteditable], [role=slider], [role=spinbutton], [role=radio], [role=tab]";
@@ -9,9 +10,11 @@ export default function (component) {
   const { data, parentElement: root, setTriggerValue } = component;
   const find = (selector) => root.querySelector(selector);
   const all = (selector) => [...root.querySelectorAll(selector)];
-  const closing = new AbortController();
-  const on = (target, event, act, options = {}) =>
-    target.addEventListener(event, act, { ...options, signal: closing.signal });
+  // Streamlit calls this again for new data, without a call to what it returned before.
+  closing.abort();
+  closing = new AbortController();
+  const { signal } = closing;
+  const on = (target, event, act, options = {}) => target.addEventListener(event, act, { ...options, signal });
 
   all("[data-text]").forEach((element) => (element.textContent = data.texts[element.dataset.text]));
   all("[data-label]").forEach((element) => element.setAttribute("aria-label", data.texts[element.dataset.label]));
@@ -44,7 +47,7 @@ export default function (component) {
 
   async function drawPicture(picture) {
     const numbers = await inflated(picture);
-    if (closing.signal.aborted) return;
+    if (signal.aborted) return;
     if (look.series === null || look.series !== picture.series) look.window = null;
     look.series = picture.series;
     const middle = (low, high) => [(low + high) / 2, high - low];

@@ -11,8 +11,9 @@ import base64
 import functools
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from falx.pictures.overlay import OPACITY, tint
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
-__all__ = ["KEY", "picture", "show"]
+__all__ = ["KEY", "Picture", "picture", "show"]
 
 KEY: Final = "viewer"
 HERE: Final = Path(__file__).parent
@@ -34,8 +35,36 @@ LEVELS: Final = 65535
 
 ACCENT: Final = "#74c9dc"
 
-Sent: TypeAlias = dict[str, object]
-"""Values that become JSON."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A slice for the viewer.
+
+    Its values are `low + step * n`, where `n` are unsigned integers of `bytes` bytes, row by row.
+
+    Attributes:
+        series: The Series Instance UID, within which the window is kept; None where there is none.
+        width, height: The size of the slice, in pixels.
+        bytes: 1, or 2 with the lower byte first.
+        data: The numbers `n`, deflated, in Base64.
+        low, high: The least and the greatest value.
+        step: The difference between neighbouring values.
+        window: The values that become black and white, until the reader changes them.
+        inverted: Whether the least values are shown white.
+        heatmap: The address of the heatmap as a picture of the same size; None without one.
+    """
+
+    series: str | None
+    width: int
+    height: int
+    bytes: int
+    data: str
+    low: float
+    high: float
+    step: float
+    window: tuple[float, float]
+    inverted: bool
+    heatmap: str | None
 
 
 def show(
@@ -66,42 +95,35 @@ def show(
             "count": len(arranged.shown),
             "empty": shown is None,
             "words": "" if shown is None else _words(shown),
-            "picture": None if shown is None or shown.pixels is None else picture(shown),
+            "picture": None if shown is None or shown.pixels is None else asdict(picture(shown)),
         },
         on_at_change=on_walk,
         on_sample_change=on_sample,
     )
 
 
-def picture(shown: ShownSlice) -> Sent:
-    """Returns a slice for the viewer.
-
-    Its values are `low + step * n`, where `n` are unsigned integers of 1 or 2 bytes, row by row, deflated,
-    in Base64.
-    """
+def picture(shown: ShownSlice) -> Picture:
+    """Returns a slice for the viewer."""
     greys = shown.greys()
     low, high = float(greys.values.min()), float(greys.values.max())
-    whole = bool((greys.values == np.rint(greys.values)).all()) and high - low <= LEVELS
-    step = 1.0 if whole else (high - low) / LEVELS or 1.0
+    whole = high - low <= LEVELS and bool((greys.values == np.rint(greys.values)).all())
+    step = 1.0 if whole else (high - low) / LEVELS
     numbers = np.rint((greys.values - low) / step)
     numbers = numbers.astype(np.uint8 if numbers.max() <= 255 else "<u2")
-    height, width = numbers.shape
-    heatmap = shown.heatmap
-    origin = shown.result.origin
-    return {
-        "name": shown.name,
-        "series": None if origin is None else origin.series_instance_uid,
-        "width": width,
-        "height": height,
-        "bytes": numbers.itemsize,
-        "data": base64.b64encode(zlib.compress(numbers.tobytes(), 1)).decode(),
-        "low": low,
-        "high": high,
-        "step": step,
-        "window": [greys.low, greys.high],
-        "inverted": greys.inverted,
-        "heatmap": None if heatmap is None else fragments.image(tint(heatmap)),
-    }
+    heatmap, origin = shown.heatmap, shown.result.origin
+    return Picture(
+        series=None if origin is None else origin.series_instance_uid,
+        width=numbers.shape[1],
+        height=numbers.shape[0],
+        bytes=numbers.itemsize,
+        data=base64.b64encode(zlib.compress(numbers.tobytes(), 1)).decode(),
+        low=low,
+        high=high,
+        step=step,
+        window=(greys.low, greys.high),
+        inverted=greys.inverted,
+        heatmap=None if heatmap is None else fragments.image(tint(heatmap)),
+    )
 
 
 def _words(shown: ShownSlice) -> str:
