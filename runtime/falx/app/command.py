@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
 
     Raises:
         AppUnavailable: The packages of `falx[app]` are not installed.
-        FalxError: The address or the port cannot be used.
+        AddressUnavailable: The address or the port cannot be used.
     """
     from falx.app import server
     from falx.app.service import Service

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from falx.app.colours import DARK
 from falx.app.guard import Guard
 from falx.app.service import Service, install
-from falx.errors import FalxError
+from falx.errors import AddressUnavailable, FalxError
+from falx.optional import needs
 from falx.words import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ __all__ = ["LOOPBACK", "THEME", "AppUnavailable", "Endpoint", "start"]
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SCRIPT: Final = Path(__file__).with_name("__main__.py")
 MEBIBYTE: Final = 1024 * 1024
-NEEDED: Final = ("streamlit", "fpdf", "jinja2")
 
 FORGET_S: Final = 60
 """Seconds for which the slices of a page that was closed, or lost its connection, wait for it to return."""
@@ -85,14 +85,14 @@ def start(service: Service, endpoint: Endpoint) -> None:
 
     Raises:
         AppUnavailable: The packages of `falx[app]` are not installed.
-        FalxError: The address or the port cannot be used.
+        AddressUnavailable: The address or the port cannot be used.
     """
-    _check_installed()
+    with needs("the page", "'falx[app]'", AppUnavailable):
+        import fpdf  # noqa: F401 - so that it is not missing when a report is saved
+        import streamlit
+        from starlette.formparsers import MultiPartParser
+        from starlette.middleware import Middleware
     _check_free(endpoint)
-    import streamlit
-    from starlette.formparsers import MultiPartParser
-    from starlette.middleware import Middleware
-
     install(service)
     # A file above this size would be put on the disk while it comes in.
     MultiPartParser.spool_max_size = (service.maximum_megabytes + 1) * MEBIBYTE
@@ -146,7 +146,7 @@ def _check_free(endpoint: Endpoint) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((endpoint.address, endpoint.port))
     except OSError as error:
-        raise FalxError(
+        raise AddressUnavailable(
             f"cannot listen at {endpoint.address}, port {endpoint.port}: {error.strerror or error}; "
             "give another with --address or --port"
         ) from error
@@ -156,13 +156,3 @@ def _load_dicom() -> None:
     """Loads the reader of DICOM, if it is installed: the first slice would wait half a second for it."""
     with contextlib.suppress(ImportError):
         importlib.import_module("pydicom.pixels")
-
-
-def _check_installed() -> None:
-    for package in NEEDED:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise AppUnavailable(
-                f"the page needs {error.name}, which is not installed: pip install 'falx[app]'"
-            ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from falx import words
 from falx.words import AMBIGUOUS, BANDS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 
 __all__ = [
@@ -50,12 +51,12 @@ SIGNS: Final = {NO_TUMOR: "○", TUMOR: "◆", AMBIGUOUS: "?", REJECTED: "⊘", 
 
 def percent(share: float) -> str:
     """Returns 0.976 as `98 %`, with a space that does not break."""
-    return f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+    return words.percent(share, 0).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def counted(count: int) -> str:
     """Returns a number of slices: `1 slice`, `2 slices`."""
-    return "1 slice" if count == 1 else f"{count} slices"
+    return words.counted(count)
 
 
 def kind(decision: str) -> str:
