@@ -121,9 +121,8 @@ def test_a_pdf_has_names_in_other_scripts_where_a_font_has_them(saved: Saved) ->
 
 
 def test_a_letter_that_no_font_has_is_named(saved: Saved, tmp_path: Path) -> None:
-    with pytest.raises(
-        fonts.FontUnavailable, match="no font of this server has 'Ж': install one, such as Noto"
-    ):
+    expected = r"no font of this server has “Ж” \(U\+0416\): install one, such as Noto"
+    with pytest.raises(fonts.FontUnavailable, match=expected):
         fonts.covering("Ж", (str(tmp_path),))
     assert pdf.missing(saved) == ""
     assert pdf.missing(replace(saved, patient=Patient("Zoë \U0010fffd"))) == "\U0010fffd"

@@ -293,12 +293,14 @@ def page_number(number: int, total: str) -> str:
 
 def no_font(letters: str) -> str:
     """Returns why a PDF cannot be made: letters that no font of the server has."""
-    return (
-        f"no font of this server has {letters!r}: install one, such as Noto, or save the web page and "
-        "print it"
-    )
+    return f"no font of this server has {_named(letters)}: install one, such as Noto"
 
 
 def no_pdf(letters: str) -> str:
     """Returns the note beside the button of the PDF that cannot be made."""
-    return f"No PDF: no font of this server has {letters}. The web page has every letter, and can be printed."
+    return f"No PDF: {no_font(letters)}. The web page has every letter, and can be printed."
+
+
+def _named(letters: str) -> str:
+    """Returns letters with their numbers, for those that see no such letter either."""
+    return ", ".join(f"“{letter}” (U+{ord(letter):04X})" for letter in letters)
