@@ -51,7 +51,7 @@ SIGNS: Final = {NO_TUMOR: "○", TUMOR: "◆", AMBIGUOUS: "?", REJECTED: "⊘", 
 
 def percent(share: float) -> str:
     """Returns 0.976 as `98 %`, with a space that does not break."""
-    return words.percent(share, 0).replace(" ", "\N{NO-BREAK SPACE}")
+    return words.percent(share, 0, "\N{NO-BREAK SPACE}")
 
 
 def counted(count: int) -> str:

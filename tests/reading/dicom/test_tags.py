@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +117,11 @@ def test_another_body_part_rejects_what_is_larger_than_a_head(
 
 
 def test_another_body_part_rejects_what_the_model_doubts(
-    classifier: falx.Classifier, real: list[Pixels], monkeypatch: pytest.MonkeyPatch
+    real: list[Pixels], answering: Callable[..., None]
 ) -> None:
-    answer = classifier.answer
-
-    def doubtful(tensor: Pixels) -> Any:
-        from dataclasses import replace
-
-        return replace(answer(tensor), familiarity=DOUBTED)
-
+    answering(lambda outputs: outputs | {"familiarity": np.array([DOUBTED], np.float32)})
+    classifier = falx.load()
     assert classifier.card.rejection.least_familiarity < DOUBTED < FAMILIARITY_AGAINST_TAGS
-    monkeypatch.setattr(classifier, "answer", doubtful)
     assert classifier.predict(made.dataset(real[0], BodyPartExamined="HEAD")).decision != "rejected"
     found = classifier.predict(made.dataset(real[0], BodyPartExamined="LKNEE KNEE")).reason
     assert found is not None
