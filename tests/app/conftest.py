@@ -161,6 +161,7 @@ def forgotten(page: Page) -> None:
     # the button of before.
     page.locator('[data-testid="stFileUploaderDropzoneInput"]').nth(1).wait_for(state="detached")
     page.get_by_role("button", name="Next patient").wait_for(state="detached")
+    drawn_whole(page)
 
 
 def visit(context: BrowserContext, served: Served) -> Visit:

@@ -72,7 +72,9 @@ class TestOneSlice:
             assert re.findall(r"\d+", row) == [f"{100 * share:.0f}", f"{100 * limit:.0f}"]
 
     def test_thresholds_stand_once(self, page: Page, files: Files) -> None:
-        assert page.locator(".thresholds tbody tr").count() == 4
+        limits = page.locator(".thresholds tbody tr")
+        limits.nth(3).wait_for()
+        assert limits.count() == 4
         give(page, files["lesion.png"])
         page.get_by_text("How Falx decides").click()
         page.locator(".how").wait_for()

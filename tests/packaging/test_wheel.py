@@ -27,6 +27,7 @@ CONTENTS = (
     *(rf"falx/{room}/\w+\.py" for room in ("app", "command", "engines", "model", "pictures")),
     *(rf"falx/{room}/\w+\.py" for room in ("reading", "slices")),
     r"falx/app/(icon\.svg|style\.css|viewer\.(css|html|js))",
+    r"falx/command/completion\.(bash|zsh)",
     r"falx/app/templates/\w+\.(css|html)",
     r"falx/workstation/((node|objects)/)?\w+\.py",
     r"falx/py\.typed",
