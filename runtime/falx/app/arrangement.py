@@ -70,7 +70,7 @@ def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangem
     """
     named = sorted(uploads, key=lambda upload: _natural(upload.name))
     # A file that cannot be read counts in the study of the others, if they are one.
-    loose = [upload for upload in named if not isinstance(upload.source, dicom.Object)]
+    loose = [upload for upload in named if not isinstance(upload.source, dicom.DicomImage)]
     examined = one_patient or len(loose) < len(named)
     alone = [] if one_patient else [one for one in loose if one.source is None or not examined]
     together = [upload for upload in named if upload not in alone]

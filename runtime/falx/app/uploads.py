@@ -17,11 +17,12 @@ from falx.errors import UnreadableImage
 from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.reading import dicom
-from falx.reading import source as images
+from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
-from falx.reading.sniffing import DICOM_START, is_dicom
+from falx.reading.sniffing import START, is_dicom
+from falx.reading.source import FORMATS, describe, read
 from falx.reading.window import Greys
-from falx.slices.slice import Origin, Part, Slice
+from falx.slices.slice import Origin, Part, Slice, Unreadable
 from falx.words import TUMOR_LABELS
 
 __all__ = ["ShownSlice", "Upload", "refused", "taken"]
@@ -56,7 +57,7 @@ class ShownSlice:
     size: tuple[int, int] | None = None
     pixels: npt.NDArray[np.uint8] | None = None
     cautions: tuple[Caution, ...] = ()
-    source: dicom.Object | None = field(default=None, repr=False)
+    source: dicom.DicomImage | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -165,7 +166,7 @@ class Upload:
     path: str
     data: bytes = b""
     maximum_pixels: int = 0
-    source: dicom.Object | Failure | None = None
+    source: dicom.DicomImage | Unreadable | None = None
     frames: int = 1
     shown: list[ShownSlice] = field(default_factory=list)
     _read: Slice | None = None
@@ -181,20 +182,20 @@ class Upload:
         Raises:
             UnreadableImage: The slice cannot be read.
         """
-        if isinstance(self.source, dicom.Object):
+        if isinstance(self.source, dicom.DicomImage):
             self._read = self.source.read(number, self.maximum_pixels)
             return self._read
         try:
             _check_pixels(self.data, self.maximum_pixels)
-            self._read = images.read(self.data)
+            self._read = read(self.data)
         except UnreadableImage as error:
-            message = str(error).removeprefix(f"{images.describe(self.data)}: ")
+            message = str(error).removeprefix(f"{describe(self.data)}: ")
             raise type(error)(f"{self.name}: {message}") from error
         return self._read
 
     def origin(self, number: int) -> Origin | None:
         """Returns where the slice of this number stands in a DICOM object; None for other pictures."""
-        return self.source.origin(number) if isinstance(self.source, dicom.Object) else None
+        return self.source.origin(number) if isinstance(self.source, dicom.DicomImage) else None
 
     def answer(self, service: Service) -> None:
         """Classifies the next slice."""
@@ -210,7 +211,7 @@ class Upload:
                 size=(width, height),
                 pixels=_fitted(read.pixels),
                 cautions=look(read.pixels) if usable else (),
-                source=self.source if isinstance(self.source, dicom.Object) else None,
+                source=self.source if isinstance(self.source, dicom.DicomImage) else None,
             )
         self.shown.append(shown)
 
@@ -226,8 +227,8 @@ def taken(name: str, data: bytes, service: Service, *, room: int) -> Upload:
     """
     source, frames = None, 1
     try:
-        if is_dicom(data[:DICOM_START]):
-            source = dicom.open_file(data, name, name)
+        if is_dicom(data[:START]):
+            source = dicom.open_file(InputFile.of(name, data, name))
             frames = source.frames
     except UnreadableImage as error:
         return refused(name, error)
@@ -238,15 +239,15 @@ def taken(name: str, data: bytes, service: Service, *, room: int) -> Upload:
 
 def refused(name: str, error: UnreadableImage) -> Upload:
     """Returns a file that is not read, with the reason."""
-    failure = Failure(name, error)
-    return Upload(name, name, source=failure, shown=[ShownSlice(name, failure)])
+    unreadable = Unreadable(name, name, error)
+    return Upload(name, name, source=unreadable, shown=[ShownSlice(name, Failure(name, error))])
 
 
 def _check_pixels(data: bytes, maximum: int) -> None:
     """Refuses a picture that claims too many pixels, from its header alone."""
     with quiet_readers():
         try:
-            with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
         except Exception:  # noqa: BLE001 - Pillow's plugins raise anything on damaged headers
             return  # Reading the file says what is wrong.
