@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from falx.errors import DicomUnavailable, FalxError
 from falx.optional import needs
-from falx.prediction import Model
+from falx.prediction import ModelIdentity
 from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import StudyUnanswered, WorkerError
 
@@ -60,13 +60,13 @@ class Worker:
         own = (sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path))
         self._command = [*(own if command is None else command), given]
         self._guard = threading.Lock()
-        self._model: Model | None = None
+        self._model: ModelIdentity | None = None
         self._warnings: tuple[str, ...] = ()
         self._greeted = False
         self._process = self._start()
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelIdentity:
         """The model that the process has loaded.
 
         Raises:
@@ -167,7 +167,7 @@ class Worker:
                         if said is None
                         else said["error"]
                     )
-                self._model, self._warnings = Model(**said["model"]), tuple(said["warnings"])
+                self._model, self._warnings = ModelIdentity(**said["model"]), tuple(said["warnings"])
                 self._greeted = True
             return process
 

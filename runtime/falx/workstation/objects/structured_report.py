@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from falx._version import __version__
 from falx.errors import DicomUnavailable
 from falx.optional import needs
-from falx.prediction import Model, Prediction
+from falx.prediction import ModelIdentity, Prediction
 from falx.reading.quiet import quiet_readers
 from falx.words import DISCLAIMER
 from falx.workstation.objects import codes, headers
@@ -36,7 +36,7 @@ DECIMALS: Final = 4
 
 
 def structured_report(
-    study: Study, sources: Mapping[str, Dataset], *, model: Model, identity: str
+    study: Study, sources: Mapping[str, Dataset], *, model: ModelIdentity, identity: str
 ) -> sr.EnhancedSR:
     """Makes the report of a study.
 
@@ -108,7 +108,7 @@ def _reference(header: Dataset) -> Dataset:
     return reference
 
 
-def _observer(model: Model) -> sr.ObservationContext:
+def _observer(model: ModelIdentity) -> sr.ObservationContext:
     from highdicom import sr
 
     return sr.ObservationContext(
@@ -125,7 +125,9 @@ def _observer(model: Model) -> sr.ObservationContext:
     )
 
 
-def _study_group(study: Study, model: Model, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
+def _study_group(
+    study: Study, model: ModelIdentity, tracking: str
+) -> sr.MeasurementsAndQualitativeEvaluations:
     found = study.label or study.decision
     evaluations = [_evaluation("DECISION", "Decision", codes.decision(study.decision))]
     if study.band is not None:
@@ -160,7 +162,7 @@ def _group(
     name: str,
     tracking: str,
     found: str,
-    model: Model,
+    model: ModelIdentity,
     evaluations: Sequence[sr.QualitativeEvaluation],
     measurements: Sequence[sr.Measurement],
     texts: Sequence[tuple[sr.CodedConcept, str]],
