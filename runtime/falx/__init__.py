@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
+    from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
     from falx.study import Series, Study, Verdict
@@ -59,6 +60,7 @@ __all__ = [
     "Failure",
     "FalxError",
     "FalxWarning",
+    "Frame",
     "GraphError",
     "ImageForbidden",
     "ImageNotFound",
@@ -88,6 +90,7 @@ _HOMES = {
     "Card": "model.card",
     "Classifier": "classifier",
     "Failure": "prediction",
+    "Frame": "slices.preprocessing",
     "Inference": "engines",
     "Location": "prediction",
     "ModelIdentity": "prediction",

@@ -71,7 +71,7 @@ from typing import Any, Final
 from falx import words
 from falx.frozen import FrozenDict
 from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
-from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band
+from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band, percent
 
 __all__ = [
     "GREATEST_GAP_MM",
@@ -368,7 +368,7 @@ def judge(series: Sequence[Series]) -> Verdict:
         best = max(carriers, key=lambda i: _confidence(results[i]))
         confidence, label = _confidence(results[best]), _leading(results[i] for i in carriers)
         surest = f", most surely in {_named(series, [best])}" if len(carriers) > 1 else ""
-        found = f"{_decision(results[best])}, {_percent(confidence)}"
+        found = f"{_decision(results[best])}, {percent(confidence)}"
         reason = f"A tumour was found in {_named(series, carriers)}{surest}: {found}."
     elif doubts:
         decision, carriers = AMBIGUOUS, doubts
@@ -385,7 +385,7 @@ def judge(series: Sequence[Series]) -> Verdict:
         carriers, confidence = [least], _confidence(results[least])
         reason = (
             f"No tumour in {words.counted(counts[NO_TUMOR])}, least surely in {_named(series, carriers)}: "
-            f"{_percent(confidence)}."
+            f"{percent(confidence)}."
         )
     else:
         decision = AMBIGUOUS
@@ -480,7 +480,3 @@ def _runs(numbers: Sequence[int]) -> str:
     groups = groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
     runs = [[number for _, number in run] for _, run in groups]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")

@@ -1,4 +1,4 @@
-"""The small commands, each a few lines to who does the work."""
+"""The small commands; each is a few lines that lead to where the work is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`falx predict`: the answer for each slice, one after the other."""
+"""`falx predict` answers for each slice, one after the other."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _path(item: str | Part | Failure) -> str:
 
 
 def _name(item: str | Part | Failure) -> str:
-    """What the table calls an input: its path, and which slice of it where it holds several."""
+    """Returns the path of an input, and the number of the slice where the file holds several."""
     from falx.slices.slice import Part
 
     return f"{_path(item)} {item.number}" if isinstance(item, Part) else _path(item)

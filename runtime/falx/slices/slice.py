@@ -1,4 +1,4 @@
-"""One grey slice, and where it comes from where a file holds several."""
+"""One grey slice, and the place it comes from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Holder", "Origin", "Part", "Slice"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a slice stands in a DICOM object or a volume; the attributes are those of the JSON.
+    """The place of a slice in a DICOM object or a volume; the attributes are those of the JSON.
 
     Nothing else of a data set becomes part of a result: no name, date, description or private element.
     """
@@ -31,7 +31,7 @@ class Origin:
     sequence: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The origin as plain JSON values."""
+        """Returns the origin as plain JSON values."""
         return asdict(self)
 
 
@@ -43,8 +43,7 @@ class Slice:
         pixels: `(H, W)` uint8, 0 black to 255 white, at least 1 x 1.
         colour: mean distance between the strongest and the weakest colour channel, 0 (grey) to 1.
         origin: where in a DICOM object or a volume it stands; None for other pictures.
-        doubt: why it may be no slice of a head although nothing decisive speaks against it; None where
-            nothing does.
+        doubt: what speaks against a slice of a head without deciding it; None where nothing does.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -58,17 +57,17 @@ class Holder(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name that messages give it."""
 
     @property
     def path(self) -> str | None:
-        """Of the file, as it was given; None where it is none."""
+        """The path of the file, as it was given; None where there is no file."""
 
     def read(self, number: int) -> Slice:
-        """The slice of this number, from 1."""
+        """Returns the slice of this number, from 1."""
 
     def origin(self, number: int) -> Origin | None:
-        """Where the slice of this number stands; None where nothing is known of that."""
+        """Returns the place of the slice of this number; None where nothing is known of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,8 @@ class Part:
     """One slice of a file that holds several, to be given to a classifier in place of a file.
 
     Attributes:
-        holder: what holds it.
-        number: which one, from 1.
+        holder: the file or data set that holds the slice.
+        number: the number of the slice in it, from 1.
     """
 
     holder: Holder

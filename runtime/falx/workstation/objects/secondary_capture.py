@@ -19,7 +19,7 @@ from falx.errors import DicomUnavailable
 from falx.optional import needs
 from falx.pictures.overlay import overlay
 from falx.reading.quiet import quiet_readers
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, percent
 from falx.workstation.errors import ReportError
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
@@ -110,9 +110,11 @@ def secondary_capture(
         from highdicom.sc import SCImage
         from pydicom import Dataset
 
-    confidence = "" if prediction.confidence is None else f", {prediction.confidence:.0%} {prediction.band}"
+    confidence = (
+        "" if prediction.confidence is None else f", {percent(prediction.confidence, 0)} {prediction.band}"
+    )
     lines = [
-        f"{prediction.decision}{confidence.replace('%', ' %')}",
+        f"{prediction.decision}{confidence}",
         f"Falx {__version__}, {prediction.model.name} {prediction.model.version}",
         DISCLAIMER,
     ]
