@@ -20,6 +20,7 @@ from falx.errors import FalxWarning, ModelError, UnreadableImage
 from falx.model import file as model_file
 from falx.model.card import Card
 from falx.prediction import Failure, Location, ModelIdentity, Prediction
+from falx.reading.input_file import InputFile
 from falx.reading.source import Source, describe, read
 from falx.slices.preprocessing import prepare
 from falx.slices.slice import Origin, Part
@@ -193,9 +194,7 @@ class Classifier:
         elapsed_ms = (time.perf_counter() - started) * 1000
         return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
 
-    def _answer(self, source: Source | Failure, rule: _Rule) -> Prediction | Failure:
-        if isinstance(source, Failure):
-            return source
+    def _answer(self, source: Source, rule: _Rule) -> Prediction | Failure:
         try:
             return self._predict(source, rule)
         except UnreadableImage as error:
@@ -333,6 +332,8 @@ def _let_go(error: BaseException | None) -> None:
 def _path_of(source: Source) -> str | None:
     if isinstance(source, Part):
         return source.holder.path
+    if isinstance(source, InputFile):
+        return source.path
     return describe(source) if isinstance(source, str | os.PathLike) else None
 
 

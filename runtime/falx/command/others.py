@@ -188,7 +188,7 @@ def add_listen(listen: argparse.ArgumentParser) -> None:
 
 def listen(options: argparse.Namespace) -> int:
     """Receives studies and answers them until it is stopped."""
-    from falx.workstation.node.command import listen
+    from falx.workstation.node.listen import listen
 
     return listen(options)
 
