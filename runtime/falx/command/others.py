@@ -117,6 +117,7 @@ def add_app(app: argparse.ArgumentParser) -> None:
     from falx.app import command as page
 
     add_model(app)
+    add_threshold(app, "instead of the card's")
     page.add_options(app)
 
 
@@ -188,7 +189,7 @@ def add_listen(listen: argparse.ArgumentParser) -> None:
 
 def listen(options: argparse.Namespace) -> int:
     """Receives studies and answers them until it is stopped."""
-    from falx.workstation.node.command import listen
+    from falx.workstation.node.listen import listen
 
     return listen(options)
 
