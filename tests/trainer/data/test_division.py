@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -105,6 +105,7 @@ def splits_by_group(records: list[Record]) -> dict[str, set[str]]:
     return splits
 
 
+@settings(max_examples=15)  # two divisions each
 @given(
     sizes=st.lists(st.integers(1, 3), min_size=36, max_size=45),
     seed=st.integers(0, 2**31 - 2),
