@@ -28,6 +28,7 @@ from falx.errors import (
 )
 from falx.model import file as model_file
 from falx.model.card import Card, Format
+from falx.reading.source import Source
 from falx.slices.limits import Limits
 from falx.slices.preprocessing import prepare
 from falx.words import LABELS, RECOMMENDATIONS
@@ -65,7 +66,8 @@ def test_every_kind_of_source_gives_the_same_answer(
 ) -> None:
     path = tmp_path / "slice.png"
     Image.fromarray(head).save(path)
-    sources = [path, str(path), path.read_bytes(), Image.fromarray(head), head, np.stack([head] * 3, axis=-1)]
+    colours = np.stack([head] * 3, axis=-1)
+    sources: list[Source] = [path, str(path), path.read_bytes(), Image.fromarray(head), head, colours]
     answers = [classifier.predict(source) for source in sources]
     assert len({tuple((answer.probabilities or {}).values()) for answer in answers}) == 1
     assert [answer.path for answer in answers] == [str(path), str(path), None, None, None, None]
@@ -146,7 +148,7 @@ def test_many_keep_their_order_and_one_bad_input_is_one_failure(
     classifier: falx.Classifier, head: Head, tmp_path: Path, workers: int
 ) -> None:
     missing = tmp_path / "absent.png"
-    sources = [head, missing, b"", np.zeros((99, 99), np.uint8), head] * 4
+    sources: list[Source] = [head, missing, b"", np.zeros((99, 99), np.uint8), head] * 4
     answers = list(classifier.predict_many(sources, workers=workers))
     one = [
         type(a).__name__ if isinstance(a, falx.Prediction) else type(a.error).__name__ for a in answers[:5]

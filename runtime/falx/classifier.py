@@ -21,6 +21,7 @@ from falx.errors import FalxWarning, UnreadableImage
 from falx.model import file as model_file
 from falx.model.card import Card
 from falx.prediction import Failure, Location, Model, Prediction
+from falx.reading.input_file import InputFile
 from falx.reading.source import Source, describe, read
 from falx.slices.preprocessing import prepare
 from falx.slices.slice import Origin, Part
@@ -187,9 +188,7 @@ class Classifier:
         elapsed_ms = (time.perf_counter() - started) * 1000
         return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
 
-    def _answer(self, source: Source | Failure, thresholds: Thresholds) -> Prediction | Failure:
-        if isinstance(source, Failure):
-            return source
+    def _answer(self, source: Source, thresholds: Thresholds) -> Prediction | Failure:
         try:
             return self._predict(source, thresholds)
         except UnreadableImage as error:
@@ -293,6 +292,8 @@ def load(
 def _path_of(source: Source) -> str | None:
     if isinstance(source, Part):
         return source.holder.path
+    if isinstance(source, InputFile):
+        return source.path
     return describe(source) if isinstance(source, str | os.PathLike) else None
 
 

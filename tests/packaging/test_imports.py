@@ -13,7 +13,7 @@ import pytest
 
 # The runtime's whole world. What is not in EAGER is imported where it is used, so that it can be missing.
 EAGER = {"falx", "numpy", "PIL"}
-LAZY = {"ai_edge_litert", "nibabel", "onnxruntime", "pydicom", "tflite_runtime"}
+LAZY = {"ai_edge_litert", "jpeg_ls", "nibabel", "onnxruntime", "pydicom", "tflite_runtime"}
 LAZY |= {"highdicom", "pynetdicom"}  # of `falx.workstation`
 LAZY |= {"fontTools", "fpdf", "jinja2", "starlette", "streamlit"}  # of `falx app`
 

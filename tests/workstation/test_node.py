@@ -36,7 +36,8 @@ from tests.workstation.peers import (
 )
 
 from falx.errors import FalxError
-from falx.workstation.node.association import IMAGES, SYNTAXES
+from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
+from falx.workstation.node.association import IMAGES
 from falx.workstation.node.node import Node
 from falx.workstation.node.sending import echo
 from falx.workstation.node.settings import Destination, Settings
@@ -665,8 +666,8 @@ def test_every_image_class_is_offered_in_every_syntax(node: Callable[..., Node])
     made = node()
     for uid in IMAGES:
         entity = AE(ae_title="SCANNER")
-        for syntax in SYNTAXES:
+        for syntax in TRANSFER_SYNTAXES:
             entity.add_requested_context(uid, syntax)
         association = entity.associate("127.0.0.1", made.port, ae_title="FALX")
-        assert {c.transfer_syntax[0] for c in association.accepted_contexts} == set(SYNTAXES)
+        assert {c.transfer_syntax[0] for c in association.accepted_contexts} == set(TRANSFER_SYNTAXES)
         association.release()

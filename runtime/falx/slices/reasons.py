@@ -22,6 +22,7 @@ TAG_REASONS: Final = {
     "projection": "The DICOM image is a projection or a screen, not a slice.",
     "annotated": "The DICOM image has text burned in, which may name the patient.",
     "other_body_part": "The DICOM image is of another part of the body.",
+    "small_field": "The picture is too small, in millimetres, to show a human head.",
 }
 """The sentence of every reason in the tags of a DICOM object, by its code."""
 

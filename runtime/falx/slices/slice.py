@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from falx.errors import UnreadableImage
     from falx.slices.reasons import Reason
 
-__all__ = ["Holder", "Origin", "Part", "Slice"]
+__all__ = ["Holder", "Origin", "Part", "Slice", "Unreadable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +53,51 @@ class Slice:
     doubt: Reason | None = None
 
 
+@runtime_checkable
 class Holder(Protocol):
-    """A file or data set that holds several slices."""
+    """A file or data set that holds slices."""
 
     @property
     def name(self) -> str:
-        """The name that messages give it."""
+        """What messages call the file."""
 
     @property
     def path(self) -> str | None:
-        """The path of the file, as it was given; None where there is no file."""
+        """The path of the file, as it was given; None where there is none."""
+
+    @property
+    def frames(self) -> int:
+        """The number of slices."""
 
     def read(self, number: int) -> Slice:
-        """Returns the slice of this number, from 1."""
+        """Reads the slice of this number, from 1."""
 
     def origin(self, number: int) -> Origin | None:
-        """Returns the place of the slice of this number; None where nothing is known of it."""
+        """Returns where the slice of this number stands; None where nothing is known of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that cannot be read, in the place of its slices: reading the one it has raises its error.
+
+    Attributes:
+        name: What messages call the file.
+        path: The path of the file, as it was given; None where there is none.
+        error: Why the file cannot be read.
+        frames: 1.
+    """
+
+    name: str
+    path: str | None
+    error: UnreadableImage
+    frames: int = 1
+
+    def read(self, number: int) -> Slice:  # noqa: ARG002 - as other holders
+        """Raises the error."""
+        raise self.error.with_traceback(None)
+
+    def origin(self, number: int) -> None:
+        """Returns None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +105,8 @@ class Part:
     """One slice of a file that holds several, to be given to a classifier in place of a file.
 
     Attributes:
-        holder: the file or data set that holds the slice.
-        number: the number of the slice in it, from 1.
+        holder: The file or data set.
+        number: Which of its slices, from 1.
     """
 
     holder: Holder

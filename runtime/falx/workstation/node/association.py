@@ -11,6 +11,7 @@ from typing import Final, cast
 from falx.errors import AddressUnavailable, DicomUnavailable
 from falx.optional import needs
 from falx.reading.quiet import quiet_readers
+from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
 from falx.words import plain
 from falx.workstation.errors import SpoolFull
 from falx.workstation.node.settings import MEGABYTE, Settings
@@ -26,7 +27,7 @@ with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
     from pynetdicom.events import Event, EventHandlerType
     from pynetdicom.transport import ThreadedAssociationServer
 
-__all__ = ["IMAGES", "SYNTAXES", "Receiver"]
+__all__ = ["IMAGES", "Receiver"]
 
 log = logging.getLogger("falx.listen")
 
@@ -41,23 +42,6 @@ IMAGES: Final = {
 }
 """SOP classes that are kept and classified. A CT study is answered too: with `rejected`. Every other
 storage class is acknowledged and not kept, so that a study with reports in it can be sent as a whole."""
-
-SYNTAXES: Final = {
-    "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
-    "1.2.840.10008.1.2": "Implicit VR Little Endian",
-    "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
-    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
-    "1.2.840.10008.1.2.5": "RLE Lossless",
-    "1.2.840.10008.1.2.4.50": "JPEG Baseline",
-    "1.2.840.10008.1.2.4.51": "JPEG Extended",
-    "1.2.840.10008.1.2.4.57": "JPEG Lossless",
-    "1.2.840.10008.1.2.4.70": "JPEG Lossless, first-order prediction",
-    "1.2.840.10008.1.2.4.80": "JPEG-LS Lossless",
-    "1.2.840.10008.1.2.4.81": "JPEG-LS Near-lossless",
-    "1.2.840.10008.1.2.4.90": "JPEG 2000 Lossless",
-    "1.2.840.10008.1.2.4.91": "JPEG 2000",
-}
-"""Transfer syntaxes that are accepted."""
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 
@@ -116,7 +100,7 @@ class Receiver:
         entity.require_calling_aet = list(settings.allow)
         entity.add_supported_context(VERIFICATION)
         for context in AllStoragePresentationContexts:
-            entity.add_supported_context(str(context.abstract_syntax), list(SYNTAXES))
+            entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
         handlers: list[EventHandlerType] = [
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_C_STORE, self._store),

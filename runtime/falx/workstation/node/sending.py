@@ -10,6 +10,7 @@ from typing import Final
 
 from falx.errors import DicomUnavailable
 from falx.optional import needs
+from falx.reading.transfer_syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from falx.workstation.node.association import SUCCESS, VERIFICATION
 from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import Result, Spool
@@ -25,8 +26,6 @@ log = logging.getLogger("falx.listen")
 
 SENT: Final = ("1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.7")
 """SOP classes that are sent: Enhanced SR and Secondary Capture Image."""
-
-PLAIN_SYNTAXES: Final = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 
 WARNINGS: Final = range(0xB000, 0xC000)
 """Status of C-STORE where the object was stored all the same (DICOM PS3.4, B.2.3)."""
@@ -129,7 +128,7 @@ def _associate(settings: Settings, classes: Sequence[str]) -> Association:
     entity.network_timeout = entity.dimse_timeout = settings.idle_s
     entity.acse_timeout = entity.connection_timeout = min(10.0, settings.idle_s)
     for uid in classes:
-        entity.add_requested_context(uid, PLAIN_SYNTAXES)
+        entity.add_requested_context(uid, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
     context = client_context(settings)
     return entity.associate(
         to.host, to.port, ae_title=to.title, tls_args=None if context is None else (context, to.host)
