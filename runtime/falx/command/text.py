@@ -180,7 +180,7 @@ def study_text(study: Study) -> str:
         rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
     counts = [f"{count} {name}" for name, count in study.counts.items()]
     rows["slices"] = ", ".join(counts) or "none"
-    unread = [str(result.error) for result in study.results if result.error is not None]
+    unread = [str(result.error) for result in study.results if isinstance(result, Failure)]
     for number, message in enumerate(unread[:MOST_UNREAD], start=1):
         rows[f"not read {number}"] = message
     if len(unread) > MOST_UNREAD:

@@ -15,7 +15,7 @@ from falx._version import __version__
 from falx.decision import Thresholds
 from falx.errors import DicomUnavailable
 from falx.optional import needs
-from falx.prediction import Model, Prediction
+from falx.prediction import ModelIdentity, Prediction
 from falx.reading.quiet import quiet_readers
 from falx.study import Study
 from falx.words import DISCLAIMER
@@ -49,7 +49,7 @@ class Rule:
         own: those of the model's card.
     """
 
-    model: Model
+    model: ModelIdentity
     thresholds: Thresholds
     own: Thresholds
 
@@ -127,7 +127,7 @@ def _reference(header: Dataset) -> Dataset:
     return reference
 
 
-def _observer(model: Model) -> sr.ObservationContext:
+def _observer(model: ModelIdentity) -> sr.ObservationContext:
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=unique("device", __version__, model.sha256),
         name="Falx",
