@@ -23,6 +23,7 @@ __all__ = [
     "add_workers",
     "load",
     "thresholds",
+    "whole_number",
 ]
 
 OK: Final = 0
@@ -39,7 +40,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="litert, tflite or onnx (default: the first installed for the file)",
     )
     parser.add_argument(
-        "--threads", type=_whole_number, metavar="N", help="threads of one inference (default 1)"
+        "--threads", type=whole_number, metavar="N", help="threads of one inference (default 1)"
     )
 
 
@@ -58,7 +59,7 @@ def add_threshold(parser: argparse.ArgumentParser, where: str) -> None:
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Adds the option that says how many slices are worked on at a time."""
     parser.add_argument(
-        "--workers", type=_whole_number, default=1, metavar="N", help="slices worked on at a time (default 1)"
+        "--workers", type=whole_number, default=1, metavar="N", help="slices worked on at a time (default 1)"
     )
 
 
@@ -97,7 +98,12 @@ def _threshold(text: str) -> tuple[str, float]:
         ) from None
 
 
-def _whole_number(text: str) -> int:
+def whole_number(text: str) -> int:
+    """Returns the whole number from 1 that an option was given.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
