@@ -59,10 +59,12 @@ def test_patterns_are_expanded_where_the_shell_does_not(
 def test_what_was_passed_over_is_said_in_one_line(
     model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "a.png").write_bytes(png())
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png())
     for name in ("a.txt", "b.txt", "c.csv"):
-        (tmp_path / name).write_text("none", encoding="utf-8")
-    assert main(["predict", "--json", "--model", str(model), str(tmp_path)]) == 0
+        (folder / name).write_text("none", encoding="utf-8")
+    assert main(["predict", "--json", "--model", str(model), str(folder)]) == 0
     assert capsys.readouterr().err == "falx: passed over in folders: 2 .txt, 1 .csv\n"
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOMS = {
-    "command": "app workstation check classifier pictures study engines model reading decision prediction "
-    "slices",
+    "command": "app serve workstation check classifier pictures study engines model reading decision "
+    "prediction slices",
     "app": "classifier pictures study engines model reading decision prediction slices",
+    "serve": "classifier pictures study engines model reading decision prediction slices",
     "workstation": "classifier pictures study engines model reading decision prediction slices",
     "check": "classifier engines model reading decision prediction slices",
     "classifier": "study engines model reading decision prediction slices",
@@ -21,8 +22,8 @@ ROOMS = {
     "engines": "model decision prediction slices",
     "model": "decision slices",
     "reading": "decision prediction slices",
+    "prediction": "decision slices",
     "decision": "slices",
-    "prediction": "slices",
     "slices": "",
 }
 """Each room of `runtime/falx`, from above to below, and the rooms it may import."""
@@ -48,7 +49,18 @@ WORKSHOPS = {
 }
 """The rooms of the export and of the trainer, and the rooms that each may import."""
 
-LEAVES = {"debug", "errors", "optional", "phantom", "progress", "timings", "words", "writing", "_version"}
+LEAVES = {
+    "debug",
+    "errors",
+    "frozen",
+    "optional",
+    "phantom",
+    "progress",
+    "timings",
+    "words",
+    "writing",
+    "_version",
+}
 """Modules that every room may import. They import each other at most, and nothing above."""
 
 

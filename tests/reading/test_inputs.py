@@ -86,9 +86,7 @@ def test_the_window_of_an_array(dtype: type[np.generic]) -> None:
 def test_the_spacing_of_an_array() -> None:
     tall = np.zeros((40, 50), np.uint8)
     assert read(PixelArray(tall, spacing_mm=(4.0, 2.0))).pixels.shape == (80, 50)
-    with pytest.raises(
-        NotASlice, match=r"uint8 array of shape .* 80 mm, and a head takes 100"
-    ) as raised:
+    with pytest.raises(NotASlice, match=r"uint8 array of shape .* 80 mm, and a head takes 100") as raised:
         read(PixelArray(tall, spacing_mm=(2.0, 1.5)))
     assert raised.value.reason.code == "small_field"
 

@@ -18,7 +18,6 @@ from falx.command.options import (
     add_threshold,
     add_workers,
     load,
-    quiet_engines,
     thresholds,
 )
 from falx.words import DISCLAIMER
@@ -64,6 +63,7 @@ def predict(options: argparse.Namespace) -> int:
     if options.resume is not None:
         return _resume(options)
     from falx.command.text import Results
+    from falx.prediction import Failure
     from falx.reading.files import expand
 
     classifier = load(options)
@@ -76,10 +76,9 @@ def predict(options: argparse.Namespace) -> int:
     table = None if options.json else Results(names, decided_by, classifier.card, timings=options.timings)
     progress = Progress(len(items))
     failed = False
-    with quiet_engines():
-        results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
+    results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
     for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
-        failed = failed or result.error is not None
+        failed = failed or isinstance(result, Failure)
         progress.clear()
         if table is None:
             sys.stdout.write(json.dumps(result.to_dict(timings=options.timings)) + "\n")
@@ -109,6 +108,7 @@ def _heatmaps(options: argparse.Namespace, classifier: Classifier) -> Heatmaps:
 
 def _resume(options: argparse.Namespace) -> int:
     from falx.command.journal import Journal, ResumeError
+    from falx.prediction import Failure
     from falx.reading.files import expand
 
     if options.json or options.heatmaps is not None:
@@ -121,11 +121,10 @@ def _resume(options: argparse.Namespace) -> int:
         # The frames of a file have its path; they are answered in their order.
         left = [item for item in items if not journal.take(_path(item))]
         progress = Progress(len(left))
-        with quiet_engines():
-            results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
+        results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
         for done, result in enumerate(results, start=1):
             journal.add(result, timings=options.timings)
-            failures += result.error is not None
+            failures += isinstance(result, Failure)
             progress.update(done)
         progress.clear()
     before = len(items) - len(left)

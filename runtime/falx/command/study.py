@@ -13,7 +13,6 @@ from falx.command.options import (
     add_threshold,
     add_workers,
     load,
-    quiet_engines,
     thresholds,
 )
 from falx.errors import UnreadableImage
@@ -77,10 +76,9 @@ def study(options: argparse.Namespace) -> int:
             failure = Failure(describe(path), error)
             say(json.dumps(failure.to_dict()) if options.json else str(error))
             continue
-        with quiet_engines():
-            answers = classifier.predict_study(
-                found, workers=options.workers, thresholds=decided_by, progress=progress.update
-            )
+        answers = classifier.predict_study(
+            found, workers=options.workers, thresholds=decided_by, progress=progress.update
+        )
         progress.clear()
         failed = failed or "error" in answers.counts
         say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
@@ -96,7 +94,7 @@ def study(options: argparse.Namespace) -> int:
                 from falx.pictures.sheet import sheet
 
                 folder.save(sheet(answers, index, row.sources), name)
-        written += write_outputs(options, answers, found, classifier.model)
+        written += write_outputs(options, answers, found, classifier, decided_by)
     if folder is not None:
         written.append(folder.told("sheet"))
     if maps is not None:

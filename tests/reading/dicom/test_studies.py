@@ -73,7 +73,7 @@ def test_a_study_is_summed_up(classifier: falx.Classifier, tmp_path: Path) -> No
     series(tmp_path / "exam")
     study = classifier.predict_study(tmp_path / "exam")
     clear, lesion = (classifier.predict(draw()).decision for draw in (phantom.clear, phantom.lesion))
-    assert [result.decision for result in study.results if result.error is None] == [
+    assert [result.decision for result in study.results if isinstance(result, falx.Prediction)] == [
         lesion if n == 6 else clear for n in range(SLICES)
     ]
     assert study.path == str(tmp_path / "exam")
@@ -169,7 +169,7 @@ def test_data_sets_and_pictures(classifier: falx.Classifier, head: Pixels, tmp_p
     Image.fromarray(head).save(tmp_path / "a.png")
     study = classifier.predict_study([made.dataset(head), tmp_path / "a.png"])
     assert len(study.series) == 2
-    assert len({result.decision for result in study.results if result.error is None}) == 1
+    assert len({result.decision for result in study.results if isinstance(result, falx.Prediction)}) == 1
     assert classifier.predict_study([]).decision == "rejected"
 
 

@@ -17,12 +17,12 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from falx.errors import FalxError
-from falx.prediction import Model
+from falx.prediction import ModelIdentity
 from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import StudyUnanswered, WorkerError
 
@@ -58,13 +58,13 @@ class Worker:
         own = (sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path))
         self._command = [*(own if command is None else command), json.dumps(dict(options or {}))]
         self._guard = threading.Lock()
-        self._model: Model | None = None
+        self._model: ModelIdentity | None = None
         self.warnings: tuple[str, ...] = ()
         self._greeted = False
         self._process = self._start()
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelIdentity:
         """The model that the process has loaded; `warnings` holds what loading it warned of.
 
         Raises:
@@ -82,7 +82,7 @@ class Worker:
 
     def make(
         self,
-        images: Mapping[str, Path],
+        images: Iterable[Path],
         folder: Path,
         *,
         further: Sequence[str] = (),
@@ -93,9 +93,9 @@ class Worker:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
         Args:
-            images: the files of one study by their SOP Instance UID.
+            images: the files of one study.
             folder: where to write.
-            further: see `falx.workstation.objects.study_objects.identity_of`.
+            further: see `falx.workstation.objects.study_objects.objects_of`.
             capture: whether to make pictures.
             workers: how many slices are worked on at a time.
             limit_s: the longest time it may take, in seconds; then the process is ended.
@@ -110,7 +110,7 @@ class Worker:
         """
         process = self._ready()
         question = {
-            "images": {uid: str(path) for uid, path in images.items()},
+            "images": list(map(str, images)),
             "folder": str(folder),
             "further": list(further),
             "capture": capture,
@@ -158,7 +158,7 @@ class Worker:
                 if "error" in said:
                     process.wait()
                     raise WorkerError(said["error"])
-                self._model, self.warnings = Model(**said["model"]), tuple(said["warnings"])
+                self._model, self.warnings = ModelIdentity(**said["model"]), tuple(said["warnings"])
                 self._greeted = True
             return process
 
@@ -273,15 +273,12 @@ def _read(questions: queue.SimpleQueue[str]) -> None:
 
 
 def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> dict[str, object]:
-    from falx.workstation.objects.study_objects import identity_of
-
-    images = question["images"]
     try:
         study, made = make(
             classifier,
-            list(map(Path, images.values())),
-            identity=identity_of(images, classifier.model, *question["further"]),
+            list(map(Path, question["images"])),
             capture=question["capture"],
+            further=question["further"],
             workers=question["workers"],
         )
         for number, data_set in enumerate(made, start=1):
