@@ -141,7 +141,7 @@ class Spool:
 
     @property
     def full(self) -> bool:
-        """Whether the folder holds as much as it may."""
+        """True while the folder holds as much as it may."""
         return self._bytes >= self._limit
 
     def store(self, study: str, instance: str, data: bytes) -> None:

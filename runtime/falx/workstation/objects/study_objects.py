@@ -72,7 +72,7 @@ def objects_of(
         study: made from `found`.
         found: its slices.
         known: the headers of its images, from `sources`.
-        rule: what decided.
+        rule: the model and the thresholds that decided.
         capture: whether to make pictures, as far as slices may be copied.
         further: whatever else tells this report from another, such as how often the study was reported.
 
