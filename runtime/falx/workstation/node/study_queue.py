@@ -151,7 +151,7 @@ class StudyQueue:
             self._not_before[study] = time.monotonic() + wait_s
 
     def _pause_s(self, study: str) -> float:
-        """Returns the wait in seconds of a study whose batch was begun and not finished: it may end the node."""
+        """Returns the wait of a study whose batch was begun and not finished, in seconds."""
         tries = self._spool.tries(study)
         return 0.0 if tries < STUCK else self._settings.retry_after_s(tries)
 
