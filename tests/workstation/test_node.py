@@ -359,9 +359,7 @@ def test_a_sender_that_falls_silent_is_ended(
     until(lambda: not association.is_established)
 
 
-def test_ten_at_once_are_each_answered(
-    node: Callable[..., Node], archive: Archive, tmp_path: Path
-) -> None:
+def test_ten_at_once_are_each_answered(node: Callable[..., Node], archive: Archive, tmp_path: Path) -> None:
     made = node(destination=to(archive))
     studies = [write_study(tmp_path / str(number), 1) for number in range(10)]
     sent = [
