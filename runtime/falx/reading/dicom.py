@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
@@ -355,7 +356,7 @@ def _read(file: InputFile, *, pixels: bool) -> Dataset:
     _require_pydicom(file.name)
     import pydicom
 
-    wanted = [*tags.TAGS, *(PIXEL_TAGS if pixels else ())]
+    wanted = _wanted(pixels=pixels)
     with quiet_readers(), file.open() as stream:
         try:
             _check_deflated(stream, file.name)
@@ -366,6 +367,14 @@ def _read(file: InputFile, *, pixels: bool) -> Dataset:
             raise UnreadableImage(f"{file.name}: cannot be read: {in_words(error)}") from None
         except Exception as error:  # noqa: BLE001 - pydicom raises anything on damaged files
             raise UnreadableImage(f"{file.name}: the DICOM file is damaged: {in_words(error)}") from None
+
+
+@cache
+def _wanted(*, pixels: bool) -> list[int]:
+    """Returns the tags that are read, by number: pydicom would look their names up for every file."""
+    from pydicom.tag import Tag
+
+    return [int(Tag(tag)) for tag in (*tags.TAGS, *(PIXEL_TAGS if pixels else ()))]
 
 
 def _check_deflated(stream: BinaryIO, name: str) -> None:
@@ -434,7 +443,7 @@ def _frame(stream: BinaryIO, number: int, syntax: str) -> Values:
     own = decoders.own(syntax)
     if own is None:
         return pixel_array(stream, index=number - 1, decoding_plugin=decoders.plugin(syntax))
-    found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(PIXEL_TAGS))
+    found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_wanted(pixels=True))
     # The stream is at the pixels; what is compressed has a header of one kind.
     stream.seek(ELEMENT, io.SEEK_CUR)
     options = as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}
