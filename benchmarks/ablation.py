@@ -28,7 +28,7 @@ import numpy.typing as npt
 from benchmarks import machine
 
 from falx.decision import Thresholds, decide
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
 from falx_runs.manifest import SPLITS, UNTYPED, read_records
 from falx_trainer.data.tensors import Boxes, Tensors

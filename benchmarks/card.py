@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from benchmarks import targets
 
-from falx import card as cards
 from falx.classifier import DEFAULT_MODEL
+from falx.model import file as model_file
 from falx.words import DECISIONS, REJECTED
 
 __all__ = ["between", "card_block", "fill", "main", "readme_block"]
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         metrics = json.loads(measured.read_text(encoding="utf-8"))
         pages = {options.model / "MODEL_CARD.md": card_block(metrics, options.model)}
-        if cards.read(DEFAULT_MODEL)[0].name == metrics["model"]["name"]:
+        if model_file.read(DEFAULT_MODEL)[0].name == metrics["model"]["name"]:
             pages[options.readme] = readme_block(metrics)
         filled = {page: fill(page, block) for page, block in pages.items()}
     except (OSError, ValueError) as error:

@@ -32,8 +32,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from benchmarks import machine
 
-from falx import container
-from falx.preprocessing import SIZE
+from falx.model import attachment
+from falx.slices.preprocessing import SIZE
 
 __all__ = ["LIMIT", "Graph", "Row", "main", "measure", "plain_model"]
 
@@ -181,7 +181,7 @@ def _plain(run: Path) -> list[Graph]:
     import tensorflow as tf
     import tf2onnx  # type: ignore[import-untyped]
 
-    from falx_export.onnx_format import OPSET
+    from falx_export.convert.onnx_format import OPSET
 
     model = plain_model(keras.models.load_model(run / "model.keras", compile=False, safe_mode=True))
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -202,7 +202,7 @@ def _plain(run: Path) -> list[Graph]:
 def _litert(data: bytes) -> Inference:
     from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
 
-    interpreter = Interpreter(model_content=container.split(data)[0], num_threads=1)
+    interpreter = Interpreter(model_content=attachment.split(data)[0], num_threads=1)
     interpreter.allocate_tensors()
     (source,) = interpreter.get_input_details()
     interpreter.set_tensor(source["index"], _drawn(tuple(source["shape"]), source["dtype"]))
@@ -240,9 +240,9 @@ def _operations(graph: Graph) -> list[str]:
         import onnx
 
         return [node.op_type for node in onnx.load_from_string(graph.data).graph.node]
-    from falx_export import flatbuffer
+    from falx_export.convert import flatbuffer
 
-    return flatbuffer.kinds(flatbuffer.parsed(container.split(graph.data)[0]))
+    return flatbuffer.kinds(flatbuffer.parsed(attachment.split(graph.data)[0]))
 
 
 def _table(setting: dict[str, Any], rows: Sequence[Row]) -> str:

@@ -31,8 +31,9 @@ from benchmarks import machine
 from benchmarks.contenders import BESIDE, CONTENDERS, find
 from PIL import Image
 
-from falx import card, phantom
+from falx import phantom
 from falx.classifier import DEFAULT_MODEL
+from falx.model import file as model_file
 
 __all__ = ["Missing", "Row", "Server", "main", "rows", "slices", "take_turns"]
 
@@ -323,7 +324,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which released model is measured."""
     models = Path(__file__).parents[1] / "models"
     parser.add_argument("--models", type=Path, default=models, help="where released models lie (models)")
-    name = card.read(DEFAULT_MODEL)[0].name if DEFAULT_MODEL.exists() else None
+    name = model_file.read(DEFAULT_MODEL)[0].name if DEFAULT_MODEL.exists() else None
     parser.add_argument("--name", default=name, help="of the released model (the one in Falx)")
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks.mediapipe_reads models/falx-5/falx-5-int8-mediapipe.tflite --data ../shared/data
 
 MediaPipe's ImageClassifier is given the file and nothing else: labels, normalisation and thresholds are
-in it. Slices are prepared (`falx.preprocessing`) and given as colour images, since MediaPipe finds no head.
-It answers with the label it would decide, or none. This is compared with the slices' labels, and with
+in it. Slices are prepared (`falx.slices.preprocessing`) and given as colour images, since MediaPipe finds no
+head. It answers with the label it would decide, or none. This is compared with the slices' labels, and with
 what Falx decides on the plain file beside it.
 """
 
@@ -21,9 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from benchmarks import machine
 
-from falx import card, engines, images
+from falx import engines
 from falx.decision import decide
-from falx.preprocessing import prepare
+from falx.model import file as model_file
+from falx.reading.source import read
+from falx.slices.preprocessing import prepare
 from falx.words import AMBIGUOUS, LABELS
 from falx_runs.manifest import Record, read_records
 
@@ -61,11 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 where MediaPipe answers as Falx does on every slice, 1 where it does not.
     """
     options = _parser().parse_args(arguments)
-    described, _ = card.read(options.model)
+    described, _ = model_file.read(options.model)
     plain = options.plain or options.model.with_name(options.model.name.replace(SUFFIX, ""))
-    plain_card, payload = card.read(plain)
+    plain_card, payload = model_file.read(plain)
     chosen = balanced(read_records(options.data), options.split, options.slices)
-    tensors = [prepare(images.read(record.path).pixels)[0] for record in chosen]
+    tensors = [prepare(read(record.path).pixels)[0] for record in chosen]
     engine = engines.start("litert", payload, plain_card, threads=1)
     expected, largest = [], 0.0
     answers = classify(options.model, tensors)

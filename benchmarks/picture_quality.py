@@ -25,9 +25,9 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 import falx
-from falx import images
 from falx.app.quality import contrast, head_side, look
-from falx.preprocessing import find_head
+from falx.reading.source import read
+from falx.slices.preprocessing import find_head
 from falx.words import NO_TUMOR
 
 __all__ = ["STEPS", "lettered", "main"]
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         now = {}
         warned: dict[str, int] = {}
         for row in rows:
-            pixels = change(images.read(options.data / row["path"]).pixels)
+            pixels = change(read(options.data / row["path"]).pixels)
             now[row["path"]] = classifier.predict(pixels).decision
             for caution in look(pixels):
                 warned[caution.code] = warned.get(caution.code, 0) + 1

@@ -28,7 +28,7 @@ from tqdm import tqdm
 import falx
 from falx.decision import Thresholds
 from falx.prediction import Prediction
-from falx.rejection import REASONS
+from falx.slices.reasons import REASONS
 from falx.words import DECISIONS, LABELS, REJECTED
 
 __all__ = ["Comparison", "Row", "compare", "decode", "main", "summary"]

@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from falx_export.tolerance import MEASURES, TOLERANCES, Tolerance
+from falx_export.proof.tolerance import MEASURES, TOLERANCES, Tolerance
 
 # TensorFlow reads these when it is imported. oneDNN adds up in another order on another machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,7 +34,7 @@ float32 (1, 4), and `heatmap`, float32 (1, N, N), and `familiarity`, float32 (1,
 
 and, for programs without Falx:
   NAME-QUANTIZATION-self-contained.onnx  --self-contained: from the pixels of a picture to the decision
-  NAME-int8-self-contained.tflite        --self-contained: decides; takes what `falx.preprocessing` prepares
+  NAME-int8-self-contained.tflite        --self-contained: decides; takes what Falx prepares
   NAME-int8-mediapipe.tflite             --mediapipe: the same for ImageClassifier, which takes colour
 
 measures of a tolerance (all 0 to 1):
@@ -49,11 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 written, 1 parity failed, 2 wrong usage or an unusable run; where it is
-        not 0, nothing was written. Of `verify`: `falx_export.verify_command.main`.
+        not 0, nothing was written. Of `verify`: `falx_export.proof.verify_command.main`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["verify"]:
-        from falx_export import verify_command
+        from falx_export.proof import verify_command
 
         return verify_command.main(arguments[1:])
     parser = _parser()
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     with silenced():
         from falx_export.export import Request, export
-        from falx_export.parity import table
+        from falx_export.proof.parity import table
 
     try:
         results = export(

@@ -8,10 +8,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from falx import check, engines
-from falx.card import Card, Format, TensorSpec, embed
-from falx.limits import Limits
-from falx_export import tflite_metadata
+from falx import engines
+from falx.model import self_test
+from falx.model.card import Card, Format, TensorSpec
+from falx.model.file import embed
+from falx.slices.limits import Limits
+from falx_export.convert import tflite_metadata
 from falx_export.run import Run, output_shapes
 
 __all__ = ["INTENDED_USE", "LICENSE", "Converted", "Terms", "card", "sealed", "started", "with_metadata"]
@@ -104,5 +106,5 @@ def sealed(graph: Converted, described: Card, engine: engines.Engine) -> bytes:
     def infer(tensor: npt.NDArray[np.uint8]) -> list[float]:
         return [float(p) for p in engine.run(tensor)["probabilities"]]
 
-    tested = replace(described, self_test=check.answers(infer))
+    tested = replace(described, self_test=self_test.answers(infer))
     return embed(graph.payload, tested, format=graph.format)

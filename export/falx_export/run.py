@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import keras
 
-from falx import preprocessing
 from falx.decision import Thresholds
 from falx.errors import ThresholdError
-from falx.tensors import OUTPUTS, is_output
+from falx.model.tensor_spec import OUTPUTS, is_output
+from falx.slices import preprocessing
 from falx.words import LABELS, MODEL_NAME
 from falx_runs.errors import RunError
 
@@ -60,7 +60,7 @@ class Run:
 
 
 def output_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
-    """The outputs of a model in the order of `falx.tensors.OUTPUTS`, their shapes with a batch of one."""
+    """Returns the outputs of a model in the order of `OUTPUTS`, with the shapes of a batch of one."""
     return {name: (1, *model.output[name].shape[1:]) for name in OUTPUTS if name in model.output}
 
 

@@ -14,7 +14,7 @@ def run() -> None:
     if predicting:
         # Nothing that is imported or loaded is garbage; with the model there, it is turned on again.
         gc.disable()
-    from falx.cli import main
+    from falx.command.main import main
 
     status = main(own_process=predicting)
     if not predicting:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from falx import card as cards
-from falx import images, phantom, rejection
-from falx.card import SelfTest
+from falx import phantom
 from falx.classifier import Classifier, read_model
 from falx.errors import ModelError
-from falx.preprocessing import prepare
+from falx.model import file as model_file
+from falx.reading.source import read
+from falx.slices import rejection
+from falx.slices.preprocessing import prepare
 
-__all__ = ["BUDGET_MS", "TOLERANCES", "Latency", "Report", "Step", "answers", "run"]
+__all__ = ["BUDGET_MS", "TOLERANCES", "Latency", "Report", "Step", "run"]
 
 BUDGET_MS: Final = 100.0
 """What a slice may take from file to decision, in milliseconds: 99 of 100 runs must stay below."""
@@ -88,18 +88,6 @@ class Report:
         }
 
 
-def answers(infer: Callable[[npt.NDArray[np.uint8]], Sequence[float]]) -> tuple[SelfTest, ...]:
-    """What a model answers for every phantom, to be stored in its card.
-
-    Args:
-        infer: from a tensor, `(224, 224)` uint8, to the probabilities of the four labels.
-    """
-    return tuple(
-        SelfTest(name, tuple(float(p) for p in infer(prepare(draw())[0])))
-        for name, draw in phantom.PHANTOMS.items()
-    )
-
-
 def run(classifier: Classifier, *, latency: bool = True) -> Report:
     """Check a classifier on this machine; takes about a second.
 
@@ -128,7 +116,7 @@ def _file(classifier: Classifier) -> Step:
     path = classifier.path
     try:
         data = read_model(path)
-        _, found = cards.prove(data, name=path.name)
+        _, found = model_file.prove(data, name=path.name)
     except ModelError as error:
         return Step("file", False, str(error))
     if found != classifier.model.sha256:
@@ -152,7 +140,7 @@ def _known_inputs(classifier: Classifier) -> Step:
                 "known inputs", False, f"this Falx cannot draw the phantom {test.phantom!r}; update it"
             )
         pixels = phantom.PHANTOMS[test.phantom]()
-        if rejection.check(images.read(pixels), classifier.card.rejection) is not None:
+        if rejection.check(read(pixels), classifier.card.rejection) is not None:
             return Step(
                 "known inputs", False, f"the phantom {test.phantom} is rejected by the card's parameters"
             )

@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from falx import card as cards
-from falx import container, decision, engines, images
-from falx.card import Card
+from falx import decision, engines
 from falx.decision import Refusal, Thresholds
 from falx.engines import Engine
 from falx.errors import FalxWarning, GraphError, ModelError, ModelNotFound, UnreadableImage
-from falx.images import Source
-from falx.prediction import Failure, Location, Model, Origin, Prediction
-from falx.preprocessing import prepare
-from falx.slices import Part
+from falx.model import attachment
+from falx.model import file as model_file
+from falx.model.card import Card
+from falx.prediction import Failure, Location, Model, Prediction
+from falx.reading.source import Source, describe, read
+from falx.slices.preprocessing import prepare
+from falx.slices.slice import Origin, Part
 from falx.timings import Timings
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from falx.gathering import Gathering
-    from falx.rejection import Reason
+    from falx.reading.series import Gathering
+    from falx.slices.reasons import Reason
     from falx.study import Study
 
 __all__ = ["DEFAULT_MODEL", "Answer", "Classifier", "load", "read_model"]
@@ -73,13 +74,13 @@ class Classifier:
         self._path = Path(path)
         self._threads = _positive("threads", 1 if threads is None else threads)
         self._data = read_model(self._path)
-        self._card, checksum = cards.prove(self._data, name=str(self._path))
+        self._card, checksum = model_file.prove(self._data, name=str(self._path))
         if self._card.self_contained:
             raise ModelError(
                 f"{self._path}: is self-contained: its graph prepares and decides by itself, for programs "
                 "without Falx; give Falx a file exported without --self-contained"
             )
-        kind = container.detect(self._data)
+        kind = attachment.detect(self._data)
         assert kind is not None  # noqa: S101 - our own invariant: `prove` refuses anything else
         if self._path.suffix.lower() != f".{kind}":
             raise ModelError(
@@ -136,7 +137,7 @@ class Classifier:
 
         Args:
             source: a path, bytes of a file, PIL image, array, pydicom Dataset, or a `Part` of a file of
-                several slices; see `falx.images.read`.
+                several slices; see `falx.reading.source.read`.
             thresholds: of every label, instead of the card's.
 
         Raises:
@@ -150,7 +151,7 @@ class Classifier:
         """What the graph itself answers, before anything is rejected or decided.
 
         Args:
-            tensor: `(224, 224)` uint8, from `falx.preprocessing.prepare`.
+            tensor: `(224, 224)` uint8, from `falx.slices.preprocessing.prepare`.
 
         Raises:
             GraphError: the graph answered what are no probabilities.
@@ -179,8 +180,8 @@ class Classifier:
         """Classify many slices, in their order, as the answers are taken.
 
         Args:
-            sources: each as for `predict`, or what `falx.inputs.expand` gives for files, folders and files
-                of several slices; read no further ahead than two a worker.
+            sources: each as for `predict`, or what `falx.reading.files.expand` gives for files, folders and
+                files of several slices; read no further ahead than two a worker.
             workers: how many slices are worked on at a time, each on an engine of its own.
             thresholds: of every label, instead of the card's.
 
@@ -209,7 +210,7 @@ class Classifier:
 
         Args:
             source: a folder, a DICOM file of several frames, a NIfTI volume, several files, folders and
-                pydicom Datasets of one study, or what `falx.gathering.gather` made of these.
+                pydicom Datasets of one study, or what `falx.reading.series.gather` made of these.
             workers: how many slices are worked on at a time, each on an engine of its own.
             thresholds: of every label, instead of the card's.
 
@@ -222,7 +223,7 @@ class Classifier:
             ValueError: `workers` is not a number from 1.
         """
         # Here: who classifies single slices does not need it.
-        from falx.gathering import Gathering, gather
+        from falx.reading.series import Gathering, gather
         from falx.study import Series, sum_up
 
         started = time.perf_counter()
@@ -271,7 +272,7 @@ class Classifier:
 
     def _predict(self, source: Source, thresholds: Thresholds) -> Prediction:
         moments = [time.perf_counter_ns()]
-        seen = decision.before(lambda: images.read(source), self._card.rejection)
+        seen = decision.before(lambda: read(source), self._card.rejection)
         moments.append(time.perf_counter_ns())
         if isinstance(seen, Refusal):
             return self._prediction(source, REJECTED, moments, seen.origin, reason=seen.reason)
@@ -408,13 +409,13 @@ def read_model(path: Path) -> bytes:
         raise ModelNotFound(
             f"{path}: this installation has no model of its own; install the wheel, or give a model file"
         )
-    return cards.load_bytes(path)
+    return model_file.load_bytes(path)
 
 
 def _path_of(source: Source) -> str | None:
     if isinstance(source, Part):
         return source.holder.path
-    return images.describe(source) if isinstance(source, str | os.PathLike) else None
+    return describe(source) if isinstance(source, str | os.PathLike) else None
 
 
 def _origin_of(source: Source) -> Origin | None:

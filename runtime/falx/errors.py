@@ -32,8 +32,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from falx.prediction import Origin
-    from falx.rejection import Reason
+    from falx.slices.reasons import Reason
+    from falx.slices.slice import Origin
 
 __all__ = [
     "CardError",

@@ -48,7 +48,7 @@ def note(event, arguments):
     elif event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
         os.write(notes, f"{event} {arguments[1:]!r}\\n".encode())
 sys.dont_write_bytecode = True
-from falx.cli import main
+from falx.command.main import main
 sys.addaudithook(note)
 sys.exit(main(["app", *sys.argv[2:]]))
 """

@@ -13,12 +13,12 @@ import pytest
 from benchmarks import self_contained
 from PIL import Image
 
-from falx import card as cards
 from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import file as model_file
 from falx.prediction import Location, Model, Prediction
-from falx.preprocessing import Frame
-from falx.rejection import Reason
+from falx.slices.preprocessing import Frame
+from falx.slices.reasons import Reason
 from falx.words import LABELS
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -120,11 +120,11 @@ def test_files_are_decoded_to_grey_or_rgb(tmp_path: Path) -> None:
 def test_it_prints_a_table_and_writes_the_same_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from falx_export import self_contained_onnx
+    from falx_export.self_contained import onnx_file
 
-    card, payload = cards.read(MODEL)
+    card, payload = model_file.read(MODEL)
     file, out = tmp_path / "self-contained.onnx", tmp_path / "out.json"
-    file.write_bytes(self_contained_onnx.sealed(payload, card))
+    file.write_bytes(onnx_file.sealed(payload, card))
     lines = ["path,source"]
     for name, draw in phantom.PHANTOMS.items():
         Image.fromarray(draw()).save(tmp_path / f"{name}.png")

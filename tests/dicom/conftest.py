@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 
 import falx
-from falx import images, phantom
+from falx import phantom
+from falx.reading import source
 
 for needed in ("pydicom", "gdcm", "openjpeg"):
     pytest.importorskip(needed, reason=f"{needed} is not installed (pip install 'falx[dicom]')")
@@ -41,4 +42,4 @@ def real() -> list[npt.NDArray[np.uint8]]:
         for row in rows
         if row["source"] in ("figshare", "tcga_lgg", "open_ms")
     }
-    return [images.read(DATA / row["path"]).pixels for row in kinds.values()]
+    return [source.read(DATA / row["path"]).pixels for row in kinds.values()]

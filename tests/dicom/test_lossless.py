@@ -22,9 +22,10 @@ from pydicom.pixels.decoders.base import get_decoder
 from tests.dicom import made
 
 import falx
-from falx import dicom, images, lossless
 from falx.errors import UnreadableImage
-from falx.lossless import DamagedFrameError
+from falx.reading import dicom, jpeg_lossless
+from falx.reading import source as images
+from falx.reading.jpeg_lossless import DamagedFrameError
 
 Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
@@ -117,7 +118,7 @@ def noise(precision: int, *shape: int) -> Values:
 @pytest.mark.parametrize("precision", [2, 8, 12, 16])
 def test_every_predictor_and_depth(precision: int, predictor: int) -> None:
     values = noise(precision, 11, 9, 1)
-    shown, bits = lossless.decode(frame(values, precision, predictor), 11, 9)
+    shown, bits = jpeg_lossless.decode(frame(values, precision, predictor), 11, 9)
     assert bits == precision
     assert np.array_equal(shown, values)
 
@@ -125,13 +126,13 @@ def test_every_predictor_and_depth(precision: int, predictor: int) -> None:
 @pytest.mark.parametrize("apart", [False, True])
 def test_components_that_stand_in_turns_or_apart(apart: bool) -> None:
     values = noise(8, 7, 5, 3)
-    assert np.array_equal(lossless.decode(frame(values, 8, 5, apart=apart), 7, 5, 3)[0], values)
+    assert np.array_equal(jpeg_lossless.decode(frame(values, 8, 5, apart=apart), 7, 5, 3)[0], values)
 
 
 @pytest.mark.parametrize("predictor", [1, 4, 7])
 def test_restarts_and_a_point_transform(predictor: int) -> None:
     values = noise(12, 20, 6, 1)
-    shown, _ = lossless.decode(frame(values, 12, predictor, transform=3, restart=2), 20, 6)
+    shown, _ = jpeg_lossless.decode(frame(values, 12, predictor, transform=3, restart=2), 20, 6)
     assert np.array_equal(shown, values >> 3 << 3)
 
 
@@ -139,18 +140,18 @@ def test_a_frame_of_more_than_one_block(monkeypatch: pytest.MonkeyPatch) -> None
     values = noise(16, 9, 9, 3)
     coded = frame(values, 16)
     for block in (9, 50, 100):
-        monkeypatch.setattr(lossless, "BLOCK", block)
-        assert np.array_equal(lossless.decode(coded, 9, 9, 3)[0], values)
+        monkeypatch.setattr(jpeg_lossless, "BLOCK", block)
+        assert np.array_equal(jpeg_lossless.decode(coded, 9, 9, 3)[0], values)
 
 
 def test_working_memory_does_not_grow_with_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lossless, "BLOCK", 4096)
+    monkeypatch.setattr(jpeg_lossless, "BLOCK", 4096)
     # A tenth of a megabyte: differences of 15 bits, each with a code of five.
     data, count = bytes.fromhex("7800078000") * 20_000, 40_000
-    codes = lossless._codes(CODES[:16], CODES[16:])
+    codes = jpeg_lossless._codes(CODES[:16], CODES[16:])
     tracemalloc.start()
     try:
-        out = lossless._differences(data, [codes], count)
+        out = jpeg_lossless._differences(data, [codes], count)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -170,7 +171,7 @@ def test_what_dcmtk_writes(predictor: int, tmp_path: Path) -> None:
         command = ["dcmcjpeg", "+el", "+sv", str(predictor), str(before), str(after)]
         subprocess.run(command, check=True, capture_output=True)
         coded = get_frame(pydicom.dcmread(after).PixelData, 0, number_of_frames=1)
-        assert np.array_equal(lossless.decode(coded, 40, 30)[0][:, :, 0], values)
+        assert np.array_equal(jpeg_lossless.decode(coded, 40, 30)[0][:, :, 0], values)
 
 
 def test_what_gdcm_writes_in_colour() -> None:
@@ -178,7 +179,7 @@ def test_what_gdcm_writes_in_colour() -> None:
         pydicom.dcmread(str(get_testdata_file(f"SC_rgb_{n}.dcm"))) for n in ("jpeg_gdcm", "rle")
     )
     coded = get_frame(coloured.PixelData, 0, number_of_frames=1)
-    assert np.array_equal(lossless.decode(coded, 100, 100, 3)[0], same.pixel_array)
+    assert np.array_equal(jpeg_lossless.decode(coded, 100, 100, 3)[0], same.pixel_array)
     coloured.SOPClassUID, coloured.Modality = made.MR, "MR"
     assert np.array_equal(dicom.open_dataset(coloured)._decode(1, 10_000), same.pixel_array)
 
@@ -274,7 +275,7 @@ def test_a_damaged_frame_is_an_error(classifier: falx.Classifier, head: Pixels, 
     with pytest.raises(UnreadableImage, match=f"the DICOM pixels cannot be decoded: .*({said})"):
         classifier.predict(file_of(coded, small, 8))
     with pytest.raises(DamagedFrameError, match=said):
-        lossless.decode(coded, 32, 32)
+        jpeg_lossless.decode(coded, 32, 32)
 
 
 def test_no_damage_ends_in_anything_else() -> None:
@@ -287,7 +288,7 @@ def test_no_damage_ends_in_anything_else() -> None:
         for at in draw.integers(0, len(data) if draw.random() < 0.5 else 80, draw.integers(1, 4)):
             data[at] = draw.integers(256)
         try:
-            assert lossless.decode(bytes(data), 12, 10)[0].shape == (12, 10, 1)
+            assert jpeg_lossless.decode(bytes(data), 12, 10)[0].shape == (12, 10, 1)
         except DamagedFrameError:
             errors += 1
     assert 50 < errors < 150
@@ -302,7 +303,7 @@ def test_nothing_is_left_to_gdcm() -> None:
     assert {*made.SYNTAXES.values(), *made.LOSSY.values()} == {*documented}
     for syntax in documented:
         by_gdcm = "gdcm" in get_decoder(pydicom.uid.UID(syntax)).available_plugins
-        assert not by_gdcm or syntax in lossless.SYNTAXES or "gdcm" not in dicom.DECODERS[syntax]
+        assert not by_gdcm or syntax in jpeg_lossless.SYNTAXES or "gdcm" not in dicom.DECODERS[syntax]
 
 
 def test_more_bits_than_the_data_set_has_room_for(head: Pixels) -> None:

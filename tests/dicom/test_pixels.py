@@ -19,8 +19,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from tests.dicom import made
 
 import falx
-from falx import images
 from falx.errors import UnreadableImage
+from falx.reading import source
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -35,13 +35,13 @@ def png(pixels: npt.NDArray[Any]) -> bytes:
 @cache
 def answered(classifier: falx.Classifier, picture: bytes) -> tuple[Pixels, Any]:
     """A picture's pixels and its prediction; many files are compared with the same."""
-    return images.read(picture).pixels, classifier.predict(picture)
+    return source.read(picture).pixels, classifier.predict(picture)
 
 
 def same(classifier: falx.Classifier, file: Any, picture: bytes, most: int = 0) -> None:
     """A DICOM file is read and decided as a picture is, up to `most` grey levels."""
     expected, other = answered(classifier, picture)
-    assert np.abs(images.read(file).pixels.astype(int) - expected).max() <= most
+    assert np.abs(source.read(file).pixels.astype(int) - expected).max() <= most
     one = classifier.predict(file)
     assert one.decision == other.decision
     if most == 0:
@@ -68,7 +68,7 @@ def test_every_lossless_transfer_syntax_with_12_of_16_bits(
 def test_every_lossy_transfer_syntax(classifier: falx.Classifier, real: list[Pixels], syntax: str) -> None:
     for pixels in real[1:2]:
         file = made.encoded(made.dataset(pixels), made.LOSSY[syntax])
-        shown = images.read(file).pixels
+        shown = source.read(file).pixels
         assert np.abs(shown.astype(int) - pixels).mean() < 2
         same(classifier, file, png(shown))
 
@@ -83,10 +83,10 @@ def test_jpeg_extended_with_12_bits(real: list[Pixels], tmp_path: Path) -> None:
     assert pydicom.dcmread(after).file_meta.TransferSyntaxUID == made.LOSSY["jpeg-extended"]
     if importlib.util.find_spec("libjpeg") is None:
         with pytest.raises(UnreadableImage, match=r"JPEG Extended of 12 bits needs pylibjpeg-libjpeg"):
-            images.read(after)
+            source.read(after)
         return
-    shown = images.read(after).pixels
-    assert np.abs(shown.astype(int) - images.read(png(values)).pixels).mean() < 2
+    shown = source.read(after).pixels
+    assert np.abs(shown.astype(int) - source.read(png(values)).pixels).mean() < 2
 
 
 @pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
@@ -122,27 +122,27 @@ def test_every_photometric_interpretation_and_depth(
 def test_bits_above_those_stored_are_no_picture(head: Pixels) -> None:
     values = head.astype(np.uint16) * 16
     overlaid = values | np.uint16(0xA000)
-    one, other = (images.read(made.written(made.dataset(v, 12))).pixels for v in (values, overlaid))
+    one, other = (source.read(made.written(made.dataset(v, 12))).pixels for v in (values, overlaid))
     assert np.array_equal(one, other)
 
 
 def test_slope_and_intercept_and_a_window_of_what_they_give(head: Pixels) -> None:
     values = head.astype(np.uint16)
-    same_as = images.read(made.dataset(values, WindowCenter="127.5", WindowWidth="256")).pixels
+    same_as = source.read(made.dataset(values, WindowCenter="127.5", WindowWidth="256")).pixels
     scaled = made.dataset(
         values, RescaleSlope="2", RescaleIntercept="-1000", WindowCenter="-745", WindowWidth="511"
     )
-    assert np.abs(images.read(scaled).pixels.astype(int) - same_as).max() <= 1
+    assert np.abs(source.read(scaled).pixels.astype(int) - same_as).max() <= 1
     assert np.array_equal(
-        images.read(made.dataset(values, RescaleSlope="0", RescaleIntercept="0")).pixels,
-        images.read(made.dataset(values)).pixels,
+        source.read(made.dataset(values, RescaleSlope="0", RescaleIntercept="0")).pixels,
+        source.read(made.dataset(values)).pixels,
     )
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_the_function_of_a_window(head: Pixels, function: str) -> None:
     window = {"WindowCenter": "100", "WindowWidth": "160", "VOILUTFunction": function}
-    shown = images.read(made.dataset(head, **window)).pixels
+    shown = source.read(made.dataset(head, **window)).pixels
     x = head.astype(float)
     expected = {
         "LINEAR": ((x - 99.5) / 159 + 0.5).clip(0, 1),
@@ -167,7 +167,7 @@ def test_an_implausible_window_gives_way_to_percentiles(
     classifier: falx.Classifier, head: Pixels, window: dict[str, str]
 ) -> None:
     values = head.astype(np.uint16) * 4
-    shown = images.read(made.dataset(values, **window)).pixels
+    shown = source.read(made.dataset(values, **window)).pixels
     low, high = np.percentile(values, [0.1, 99.9])
     if window["WindowWidth"] not in ("0", "-5"):
         expected = ((values - low) / (high - low)).clip(0, 1)
@@ -178,7 +178,7 @@ def test_an_implausible_window_gives_way_to_percentiles(
 def test_a_hot_pixel_does_not_darken_the_head(classifier: falx.Classifier, head: Pixels) -> None:
     values = head.astype(np.uint16)
     values[100, 100] = 60_000
-    shown = images.read(made.dataset(values)).pixels
+    shown = source.read(made.dataset(values)).pixels
     assert shown.mean() > 0.8 * head.mean()
 
 
@@ -188,31 +188,31 @@ def test_lookup_tables(head: Pixels) -> None:
     item.LUTData = (np.arange(256) ** 2).astype(np.uint16).tobytes()
     item["LUTData"].VR = "OW"
     expected = np.floor(255 * (head.astype(float) ** 2 / 65535) + 0.5)
-    shown = images.read(made.dataset(head, VOILUTSequence=[item])).pixels
+    shown = source.read(made.dataset(head, VOILUTSequence=[item])).pixels
     assert np.array_equal(shown, expected.astype(np.uint8))
-    modality = images.read(made.dataset(head.astype(np.uint16), ModalityLUTSequence=[item])).pixels
+    modality = source.read(made.dataset(head.astype(np.uint16), ModalityLUTSequence=[item])).pixels
     values = head.astype(float) ** 2
     expected = np.floor(255 * ((values - values.min()) / np.ptp(values)) + 0.5)
     assert np.abs(modality - expected).max() <= 1
 
 
 def test_padding_is_black_and_does_not_count(head: Pixels) -> None:
-    expected = images.read(head[:, 20:].astype(np.int32)).pixels.astype(int)
+    expected = source.read(head[:, 20:].astype(np.int32)).pixels.astype(int)
     for kind, values in (
         ("MONOCHROME2", head.astype(np.int16)),
         ("MONOCHROME1", 255 - head.astype(np.int16)),
     ):
         values[:, :20] = -2000
         padded = made.dataset(values, PhotometricInterpretation=kind, PixelPaddingValue=-2000)
-        shown = images.read(padded).pixels
+        shown = source.read(padded).pixels
         assert shown[:, :20].max() == 0
         assert np.abs(shown[:, 20:] - expected).max() <= 1
 
 
 def test_pixels_that_are_not_square(head: Pixels) -> None:
     flat = made.dataset(head[::2], PixelSpacing=["2", "1"])
-    assert images.read(flat).pixels.shape == (head.shape[0], head.shape[1])
-    assert images.read(made.dataset(head[::2], PixelSpacing=["2000", "1"])).pixels.shape == head[::2].shape
+    assert source.read(flat).pixels.shape == (head.shape[0], head.shape[1])
+    assert source.read(made.dataset(head[::2], PixelSpacing=["2000", "1"])).pixels.shape == head[::2].shape
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_grey_stored_as_colour_and_colour(classifier: falx.Classifier, head: Pix
         part.PixelData = values.tobytes()
         return part
 
-    assert np.array_equal(images.read(coloured(grey)).pixels, head)
+    assert np.array_equal(source.read(coloured(grey)).pixels, head)
     grey[:, :, 1:] = 0
     reason = classifier.predict(coloured(grey)).reason
     assert reason is not None
@@ -254,13 +254,13 @@ def test_a_decoder_that_is_missing_is_named(head: Pixels, monkeypatch: pytest.Mo
     # GDCM may be there, but is not asked.
     monkeypatch.setattr(decoder, "_available", {"gdcm": decoder._available["gdcm"]})
     with pytest.raises(UnreadableImage, match=r"decompresses transfer syntax 1\.2.*80 is not installed: pip"):
-        images.read(file)
+        source.read(file)
 
 
 def test_a_deflated_file_that_inflates_beyond_measure(head: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    from falx import dicom
+    from falx.reading import dicom
 
     file = made.encoded(made.dataset(head), made.SYNTAXES["deflated"])
     monkeypatch.setattr(dicom, "MOST_BYTES", 10_000)
     with pytest.raises(UnreadableImage, match="it inflates to over 10000 bytes"):
-        images.read(file)
+        source.read(file)

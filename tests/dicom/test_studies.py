@@ -14,15 +14,18 @@ from PIL import Image
 from tests.dicom import made
 
 import falx
-from falx import cli, images, phantom
+from falx import phantom
+from falx.command import main
+from falx.command.text import MOST_UNREAD
 from falx.errors import UnreadableImage
-from falx.gathering import gather
-from falx.inputs import expand
-from falx.overlay import overlay
-from falx.report import MOST_UNREAD
-from falx.sheet import TILE, sheet
-from falx.slices import Part, Slice
-from falx.volume import open_volume
+from falx.pictures.overlay import overlay
+from falx.pictures.sheet import TILE, sheet
+from falx.reading import source
+from falx.reading.files import expand
+from falx.reading.nifti import open_volume
+from falx.reading.pixels import DERIVED
+from falx.reading.series import gather
+from falx.slices.slice import Part, Slice
 
 Pixels = npt.NDArray[np.uint8]
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -213,7 +216,7 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
     study = classifier.predict_study(path)
     (one,) = study.series
     assert (len(one.results), one.plane, one.positions_mm and one.positions_mm[-1]) == (13, "axial", 120.0)
-    alone = classifier.predict(images.read(cells[::-1, ::-1, 0].T.astype(np.int32)).pixels)
+    alone = classifier.predict(source.read(cells[::-1, ::-1, 0].T.astype(np.int32)).pixels)
     assert study.results[5].to_dict()["decision"] == alone.decision
     with pytest.raises(UnreadableImage, match=r"expected one volume of three dimensions, got \(4, 5, 6, 7\)"):
         open_volume(str(volume(tmp_path / "w.nii", np.zeros((4, 5, 6, 7), np.uint8), np.eye(4))))
@@ -226,9 +229,9 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
         assert isinstance(failure, falx.Failure)
         assert str(failure.error).endswith(f"the NIfTI volume is damaged: it has {shape} voxels")
     with pytest.raises(
-        UnreadableImage, match=r"v\.nii: expected one slice, got a NIfTI volume; `falx\.inputs"
+        UnreadableImage, match=r"v\.nii: expected one slice, got a NIfTI volume; `falx\.reading\.files"
     ):
-        images.read(path)
+        source.read(path)
     (tmp_path / "x.nii").write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UnreadableImage, match="the NIfTI volume is damaged"):
         open_volume(str(tmp_path / "x.nii"))
@@ -240,7 +243,7 @@ def test_the_command_line(
 ) -> None:
     series(tmp_path / "exam", count=8)
     sheets = tmp_path / "sheets"
-    assert cli.main(["study", str(tmp_path / "exam"), "--json", "--sheets", str(sheets)]) == 0
+    assert main.main(["study", str(tmp_path / "exam"), "--json", "--sheets", str(sheets)]) == 0
     document = json.loads(capsys.readouterr().out)
     expected = classifier.predict_study(tmp_path / "exam")
     assert document["decision"] == expected.decision
@@ -249,17 +252,17 @@ def test_the_command_line(
     assert picture.name == "study-1-series-1.png"
     with Image.open(picture) as page:
         assert page.width > 8 * TILE
-    assert cli.main(["study", str(tmp_path / "exam")]) == 0
+    assert main.main(["study", str(tmp_path / "exam")]) == 0
     shown = capsys.readouterr().out
     assert expected.decision in shown
     assert "not a medical device" in shown
     assert made.NAME not in shown
-    assert cli.main(["study", str(tmp_path / "absent"), "--json"]) == 1
+    assert main.main(["study", str(tmp_path / "absent"), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["counts"] == {"error": 1}
-    assert cli.main(["study", str(tmp_path / "absent")]) == 1
+    assert main.main(["study", str(tmp_path / "absent")]) == 1
     assert f"not read 1      {tmp_path / 'absent'}: no such file" in capsys.readouterr().out
     series(tmp_path / "exam" / "another", StudyInstanceUID="1.2.9", count=1)
-    assert cli.main(["study", str(tmp_path / "exam")]) == 1
+    assert main.main(["study", str(tmp_path / "exam")]) == 1
     assert capsys.readouterr().out.split() == (
         f"{tmp_path / 'exam'}: expected one study, got 2; give each study by itself".split()
     )
@@ -268,7 +271,7 @@ def test_the_command_line(
 def test_what_could_not_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(MOST_UNREAD + 2):
         (tmp_path / f"{number:02}.png").write_text("no picture")
-    assert cli.main(["study", str(tmp_path)]) == 1
+    assert main.main(["study", str(tmp_path)]) == 1
     shown = capsys.readouterr().out
     assert shown.count("expected PNG") == MOST_UNREAD
     assert "09.png" in shown
@@ -285,7 +288,7 @@ def test_heatmaps_of_a_study(
     series(tmp_path / made.NAME / "scout", "1.2.3.6", 1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     (tmp_path / made.NAME / "broken.dcm").write_bytes(b"no DICOM")
     maps = tmp_path / "maps"
-    assert cli.main(["study", str(tmp_path / made.NAME), "--json", "--heatmaps", str(maps)]) == 1
+    assert main.main(["study", str(tmp_path / made.NAME), "--json", "--heatmaps", str(maps)]) == 1
     assert json.loads(capsys.readouterr().out)["counts"]["rejected"] == 1
     assert [path.name for path in sorted(maps.iterdir())] == [
         f"study-1-series-1-slice-{n:03}.png" for n in (1, 2, 3, 4)
@@ -294,16 +297,16 @@ def test_heatmaps_of_a_study(
     heatmap = classifier.predict(first).heatmap
     assert heatmap is not None
     with Image.open(maps / "study-1-series-1-slice-001.png") as picture:
-        assert np.array_equal(np.asarray(picture), np.asarray(overlay(images.read(first).pixels, heatmap)))
+        assert np.array_equal(np.asarray(picture), np.asarray(overlay(source.read(first).pixels, heatmap)))
 
 
 def test_heatmaps_of_a_study_by_a_model_without(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("falx.card.Card.has_heatmap", False)
+    monkeypatch.setattr("falx.model.card.Card.has_heatmap", False)
     sheets, maps = tmp_path / "sheets", tmp_path / "maps"
     arguments = ["study", str(tmp_path), "--sheets", str(sheets), "--heatmaps", str(maps)]
-    assert cli.main(arguments) == 2
+    assert main.main(arguments) == 2
     assert "--heatmaps: the model falx-5 makes no heatmaps" in capsys.readouterr().err
     assert not sheets.exists()
     assert not maps.exists()
@@ -316,7 +319,7 @@ def test_a_sheet_frames_the_slices_that_carry_the_decision(
     found = gather(tmp_path)
     study = classifier.predict_study(found)
     drawn = sheet(study, 0, found.rows[0].sources)
-    assert drawn.info["Software"] == images.DERIVED
+    assert drawn.info["Software"] == DERIVED
     page = np.asarray(drawn)
     white = (page == 255).all(axis=2)
     framed = sum(row.sum() >= TILE for row in white)
@@ -327,7 +330,7 @@ def test_a_sheet_frames_the_slices_that_carry_the_decision(
 
 
 def made_object(pixels: Pixels) -> Any:
-    from falx import dicom
+    from falx.reading import dicom
 
     return dicom.open_dataset(made.dataset(pixels, BurnedInAnnotation="YES"))
 
@@ -340,7 +343,7 @@ def test_a_slice_that_changed_meanwhile_is_an_empty_tile(
     study = classifier.predict_study(found)
     whole = np.asarray(sheet(study, 0, found.rows[0].sources))
     other = Slice(np.full((10, 10), 255, np.uint8))
-    monkeypatch.setattr(images, "read", lambda _: other)
+    monkeypatch.setattr("falx.pictures.sheet.read", lambda _: other)
     changed = np.asarray(sheet(study, 0, found.rows[0].sources))
     assert changed.shape == whole.shape
     # Frames may be white, but no tile is.

@@ -12,8 +12,10 @@ import pytest
 from benchmarks import studies
 from tests.dicom.test_studies import series, volume
 
-from falx import cli, gathering, phantom, study
-from falx import volume as volumes
+from falx import phantom, study
+from falx.command import main
+from falx.reading import nifti as volumes
+from falx.reading import series as gathering
 from falx.words import BANDS
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +45,7 @@ def block(page: str, language: str) -> str:
 def test_the_commands_run(page: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("highdicom", reason="highdicom is not installed (pip install 'falx[dicom]')")
     for line in block(page, "sh").splitlines():
-        assert cli.main(shlex.split(line)[1:]) == 0
+        assert main.main(shlex.split(line)[1:]) == 0
         assert "tumor" in capsys.readouterr().out
     assert (work / "maps" / "study-1-series-1-slice-007.png").exists()
     assert (work / "sheets" / "study-1-series-1.png").exists()

@@ -16,9 +16,10 @@ from pydicom.sequence import Sequence
 from tests.dicom import made
 
 import falx
-from falx import dicom, images, inputs
 from falx.errors import NotASlice, UnreadableImage
-from falx.rejection import FAMILIARITY_AGAINST_TAGS
+from falx.reading import dicom, files
+from falx.reading import source as images
+from falx.slices.rejection import FAMILIARITY_AGAINST_TAGS
 
 Pixels = npt.NDArray[np.uint8]
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -135,7 +136,7 @@ def test_another_body_part_rejects_what_the_model_doubts(
 
 def test_pydicoms_own_files_are_no_heads(classifier: falx.Classifier) -> None:
     seen = 0
-    for item_ in inputs.expand([str(FILES)]):
+    for item_ in files.expand([str(FILES)]):
         result = next(classifier.predict_many([item_]))
         seen += 1
         document = result.to_dict()
@@ -201,7 +202,7 @@ def test_a_file_of_several_frames_is_several_slices(
     for syntax in ("explicit", "rle", "jpeg-2000-lossless", "deflated"):
         path = tmp_path / syntax
         path.write_bytes(made.encoded(made.dataset(frames), made.SYNTAXES[syntax]))
-        items = list(inputs.expand([str(path)]))
+        items = list(files.expand([str(path)]))
         results = [result.to_dict() for result in classifier.predict_many(items)]
         assert [result["path"] for result in results] == [str(path)] * 3
         assert [result["origin"]["frame"] for result in results] == [1, 2, 3]
@@ -210,7 +211,7 @@ def test_a_file_of_several_frames_is_several_slices(
         held = dicom.open_file(path.read_bytes(), "held")
         assert np.array_equal([held.read(number).pixels for number in (1, 2, 3)], frames)
     with pytest.raises(
-        UnreadableImage, match=r"expected one slice, got 3 frames; `falx\.inputs\.expand` gives"
+        UnreadableImage, match=r"expected one slice, got 3 frames; `falx\.reading\.files\.expand` gives"
     ):
         classifier.predict(path)
 

@@ -25,8 +25,8 @@ from benchmarks.examples import asked
 from PIL import Image
 from tests.browsing import TIMEOUT_MS, violations
 
-from falx.overlay import overlay
-from falx.rejection import REASONS
+from falx.pictures.overlay import overlay
+from falx.slices.reasons import REASONS
 from falx.words import DISCLAIMER, LABELS, RECOMMENDATIONS, band
 
 if TYPE_CHECKING:

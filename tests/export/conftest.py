@@ -207,7 +207,7 @@ def pixel_model() -> bytes:
     """
     import tensorflow as tf
 
-    from falx_export import flatbuffer
+    from falx_export.convert import flatbuffer
 
     @tf.function(input_signature=[tf.TensorSpec((1, 224, 224, 1), tf.uint8, name="image")])  # type: ignore[untyped-decorator] # TensorFlow has no types
     def answer(image: Any) -> Any:
@@ -231,10 +231,10 @@ def pixel_model() -> bytes:
 @pytest.fixture(scope="session")
 def pixel_card() -> Any:
     """The card of `pixel_model`; its thresholds are values that a pixel can have, but for the second."""
-    from falx.card import Card
     from falx.decision import Thresholds
-    from falx.limits import Limits
-    from falx.tensors import TensorSpec
+    from falx.model.card import Card
+    from falx.model.tensor_spec import TensorSpec
+    from falx.slices.limits import Limits
 
     shapes = {"probabilities": (1, 4), "heatmap": (1, 14, 14), "familiarity": (1, 1)}
     return Card(

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from falx import card as cards
 from falx import phantom
-from falx.card import Card, Format, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import card as cards
+from falx.model.card import Card, Format, TensorSpec
 
 __all__ = ["MODELS", "card", "images", "models", "several"]
 

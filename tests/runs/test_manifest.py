@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from falx import images
+from falx.reading import source as images
 from falx_runs.errors import DataError
 from falx_runs.manifest import (
     LEVELS,

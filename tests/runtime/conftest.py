@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pytest
 
 import falx
-from falx import card as cards
 from falx import engines, phantom
-from falx.card import Card, Format, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import file as model_file
+from falx.model.card import Card, Format, TensorSpec
 
 DATA = Path(__file__).parent / "data"
 
@@ -55,7 +55,7 @@ def make_card() -> Card:
 
 def write_model(folder: Path, card: Card, kind: Format, name: str = "tiny") -> Path:
     path = folder / f"{name}.{kind}"
-    path.write_bytes(cards.embed(graph(kind), card, format=kind))
+    path.write_bytes(model_file.embed(graph(kind), card, format=kind))
     return path
 
 

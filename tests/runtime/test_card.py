@@ -17,13 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falx import card as cards
-from falx import container
-from falx.card import Card, Format, SelfTest, Setting, TensorSpec
 from falx.decision import Thresholds
 from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound
-from falx.limits import Limits
-from falx.preprocessing import NAME, SIZE
+from falx.model import attachment
+from falx.model import card as cards
+from falx.model import file as model_file
+from falx.model.card import Card, Format, SelfTest, Setting, TensorSpec
+from falx.slices.limits import Limits
+from falx.slices.preprocessing import NAME, SIZE
 from falx.words import LABELS
 
 KINDS: list[Format] = ["tflite", "onnx"]
@@ -64,15 +65,15 @@ def test_the_preprocessing_is_that_of_the_runtime(card: Card) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_embedding_and_extracting(card: Card, kind: Format, graph: Graph) -> None:
-    data = cards.embed(graph(kind), card, format=kind)
-    assert data == cards.embed(graph(kind), card, format=kind)
-    read, payload = cards.extract(data)
+    data = model_file.embed(graph(kind), card, format=kind)
+    assert data == model_file.embed(graph(kind), card, format=kind)
+    read, payload = model_file.extract(data)
     assert payload == graph(kind)
     assert read == replace(card, weights_sha256=hashlib.sha256(payload).hexdigest())
 
 
 def test_tflite_holds_the_files_of_the_metadata_standard(card: Card, graph: Graph) -> None:
-    data = cards.embed(graph("tflite"), card, format="tflite")
+    data = model_file.embed(graph("tflite"), card, format="tflite")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["falx.json", "labels.txt", "score_calibration.txt"]
@@ -85,7 +86,7 @@ def test_tflite_holds_the_files_of_the_metadata_standard(card: Card, graph: Grap
 
 def test_the_zip_is_the_same_for_ever() -> None:
     # Who reads a card makes the zip anew and compares: a Python that wrote another would refuse every file.
-    made = container.attachment(100, b'{"card": 1}', ["a", "b"], "tflite", [0.5, 0.25])
+    made = attachment.attachment(100, b'{"card": 1}', ["a", "b"], "tflite", [0.5, 0.25])
     assert hashlib.sha256(made).hexdigest() == (
         "ef3aeb78961805e61a063da8c51cfaa515a9751e8ca08cd8f86a5ebb4fbd5cb7"
     )
@@ -93,35 +94,35 @@ def test_the_zip_is_the_same_for_ever() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_checksum_of_the_file_comes_with_the_proof(card: Card, kind: Format, graph: Graph) -> None:
-    data = cards.embed(graph(kind), card, format=kind)
-    read, checksum = cards.prove(data)
-    assert (read, checksum) == (cards.extract(data)[0], hashlib.sha256(data).hexdigest())
+    data = model_file.embed(graph(kind), card, format=kind)
+    read, checksum = model_file.prove(data)
+    assert (read, checksum) == (model_file.extract(data)[0], hashlib.sha256(data).hexdigest())
 
 
 def test_checksums_without_the_modules_that_python_may_lack(
     card: Card, graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = cards.embed(graph("tflite"), card, format="tflite")
-    proved = cards.prove(data)
+    data = model_file.embed(graph("tflite"), card, format="tflite")
+    proved = model_file.prove(data)
     for module in ("_sha2", "_sha256"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert cards.prove(data) == proved
+    assert model_file.prove(data) == proved
     assert proved[1] == hashlib.sha256(data).hexdigest()
 
 
 def test_a_field_behind_the_card_belongs_to_the_graph(card: Card, graph: Graph) -> None:
     # producer_name, which protobuf may write anywhere.
     field = b"\x12\x05other"
-    sealed = cards.embed(graph("onnx") + field, card, format="onnx")
-    start, end, _ = container.locate(sealed) or (0, 0, b"")
+    sealed = model_file.embed(graph("onnx") + field, card, format="onnx")
+    start, end, _ = attachment.locate(sealed) or (0, 0, b"")
     moved = sealed[: start - len(field)] + sealed[start:end] + field
-    assert cards.extract(moved) == cards.extract(sealed)
-    assert cards.prove(moved)[1] == hashlib.sha256(moved).hexdigest()
+    assert model_file.extract(moved) == model_file.extract(sealed)
+    assert model_file.prove(moved)[1] == hashlib.sha256(moved).hexdigest()
 
 
 def test_onnx_reads_the_card_as_metadata(card: Card, graph: Graph) -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-    model = onnx.load_model_from_string(cards.embed(graph("onnx"), card, format="onnx"))
+    model = onnx.load_model_from_string(model_file.embed(graph("onnx"), card, format="onnx"))
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(properties["falx"])["labels"] == list(card.labels)
     onnx.checker.check_model(model)
@@ -129,36 +130,36 @@ def test_onnx_reads_the_card_as_metadata(card: Card, graph: Graph) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_flipped_bit_anywhere_is_refused(card: Card, kind: Format, graph: Graph) -> None:
-    data = cards.embed(graph(kind), card, format=kind)
+    data = model_file.embed(graph(kind), card, format=kind)
     flips = np.random.default_rng(11).choice(8 * len(data), 3000, replace=False)
     for flip in flips.tolist():
         damaged = bytearray(data)
         damaged[flip // 8] ^= 1 << flip % 8
         with pytest.raises(ModelError):
-            cards.extract(bytes(damaged))
+            model_file.extract(bytes(damaged))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_truncated_anywhere_is_refused(card: Card, kind: Format, graph: Graph) -> None:
-    data = cards.embed(graph(kind), card, format=kind)
+    data = model_file.embed(graph(kind), card, format=kind)
     for length in range(0, len(data), 13):
         with pytest.raises(ModelError):
-            cards.extract(data[:length])
+            model_file.extract(data[:length])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_after_the_end_are_refused(card: Card, kind: Format, graph: Graph) -> None:
-    data = cards.embed(graph(kind), card, format=kind)
+    data = model_file.embed(graph(kind), card, format=kind)
     for tail in (b"\0", b"\n", b"more", data):
         with pytest.raises(ModelError):
-            cards.extract(data + tail)
+            model_file.extract(data + tail)
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes_give_the_documented_error(data: bytes) -> None:
     for start in (b"", b"\x1c\0\0\0TFL3", b"\x08\x08"):
         with pytest.raises(ModelError):
-            cards.extract(start + data)
+            model_file.extract(start + data)
 
 
 def test_a_compressed_card_is_not_unpacked(graph: Graph) -> None:
@@ -170,7 +171,7 @@ def test_a_compressed_card_is_not_unpacked(graph: Graph) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(CardError, match="model: has no card of Falx"):
-            cards.extract(buffer.getvalue())
+            model_file.extract(buffer.getvalue())
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
@@ -184,15 +185,15 @@ def test_a_zip_that_says_it_lies_elsewhere_holds_no_card(graph: Graph, offset: i
         archive.writestr("falx.json", b"{}")
         archive.filelist[0].header_offset = offset
     with pytest.raises(CardError, match="model: has no card of Falx"):
-        cards.extract(buffer.getvalue())
+        model_file.extract(buffer.getvalue())
 
 
 def test_a_file_too_large_for_a_model_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.tflite"
     with path.open("wb") as file:
-        file.truncate(cards.MAXIMUM_BYTES + 1)
+        file.truncate(model_file.MAXIMUM_BYTES + 1)
     with pytest.raises(ModelError, match=r"at most 67108864 bytes, this one has 67108865"):
-        cards.read(path)
+        model_file.read(path)
 
 
 def test_a_pipe_or_a_device_is_no_model(tmp_path: Path) -> None:
@@ -203,13 +204,13 @@ def test_a_pipe_or_a_device_is_no_model(tmp_path: Path) -> None:
     for path in paths:
         if path.exists():
             with pytest.raises(ModelError, match="expected a model file, got a pipe or a device"):
-                cards.read(path)
+                model_file.read(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_without_a_card(kind: Format, graph: Graph) -> None:
     with pytest.raises(CardError, match=r"model: has no card of Falx: .* export the model with it"):
-        cards.extract(graph(kind))
+        model_file.extract(graph(kind))
 
 
 @pytest.mark.parametrize(
@@ -222,23 +223,23 @@ def test_a_graph_without_a_card(kind: Format, graph: Graph) -> None:
 )
 def test_what_is_no_model(data: bytes, found: str) -> None:
     with pytest.raises(ModelError, match=f"expected a TFLite or ONNX model, got {found}"):
-        cards.extract(data)
+        model_file.extract(data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_foreign_card(kind: Format, graph: Graph) -> None:
     for text in (b'{"name": "other", "labels": ["cat", "dog"]}', b"[1]", b"3"):
-        data = graph(kind) + container.attachment(len(graph(kind)), text, ["cat"], kind)
+        data = graph(kind) + attachment.attachment(len(graph(kind)), text, ["cat"], kind)
         with pytest.raises(CardError, match="this JSON is not a card of Falx"):
-            cards.extract(data)
+            model_file.extract(data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_card_of_other_weights(card: Card, kind: Format, graph: Graph) -> None:
     text = replace(card, weights_sha256="ab" * 32).to_json().encode()
-    data = graph(kind) + container.attachment(len(graph(kind)), text, card.labels, kind)
+    data = graph(kind) + attachment.attachment(len(graph(kind)), text, card.labels, kind)
     with pytest.raises(ChecksumError, match=r"weights with SHA-256 abab.*get it again"):
-        cards.extract(data)
+        model_file.extract(data)
 
 
 def test_a_changed_card_is_noticed(card: Card) -> None:
@@ -382,17 +383,17 @@ def test_the_constructor_checks_too(card: Card) -> None:
 
 
 def test_embedding_twice_or_into_another_format_is_refused(card: Card, graph: Graph) -> None:
-    data = cards.embed(graph("onnx"), card, format="onnx")
+    data = model_file.embed(graph("onnx"), card, format="onnx")
     with pytest.raises(ModelError, match="has a card already"):
-        cards.embed(data, card, format="onnx")
+        model_file.embed(data, card, format="onnx")
     with pytest.raises(ModelError, match="expected a graph in tflite format"):
-        cards.embed(graph("onnx"), card, format="tflite")
+        model_file.embed(graph("onnx"), card, format="tflite")
 
 
 def test_reading_from_files(tmp_path: Path, model_of: Callable[..., Path]) -> None:
     path = model_of("onnx", thresholds=Thresholds(0.31, 0.2, 0.4, 0.27))
-    assert cards.read(path)[0].thresholds.no_tumor == 0.31
+    assert model_file.read(path)[0].thresholds.no_tumor == 0.31
     with pytest.raises(ModelNotFound, match=r"absent\.onnx: no such model file; give the path of"):
-        cards.read(tmp_path / "absent.onnx")
+        model_file.read(tmp_path / "absent.onnx")
     with pytest.raises(ModelError, match="cannot read the model file"):
-        cards.read(tmp_path)
+        model_file.read(tmp_path)

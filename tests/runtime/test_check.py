@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 import falx
-from falx import check, cli, phantom
-from falx.card import SelfTest
-from falx.preprocessing import prepare
+from falx import check, phantom
+from falx.command import main
+from falx.model import self_test
+from falx.model.card import SelfTest
+from falx.slices.preprocessing import prepare
 
 
 @pytest.fixture
 def stored(numpy_answer: Callable[..., Any]) -> tuple[SelfTest, ...]:
-    return check.answers(lambda tensor: list(numpy_answer(tensor)[0]))
+    return self_test.answers(lambda tensor: list(numpy_answer(tensor)[0]))
 
 
 def test_answers_are_those_for_every_phantom(
@@ -100,7 +102,7 @@ def test_how_far_an_answer_may_be_from_the_stored_one(
 def test_a_phantom_that_the_card_rejects(
     any_engine: str, model_of: Callable[..., Path], stored: tuple[SelfTest, ...]
 ) -> None:
-    from falx.limits import Limits
+    from falx.slices.limits import Limits
 
     path = model_of(any_engine, self_test=stored, rejection=Limits(minimum_side=300))
     step = check.run(falx.load(path), latency=False).steps[1]
@@ -113,7 +115,7 @@ def test_a_phantom_that_the_model_finds_unfamiliar_must_still_give_the_same_answ
     stored: tuple[SelfTest, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from falx.limits import Limits
+    from falx.slices.limits import Limits
 
     path = model_of(any_engine, self_test=stored, rejection=Limits(least_familiarity=0.5))
     classifier = falx.load(path)
@@ -173,7 +175,7 @@ def test_without_latency_all_else_is_checked_and_the_report_says_what_was_not(
 ) -> None:
     monkeypatch.setattr(check, "BUDGET_MS", 1e-6)
     path = model_of(any_engine, self_test=stored)
-    assert cli.main(["check", "--model", str(path), "--no-latency", "--json"]) == 0
+    assert main.main(["check", "--model", str(path), "--no-latency", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [(step["name"], step["ok"]) for step in report["steps"]] == [
         ("file", True),

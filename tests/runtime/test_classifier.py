@@ -16,10 +16,8 @@ import pytest
 from PIL import Image
 
 import falx
-from falx import card as cards
 from falx import classifier as module
 from falx import phantom
-from falx.card import Card, Format
 from falx.decision import Thresholds
 from falx.errors import (
     ChecksumError,
@@ -30,8 +28,10 @@ from falx.errors import (
     ThresholdError,
     UnknownEngine,
 )
-from falx.limits import Limits
-from falx.preprocessing import prepare
+from falx.model import file as model_file
+from falx.model.card import Card, Format
+from falx.slices.limits import Limits
+from falx.slices.preprocessing import prepare
 from falx.words import LABELS, RECOMMENDATIONS
 
 LOW = Thresholds(1e-6, 1e-6, 1e-6, 1e-6)
@@ -265,7 +265,7 @@ def test_no_engine_is_taken_for_one_that_is_missing(
     import sys
 
     path = tmp_path / "tiny.tflite"
-    path.write_bytes(cards.embed(graph("tflite"), card, format="tflite"))
+    path.write_bytes(model_file.embed(graph("tflite"), card, format="tflite"))
     for loaded in [key for key in sys.modules if key.partition(".")[0] == "tflite_runtime"]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "tflite_runtime", None)

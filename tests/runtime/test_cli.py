@@ -18,11 +18,13 @@ import pytest
 from PIL import Image
 
 import falx
-from falx import card as cards
-from falx import cli, container, phantom
-from falx.card import Format
+from falx import phantom
 from falx.classifier import Answer, Classifier
-from falx.cli import main
+from falx.command import main as cli
+from falx.command.main import main
+from falx.model import attachment
+from falx.model import file as model_file
+from falx.model.card import Format
 from falx.words import DISCLAIMER, LABELS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -192,7 +194,7 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 
 def forged(whole: bytes, **changes: Any) -> bytes:
     """A model file whose card has other fields and the checksum that goes with them."""
-    card, payload = cards.extract(whole)
+    card, payload = model_file.extract(whole)
     document = {key: value for key, value in card.to_dict().items() if key != "card_sha256"} | changes
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     document["card_sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
@@ -200,7 +202,7 @@ def forged(whole: bytes, **changes: Any) -> bytes:
 
 
 def attached(payload: bytes, text: bytes) -> bytes:
-    return payload + container.attachment(len(payload), text, LABELS, "tflite")
+    return payload + attachment.attachment(len(payload), text, LABELS, "tflite")
 
 
 def flipped(whole: bytes, place: int) -> bytes:
@@ -214,7 +216,7 @@ def thresholds(**changes: float) -> dict[str, float]:
 @pytest.fixture
 def whole(graph: Callable[[Format], bytes], card: falx.Card) -> bytes:
     """A TFLite model file."""
-    return cards.embed(graph("tflite"), card, format="tflite")
+    return model_file.embed(graph("tflite"), card, format="tflite")
 
 
 @pytest.mark.parametrize(
@@ -230,9 +232,9 @@ def whole(graph: Callable[[Format], bytes], card: falx.Card) -> bytes:
         ),
         (lambda _: b"model\n", "expected a TFLite or ONNX model, got text that starts with 'model"),
         (lambda _: b"", "expected a TFLite or ONNX model, got an empty file"),
-        (lambda whole: cards.extract(whole)[1], "has no card of Falx"),
+        (lambda whole: model_file.extract(whole)[1], "has no card of Falx"),
         (
-            lambda whole: attached(cards.extract(whole)[1], b'{"labels": ["cat", "dog"]}'),
+            lambda whole: attached(model_file.extract(whole)[1], b'{"labels": ["cat", "dog"]}'),
             "card: this JSON is not a card of Falx",
         ),
         (
@@ -475,7 +477,7 @@ def test_heatmaps_of_a_model_without(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("falx.card.Card.has_heatmap", False)
+    monkeypatch.setattr("falx.model.card.Card.has_heatmap", False)
     out = tmp_path / "maps"
     assert main(["predict", str(scan), "--model", str(model), "--heatmaps", str(out)]) == 2
     assert "--heatmaps: the model tiny makes no heatmaps" in capsys.readouterr().err
@@ -596,7 +598,7 @@ def test_an_interrupt_is_quiet(model: Path, scan: Path) -> None:
 def test_a_defect_is_one_line(
     model: Path, scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("falx.rejection.check", lambda *_: 1 // 0)
+    monkeypatch.setattr("falx.slices.rejection.check", lambda *_: 1 // 0)
     assert main(["predict", str(scan), "--model", str(model)]) == 2
     err = capsys.readouterr().err
     assert err.startswith("falx: error: ZeroDivisionError: ")

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from falx import console
-from falx.console import Progress, Table
+from falx.command import console
+from falx.command.console import Progress, Table
+from falx.words import plain
 
 
 class Terminal(io.StringIO):
@@ -62,8 +63,8 @@ def test_the_width_is_the_one_told_else_a_fallback(
 
 
 def test_control_characters_of_file_names_do_not_reach_the_terminal() -> None:
-    assert console.plain("a\x1b[2Jb\nc.png") == "a\\x1b[2Jb\\nc.png"
-    assert console.plain("Tête ä.png") == "Tête ä.png"
+    assert plain("a\x1b[2Jb\nc.png") == "a\\x1b[2Jb\\nc.png"
+    assert plain("Tête ä.png") == "Tête ä.png"
 
 
 @pytest.mark.usefixtures("narrow")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS, Refusal, Thresholds, after, before, decide
 from falx.errors import NotASlice, ThresholdError
-from falx.limits import Limits
-from falx.rejection import Reason
-from falx.slices import Slice
+from falx.slices.limits import Limits
+from falx.slices.reasons import Reason
+from falx.slices.slice import Slice
 from falx.words import LABELS, TUMOR_LABELS
 
 YOUDEN = Thresholds(no_tumor=0.31, meningioma=0.2, glioma=0.4, pituitary=0.27)

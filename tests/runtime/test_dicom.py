@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from falx import images
 from falx.errors import DicomUnavailable, UnreadableImage
-from falx.kinds import is_dataset
+from falx.reading import source as images
+from falx.reading.sniffing import is_dataset
 
 PIXELS = np.arange(300, dtype=np.uint16).reshape(15, 20) * 7
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -59,7 +59,7 @@ def test_the_window_of_the_data_set_is_applied(dataset: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("NumberOfFrames", 3, "expected one slice, got 3 frames; `falx.inputs.expand` gives each"),
+        ("NumberOfFrames", 3, "expected one slice, got 3 frames; `falx.reading.files.expand` gives each"),
         ("PhotometricInterpretation", "RGB", "expected MONOCHROME1 or MONOCHROME2, got RGB"),
         ("Rows", None, "holds no picture"),
         ("Rows", 60000, "too large to be a slice, so it was not decoded"),

@@ -15,8 +15,8 @@ import pytest
 
 import falx
 from falx import engines
-from falx.card import Card, Format, TensorSpec
 from falx.errors import EngineUnavailable, GraphError, ModelError, UnknownEngine
+from falx.model.card import Card, Format, TensorSpec
 
 Graph = Callable[[Format], bytes]
 

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from falx import errors
-from falx.rejection import Reason
+from falx.slices.reasons import Reason
 
 REASON = Reason("not_mr", "It is a CT.")
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from falx import images
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
+from falx.reading import source as images
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 
@@ -358,7 +358,7 @@ import io, sys
 import numpy as np
 from pathlib import Path
 from PIL import Image
-from falx import images
+from falx.reading import source as images
 
 def peak_mb():
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from falx.errors import ImageForbidden, ImageNotFound
-from falx.inputs import expand
 from falx.prediction import Failure
+from falx.reading.files import expand
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from falx import images, phantom
+from falx import phantom
 from falx.errors import FalxError, UnreadableImage
-from falx.overlay import Folder, overlay
+from falx.pictures.folder import Folder
+from falx.pictures.overlay import overlay
+from falx.reading import source
 
 IMAGE = Image.new("RGB", (2, 2))
 
@@ -32,9 +34,9 @@ def test_a_heatmap_found_among_slices_is_not_taken_for_one(tmp_path: Path) -> No
         "lesion-heatmap.png: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
     )
     with pytest.raises(UnreadableImage, match=message):
-        images.read(path)
+        source.read(path)
     # What it was made of, written by the same folder, is a slice.
-    assert np.array_equal(images.read(folder.save(Image.fromarray(pixels), "lesion")).pixels, pixels)
+    assert np.array_equal(source.read(folder.save(Image.fromarray(pixels), "lesion")).pixels, pixels)
 
 
 def test_equal_names_do_not_collide(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from falx._panics import no_panics
 from falx.errors import UnreadableImage
+from falx.reading.panics import no_panics
 
 
 def raises(error: BaseException) -> None:

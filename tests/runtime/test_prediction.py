@@ -8,9 +8,10 @@ import pytest
 
 from falx import prediction as module
 from falx.errors import ImageNotFound
-from falx.prediction import Failure, Location, Model, Origin, Prediction
-from falx.preprocessing import Frame
-from falx.rejection import Reason
+from falx.prediction import Failure, Location, Model, Prediction
+from falx.slices.preprocessing import Frame
+from falx.slices.reasons import Reason
+from falx.slices.slice import Origin
 
 MODEL = Model("falx-1", "0.1.0", "ab" * 32)
 GLIOMA = Prediction(

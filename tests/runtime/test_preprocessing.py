@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from falx import phantom, preprocessing
-from falx.preprocessing import (
+from falx import phantom
+from falx.slices import bit_exact, preprocessing
+from falx.slices.preprocessing import (
     FOREGROUND_FRACTION,
     LINE_FRACTION,
     MINIMUM_HEAD_FRACTION,
@@ -60,7 +61,7 @@ def test_any_change_to_a_pixel_changes_the_name(name: str) -> None:
     assert GOLDEN.get((preprocessing.NAME, name)) == digest, (
         f"the tensor of the phantom {name} is not that of {preprocessing.NAME} (Pillow {PIL.__version__}). "
         "Models were trained on those pixels: any change to a pixel changes the name. Undo the change, or "
-        "give preprocessing.NAME and falx.card.PREPROCESSING a new name and add its sums here"
+        "give preprocessing.NAME and falx.model.card.PREPROCESSING a new name and add its sums here"
     )
 
 
@@ -119,8 +120,8 @@ class TestFindHead:
         pixels = np.where(np.random.default_rng(seed).random(shape) < share, 200, 10).astype(np.uint8)
         mask = pixels > np.floor(int(pixels.max()) * FOREGROUND_FRACTION)
         for counted in (mask, mask[:, ::-1], np.ones_like(mask)):
-            assert np.array_equal(preprocessing._row_counts(counted), counted.sum(axis=1))
-            assert np.array_equal(preprocessing._column_counts(counted), counted.sum(axis=0))
+            assert np.array_equal(bit_exact.row_counts(counted), counted.sum(axis=1))
+            assert np.array_equal(bit_exact.column_counts(counted), counted.sum(axis=0))
 
 
 class TestFrame:

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from falx._quiet import quiet_readers
+from falx.reading.quiet import quiet_readers
 
 
 def warn_as_pillow() -> None:

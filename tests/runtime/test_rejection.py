@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 
-from falx import images, phantom, rejection
-from falx.images import Slice
-from falx.limits import Limits
-from falx.preprocessing import resized
-from falx.rejection import REASONS, check, check_familiarity
+from falx import phantom
+from falx.reading import source
+from falx.slices import bit_exact, rejection
+from falx.slices.limits import Limits
+from falx.slices.preprocessing import resized
+from falx.slices.reasons import REASONS
+from falx.slices.rejection import check, check_familiarity
+from falx.slices.slice import Slice
 
 LIMITS = Limits()
 DATA = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -157,7 +160,7 @@ def test_the_reason_says_how_familiar_a_picture_is() -> None:
 def test_real_slices_are_hardly_ever_rejected() -> None:
     with (DATA / "manifest.csv").open(encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] != "test"][::3]
-    reasons = [check(images.read(DATA / row["path"]), LIMITS) for row in rows]
+    reasons = [check(source.read(DATA / row["path"]), LIMITS) for row in rows]
     assert sum(reason is not None for reason in reasons) <= 0.004 * len(rows)
 
 
@@ -193,12 +196,12 @@ class TestFasterThanNumPy:
     )
     def test_percentiles(self, values: npt.NDArray[np.uint8], percent: float) -> None:
         expected = np.percentile(values, percent, axis=-1)
-        assert rejection._percentile(values, percent).tolist() == expected.tolist()
-        assert float(rejection._percentile(values[0], percent)) == expected[0]
+        assert bit_exact.percentile(values, percent).tolist() == expected.tolist()
+        assert float(bit_exact.percentile(values[0], percent)) == expected[0]
 
     @given(arrays.arrays(np.int16, st.integers(1, 99), elements=st.integers(0, 1020)))
     def test_the_median(self, values: npt.NDArray[np.int16]) -> None:
-        assert rejection._median(values) == np.median(values)
+        assert bit_exact.median(values) == np.median(values)
 
     @given(arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=20)))
     def test_what_lies_between(self, mask: npt.NDArray[np.bool_]) -> None:
@@ -216,7 +219,7 @@ class TestFasterThanNumPy:
     ) -> None:
         height, width = (n * factor + one for n, factor, one in zip(mask.shape, factors, more, strict=True))
         expected = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
-        assert np.array_equal(rejection._nearest(mask, (height, width)), np.asarray(expected))
+        assert np.array_equal(bit_exact.nearest(mask, (height, width)), np.asarray(expected))
 
     @given(
         st.sampled_from([(64, 64), (128, 64), (104, 128), (256, 192), (250, 256), (512, 416), (100, 77)]),
@@ -248,4 +251,4 @@ class TestFasterThanNumPy:
         noise = np.random.default_rng(5).integers(0, 256, (64, 512), np.uint8)
         for pixels in (rows, np.tile(rows, 3), noise, np.full((512, 512), 255, np.uint8)):
             expected = Image.fromarray(pixels).reduce((8, 1)).reduce((1, 8))
-            assert np.array_equal(rejection._means_of_eight(pixels), np.asarray(expected))
+            assert np.array_equal(bit_exact.means_of_eight(pixels), np.asarray(expected))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from falx.card import Card, Setting, TensorSpec
+from falx.command.text import card_text, picture
 from falx.decision import Thresholds
-from falx.limits import Limits
-from falx.report import card_text, picture
+from falx.model.card import Card, Setting, TensorSpec
+from falx.slices.limits import Limits
 from falx.words import LABELS
 
 SCORES = {
@@ -105,6 +105,6 @@ def test_a_picture_in_letters() -> None:
 
 
 def test_a_picture_in_half_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("falx.report.use_colour", lambda stream: stream is sys.stdout)
+    monkeypatch.setattr("falx.command.text.use_colour", lambda stream: stream is sys.stdout)
     (line,) = picture(np.array([[10], [200]], np.uint8), 1)
     assert line == "\x1b[38;2;10;10;10;48;2;200;200;200m▀\x1b[0m"

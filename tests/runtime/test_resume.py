@@ -16,9 +16,9 @@ from PIL import Image
 
 import falx
 from falx import phantom
-from falx.cli import main
+from falx.command.journal import Journal
+from falx.command.main import main
 from falx.errors import ResumeError
-from falx.resume import Journal
 
 COUNT = 150
 """Slices of a batch long enough to be killed three times."""
@@ -153,7 +153,7 @@ def test_one_process_at_a_time(
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-from falx.cli import main
+from falx.command.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -22,14 +22,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import falx
-from falx import card as cards
-from falx import constant, phantom
-from falx.card import Card, Format, Setting, TensorSpec
+from falx import phantom
 from falx.classifier import DEFAULT_MODEL
-from falx.cli import main
+from falx.command.main import main
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.errors import CardError, ChecksumError, FalxError, ModelError, ThresholdError
-from falx.retarget import Chosen, read_thresholds, retarget, write
+from falx.model import file as model_file
+from falx.model import graph_limits
+from falx.model.card import Card, Format, Setting, TensorSpec
+from falx.model.retarget import Chosen, read_thresholds, retarget, write
 from falx.words import LABELS
 
 KINDS: list[Format] = ["tflite", "onnx"]
@@ -63,9 +64,9 @@ def answers(kind: Format, payload: bytes, image: npt.NDArray[np.uint8]) -> dict[
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_card_changes_and_the_graph_does_not(card: Card, graph: Graph, kind: Format) -> None:
-    data = cards.embed(graph(kind), card, format=kind)
-    before, _ = cards.extract(data)
-    after, payload = cards.extract(retarget(data, {"no_tumor": 0.95, "glioma": 0.7}))
+    data = model_file.embed(graph(kind), card, format=kind)
+    before, _ = model_file.extract(data)
+    after, payload = model_file.extract(retarget(data, {"no_tumor": 0.95, "glioma": 0.7}))
     assert payload == graph(kind)
     assert after.thresholds == Thresholds(0.95, 0.6, 0.7, 0.55)
     assert after.history == (Setting(DEFAULT_THRESHOLDS),)
@@ -73,7 +74,7 @@ def test_the_card_changes_and_the_graph_does_not(card: Card, graph: Graph, kind:
 
 
 def test_tflite_has_them_for_other_programs_too(card: Card, graph: Graph) -> None:
-    data = retarget(cards.embed(graph("tflite"), card, format="tflite"), {"no_tumor": 0.95})
+    data = retarget(model_file.embed(graph("tflite"), card, format="tflite"), {"no_tumor": 0.95})
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         lines = archive.read("score_calibration.txt").decode().split("\n")
     assert [float(line.split(",")[-1]) for line in lines] == [0.95, 0.6, 0.55, 0.55]
@@ -81,15 +82,15 @@ def test_tflite_has_them_for_other_programs_too(card: Card, graph: Graph) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_history_holds_every_earlier_setting_the_oldest_first(card: Card, graph: Graph, kind: Format) -> None:
-    data = cards.embed(graph(kind), card, format=kind)
+    data = model_file.embed(graph(kind), card, format=kind)
     for value in (0.9, 0.95, 1):
         data = retarget(data, {"no_tumor": value})
-    changed, _ = cards.extract(data)
+    changed, _ = model_file.extract(data)
     assert [setting.thresholds.no_tumor for setting in changed.history] == [0.85, 0.9, 0.95]
     assert changed.thresholds.no_tumor == 1
     assert data == retarget(
         retarget(
-            retarget(cards.embed(graph(kind), card, format=kind), {"no_tumor": 0.9}), {"no_tumor": 0.95}
+            retarget(model_file.embed(graph(kind), card, format=kind), {"no_tumor": 0.9}), {"no_tumor": 0.95}
         ),
         {"no_tumor": 1},
     )
@@ -97,7 +98,7 @@ def test_history_holds_every_earlier_setting_the_oldest_first(card: Card, graph:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_that_decides_by_itself_changes_with_its_card(card: Card, kind: Format) -> None:
-    data = cards.embed(deciding(kind), own(card), format=kind)
+    data = model_file.embed(deciding(kind), own(card), format=kind)
     image = np.full((224, 224), 20, np.uint8)
     first = answers(kind, deciding(kind), image)
     value = float(first["probabilities"][0])
@@ -105,11 +106,13 @@ def test_a_graph_that_decides_by_itself_changes_with_its_card(card: Card, kind: 
     assert first["reached"].tolist() == [0, 0, 0, 0]
 
     changed = retarget(data, {"no_tumor": value})
-    after, payload = cards.extract(changed)
+    after, payload = model_file.extract(changed)
     assert after.self_contained
     assert after.thresholds.no_tumor == value
     assert (
-        after.weights_sha256 == hashlib.sha256(payload).hexdigest() != cards.extract(data)[0].weights_sha256
+        after.weights_sha256
+        == hashlib.sha256(payload).hexdigest()
+        != model_file.extract(data)[0].weights_sha256
     )
     # Nothing but the four values.
     assert len(payload) == len(deciding(kind))
@@ -118,20 +121,20 @@ def test_a_graph_that_decides_by_itself_changes_with_its_card(card: Card, kind: 
     second = answers(kind, payload, image)
     assert second["probabilities"].tolist() == first["probabilities"].tolist()
     assert second["reached"].tolist() == [1, 0, 0, 0]
-    _, payload = cards.extract(retarget(changed, {"no_tumor": float(np.nextafter(value, 1))}))
+    _, payload = model_file.extract(retarget(changed, {"no_tumor": float(np.nextafter(value, 1))}))
     assert answers(kind, payload, image)["reached"].tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_back_again_is_the_same_graph(card: Card, kind: Format) -> None:
-    data = cards.embed(deciding(kind), own(card), format=kind)
+    data = model_file.embed(deciding(kind), own(card), format=kind)
     changed = retarget(data, dict.fromkeys(LABELS, 0.123456789))
-    assert cards.extract(retarget(changed, DEFAULT_THRESHOLDS.to_dict()))[1] == deciding(kind)
+    assert model_file.extract(retarget(changed, DEFAULT_THRESHOLDS.to_dict()))[1] == deciding(kind)
 
 
 @given(st.floats(0, 1, exclude_min=True), st.floats(0, 1, width=32))
 def test_in_float32_the_same_probabilities_reach_a_threshold(threshold: float, probability: float) -> None:
-    packed = constant.least_float32([threshold, 1, 1, 1])
+    packed = graph_limits.least_float32([threshold, 1, 1, 1])
     assert packed[1:].tolist() == [1, 1, 1]
     assert (np.float32(probability) >= packed[0]) == (probability >= threshold)
     assert packed[0] > 0
@@ -139,7 +142,7 @@ def test_in_float32_the_same_probabilities_reach_a_threshold(threshold: float, p
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_self_contained_file_without_such_a_constant(card: Card, graph: Graph, kind: Format) -> None:
-    data = cards.embed(graph(kind), replace(card, self_contained=True), format=kind)
+    data = model_file.embed(graph(kind), replace(card, self_contained=True), format=kind)
     message = "x: is self-contained, but expected one constant 'thresholds' in the graph, found 0; export"
     with pytest.raises(ModelError, match=message):
         retarget(data, {"glioma": 0.7}, name="x")
@@ -148,7 +151,7 @@ def test_a_self_contained_file_without_such_a_constant(card: Card, graph: Graph,
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_whose_thresholds_are_not_its_cards(card: Card, kind: Format) -> None:
     other = replace(own(card), thresholds=Thresholds(0.9, 0.6, 0.55, 0.55))
-    data = cards.embed(deciding(kind), other, format=kind)
+    data = model_file.embed(deciding(kind), other, format=kind)
     with pytest.raises(ModelError, match=r"decides by thresholds \[0\.85.*\], its card says \[0\.9, 0\.6"):
         retarget(data, {"glioma": 0.7})
 
@@ -157,7 +160,7 @@ def test_what_is_no_file_of_falx(graph: Graph, card: Card) -> None:
     for kind in KINDS:
         with pytest.raises(CardError, match=r"^x: has no card of Falx"):
             retarget(graph(kind), {"glioma": 0.7}, name="x")
-        damaged = bytearray(cards.embed(graph(kind), card, format=kind))
+        damaged = bytearray(model_file.embed(graph(kind), card, format=kind))
         damaged[400] ^= 1
         with pytest.raises(ChecksumError):
             retarget(bytes(damaged), {"glioma": 0.7})
@@ -165,13 +168,13 @@ def test_what_is_no_file_of_falx(graph: Graph, card: Card) -> None:
 
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, float("nan"), True, "0.5"])
 def test_values_that_are_no_thresholds(card: Card, graph: Graph, value: Any) -> None:
-    data = cards.embed(graph("onnx"), card, format="onnx")
+    data = model_file.embed(graph("onnx"), card, format="onnx")
     with pytest.raises(ThresholdError, match=r"threshold of glioma must be (in|a number in) \(0, 1\], got"):
         retarget(data, {"glioma": value})
 
 
 def test_labels_that_are_none(card: Card, graph: Graph) -> None:
-    data = cards.embed(graph("onnx"), card, format="onnx")
+    data = model_file.embed(graph("onnx"), card, format="onnx")
     with pytest.raises(ThresholdError, match="threshold for cat, which is none of no_tumor, meningioma, "):
         retarget(data, {"glioma": 0.7, "cat": 0.5})
 
@@ -321,7 +324,7 @@ class TestWrite:
         data, path = graph("onnx"), tmp_path / "new.onnx"
         killed = (
             "import os, pathlib, sys\n"
-            "from falx.retarget import write\n"
+            "from falx.model.retarget import write\n"
             "os.fsync = lambda _: os._exit(9)\n"
             "source, path = map(pathlib.Path, sys.argv[1:])\n"
             "write(source.read_bytes(), path)\n"
@@ -391,8 +394,8 @@ class TestCommand:
         out = tmp_path / f"new{model.suffix}"
         arguments = ["retarget", str(model), "--thresholds", str(chosen), "--threshold", "glioma=0.8"]
         assert main([*arguments, "--out", str(out)]) == 0
-        assert cards.read(out)[0].thresholds == Thresholds(0.9, 0.6, 0.8, 0.55)
-        assert cards.read(model)[0].thresholds == DEFAULT_THRESHOLDS
+        assert model_file.read(out)[0].thresholds == Thresholds(0.9, 0.6, 0.8, 0.55)
+        assert model_file.read(model)[0].thresholds == DEFAULT_THRESHOLDS
 
     def test_a_choice_of_an_evaluation_and_what_it_warns_of(
         self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -402,8 +405,8 @@ class TestCommand:
         out = tmp_path / f"new{model.suffix}"
         arguments = ["retarget", str(model), "--thresholds", str(chosen), "--choice", "youden"]
         assert main([*arguments, "--out", str(out)]) == 0
-        assert cards.read(out)[0].thresholds == Thresholds(0.4, 0.6, 0.3, 0.55)
-        name = cards.read(model)[0].name
+        assert model_file.read(out)[0].thresholds == Thresholds(0.4, 0.6, 0.3, 0.55)
+        name = model_file.read(model)[0].name
         assert capsys.readouterr().err.splitlines() == [
             f"falx: warning: {chosen}: too few",
             f"falx: warning: {chosen}: and too old",
@@ -454,7 +457,7 @@ class TestCommand:
 def test_the_default_model(tmp_path: Path) -> None:
     path = tmp_path / "strict.tflite"
     write(retarget(DEFAULT_MODEL.read_bytes(), {"no_tumor": 0.999}), path)
-    before, after = cards.read(DEFAULT_MODEL), cards.read(path)
+    before, after = model_file.read(DEFAULT_MODEL), model_file.read(path)
     assert after[1] == before[1]
     assert after[0].thresholds == replace(before[0].thresholds, no_tumor=0.999)
     assert after[0].history[-1].thresholds == before[0].thresholds

@@ -9,7 +9,7 @@ import pytest
 from falx import study as module
 from falx.errors import UnreadableImage
 from falx.prediction import Failure, Model, Prediction
-from falx.rejection import Reason
+from falx.slices.reasons import Reason
 from falx.study import GREATEST_GAP_MM, LEAST_EXTENT_MM, LEAST_SLICES, Series, judge, sum_up
 from falx.words import LABELS, band
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 import falx
-from falx import cli, phantom
+from falx import phantom
+from falx.command import main
 from falx.timings import Timings
 from falx.words import STEPS
 
@@ -50,11 +51,11 @@ def test_the_command_line_prints_them(
     model: Path, slice_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["predict", "--model", str(model), str(slice_file), f"{slice_file}x", "--timings"]
-    assert cli.main([*arguments, "--json"]) == 1
+    assert main.main([*arguments, "--json"]) == 1
     answer, failure = map(json.loads, capsys.readouterr().out.splitlines())
     assert list(answer["timings"]) == [f"{step}_ms" for step in STEPS]
     assert "timings" not in failure
-    assert cli.main(arguments) == 1
+    assert main.main(arguments) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["file", "decision", *STEPS, "ms", "in", "all"]
     *steps, total = map(float, lines[1].split()[2:])

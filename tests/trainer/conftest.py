@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from falx import card as cards
-from falx.card import Card, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import file as model_file
+from falx.model.card import Card, TensorSpec
 from falx_runs.manifest import Box
 
 # Before anything imports TensorFlow: it greets on standard error otherwise.
@@ -145,5 +145,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     )
     path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
-    path.write_bytes(cards.embed(TINY.read_bytes(), card, format="tflite"))
+    path.write_bytes(model_file.embed(TINY.read_bytes(), card, format="tflite"))
     return path

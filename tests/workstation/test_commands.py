@@ -9,7 +9,7 @@ from typing import Any
 import pydicom
 import pytest
 
-from falx.cli import main
+from falx.command.main import main
 from falx.workstation.node.node import IMAGES, SYNTAXES
 from falx.workstation.node.spool import IDENTIFIER
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from falx.cli import main
+from falx.command.main import main
 
 
 def test_killed_at_any_moment_every_study_is_reported_once(

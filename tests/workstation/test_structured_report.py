@@ -13,7 +13,7 @@ from pydicom.uid import EnhancedMRImageStorage
 
 import falx
 from falx.errors import FalxError
-from falx.gathering import gather
+from falx.reading.series import gather
 from falx.words import DISCLAIMER, LABELS
 from falx.workstation.objects import headers, results
 from falx.workstation.objects.structured_report import structured_report

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from falx import images
+from falx.reading.source import SUFFIXES
 from falx.words import LABELS, NO_TUMOR, TUMOR_LABELS
 from falx_runs.errors import DataError
 
@@ -268,7 +268,7 @@ def images_below(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in images.SUFFIXES
+        if path.suffix.lower() in SUFFIXES
         and not any(map(_is_left_over, path.relative_to(folder).parts))
         and path.is_file()
     )

@@ -18,7 +18,6 @@ from typing import Any, Final
 from falx.app.colours import DARK
 from falx.app.guard import Guard
 from falx.app.service import Service, install
-from falx.console import say
 from falx.errors import FalxError
 from falx.words import DISCLAIMER
 
@@ -94,8 +93,7 @@ def start(service: Service, place: Place) -> None:
 
     @asynccontextmanager
     async def announced(_: Any) -> AsyncIterator[None]:
-        say(f"Falx is at {place.url}; Ctrl+C ends it.")
-        say(DISCLAIMER)
+        sys.stdout.write(f"Falx is at {place.url}; Ctrl+C ends it.\n{DISCLAIMER}\n")
         sys.stdout.flush()
         threading.Thread(target=_load_dicom, daemon=True).start()
         if place.open_browser:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from falx.card import Card, Format
+    from falx.model.card import Card, Format
 
 __all__ = ["ENGINES", "Engine", "caution", "choose", "start"]
 
@@ -41,7 +41,7 @@ class Engine(Protocol):
         """Run the graph.
 
         Args:
-            tensor: `(224, 224)` uint8, from `falx.preprocessing.prepare`.
+            tensor: `(224, 224)` uint8, from `falx.slices.preprocessing.prepare`.
 
         Returns:
             Every output of the card by name, without the batch axis, in arrays of the caller's own:

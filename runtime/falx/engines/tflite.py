@@ -16,7 +16,7 @@ from falx.engines._interpreter import InterpreterEngine
 from falx.errors import EngineUnavailable
 
 if TYPE_CHECKING:
-    from falx.card import Card
+    from falx.model.card import Card
 
 __all__ = ["caution", "start"]
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import falx
-from falx import card as cards
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import file as model_file
 from falx.phantom import PHANTOMS
 from falx_runs.errors import DataError
 from falx_trainer.__main__ import main
@@ -45,7 +45,7 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
         "file": "tiny.tflite",
         "engine": "litert",
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-        "weights_sha256": cards.read(model)[0].weights_sha256,
+        "weights_sha256": model_file.read(model)[0].weights_sha256,
     }
     assert {name: list(metrics[name]) for name in metrics if name.startswith("by_")} == {
         "by_source": ["drawn"],

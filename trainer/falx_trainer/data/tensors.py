@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from falx import images, preprocessing
 from falx.errors import FalxError
+from falx.reading.source import read
+from falx.slices import preprocessing
 from falx_runs.manifest import Box, Record
 
 __all__ = ["Boxes", "Tensors", "load"]
@@ -89,7 +90,7 @@ def load(records: Sequence[Record]) -> Tensors:
 
 def _prepare(record: Record) -> tuple[npt.NDArray[np.uint8], Boxes, tuple[int, int]] | FalxError:
     try:
-        pixels = images.read(record.path).pixels
+        pixels = read(record.path).pixels
     except FalxError as error:
         return error
     tensor, frame = preprocessing.prepare(pixels)

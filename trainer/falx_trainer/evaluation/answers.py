@@ -29,7 +29,7 @@ class Answer:
         probabilities: of the four labels; None for `rejected`.
         peak: where the heatmap is highest, `x, y` in fractions of the image; None without a heatmap.
         location: what the heatmap is made of; None without one.
-        reason: why it was rejected, a key of `falx.rejection.REASONS`; empty where it was not.
+        reason: why it was rejected, a key of `falx.slices.reasons.REASONS`; empty where it was not.
     """
 
     decision: str

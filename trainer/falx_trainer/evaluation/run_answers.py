@@ -15,12 +15,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from falx import decision, images, preprocessing
+from falx import decision
 from falx.decision import Refusal, Thresholds
 from falx.errors import UnreadableImage
-from falx.limits import Limits
 from falx.prediction import Location
-from falx.slices import Slice
+from falx.reading.source import read
+from falx.slices import preprocessing
+from falx.slices.limits import Limits
+from falx.slices.slice import Slice
 from falx.words import LABELS, REJECTED
 from falx_runs.errors import RunError
 from falx_trainer.evaluation.answers import Answer, LearnedFrom, fingerprint_in, peak_of, progress
@@ -69,7 +71,7 @@ class Run:
     def _prepared(self, path: Path) -> _Prepared | Answer | None:
         """What to ask the model; or the answer, where it need not be asked."""
         try:
-            seen = decision.before(lambda: images.read(path), self._limits)
+            seen = decision.before(lambda: read(path), self._limits)
         except UnreadableImage:
             return None
         if isinstance(seen, Refusal):

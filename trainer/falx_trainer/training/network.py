@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx.words import LABELS
 from falx_trainer.training.calibration import WINDOW, Calibration
 from falx_trainer.training.recipe import Recipe

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 from scipy.special import expit
 
-from falx import preprocessing
 from falx._version import __version__
+from falx.slices import preprocessing
 from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.class_weight import compute_class_weight
 
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
 from falx_runs.manifest import UNTYPED, Record, targets
 from falx_trainer.data.tensors import Boxes, Tensors

@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from falx._quiet import quiet_readers
 from falx._version import __version__
-from falx.console import plain
 from falx.errors import FalxError
+from falx.reading.quiet import quiet_readers
+from falx.words import plain
 from falx.workstation.node import health
 from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import IDENTIFIER, STUCK, Batch, Result, Spool, SpoolFull

@@ -219,8 +219,8 @@ def main(arguments: Sequence[str]) -> int:
         # They are sent to all processes of a terminal or service; the node is who acts on them.
         signal.signal(number, signal.SIG_IGN)
     _leave_no_core()
-    import falx
-    from falx._quiet import quiet_readers
+    from falx.classifier import load
+    from falx.reading.quiet import quiet_readers
     from falx.workstation.objects.headers import needed
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            classifier = falx.load(**json.loads(arguments[-1]))
+            classifier = load(**json.loads(arguments[-1]))
         # Loaded now, so that the first study does not wait for them.
         needed("highdicom.sr")
         needed("highdicom.sc")

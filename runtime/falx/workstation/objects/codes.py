@@ -17,7 +17,7 @@
 | 99FALX | BAND | Band of confidence | name of the band |
 | 99FALX | HIGH, MODERATE, LOW | the band | from 0.85, from 0.60, below |
 | 99FALX | REASON | Reason | name of the reason: a code for a slice, words for a study |
-| 99FALX | a code of `falx.rejection` in capitals | the code in words | reason of a slice |
+| 99FALX | a code of `falx.slices.rejection` in capitals | the code in words | reason of a slice |
 | 99FALX | P_NO_TUMOR, P_MENINGIOMA, P_GLIOMA, P_PITUITARY | Probability of ... | measurement, 0..1 |
 
 SCT is SNOMED CT; a code is never given another meaning, and one that is dropped is not used again.

@@ -12,8 +12,8 @@ import importlib
 from collections.abc import Iterable
 from typing import Any, Final
 
-from falx._quiet import quiet_readers
 from falx.errors import DicomUnavailable, FalxError, UnreadableImage
+from falx.reading.quiet import quiet_readers
 
 __all__ = ["IDENTITY", "REQUIRED", "needed", "read", "same_study", "take_identity"]
 

@@ -10,8 +10,8 @@ from falx.errors import FalxError
 from falx.words import counted
 
 if TYPE_CHECKING:
-    from falx.gathering import Gathering
     from falx.prediction import Model
+    from falx.reading.series import Gathering
     from falx.study import Study
 
 __all__ = ["check_outputs", "output_options", "write_outputs"]
@@ -36,7 +36,7 @@ def check_outputs(options: argparse.Namespace) -> None:
     """
     if options.sr is None and options.sc is None:
         return
-    from falx.overlay import Folder
+    from falx.pictures.folder import Folder
     from falx.workstation.objects.headers import needed
 
     needed("highdicom")

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from falx import images
 from falx._version import __version__
 from falx.classifier import Classifier
 from falx.errors import FalxError, UnreadableImage
-from falx.gathering import Gathering, gather
 from falx.prediction import Model, Prediction
+from falx.reading.series import Gathering, gather
+from falx.reading.source import read
 from falx.study import Study
 from falx.workstation.objects import headers
 from falx.workstation.objects.identifiers import content
@@ -90,7 +90,7 @@ def captures(study: Study, found: Gathering, known: Mapping[str, Any], *, identi
             continue
         number = len(made) + 1
         try:
-            pixels = images.read(slices[index]).pixels
+            pixels = read(slices[index]).pixels
             picture = secondary_capture(
                 one, pixels, header, identity=identity, number=number, frame=origin.frame
             )

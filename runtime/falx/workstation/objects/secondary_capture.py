@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from falx._quiet import quiet_readers
 from falx._version import __version__
 from falx.errors import FalxError
-from falx.overlay import overlay
+from falx.pictures.overlay import overlay
+from falx.reading.quiet import quiet_readers
 from falx.words import DISCLAIMER
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from falx._quiet import quiet_readers
 from falx._version import __version__
 from falx.prediction import Model, Prediction
+from falx.reading.quiet import quiet_readers
 from falx.study import Study
 from falx.words import DISCLAIMER
 from falx.workstation.objects import codes, headers

@@ -1,0 +1,53 @@
+"""The graph that both formats are converted from, and what both must look like in the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import keras
+import tensorflow as tf
+
+from falx.model.tensor_spec import INPUT_SHAPE, OUTPUTS
+
+__all__ = ["INPUT", "readable", "serving", "unused"]
+
+INPUT: Final = "image"
+_SCOPE: Final = re.compile(r"(^|/)(falx|functional|backbone|head|model)(_\d+)*(?=/)")
+
+
+def serving(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
+    """The model as a tf.function: `image` `(1, 224, 224, 1)` uint8 -> its outputs by name.
+
+    Batch 1: a slice at a time is what a device decides on, and fixed shapes are what engines are fast on.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec(INPUT_SHAPE, tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator] # TensorFlow has no types
+    def falx(image: Any) -> dict[str, Any]:
+        outputs = model(tf.cast(image, tf.float32), training=False)
+        return {name: tf.identity(outputs[name], name=name) for name in OUTPUTS if name in outputs}
+
+    return falx  # type: ignore[no-any-return] # as above
+
+
+def readable(name: str) -> str:
+    """A short name for a tensor or node of a converted graph.
+
+    Args:
+        name: as the converter made it: a path of scopes, several joined by `;` where it fused them.
+    """
+    short = name.split(";")[0].removesuffix(":0")
+    while (shorter := _SCOPE.sub("", short).strip("/")) != short:
+        short = shorter
+    return short or "tensor"
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """The name, with a number where it is taken already; it is taken afterwards."""
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}.{number}"
+    taken.add(candidate)
+    return candidate
