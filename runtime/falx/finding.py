@@ -7,7 +7,7 @@ neighbouring slices is the lowest mark of the run times the length of the run, a
 has the strength of its strongest run. A spot that every slice marks with 0.8 through 25 mm has 20 mm.
 
 Healthy heads are marked by error at their ends most of all: near the vertex, at the skull base, in the
-face and at the sides. `Part` says which slices decide.
+face and at the sides. `Zone` says which slices decide.
 
 The numbers of this module were chosen on the train and val parts of 68 whole heads (`benchmarks.studies`).
 """
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from falx.prediction import Failure, Prediction
-from falx.preprocessing import SIZE
-from falx.tags import Geometry
+from falx.reading.series import Series
+from falx.slices.preprocessing import SIZE
 from falx.words import NO_TUMOR, REJECTED
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ __all__ = [
     "LONGEST_MM",
     "UNKNOWN_STEP_MM",
     "Evidence",
-    "Layout",
-    "Part",
+    "Zone",
     "compare",
     "find",
     "usable",
@@ -83,7 +82,7 @@ CONTRAST: Final = "T1C+"
 """The sequence that shows what others may not: no series without contrast agent contradicts it."""
 
 
-class Part(IntEnum):
+class Zone(IntEnum):
     """Part of a head that a slice lies in."""
 
     MIDDLE = 0
@@ -100,7 +99,7 @@ class Evidence:
 
     Attributes:
         members: `N` tuples of indices into the results of the series.
-        parts: `(N,)` int, the `Part` of each place.
+        zones: `(N,)` int, the `Zone` of each place.
         strength: `(N, GRID, GRID)` float32, in mm, of runs of any number of places of the middle part.
         lasting: the same of runs of two places or more.
         at_ends: the same as `lasting`, of runs through the middle part and the ends.
@@ -108,7 +107,7 @@ class Evidence:
     """
 
     members: tuple[tuple[int, ...], ...]
-    parts: npt.NDArray[np.int64]
+    zones: npt.NDArray[np.int64]
     strength: Marks
     lasting: Marks
     at_ends: Marks
@@ -127,7 +126,7 @@ class Evidence:
     @property
     def at_ends_mm(self) -> float:
         """Strength of the strongest spot that reaches into the ends of the head; 0 without one."""
-        return float(self.at_ends[self.parts == Part.END].max(initial=0))
+        return float(self.at_ends[self.zones == Zone.END].max(initial=0))
 
     def slices(self, strengths: Marks, least_mm: float) -> tuple[int, ...]:
         """Indices of the slices with a spot of at least this strength, rising."""
@@ -135,90 +134,71 @@ class Evidence:
         return tuple(sorted(index for own in found for index in own))
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the slices of a series lie in the patient.
-
-    Attributes:
-        slices: of each result; empty where this is unknown.
-        frame: the Frame of Reference UID; series of different ones cannot be compared.
-        plane, sequence: as in `falx.reading.series.Series`.
-    """
-
-    slices: tuple[Geometry, ...] = ()
-    frame: str | None = None
-    plane: str | None = None
-    sequence: str | None = None
-
-
 def usable(result: Prediction | Failure) -> bool:
     """Whether a slice was read and not rejected."""
     return isinstance(result, Prediction) and result.decision != REJECTED
 
 
-def find(
-    results: Sequence[Prediction | Failure], positions_mm: Sequence[float] | None, plane: str | None
-) -> Evidence:
+def find(series: Series, results: Sequence[Prediction | Failure]) -> Evidence:
     """Measure what the slices of one series mark.
 
     Args:
+        series: its positions and its plane. Where positions are unknown, slices are taken to be
+            `UNKNOWN_STEP_MM` apart, and all in the middle part.
         results: of its slices, in order.
-        positions_mm: of each slice, rising towards the head, the front or the left; None where they are
-            unknown: slices are then taken to be `UNKNOWN_STEP_MM` apart, all in the middle part.
-        plane: `axial`, `coronal` or `sagittal`; None where it is unknown or oblique.
     """
-    known = positions_mm is not None
-    at = positions_mm if positions_mm is not None else [UNKNOWN_STEP_MM * i for i in range(len(results))]
+    known = series.positions_mm is not None
+    at = series.positions_mm or [UNKNOWN_STEP_MM * i for i in range(len(results))]
     own = [i for i, result in enumerate(results) if usable(result)]
     members = _places(own, at)
     place_mm = np.array([np.mean([at[i] for i in group]) for group in members], np.float64)
-    parts = _parts(place_mm, plane if known else None)
+    zones = _zones(place_mm, series.plane if known else None)
     marks = _spread(np.array([_mean_marks(results, group) for group in members], np.float32))
     first, last = ([at[group[end]] for group in members] for end in (0, -1))
     gaps = [after - before for after, before in zip(first[1:], last[:-1], strict=True)]
-    middle = np.where((parts == Part.MIDDLE)[:, None, None], marks, 0)
-    inside = np.where((parts != Part.OUTSIDE)[:, None, None], marks, 0)
+    middle = np.where((zones == Zone.MIDDLE)[:, None, None], marks, 0)
+    inside = np.where((zones != Zone.OUTSIDE)[:, None, None], marks, 0)
     strength, lasting = _strengths(middle, place_mm, gaps)
-    judged = [i for group, part in zip(members, parts, strict=True) if part == Part.MIDDLE for i in group]
+    judged = [i for group, zone in zip(members, zones, strict=True) if zone == Zone.MIDDLE for i in group]
     cleared = sum(_decided_clear(results[i]) for i in judged) / max(1, len(judged))
-    return Evidence(members, parts, strength, lasting, _strengths(inside, place_mm, gaps)[1], cleared)
+    return Evidence(members, zones, strength, lasting, _strengths(inside, place_mm, gaps)[1], cleared)
 
 
-def compare(found: Sequence[Evidence], layouts: Sequence[Layout]) -> list[tuple[Marks, Marks]]:
+def compare(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Marks, Marks]]:
     """Let the series of one head confirm and contradict each other.
 
     Strengths of one spot of the head add up where several series show it. Where other series see the spot
     and none shows it, half of the strength remains; a finding on `T1C+` only another `T1C+` halves.
 
     Args:
-        found: the evidence of each series.
-        layouts: where the slices of each lie.
+        found: each series with its evidence.
 
     Returns:
         `strength` and `lasting` of each series, after the others were asked.
     """
     return [
-        _compared(one, layouts[i], [pair for j, pair in enumerate(zip(found, layouts, strict=True)) if j != i])
-        for i, one in enumerate(found)
+        _compared(*one, [other for j, other in enumerate(found) if j != i]) for i, one in enumerate(found)
     ]
 
 
-def _compared(one: Evidence, layout: Layout, others: Sequence[tuple[Evidence, Layout]]) -> tuple[Marks, Marks]:
+def _compared(
+    series: Series, one: Evidence, others: Sequence[tuple[Series, Evidence]]
+) -> tuple[Marks, Marks]:
     places, rows, columns = np.nonzero(one.strength >= SHOWN_MM * CONTRADICTED)
-    if not layout.slices or not len(places):
+    if not series.layout or not len(places):
         return one.strength, one.lasting
-    points = _points(one, layout, places, rows, columns)
+    points = _points(one, series, places, rows, columns)
     added = np.zeros(len(points))
     seen, shows = np.zeros((2, len(points)), bool)
-    for evidence, other in others:
-        alike = (layout.plane, layout.sequence) == (other.plane, other.sequence)
-        if alike or not other.slices or layout.frame != other.frame:
+    for other, evidence in others:
+        alike = (series.plane, series.sequence) == (other.plane, other.sequence)
+        if alike or not other.layout or series.frame_of_reference != other.frame_of_reference:
             continue
         shown = _sampled(evidence, evidence.strength, other, points)
         lasting = _sampled(evidence, evidence.lasting, other, points)
         added += np.where(lasting >= SHOWN_MM, lasting, 0)
         shows |= shown >= SHOWN_MM
-        if layout.sequence != CONTRAST or other.sequence == CONTRAST:
+        if series.sequence != CONTRAST or other.sequence == CONTRAST:
             seen |= ~np.isnan(shown)
     factor = np.where(seen & ~shows, CONTRADICTED, 1)
     out = []
@@ -230,34 +210,40 @@ def _compared(one: Evidence, layout: Layout, others: Sequence[tuple[Evidence, La
 
 
 def _points(
-    one: Evidence, layout: Layout, places: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    one: Evidence,
+    series: Series,
+    places: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
     """The centres of spots in the patient, `(K, 3)`, in mm."""
-    middle = [layout.slices[group[len(group) // 2]] for group in one.members]
-    corners, rights, downs = (np.array([getattr(g, name) for g in middle]) for name in ("corner", "right", "down"))
+    middle = [series.layout[group[len(group) // 2]] for group in one.members]
+    corners, rights, downs = (
+        np.array([getattr(g, name) for g in middle]) for name in ("corner", "right", "down")
+    )
     across, below = ((index + 0.5)[:, None] / GRID for index in (columns, rows))
     points: npt.NDArray[np.float64] = corners[places] + rights[places] * across + downs[places] * below
     return points
 
 
 def _sampled(
-    evidence: Evidence, strengths: Marks, layout: Layout, points: npt.NDArray[np.float64]
+    evidence: Evidence, strengths: Marks, series: Series, points: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """The strengths of a series at points, or next to them; NaN where its middle part does not reach."""
     out = np.full(len(points), np.nan)
     if not evidence.members:
         return out
-    middle = [layout.slices[group[len(group) // 2]] for group in evidence.members]
+    middle = [series.layout[group[len(group) // 2]] for group in evidence.members]
     corners = np.array([one.corner for one in middle])
-    near = _spread(strengths)
-    near = np.maximum(near, np.maximum(np.roll(near, 1, 0), np.roll(near, -1, 0)))
+    padded = np.pad(_spread(strengths), ((1, 1), (0, 0), (0, 0)))
+    near = np.max([padded[o : o + len(strengths)] for o in range(3)], axis=0)
     normal = np.array(middle[0].normal)
     off = np.abs((points @ normal)[:, None] - (corners @ normal)[None])
     place = off.argmin(axis=1)
     right, down = np.array(middle[0].right), np.array(middle[0].down)
     offset = points - corners[place]
     column, row = (np.floor(GRID * (offset @ side) / (side @ side)).astype(int) for side in (right, down))
-    inside = (off.min(axis=1) <= GREATEST_GAP_MM) & (evidence.parts[place] == Part.MIDDLE)
+    inside = (off.min(axis=1) <= GREATEST_GAP_MM) & (evidence.zones[place] == Zone.MIDDLE)
     inside &= (column >= 0) & (column < GRID) & (row >= 0) & (row < GRID)
     out[inside] = near[place[inside], row[inside], column[inside]]
     return out
@@ -274,15 +260,15 @@ def _places(own: Sequence[int], at: Sequence[float]) -> tuple[tuple[int, ...], .
     return tuple(map(tuple, groups))
 
 
-def _parts(place_mm: npt.NDArray[np.float64], plane: str | None) -> npt.NDArray[np.int64]:
+def _zones(place_mm: npt.NDArray[np.float64], plane: str | None) -> npt.NDArray[np.int64]:
     depth = place_mm.max(initial=0) - place_mm
     if plane == "axial":
-        ends = np.where(depth <= FACE_MM, Part.END, Part.OUTSIDE)
-        return np.where((depth >= TOP_MM) & (depth <= BOTTOM_MM), Part.MIDDLE, ends)
+        ends = np.where(depth <= FACE_MM, Zone.END, Zone.OUTSIDE)
+        return np.where((depth >= TOP_MM) & (depth <= BOTTOM_MM), Zone.MIDDLE, ends)
     if plane is None:
-        return np.full(len(place_mm), Part.MIDDLE)
+        return np.full(len(place_mm), Zone.MIDDLE)
     deep = np.minimum(depth, depth.max(initial=0) - depth) >= SIDE_MM
-    return np.where(deep, Part.MIDDLE, Part.OUTSIDE)
+    return np.where(deep, Zone.MIDDLE, Zone.OUTSIDE)
 
 
 def _mean_marks(results: Sequence[Prediction | Failure], group: Sequence[int]) -> Marks:

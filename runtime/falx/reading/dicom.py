@@ -321,7 +321,7 @@ def open_dataset(dataset: Any, name: str = "DICOM data set") -> Object:
 
 def _read(source: str | bytes, name: str, *, pixels: bool) -> Any:
     pydicom = _pydicom(name)
-    wanted = [*tags.TAGS, *(PIXEL_TAGS if pixels else ())]
+    wanted = [*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ())]
     with quiet_readers():
         try:
             with open(source, "rb") if isinstance(source, str) else io.BytesIO(source) as stream:  # noqa: PTH123 - either

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,9 @@ __all__ = ["expand", "files", "holder"]
 
 INDEX: Final = "DICOMDIR"
 """The table of contents of a DICOM medium; no picture."""
+
+LONGEST_SUFFIX: Final = 6
+"""What is longer, with its dot, is part of a name."""
 
 
 def expand(paths: Iterable[str]) -> Iterator[str | Part | Failure]:
@@ -79,13 +83,17 @@ def holder(path: str) -> Object | Volume | None:
     return open_file(path, path, path)
 
 
-def files(paths: Iterable[str]) -> Iterator[str | Failure]:
+def files(paths: Iterable[str], passed_over: Counter[str] | None = None) -> Iterator[str | Failure]:
     """The files that paths mean, in order; a path given twice is answered twice.
 
     A file is itself, whatever its name. A folder is its images, folders within it too, in the order of
     their names: every file with a suffix of `falx.reading.source.SUFFIXES` or of NIfTI, and every DICOM file
     however it is named, but for a DICOMDIR. Other files and hidden ones are passed over, and links to
     folders are not followed.
+
+    Args:
+        paths: of files and folders.
+        passed_over: counts what is passed over, by kind: `.txt`, `DICOMDIR`, `hidden`, `without suffix`.
 
     Yields:
         The path of a file, or a failure: a folder that holds no image or may not be read.
@@ -95,14 +103,14 @@ def files(paths: Iterable[str]) -> Iterator[str | Failure]:
             yield path
             continue
         found = False
-        for item in _folder(path):
+        for item in _folder(path, Counter() if passed_over is None else passed_over):
             found = True
             yield item
         if not found:
             yield Failure(path, ImageNotFound(f"{path}: no image in this folder or below"))
 
 
-def _folder(path: str) -> Iterator[str | Failure]:
+def _folder(path: str, passed_over: Counter[str]) -> Iterator[str | Failure]:
     denied: list[OSError] = []
     for folder, names, files in os.walk(path, onerror=denied.append):
         yield from _denied(denied)
@@ -111,6 +119,8 @@ def _folder(path: str) -> Iterator[str | Failure]:
             file = os.path.join(folder, name)  # noqa: PTH118 - keeps the path as it was given, "./" too
             if not name.startswith(".") and _is_image(Path(file)):
                 yield file
+            else:
+                passed_over[_kind(name)] += 1
     yield from _denied(denied)
 
 
@@ -120,6 +130,16 @@ def _denied(errors: list[OSError]) -> Iterator[Failure]:
         yield Failure(
             error.filename, ImageForbidden(f"{error.filename}: the folder cannot be read: {error.strerror}")
         )
+
+
+def _kind(name: str) -> str:
+    """What a file is called that is passed over; never its name, which may be the patient's."""
+    if name.startswith("."):
+        return "hidden"
+    if name.upper() == INDEX:
+        return INDEX
+    suffix = Path(name).suffix.lower()
+    return suffix if 1 < len(suffix) <= LONGEST_SUFFIX and suffix[1:].isalnum() else "without suffix"
 
 
 def _is_image(path: Path) -> bool:
