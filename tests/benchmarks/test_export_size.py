@@ -15,7 +15,7 @@ if importlib.util.find_spec("tensorflow") is None:
 from benchmarks import export_size
 from benchmarks.export_size import Graph
 
-DATA = Path(__file__).parents[1] / "runtime" / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 def tiny(kind: str) -> bytes:

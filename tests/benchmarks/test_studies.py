@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from benchmarks import studies
 from PIL import Image
-from tests.runtime.test_study import CLEAN, DOUBT, FAILURE, NOTHING, answer
+from tests.test_study import CLEAN, DOUBT, FAILURE, NOTHING, answer
 
 from falx import phantom
 

@@ -25,7 +25,7 @@ __all__ = ["MODELS", "card", "images", "models", "several"]
 UID: Final = "1.2.3.4.5"
 """Always the same, so that the files are."""
 
-MODELS: Final = Path(__file__).parents[1] / "runtime" / "data"
+MODELS: Final = Path(__file__).parents[1] / "data"
 
 DATA: Final = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
 """Slices of patients, where they are; only mutated here, never kept."""

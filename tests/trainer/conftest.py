@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-TINY = Path(__file__).parents[1] / "runtime" / "data" / "tiny.tflite"
+TINY = Path(__file__).parents[1] / "data" / "tiny.tflite"
 """A graph of 3 KB: dark slices are `no_tumor`, bright ones `glioma`; the heatmap is the brightness."""
 
 Pixels = npt.NDArray[np.uint8]

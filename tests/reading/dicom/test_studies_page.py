@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import studies
-from tests.dicom.test_studies import series, volume
+from tests.reading.dicom.test_studies import series, volume
 
 from falx import phantom, study
 from falx.command import main
@@ -18,7 +18,7 @@ from falx.reading import nifti as volumes
 from falx.reading import series as gathering
 from falx.words import BANDS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TABLE = r"^\| what is there .*?(?=^$)"
 
 

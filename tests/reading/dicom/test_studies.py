@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from tests.dicom import made
+from tests.reading.dicom import made
 
 import falx
 from falx import phantom

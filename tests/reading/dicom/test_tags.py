@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pydicom
 import pytest
 from pydicom.sequence import Sequence
-from tests.dicom import made
+from tests.reading.dicom import made
 
 import falx
 from falx.errors import NotASlice, UnreadableImage

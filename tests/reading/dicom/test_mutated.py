@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.dicom import mutated
+from tests.reading.dicom import mutated
 
 import falx
 

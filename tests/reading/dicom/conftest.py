@@ -17,7 +17,7 @@ from falx.reading import source
 for needed in ("pydicom", "gdcm", "openjpeg"):
     pytest.importorskip(needed, reason=f"{needed} is not installed (pip install 'falx[dicom]')")
 
-DATA = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("FALX_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")

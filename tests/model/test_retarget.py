@@ -38,8 +38,8 @@ Graph = Callable[[Format], bytes]
 
 
 def deciding(kind: Format) -> bytes:
-    """A graph that decides by itself, as `tests/runtime/data/make_models.py` makes it."""
-    return (Path(__file__).parent / "data" / f"decides.{kind}").read_bytes()
+    """A graph that decides by itself, as `tests/data/make_models.py` makes it."""
+    return (Path(__file__).parents[1] / "data" / f"decides.{kind}").read_bytes()
 
 
 def own(card: Card) -> Card:

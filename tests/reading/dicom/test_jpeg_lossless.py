@@ -19,7 +19,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from tests.dicom import made
+from tests.reading.dicom import made
 
 import falx
 from falx.errors import UnreadableImage
@@ -296,7 +296,7 @@ def test_no_damage_ends_in_anything_else() -> None:
 
 def test_nothing_is_left_to_gdcm() -> None:
     """GDCM ends the process on some damaged data, and pydicom asks it before others."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     assert "gdcm" not in (root / "deploy" / "requirements.txt").read_text(encoding="utf-8")
     page = root / "docs" / "workstation.md"
     documented = re.findall(r"\| (1\.2\.840\.10008\.1\.2[.0-9]*) \|", page.read_text(encoding="utf-8"))

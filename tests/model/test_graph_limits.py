@@ -15,7 +15,7 @@ from falx.errors import ModelError
 from falx.model import attachment, graph_limits
 from falx.model.card import Format
 
-# What `tests/runtime/data/make_models.py` gives the tiny graphs.
+# What `tests/data/make_models.py` gives the tiny graphs.
 SLOPES = np.array([-8.0, 0.0, 8.0, -1.0], np.float32)
 OFFSETS = np.array([2.0, 0.0, -2.0, 0.0], np.float32)
 
@@ -118,7 +118,7 @@ def at_or_none(payload: bytes, name: str) -> list[float] | None:
 def test_damaged_graphs_give_the_documented_error(kind: Format, data: st.DataObject) -> None:
     from pathlib import Path
 
-    whole = (Path(__file__).parent / "data" / f"tiny.{kind}").read_bytes()
+    whole = (Path(__file__).parents[1] / "data" / f"tiny.{kind}").read_bytes()
     payload = bytearray(whole[: data.draw(st.integers(8, len(whole)))])
     for place in data.draw(st.lists(st.integers(0, len(payload) - 1), max_size=4)):
         payload[place] = data.draw(st.integers(0, 255))

@@ -4,10 +4,10 @@ is in the graph.
 
 Run by hand, in an environment with TensorFlow and onnx, when that answer changes:
 
-    python tests/runtime/data/make_models.py
+    python tests/data/make_models.py
 
 The answer is a function of the mean brightness of the tensor, and its heatmap is the mean brightness
-of each 32 x 32 cell; `tests/runtime/conftest.py` computes the same with NumPy.
+of each 32 x 32 cell; `tests/conftest.py` computes the same with NumPy.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.pixels.decoders.base import get_decoder
-from tests.dicom import made
+from tests.reading.dicom import made
 
 import falx
 from falx.errors import UnreadableImage

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks import machine
-from tests.dicom import made
+from tests.reading.dicom import made
 
 import falx
 from falx import phantom
