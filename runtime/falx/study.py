@@ -6,8 +6,8 @@ millimetres, the length of the run times its lowest mark). `judge` decides, the 
 
 | what is there | decision | carried by |
 |---|---|---|
-| a finding of 10 mm or more through at least two places of the middle part of the head | `tumor` | its slices |
-| nothing that could be read, or no slice that could be classified beside one that could not be read | `ambiguous` | none |
+| a finding of 10 mm or more in the middle part of the head, in two places or more | `tumor` | its slices |
+| no slice that could be classified, and one or more that could not be read | `ambiguous` | none |
 | no slice that could be classified | `rejected` | none |
 | a finding of 3 mm or more in the middle part, in however few places | `ambiguous` | its slices |
 | a finding of 10 mm or more at the ends of the head | `ambiguous` | its slices |
@@ -37,7 +37,7 @@ As JSON (version 1; within a version keys are only added), `Study.to_dict()` giv
 | `path` | as it was given; null where the input was no file or folder |
 | `study_instance_uid` | of the DICOM study; null where there is none, or more than one |
 | `decision` | `tumor`, `no_tumor`, `ambiguous` or `rejected` |
-| `label` | for `tumor`: the most probable tumour of more than half of the slices that carry it; otherwise null |
+| `label` | for `tumor`: the most probable one of more than half of the slices that carry it; else null |
 | `confidence` | 0..1, as above; null for `ambiguous` and `rejected` |
 | `band` | the confidence's name; null where that is |
 | `strength_mm` | of the strongest finding in the middle part of the head |
@@ -358,8 +358,8 @@ def judge(
         best = max(carriers, key=lambda i: _tumor(results[i]))
         confidence, label = _tumor(results[best]), _leading(results[i] for i in carriers)
         reason = (
-            f"A region is marked through {_named(parts, carriers)}, {strongest:.0f} mm strong, most surely in "
-            f"{_named(parts, [best])}: {label or 'a tumour'}, {_percent(confidence)}."
+            f"A region is marked through {_named(parts, carriers)}, {strongest:.0f} mm strong, most surely "
+            f"in {_named(parts, [best])}: {label or 'a tumour'}, {_percent(confidence)}."
         )
     elif unread and not any(map(usable, results)):
         reason = f"Nothing could be read of {words.counted(unread, 'file')}."

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from falx.app.uploads import ShownSlice, Upload
 from falx.errors import UnreadableImage
-from falx.reading.series import Row, gather
+from falx.reading.series import Series, gather
 from falx.slices.slice import Part
-from falx.study import TUMOR, Series, Study, sum_up
+from falx.study import Study, sum_up
 
 __all__ = ["Arrangement", "arrange", "numbers"]
 
@@ -36,33 +36,31 @@ class Arrangement:
         evidence of a tumour.
         """
         study = self.study
-        if study is None or not study.carriers:
-            return max(range(len(self.shown)), key=lambda index: self.shown[index].evidence)
-        if study.decision == TUMOR:
-            return max(study.carriers, key=lambda index: self.shown[index].confidence)
-        return max(study.carriers, key=lambda index: self.shown[index].evidence)
+        carriers = () if study is None else study.verdict.carriers
+        return max(carriers or range(len(self.shown)), key=lambda index: self.shown[index].evidence)
 
 
 def arrange(uploads: Iterable[Upload]) -> Arrangement:
     """Put slices in order, and sum them up."""
     named = sorted(uploads, key=lambda upload: _natural(upload.name))
     try:
-        found = gather(upload.source or upload for upload in named)
+        found = gather((upload.source or upload for upload in named), one_patient=True)
     except UnreadableImage as error:
         message = str(error).removeprefix("these files: ")
         every = tuple(shown for upload in named for shown in upload.shown)
         return Arrangement(every, None, f"{message[:1].upper()}{message[1:]}.")
     holders = {id(upload.source or upload): upload for upload in named}
     series, shown = [], []
-    for row in found.rows:
-        there = [(index, one) for index, source in enumerate(row.sources) if (one := _shown(holders, source))]
+    for one in found.series:
+        there = [(index, own) for index, source in enumerate(one.sources) if (own := _shown(holders, source))]
         if there:
-            series.append(_series(row, there))
-            shown += [one for _, one in there]
+            series.append(_reduced(one, [index for index, _ in there]))
+            shown += [own for _, own in there]
     left_out = sum(len(upload.shown) for upload in named) - len(shown)
     if len(shown) < 2 and not left_out:
         return Arrangement(tuple(shown))
-    return Arrangement(tuple(shown), sum_up(series, uid=found.uid))
+    answered = replace(found, series=tuple(series))
+    return Arrangement(tuple(shown), sum_up(answered, [one.result for one in shown]))
 
 
 def numbers(study: Study | None, count: int) -> list[str]:
@@ -83,15 +81,14 @@ def _shown(holders: dict[int, Upload], source: object) -> ShownSlice | None:
     return answered[number - 1] if number <= len(answered) else None
 
 
-def _series(row: Row, there: Sequence[tuple[int, ShownSlice]]) -> Series:
-    at = row.positions_mm
-    return Series(
-        results=tuple(one.result for _, one in there),
-        positions_mm=None if at is None else tuple(at[index] for index, _ in there),
-        uid=row.uid,
-        plane=row.plane,
-        sequence=row.sequence,
-        notes=row.notes,
+def _reduced(series: Series, indices: Sequence[int]) -> Series:
+    """The slices of these indices."""
+    at, layout = series.positions_mm, series.layout
+    return replace(
+        series,
+        sources=tuple(series.sources[i] for i in indices),
+        positions_mm=None if at is None else tuple(at[i] for i in indices),
+        layout=tuple(layout[i] for i in indices) if layout else (),
     )
 
 

@@ -100,21 +100,23 @@ def answer(shown: ShownSlice) -> Answer:
 
 def study_answer(study: Study) -> Answer:
     """What Falx says about a study."""
-    label = "" if study.label is None else f": {NAMES[study.label].lower()}"
+    verdict = study.verdict
+    label = "" if verdict.label is None else f": {NAMES[verdict.label].lower()}"
     count = len(study.results)
     several = len(study.series) > 1
     notes = [
         f"Series {number}: {note}" if several else note
         for number, series in enumerate(study.series, start=1)
-        for note in series.notes
+        for note in series.about.notes
     ]
+    unused = [f"Not used, {counted(one.slices)}: {one.reason.message}" for one in study.not_used]
     return Answer(
         kind=kind(study.decision),
         name="Study of one slice" if count == 1 else f"Study of {count} slices",
         decision=f"{NAMES[study.decision]}{label}",
-        confidence=_confidence(study.confidence, study.band),
+        confidence=_confidence(verdict.confidence, verdict.band),
         band="",
-        notes=(study.reason, *notes, *study.notes, study.recommendation),
+        notes=(verdict.reason, *notes, *unused, *study.notes, verdict.recommendation),
     )
 
 
@@ -157,7 +159,7 @@ def rows(shown: Sequence[ShownSlice], study: Study) -> list[Row]:
             if isinstance(one.result, Failure)
             else _confidence(one.result.confidence, one.result.band) or NONE,
             evidence=percent(one.evidence) if _classified(one) else NONE,
-            carries=index in study.carriers,
+            carries=index in study.verdict.carriers,
             trouble=one.trouble or _rejected(one),
         )
         for index, one in enumerate(shown)
@@ -170,7 +172,7 @@ def _headings(study: Study) -> dict[int, str]:
     first = 0
     for number, series in enumerate(study.series, start=1):
         count = len(series.results)
-        words = ", ".join(filter(None, [series.name, counted(count)]))
+        words = ", ".join(filter(None, [series.about.name, counted(count)]))
         found[first] = f"Series {number}: {words}"
         first += count
     return found if len(study.series) > 1 else {}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.pictures.folder import Folder
     from falx.prediction import Failure, Prediction
+    from falx.reading.series import Gathering
     from falx.slices.slice import Part
 
 __all__ = ["main"]
@@ -157,7 +158,13 @@ def _study_options(study: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a folder with the slices of one study, a DICOM file of several frames, or a NIfTI volume",
+        help="a folder with the slices of studies, a DICOM file of several frames, or a NIfTI volume",
+    )
+    study.add_argument("--study", metavar="UID", help="answer only the study of this Study Instance UID")
+    study.add_argument(
+        "--one-patient",
+        action="store_true",
+        help="what has no tags is of one patient: pictures, in the order of their names, and volumes",
     )
     _add_model(study)
     study.add_argument("--json", action="store_true", help="print one JSON object a study")
@@ -330,7 +337,6 @@ def _study(options: argparse.Namespace) -> int:
     from falx.command.text import study_text
     from falx.pictures.folder import Folder
     from falx.prediction import Failure
-    from falx.reading.series import gather
     from falx.workstation.objects.output import check_outputs, write_outputs
 
     check_outputs(options)
@@ -340,30 +346,27 @@ def _study(options: argparse.Namespace) -> int:
     thresholds = replace(classifier.card.thresholds, **dict(options.threshold))
     failed = False
     written: list[str] = []
-    for number, path in enumerate(options.paths, start=1):
-        try:
-            found = gather(path)
-        except UnreadableImage as error:
+    for number, found in enumerate(_studies(options), start=1):
+        if isinstance(found, Failure):
             failed = True
-            failure = Failure(path, error)
-            say(json.dumps(failure.to_dict()) if options.json else str(error))
+            say(json.dumps(found.to_dict()) if options.json else str(found.error))
             continue
         with _quiet_engines():
             answers = classifier.predict_study(found, workers=options.workers, thresholds=thresholds)
-        failed = failed or "error" in answers.counts
+        failed = failed or "error" in answers.verdict.counts
         say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
-        for index, row in enumerate(found.rows):
+        for index, (series, one) in enumerate(zip(found.series, answers.series, strict=True)):
             # Not named as its files are: their order says nothing, and some name the patient.
             name = f"study-{number}-series-{index + 1}"
             if maps is not None:
                 for place, (item, result) in enumerate(
-                    zip(row.sources, answers.series[index].results, strict=True), start=1
+                    zip(series.sources, one.results, strict=True), start=1
                 ):
                     failed = not _save_heatmap(maps, item, result, f"{name}-slice-{place:03d}") or failed
             if folder is not None:
                 from falx.pictures.sheet import sheet
 
-                folder.save(sheet(answers, index, row.sources), name)
+                folder.save(sheet(answers, index, series.sources), name)
         written += write_outputs(options, answers, found, classifier.model)
     if folder is not None:
         written.append(folder.told("sheet"))
@@ -372,6 +375,21 @@ def _study(options: argparse.Namespace) -> int:
     if not options.json:
         _say_written(written)
     return SOME_FAILED if failed else OK
+
+
+def _studies(options: argparse.Namespace) -> Iterator[Gathering | Failure]:
+    """The studies that the paths hold, one after the other; a failure for a path without one."""
+    from falx.prediction import Failure
+    from falx.reading.series import gather, gather_all
+
+    for path in options.paths:
+        try:
+            if options.sr is None and options.sc is None:
+                yield from gather_all(path, study=options.study, one_patient=options.one_patient)
+            else:
+                yield gather(path, study=options.study, one_patient=options.one_patient)
+        except UnreadableImage as error:
+            yield Failure(path, error)
 
 
 def _say_written(sentences: Sequence[str]) -> None:

@@ -206,7 +206,7 @@ class _Group:
         return at if len(at) > 1 or len(self.found) == 1 else Counter()
 
     def takes(self, one: _Found, *, aligned: bool) -> bool:
-        """Whether a slice of the same key belongs here: by kind and plane, and `aligned` by its corner too."""
+        """Whether a slice of the same key belongs here by kind and plane; `aligned`: by its corner too."""
         place, other = self.first.place, one.place
         if not self.first.kind.alike(one.kind):
             return False
@@ -288,9 +288,9 @@ def gather_all(
             f"{_called(source)}: nothing says that {len(things.pictures)} pictures without tags are of one "
             "patient; if they are, and in order, say so: --one-patient, one_patient=True"
         )
-    for part in [things] if one_patient else _split(things):
-        own = part.volumes[0] if part is not things and part.volumes else path
-        yield _study(part, describe(own) if isinstance(own, str) else path, one_patient=one_patient)
+    for part in _split(things, one_patient=one_patient):
+        own = part.volumes[0] if len(part.volumes) == 1 else path
+        yield _study(part, own if isinstance(own, str) else path, one_patient=one_patient)
 
 
 def _called(source: object) -> str:
@@ -356,18 +356,29 @@ def _slices(holder: dicom.Object) -> Iterator[_Found]:
             )
 
 
-def _split(things: _Things) -> list[_Things]:
+def _split(things: _Things, *, one_patient: bool) -> list[_Things]:
     """One part for each study; what could not be read is a part of its own where there are several."""
     _join(things.slices)
     by_study: dict[object, list[_Found]] = {}
     for one in things.slices:
         by_study.setdefault((one.patient, one.study), []).append(one)
-    parts = [_Things(slices=own, pictures=things.pictures) for own in by_study.values()]
-    parts += [_Things(volumes=[volume]) for volume in things.volumes]
-    if len(parts) < 2:
-        return [things]
+    parts = [_Things(slices=own) for own in by_study.values()]
+    if not one_patient:
+        parts += [_Things(volumes=[volume]) for volume in things.volumes]
+    elif things.volumes and len(parts) != 1:
+        parts.append(_Things(volumes=things.volumes))
+    elif things.volumes:
+        parts[0].volumes = things.volumes
+    if not parts or (one_patient and len(parts) > 1 and things.pictures):
+        parts.append(_Things())
+    for part in parts[-1:] if one_patient else parts:
+        part.pictures = things.pictures
     parts[0].passed_over = things.passed_over
-    return [*parts, _Things(failures=things.failures)] if things.failures else parts
+    if len(parts) == 1:
+        parts[0].failures = things.failures
+    elif things.failures:
+        parts.append(_Things(failures=things.failures))
+    return parts
 
 
 def _join(slices: Sequence[_Found]) -> None:
@@ -403,7 +414,7 @@ def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering
     with quiet_readers():
         not_used, used = _set_aside(groups)
     series = [_ordered(group) for group in used] + [_volume(volume) for volume in things.volumes]
-    if things.pictures and (one_patient or len(things.pictures) == 1) and not things.slices:
+    if things.pictures and (one_patient or (not series and not not_used)):
         series.append(Series(sources=tuple(things.pictures)))
     elif things.pictures:
         not_used.append(NotUsed(None, len(things.pictures), series_reason("pictures", "")))

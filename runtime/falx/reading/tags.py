@@ -319,7 +319,7 @@ def extent_mm(dataset: Any, frame: int = 1) -> tuple[float, float]:
 
 
 def contrast(dataset: Any, frame: int = 1) -> str:
-    """What an enhanced object is weighted by (PS3.3, C.8.16.2), in upper case; empty where it does not say."""
+    """What an enhanced object is weighted by (PS3.3, C.8.16.2), upper case; empty where it does not say."""
     return text(_item(dataset, frame, "MRImageFrameTypeSequence"), "AcquisitionContrast").upper()
 
 

@@ -298,8 +298,8 @@ def _answer(classifier: Any, question: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "uid": str(made[0].SOPInstanceUID),
         "decision": study.decision,
-        "label": study.label,
-        "confidence": study.confidence,
+        "label": study.verdict.label,
+        "confidence": study.verdict.confidence,
     }
 
 

@@ -14,7 +14,7 @@ from falx._version import __version__
 from falx.prediction import Model, Prediction
 from falx.reading.quiet import quiet_readers
 from falx.study import Study
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, counted
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
 
@@ -52,7 +52,7 @@ def structured_report(study: Study, sources: Mapping[str, Any], *, model: Model,
     images = headers.same_study(sources.values())
     with quiet_readers():
         groups = [_study_group(study, model, unique("tracking", "study", identity))]
-        for index in study.carriers:
+        for index in study.verdict.carriers:
             one = study.results[index]
             origin = one.origin
             instance = "" if origin is None else origin.sop_instance_uid or ""
@@ -117,14 +117,20 @@ def _observer(model: Any) -> Any:
 
 
 def _study_group(study: Study, model: Model, tracking: str) -> Any:
-    found = study.label or study.decision
+    found = study.verdict.label or study.decision
     evaluations = [_evaluation("DECISION", "Decision", codes.decision(study.decision))]
-    if study.band is not None:
-        evaluations.append(_evaluation("BAND", "Band of confidence", codes.band(study.band)))
-    measurements = [] if study.confidence is None else [_certainty(study.confidence)]
-    texts = [(codes.private("REASON", "Reason"), study.reason)]
-    texts += [(codes.comment(), text) for text in (*study.notes, study.recommendation, DISCLAIMER)]
+    if study.verdict.band is not None:
+        evaluations.append(_evaluation("BAND", "Band of confidence", codes.band(study.verdict.band)))
+    measurements = [] if study.verdict.confidence is None else [_certainty(study.verdict.confidence)]
+    texts = [(codes.private("REASON", "Reason"), study.verdict.reason)]
+    texts += [(codes.comment(), text) for text in (*_notes(study), study.verdict.recommendation, DISCLAIMER)]
     return _group("study", tracking, found, model, evaluations, measurements, texts, images=[])
+
+
+def _notes(study: Study) -> list[str]:
+    """The study's notes, and what of it is not used, sentences."""
+    unused = [f"Not used, {counted(one.slices)}: {one.reason.message}" for one in study.not_used]
+    return [*study.notes, *unused]
 
 
 def _slice_group(one: Prediction, name: str, tracking: str, header: Any) -> Any:
