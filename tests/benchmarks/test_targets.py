@@ -93,4 +93,5 @@ def test_data_that_are_not_there_end_with_one_line(
         str(tmp_path / "out"),
     ]
     assert targets.main(arguments) == 2
-    assert capsys.readouterr().err == f"benchmarks.targets: {tmp_path}/none: no such folder or manifest\n"
+    expected = "expected a manifest (CSV) or a folder of images, found neither"
+    assert capsys.readouterr().err == f"benchmarks.targets: {tmp_path}/none: {expected}\n"

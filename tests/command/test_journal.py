@@ -16,9 +16,8 @@ from PIL import Image
 
 import falx
 from falx import phantom
-from falx.command.journal import Journal
+from falx.command.journal import Journal, ResumeError
 from falx.command.main import main
-from falx.errors import ResumeError
 
 COUNT = 150
 """Slices of a batch long enough to be killed three times."""

@@ -327,7 +327,7 @@ def Interpreter(**_):
             "tflite",
             "tflite_runtime",
             "raise ImportError('no such module')",
-            "engine tflite needs tflite-runtime (Python up to 3.11) and NumPy 1, which cannot be imported "
+            "engine tflite needs tflite-runtime, for Python up to 3.11 and NumPy 1, which cannot be imported "
             "(no such module): pip install 'falx[tflite]'",
         ),
         (

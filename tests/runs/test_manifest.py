@@ -132,7 +132,7 @@ def test_a_folder_without_images_is_refused(names: tuple[str, ...], tmp_path: Pa
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: no such folder or manifest"):
+    with pytest.raises(DataError, match=r"nowhere: expected a manifest \(CSV\) or a folder of images"):
         read_records(tmp_path / "nowhere")
 
 

@@ -17,11 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from falx.errors import ResumeError
+from falx.errors import FalxError
 from falx.prediction import SCHEMA, Failure, Model, Prediction
 from falx.writing import lacks_room
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "ResumeError"]
+
+
+class ResumeError(FalxError, ValueError):
+    """A file of answers cannot be written, or does not hold what a batch could go on with."""
 
 
 class Journal:

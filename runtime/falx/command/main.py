@@ -227,10 +227,10 @@ def _retarget_options(retarget: argparse.ArgumentParser) -> None:
 
 
 def _listen_options(listen: argparse.ArgumentParser) -> None:
-    from falx.workstation.node.options import listen_options
+    from falx.workstation.node.settings import add_options
 
     _add_model(listen)
-    listen_options(listen)
+    add_options(listen)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -262,8 +262,7 @@ def _add_threshold(parser: argparse.ArgumentParser, where: str) -> None:
 
 def _resume(options: argparse.Namespace) -> int:
     from falx.command.console import Progress, paragraph, say
-    from falx.command.journal import Journal
-    from falx.errors import ResumeError
+    from falx.command.journal import Journal, ResumeError
     from falx.reading.files import expand
 
     if options.json or options.heatmaps is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from falx.engines._compare import compare
 from falx.errors import EngineUnavailable, GraphError
 from falx.model.card import TensorSpec
+from falx.optional import needs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,12 +35,8 @@ def start(payload: bytes, card: Card, threads: int) -> OnnxEngine:
     """
     # From 1.29 on it starts, while it is imported, to collect what is loaded and to send it to its maker.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    try:
+    with needs("engine onnx", "'falx[onnx]'", EngineUnavailable, package="onnxruntime"):
         onnxruntime = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"engine onnx needs onnxruntime, which cannot be imported ({error}): pip install 'falx[onnx]'"
-        ) from error
     # Where the program imported it before.
     getattr(onnxruntime, "disable_telemetry_events", bool)()
     return OnnxEngine(onnxruntime, payload, card, threads)

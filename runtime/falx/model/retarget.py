@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from falx.decision import Thresholds
-from falx.errors import FalxError, ModelError, ThresholdError
+from falx.errors import ModelError, OutputError, ThresholdError
 from falx.model import attachment, graph_limits
 from falx.model import file as model_file
 from falx.model.card import Card, Format, Setting
@@ -131,21 +131,21 @@ def write(data: bytes, path: Path) -> None:
     """Writes a new model file, whole or not at all.
 
     Raises:
-        FalxError: there is a file of that name, its name does not end as its format wants, or it cannot be
+        OutputError: there is a file of that name, its name does not end as its format wants, or it cannot be
             written.
     """
     kind = attachment.detect(data)
     if path.suffix.lower() != f".{kind}":
-        raise FalxError(f"{path}: the model is {kind}, so the name must end in .{kind}")
+        raise OutputError(f"{path}: the model is {kind}, so the name must end in .{kind}")
     try:
         write_whole(path, data, replace=False)
     except FileExistsError as error:
-        raise FalxError(f"{path}: exists already, and is left as it is; give another --out") from error
+        raise OutputError(f"{path}: exists already, and is left as it is; give another --out") from error
     except OSError as error:
         reason = f"{error.strerror}; make room, or give another --out" if lacks_room(error) else error
-        raise FalxError(f"{path}: cannot be written: {reason}") from error
+        raise OutputError(f"{path}: cannot be written: {reason}") from error
     except ValueError as error:  # a path with a null byte
-        raise FalxError(f"{path}: cannot be written: {error}") from error
+        raise OutputError(f"{path}: cannot be written: {error}") from error
 
 
 def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from falx.errors import FalxError
+from falx.errors import OutputError
 from falx.words import counted
 
 __all__ = ["Folder"]
@@ -20,7 +20,7 @@ class Folder:
         """Make the folder.
 
         Raises:
-            FalxError: it exists and is not an empty folder, or cannot be made.
+            OutputError: it exists and is not an empty folder, or cannot be made.
         """
         self._path = Path(path)
         self._used: set[str] = set()
@@ -28,9 +28,9 @@ class Folder:
             self._path.mkdir(parents=True, exist_ok=True)
             taken = any(self._path.iterdir())
         except OSError as error:
-            raise FalxError(f"{path}: cannot make this folder: {error.strerror}") from error
+            raise OutputError(f"{path}: cannot make this folder: {error.strerror}") from error
         if taken:
-            raise FalxError(f"{path}: expected a new or empty folder, this one holds files; give another")
+            raise OutputError(f"{path}: expected a new or empty folder, this one holds files; give another")
 
     def told(self, what: str) -> str:
         """How many pictures of a kind were written, and where: a sentence.
@@ -51,7 +51,7 @@ class Folder:
             The path of the file.
 
         Raises:
-            FalxError: the file cannot be written.
+            OutputError: the file cannot be written.
         """
         number, free = 1, name
         while free.casefold() in self._used:
@@ -67,5 +67,5 @@ class Folder:
             with path.open("xb") as stream:
                 image.save(stream, "PNG", pnginfo=said)
         except OSError as error:
-            raise FalxError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
         return path

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from falx.errors import DicomUnavailable, NotASlice, UnreadableImage
+from falx.optional import needs
 from falx.reading import jpeg_lossless, tags, window
 from falx.reading.pixels import MAXIMUM_PIXELS, from_array
 from falx.reading.quiet import quiet_readers
@@ -431,9 +432,5 @@ def _missing_decoders(syntax: str | None) -> bool:
 
 
 def _pydicom(name: str) -> Any:
-    try:
+    with needs(f"{name}: DICOM", "'falx[dicom]'", DicomUnavailable):
         return importlib.import_module("pydicom")
-    except ImportError as error:
-        raise DicomUnavailable(
-            f"{name}: DICOM needs pydicom, which is not installed: pip install 'falx[dicom]'"
-        ) from error

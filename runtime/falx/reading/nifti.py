@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage, VolumeUnavailable
+from falx.optional import needs
 from falx.reading import window
 from falx.reading.quiet import quiet_readers
 from falx.slices.slice import Origin, Slice
@@ -148,9 +149,5 @@ def _across(sizes: tuple[float, ...]) -> int:
 
 
 def _nibabel(path: str) -> Any:
-    try:
+    with needs(f"{path}: NIfTI", "'falx[nifti]'", VolumeUnavailable):
         return importlib.import_module("nibabel")
-    except ImportError as error:
-        raise VolumeUnavailable(
-            f"{path}: NIfTI needs nibabel, which is not installed: pip install 'falx[nifti]'"
-        ) from error

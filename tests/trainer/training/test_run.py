@@ -22,7 +22,7 @@ from falx_runs.errors import RunError
 from falx_runs.manifest import read_records
 from falx_trainer.__main__ import main
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml
-from falx_trainer.training.run import run, write_manifest
+from falx_trainer.training.run import run
 
 CHANGES = {
     "batch": 8,
@@ -121,27 +121,10 @@ def test_val_chooses_for_the_model_that_then_learns_it(
     assert any(not np.array_equal(mine, theirs) for mine, theirs in zip(first, second, strict=True))
 
 
-def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path, tmp_path: Path) -> None:
+def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path) -> None:
     folder, _ = finished
     expected = [dataclasses.replace(r, path=r.path.resolve()) for r in read_records(manifest)]
     assert read_records(folder / "data.csv") == expected
-    # A run that has none gets the same.
-    for name in ("recipe.toml", "data.txt"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    assert write_manifest(tmp_path, manifest) == tmp_path / "data.csv"
-    assert (tmp_path / "data.csv").read_bytes() == (folder / "data.csv").read_bytes()
-
-
-def test_a_manifest_of_other_data_is_not_written(
-    finished: tuple[Path, str], manifest: Path, tmp_path: Path
-) -> None:
-    for name in ("recipe.toml", "data.txt"):
-        (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
-    fewer = manifest.with_name("fewer.csv")
-    fewer.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
-    with pytest.raises(RunError, match=r"fewer\.csv: expected the data of the run in "):
-        write_manifest(tmp_path, fewer)
-    assert not (tmp_path / "data.csv").exists()
 
 
 def test_the_val_split_of_a_run_is_measured(
@@ -273,7 +256,9 @@ def test_bad_data_end_with_one_line(
     random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, weights = tmp_path / "out", ("--weights", random_weights)
-    assert "no such folder or manifest" in failed(capsys, "--data", tmp_path / "x", "--out", out, *weights)
+    assert "expected a manifest (CSV) or a folder" in failed(
+        capsys, "--data", tmp_path / "x", "--out", out, *weights
+    )
     (tmp_path / "data" / "glioma").mkdir(parents=True)
     data = tmp_path / "data"
     assert "no images found" in failed(capsys, "--data", data, "--out", out, *weights)

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import platform
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
 from scipy.special import expit
 
 from falx._version import __version__
-from falx.slices import preprocessing
+from falx.decision import Thresholds
 from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import UNTYPED, read_records, to_csv
+from falx_runs.run_folder import MANIFEST, FinishedRun, is_finished, write_run
 from falx_trainer.data import tensors
-from falx_trainer.data.division import Division, divide
+from falx_trainer.data.division import divide
 from falx_trainer.data.survey import survey
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training import calibration, results, stages
 from falx_trainer.training.checkpoint import Checkpoint
 from falx_trainer.training.network import Network, build_for, inference_model
-from falx_trainer.training.recipe import PRESETS, Recipe, read_toml
+from falx_trainer.training.recipe import PRESETS, Recipe
 
-__all__ = ["run", "write_manifest"]
-
-META_SCHEMA: Final = 1
+__all__ = ["run"]
 
 PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
 """Whose versions a run records: those that can change its outcome."""
@@ -68,20 +66,21 @@ def run(
             f"{name!r}: cannot be a model's name; expected at most 64 letters, digits, '.', '_' and '-', a "
             "letter or digit first; give one with --name"
         )
-    if (folder / "meta.json").exists():
+    if is_finished(folder):
         raise RunError(f"{folder}: holds a finished run; give another --out, or delete it")
     if weights != "imagenet" and not Path(weights).is_file():
         raise RunError(f"{weights}: no such file; expected weights of the backbone, or 'imagenet'")
     origin = weights if weights == "imagenet" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()
-    loaded, division = _divided(data, recipe)
+    loaded = tensors.load(read_records(data))
+    division = divide(loaded.records, loaded.pixels, recipe.seed)
     found = survey(loaded, division, recipe.untyped)
     print(found, flush=True)  # noqa: T201 - the survey is for the person who started the run
     _begin(
         folder,
         {
             "recipe.toml": recipe.to_toml(),
-            "data.txt": f"{found}\n{_signed(loaded)}\n",
-            "data.csv": to_csv(division.records),
+            "data.txt": f"{found}\nfingerprint: {loaded.fingerprint}\n",
+            MANIFEST: to_csv(division.records),
         },
     )
     keep = [record.label != UNTYPED or recipe.untyped == "partial" for record in division.records]
@@ -101,71 +100,40 @@ def run(
     keras.utils.set_random_seed(recipe.seed)
     network = _build(recipe, weights)
     history = stages.train(network, train, val, recipe, folder / "checkpoint")
-    calibrated, outcome = _calibrate(folder, network, val, recipe, history)
+    calibrated, thresholds, least_familiarity, scores = _calibrate(folder, network, val, recipe, history)
     if recipe.stage3.epochs:
         # In a checkpoint of its own: cut off, it needs once more the weights that val has judged.
         history = history + stages.learn_all(network, both, recipe, folder / "checkpoint-3")
     model = inference_model(network, calibrated)
     for suffix in ("keras", "h5") if h5 else ("keras",):
         model.save(folder / f"model.{suffix}")
-    meta = {
-        "schema": META_SCHEMA,
-        "name": name,
-        "preset": preset,
-        "changes": recipe.changes(PRESETS[preset]),
-        "labels": LABELS,
-        "preprocessing": preprocessing.NAME,
-        **outcome,
-        "seed": recipe.seed,
-        "trainer": __version__,
-        "data": {
+    done = FinishedRun(
+        folder=folder,
+        name=name,
+        preset=preset,
+        changes=recipe.changes(PRESETS[preset]),
+        temperature=round(calibrated.temperature, 6),
+        offset=round(calibrated.offset, 6) if recipe.map_weight else None,
+        thresholds=thresholds,
+        least_familiarity=least_familiarity,
+        metrics={"val": scores},
+        seed=recipe.seed,
+        trainer=__version__,
+        data={
             "fingerprint": train.fingerprint,
             "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
             "sources": _count(train, "source"),
             # The splits whose images the weights were fitted to.
             "fitted": ["train", "val"] if recipe.stage3.epochs else ["train"],
         },
-        # Of the backbone, as it began.
-        "weights": origin,
-        "versions": _versions(),
-        "seconds": round(sum(row["seconds"] for row in history)),
-    }
-    # Last: a folder with a meta.json is a finished run.
-    _write(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
+        weights=origin,
+        versions=_versions(),
+        seconds=round(sum(row["seconds"] for row in history)),
+    )
+    write_run(done)
     for checkpoint in ("checkpoint", "checkpoint-3"):
         Checkpoint(folder / checkpoint).remove()
-    return folder / "model.keras"
-
-
-def write_manifest(folder: Path, data: Path) -> Path:
-    """Write the `data.csv` of a run whose folder has none.
-
-    Args:
-        folder: the run's; its recipe and data fingerprint are read.
-        data: what the run was trained on.
-
-    Returns:
-        The path of the manifest: the run's readable images, and in which split it had each.
-
-    Raises:
-        DataError: data that cannot be used.
-        RunError: these are not the run's data, or it has another `data.csv`.
-    """
-    loaded, division = _divided(data, Recipe().override(read_toml(folder / "recipe.toml")))
-    if _signed(loaded) not in (folder / "data.txt").read_text(encoding="utf-8").splitlines():
-        raise RunError(f"{data}: expected the data of the run in {folder}; the images or labels are others")
-    _begin(folder, {"data.csv": to_csv(division.records)})
-    return folder / "data.csv"
-
-
-def _divided(data: Path, recipe: Recipe) -> tuple[Tensors, Division]:
-    loaded = tensors.load(read_records(data))
-    return loaded, divide(loaded.records, loaded.pixels, recipe.seed)
-
-
-def _signed(loaded: Tensors) -> str:
-    """The line of `data.txt` that tells these images and labels from others."""
-    return f"fingerprint: {loaded.fingerprint}"
+    return done.model
 
 
 def _begin(folder: Path, documents: dict[str, str]) -> None:
@@ -177,7 +145,7 @@ def _begin(folder: Path, documents: dict[str, str]) -> None:
     for name, text in documents.items():
         path = folder / name
         if not path.exists():
-            _write(path, text)
+            write_whole(path, text.encode())
         elif path.read_text(encoding="utf-8") != text:
             raise RunError(
                 f"{path}: an unfinished run of another recipe or other data is here; "
@@ -215,8 +183,8 @@ def _versions() -> dict[str, str]:
 
 def _calibrate(
     folder: Path, network: Network, val: Tensors, recipe: Recipe, history: stages.History
-) -> tuple[calibration.Calibration, dict[str, Any]]:
-    """Calibrate and choose thresholds on val and save what people look at; the facts for `meta.json`."""
+) -> tuple[calibration.Calibration, Thresholds, float, results.Scores]:
+    """Calibrates and chooses thresholds and the least familiarity on val; writes what people look at."""
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
     found, thresholds = calibration.calibrate(outputs, labels, recipe.missed_tumors, recipe.map_weight)
@@ -226,26 +194,15 @@ def _calibrate(
     table = results.confusion_text(LABELS, LABELS, scores["confusion"])
     report = f"val split\n\n{results.report_text(scores)}\n\n{table}\n"
     print("\n" + report, flush=True)  # noqa: T201 - and so is the outcome
-    _write(folder / "report.txt", report)
+    write_whole(folder / "report.txt", report.encode())
     results.plot_confusion(
         folder / "confusion.png", LABELS, LABELS, scores["confusion"], "val split, typed slices"
     )
-    return found, {
-        "temperature": round(found.temperature, 6),
-        **({"offset": round(found.offset, 6)} if recipe.map_weight else {}),
-        "thresholds": thresholds.to_dict(),
-        **(
-            {"least_familiarity": calibration.choose_least_familiarity(expit(outputs["familiarity"][:, 0]))}
-            if "familiarity" in outputs
-            else {}
-        ),
-        "metrics": {"val": scores},
-    }
+    least = 0.0
+    if "familiarity" in outputs:
+        least = calibration.choose_least_familiarity(expit(outputs["familiarity"][:, 0]))
+    return found, thresholds, least, scores
 
 
 def _count(data: Tensors, field: str) -> dict[str, int]:
     return dict(sorted(Counter(getattr(record, field) for record in data.records).items()))
-
-
-def _write(path: Path, text: str) -> None:
-    write_whole(path, text.encode())
