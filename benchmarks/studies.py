@@ -1,164 +1,235 @@
-"""What does the rule of `falx.study` say of patients whose slices are labelled?
+"""What does the rule of `falx.study` say of whole heads that are healthy, or have a tumour?
 
-    python -m benchmarks.studies --data ../shared/data --out studies.json
+    python -m benchmarks.studies --data ../shared/studies --out studies.json
 
-The patients of the `val` split are taken as studies, their slices of one sequence and plane as a series
-without positions. A study has a tumour where one of its slices is labelled with one. The collections hold
-chosen slices of a patient, hardly ever a whole head; what that alone keeps from being `no_tumor` is
-counted apart, as `cleared`. `any slice` is a rule to compare with: a tumour where any slice is decided one.
-The slices that carry `tumor` are compared with their labels.
+Each volume of the manifest is a study, and so is each head of several volumes, whose sequences confirm and
+contradict each other. Beside the rule stands `slices`, the rule that it replaced: a tumour where one slice
+is decided one with high confidence or two neighbours are, clear where every slice of a whole head is. The
+rule was chosen on train and val; `--split test` is for a report on a model that is released. Intervals are
+Wilson's, at 95 %. `--model` takes any model file.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks import machine
+from scipy import stats
 
 import falx
+from falx.finding import usable
 from falx.prediction import Failure, Prediction
-from falx.study import TUMOR, Series, Study, sum_up
+from falx.reading.series import Gathering, gather
+from falx.study import STUDY_DECISIONS, TUMOR, Study, gaps, sum_up
 from falx.words import AMBIGUOUS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx_runs.manifest import SPLITS, Volume, read_volumes
 
-__all__ = ["Row", "main", "outcome", "rows", "studies", "table"]
+__all__ = ["Case", "Row", "by_slices", "main", "rows", "table"]
 
-SPLIT: Final = "val"
-"""Its labels chose the model's thresholds; the `test` split is for released models alone."""
+PACKAGES: Final = ("falx", "ai-edge-litert", "numpy", "nibabel")
 
-CLEARED: Final = "cleared"
-"""Each slice `no_tumor`, but too few of them for a head."""
+CONFIDENCE: Final = 0.95
 
-OUTCOMES: Final = (TUMOR, AMBIGUOUS, NO_TUMOR, CLEARED, REJECTED)
 
-PACKAGES: Final = ("falx", "ai-edge-litert", "numpy", "pillow")
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One study and what it came to.
 
-Slice = tuple[Mapping[str, str], Prediction | Failure]
-"""A line of the manifest, and Falx's answer."""
+    Attributes:
+        name: its files' names.
+        tumor: whether it has one.
+        volumes: how many it has.
+        rule: what the rule of `falx.study` says.
+        slices: what the rule that it replaced says.
+        strength_mm: of its strongest finding.
+        hits: of the slices that carry `tumor`, how many the tumour's mask marks, and how many there are.
+    """
+
+    name: str
+    tumor: bool
+    volumes: int
+    rule: str
+    slices: str
+    strength_mm: float
+    hits: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The studies of one source that have a tumour, or that have none."""
+    """How often a rule said what of studies of one kind.
 
-    source: str
+    Attributes:
+        rule: `rule` or `slices`.
+        what: `volumes`, each by itself, or `heads`, with all their volumes.
+        tumor: whether the studies have one.
+        studies: how many.
+        outcomes: how many came to each decision.
+        wrong: share that was called the opposite, with its interval.
+        decided: share that was decided, with its interval.
+    """
+
+    rule: str
+    what: str
     tumor: bool
     studies: int
-    slices: int
     outcomes: dict[str, int]
-    """Of `OUTCOMES`, those that came."""
-    any_slice: int
-    """How many would be a tumour by the rule compared with."""
-    carriers: int
-    """Slices that carry the decision `tumor`."""
-    carriers_labelled: int
-    """How many of these are labelled with a tumour."""
+    wrong: tuple[float, float, float]
+    decided: tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A study, and whether each of its results is of a slice labelled with a tumour."""
-
-    study: Study
-    tumors: tuple[bool, ...]
-
-
-def studies(slices: Iterable[Slice]) -> dict[tuple[str, str], Labelled]:
-    """Studies by source and patient."""
-    groups: dict[tuple[str, str], list[Slice]] = {}
-    for row, answer in slices:
-        groups.setdefault((row["source"], row["group"]), []).append((row, answer))
-    out = {}
-    for key, members in groups.items():
-        series: dict[tuple[str, str], list[Slice]] = {}
-        for row, answer in members:
-            series.setdefault((row["sequence"], row["plane"]), []).append((row, answer))
-        out[key] = Labelled(
-            sum_up([Series(results=tuple(answer for _, answer in part)) for part in series.values()]),
-            tuple(row["label"] != NO_TUMOR for part in series.values() for row, _ in part),
-        )
-    return out
-
-
-def outcome(study: Study) -> str:
-    """Its decision, or `CLEARED`."""
-    cleared = study.decision == AMBIGUOUS and not study.carriers and "error" not in study.counts
-    return CLEARED if cleared else study.decision
+def by_slices(study: Study) -> str:
+    """What the rule said that came before: slices decide, each by itself or with its neighbour."""
+    found = [one for series in study.series for one in series.results]
+    doubts = any(one.error is None and one.decision in (*TUMOR_LABELS, AMBIGUOUS) for one in found)
+    for series in study.series:
+        at = series.about.positions_mm or range(len(series.results))
+        own = [
+            (at[i], one)
+            for i, one in enumerate(series.results)
+            if isinstance(one, Prediction) and usable(one)
+        ]
+        called = [(mm, one) for mm, one in own if one.decision in TUMOR_LABELS]
+        if any(one.band == "high" for _, one in called):
+            return TUMOR
+        if any(a[1].decision in TUMOR_LABELS and b in called and b[0] - a[0] <= 10 for a, b in pairwise(own)):
+            return TUMOR
+    if doubts:
+        return AMBIGUOUS
+    if not any(map(usable, found)):
+        return REJECTED
+    whole = any(not gaps(series.about, series.results) for series in study.series)
+    return NO_TUMOR if whole and not any(isinstance(one, Failure) for one in found) else AMBIGUOUS
 
 
-def rows(found: Mapping[tuple[str, str], Labelled]) -> list[Row]:
-    """Counted by source, those with a tumour first."""
+def answered(
+    classifier: falx.Classifier, volumes: Iterable[Volume], workers: int
+) -> Iterator[tuple[Volume, Study]]:
+    """The study of each volume; its sequence is that of the manifest, as NIfTI names none."""
+    for volume in volumes:
+        found = gather(volume.path)
+        named = replace(found, series=tuple(replace(one, sequence=volume.sequence) for one in found.series))
+        yield volume, classifier.predict_study(named, workers=workers)
+
+
+def heads(studies: Sequence[tuple[Volume, Study]]) -> Iterator[list[tuple[Volume, Study]]]:
+    """The volumes of each head that has several."""
+    groups: dict[str, list[tuple[Volume, Study]]] = {}
+    for volume, study in studies:
+        groups.setdefault(volume.group, []).append((volume, study))
+    yield from (own for own in groups.values() if len(own) > 1)
+
+
+def case(own: Sequence[tuple[Volume, Study]]) -> Case:
+    """What the volumes of one head come to, together."""
+    series = tuple(one for _, study in own for one in study.series)
+    sources = [replace(one.about, sources=(None,) * len(one.results)) for one in series]
+    study = sum_up(Gathering(tuple(sources)), [result for one in series for result in one.results])
+    marked = [index in volume.slices for volume, one in own for index in range(len(one.results))]
+    carriers = study.verdict.carriers if study.decision == TUMOR else ()
+    return Case(
+        name=" ".join(volume.path.name.partition(".")[0] for volume, _ in own),
+        tumor=own[0][0].label != NO_TUMOR,
+        volumes=len(own),
+        rule=study.decision,
+        slices=by_slices(study),
+        strength_mm=round(study.verdict.strength_mm, 1),
+        hits=(sum(marked[i] for i in carriers), len(carriers)),
+    )
+
+
+def rows(cases: Sequence[Case]) -> list[Row]:
+    """Counts by rule, by volumes and heads, and by whether there is a tumour."""
     out = []
-    for tumor in (True, False):
-        for source in sorted({source for source, _ in found}):
-            mine = [one for (s, _), one in found.items() if s == source and any(one.tumors) == tumor]
-            if mine:
-                counts = Counter(outcome(one.study) for one in mine)
-                carriers = [
-                    one.tumors[i] for one in mine if one.study.decision == TUMOR for i in one.study.carriers
-                ]
+    for what, several in (("volumes", False), ("heads", True)):
+        for tumor in (False, True):
+            own = [one for one in cases if one.tumor == tumor and (one.volumes > 1) == several]
+            for rule in ("rule", "slices"):
+                said = Counter(getattr(one, rule) for one in own)
+                wrong = said[NO_TUMOR if tumor else TUMOR]
                 out.append(
                     Row(
-                        source=source,
+                        rule=rule,
+                        what=what,
                         tumor=tumor,
-                        studies=len(mine),
-                        slices=sum(len(one.tumors) for one in mine),
-                        outcomes={name: counts[name] for name in OUTCOMES if counts[name]},
-                        any_slice=sum(not one.study.counts.keys().isdisjoint(TUMOR_LABELS) for one in mine),
-                        carriers=len(carriers),
-                        carriers_labelled=sum(carriers),
+                        studies=len(own),
+                        outcomes={name: said[name] for name in STUDY_DECISIONS},
+                        wrong=_share(wrong, len(own)),
+                        decided=_share(said[TUMOR] + said[NO_TUMOR], len(own)),
                     )
                 )
-    return out
+    return [row for row in out if row.studies]
+
+
+def _share(count: int, of: int) -> tuple[float, float, float]:
+    if not of:
+        return 0.0, 0.0, 1.0
+    low, high = stats.binomtest(count, of).proportion_ci(CONFIDENCE, method="wilson")
+    return count / of, round(float(low), 4), round(float(high), 4)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    with (options.data / "manifest.csv").open(encoding="utf-8", newline="") as lines:
-        listed = [row for row in csv.DictReader(lines) if row["split"] == SPLIT]
+    splits = options.split or ["train", "val"]
+    volumes = [volume for volume in read_volumes(options.data) if volume.split in splits]
     classifier = falx.load(options.model)
     setting = {"machine": machine.described(PACKAGES)}
-    answers = classifier.predict_many([options.data / row["path"] for row in listed], workers=options.workers)
-    measured = rows(studies(zip(listed, answers, strict=True)))
+    studies = list(answered(classifier, volumes, options.workers))
+    cases = [case([one]) for one in studies] + [case(own) for own in heads(studies)]
+    measured = rows(cases)
     sys.stdout.write(table(measured) + "\n")
+    for one in cases:
+        if one.rule != (TUMOR if one.tumor else NO_TUMOR):
+            kind = "tumour" if one.tumor else "healthy"
+            sys.stdout.write(f"{one.rule}, {one.strength_mm:g} mm: {one.name} ({kind})\n")
     if options.out is not None:
-        document = {**setting, "model": classifier.model.to_dict(), "split": SPLIT}
-        machine.write(options.out, {**document, "rows": [asdict(row) for row in measured]})
+        document = {**setting, "model": classifier.model.to_dict(), "splits": splits}
+        # Names of volumes stay out of what is kept: they are patients.
+        machine.write(
+            options.out, {**document, "rows": [asdict(row) for row in measured], "hits": _hits(cases)}
+        )
     return 0
 
 
+def _hits(cases: Sequence[Case]) -> tuple[int, int]:
+    """Of the slices that carry `tumor` in volumes with one, how many the mask marks, and how many there are."""
+    own = [one.hits for one in cases if one.tumor and one.volumes == 1]
+    return sum(marked for marked, _ in own), sum(carriers for _, carriers in own)
+
+
 def table(measured: Sequence[Row]) -> str:
-    """Rows as Markdown, with their sums."""
-    names = [name.replace("_", " ") for name in OUTCOMES]
-    head = ["", "studies", "slices", *names, "any slice", "carriers with a tumour"]
+    """Rows as Markdown."""
+    head = ["", "studies", *(name.replace("_", " ") for name in STUDY_DECISIONS), "opposite", "decided"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for tumor in (True, False):
-        own = [row for row in measured if row.tumor == tumor]
-        lines += [_line(row.source + (", tumour" if tumor else ", none"), [row]) for row in own]
-        lines.append(_line("**all, tumour**" if tumor else "**all, none**", own))
+    for row in measured:
+        name = f"{'tumour' if row.tumor else 'healthy'} {row.what}, " + (
+            "the rule" if row.rule == "rule" else "the rule before"
+        )
+        counts = [row.studies, *row.outcomes.values()]
+        lines.append(
+            "| " + " | ".join([name, *map(str, counts), _percent(row.wrong), _percent(row.decided)]) + " |"
+        )
     return "\n".join(lines)
 
 
-def _line(name: str, counted: Sequence[Row]) -> str:
-    sums: list[Any] = [sum(row.studies for row in counted), sum(row.slices for row in counted)]
-    sums += [sum(row.outcomes.get(kind, 0) for row in counted) for kind in OUTCOMES]
-    right, carriers = (
-        sum(getattr(row, kind) for row in counted) for kind in ("carriers_labelled", "carriers")
-    )
-    sums += [sum(row.any_slice for row in counted), f"{right} of {carriers}" if carriers else ""]
-    return "| " + " | ".join(map(str, [name, *sums])) + " |"
+def _percent(share: tuple[float, float, float]) -> str:
+    value, low, high = (f"{100 * part:.0f}" for part in share)
+    return f"{value} % ({low} to {high})"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder with manifest.csv")
+    parser.add_argument(
+        "--split", action="append", choices=SPLITS, help="repeatable (default: train and val)"
+    )
     parser.add_argument("--model", metavar="FILE", help="a model file (default: the one in Falx)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="slices at a time (default 1)")
     parser.add_argument("--out", type=Path, metavar="JSON", help="write the figures to this file")

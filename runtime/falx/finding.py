@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GREATEST_GAP_MM",
     "LEAST_DIFFERENCE_MM",
+    "LEAST_EXTENT_MM",
     "LONGEST_MM",
     "UNKNOWN_STEP_MM",
     "Evidence",
@@ -65,6 +66,10 @@ TOP_MM: Final = 20.0
 BOTTOM_MM: Final = 110.0
 FACE_MM: Final = 150.0
 """Depths below the top of the head that bound the middle part of axial series, and the face and neck."""
+
+LEAST_EXTENT_MM: Final = 100.0
+"""The outermost slices of a whole head are at least this far apart: an adult's cerebrum is about 93 mm high,
+140 mm wide and 167 mm long, and with its cerebellum higher. Of less it is not known where its ends are."""
 
 SIDE_MM: Final = 22.0
 """Depth below the surface at which the middle part of sagittal and coronal series begins, on either side."""
@@ -262,11 +267,11 @@ def _places(own: Sequence[int], at: Sequence[float]) -> tuple[tuple[int, ...], .
 
 def _zones(place_mm: npt.NDArray[np.float64], plane: str | None) -> npt.NDArray[np.int64]:
     depth = place_mm.max(initial=0) - place_mm
+    if plane is None or depth.max(initial=0) < LEAST_EXTENT_MM:
+        return np.full(len(place_mm), Zone.MIDDLE)
     if plane == "axial":
         ends = np.where(depth <= FACE_MM, Zone.END, Zone.OUTSIDE)
         return np.where((depth >= TOP_MM) & (depth <= BOTTOM_MM), Zone.MIDDLE, ends)
-    if plane is None:
-        return np.full(len(place_mm), Zone.MIDDLE)
     deep = np.minimum(depth, depth.max(initial=0) - depth) >= SIDE_MM
     return np.where(deep, Zone.MIDDLE, Zone.OUTSIDE)
 

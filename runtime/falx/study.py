@@ -18,6 +18,7 @@ millimetres, the length of the run times its lowest mark). `judge` decides, the 
 
 - The middle part lies 20 to 110 mm below the top of the head in axial series, and more than 22 mm from
   either side in others. The ends are what lies above it, and 40 mm below it; face and neck weigh nothing.
+  Of less than 100 mm of a head the ends are unknown, and all of it is middle.
 - Series of one head confirm and contradict each other: findings at one spot of the head add up, and one
   that others see and do not show counts half; on `T1C+`, only another `T1C+` contradicts.
 - A series shows a whole head where at least `LEAST_SLICES` of its slices were classified, they span
@@ -76,7 +77,7 @@ from typing import Any, Final
 import numpy as np
 
 from falx import finding, words
-from falx.finding import GREATEST_GAP_MM, Evidence, Zone, usable
+from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM, Evidence, Zone, usable
 from falx.prediction import SCHEMA, Failure, Model, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
 from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band
@@ -84,7 +85,6 @@ from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, b
 __all__ = [
     "CLEAR_MM",
     "LEAST_CLEARED",
-    "LEAST_EXTENT_MM",
     "LEAST_SLICES",
     "RECOMMENDATIONS",
     "STUDY_DECISIONS",
@@ -118,10 +118,6 @@ share of four, in each of which it found the tumour."""
 
 LEAST_SLICES: Final = 12
 """Fewer slices show no whole head, wherever they lie: it is higher than 11 gaps of the greatest kind."""
-
-LEAST_EXTENT_MM: Final = 100.0
-"""The outermost classified slices of a whole head are at least this far apart. The cerebrum of an adult is
-about 93 mm high, 140 mm wide and 167 mm long; with its cerebellum it is higher."""
 
 RECOMMENDATIONS: Final = {
     TUMOR: "Looks like a tumour; a radiologist should look at these slices and at the whole study.",
@@ -420,8 +416,8 @@ def _compared(series: Sequence[tuple[Series, Sequence[Prediction | Failure]]]) -
 
 def _tumor(result: Prediction | Failure) -> float:
     """The probability of a tumour; 0 where there is none."""
-    known = isinstance(result, Prediction) and result.probabilities is not None
-    return 1 - result.probabilities[NO_TUMOR] if known else 0.0
+    probabilities = result.probabilities if isinstance(result, Prediction) else None
+    return 0.0 if probabilities is None else 1 - probabilities[NO_TUMOR]
 
 
 def _leading(results: Iterable[Prediction | Failure]) -> str | None:

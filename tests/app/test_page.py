@@ -50,13 +50,13 @@ class TestOneSlice:
         expected = classifier.predict(files["lesion.png"])
         give(page, files["lesion.png"])
         said = page.locator(".st-key-answer").inner_text()
-        assert expected.confidence is not None
-        assert expected.band is not None
+        assert expected.verdict.confidence is not None
+        assert expected.verdict.band is not None
         for words in (
             NAMES[expected.decision],
-            f"{expected.confidence:.0%}, {expected.band} confidence".replace("%", "\xa0%"),
-            BAND_MEANINGS[expected.band],
-            expected.recommendation,
+            f"{expected.verdict.confidence:.0%}, {expected.verdict.band} confidence".replace("%", "\xa0%"),
+            BAND_MEANINGS[expected.verdict.band],
+            expected.verdict.recommendation,
             f"Model {classifier.card.name} {classifier.card.version}; thresholds no tumour "
             f"{classifier.card.thresholds.no_tumor:.2f}",
         ):
@@ -141,8 +141,8 @@ class TestStudy:
         said = page.locator(".st-key-study .verdict").inner_text()
         assert study.decision == "tumor"
         assert "Tumour: glioma" in said
-        assert study.reason in said
-        assert study.recommendation in said
+        assert study.verdict.reason in said
+        assert study.verdict.recommendation in said
         page.get_by_text("All slices in a table").click()
         rows = page.locator(".slices tbody tr")
         # In the order of their numbers, not of their letters.
@@ -150,10 +150,10 @@ class TestStudy:
         cells = rows.locator(".said").all_inner_texts()
         assert all(NAMES[one.decision] in text for one, text in zip(results, cells, strict=True))
         carrying = [i for i in range(10) if rows.nth(i).locator(".carrier").count()]
-        assert carrying == list(study.carriers)
+        assert carrying == list(study.verdict.carriers)
         # The slice that the study names as the surest is shown first.
-        surest = max(study.carriers, key=lambda index: results[index].confidence or 0)
-        assert f"most surely in slice {surest + 1} of 10" in study.reason
+        surest = max(study.verdict.carriers, key=lambda index: results[index].confidence or 0)
+        assert f"most surely in slice {surest + 1} of 10" in study.verdict.reason
         assert names[surest] in page.locator(".st-key-answer .name").inner_text()
 
     def test_a_broken_file_is_a_message_and_the_others_answer(

@@ -141,12 +141,12 @@ class TestDicom:
         arranged = arrange(answered(name, data, service) for name, data in dicom.series().items())
         assert [one.name for one in arranged.shown] == ["IM3", "IM2", "IM1"]
         assert arranged.study is not None
-        assert [series.positions_mm for series in arranged.study.series] == [(0.0, 5.0, 10.0)]
+        assert [one.about.positions_mm for one in arranged.study.series] == [(0.0, 5.0, 10.0)]
         assert arranged.study.uid == "1.2.3"
         assert [one.about for one in arranged.shown[:1]] == ["IM3, 256 × 256, axial T1"]
         expected = service.classifier.predict_study(dicom.datasets())
         assert arranged.study.decision == expected.decision
-        assert arranged.study.carriers == expected.carriers
+        assert arranged.study.verdict.carriers == expected.verdict.carriers
         assert [one.to_dict()["series"] for one in (arranged.study, expected)] == 2 * [
             expected.to_dict()["series"]
         ]
@@ -209,7 +209,7 @@ class TestDicom:
         assert arranged.study is not None
         answer = fragments.study_answer(arranged.study)
         assert answer.name == "Study of one slice"
-        assert "1 slice left out: it is there twice." in answer.notes
+        assert "1 slice left out: its place is shown already." in answer.notes
 
     def test_slices_of_two_studies_come_to_nothing_together(self, dicom: Made, service: Service) -> None:
         files = {"a": dicom.file(phantom.clear()), "b": dicom.file(phantom.clear(), StudyInstanceUID="1.9")}

@@ -56,6 +56,10 @@ def arrange(uploads: Iterable[Upload]) -> Arrangement:
         if there:
             series.append(_reduced(one, [index for index, _ in there]))
             shown += [own for _, own in there]
+    if not shown:
+        # None of it is used: each is rejected by itself.
+        every = tuple(own for upload in named for own in upload.shown)
+        return Arrangement(every, None, "" if len(every) < 2 else f"{len(every)} slices, none of them used.")
     left_out = sum(len(upload.shown) for upload in named) - len(shown)
     if len(shown) < 2 and not left_out:
         return Arrangement(tuple(shown))

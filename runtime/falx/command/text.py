@@ -121,7 +121,8 @@ def study_text(study: Study) -> str:
     if study.notes:
         rows["notes"] = " ".join(study.notes)
     for number, one in enumerate(study.series, start=1):
-        about = f"{one.about.name or 'unknown'}, {words.counted(len(one.results))}: {_study_decision(one.verdict)}."
+        size = words.counted(len(one.results))
+        about = f"{one.about.name or 'unknown'}, {size}: {_study_decision(one.verdict)}."
         rows[f"series {number}"] = " ".join([about, one.verdict.reason, *one.about.notes])
     for number, unused in enumerate(study.not_used, start=1):
         rows[f"not used {number}"] = f"{words.counted(unused.slices)}: {unused.reason.message}"

@@ -173,8 +173,9 @@ class _Found:
     @property
     def dataset(self) -> Dataset:
         """The tags of its file."""
-        holder: dicom.Object = self.source.holder  # type: ignore[assignment]
-        return holder.dataset
+        assert isinstance(self.source.holder, dicom.Object)  # noqa: S101 - our own invariant: `_slices` made it
+        dataset: Dataset = self.source.holder.dataset
+        return dataset
 
     def identity(self) -> tuple[object, ...] | None:
         """The same for the same slice; None where nothing tells. The UID alone is not enough: who
@@ -289,8 +290,8 @@ def gather_all(
             "patient; if they are, and in order, say so: --one-patient, one_patient=True"
         )
     for part in _split(things, one_patient=one_patient):
-        own = part.volumes[0] if len(part.volumes) == 1 else path
-        yield _study(part, own if isinstance(own, str) else path, one_patient=one_patient)
+        volume = part.volumes[0] if len(part.volumes) == 1 else path
+        yield _study(part, volume if isinstance(volume, str) else path, one_patient=one_patient)
 
 
 def _called(source: object) -> str:
@@ -441,7 +442,7 @@ def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
     not_used: dict[tuple[str | None, Reason], int] = {}
     used = []
     for members in scanned.values():
-        b_values = {group.first.kind.b_value for group in members} - {None}
+        b_values = {b for group in members if (b := group.first.kind.b_value) is not None}
         times = {group.first.kind.time_point for group in members} - {None}
         planes: Counter[str] = Counter()
         for group in members:
@@ -476,7 +477,8 @@ def _ordered(group: _Group) -> Series:
         copies += len(known) - len(first)
         found = first
     if copies:
-        notes.append(f"{words.counted(copies)} left out: the same places are there already.")
+        which = "its place is" if copies == 1 else "their places are"
+        notes.append(f"{words.counted(copies)} left out: {which} shown already.")
     if known:
         notes += _holes([_at(one) for one in found])
     elif len(found) > 1:

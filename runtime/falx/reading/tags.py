@@ -353,7 +353,7 @@ def image_type(dataset: Any, frame: int = 1) -> tuple[str, ...]:
     of_frame = _item(dataset, frame, "MRImageFrameTypeSequence")
     said = [*_texts(dataset, "ImageType")[2:], *_texts(of_frame, "FrameType")[2:]]
     said += [text(of_frame, "ComplexImageComponent"), text(of_frame, "VolumeBasedCalculationTechnique")]
-    said.append(RAW_DATA_TYPES.get(number(dataset, RAW_DATA_TYPE), ""))
+    said.append(RAW_DATA_TYPES.get(int(number(dataset, RAW_DATA_TYPE) or 0), ""))
     return tuple(dict.fromkeys(value.upper() for value in said if value not in ("", "NONE")))
 
 
