@@ -47,6 +47,7 @@ def test_an_installation_that_works(
         "p99_ms": report.latency.p99_ms,
         "runs": 100,
         "budget_ms": 100.0,
+        "processor_share": report.latency.processor_share,
     }
 
 
@@ -159,11 +160,26 @@ def test_a_file_that_changed_after_it_was_loaded(
 
 def test_a_slow_machine_fails(classifier: falx.Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "BUDGET_MS", 1e-6)
+    monkeypatch.setattr(check, "RUNS", 3)
     report = check.run(classifier)
     assert not report.ok
     assert "the budget is 1e-06 ms" in report.steps[2].detail
     assert report.latency is not None
     assert np.isfinite(report.latency.p99_ms)
+
+
+@pytest.mark.parametrize(("seconds", "busy"), [(3.0, True), (9.5, False)])
+def test_a_busy_machine_is_told_from_a_slow_one(
+    classifier: falx.Classifier, monkeypatch: pytest.MonkeyPatch, seconds: float, busy: bool
+) -> None:
+    monkeypatch.setattr(check, "RUNS", 3)
+    # The clock shows 10 s for the runs, of which the process had the processor for some.
+    processor, clock = iter([1.0, 1.0 + seconds]), iter([50.0, 60.0])
+    monkeypatch.setattr("time.process_time", lambda: next(processor))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    detail = check.run(classifier).steps[2].detail
+    share = f"the runs had the processor for {10 * seconds:.0f} % of their time"
+    assert (f"this machine is busy: {share}" in detail) == busy
 
 
 def test_without_latency_all_else_is_checked_and_the_report_says_what_was_not(

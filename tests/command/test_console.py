@@ -24,15 +24,14 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("narrow")
-def test_a_table_keeps_its_columns_and_wraps_the_last() -> None:
+def test_a_row_is_one_line_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "38")
     stream = io.StringIO()
-    table = Table(["file", "decision", "note"], [8, 9], stream)
+    table = Table([8, 9], stream)
     table.row(["a.png", "glioma", "one two three four five six seven"], "red")
     table.row(["a/very/long/path.png", "ambiguous", ""], "yellow")
     assert stream.getvalue().split("\n") == [
-        "file      decision   note",
-        "a.png     glioma     one two three four five six",
-        "                     seven",
+        "a.png     glioma     one two three fo…",
         "…ath.png  ambiguous",
         "",
     ]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -144,15 +146,28 @@ def test_a_table_for_people(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-    assert main(["predict", "scan.png", "absent.png", "--model", str(model)]) == 1
+    monkeypatch.setenv("COLUMNS", "80")
+    Image.fromarray(np.zeros((90, 90), np.uint8)).save("black.png")
+    inputs = ["scan.png", "absent.png", "black.png", "away.png"]
+    assert main(["predict", *inputs, "--threshold", "glioma=0.99", "--model", str(model)]) == 1
     out, err = capsys.readouterr()
     rows = out.splitlines()
-    assert rows[0].split() == ["file", "decision", "confidence", "note"]
-    assert rows[1].split()[:3] == ["scan.png", "ambiguous", "-"]
-    assert any(row.split() == ["absent.png", "error", "-", "no", "such", "file"] for row in rows)
-    assert "1 ambiguous, 1 error; tiny 1.2.3 on" in out
-    assert DISCLAIMER in out
+    assert max(map(len, rows)) <= 80
+    assert rows[0].split() == ["file", "decision", "confidence"]
+    assert rows[1].split()[:2] == ["scan.png", "ambiguous"]
+    assert " or " in rows[1]
+    assert rows[2:5] == [
+        "absent.png  error       no such file",
+        "black.png   rejected    blank",
+        "away.png    error       no such file",
+    ]
+    assert rows[6].startswith("1 ambiguous, 1 rejected, 2 error; tiny 1.2.3 on")
+    assert "Thresholds: no_tumor 0.85, meningioma 0.6, glioma 0.99 (changed; the card has" in out
+    assert "\nrejected, blank: The picture is of one brightness, or nearly.\n" in out
+    # What to do is said once for a decision, and an error once for all inputs that have it.
+    assert out.count("a physician should look at this slice") == 1
+    assert out.count("error: 2 inputs: no such file") == 1
+    assert DISCLAIMER in " ".join(out.split())
     assert "\x1b" not in out
     assert err == ""
 
@@ -628,11 +643,12 @@ def test_a_process_of_its_own_leaves_the_collector_on_and_what_is_loaded_alone(
 ) -> None:
     done: list[str] = []
     monkeypatch.setattr("gc.freeze", lambda: done.append("freeze"))
-    monkeypatch.setattr("gc.enable", lambda: done.append("enable"))
     assert main(["predict", str(scan), "--model", str(model)]) == 0
     assert done == []
-    assert main(["predict", str(scan), "--model", str(model)], own_process=True) == 0
-    assert done == ["freeze", "enable"]
+    gc.disable()
+    assert main(["predict", str(scan), "--model", str(model)]) == 0
+    assert done == ["freeze"]
+    assert gc.isenabled()
 
 
 def test_the_end_of_the_process_loses_nothing(scan: Path, model: Path, falx_process: Run) -> None:
@@ -656,3 +672,64 @@ def test_streams_that_are_closed_keep_nothing_from_being_answered(
     assert done.returncode == 0
     assert [answer["path"] for answer in lines(out.read_text())] == [str(scan)]
     assert done.stdout.endswith(f"{DISCLAIMER}\n") is (closed == "2>&-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predct", "x"], "unknown command 'predct'; there are predict, study,"),
+        (["predct", "x"], ". Did you mean predict?"),
+        (["predict", "x", "--jsn"], "unrecognized arguments: --jsn. Did you mean --json?"),
+        (["study", "x", "--sheats=y"], "unrecognized arguments: --sheats=y. Did you mean --sheets?"),
+        (["predict", "x", "--qqqqq"], "unrecognized arguments: --qqqqq\n"),
+    ],
+)
+def test_a_slip_is_answered_with_what_was_meant(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("", "expected a model file, got a folder; give the .tflite or .onnx file in it"),
+        ("a.keras", "is a model of Keras, which Falx does not run; export it first"),
+        ("away/a.onnx", "no such model file: there is no folder "),
+        ("a.onnx", "no such model file; give the path of a .tflite or .onnx file"),
+    ],
+)
+def test_what_is_not_a_model_file_gets_its_sentence(
+    model: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.keras").write_bytes(b"PK")
+    assert main(["predict", "x.png", "--model", str(tmp_path / model)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_is_downloaded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "x.png", "--model", "https://models.example/a.onnx"]) == 2
+    assert "is an address, and Falx downloads nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_what_there_is(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    completion = pytest.importorskip("tools.completion", reason="shtab is not installed")
+    assert main(["completion", shell]) == 0
+    # The scripts are in the wheel; `python -m tools.completion` writes them anew.
+    assert capsys.readouterr().out in completion.scripts().values()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes(tmp_path: Path) -> None:
+    script = tmp_path / "falx.bash"
+    script.write_text(Path(cli.__file__).with_name("completion.bash").read_text())
+    code = (
+        f"source {script}; COMP_WORDS=(falx predict --he); COMP_CWORD=2; _shtab_falx; "
+        'printf "%s\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.split()) == ["--heatmaps", "--help"]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.examples import asked
+from benchmarks.agreement import asked
 from PIL import Image
 from tests.browsing import TIMEOUT_MS, violations
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks import machine
+from benchmarks import figures
 
 import falx
 from falx import phantom
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     released = sorted((ROOT / "models" / name).glob(f"{name}-int8*.*"))
     files = options.files or [path for path in released if path.suffix in KINDS]
     report = {
-        **machine.described(PACKAGES),
+        **figures.machine(PACKAGES),
         "seed": options.seed,
         "files": {path.name: flipped(path, options.flips, options.seed) for path in files},
     }

@@ -187,11 +187,11 @@ def _volumes() -> dict[str, bytes]:
 def _frames() -> dict[str, bytes]:
     if importlib.util.find_spec("pydicom") is None:
         return {}
-    made: Any = importlib.import_module("tests.dicom.made")
+    made: Any = importlib.import_module("tests.reading.dicom.made")
     head = _head(64)
     frames = made.dataset(np.stack([head, head[:, ::-1]]), SOPInstanceUID=UID)
     kinds = ["explicit", "implicit", "deflated", "rle"]
-    kinds += ["jpeg-lossless-sv1"] if importlib.util.find_spec("gdcm") else []
+    kinds += ["jpeg-lossless-sv1"] if made.DCMCJPEG else []
     return {f"dcm of frames, {kind}": made.encoded(frames, made.SYNTAXES[kind]) for kind in kinds}
 
 

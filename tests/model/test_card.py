@@ -395,5 +395,5 @@ def test_reading_from_files(tmp_path: Path, model_of: Callable[..., Path]) -> No
     assert model_file.read(path)[0].thresholds.no_tumor == 0.31
     with pytest.raises(ModelNotFound, match=r"absent\.onnx: no such model file; give the path of"):
         model_file.read(tmp_path / "absent.onnx")
-    with pytest.raises(ModelError, match="cannot read the model file"):
+    with pytest.raises(ModelError, match="expected a model file, got a folder"):
         model_file.read(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import card, speed
+from tools import card, speed
 
 from falx.classifier import DEFAULT_MODEL
 from falx.model import file as model_file
@@ -82,7 +82,7 @@ def test_the_results_are_as_the_command_fills_them_in(released: Path, checkout: 
         released / "MODEL_CARD.md": card.card_block(metrics, released),
     }
     for page, block in blocks.items():
-        told = f"{page} is not as measured; python -m benchmarks.card {released.relative_to(checkout)}"
+        told = f"{page} is not as measured; python -m tools.card {released.relative_to(checkout)}"
         assert page.read_text(encoding="utf-8") == card.fill(page, block), told
         assert released.name in block
 
@@ -94,9 +94,7 @@ def test_the_speed_is_as_the_command_fills_it_in(released: Path, checkout: Path)
     block = speed.table(latency, startup)
     assert block.splitlines()[2].startswith("| Falx | 1.0 | ")
     readme = checkout / "README.md"
-    assert readme.read_text(encoding="utf-8") == card.fill(readme, block, "speed"), (
-        "python -m benchmarks.speed"
-    )
+    assert readme.read_text(encoding="utf-8") == card.fill(readme, block, "speed"), "python -m tools.speed"
 
 
 @pytest.mark.parametrize("page", ["README.md", "MODEL_CARD.md"])

@@ -50,9 +50,9 @@ def colour(text: str, name: str, stream: TextIO) -> str:
     return f"\x1b[{CODES[name]}m{text}\x1b[0m" if name and use_colour(stream) else text
 
 
-def paragraph(text: str) -> str:
-    """Text wrapped to the terminal."""
-    return "\n".join(textwrap.wrap(text, width()))
+def paragraph(text: str, indent: str = "") -> str:
+    """Wraps a text to the terminal; the lines behind the first begin with the indent."""
+    return "\n".join(textwrap.wrap(text, width(), subsequent_indent=indent))
 
 
 def say(text: str = "") -> None:
@@ -71,31 +71,29 @@ def pairs(rows: Mapping[str, str]) -> str:
 
 
 class Table:
-    """Rows that are printed as they come: columns of a fixed width, the last one wrapped."""
+    """Rows that are printed as they come, each on one line that is not wider than the terminal."""
 
-    def __init__(self, headings: Sequence[str], widths: Sequence[int], stream: TextIO) -> None:
-        """Print the headings.
+    def __init__(self, widths: Sequence[int], stream: TextIO) -> None:
+        """Prints nothing yet.
 
         Args:
-            headings: of all columns.
-            widths: of all columns but the last; a longer text keeps its end, which tells files apart.
+            widths: of all columns but the last, in characters; a longer text keeps its end, which tells files
+                apart.
             stream: to print to.
         """
         self._widths = widths
         self._stream = stream
-        self.row(headings, "bold", 0)
 
     def row(self, cells: Sequence[str], colour_name: str = "", coloured: int = 1) -> None:
-        """Print a row, one of its cells (or, where that is 0, all of them) in a colour."""
+        """Prints a row, one of its cells (or, where that is 0, all of them) in a colour."""
         cells = [plain(cell) for cell in cells]
-        fixed = [_fit(cell, size) for cell, size in zip(cells, self._widths, strict=False)]
-        indent = sum(self._widths) + 2 * len(self._widths)
-        lines = textwrap.wrap(cells[-1], max(MINIMUM_NOTE, width() - indent)) or [""]
+        fixed = [_end(cell, size) for cell, size in zip(cells, self._widths, strict=False)]
+        left = width() - sum(self._widths) - 2 * len(self._widths)
+        last = _start(cells[-1], max(1, left))
         if coloured:
             fixed[coloured] = colour(fixed[coloured], colour_name, self._stream)
-        first = "  ".join([*fixed, lines[0]]).rstrip()
-        self._stream.write((first if coloured else colour(first, colour_name, self._stream)) + "\n")
-        self._stream.writelines(" " * indent + line + "\n" for line in lines[1:])
+        line = "  ".join([*fixed, last]).rstrip()
+        self._stream.write((line if coloured else colour(line, colour_name, self._stream)) + "\n")
         self._stream.flush()
 
 
@@ -134,5 +132,11 @@ class Progress:
             self._shown = 0.0
 
 
-def _fit(text: str, size: int) -> str:
+def _end(text: str, size: int) -> str:
+    """Returns the end of a text in as many columns."""
     return text.ljust(size) if len(text) <= size else "…" + text[len(text) - size + 1 :]
+
+
+def _start(text: str, size: int) -> str:
+    """Returns the start of a text in as many columns at most."""
+    return text if len(text) <= size else text[: size - 1] + "…"

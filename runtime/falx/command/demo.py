@@ -42,7 +42,7 @@ def show(classifier: Classifier, out: str | None) -> None:
     drawn["gradient"] = _gradient()
     say(_side_by_side(drawn))
     say()
-    results = Results(list(drawn))
+    results = Results(list(drawn), classifier.card.thresholds, classifier.card)
     for name, pixels in drawn.items():
         prediction = classifier.predict(pixels)
         results.add(prediction, name)

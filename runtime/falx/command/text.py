@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,7 +14,19 @@ from PIL import Image
 from falx import words
 from falx.command.console import Table, pairs, paragraph, say, use_colour, width
 from falx.prediction import Failure, Prediction
-from falx.words import AMBIGUOUS, DECISIONS, DISCLAIMER, LABELS, NO_TUMOR, REJECTED, STEPS, plain
+from falx.slices.reasons import REASONS, TAG_REASONS
+from falx.words import (
+    AMBIGUOUS,
+    DECISIONS,
+    DISCLAIMER,
+    LABELS,
+    NO_TUMOR,
+    RECOMMENDATIONS,
+    REJECTED,
+    STEPS,
+    percent,
+    plain,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,6 +49,15 @@ COLOURS: Final = {NO_TUMOR: "green", AMBIGUOUS: "yellow", REJECTED: "dim", ERROR
 TUMOR_COLOUR: Final = "red"
 NONE: Final = "-"
 
+DECISION_WIDTH: Final = len("meningioma")
+REST_WIDTH: Final = 28
+"""Columns that the confidence or a note has at least beside a long file name."""
+
+STEP_WIDTH: Final = len("prepare")
+
+MOST_ERRORS: Final = 5
+"""So many different errors are told in the summary."""
+
 MOST_UNREAD: Final = 10
 """So many inputs of a study that could not be read are told with the reason; `falx study --json` has all."""
 
@@ -47,29 +69,40 @@ PROVENANCE: Final = ("preset", "seed", "trainer")
 
 
 class Results:
-    """The table of answers, printed as they come, and what they come to."""
+    """One line for each answer, printed as they come, and a summary of them all.
 
-    def __init__(self, names: Sequence[str], *, timings: bool = False) -> None:
-        """Print the headings.
+    A line is never wider than the terminal. Only what somebody must act on has a note; the summary says once
+    what to do about each decision.
+    """
+
+    def __init__(
+        self, names: Sequence[str], thresholds: Thresholds, card: Card, *, timings: bool = False
+    ) -> None:
+        """Prints the headings.
 
         Args:
             names: of all inputs, so that the first column is as wide as it must be.
-            timings: whether to print what each step took, in milliseconds, instead of what to do.
+            thresholds: those in force.
+            card: of the model, whose thresholds they may differ from.
+            timings: whether to print what each step took, in milliseconds, instead of the confidence.
         """
-        longest = max((len(plain(name)) for name in names), default=0)
-        widths = [max(4, min(longest, width() // 3)), len("meningioma"), len("100.0 % moderate")]
-        headings = ["file", "decision", "confidence", "note"]
-        if timings:
-            widths = [max(4, min(longest, width() // 4)), len("meningioma"), *(len("prepare") for _ in STEPS)]
-            headings = ["file", "decision", *(step.rjust(len("prepare")) for step in STEPS), "ms in all"]
+        self._thresholds = thresholds
+        self._card = card
         self._timings = timings
-        self._table = Table(headings, widths, sys.stdout)
         self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
         self._times: list[float] = []
         self._steps: list[Timings] = []
+        headings = [*(step.rjust(STEP_WIDTH) for step in STEPS), "ms in all"] if timings else ["confidence"]
+        rest = 2 + len("  ".join(headings)) if timings else REST_WIDTH
+        longest = max((len(plain(name)) for name in names), default=0)
+        room = width() - 2 - DECISION_WIDTH - rest
+        self._table = Table([max(len("file"), min(longest, room)), DECISION_WIDTH], sys.stdout)
+        self._table.row(["file", "decision", "  ".join(headings)], "bold", 0)
 
     def add(self, result: Prediction | Failure, name: str | None = None) -> None:
-        """Print the row of an answer.
+        """Prints the line of an answer.
 
         Args:
             result: the answer.
@@ -78,23 +111,24 @@ class Results:
         path = name or result.path or NONE
         if isinstance(result, Failure):
             self._counts[ERROR] += 1
-            empty = [NONE.rjust(len("prepare"))] * len(STEPS) if self._timings else [NONE]
-            self._table.row([path, ERROR, *empty, _without(path, str(result.error))], COLOURS[ERROR])
+            message = _without(result.path or path, str(result.error))
+            self._errors[message] += 1
+            self._table.row([path, ERROR, message], COLOURS[ERROR])
             return
         self._counts[result.decision] += 1
         self._times.append(result.elapsed_ms)
-        colour_name = COLOURS.get(result.decision, TUMOR_COLOUR)
+        if result.reason is not None:
+            self._reasons[result.reason.code] += 1
         if self._timings:
             self._steps.append(result.timings)
-            steps = [f"{spent:7.2f}" for spent in result.timings.to_dict().values()]
-            self._table.row([path, result.decision, *steps, f"{result.elapsed_ms:.2f}"], colour_name)
-            return
-        confidence = NONE if result.confidence is None else f"{result.confidence:.1%} {result.band}"
-        confidence = confidence.replace("%", " %")
-        self._table.row([path, result.decision, confidence, _note(result)], colour_name)
+            steps = [f"{spent:{STEP_WIDTH}.2f}" for spent in result.timings.to_dict().values()]
+            last = "  ".join([*steps, f"{result.elapsed_ms:.2f}"])
+        else:
+            last = _note(result)
+        self._table.row([path, result.decision, last], COLOURS.get(result.decision, TUMOR_COLOUR))
 
     def close(self, classifier: Classifier) -> None:
-        """Print how many of each, how fast, by which model, and what all of it is not."""
+        """Prints how many there are of each, by which thresholds, and what to do about each."""
         counts = [f"{self._counts[name]} {name}" for name in (*DECISIONS, ERROR) if self._counts[name]]
         speed = f", median {_median(self._times):.1f} ms" if self._times else ""
         model = classifier.model
@@ -104,7 +138,26 @@ class Results:
             steps = zip(*(timings.to_dict().values() for timings in self._steps), strict=True)
             medians = (f"{step} {_median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
             say(paragraph(f"Medians, ms: {', '.join(medians)}."))
+        say(paragraph(f"Thresholds: {_in_force(self._thresholds, self._card.thresholds)}."))
+        for decision in DECISIONS:
+            if self._counts[decision]:
+                say(paragraph(f"{decision}: {RECOMMENDATIONS[decision]}", "  "))
+        for code in self._reasons:
+            why = TAG_REASONS.get(code) or REASONS[code]
+            say(paragraph(f"{REJECTED}, {_spoken(code)}: {why}", "  "))
+        self._say_errors()
         say(paragraph(DISCLAIMER))
+
+    def _say_errors(self) -> None:
+        """Prints each error once, with how many inputs have it."""
+        for message, count in self._errors.most_common(MOST_ERRORS):
+            say(paragraph(f"{ERROR}: {f'{count} inputs: ' if count > 1 else ''}{plain(message)}", "  "))
+        if len(self._errors) > MOST_ERRORS:
+            say(
+                paragraph(
+                    f"{ERROR}: {len(self._errors) - MOST_ERRORS} other messages; --json prints each.", "  "
+                )
+            )
 
 
 def _median(values: Sequence[float]) -> float:
@@ -144,7 +197,7 @@ def _study_decision(verdict: Verdict) -> str:
     if verdict.label is not None:
         parts.append(f"({verdict.label})")
     if verdict.confidence is not None:
-        parts.append(f"{verdict.confidence:.1%} {verdict.band}".replace("%", " %"))
+        parts.append(f"{percent(verdict.confidence)} {verdict.band}")
     return " ".join(parts)
 
 
@@ -203,18 +256,32 @@ def _half_blocks(upper: npt.NDArray[np.uint8], lower: npt.NDArray[np.uint8]) -> 
 
 
 def _note(result: Prediction) -> str:
+    """Returns the confidence of a decision, or what is to be known where none was made."""
     if result.reason is not None:
-        return result.reason.message
-    if result.decision == AMBIGUOUS and result.probabilities is not None:
+        return _spoken(result.reason.code)
+    if result.confidence is None and result.probabilities is not None:
         ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])[:2]
-        leaders = " or ".join(f"{label} ({p:.0%})".replace("%", " %") for label, p in ranked)
-        return f"Perhaps {leaders}. {result.recommendation}"
-    return result.recommendation
+        return " or ".join(f"{label} {percent(p, 0)}" for label, p in ranked)
+    return NONE if result.confidence is None else f"{percent(result.confidence)} {result.band}"
+
+
+def _spoken(code: str) -> str:
+    """Returns the code of a reason as words."""
+    return code.replace("_", " ")
+
+
+def _in_force(thresholds: Thresholds, own: Thresholds) -> str:
+    """Returns the thresholds in force as text; one that a caller changed says what the card has."""
+    parts = []
+    for label, value in thresholds.to_dict().items():
+        changed = "" if value == own[label] else f" (changed; the card has {own[label]:g})"
+        parts.append(f"{label} {value:g}{changed}")
+    return ", ".join(parts)
 
 
 def _without(path: str, message: str) -> str:
-    """A message without the path before it, which has a column of its own."""
-    return message.removeprefix(f"{path}: ")
+    """Returns a message without the path before it, which has a column of its own."""
+    return message.removeprefix(f"{path}: ").removeprefix(f"{Path(path)}: ")
 
 
 def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:

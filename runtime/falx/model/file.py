@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -131,18 +132,31 @@ def load_bytes(path: Path) -> bytes:
     except ModelError:
         raise
     except FileNotFoundError as error:
-        raise ModelNotFound(
-            f"{path}: no such model file; give the path of a .tflite or .onnx file"
-        ) from error
+        raise ModelNotFound(f"{path}: {_missing(path)}") from error
     # ValueError: a path with a null byte.
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot read the model file: {error}") from error
 
 
+def _missing(path: Path) -> str:
+    """Returns why there is no model file at a path, and what to give instead."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path.as_posix()):
+        return "is an address, and Falx downloads nothing; download the file and give its path"
+    if not path.parent.exists():
+        return f"no such model file: there is no folder {path.parent}"
+    return "no such model file; give the path of a .tflite or .onnx file"
+
+
 def _check_file(path: Path) -> None:
     status = path.stat()
-    if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+    if stat.S_ISDIR(status.st_mode):
+        raise ModelError(f"{path}: expected a model file, got a folder; give the .tflite or .onnx file in it")
+    if not stat.S_ISREG(status.st_mode):
         raise ModelError(f"{path}: expected a model file, got a pipe or a device")
+    if path.suffix in (".keras", ".h5"):
+        raise ModelError(
+            f"{path}: is a model of Keras, which Falx does not run; export it first: python -m falx_export"
+        )
     if status.st_size > MAXIMUM_BYTES:
         raise ModelError(
             f"{path}: expected a model file of at most {MAXIMUM_BYTES} bytes, this one has {status.st_size}"

@@ -14,7 +14,7 @@ import falx
 from falx import phantom
 from falx.reading import source
 
-for needed in ("pydicom", "gdcm", "openjpeg"):
+for needed in ("pydicom", "openjpeg"):
     pytest.importorskip(needed, reason=f"{needed} is not installed (pip install 'falx[dicom]')")
 
 DATA = Path(os.environ.get("FALX_DATA", Path(__file__).parents[4] / "shared" / "data"))

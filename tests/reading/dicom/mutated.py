@@ -1,6 +1,6 @@
 """Give Falx malformed and mutated DICOM files, and see that each ends in an answer or a clear error.
 
-    python -m tests.dicom.mutated --inputs 1000 --out dicom-mutated.json
+    python -m tests.reading.dicom.mutated --inputs 1000 --out dicom-mutated.json
 
 MR objects of every transfer syntax are made of a drawn head, and then damaged: bytes changed, parts cut out,
 doubled or put elsewhere, values of tags replaced. Anything but an answer or an `UnreadableImage` ends the run
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from benchmarks import machine
+from benchmarks import figures
 from tests.reading.dicom import made
 
 import falx
@@ -105,21 +105,21 @@ def run(classifier: falx.Classifier, inputs: int) -> Counter[str]:
 
 def main() -> None:
     """Run it, and print or write what came."""
-    parser = argparse.ArgumentParser(prog="python -m tests.dicom.mutated", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.reading.dicom.mutated", description=__doc__)
     parser.add_argument("--inputs", type=int, default=1000, help="how many files (default 1000)")
     parser.add_argument("--out", type=Path, help="where to write the result as JSON")
     options = parser.parse_args()
     started = time.perf_counter()
     outcomes = run(falx.load(), options.inputs)
     report = {
-        "machine": machine.described(PACKAGES),
+        "machine": figures.machine(PACKAGES),
         "inputs": options.inputs,
         "outcomes": dict(outcomes),
         "seconds": round(time.perf_counter() - started, 1),
     }
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
     if options.out is not None:
-        machine.write(options.out, report)
+        figures.write(options.out, report)
 
 
 if __name__ == "__main__":
