@@ -43,6 +43,7 @@ __all__ = [
     "Zone",
     "compare",
     "find",
+    "tumor_probability",
     "usable",
 ]
 
@@ -81,7 +82,7 @@ CONTRADICTED: Final = 0.5
 """What remains of a finding that other series of the same head do not show."""
 
 SHOWN_MM: Final = 3.0
-"""The strength from which a series shows a finding of another one too."""
+"""The strength from which a series shows a finding, of its own or of another one."""
 
 CONTRAST: Final = "T1C+"
 """The sequence that shows what others may not: no series without contrast agent contradicts it."""
@@ -169,6 +170,12 @@ def find(series: Series, results: Sequence[Prediction | Failure]) -> Evidence:
     return Evidence(members, zones, strength, lasting, _strengths(inside, place_mm, gaps)[1], cleared)
 
 
+def tumor_probability(result: Prediction | Failure) -> float:
+    """Returns the probability of a tumour of any kind; 0 where a slice was not classified."""
+    probabilities = result.probabilities if isinstance(result, Prediction) else None
+    return 0.0 if probabilities is None else 1 - probabilities[NO_TUMOR]
+
+
 def compare(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Marks, Marks]]:
     """Let the series of one head confirm and contradict each other.
 
@@ -189,7 +196,7 @@ def compare(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Marks, Marks
 def _compared(
     series: Series, one: Evidence, others: Sequence[tuple[Series, Evidence]]
 ) -> tuple[Marks, Marks]:
-    places, rows, columns = np.nonzero(one.strength >= SHOWN_MM * CONTRADICTED)
+    places, rows, columns = np.nonzero(one.strength >= SHOWN_MM)
     if not series.layout or not len(places):
         return one.strength, one.lasting
     points = _points(one, series, places, rows, columns)
@@ -283,12 +290,9 @@ def _mean_marks(results: Sequence[Prediction | Failure], group: Sequence[int]) -
 
 def _marks(result: Prediction | Failure) -> Marks:
     """The mark of each spot of a slice, `(GRID, GRID)`; even where the model makes no heatmap."""
-    if not isinstance(result, Prediction) or result.probabilities is None:
-        return np.zeros((GRID, GRID), np.float32)
-    tumor = np.float32(1 - result.probabilities[NO_TUMOR])
-    if result.location is None:
-        return np.full((GRID, GRID), tumor)
-    return tumor * _cells(result.location)
+    tumor = np.float32(tumor_probability(result))
+    location = result.location if isinstance(result, Prediction) else None
+    return np.full((GRID, GRID), tumor) if location is None else tumor * _cells(location)
 
 
 def _cells(location: Location) -> Marks:
@@ -318,8 +322,8 @@ def _spread(spots: Marks) -> Marks:
 
 def _strengths(marks: Marks, place_mm: npt.NDArray[np.float64], gaps: Sequence[float]) -> tuple[Marks, Marks]:
     """The strength of each spot: of runs of any number of places, and of two or more."""
-    steps = np.diff(place_mm)
-    step = min(float(np.median(steps)), GREATEST_GAP_MM) if len(steps) else UNKNOWN_STEP_MM
+    # The length that one place stands for.
+    step = min(float(np.diff(place_mm).min()), GREATEST_GAP_MM) if len(place_mm) > 1 else UNKNOWN_STEP_MM
     strength, lasting = marks * np.float32(step), np.zeros_like(marks)
     for first in range(len(marks)):
         lowest = marks[first]

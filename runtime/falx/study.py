@@ -77,7 +77,14 @@ from typing import Any, Final
 import numpy as np
 
 from falx import finding, words
-from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM, Evidence, Zone, usable
+from falx.finding import (
+    GREATEST_GAP_MM,
+    LEAST_EXTENT_MM,
+    Evidence,
+    Zone,
+    tumor_probability,
+    usable,
+)
 from falx.prediction import SCHEMA, Failure, Model, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
 from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band
@@ -332,7 +339,7 @@ class _Judged:
     @property
     def confidence(self) -> float:
         """The mean probability of no tumour in the middle part of the head."""
-        return float(np.mean([1 - _tumor(self.results[i]) for i in self.middle]))
+        return float(np.mean([1 - tumor_probability(self.results[i]) for i in self.middle]))
 
 
 def judge(
@@ -351,8 +358,8 @@ def judge(
     decision, carriers = AMBIGUOUS, []
     if tumor:
         decision, carriers = TUMOR, tumor
-        best = max(carriers, key=lambda i: _tumor(results[i]))
-        confidence, label = _tumor(results[best]), _leading(results[i] for i in carriers)
+        best = max(carriers, key=lambda i: tumor_probability(results[i]))
+        confidence, label = tumor_probability(results[best]), _leading(results[i] for i in carriers)
         reason = (
             f"A region is marked through {_named(parts, carriers)}, {strongest:.0f} mm strong, most surely "
             f"in {_named(parts, [best])}: {label or 'a tumour'}, {_percent(confidence)}."
@@ -385,11 +392,12 @@ def judge(
     else:
         decision = NO_TUMOR
         confidence = min(part.confidence for part in parts if part.clears)
-        least = max((part.first + i for part in parts for i in part.middle), key=lambda i: _tumor(results[i]))
+        middle = (part.first + i for part in parts for i in part.middle)
+        least = max(middle, key=lambda i: tumor_probability(results[i]))
         carriers = [least]
         reason = (
             f"No region is marked through neighbouring slices in {words.counted(sum(map(usable, results)))}; "
-            f"the least sure is {_named(parts, carriers)}: {_percent(1 - _tumor(results[least]))}."
+            f"the least sure is {_named(parts, carriers)}: {_percent(1 - tumor_probability(results[least]))}."
         )
     return Verdict(
         decision=decision,
@@ -412,12 +420,6 @@ def _compared(series: Sequence[tuple[Series, Sequence[Prediction | Failure]]]) -
         parts.append(_Judged(about, tuple(results), evidence, strength, lasting, first))
         first += len(results)
     return parts
-
-
-def _tumor(result: Prediction | Failure) -> float:
-    """The probability of a tumour; 0 where there is none."""
-    probabilities = result.probabilities if isinstance(result, Prediction) else None
-    return 0.0 if probabilities is None else 1 - probabilities[NO_TUMOR]
 
 
 def _leading(results: Iterable[Prediction | Failure]) -> str | None:

@@ -57,6 +57,8 @@ ALIGNED_MM: Final = 1.0
 FRESH: Final = 3
 """This many files of UIDs of their own, in a row, are one series whose UIDs were made afresh."""
 
+DICOM_SUFFIX: Final = ".dcm"
+
 HOLE: Final = 1.6
 """A distance this much longer than the middle one of a series says that a slice between is missing."""
 
@@ -231,12 +233,14 @@ class _Group:
 
 @dataclass(slots=True)
 class _Things:
-    """What was found, by what it is; volumes as paths, for one may be large."""
+    """What was found, by what it is; volumes as paths, for one may be large. Failures are also the paths of
+    what is named as DICOM and is none: whoever reads them says what is wrong.
+    """
 
     slices: list[_Found] = field(default_factory=list)
     volumes: list[str | nifti.Volume] = field(default_factory=list)
     pictures: list[Source] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Source] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
@@ -311,6 +315,8 @@ def _things(given: Iterable[Source]) -> _Things:
                 things.failures.append(Failure(holder.path, error))
         elif isinstance(holder, nifti.Volume) or (isinstance(holder, str) and is_volume(holder)):
             things.volumes.append(holder)
+        elif isinstance(holder, str) and holder.lower().endswith(DICOM_SUFFIX):
+            things.failures.append(holder)
         else:
             things.pictures.append(holder)
     return things
