@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import falx
-from falx.classifier import DEFAULT_MODEL
 from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 from falx_trainer.evaluation.processor import processor
 
 __all__ = ["CHECKOUT", "Row", "add_model", "lines", "machine", "parser", "released", "table", "tell", "write"]

@@ -1,12 +1,13 @@
-"""Measures how many slices a second: a folder of files through `predict_many`, with one worker and with two.
+"""Measures how many slices a second: a folder of files through one classifier, in one thread and in several.
 
     python -m benchmarks.throughput --out benchmarks/results/throughput-DATE.json
 
-The ways take turns, a block of files each. The bare loop of Pillow and LiteRT (`benchmarks.contenders`)
-decides the same files one after the other, and once more in processes that share nothing: what they gain is
-what this machine's processors allow. A ratio is the median over the blocks of the time with one worker over
-that of the way, so more is faster; its interval is the 95 % bootstrap one. Takes about a minute on a quiet
-machine.
+`predict_many` does with two workers what the threads of a program do that share the classifier and call
+`predict`: four of them on two cores. The ways take turns, a block of files each. The bare loop of Pillow and
+LiteRT (`benchmarks.contenders`) decides the same files one after the other, and once more in processes that
+share nothing: what they gain is what this machine's processors allow. A ratio is the median over the blocks
+of the time with one worker over that of the way, so more is faster; its interval is the 95 % bootstrap one.
+Takes about a minute on a quiet machine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", type=int, default=2000, help="in the folder (2000)")
     parser.add_argument("--block", type=int, default=100, help="files a turn (100)")
     parser.add_argument("--workers", type=int, default=2, help="besides one (2)")
+    parser.add_argument("--callers", type=int, default=4, help="threads that call predict (4)")
     parser.add_argument("--seed", type=int, default=7, help="of the noise in the slices (7)")
     options = parser.parse_args(arguments)
     models = figures.released(options)
@@ -55,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run
 
+    def calls(files: Sequence[Path]) -> None:
+        with ThreadPoolExecutor(options.callers) as threads:
+            list(threads.map(classifier.predict, files))
+
     ways = {f"Falx, workers: {workers}": many(workers) for workers in (1, options.workers)}
+    ways[f"Falx, predict from {options.callers} threads"] = calls
     name = CONTENDERS["litert"].name
     _start(models)
     ways[name] = _decide

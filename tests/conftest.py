@@ -40,6 +40,9 @@ settings.load_profile("falx")
 
 DATA = Path(__file__).parent / "data"
 
+Outputs = dict[str, npt.NDArray[np.float32]]
+Change = Callable[[Outputs], Outputs]
+
 
 def numpy_answer(tensor: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """What the tiny models answer: probabilities `(4,)` and heatmap `(7, 7)`."""
@@ -181,3 +184,30 @@ def browser() -> Iterator[Browser]:
         started = running.chromium.launch(executable_path=found)
         yield started
         started.close()
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
+    """Makes engines that start from now on answer something else: what a function makes of their outputs."""
+    start = engines.start
+
+    def change(made_of: Change) -> None:
+        def changed(name: str, payload: bytes, card: Card, *, threads: int) -> engines.Engine:
+            engine = start(name, payload, card, threads=threads)
+            return Changed(engine, made_of)
+
+        monkeypatch.setattr(engines, "start", changed)
+
+    return change
+
+
+class Changed:
+    """An engine whose outputs are changed."""
+
+    def __init__(self, engine: engines.Engine, change: Change) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._change = change
+
+    def run(self, tensor: npt.NDArray[np.uint8]) -> Outputs:
+        return self._change(self._engine.run(tensor))

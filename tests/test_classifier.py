@@ -4,10 +4,8 @@ import hashlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,9 @@ import pytest
 from PIL import Image
 
 import falx
-from falx import classifier as module
 from falx import phantom
 from falx.decision import Thresholds
+from falx.engines.pool import LOOK_AHEAD
 from falx.errors import (
     ChecksumError,
     EngineUnavailable,
@@ -30,12 +28,15 @@ from falx.errors import (
 )
 from falx.model import file as model_file
 from falx.model.card import Card, Format
+from falx.reading.source import Source
 from falx.slices.limits import Limits
 from falx.slices.preprocessing import prepare
 from falx.words import LABELS, RECOMMENDATIONS
 
 LOW = Thresholds(1e-6, 1e-6, 1e-6, 1e-6)
 Head = npt.NDArray[np.uint8]
+Outputs = dict[str, npt.NDArray[np.float32]]
+Answering = Callable[[Callable[[Outputs], Outputs]], None]
 
 
 def test_the_answer_for_a_slice(
@@ -65,7 +66,8 @@ def test_every_kind_of_source_gives_the_same_answer(
 ) -> None:
     path = tmp_path / "slice.png"
     Image.fromarray(head).save(path)
-    sources = [path, str(path), path.read_bytes(), Image.fromarray(head), head, np.stack([head] * 3, axis=-1)]
+    colours = np.stack([head] * 3, axis=-1)
+    sources: list[Source] = [path, str(path), path.read_bytes(), Image.fromarray(head), head, colours]
     answers = [classifier.predict(source) for source in sources]
     assert len({tuple((answer.probabilities or {}).values()) for answer in answers}) == 1
     assert [answer.path for answer in answers] == [str(path), str(path), None, None, None, None]
@@ -136,17 +138,9 @@ def test_the_heatmap_lies_on_the_slice(classifier: falx.Classifier) -> None:
     assert not heatmap[260:].any()
 
 
-def test_a_model_without_heatmap(
-    classifier: falx.Classifier, head: Head, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = classifier._engines.get()
-
-    class Bare:
-        def run(self, tensor: Head) -> dict[str, npt.NDArray[np.float32]]:
-            return {"probabilities": engine.run(tensor)["probabilities"]}
-
-    classifier._engines.put(Bare())  # type: ignore[arg-type] # as little as is used
-    assert classifier.predict(head).heatmap is None
+def test_a_model_without_heatmap(model: Path, head: Head, answering: Answering) -> None:
+    answering(lambda outputs: {"probabilities": outputs["probabilities"]})
+    assert falx.load(model).predict(head).heatmap is None
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -154,7 +148,7 @@ def test_many_keep_their_order_and_one_bad_input_is_one_failure(
     classifier: falx.Classifier, head: Head, tmp_path: Path, workers: int
 ) -> None:
     missing = tmp_path / "absent.png"
-    sources = [head, missing, b"", np.zeros((99, 99), np.uint8), head] * 4
+    sources: list[Source] = [head, missing, b"", np.zeros((99, 99), np.uint8), head] * 4
     answers = list(classifier.predict_many(sources, workers=workers))
     one = [
         type(a).__name__ if isinstance(a, falx.Prediction) else type(a.error).__name__ for a in answers[:5]
@@ -177,33 +171,20 @@ def test_many_read_only_a_little_ahead(classifier: falx.Classifier, head: Head, 
     for _ in range(5):
         next(answers)
     answers.close()  # type: ignore[attr-defined] # a generator
-    assert next(taken) <= 5 + module.LOOK_AHEAD * workers
+    assert next(taken) <= 5 + LOOK_AHEAD * workers
     assert not [t for t in threading.enumerate() if t.name.startswith("falx")]
-
-
-def test_many_use_an_engine_a_worker(classifier: falx.Classifier, head: Head) -> None:
-    list(classifier.predict_many([head] * 6, workers=3))
-    assert classifier._engines.qsize() == 3
-    list(classifier.predict_many([head] * 2, workers=2))
-    assert classifier._engines.qsize() == 3
 
 
 def test_many_of_none(classifier: falx.Classifier) -> None:
     assert list(classifier.predict_many([])) == list(classifier.predict_many([], workers=2)) == []
 
 
-def test_one_classifier_serves_many_threads(classifier: falx.Classifier, head: Head) -> None:
-    dark = np.where(head > 60, head // 4 + 190, head // 2).astype(np.uint8)
-    expected = [classifier.predict(x).probabilities for x in (head, dark)]
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda i: classifier.predict((head, dark)[i % 2]).probabilities, range(64)))
-    assert answers == expected * 32
-
-
 @pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
 def test_wrong_numbers_of_threads_and_workers(classifier: falx.Classifier, model: Path, value: Any) -> None:
     with pytest.raises(ValueError, match=r"threads must be a whole number from 1, got"):
         falx.load(model, threads=value)
+    with pytest.raises(ValueError, match=r"engines must be a whole number from 1, got"):
+        falx.load(model, engines=value)
     with pytest.raises(ValueError, match=r"workers must be a whole number from 1, got"):
         classifier.predict_many([], workers=value)
 
@@ -214,7 +195,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_an_installation_without_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "DEFAULT_MODEL", tmp_path / "default.tflite")
+    monkeypatch.setattr(model_file, "DEFAULT_MODEL", tmp_path / "default.tflite")
     with pytest.raises(
         ModelNotFound, match="has no model of its own; install the wheel, or give a model file"
     ):
@@ -273,7 +254,7 @@ def test_no_engine_is_taken_for_one_that_is_missing(
         falx.load(path, engine="tflite")
 
 
-@pytest.mark.skipif(not module.DEFAULT_MODEL.exists(), reason="this checkout has no default model yet")
+@pytest.mark.skipif(not model_file.DEFAULT_MODEL.exists(), reason="this checkout has no default model yet")
 @pytest.mark.filterwarnings("ignore:tflite-runtime runs int8:falx.FalxWarning")
 def test_the_default_model_answers(engine: str, head: Head) -> None:
     if engine == "onnx":
@@ -286,16 +267,14 @@ def test_the_default_model_answers(engine: str, head: Head) -> None:
 
 @pytest.mark.parametrize("wrong", [float("nan"), -0.1, 1.5])
 def test_answers_that_are_no_probabilities(
-    classifier: falx.Classifier, head: Head, monkeypatch: pytest.MonkeyPatch, wrong: float
+    model: Path, head: Head, answering: Answering, wrong: float
 ) -> None:
-    answer = {"probabilities": np.array([0.5, 0.25, 0.25, wrong], np.float32)}
-    broken_engine = SimpleNamespace(name=classifier.engine, run=lambda _: answer)
-    monkeypatch.setattr("falx.engines.start", lambda *_, **__: broken_engine)
-    broken = falx.load(classifier.path, engine=classifier.engine)
+    answering(lambda _: {"probabilities": np.array([0.5, 0.25, 0.25, wrong], np.float32)})
+    broken = falx.load(model)
     with pytest.raises(
         GraphError,
         match=rf"tiny\.\w+: the graph answered probabilities \[0\.5, 0\.25, 0\.25, .*\] on "
-        rf"engine {classifier.engine}, expected probabilities in 0\.\.1; "
+        rf"engine {broken.engine}, expected probabilities in 0\.\.1; "
         r"try another engine, or export the model again",
     ):
         broken.predict(head)
@@ -305,20 +284,13 @@ Knowing = Callable[[float, float], falx.Classifier]
 
 
 @pytest.fixture
-def knowing(any_engine: str, model_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Knowing:
+def knowing(any_engine: str, model_of: Callable[..., Path], answering: Answering) -> Knowing:
     """A classifier whose graph says how familiar a picture is, and a card with the least that is needed."""
 
     def load(familiarity: float, least: float) -> falx.Classifier:
+        answering(lambda outputs: outputs | {"familiarity": np.array([familiarity], np.float32)})
         path = model_of(any_engine, thresholds=LOW, rejection=Limits(least_familiarity=least))
-        classifier = falx.load(path, engine=any_engine)
-        engine = classifier._engines.get()
-
-        class Knowing:
-            def run(self, tensor: Head) -> dict[str, npt.NDArray[np.float32]]:
-                return engine.run(tensor) | {"familiarity": np.array([familiarity], np.float32)}
-
-        classifier._engines.put(Knowing())  # type: ignore[arg-type] # as little as is used
-        return classifier
+        return falx.load(path, engine=any_engine)
 
     return load
 
@@ -345,7 +317,7 @@ def test_a_familiar_picture_is_answered(
 ) -> None:
     classifier = knowing(familiarity, least)
     assert classifier.predict(head).decision == "no_tumor"
-    assert classifier.answer(prepare(head)[0]).familiarity == familiarity
+    assert classifier.infer(prepare(head)[0]).familiarity == familiarity
 
 
 def test_a_model_that_does_not_say_rejects_nothing_as_unfamiliar(
@@ -353,7 +325,7 @@ def test_a_model_that_does_not_say_rejects_nothing_as_unfamiliar(
 ) -> None:
     classifier = falx.load(model_of(any_engine, thresholds=LOW, rejection=Limits(least_familiarity=1)))
     assert classifier.predict(head).decision == "no_tumor"
-    assert classifier.answer(prepare(head)[0]).familiarity is None
+    assert classifier.infer(prepare(head)[0]).familiarity is None
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), -0.5, 1.5])

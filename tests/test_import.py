@@ -54,7 +54,7 @@ def test_a_first_decision_loads_no_more_than_it_needs(tmp_path: Path, model: Pat
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     others = {"PIL.PngImagePlugin", "PIL.GifImagePlugin", "numpy.typing", "statistics"}
-    own = {f"falx.{name}" for name in ("app", "pictures", "reading.dicom", "reading.nifti", "study")}
+    own = {f"falx.{name}" for name in ("app", "pictures", "reading.dicom", "reading.volume", "study")}
     # What NumPy 1 and other engines than LiteRT load is not Falx's doing.
     engine = next(
         name

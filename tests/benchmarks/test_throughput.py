@@ -26,6 +26,7 @@ def test_it_prints_a_table_and_writes_the_same_numbers(
     assert [row["name"] for row in document["rows"]] == [
         "Falx, workers: 1",
         "Falx, workers: 2",
+        "Falx, predict from 4 threads",
         "Pillow and LiteRT, a bare loop",
         "Pillow and LiteRT, a bare loop, in 2 processes",
     ]

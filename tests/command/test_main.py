@@ -21,9 +21,10 @@ from PIL import Image
 
 import falx
 from falx import phantom
-from falx.classifier import Answer, Classifier
+from falx.classifier import Classifier
 from falx.command import main as cli
 from falx.command.main import main
+from falx.engines import Inference
 from falx.model import attachment
 from falx.model import file as model_file
 from falx.model.card import Format
@@ -428,7 +429,7 @@ def test_thresholds_far_below_a_half(
     path = model_of(any_engine, thresholds=chosen)
     assert main(["info", str(path)]) == 0
     assert "no_tumor 0.31, meningioma 0.2, glioma 0.4, pituitary 0.27" in capsys.readouterr().out
-    monkeypatch.setattr("falx.Classifier.answer", lambda *_: Answer(probabilities, None, None))
+    monkeypatch.setattr("falx.engines.pool.Pool.run", lambda *_: Inference(probabilities, None, None))
     assert main(["predict", str(scan), "--json", "--model", str(path)]) == 0
     (answer,) = lines(capsys.readouterr().out)
     assert answer["decision"] == decision
@@ -623,7 +624,7 @@ def test_a_defect_is_one_line(
 def test_warnings_are_a_line_on_standard_error(
     model: Path, scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("falx.engines.caution", lambda *_: "slow here")
+    monkeypatch.setattr("falx.classifier.caution", lambda *_: "slow here")
     assert main(["predict", str(scan), "--json", "--model", str(model)]) == 0
     assert capsys.readouterr().err == "falx: warning: slow here\n"
 

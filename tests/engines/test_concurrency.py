@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import falx
-from falx.classifier import DEFAULT_MODEL
 from falx.engines import ENGINES
 from falx.errors import EngineUnavailable, FalxWarning
 from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 
 ALONE = os.environ.get("FALX_TEST_ENGINE")
 RELEASED = sorted((Path(__file__).parents[2] / "models").glob("*/*-int8.onnx"))

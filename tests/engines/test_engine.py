@@ -18,11 +18,11 @@ from PIL import Image
 
 import falx
 from falx import check, phantom
-from falx.classifier import DEFAULT_MODEL
 from falx.command import main
 from falx.engines import ENGINES, tflite
 from falx.errors import EngineUnavailable, FalxWarning
 from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 from falx.words import LABELS
 
 ALONE = os.environ.get("FALX_TEST_ENGINE")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import subprocess
 import sys
@@ -182,7 +183,7 @@ def test_the_caution_about_int8_on_x86(
 def test_loading_warns_once_of_int8_on_x86(
     monkeypatch: pytest.MonkeyPatch, any_engine: str, model_of: Callable[..., Path]
 ) -> None:
-    monkeypatch.setattr(engines, "caution", lambda *_: "slow here")
+    monkeypatch.setattr("falx.classifier.caution", lambda *_: "slow here")
     path = model_of(any_engine)
     with pytest.warns(falx.FalxWarning, match="slow here") as caught:
         classifier = falx.load(path, engine=any_engine)
@@ -203,3 +204,25 @@ def test_no_engine_is_imported_for_another(engine: str, model_of: Callable[..., 
     loaded = set(done.stdout.split())
     packages = {package for _, package in engines.ENGINES.values()}
     assert loaded & packages == {engines.ENGINES[engine][1]}
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_onnx_runtime_sees_no_telemetry_and_the_environment_stays(before: str | None) -> None:
+    pytest.importorskip("onnxruntime")
+    code = (
+        "import os\n"
+        "from falx.engines import onnx\n"
+        "seen, real = [], onnx.importlib.import_module\n"
+        "def imported(name):\n"
+        "    seen.append((name, os.environ.get('ORT_DISABLE_TELEMETRY')))\n"
+        "    return real(name)\n"
+        "onnx.importlib.import_module = imported\n"
+        "before = dict(os.environ)\n"
+        "try: onnx.start(b'', None, 1)\n"
+        "except onnx.GraphError: pass\n"
+        "assert seen[0] == ('onnxruntime', '1'), seen\n"
+        "assert dict(os.environ) == before\n"
+    )
+    given = {} if before is None else {"ORT_DISABLE_TELEMETRY": before}
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**kept, **given})

@@ -123,7 +123,7 @@ def test_tflite_files_for_others_answer_as_the_plain_one(exported: Any) -> None:
     classifier = falx.load(exported[0] / "small-int8.tflite", engine="litert")
     slices = np.stack([drawing() for drawing in phantom.PHANTOMS.values()])
     tensors = np.stack([preprocessing.prepare(pixels)[0] for pixels in slices])
-    wanted = [classifier.answer(tensor) for tensor in tensors]
+    wanted = [classifier.infer(tensor) for tensor in tensors]
     for name in OWN_TFLITE:
         card, payload = model_file.read(exported[0] / name)
         assert card.self_contained

@@ -24,9 +24,9 @@ from benchmarks import figures
 
 import falx
 from falx import phantom
-from falx.classifier import DEFAULT_MODEL
 from falx.errors import ModelError
 from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 
 __all__ = ["flipped", "main"]
 

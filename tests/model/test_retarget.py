@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 
 import falx
 from falx import phantom
-from falx.classifier import DEFAULT_MODEL
 from falx.command.main import main
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.errors import CardError, ChecksumError, FalxError, ModelError, ThresholdError
 from falx.model import file as model_file
 from falx.model import graph_limits
 from falx.model.card import Card, Format, Setting, TensorSpec
+from falx.model.file import DEFAULT_MODEL
 from falx.model.retarget import Chosen, read_thresholds, retarget, write
 from falx.words import LABELS
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A path that exists on one machine only.
 MACHINE_PATH = re.compile(r"(?<![\w.}/-])/(?:home|Users|work|root)/\w+")
 
-BINARY = {".tflite", ".onnx", ".keras", ".h5", ".png", ".jpg", ".gif", ".svg"}
+BINARY = {".bin", ".tflite", ".onnx", ".keras", ".h5", ".png", ".jpg", ".gif", ".svg"}
 IMAGE_OF_A_PATIENT = {".dcm", ".nii", ".gz", ".mha", ".npz"}
 
 

@@ -35,6 +35,6 @@ def test_a_row_a_contender_that_both_measured() -> None:
 def test_nothing_but_the_block_is_filled(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("a\n<!-- speed -->\nold\n<!-- end of speed -->\nb\n")
-    assert speed.main(["--readme", str(readme)]) == 0
+    assert speed.main(["--page", str(readme)]) == 0
     block = speed.table(speed.newest("latency"), speed.newest("startup"))
     assert readme.read_text() == f"a\n<!-- speed -->\n{block}<!-- end of speed -->\nb\n"

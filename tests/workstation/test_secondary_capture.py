@@ -11,7 +11,7 @@ from tests.workstation.peers import WrittenStudy, write_study
 import falx
 from falx import phantom
 from falx.errors import FalxError
-from falx.workstation.objects import headers, results
+from falx.workstation.objects import headers, study_objects
 from falx.workstation.objects.secondary_capture import burnt, secondary_capture
 
 
@@ -36,7 +36,7 @@ def test_a_heatmap_colours_the_slice_and_words_are_wrapped() -> None:
 def test_a_picture_names_its_source_and_nothing_of_the_patient_is_in_its_pixels(
     classifier: falx.Classifier, study: WrittenStudy
 ) -> None:
-    answer, (_, *pictures) = results.make(classifier, study.files, identity="one", capture=True)
+    answer, (_, *pictures) = study_objects.make(classifier, study.files, identity="one", capture=True)
     assert len(pictures) == len(answer.verdict.carriers) >= 1
     for number, (index, picture) in enumerate(zip(answer.verdict.carriers, pictures, strict=True), start=1):
         source = picture.SourceImageSequence[0]
@@ -49,7 +49,7 @@ def test_a_picture_names_its_source_and_nothing_of_the_patient_is_in_its_pixels(
 
 def test_pixels_that_name_the_patient_are_not_copied(classifier: falx.Classifier, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", BurnedInAnnotation="YES")
-    answer, made = results.make(classifier, study.files, identity="one", capture=True)
+    answer, made = study_objects.make(classifier, study.files, identity="one", capture=True)
     assert [one.Modality for one in made] == ["SR"]
     assert isinstance(answer.results[0], falx.Prediction)
     header = headers.read(str(study.files[0]))
@@ -60,5 +60,5 @@ def test_pixels_that_name_the_patient_are_not_copied(classifier: falx.Classifier
 def test_what_was_lossy_stays_lossy(classifier: falx.Classifier, tmp_path: Path) -> None:
     lossy: Any = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "9.5"}
     study = write_study(tmp_path / "study", LossyImageCompressionMethod="ISO_10918_1", **lossy)
-    _, (_, picture, *_) = results.make(classifier, study.files, identity="one", capture=True)
+    _, (_, picture, *_) = study_objects.make(classifier, study.files, identity="one", capture=True)
     assert (picture.LossyImageCompression, picture.LossyImageCompressionRatio) == ("01", 9.5)

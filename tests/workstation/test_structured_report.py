@@ -16,7 +16,7 @@ import falx
 from falx.errors import FalxError
 from falx.reading.series import gather
 from falx.words import DISCLAIMER, LABELS
-from falx.workstation.objects import headers, results
+from falx.workstation.objects import headers, study_objects
 from falx.workstation.objects.structured_report import structured_report
 
 MUST = {
@@ -37,7 +37,7 @@ MUST = {
 def made(
     classifier: falx.Classifier, study: WrittenStudy, *, identity: str = "one", capture: bool = False
 ) -> list[Any]:
-    return results.make(classifier, study.files, identity=identity, capture=capture)[1]
+    return study_objects.make(classifier, study.files, identity=identity, capture=capture)[1]
 
 
 def saved(data: Any, folder: Path) -> Path:
@@ -73,7 +73,7 @@ def found(data: Dataset, meaning: str) -> list[Any]:
 def test_a_report_says_what_falx_says(
     classifier: falx.Classifier, study: WrittenStudy, tmp_path: Path
 ) -> None:
-    answer, (report,) = results.make(classifier, study.files, identity="one", capture=False)
+    answer, (report,) = study_objects.make(classifier, study.files, identity="one", capture=False)
     report = pydicom.dcmread(saved(report, tmp_path))
     lesion = answer.results[1]
     assert isinstance(lesion, falx.Prediction)
@@ -218,7 +218,7 @@ def test_dcmtk_and_dicom3tools_find_nothing_wrong(
         answer = replace(answer, verdict=replace(answer.verdict, carriers=(0,)))
     word = case.partition(" ")[0]
     assert answer.decision == (word if word in ("ambiguous", "rejected") else "tumor")
-    known = results.sources(map(str, study.files))
+    known = study_objects.sources(map(str, study.files))
     path = saved(structured_report(answer, known, model=classifier.model, identity="one"), tmp_path)
     dumped = call("dsrdump", "+Pl", path)
     assert (dumped.returncode, dumped.stderr) == (0, "")
@@ -226,7 +226,7 @@ def test_dcmtk_and_dicom3tools_find_nothing_wrong(
     # Of any private scheme dciodvfy says that it does not know it, and of nothing else.
     checked = re.sub(r"Warning - Unrecognized defined term <99FALX>.*\n", "", call("dciodvfy", path).stderr)
     assert checked == "EnhancedSR\n"
-    pictures = results.captures(answer, gathered, known, identity="one")
+    pictures = study_objects.captures(answer, gathered, known, identity="one")
     # What is no MR image by its tags is not read.
     assert len(pictures) == (0 if "rejected" in case else len(answer.verdict.carriers))
     for picture in pictures:
@@ -258,7 +258,7 @@ def test_the_same_identity_gives_the_same_objects(classifier: falx.Classifier, s
 
 def test_images_of_two_studies_are_no_study(classifier: falx.Classifier, tmp_path: Path) -> None:
     files = [*write_study(tmp_path / "a", 1).files, *write_study(tmp_path / "b", 1).files]
-    known = results.sources(map(str, files))
+    known = study_objects.sources(map(str, files))
     with pytest.raises(FalxError, match="a report belongs to one study, and these images are of 2"):
         headers.same_study(known.values())
     with pytest.raises(FalxError, match="needs DICOM images to refer to, and there are none"):

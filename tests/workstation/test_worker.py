@@ -13,7 +13,7 @@ import falx
 from falx.errors import FalxError
 from falx.workstation.errors import StudyUnanswered
 from falx.workstation.node.worker import PROGRAM, Worker
-from falx.workstation.objects import results
+from falx.workstation.objects import study_objects
 
 
 def images(study: WrittenStudy) -> dict[str, Path]:
@@ -31,8 +31,8 @@ def test_it_writes_what_a_study_comes_to(
     worker: Worker, classifier: falx.Classifier, study: WrittenStudy, out: Path
 ) -> None:
     made = worker.make(images(study), out, further=["2"], capture=True, workers=2, limit_s=60)
-    identity = results.identity_of(images(study), classifier.model, "2")
-    answer, expected = results.make(classifier, study.files, identity=identity, capture=True)
+    identity = study_objects.identity_of(images(study), classifier.model, "2")
+    answer, expected = study_objects.make(classifier, study.files, identity=identity, capture=True)
     assert made == {
         "uid": str(expected[0].SOPInstanceUID),
         "decision": answer.decision,

@@ -28,12 +28,12 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 from tqdm import tqdm
 
-from falx_export.console import silenced
 from falx_export.convert import flatbuffer
 from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
+from falx_export.quiet import silenced
 
 __all__ = ["float16", "int8"]
 

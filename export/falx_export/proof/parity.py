@@ -17,10 +17,10 @@ from falx.slices.limits import Limits
 from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_export.errors import ParityError
 from falx_export.proof.tolerance import Tolerance
+from falx_runs.tables import aligned
 
 __all__ = [
     "Parity",
-    "aligned",
     "compare",
     "engine_answers",
     "judged",
@@ -192,20 +192,3 @@ def table(results: Sequence[Parity]) -> str:
         for result in results
     ]
     return "\n".join(aligned([head, *rows], text=2))
-
-
-def aligned(rows: Sequence[Sequence[str]], *, text: int = 1) -> list[str]:
-    """Lines of a table.
-
-    Args:
-        rows: cells, the heads among them.
-        text: so many columns, from the left, hold words; the others numbers, which end where their head ends.
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < text else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

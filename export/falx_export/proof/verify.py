@@ -31,11 +31,11 @@ from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export.convert.graph import loaded
 from falx_export.proof import own_answers, parity, samples
 from falx_export.proof.own_answers import Own
-from falx_export.proof.parity import aligned
 from falx_export.proof.samples import PreparedSlice
 from falx_export.proof.tolerance import Tolerance
 from falx_runs.errors import DataError, RunError
 from falx_runs.run_folder import FinishedRun, read_run
+from falx_runs.tables import aligned
 
 __all__ = ["CLOSE", "Comparison", "Slice", "compare", "table", "write_slices"]
 

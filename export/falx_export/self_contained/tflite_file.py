@@ -27,10 +27,10 @@ from falx.model.graph_limits import THRESHOLDS, least_float32
 from falx.model.tensor_spec import IMAGE, TensorSpec
 from falx.slices.preprocessing import SIZE
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
-from falx_export.console import silenced
 from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.convert.graph import INPUT
 from falx_export.errors import ConversionError, ParityError, converting
+from falx_export.quiet import silenced
 
 __all__ = [
     "MEDIAPIPE_SUFFIX",

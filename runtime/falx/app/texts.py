@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from falx import words
 from falx.words import AMBIGUOUS, BANDS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 
 __all__ = ["BAND_MEANINGS", "ERROR", "KINDS", "NAMES", "SIGNS", "kind", "percent", "perhaps"]
@@ -45,7 +46,7 @@ def kind(decision: str) -> str:
 
 def percent(share: float) -> str:
     """0.976 as `98 %`, with a space that does not break."""
-    return f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+    return words.percent(share, 0, "\N{NO-BREAK SPACE}")
 
 
 def perhaps(probabilities: dict[str, float]) -> str:

@@ -17,10 +17,11 @@ from falx.errors import UnreadableImage
 from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.reading import dicom
+from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
-from falx.reading.sniffing import DICOM_START, is_dicom
+from falx.reading.sniffing import START, is_dicom
 from falx.reading.source import FORMATS, describe, read
-from falx.slices.slice import Origin, Part, Slice
+from falx.slices.slice import Origin, Part, Slice, Unreadable
 from falx.words import TUMOR_LABELS
 
 __all__ = ["ShownSlice", "Upload", "given", "refused"]
@@ -144,7 +145,7 @@ class Upload:
         path: the same, for results.
         data: what the file holds.
         maximum_pixels: of a picture; one that claims more is not decoded.
-        source: the DICOM object, or why the file cannot be read; None for another picture.
+        source: the DICOM image, or why the file cannot be read; None for another picture.
         frames: how many slices it has.
         shown: those that are answered, in the order of the file.
     """
@@ -153,7 +154,7 @@ class Upload:
     path: str
     data: bytes = b""
     maximum_pixels: int = 0
-    source: dicom.Object | Failure | None = None
+    source: dicom.DicomImage | Unreadable | None = None
     frames: int = 1
     shown: list[ShownSlice] = field(default_factory=list)
     _read: Slice | None = None
@@ -169,7 +170,7 @@ class Upload:
         Raises:
             UnreadableImage: it cannot be read.
         """
-        if isinstance(self.source, dicom.Object):
+        if isinstance(self.source, dicom.DicomImage):
             self._read = self.source.read(number, self.maximum_pixels)
             return self._read
         try:
@@ -182,7 +183,7 @@ class Upload:
 
     def origin(self, number: int) -> Origin | None:
         """Where in a DICOM object the slice of this number stands; None for other pictures."""
-        return self.source.origin(number) if isinstance(self.source, dicom.Object) else None
+        return self.source.origin(number) if isinstance(self.source, dicom.DicomImage) else None
 
     def answer(self, classifier: Classifier) -> None:
         """Classify the next slice."""
@@ -214,8 +215,8 @@ def given(name: str, data: bytes, service: Service, *, room: int) -> Upload:
     """
     source, frames = None, 1
     try:
-        if is_dicom(data[:DICOM_START]):
-            source = dicom.open_file(data, name, name)
+        if is_dicom(data[:START]):
+            source = dicom.open_file(InputFile.of(name, data, name))
             frames = source.frames
     except UnreadableImage as error:
         return refused(name, error)
@@ -230,8 +231,8 @@ def given(name: str, data: bytes, service: Service, *, room: int) -> Upload:
 
 def refused(name: str, error: UnreadableImage) -> Upload:
     """A file that is not read, and why."""
-    failure = Failure(name, error)
-    return Upload(name, name, source=failure, shown=[ShownSlice(name, failure)])
+    unreadable = Unreadable(name, name, error)
+    return Upload(name, name, source=unreadable, shown=[ShownSlice(name, Failure(name, error))])
 
 
 def _check_pixels(data: bytes, maximum: int) -> None:

@@ -76,7 +76,7 @@ def thresholds(options: argparse.Namespace, classifier: Classifier) -> Threshold
 
 
 def load(options: argparse.Namespace) -> Classifier:
-    """Load the model that the options name, and say on standard error what it warns of."""
+    """Loads the model that the options name, and says on standard error what it warns of."""
     from falx import classifier as classifiers
 
     with warnings.catch_warnings(record=True) as caught, quiet_engines():
@@ -93,8 +93,10 @@ def load(options: argparse.Namespace) -> Classifier:
 
 @contextmanager
 def quiet_engines() -> Iterator[None]:
-    """Nothing goes to standard error: engines greet there while they start, and NumPy prints a traceback
-    where an engine was compiled for another version of it. What is wrong is raised all the same.
+    """Keeps standard error empty meanwhile.
+
+    Engines greet there while they start, and NumPy prints a traceback where an engine was compiled for
+    another version of it. An error is raised all the same.
     """
     sys.stderr.flush()
     try:

@@ -1,4 +1,4 @@
-"""The small commands, each a few lines to who does the work."""
+"""The small commands; each is a few lines that lead to where the work is done."""
 
 from __future__ import annotations
 
@@ -49,12 +49,11 @@ def add_info(info: argparse.ArgumentParser) -> None:
 
 def info(options: argparse.Namespace) -> int:
     """Prints the card of a model file."""
-    from falx.classifier import DEFAULT_MODEL, read_model
     from falx.command.text import card_text
     from falx.model import file as model_file
 
-    path = DEFAULT_MODEL if options.model is None else Path(options.model)
-    card, _ = model_file.extract(read_model(path), name=str(path))
+    path = model_file.DEFAULT_MODEL if options.model is None else Path(options.model)
+    card, _ = model_file.read(path)
     say(json.dumps(card.to_dict()) if options.json else card_text(card, str(path)))
     return OK
 
@@ -189,7 +188,7 @@ def add_listen(listen: argparse.ArgumentParser) -> None:
 
 def listen(options: argparse.Namespace) -> int:
     """Receives studies and answers them until it is stopped."""
-    from falx.workstation.node.command import listen
+    from falx.workstation.node.listen import listen
 
     return listen(options)
 

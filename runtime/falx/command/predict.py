@@ -1,4 +1,4 @@
-"""`falx predict`: the answer for each slice, one after the other."""
+"""`falx predict` answers for each slice, one after the other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from falx.words import DISCLAIMER
 if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.command.heatmaps import Heatmaps
-    from falx.prediction import Failure
+    from falx.reading.input_file import InputFile
     from falx.slices.slice import Part
 
 __all__ = ["add_predict", "predict"]
@@ -134,7 +134,7 @@ def _resume(options: argparse.Namespace) -> int:
     return SOME_FAILED if failures else OK
 
 
-def _path(item: str | Part | Failure) -> str:
+def _path(item: str | InputFile | Part) -> str:
     from falx.slices.slice import Part
 
     if isinstance(item, str):
@@ -142,8 +142,9 @@ def _path(item: str | Part | Failure) -> str:
     return (item.holder.path if isinstance(item, Part) else item.path) or ""
 
 
-def _name(item: str | Part | Failure) -> str:
-    """What the table calls an input: its path, and which slice of it where it holds several."""
+def _name(item: str | InputFile | Part) -> str:
+    """Returns what the table calls an input: its path, and which slice of a file that holds several."""
     from falx.slices.slice import Part
 
-    return f"{_path(item)} {item.number}" if isinstance(item, Part) else _path(item)
+    several = isinstance(item, Part) and item.holder.frames > 1
+    return f"{_path(item)} {item.number}" if isinstance(item, Part) and several else _path(item)

@@ -1,4 +1,4 @@
-"""`falx study`: the slices of examinations, each summed up."""
+"""`falx study` classifies the slices of examinations and sums each up."""
 
 from __future__ import annotations
 

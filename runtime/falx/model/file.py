@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +13,66 @@ from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound
 from falx.model import attachment
 from falx.model.card import Card, Format
 
-__all__ = ["MAXIMUM_BYTES", "embed", "extract", "load_bytes", "prove", "read"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "MAXIMUM_BYTES",
+    "ModelFile",
+    "embed",
+    "extract",
+    "load",
+    "load_bytes",
+    "prove",
+    "read",
+]
+
+DEFAULT_MODEL: Final = Path(__file__).parents[1] / "default.tflite"
+"""The model in the wheel."""
+
 
 MAXIMUM_BYTES: Final = 64 << 20
 """Of a model file: six times the largest that Falx exports. It is held five times while it is proved."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file that was read and proved.
+
+    Attributes:
+        path: of the file.
+        format: `tflite` or `onnx`.
+        card: what the file says about itself.
+        sha256: of the whole file.
+        data: the whole file.
+    """
+
+    path: Path
+    format: Format
+    card: Card
+    sha256: str
+    data: bytes = field(repr=False)
+
+
+def load(path: Path) -> ModelFile:
+    """Reads a model file that Falx can run, and proves that every byte is as it was written.
+
+    Raises:
+        ModelNotFound: there is no such file, or this installation came without a model.
+        CardError: there is no card, it is foreign, or a field is wrong.
+        ChecksumError: the graph or the card was changed after it was written.
+        ModelError: the file cannot be read, is not a model, is self-contained, or has another format's name.
+    """
+    data = load_bytes(path)
+    card, checksum = prove(data, name=str(path))
+    if card.self_contained:
+        raise ModelError(
+            f"{path}: is self-contained: its graph prepares and decides by itself, for programs "
+            "without Falx; give Falx a file exported without --self-contained"
+        )
+    kind = attachment.detect(data)
+    assert kind is not None  # noqa: S101 - our own invariant: `prove` refuses anything else
+    if path.suffix.lower() != f".{kind}":
+        raise ModelError(f"{path}: holds a {kind} model, so its name must end in .{kind}; rename it")
+    return ModelFile(path, kind, card, checksum, data)
 
 
 def embed(payload: bytes, card: Card, *, format: Format) -> bytes:  # noqa: A002 - the caller's word
@@ -119,12 +175,16 @@ def read(path: str | Path) -> tuple[Card, bytes]:
 
 
 def load_bytes(path: Path) -> bytes:
-    """The bytes of a model file.
+    """Returns the bytes of a model file.
 
     Raises:
-        ModelNotFound: there is no such file.
+        ModelNotFound: there is no such file, or this installation came without a model.
         ModelError: it cannot be read.
     """
+    if path == DEFAULT_MODEL and not path.exists():
+        raise ModelNotFound(
+            f"{path}: this installation has no model of its own; install the wheel, or give a model file"
+        )
     try:
         # Before it is read: a pipe waits for a writer, a device may never end.
         _check_file(path)

@@ -1,4 +1,4 @@
-"""Heatmaps as pictures a person can look at."""
+"""Heatmaps as pictures that a person can look at."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["COLOURS", "OPACITY", "overlay"]
 
 OPACITY: Final = 0.6
-"""How much of the colour covers the slice where the heatmap is 1."""
+"""The share of the colour that covers the slice where the heatmap is 1."""
 
 COLOURS: Final = np.array([[0, 0, 160], [0, 160, 220], [250, 220, 40], [230, 30, 20]], np.float64)
 """From a heatmap of 0 to 1: blue, cyan, yellow, red; interpolated between."""
@@ -24,7 +24,7 @@ COLOURS: Final = np.array([[0, 0, 160], [0, 160, 220], [250, 220, 40], [230, 30,
 def overlay(
     pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32], opacity: float = OPACITY
 ) -> Image.Image:
-    """A slice with its heatmap in colour over it.
+    """Draws a slice with its heatmap in colour over it.
 
     Args:
         pixels: `(H, W)` uint8.

@@ -29,14 +29,15 @@ import numpy as np
 
 from falx import words
 from falx.errors import UnreadableImage
-from falx.prediction import Failure
-from falx.reading import dicom, files, nifti, set_aside, tags
+from falx.reading import dicom, files, set_aside, tags
+from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
-from falx.reading.sniffing import is_dataset, is_volume
+from falx.reading.sniffing import is_dataset
 from falx.reading.source import Source, describe
 from falx.reading.tags import Geometry, Kind
+from falx.reading.volume import Volume
 from falx.slices.reasons import Reason, series_reason
-from falx.slices.slice import Part
+from falx.slices.slice import Holder, Part, Unreadable
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -175,7 +176,7 @@ class _Found:
     @property
     def dataset(self) -> Dataset:
         """The tags of its file."""
-        assert isinstance(self.source.holder, dicom.Object)  # noqa: S101 - our own invariant: `_slices` made it
+        assert isinstance(self.source.holder, dicom.DicomImage)  # noqa: S101 - our own invariant: `_slices` made it
         dataset: Dataset = self.source.holder.dataset
         return dataset
 
@@ -233,32 +234,37 @@ class _Group:
 
 @dataclass(slots=True)
 class _Things:
-    """What was found, by what it is; volumes as paths, for one may be large. Failures are also the paths of
-    what is named as DICOM and is none: whoever reads them says what is wrong.
+    """What was found, by what it is. Failures are also the paths of what is named as DICOM and is none:
+    whoever reads them says what is wrong.
     """
 
     slices: list[_Found] = field(default_factory=list)
-    volumes: list[str | nifti.Volume] = field(default_factory=list)
+    volumes: list[Holder] = field(default_factory=list)
     pictures: list[Source] = field(default_factory=list)
     failures: list[Source] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
 def gather(
-    source: str | os.PathLike[str] | Iterable[Source], *, study: str | None = None, one_patient: bool = False
+    source: str | os.PathLike[str] | Iterable[Source | Holder],
+    *,
+    study: str | None = None,
+    one_patient: bool = False,
+    volume: int = 1,
 ) -> Gathering:
     """Find the slices of one study, read their tags, and put them in order.
 
     Args:
-        source: a folder, a file, or several files, folders and pydicom Datasets.
+        source: a folder, a file, or several files, folders, pydicom Datasets and volumes.
         study: the Study Instance UID of the study that is meant, where there are several.
         one_patient: whether what has no tags is of one patient: pictures in order, and volumes.
+        volume: which volume to take of a file that holds several, from 1.
 
     Raises:
         UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be of
             one patient.
     """
-    found = list(gather_all(source, study=study, one_patient=one_patient))
+    found = list(gather_all(source, study=study, one_patient=one_patient, volume=volume))
     if len(found) == 1:
         return found[0]
     each = ", ".join(one.uid or one.path or "one without UID" for one in found)
@@ -269,20 +275,24 @@ def gather(
 
 
 def gather_all(
-    source: str | os.PathLike[str] | Iterable[Source], *, study: str | None = None, one_patient: bool = False
+    source: str | os.PathLike[str] | Iterable[Source | Holder],
+    *,
+    study: str | None = None,
+    one_patient: bool = False,
+    volume: int = 1,
 ) -> Iterator[Gathering]:
     """Find the studies in what a caller gives, one after the other; see `gather`.
 
     Yields:
-        At least one study: those of DICOM in the order in which they were found, then each volume, read when
-        its turn comes, then what could not be read where it may belong to any of several.
+        At least one study: those of DICOM in the order in which they were found, then each volume, then what
+        could not be read where it may belong to any of several.
 
     Raises:
         UnreadableImage: there is no study of that UID, or there are pictures that nothing says to be of one
             patient.
     """
     path = describe(source) if isinstance(source, str | os.PathLike) else None
-    things = _things([source] if isinstance(source, str | os.PathLike) else source)
+    things = _things([source] if isinstance(source, str | os.PathLike) else source, volume)
     if study is not None:
         own = [one for one in things.slices if one.origin.study_instance_uid == study]
         if not own:
@@ -294,54 +304,48 @@ def gather_all(
             "patient; if they are, and in order, say so: --one-patient, one_patient=True"
         )
     for part in _split(things, one_patient=one_patient):
-        volume = part.volumes[0] if len(part.volumes) == 1 else path
-        yield _study(part, volume if isinstance(volume, str) else path, one_patient=one_patient)
+        alone = part.volumes[0].path if len(part.volumes) == 1 and not part.slices else None
+        yield _study(part, alone or path, one_patient=one_patient)
 
 
 def _called(source: object) -> str:
     return describe(source) if isinstance(source, str | os.PathLike) else "these files"
 
 
-def _things(given: Iterable[Source]) -> _Things:
+def _things(given: Iterable[Source | Holder], volume: int) -> _Things:
     """Everything that is there, by what it is."""
     things = _Things()
-    for holder in _holders(given, things.passed_over):
-        if isinstance(holder, Failure):
-            things.failures.append(holder)
-        elif isinstance(holder, dicom.Object):
-            try:
-                things.slices += _slices(holder)
-            except UnreadableImage as error:
-                things.failures.append(Failure(holder.path, error))
-        elif isinstance(holder, nifti.Volume) or (isinstance(holder, str) and is_volume(holder)):
+    for holder in _holders(given, volume, things.passed_over):
+        if isinstance(holder, Unreadable):
+            things.failures.append(Part(holder, 1))
+        elif isinstance(holder, dicom.DicomImage):
+            things.slices += _slices(holder)
+        elif isinstance(holder, InputFile):
+            named = things.failures if holder.name.lower().endswith(DICOM_SUFFIX) else things.pictures
+            named.append(holder.path if holder.on_disk and holder.path else holder)
+        elif isinstance(holder, Holder):
             things.volumes.append(holder)
-        elif isinstance(holder, str) and holder.lower().endswith(DICOM_SUFFIX):
-            things.failures.append(holder)
         else:
             things.pictures.append(holder)
     return things
 
 
-def _holders(given: Iterable[Source], passed_over: Counter[str]) -> Iterator[Source]:
-    """DICOM objects with their tags, the paths of volumes and of pictures, and failures."""
+def _holders(
+    given: Iterable[Source | Holder], volume: int, passed_over: Counter[str]
+) -> Iterator[Source | Holder]:
+    """What holds slices, and plain pictures."""
     for item in given:
         if is_dataset(item):
             yield dicom.open_dataset(item)
-            continue
-        if not isinstance(item, str | os.PathLike):
+        elif isinstance(item, InputFile):
+            yield from files.opened([item], volume=volume, passed_over=passed_over)
+        elif isinstance(item, str | os.PathLike):
+            yield from files.opened([describe(item)], volume=volume, passed_over=passed_over)
+        else:
             yield item
-            continue
-        for file in files.files([describe(item)], passed_over):
-            if isinstance(file, Failure) or is_volume(file):
-                yield file
-                continue
-            try:
-                yield files.holder(file) or file
-            except UnreadableImage as error:
-                yield Failure(file, error)
 
 
-def _slices(holder: dicom.Object) -> Iterator[_Found]:
+def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
     dataset = holder.dataset
     for number in range(1, holder.frames + 1):
         with quiet_readers():
@@ -515,17 +519,11 @@ def _holes(positions: list[float]) -> list[str]:
     return [f"Between its slices {words.counted(missing)} or more seem to be missing."] if missing else []
 
 
-def _volume(source: str | nifti.Volume) -> Series:
-    try:
-        found = nifti.open_volume(source) if isinstance(source, str) else source
-    except UnreadableImage as error:
-        return Series(sources=(Failure(describe(source), error),))
-    numbers = range(1, found.frames + 1)
-    return Series(
-        sources=tuple(Part(found, number) for number in numbers),
-        positions_mm=tuple(found.position_mm(number) for number in numbers),
-        plane=found.plane,
-    )
+def _volume(found: Holder) -> Series:
+    sources = tuple(Part(found, number) for number in range(1, found.frames + 1))
+    if not isinstance(found, Volume):
+        return Series(sources=sources)
+    return Series(sources=sources, positions_mm=found.positions_mm, plane=found.plane, notes=found.notes)
 
 
 def _agreed(values: Sequence[str | None]) -> str | None:

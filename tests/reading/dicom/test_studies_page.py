@@ -15,8 +15,9 @@ from tests.reading.dicom.test_studies import series, volume
 
 from falx import finding, phantom, study
 from falx.command import main
-from falx.reading import nifti, tags
 from falx.reading import series as reading
+from falx.reading import tags
+from falx.reading import volume as volumes
 
 ROOT = Path(__file__).parents[3]
 TABLE = r"^\| what is there .*?(?=^$)"
@@ -79,7 +80,7 @@ def test_the_rule_is_the_codes(page: str) -> None:
         f"count as {finding.UNKNOWN_STEP_MM:g} mm apart",
         f"within {np.degrees(np.arccos(reading.PARALLEL)):.0f}°",
         f"(within {tags.ECHO_MS:g} ms or {100 * tags.ECHO_SHARE:g} %)",
-        f"({nifti.COARSER:g} times the next or more)",
+        f"({volumes.COARSER:g} times the next or more)",
     ):
         assert text in page, text
 

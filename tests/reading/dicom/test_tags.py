@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import falx
 from falx.errors import NotASlice, UnreadableImage
 from falx.reading import dicom, files
 from falx.reading import source as images
+from falx.reading.input_file import InputFile
 from falx.slices.rejection import FAMILIARITY_AGAINST_TAGS
 
 Pixels = npt.NDArray[np.uint8]
@@ -116,17 +118,11 @@ def test_another_body_part_rejects_what_is_larger_than_a_head(
 
 
 def test_another_body_part_rejects_what_the_model_doubts(
-    classifier: falx.Classifier, real: list[Pixels], monkeypatch: pytest.MonkeyPatch
+    real: list[Pixels], answering: Callable[..., None]
 ) -> None:
-    answer = classifier.answer
-
-    def doubtful(tensor: Pixels) -> Any:
-        from dataclasses import replace
-
-        return replace(answer(tensor), familiarity=DOUBTED)
-
+    answering(lambda outputs: outputs | {"familiarity": np.array([DOUBTED], np.float32)})
+    classifier = falx.load()
     assert classifier.card.rejection.least_familiarity < DOUBTED < FAMILIARITY_AGAINST_TAGS
-    monkeypatch.setattr(classifier, "answer", doubtful)
     assert classifier.predict(made.dataset(real[0], BodyPartExamined="HEAD")).decision != "rejected"
     found = classifier.predict(made.dataset(real[0], BodyPartExamined="LKNEE KNEE")).reason
     assert found is not None
@@ -208,7 +204,7 @@ def test_a_file_of_several_frames_is_several_slices(
         assert [result["origin"]["frame"] for result in results] == [1, 2, 3]
         assert [result["decision"] for result in results] == [answer.decision for answer in alone]
         assert np.array_equal([images.read(part).pixels for part in items], frames)
-        held = dicom.open_file(path.read_bytes(), "held")
+        held = dicom.open_file(InputFile.of("held", path.read_bytes()))
         assert np.array_equal([held.read(number).pixels for number in (1, 2, 3)], frames)
     with pytest.raises(
         UnreadableImage, match=r"expected one slice, got 3 frames; `falx\.reading\.files\.expand` gives"
@@ -223,7 +219,7 @@ def test_the_frames_of_an_enhanced_object_have_their_own_windows(head: Pixels, t
     ]
     path = tmp_path / "enhanced"
     path.write_bytes(made.written(enhanced(values, MRImageFrameTypeSequence=weighting)))
-    opened = dicom.open_file(str(path), "enhanced")
+    opened = dicom.open_file(InputFile.at(path))
     assert opened.frames == 3
     first, *others = [opened.read(number).pixels.astype(int) for number in (1, 2, 3)]
     assert all(np.abs(other - first).max() <= 1 for other in others)

@@ -21,7 +21,7 @@ from sklearn.metrics import (
 
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import UNTYPED, Record
-from falx_trainer.evaluation.answers import Answer
+from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.bootstrap import Groups, Interval, Mask
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "shares",
 ]
 
-Pairs = Sequence[tuple[Record, Answer]]
+Pairs = Sequence[tuple[Record, ModelAnswer]]
 
 Area = tuple[float, npt.NDArray[np.floating]]
 """An area under a curve, and that of each resample."""
@@ -325,7 +325,7 @@ def decisions(pairs: Pairs) -> tuple[list[str], list[list[int]]]:
     ]
 
 
-def inside(record: Record, answer: Answer) -> bool:
+def inside(record: Record, answer: ModelAnswer) -> bool:
     """Whether the heatmap is highest inside a box of the tumour."""
     if answer.peak is None:
         return False
@@ -390,7 +390,7 @@ def risk_coverage(pairs: Pairs) -> list[dict[str, float]]:
     ]
 
 
-def rejections(paths: Sequence[Path], told: Sequence[Answer | None]) -> dict[str, Any]:
+def rejections(paths: Sequence[Path], told: Sequence[ModelAnswer | None]) -> dict[str, Any]:
     """How many pictures are rejected and why, and as what the others are decided, JSON-ready.
 
     Args:

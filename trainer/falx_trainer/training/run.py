@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import platform
 from collections import Counter
@@ -21,16 +22,18 @@ from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import UNTYPED, read_records, to_csv
 from falx_runs.run_folder import MANIFEST, FinishedRun, is_finished, write_run
+from falx_trainer import plots
 from falx_trainer.data import tensors
 from falx_trainer.data.division import divide
 from falx_trainer.data.survey import survey
 from falx_trainer.data.tensors import Tensors
-from falx_trainer.training import calibration, results, stages
+from falx_trainer.scores import Scores, confusion_text, report_text, score
+from falx_trainer.training import calibration, stages
 from falx_trainer.training.checkpoint import Checkpoint
 from falx_trainer.training.network import Network, build_for, inference_model
 from falx_trainer.training.recipe import PRESETS, Recipe
 
-__all__ = ["run"]
+__all__ = ["run", "write_history"]
 
 PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
 """Whose versions a run records: those that can change its outcome."""
@@ -183,25 +186,33 @@ def _versions() -> dict[str, str]:
 
 def _calibrate(
     folder: Path, network: Network, val: Tensors, recipe: Recipe, history: stages.History
-) -> tuple[calibration.Calibration, Thresholds, float, results.Scores]:
+) -> tuple[calibration.Calibration, Thresholds, float, Scores]:
     """Calibrates and chooses thresholds and the least familiarity on val; writes what people look at."""
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
     found, thresholds = calibration.calibrate(outputs, labels, recipe.missed_tumors, recipe.map_weight)
-    results.write_history(folder / "history.csv", history)
-    results.plot_history(folder / "history.png", history)
-    scores = results.score(labels, found.probabilities(outputs))
-    table = results.confusion_text(LABELS, LABELS, scores["confusion"])
-    report = f"val split\n\n{results.report_text(scores)}\n\n{table}\n"
+    write_history(folder / "history.csv", history)
+    plots.plot_history(folder / "history.png", history)
+    scores = score(labels, found.probabilities(outputs))
+    table = confusion_text(LABELS, LABELS, scores["confusion"])
+    report = f"val split\n\n{report_text(scores)}\n\n{table}\n"
     print("\n" + report, flush=True)  # noqa: T201 - and so is the outcome
     write_whole(folder / "report.txt", report.encode())
-    results.plot_confusion(
+    plots.plot_confusion(
         folder / "confusion.png", LABELS, LABELS, scores["confusion"], "val split, typed slices"
     )
     least = 0.0
     if "familiarity" in outputs:
         least = calibration.choose_least_familiarity(expit(outputs["familiarity"][:, 0]))
     return found, thresholds, least, scores
+
+
+def write_history(path: Path, history: stages.History) -> None:
+    """Writes the history as CSV, a row an epoch."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(history[0]) if history else ["stage", "epoch"])
+        writer.writeheader()
+        writer.writerows(history)
 
 
 def _count(data: Tensors, field: str) -> dict[str, int]:

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from falx.errors import DicomUnavailable, OutputError
-from falx.optional import needs
+from falx.errors import OutputError
 from falx.words import counted
 
 if TYPE_CHECKING:
@@ -40,9 +39,8 @@ def check_outputs(options: argparse.Namespace) -> None:
     if options.sr is None and options.sc is None:
         return
     from falx.pictures.folder import Folder
+    from falx.workstation.objects import study_objects  # noqa: F401 - to say early what it lacks
 
-    with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
-        import highdicom  # noqa: F401 - to say early that it is missing
     if len(options.paths) > 1:
         raise OutputError("--sr and --sc write the report of one study; give one PATH")
     if options.sr is not None and Path(options.sr).exists():
@@ -69,18 +67,18 @@ def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, m
     """
     if options.sr is None and options.sc is None:
         return []
-    from falx.workstation.objects import results
+    from falx.workstation.objects import study_objects
     from falx.workstation.objects.structured_report import structured_report
 
-    known = results.sources(dict.fromkeys(result.path for result in study.results if result.path))
-    identity = results.identity_of(known, model)
+    known = study_objects.sources(dict.fromkeys(result.path for result in study.results if result.path))
+    identity = study_objects.identity_of(known, model)
     written = []
     if options.sr is not None:
         _save(structured_report(study, known, model=model, identity=identity), Path(options.sr))
         written.append(f"Report written to {options.sr}.")
     if options.sc is not None:
         count = 0
-        for picture in results.captures(study, found, known, identity=identity):
+        for picture in study_objects.captures(study, found, known, identity=identity):
             _save(picture, Path(options.sc) / f"{int(picture.InstanceNumber):03}.dcm")
             count += 1
         written.append(f"{counted(count, 'picture')} written to {options.sc}.")

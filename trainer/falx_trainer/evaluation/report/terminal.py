@@ -8,7 +8,7 @@ from typing import Any, Final
 from falx.words import DECISIONS, LABELS, REJECTED
 from falx_trainer.evaluation.measures import AVERAGES
 from falx_trainer.evaluation.report.numbers import NONE, decimal, decimal_range
-from falx_trainer.training.results import confusion_text
+from falx_trainer.scores import confusion_text
 
 __all__ = ["SHARES", "text"]
 

@@ -11,8 +11,8 @@ import jinja2
 from falx.words import DECISIONS, DISCLAIMER, LABELS, REJECTED
 from falx_trainer.evaluation.bootstrap import RESAMPLES
 from falx_trainer.evaluation.report import numbers
-from falx_trainer.evaluation.report.errors import Section
 from falx_trainer.evaluation.report.numbers import NAMES
+from falx_trainer.evaluation.report.worst import Section
 
 __all__ = ["render"]
 
@@ -20,6 +20,7 @@ BREAKDOWNS: Final = {
     "by_source": "collection",
     "by_sequence": "sequence",
     "by_plane": "plane",
+    "by_level": "level",
     "by_source_and_sequence": "collection and sequence",
 }
 
