@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from falx.errors import UnreadableImage
-from falx.prediction import Failure, Location, Model, Prediction
+from falx.prediction import Failure, Location, ModelIdentity, Prediction
 from falx.reading.series import Series
 from falx.slices.preprocessing import Frame
 from falx.slices.reasons import Reason
 from falx.words import NO_TUMOR, band
 
-MODEL = Model("falx-1", "0.1.0", "ab" * 32)
+MODEL = ModelIdentity("falx-1", "0.1.0", "ab" * 32)
 FAILURE = Failure("x.dcm", UnreadableImage("x.dcm: damaged"))
 SIDE = 224
 

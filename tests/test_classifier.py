@@ -53,7 +53,7 @@ def test_the_answer_for_a_slice(
     assert prediction.confidence == prediction.probabilities["no_tumor"]
     assert prediction.band == "low"
     assert prediction.recommendation == RECOMMENDATIONS["no_tumor"]
-    assert prediction.reason is prediction.error is prediction.path is None
+    assert (prediction.reason, prediction.path) == (None, None)
     assert prediction.elapsed_ms > 0
     assert prediction.model == classifier.model
     assert classifier.model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -95,9 +95,17 @@ def test_thresholds_of_a_call_come_before_those_of_the_card(
 ) -> None:
     classifier = falx.load(model_of(any_engine, thresholds=LOW))
     assert classifier.predict(head).decision == "no_tumor"
-    youden = {"no_tumor": 1.0, "meningioma": 0.2, "glioma": 0.2, "pituitary": 0.2}
-    assert classifier.predict(head, thresholds=youden).decision != "no_tumor"
-    assert classifier.predict(head).decision == "no_tumor"
+    youden = {"no_tumor": 1.0, "meningioma": 1e-6, "glioma": 0.2, "pituitary": 0.2}
+    other = classifier.predict(head, thresholds=youden)
+    assert other.decision != "no_tumor"
+    # The answer names the thresholds in force, and those that are not the card's.
+    assert other.thresholds == Thresholds(**youden)
+    assert other.thresholds_changed == ("no_tumor", "glioma", "pituitary")
+    own = classifier.predict(head)
+    assert (own.decision, own.thresholds, own.thresholds_changed) == ("no_tumor", LOW, ())
+    (rejected,) = classifier.predict_many([np.zeros((99, 99), np.uint8)], thresholds=youden)
+    assert isinstance(rejected, falx.Prediction)
+    assert rejected.thresholds == Thresholds(**youden)
 
 
 @pytest.mark.parametrize("label", ["no_tumor", "glioma"])
@@ -156,7 +164,6 @@ def test_many_keep_their_order_and_one_bad_input_is_one_failure(
     assert one == ["Prediction", "ImageNotFound", "UnreadableImage", "Prediction", "Prediction"]
     assert [type(a) for a in answers] == [type(a) for a in answers[:5]] * 4
     assert [a.path for a in answers[:5]] == [None, str(missing), None, None, None]
-    assert all(bool(a.error) is isinstance(a, falx.Failure) for a in answers)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

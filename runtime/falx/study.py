@@ -71,7 +71,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice, pairwise
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -85,7 +84,8 @@ from falx.finding import (
     tumor_probability,
     usable,
 )
-from falx.prediction import SCHEMA, Failure, Model, Prediction
+from falx.frozen import FrozenDict
+from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
 from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band, percent
 
@@ -191,7 +191,7 @@ class AnsweredSeries:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Study:
     """The answer for an examination. Made by `sum_up`.
 
@@ -213,6 +213,11 @@ class Study:
     notes: tuple[str, ...] = ()
     elapsed_ms: float = 0.0
 
+    def __repr__(self) -> str:
+        sure = self.verdict.confidence
+        known = "" if sure is None else f" {sure:.3f} ({self.verdict.band})"
+        return f"<falx.Study {self.decision}{known} of {words.counted(len(self.results))}>"
+
     @property
     def decision(self) -> str:
         """One of `STUDY_DECISIONS`; why, and how sure, says `verdict`."""
@@ -224,7 +229,7 @@ class Study:
         return tuple(result for one in self.series for result in one.results)
 
     @property
-    def model(self) -> Model | None:
+    def model(self) -> ModelIdentity | None:
         """Which model answered; None where no slice was answered."""
         return next((result.model for result in self.results if isinstance(result, Prediction)), None)
 
@@ -405,7 +410,7 @@ def judge(
         confidence=confidence,
         strength_mm=strongest,
         carriers=tuple(carriers),
-        counts=MappingProxyType(_counts(results)),
+        counts=FrozenDict(_counts(results)),
         reason=reason,
         complete=bool(whole) and not unread,
     )

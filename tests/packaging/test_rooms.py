@@ -22,8 +22,8 @@ ROOMS = {
     "engines": "model decision prediction slices",
     "model": "decision slices",
     "reading": "decision prediction slices",
+    "prediction": "decision slices",
     "decision": "slices",
-    "prediction": "slices",
     "slices": "",
 }
 """Each room of `runtime/falx`, from above to below, and the rooms it may import."""
@@ -49,7 +49,7 @@ WORKSHOPS = {
 }
 """The rooms of the export and of the trainer, and the rooms that each may import."""
 
-LEAVES = {"debug", "errors", "optional", "phantom", "timings", "words", "writing", "_version"}
+LEAVES = {"debug", "errors", "frozen", "optional", "phantom", "timings", "words", "writing", "_version"}
 """Modules that every room may import. They import each other at most, and nothing above."""
 
 

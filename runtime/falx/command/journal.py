@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from falx.errors import FalxError
-from falx.prediction import SCHEMA, Failure, Model, Prediction
+from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.writing import lacks_room
 
 __all__ = ["Journal", "ResumeError"]
@@ -36,7 +36,7 @@ class Journal:
         failures: how many of those lines say that an input could not be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], model: Model) -> None:
+    def __init__(self, path: str | os.PathLike[str], model: ModelIdentity) -> None:
         """Opens the file, or makes it, for this process alone.
 
         Args:
@@ -127,7 +127,7 @@ class Journal:
                 f"{self._path}: another process writes its answers here; wait for it, or give another file"
             ) from error
 
-    def _read(self, model: Model) -> int:
+    def _read(self, model: ModelIdentity) -> int:
         """Counts what is answered; returns where the last whole line ends."""
         end = 0
         # Buffered, of the same open file: its lines may be millions.
@@ -139,7 +139,7 @@ class Journal:
                 end += len(line)
         return end
 
-    def _count(self, line: bytes, number: int, model: Model) -> None:
+    def _count(self, line: bytes, number: int, model: ModelIdentity) -> None:
         where = f"{self._path}, line {number}"
         try:
             answer: Any = json.loads(line)

@@ -61,6 +61,7 @@ def predict(options: argparse.Namespace) -> int:
     if options.resume is not None:
         return _resume(options)
     from falx.command.text import Results
+    from falx.prediction import Failure
     from falx.reading.files import expand
 
     classifier = load(options)
@@ -74,7 +75,7 @@ def predict(options: argparse.Namespace) -> int:
     with quiet_engines():
         results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
     for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
-        failed = failed or result.error is not None
+        failed = failed or isinstance(result, Failure)
         progress.clear()
         if table is None:
             sys.stdout.write(json.dumps(result.to_dict(timings=options.timings)) + "\n")
@@ -104,6 +105,7 @@ def _heatmaps(options: argparse.Namespace, classifier: Classifier) -> Heatmaps:
 
 def _resume(options: argparse.Namespace) -> int:
     from falx.command.journal import Journal, ResumeError
+    from falx.prediction import Failure
     from falx.reading.files import expand
 
     if options.json or options.heatmaps is not None:
@@ -120,7 +122,7 @@ def _resume(options: argparse.Namespace) -> int:
             results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
         for done, result in enumerate(results, start=1):
             journal.add(result, timings=options.timings)
-            failures += result.error is not None
+            failures += isinstance(result, Failure)
             progress.update(done)
         progress.clear()
     before = len(items) - len(left)

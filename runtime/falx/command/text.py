@@ -181,7 +181,7 @@ def study_text(study: Study) -> str:
         rows[f"not used {number}"] = f"{words.counted(unused.slices)}: {unused.reason.message}"
     counts = [f"{count} {name}" for name, count in study.verdict.counts.items()]
     rows["slices"] = ", ".join(counts) or "none"
-    unread = [str(result.error) for result in study.results if result.error is not None]
+    unread = [str(result.error) for result in study.results if isinstance(result, Failure)]
     for number, message in enumerate(unread[:MOST_UNREAD], start=1):
         rows[f"not read {number}"] = message
     if len(unread) > MOST_UNREAD:

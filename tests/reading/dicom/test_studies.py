@@ -74,7 +74,7 @@ def test_a_study_is_summed_up(classifier: falx.Classifier, tmp_path: Path) -> No
     series(tmp_path / "exam")
     study = classifier.predict_study(tmp_path / "exam")
     clear, lesion = (classifier.predict(draw()).decision for draw in (phantom.clear, phantom.lesion))
-    assert [result.decision for result in study.results if result.error is None] == [
+    assert [result.decision for result in study.results if isinstance(result, falx.Prediction)] == [
         lesion if n in (6, 7) else clear for n in range(SLICES)
     ]
     assert study.path == str(tmp_path / "exam")

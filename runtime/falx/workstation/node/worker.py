@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from falx.errors import FalxError
-from falx.prediction import Model
+from falx.prediction import ModelIdentity
 from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import StudyUnanswered, WorkerError
 
@@ -58,13 +58,13 @@ class Worker:
         own = (sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path))
         self._command = [*(own if command is None else command), json.dumps(dict(options or {}))]
         self._guard = threading.Lock()
-        self._model: Model | None = None
+        self._model: ModelIdentity | None = None
         self.warnings: tuple[str, ...] = ()
         self._greeted = False
         self._process = self._start()
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelIdentity:
         """The model that the process has loaded; `warnings` holds what loading it warned of.
 
         Raises:
@@ -158,7 +158,7 @@ class Worker:
                 if "error" in said:
                     process.wait()
                     raise WorkerError(said["error"])
-                self._model, self.warnings = Model(**said["model"]), tuple(said["warnings"])
+                self._model, self.warnings = ModelIdentity(**said["model"]), tuple(said["warnings"])
                 self._greeted = True
             return process
 

@@ -12,7 +12,7 @@ from falx.words import counted
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from falx.prediction import Model
+    from falx.prediction import ModelIdentity
     from falx.reading.series import Gathering
     from falx.study import Study
 
@@ -49,7 +49,9 @@ def check_outputs(options: argparse.Namespace) -> None:
         Folder(options.sc)
 
 
-def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, model: Model) -> list[str]:
+def write_outputs(
+    options: argparse.Namespace, study: Study, found: Gathering, model: ModelIdentity
+) -> list[str]:
     """Writes the report and the pictures that `falx study` was asked for.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Final
 from falx._version import __version__
 from falx.errors import DicomUnavailable
 from falx.optional import needs
-from falx.prediction import Model, Prediction
+from falx.prediction import ModelIdentity, Prediction
 from falx.reading.quiet import quiet_readers
 from falx.study import Study, Verdict
 from falx.words import DISCLAIMER, counted
@@ -38,7 +38,7 @@ DECIMALS: Final = 4
 
 
 def structured_report(
-    study: Study, sources: Mapping[str, Dataset], *, model: Model, identity: str
+    study: Study, sources: Mapping[str, Dataset], *, model: ModelIdentity, identity: str
 ) -> sr.EnhancedSR:
     """Makes the report of a study.
 
@@ -105,7 +105,7 @@ def _reference(header: Dataset) -> Dataset:
     return reference
 
 
-def _observer(model: Model) -> sr.ObservationContext:
+def _observer(model: ModelIdentity) -> sr.ObservationContext:
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=unique("device", __version__, model.sha256),
         name="Falx",
@@ -120,7 +120,9 @@ def _observer(model: Model) -> sr.ObservationContext:
     )
 
 
-def _study_group(study: Study, model: Model, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
+def _study_group(
+    study: Study, model: ModelIdentity, tracking: str
+) -> sr.MeasurementsAndQualitativeEvaluations:
     verdict = study.verdict
     evaluations, measurements = _answer(verdict)
     texts = [(codes.private("REASON", "Reason"), verdict.reason)]
@@ -164,7 +166,7 @@ def _group(
     name: str,
     tracking: str,
     found: str,
-    model: Model,
+    model: ModelIdentity,
     evaluations: Sequence[sr.QualitativeEvaluation],
     measurements: Sequence[sr.Measurement],
     texts: Sequence[tuple[Code, str]],

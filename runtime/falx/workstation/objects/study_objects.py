@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from falx._version import __version__
 from falx.errors import FalxError, UnreadableImage
-from falx.prediction import Model, Prediction
+from falx.prediction import ModelIdentity, Prediction
 from falx.reading.series import Gathering, gather
 from falx.reading.source import read
 from falx.workstation.objects import headers
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["captures", "identity_of", "make", "sources"]
 
 
-def identity_of(known: Iterable[str], model: Model, *further: str) -> str:
+def identity_of(known: Iterable[str], model: ModelIdentity, *further: str) -> str:
     """Joins what a report depends on: its images, the model, and the version of Falx.
 
     Args:
