@@ -75,7 +75,7 @@ def by_slices(study: Study) -> str:
             return TUMOR
     if not any(map(usable, found)):
         return REJECTED
-    clear = all(result.error is None and result.decision in (NO_TUMOR, REJECTED) for result in found)
+    clear = all(isinstance(one, Prediction) and one.decision in (NO_TUMOR, REJECTED) for one in found)
     return NO_TUMOR if clear and study.verdict.complete else AMBIGUOUS
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from falx.decision import DEFAULT_THRESHOLDS
 from falx.errors import UnreadableImage
 from falx.prediction import Failure, Location, ModelIdentity, Prediction
 from falx.reading.series import Series
@@ -37,6 +38,7 @@ def answer(decision: str, tumor: float, cell: tuple[int, int] = (7, 7), label: s
         elapsed_ms=1.0,
         model=MODEL,
         path=None,
+        thresholds=DEFAULT_THRESHOLDS,
         location=Location(cells, Frame(0, 0, SIDE, SIDE), (SIDE, SIDE)),
     )
 
@@ -54,6 +56,7 @@ REJECTED = Prediction(
     elapsed_ms=1.0,
     model=MODEL,
     path=None,
+    thresholds=DEFAULT_THRESHOLDS,
 )
 
 
