@@ -117,6 +117,7 @@ def add_app(app: argparse.ArgumentParser) -> None:
     from falx.app import command as page
 
     add_model(app)
+    add_threshold(app, "instead of the card's")
     page.add_options(app)
 
 

@@ -12,7 +12,7 @@ from falx.reading.pixels import DERIVED
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["COLOURS", "OPACITY", "overlay"]
+__all__ = ["COLOURS", "OPACITY", "overlay", "tint"]
 
 OPACITY: Final = 0.6
 """The share of the colour that covers the slice where the heatmap is 1."""
@@ -34,10 +34,26 @@ def overlay(
     Returns:
         An RGB image of the same size, which says that it was made of a slice.
     """
-    stops = np.linspace(0, 1, len(COLOURS))
-    colour = np.stack([np.interp(heatmap, stops, channel) for channel in COLOURS.T], axis=-1)
     share = opacity * heatmap[..., np.newaxis]
-    mixed = pixels[..., np.newaxis] * (1 - share) + colour * share
+    mixed = pixels[..., np.newaxis] * (1 - share) + _colours(heatmap) * share
     shown = Image.fromarray(np.rint(mixed).astype(np.uint8))
     shown.info["Software"] = DERIVED
     return shown
+
+
+def tint(heatmap: npt.NDArray[np.float32]) -> Image.Image:
+    """Returns a heatmap in colour, for viewers that lay it over a slice themselves.
+
+    Args:
+        heatmap: `(H, W)` float32, 0..1.
+
+    Returns:
+        An RGBA image of the same size, as opaque as the heatmap is high.
+    """
+    layers = np.concatenate([_colours(heatmap), 255 * heatmap[..., np.newaxis]], axis=-1)
+    return Image.fromarray(np.rint(layers).astype(np.uint8))
+
+
+def _colours(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    stops = np.linspace(0, 1, len(COLOURS))
+    return np.stack([np.interp(heatmap, stops, channel) for channel in COLOURS.T], axis=-1)

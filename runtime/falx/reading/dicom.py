@@ -175,6 +175,31 @@ class DicomImage:
                 raise NotASlice(f"{self._name}: {doubt.message}", doubt, origin)
             return Slice(window.squared(pixels, *tags.aspect(self._dataset, number)), 0.0, origin, doubt)
 
+    def greys(self, number: int = 1) -> window.Greys | None:
+        """Returns the values behind the frame of this number, from 1, with the window it is shown with.
+
+        Returns:
+            None where the picture is not made by a linear window: colour, lookup tables, 8-bit brightness.
+
+        Raises:
+            UnreadableImage: The object holds no picture, or a damaged one.
+        """
+        with quiet_readers():
+            values = self._decode(number, MAXIMUM_PIXELS)
+            dataset = self._dataset
+            if values.ndim == 3 or tags.has_table(dataset, "VOILUTSequence"):
+                return None
+            if self._plain(values, number) is not None:
+                return None
+            valid, inverted = self._shown(values)
+            real = self._modality(values, tags.rescale(dataset, number))
+            used = window.suited(real, tags.window(dataset, number), valid, inverted=inverted)
+            if used is None or used.sigmoid:
+                return None
+            if valid is not None:
+                real = np.where(valid, real, real[valid].max() if inverted else real[valid].min())
+            return window.Greys(real, used.low, used.high, inverted)
+
     def _small_field(self, number: int) -> Reason | None:
         """Returns why the field of view is too small for a human head; None where it may not be."""
         columns, rows = self.size
@@ -249,9 +274,7 @@ class DicomImage:
     def _brightness(self, values: Values, number: int) -> npt.NDArray[np.float64]:
         """Returns stored values as brightness, 0 black to 1 white."""
         dataset = self._dataset
-        padding = tags.padding(dataset)
-        valid = None if padding is None else (values < padding[0]) | (values > padding[1])
-        inverted = tags.text(dataset, "PhotometricInterpretation").upper() == "MONOCHROME1"
+        valid, inverted = self._shown(values)
         shown = self._voi_table(values, number)
         if shown is None:
             shown = self._plain(values, number)
@@ -260,6 +283,12 @@ class DicomImage:
             return window.brightness(real, tags.window(dataset, number), valid, inverted=inverted)
         shown = 1 - shown if inverted else shown
         return shown if valid is None else np.where(valid, shown, 0.0)
+
+    def _shown(self, values: Values) -> tuple[npt.NDArray[np.bool_] | None, bool]:
+        """Returns which values belong to the picture, None for all, and whether the least are white."""
+        padding = tags.padding(self._dataset)
+        valid = None if padding is None else (values < padding[0]) | (values > padding[1])
+        return valid, tags.text(self._dataset, "PhotometricInterpretation").upper() == "MONOCHROME1"
 
     def _plain(self, values: Values, number: int) -> npt.NDArray[np.float64] | None:
         """Returns values that are brightness already; None where they are not."""
