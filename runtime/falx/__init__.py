@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
     from falx.reading.series import NotUsed, Series
+    from falx.reading.tags import Geometry
     from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
@@ -63,6 +64,7 @@ __all__ = [
     "FalxError",
     "FalxWarning",
     "Frame",
+    "Geometry",
     "GraphError",
     "ImageForbidden",
     "ImageNotFound",
@@ -95,6 +97,7 @@ _HOMES = {
     "Classifier": "classifier",
     "Failure": "prediction",
     "Frame": "slices.preprocessing",
+    "Geometry": "reading.tags",
     "Inference": "engines",
     "Location": "prediction",
     "ModelIdentity": "prediction",

@@ -51,10 +51,12 @@ def test_pixels_that_name_the_patient_are_not_copied(classifier: falx.Classifier
     study = write_study(tmp_path / "study", BurnedInAnnotation="YES")
     answer, made = study_objects.make(classifier, study.files, identity="one", capture=True)
     assert [one.Modality for one in made] == ["SR"]
-    assert isinstance(answer.results[0], falx.Prediction)
+    assert (answer.results, answer.not_used[0].reason.code) == ((), "annotated")
     header = headers.read(str(study.files[0]))
     with pytest.raises(FalxError, match=r"its pixels name the patient \(Burned In Annotation\)"):
-        secondary_capture(answer.results[0], phantom.clear(), header, identity="one", number=1)
+        secondary_capture(
+            classifier.predict(phantom.clear()), phantom.clear(), header, identity="one", number=1
+        )
 
 
 def test_what_was_lossy_stays_lossy(classifier: falx.Classifier, tmp_path: Path) -> None:
