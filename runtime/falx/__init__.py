@@ -23,7 +23,7 @@ from falx._version import __version__
 if TYPE_CHECKING:
     from falx.classifier import Classifier, load
     from falx.decision import Thresholds
-    from falx.engines import Inference
+    from falx.engines import Inference, OnnxOptions
     from falx.errors import (
         CardError,
         ChecksumError,
@@ -75,6 +75,7 @@ __all__ = [
     "ModelNotFound",
     "NotASlice",
     "NotUsed",
+    "OnnxOptions",
     "Origin",
     "Prediction",
     "Reason",
@@ -102,6 +103,7 @@ _HOMES = {
     "Location": "prediction",
     "ModelIdentity": "prediction",
     "NotUsed": "reading.series",
+    "OnnxOptions": "engines",
     "Origin": "slices.slice",
     "Prediction": "prediction",
     "Reason": "slices.reasons",

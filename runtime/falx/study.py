@@ -6,7 +6,7 @@ millimetres, the length of the run times its lowest mark). `judge` decides, the 
 
 | what is there | decision | carried by |
 |---|---|---|
-| a finding of 10 mm or more in two or more middle places, one of them decided a tumour | `tumor` | its slices |
+| a finding of 10 mm or more in two or more middle places, one decided a tumour | `tumor` | its slices |
 | no slice that could be classified, and one or more that could not be read | `ambiguous` | none |
 | no slice that could be classified | `rejected` | none |
 | a finding of 3 mm or more in the middle part, in however few places | `ambiguous` | its slices |
