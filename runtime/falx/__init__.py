@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from falx.decision import Thresholds
     from falx.engines import Inference, OnnxOptions
     from falx.errors import (
+        Cancelled,
         CardError,
         ChecksumError,
         DicomUnavailable,
@@ -44,8 +45,13 @@ if TYPE_CHECKING:
     )
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
+<<<<<<< HEAD
     from falx.reading.series import NotUsed, Series
     from falx.reading.tags import Geometry
+=======
+    from falx.progress import Progress
+    from falx.reading.pixels import PixelArray
+>>>>>>> main
     from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
@@ -53,7 +59,11 @@ if TYPE_CHECKING:
     from falx.timings import Timings
 
 __all__ = [
+<<<<<<< HEAD
     "AnsweredSeries",
+=======
+    "Cancelled",
+>>>>>>> main
     "Card",
     "CardError",
     "ChecksumError",
@@ -77,7 +87,9 @@ __all__ = [
     "NotUsed",
     "OnnxOptions",
     "Origin",
+    "PixelArray",
     "Prediction",
+    "Progress",
     "Reason",
     "Series",
     "Study",
@@ -105,7 +117,9 @@ _HOMES = {
     "NotUsed": "reading.series",
     "OnnxOptions": "engines",
     "Origin": "slices.slice",
+    "PixelArray": "reading.pixels",
     "Prediction": "prediction",
+    "Progress": "progress",
     "Reason": "slices.reasons",
     "Series": "reading.series",
     "Study": "study",
