@@ -45,13 +45,10 @@ if TYPE_CHECKING:
     )
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
-<<<<<<< HEAD
-    from falx.reading.series import NotUsed, Series
-    from falx.reading.tags import Geometry
-=======
     from falx.progress import Progress
     from falx.reading.pixels import PixelArray
->>>>>>> main
+    from falx.reading.series import NotUsed, Series
+    from falx.reading.tags import Geometry
     from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
@@ -59,11 +56,8 @@ if TYPE_CHECKING:
     from falx.timings import Timings
 
 __all__ = [
-<<<<<<< HEAD
     "AnsweredSeries",
-=======
     "Cancelled",
->>>>>>> main
     "Card",
     "CardError",
     "ChecksumError",

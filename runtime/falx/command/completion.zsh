@@ -177,12 +177,9 @@ _shtab_falx_serve_defaults_added=0
 
 _shtab_falx_study_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-<<<<<<< HEAD
   "--study[answer only the study of this Study Instance UID]:UID:"
   "--one-patient[what has no tags is of one patient\: pictures, in the order of their names, and volumes]"
-=======
   "--volume[of a file that holds several volumes, such as points in time, take this one (default 1)]:N:"
->>>>>>> main
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
   "--threads[threads of one inference (default 1)]:N:"
@@ -193,11 +190,7 @@ _shtab_falx_study_options=(
   "--sc[write a DICOM picture of each slice that carries the decision to this new or empty folder]:DIR:_files -/"
   "*--threshold[the least probability for a label (no_tumor, meningioma, glioma, pituitary) instead of the card\'s\; repeatable]:LABEL=VALUE:"
   "--workers[slices worked on at a time (default 1)]:N:"
-<<<<<<< HEAD
-  "(*):a folder with the slices of studies, a DICOM file of several frames, or a NIfTI volume:_files"
-=======
   "(*):a folder or zip archive with the slices of one study, a DICOMDIR, a DICOM file of several frames, or a NIfTI or MGH volume\; - for standard input:_files"
->>>>>>> main
 )
 
 # guard to ensure default positional specs are added only once per session
