@@ -330,8 +330,7 @@ def gather_all(
 
 
 def _called(source: object) -> str:
-    named = isinstance(source, str | os.PathLike | InputFile)
-    return describe(source) if named else "these files"
+    return describe(source) if isinstance(source, str | os.PathLike | InputFile) else "these files"
 
 
 def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | None) -> _Things:
