@@ -199,6 +199,8 @@ def test_a_study_as_json() -> None:
         "carriers": [4],
         "counts": {"no_tumor": 25, "glioma": 1, "ambiguous": 1},
         "recommendation": module.RECOMMENDATIONS["tumor"],
+        "thresholds": DEFAULT_THRESHOLDS.to_dict(),
+        "thresholds_changed": [],
         "notes": ["Two."],
         "model": MODEL.to_dict(),
         "elapsed_ms": 12.35,

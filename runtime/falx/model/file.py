@@ -6,7 +6,6 @@ import hashlib
 import re
 import stat
 from dataclasses import dataclass, field, replace
-from importlib.abc import ResourceLoader
 from pathlib import Path
 from typing import Final
 
@@ -199,11 +198,11 @@ def load_bytes(path: Path) -> bytes:
 
 def _own_model() -> bytes:
     """Returns the model in the wheel, through Python's loader: the package may lie in a zip file."""
-    loader: ResourceLoader = __loader__
     try:
-        return loader.get_data(str(DEFAULT_MODEL))
+        data: bytes = globals()["__loader__"].get_data(str(DEFAULT_MODEL))
     except OSError as error:
         raise FileNotFoundError(str(error)) from error
+    return data
 
 
 def _missing(path: Path) -> str:
