@@ -1,4 +1,4 @@
-"""Who may import whom."""
+"""Each package imports what it may, and no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in the box, and what it asks for."""
+"""The wheel holds what it should, and asks for no more."""
 
 from __future__ import annotations
 
