@@ -259,6 +259,8 @@ def test_a_study_as_json() -> None:
         "carriers": [10, 11, 12],
         "counts": {"no_tumor": 26, "glioma": 3, "ambiguous": 1},
         "recommendation": module.RECOMMENDATIONS["tumor"],
+        "thresholds": DEFAULT_THRESHOLDS.to_dict(),
+        "thresholds_changed": [],
         "notes": ["Two."],
         "not_used": [
             {

@@ -1,4 +1,4 @@
-"""What a caller may give besides paths: open files, views, arrays of which more is known."""
+"""A caller may give more than paths: open files, views, arrays of which more is known."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_bytes_of_every_kind_and_open_files(tmp_path: Path) -> None:
 
 
 class Reader:
-    """What reads like a file, and nothing more."""
+    """An object that reads like a file, and does nothing more."""
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
