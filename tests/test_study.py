@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.heads import CLEAN, DOUBT, FAILURE, MODEL, REJECTED, SURE, Answer, answer, head
 
 from falx import study as module
+from falx.decision import DEFAULT_THRESHOLDS
 from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM
 from falx.reading.series import Gathering, NotUsed, Series
 from falx.slices.reasons import series_reason
