@@ -5,7 +5,8 @@
 - `volume`: the memory that reading a volume takes, slice by slice, beside what its file holds unpacked: 200
   slices of 512 x 512 in 16 bits, packed and not. The promise: at most 3 times as much.
 - `study`: the time from the folder to the decision, 200 slices of 512 x 512 in 16 bits (DICOM), two workers.
-  The promise: at most 4 s on two cores.
+  The promise: at most 4 s on two cores. Beside it stands the processor time, which a busy machine leaves as
+  it is.
 - `gather`: processor time of reading the headers of 5,000 files and putting them in order, beside a bare loop
   of pydicom's `dcmread(path, stop_before_pixels=True)` over the same files. The promise: at most 1.2 times.
 
@@ -42,11 +43,11 @@ HEADERS: Final = 5_000
 LAPS: Final = 5
 
 PROBE: Final = """
-import resource, sys
+import re, sys
 import nibabel
 from falx.reading.input_file import InputFile
 from falx.reading.volume import open_volume
-used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+used = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 before = used()
 volume = open_volume(InputFile.at(sys.argv[1]))
 for number in range(volume.frames):
@@ -88,10 +89,11 @@ def _study(folder: Path) -> figures.Row:
     classifier = falx.load()
     times = []
     for _ in range(LAPS):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         classifier.predict_study(folder / "study", workers=2)
-        times.append(time.perf_counter() - started)
-    return _row("study", min(times), "s")
+        times.append((time.perf_counter() - started, time.process_time() - used))
+    seconds, used = map(min, zip(*times, strict=True))
+    return _row("study", seconds, f"s, of {used:.2f} s of processor time")
 
 
 def _gather(folder: Path) -> figures.Row:

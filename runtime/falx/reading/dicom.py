@@ -374,7 +374,7 @@ def _wanted(*, pixels: bool) -> list[int]:
     """Returns the tags that are read, by number: pydicom would look their names up for every file."""
     from pydicom.tag import Tag
 
-    return [int(Tag(tag)) for tag in (*tags.TAGS, *(PIXEL_TAGS if pixels else ()))]
+    return [int(Tag(tag)) for tag in (*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ()))]
 
 
 def _check_deflated(stream: BinaryIO, name: str) -> None:
