@@ -8,7 +8,7 @@
   The promise: at most 4 s on two cores. Beside it stands the processor time, which a busy machine leaves as
   it is.
 - `gather`: processor time of reading the headers of 5,000 files and putting them in order, beside a bare loop
-  of pydicom's `dcmread(path, stop_before_pixels=True)` over the same files. The promise: at most 1.2 times.
+  of pydicom that reads the same tags of the same files, and their values. The promise: at most 1.2 times.
 
 The exit status is 0 where each promise was kept, 1 where one was broken.
 """
@@ -31,6 +31,7 @@ from benchmarks import figures
 from benchmarks.workstation import write_study
 
 import falx
+from falx.reading import tags
 from falx.reading.series import gather
 
 __all__ = ["main"]
@@ -78,7 +79,8 @@ def _volumes(folder: Path) -> list[figures.Row]:
     rows = []
     for what, path in {"volume": folder / "v.nii", "volume, packed": folder / "v.nii.gz"}.items():
         nibabel.save(nibabel.Nifti1Image(values, np.diag([0.5, 0.5, 1.0, 1.0])), path)  # type: ignore[no-untyped-call] # nibabel
-        done = subprocess.run([sys.executable, "-c", PROBE, path], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", PROBE, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own
         rows.append(_row(what, int(done.stdout) / values.nbytes, "times the stored voxels"))
     return rows
 
@@ -102,11 +104,14 @@ def _gather(folder: Path) -> figures.Row:
 
     def bare() -> None:
         for path in paths:
-            pydicom.dcmread(path, stop_before_pixels=True)
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags.TAGS))
+            for element in header:
+                element.value  # noqa: B018 - pydicom converts a value when it is asked for
 
     def ours() -> None:
         gather(os.fspath(folder / "headers"))
 
+    bare(), ours()
     laps = [(_seconds(bare), _seconds(ours)) for _ in range(LAPS)]
     return _row(
         "gather", min(mine for _, mine in laps) / min(rival for rival, _ in laps), "times a bare loop"

@@ -44,6 +44,7 @@ from falx.slices.slice import Origin, Slice
 if TYPE_CHECKING:
     import numpy.typing as npt
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
     from falx.slices.reasons import Reason
 
@@ -65,6 +66,9 @@ PIXEL_TAGS: Final = (
     *("GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
 )
 """What decoding takes."""
+
+PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+"""Float, Double Float and Pixel Data."""
 
 ELEMENT: Final = 12
 """Bytes before the value of compressed pixels: tag, VR, two unused, length (PS3.5, 7.1.2 and A.4)."""
@@ -354,13 +358,14 @@ def open_dataset(dataset: Dataset, name: str = "DICOM data set") -> DicomImage:
 
 def _read(file: InputFile, *, pixels: bool) -> Dataset:
     _require_pydicom(file.name)
-    import pydicom
+    from pydicom.filereader import read_partial
 
     wanted = _wanted(pixels=pixels)
     with quiet_readers(), file.open() as stream:
         try:
             _check_deflated(stream, file.name)
-            return pydicom.dcmread(stream, force=True, stop_before_pixels=not pixels, specific_tags=wanted)
+            # As `dcmread` does, which would look up the number of every tag again.
+            return read_partial(stream, None if pixels else _at_pixels, force=True, specific_tags=wanted)
         except UnreadableImage:
             raise
         except OSError as error:
@@ -369,12 +374,16 @@ def _read(file: InputFile, *, pixels: bool) -> Dataset:
             raise UnreadableImage(f"{file.name}: the DICOM file is damaged: {in_words(error)}") from None
 
 
+def _at_pixels(tag: BaseTag, _: str | None, __: int) -> bool:
+    return tag in PIXELS
+
+
 @cache
-def _wanted(*, pixels: bool) -> list[int]:
-    """Returns the tags that are read, by number: pydicom would look their names up for every file."""
+def _wanted(*, pixels: bool) -> list[BaseTag | int]:
+    """Returns the numbers of the tags that are read."""
     from pydicom.tag import Tag
 
-    return [int(Tag(tag)) for tag in (*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ()))]
+    return [Tag(tag) for tag in (*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ()))]
 
 
 def _check_deflated(stream: BinaryIO, name: str) -> None:
