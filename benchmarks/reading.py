@@ -111,7 +111,8 @@ def _gather(folder: Path) -> figures.Row:
     def ours() -> None:
         gather(os.fspath(folder / "headers"))
 
-    bare(), ours()
+    bare()
+    ours()
     laps = [(_seconds(bare), _seconds(ours)) for _ in range(LAPS)]
     return _row(
         "gather", min(mine for _, mine in laps) / min(rival for rival, _ in laps), "times a bare loop"
