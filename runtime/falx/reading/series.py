@@ -552,7 +552,13 @@ def _volume(found: Holder) -> Series:
     sources = tuple(Part(found, number) for number in range(1, found.frames + 1))
     if not isinstance(found, Volume):
         return Series(sources=sources)
-    return Series(sources=sources, positions_mm=found.positions_mm, plane=found.plane, notes=found.notes)
+    return Series(
+        sources=sources,
+        positions_mm=found.positions_mm,
+        plane=found.plane,
+        layout=found.layout,
+        notes=found.notes,
+    )
 
 
 def _agreed(values: Sequence[str | None]) -> str | None:

@@ -26,7 +26,10 @@ from falx.slices.reasons import Reason, tag_reason
 from falx.slices.slice import Origin
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from pydicom import Dataset
+
+    Array = npt.NDArray[np.float64]
 
 __all__ = [
     "LARGEST_HEAD_MM",
@@ -220,6 +223,14 @@ class Geometry:
     right: Vector = (0.0, 0.0, 0.0)
     down: Vector = (0.0, 0.0, 0.0)
 
+    @classmethod
+    def of(cls, across: Array, corner: Array, right: Array, down: Array) -> Geometry:
+        """Returns where a slice lies, of vectors `(3,)`; the one across its plane may have any length."""
+        normal = across * np.sign(across[np.argmax(np.abs(across))]) / np.linalg.norm(across)
+        x, y, z = normal.tolist()
+        ends = [(float(a), float(b), float(c)) for a, b, c in (corner, right, down)]
+        return cls((x, y, z), float(normal @ corner), *ends)
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -306,15 +317,11 @@ def geometry(dataset: Dataset, frame: int = 1) -> Geometry | None:
     corner = _numbers(_item(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient")
     if len(axes) != 6 or len(corner) != 3:
         return None
-    normal = np.cross(axes[:3], axes[3:])
-    length = float(np.linalg.norm(normal))
-    if not 0.9 < length < 1.1:
+    across = np.cross(axes[:3], axes[3:])
+    if not 0.9 < float(np.linalg.norm(across)) < 1.1:
         return None
-    normal *= np.sign(normal[np.argmax(np.abs(normal))]) / length
     height, width = extent_mm(dataset, frame)
-    right, down = width * np.array(axes[:3]), height * np.array(axes[3:])
-    first, across, along, below = (tuple(map(float, v)) for v in (corner, normal, right, down))
-    return Geometry(across, float(normal @ np.array(corner)), first, along, below)  # type: ignore[arg-type]
+    return Geometry.of(across, np.array(corner), width * np.array(axes[:3]), height * np.array(axes[3:]))
 
 
 def spacing_mm(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
