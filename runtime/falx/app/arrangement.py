@@ -58,7 +58,7 @@ class Arrangement:
             for number in range(1, len(one.results) + 1)
         ]
         alone = range(1, len(self.shown) - len(called) + 1)
-        return (*called, *(texts.numbered_picture(n) if called else str(n) for n in alone))
+        return (*called, *(texts.PICTURE.format(number=n) if called else str(n) for n in alone))
 
 
 def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangement:

@@ -14,7 +14,7 @@ from typing import Final
 from falx.app import texts
 from falx.errors import FalxError
 
-__all__ = ["FOLDERS", "FontUnavailable", "covering", "is_western", "missing"]
+__all__ = ["FOLDERS", "FontUnavailable", "covering", "is_western", "missing", "told"]
 
 FOLDERS: Final = (
     "/usr/share/fonts",
@@ -55,13 +55,19 @@ def covering(text: str, folders: tuple[str, ...] = FOLDERS) -> list[Path]:
     """
     found, left = _covered(text, folders)
     if left:
-        raise FontUnavailable(texts.no_font(left))
+        raise FontUnavailable(told(left))
     return found
 
 
 def missing(text: str, folders: tuple[str, ...] = FOLDERS) -> str:
     """Returns the letters of a text that no font of these folders has, in the order of their codes."""
     return _covered(text, folders)[1]
+
+
+def told(letters: str) -> str:
+    """Returns the sentence on letters that no font has, each with its number: they may not show."""
+    named = ", ".join(f"“{letter}” (U+{ord(letter):04X})" for letter in letters)
+    return texts.NO_FONT.format(letters=named)
 
 
 @functools.lru_cache(maxsize=256)

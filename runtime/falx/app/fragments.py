@@ -19,7 +19,7 @@ from falx.app.uploads import ShownSlice
 from falx.decision import Thresholds
 from falx.prediction import Failure
 from falx.study import Study
-from falx.words import AMBIGUOUS, DISCLAIMER, LABELS
+from falx.words import AMBIGUOUS, DISCLAIMER, LABELS, counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -112,7 +112,7 @@ def slice_statement(shown: ShownSlice) -> Statement:
         kind=kind(result.decision),
         name=shown.about,
         decision=NAMES[result.decision],
-        confidence=texts.confidence(result.confidence, result.band),
+        confidence=_confidence(result.confidence, result.band),
         band="" if result.band is None else texts.BAND_MEANINGS[result.band],
         notes=(*notes, result.recommendation),
     )
@@ -123,15 +123,15 @@ def study_statement(study: Study) -> Statement:
     label = "" if study.label is None else f": {NAMES[study.label].lower()}"
     several = len(study.series) > 1
     notes = [
-        texts.series_heading(number, note) if several else note
+        texts.SERIES.format(number=number, words=note) if several else note
         for number, series in enumerate(study.series, start=1)
         for note in series.notes
     ]
     return Statement(
         kind=kind(study.decision),
-        name=texts.study_heading(len(study.results)),
+        name=texts.STUDY.format(slices=counted(len(study.results))),
         decision=f"{NAMES[study.decision]}{label}",
-        confidence=texts.confidence(study.confidence, study.band),
+        confidence=_confidence(study.confidence, study.band),
         band="",
         notes=(study.reason, *notes, *study.notes, study.recommendation),
     )
@@ -139,7 +139,7 @@ def study_statement(study: Study) -> Statement:
 
 def trouble(arranged: Arrangement) -> Statement:
     """Returns why slices are not decided on together."""
-    name = texts.counted(len(arranged.shown))
+    name = counted(len(arranged.shown))
     notes = (arranged.trouble, texts.NOTHING_SAVED)
     return Statement(texts.ERROR, name, texts.SEVERAL_STUDIES, "", "", notes)
 
@@ -155,7 +155,7 @@ def limits(thresholds: Thresholds, own: Thresholds) -> list[Limit]:
         Limit(
             name=NAMES[label],
             value=percent(thresholds[label]),
-            changed="" if thresholds[label] == own[label] else texts.changed(own[label]),
+            changed="" if thresholds[label] == own[label] else texts.CHANGED.format(own=percent(own[label])),
         )
         for label in LABELS
     ]
@@ -198,13 +198,17 @@ def rows(arranged: Arrangement) -> list[TableRow]:
     ]
 
 
+def _confidence(share: float | None, band: str | None) -> str:
+    return "" if share is None else texts.CONFIDENCE.format(share=percent(share), band=band)
+
+
 def _headings(study: Study | None) -> dict[int, str]:
     """Returns the heading above the first slice of each series, by its index; none for a single series."""
     found: dict[int, str] = {}
     first = 0
     for number, series in enumerate(() if study is None else study.series, start=1):
-        words = ", ".join(filter(None, [series.name, texts.counted(len(series.results))]))
-        found[first] = texts.series_heading(number, words)
+        words = ", ".join(filter(None, [series.name, counted(len(series.results))]))
+        found[first] = texts.SERIES.format(number=number, words=words)
         first += len(series.results)
     return found if len(found) > 1 else {}
 
@@ -241,6 +245,7 @@ def _environment() -> Environment:
         light=LIGHT,
         icon=f"data:image/svg+xml;base64,{icon}",
         texts=texts,
+        counted=counted,
         disclaimer=DISCLAIMER,
     )
     return environment

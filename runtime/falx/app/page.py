@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from PIL import Image
 
 from falx import phantom
-from falx.app import downloads, fragments, pdf, texts, viewer
+from falx.app import downloads, fonts, fragments, pdf, texts, viewer
 from falx.app.arrangement import Arrangement, arrange
 from falx.app.colours import DARK
 from falx.app.fragments import render
@@ -113,7 +113,7 @@ class Visit:
         """How far reading is, 0..1 and in words; a file that is not looked at yet counts as one slice."""
         done = sum(len(upload.shown) for upload in self.uploads.values())
         total = sum(upload.frames for upload in self.uploads.values()) + len(self.files) - len(self.uploads)
-        return done / total, texts.progress(done, total)
+        return done / total, texts.PROGRESS.format(done=done, total=total)
 
     def arrange(self) -> Arrangement:
         """Returns the slices in order; they are put in order again only where there are others."""
@@ -137,7 +137,7 @@ def show() -> None:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
         sys.stderr.write(f"falx app: {place}\n")
-        st.error(texts.went_wrong(place))
+        st.error(texts.WENT_WRONG.format(place=place))
         return
     if not visit.complete():
         st.rerun()
@@ -178,7 +178,11 @@ def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
         accept_multiple_files=True,
         key=f"files-{visit.number}",
         max_upload_size=service.maximum_megabytes,
-        help=texts.upload_help(service.maximum_files, service.maximum_megabytes, service.maximum_slices),
+        help=texts.GIVE_HELP.format(
+            files=service.maximum_files,
+            megabytes=service.maximum_megabytes,
+            slices=service.maximum_slices,
+        ),
     )
     sample: list[File] = [Sample()] if visit.sample else []
     visit.files = [*files, *sample]
@@ -229,7 +233,8 @@ def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
 
 def _read_file(file: File, visit: Visit, service: Service) -> Upload:
     if len(visit.uploads) >= service.maximum_files:
-        return refused(file.name, UnreadableImage(texts.too_many_files(file.name, service.maximum_files)))
+        message = texts.TOO_MANY_FILES.format(name=file.name, most=service.maximum_files)
+        return refused(file.name, UnreadableImage(message))
     room = service.maximum_slices - sum(upload.frames for upload in visit.uploads.values())
     return taken(file.name, file.getvalue(), service, room=room)
 
@@ -319,7 +324,7 @@ def _foot(
     buttons = place.container(key="save", horizontal=True, gap="small", vertical_alignment="center")
     letters = pdf.missing(saved)
     if letters:
-        buttons.caption(texts.no_pdf(letters))
+        buttons.caption(texts.NO_PDF.format(why=fonts.told(letters)))
     for name, one in () if saved.arranged.trouble else downloads.FILES.items():
         label, about = texts.FILES[name]
         buttons.download_button(

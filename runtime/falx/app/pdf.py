@@ -12,7 +12,7 @@ from falx.app.colours import LIGHT
 from falx.app.saved import Saved
 from falx.app.uploads import ShownSlice
 from falx.pictures.overlay import OPACITY
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, counted
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -61,7 +61,7 @@ def make(saved: Saved) -> bytes:
     arranged = saved.arranged
     paper = _paper()
     paper.add_page()
-    _write(paper, texts.report_heading(len(arranged.shown)), size=15, bold=True)
+    _write(paper, texts.REPORT_HEADING.format(slices=counted(len(arranged.shown))), size=15, bold=True)
     paper.ln(1)
     scanned = saved.patient.scanned.isoformat() if saved.patient.scanned else texts.NOT_GIVEN
     _write(paper, f"{texts.REPORT_PATIENT}: {saved.patient.name or texts.NOT_GIVEN}", bold=True)
@@ -97,13 +97,13 @@ def _paper() -> FPDF:
             self.cell(0, 5, DISCLAIMER)
             self.set_x(-30)
             self.set_font("helvetica", "", 8)
-            self.cell(0, 5, texts.page_number(self.page_no(), "{nb}"), align="R")
+            self.cell(0, 5, texts.PAGE_NUMBER.format(number=self.page_no(), total="{nb}"), align="R")
 
     paper = Paper(format="A4")
     paper.core_fonts_encoding = "cp1252"
     paper.set_margin(MARGIN_MM)
     paper.set_auto_page_break(auto=True, margin=18)
-    paper.set_title(texts.REPORT_TITLE)
+    paper.set_title(texts.REPORT)
     paper.set_lang("en")
     paper.set_creator("Falx")
     return paper

@@ -62,7 +62,9 @@ class ShownSlice:
     @property
     def name(self) -> str:
         """The name of the file, and the frame in it."""
-        return self.file if self.frame is None else f"{self.file}, frame {self.frame}"
+        if self.frame is None:
+            return self.file
+        return texts.FRAME.format(file=self.file, number=self.frame)
 
     @property
     def about(self) -> str:
@@ -129,7 +131,11 @@ class ShownSlice:
         height, width = heatmap.shape
         if peak < LEAST:
             return texts.HEATMAP_EMPTY
-        return texts.strongest(peak, 3 * int(row) // height, 3 * int(column) // width)
+        return texts.STRONGEST.format(
+            peak=texts.percent(peak),
+            row=texts.ROWS[3 * int(row) // height],
+            column=texts.COLUMNS[3 * int(column) // width],
+        )
 
     def greys(self) -> Greys:
         """Returns the values behind the picture, of the same shape, and the window it is shown with.
@@ -233,7 +239,8 @@ def taken(name: str, data: bytes, service: Service, *, room: int) -> Upload:
     except UnreadableImage as error:
         return refused(name, error)
     if frames > room:
-        return refused(name, UnreadableImage(texts.too_many_slices(name, service.maximum_slices, frames)))
+        message = texts.TOO_MANY_SLICES.format(name=name, most=service.maximum_slices, has=frames)
+        return refused(name, UnreadableImage(message))
     return Upload(name, name, data, service.maximum_pixels, source, frames)
 
 

@@ -129,7 +129,8 @@ def picture(shown: ShownSlice) -> Picture:
 def _words(shown: ShownSlice) -> str:
     if shown.size is None:
         return texts.NOT_SHOWN[shown.decision]
-    return texts.described(*shown.size, shown.strongest())
+    width, height = shown.size
+    return texts.DESCRIPTION.format(width=width, height=height, found=shown.strongest()).strip()
 
 
 @functools.cache
