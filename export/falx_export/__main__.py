@@ -45,7 +45,7 @@ measures of a tolerance (all 0 to 1):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command.
+    """Runs the command.
 
     Returns:
         The exit status: 0 written, 1 parity failed, 2 wrong usage or an unusable run; where it is

@@ -30,7 +30,7 @@ Nothing is learned here, so `test` is read too. To choose between files, give --
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command.
+    """Runs the command.
 
     Args:
         arguments: behind `verify`.

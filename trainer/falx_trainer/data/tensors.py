@@ -44,7 +44,7 @@ class Tensors:
     fingerprint: str
 
     def select(self, indices: npt.NDArray[np.intp], records: Sequence[Record]) -> Tensors:
-        """Some of the images, with their records replaced (the fingerprint stays that of all)."""
+        """Returns some of the images, with their records replaced (the fingerprint stays that of all)."""
         return Tensors(
             records,
             self.pixels[indices],
@@ -56,7 +56,7 @@ class Tensors:
 
 
 def load(records: Sequence[Record]) -> Tensors:
-    """Read and prepare images, in parallel; unreadable ones are set aside, not fatal."""
+    """Reads and prepares images, in parallel; unreadable ones are set aside, not fatal."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(tqdm(pool.map(_prepare, records), "reading", len(records), unit="image", disable=None))
     prepared = [

@@ -57,7 +57,7 @@ def evaluate(
     trained_on: Path | None = None,
     shareable: bool = False,
 ) -> str:
-    """Measure a model and write a report.
+    """Measures a model and writes a report.
 
     Written are `report.html`, which holds all of it; `metrics.json`, `metrics.txt`, `thresholds.json`; tables
     as CSV and plots as PNG.
@@ -139,20 +139,20 @@ def _write(path: Path, text: str) -> None:
 
 
 def _answered(model: MeasuredModel, records: Sequence[Record]) -> Pairs:
-    """The slices that can be read, each with what the model says of it."""
+    """Returns the slices that can be read, each with what the model says of it."""
     answered = model.answers([record.path for record in records])
     return [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
 
 
 def _without(pairs: Pairs, copies: Sequence[Copy]) -> dict[str, Any] | None:
-    """The shares of the slices that training did not know; None where it knew none of them, or all."""
+    """Returns the shares of the slices that training did not know; None where it knew none, or all."""
     known = {id(copy.record) for copy in copies}
     rest = [pair for pair in pairs if id(pair[0]) not in known]
     return {"slices": len(rest), **measures.shares(rest)} if known and rest else None
 
 
 def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]:
-    """The document of `thresholds.json`, which `falx retarget` reads."""
+    """Returns the document of `thresholds.json`, which `falx retarget` reads."""
     labels = Counter(record.label for record, _ in pairs)
     groups = {
         label: len({measures.group(record) for record, _ in pairs if record.label == label})
@@ -174,7 +174,7 @@ def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]
 
 
 def _compared(pairs: Pairs, other: MeasuredModel) -> dict[str, Any]:
-    """Another model on the same slices.
+    """Measures another model on the same slices.
 
     Raises:
         FalxError: a slice that could be read no longer can.
@@ -193,7 +193,7 @@ def _compared(pairs: Pairs, other: MeasuredModel) -> dict[str, Any]:
 
 
 def _apart(pairs: Pairs, value: Callable[[Record], str]) -> dict[str, Any]:
-    """The measures of the slices of each value; of those without, only where others have one."""
+    """Returns the measures of the slices of each value; of those without, only where others have one."""
     values = sorted({value(record) for record, _ in pairs} - {""})
     unknown = [UNKNOWN] if values and any(not value(record) for record, _ in pairs) else []
     return {
@@ -236,7 +236,7 @@ def _families(pictures: Path, split: str | None) -> dict[str, list[Path]]:
 
 
 def _rejected(model: MeasuredModel, families: dict[str, list[Path]]) -> dict[str, Any]:
-    """What a model says of pictures that are no brain MRI, in all and by family."""
+    """Counts the rejected among pictures that are not brain MRI, in all and by kind."""
     told = {name: model.answers(paths) for name, paths in families.items()}
     digest = hashlib.sha256()
     for paths in families.values():

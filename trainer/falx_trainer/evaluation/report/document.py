@@ -26,7 +26,7 @@ BREAKDOWNS: Final = {
 
 
 def render(metrics: Mapping[str, Any], data: str, plots: Mapping[str, str], errors: Sequence[Section]) -> str:
-    """The page.
+    """Returns the page.
 
     Args:
         metrics: the document of `metrics.json`.

@@ -28,7 +28,7 @@ SVG: Final[dict[Any, Any]] = {"svg.hashsalt": "falx", "svg.fonttype": "path"}
 
 
 def draw(folder: Path, pairs: Pairs, metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str, str]:
-    """Draw all plots.
+    """Draws all plots.
 
     Args:
         folder: where `NAME.png` are written.
@@ -118,7 +118,7 @@ def _curves(folder: Path, whole: Mapping[str, Any], curves: Mapping[str, Any], s
 
 
 def _examples(pairs: Pairs) -> list[tuple[Record, ModelAnswer]]:
-    """Four tumours with a box of each label, at equal steps through all: not the best, not the worst."""
+    """Chooses four tumours with a box of each label, at equal steps through all of them."""
     chosen = []
     for label in TUMOR_LABELS:
         located = [(r, a) for r, a in pairs if r.label == label and r.boxes and a.location is not None]

@@ -116,7 +116,7 @@ class Section:
 
 
 def worst(pairs: Pairs) -> list[Section]:
-    """The errors of each kind, with pictures of the worst."""
+    """Returns the errors of each kind, with pictures of the worst."""
     return [_section(kind, [(r, a) for r, a in pairs if kind.holds(r, a)]) for kind in KINDS]
 
 
