@@ -44,13 +44,15 @@ if TYPE_CHECKING:
     )
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
+    from falx.reading.series import NotUsed, Series
     from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
-    from falx.study import Series, Study, Verdict
+    from falx.study import AnsweredSeries, Study, Verdict
     from falx.timings import Timings
 
 __all__ = [
+    "AnsweredSeries",
     "Card",
     "CardError",
     "ChecksumError",
@@ -70,6 +72,7 @@ __all__ = [
     "ModelIdentity",
     "ModelNotFound",
     "NotASlice",
+    "NotUsed",
     "Origin",
     "Prediction",
     "Reason",
@@ -87,6 +90,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnsweredSeries": "study",
     "Card": "model.card",
     "Classifier": "classifier",
     "Failure": "prediction",
@@ -94,10 +98,11 @@ _HOMES = {
     "Inference": "engines",
     "Location": "prediction",
     "ModelIdentity": "prediction",
+    "NotUsed": "reading.series",
     "Origin": "slices.slice",
     "Prediction": "prediction",
     "Reason": "slices.reasons",
-    "Series": "study",
+    "Series": "reading.series",
     "Study": "study",
     "Thresholds": "decision",
     "Timings": "timings",

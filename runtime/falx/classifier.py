@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +153,8 @@ class Classifier:
         self,
         source: str | os.PathLike[str] | Iterable[Source] | Gathering,
         *,
+        study: str | None = None,
+        one_patient: bool = False,
         workers: int = 1,
         thresholds: Thresholds | Mapping[str, float] | None = None,
     ) -> Study:
@@ -162,6 +163,8 @@ class Classifier:
         Args:
             source: a folder, a DICOM file of several frames, a NIfTI volume, several files, folders and
                 pydicom Datasets of one study, or what `falx.reading.series.gather` made of these.
+            study: the Study Instance UID of the study that is meant, where there are several.
+            one_patient: whether what has no tags is of one patient: pictures in order, and volumes.
             workers: how many threads work on slices; see `engines` of `load`.
             thresholds: of every label, instead of the card's.
 
@@ -169,30 +172,21 @@ class Classifier:
             The study; a slice that cannot be read is a failure in it, and counts in its decision.
 
         Raises:
-            UnreadableImage: there are slices of more than one study.
+            UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be
+                of one patient.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
             ValueError: `workers` is not a number from 1.
         """
         # Here: who classifies single slices does not need it.
         from falx.reading.series import Gathering, gather
-        from falx.study import Series, sum_up
+        from falx.study import sum_up
 
         started = time.perf_counter()
-        found = source if isinstance(source, Gathering) else gather(source)
-        answers = self.predict_many(found.sources, workers=workers, thresholds=thresholds)
-        series = [
-            Series(
-                results=tuple(islice(answers, len(row.sources))),
-                positions_mm=row.positions_mm,
-                uid=row.uid,
-                plane=row.plane,
-                sequence=row.sequence,
-                notes=row.notes,
-            )
-            for row in found.rows
-        ]
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
+        found = source
+        if not isinstance(found, Gathering):
+            found = gather(found, study=study, one_patient=one_patient)
+        answers = list(self.predict_many(found.sources, workers=workers, thresholds=thresholds))
+        return sum_up(found, answers, elapsed_ms=(time.perf_counter() - started) * 1000)
 
     def _answer(self, source: Source, rule: _Rule) -> Prediction | Failure:
         try:

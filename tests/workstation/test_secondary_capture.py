@@ -37,8 +37,8 @@ def test_a_picture_names_its_source_and_nothing_of_the_patient_is_in_its_pixels(
     classifier: falx.Classifier, study: WrittenStudy
 ) -> None:
     answer, (_, *pictures) = study_objects.make(classifier, study.files, identity="one", capture=True)
-    assert len(pictures) == len(answer.carriers) >= 1
-    for number, (index, picture) in enumerate(zip(answer.carriers, pictures, strict=True), start=1):
+    assert len(pictures) == len(answer.verdict.carriers) >= 1
+    for number, (index, picture) in enumerate(zip(answer.verdict.carriers, pictures, strict=True), start=1):
         source = picture.SourceImageSequence[0]
         assert source.ReferencedSOPInstanceUID == pydicom.dcmread(study.files[index]).SOPInstanceUID
         assert (picture.BurnedInAnnotation, picture.InstanceNumber, picture.Modality) == ("NO", number, "OT")

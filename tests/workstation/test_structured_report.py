@@ -81,8 +81,8 @@ def test_a_report_says_what_falx_says(
     # What the study comes to depends on the model; the report must say the same.
     codes = {"tumor": ("254935002", "SCT"), "ambiguous": ("82334004", "SCT")}
     assert found(report, "Decision")[0] == codes[answer.decision]
-    assert found(report, "Reason") == [answer.reason]
-    at = answer.carriers.index(1)
+    assert found(report, "Reason") == [answer.verdict.reason]
+    at = answer.verdict.carriers.index(1)
     assert found(report, "Decision")[1 + at] == ("393564001", "SCT")
     assert ("393564001", "SCT") in found(report, "Finding")
     assert lesion.probabilities is not None
@@ -91,7 +91,7 @@ def test_a_report_says_what_falx_says(
         lesion.probabilities["glioma"], abs=1e-4
     )
     assert pytest.approx(100 * lesion.confidence, abs=0.01) in found(report, "Certainty of Finding")
-    assert found(report, "Comment").count(DISCLAIMER) == 1 + len(answer.carriers)
+    assert found(report, "Comment").count(DISCLAIMER) == 1 + len(answer.verdict.carriers)
     assert set(found(report, "Algorithm Name")) == {f"Falx, model {classifier.model.name}"}
     assert set(found(report, "Algorithm Parameters")) == {
         f"SHA-256 of the model file: {classifier.model.sha256}"
@@ -101,7 +101,7 @@ def test_a_report_says_what_falx_says(
     of_slices = [
         i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in found(report, "Source of Measurement")
     ]
-    assert of_slices == [sources[index] for index in answer.carriers]
+    assert of_slices == [sources[index] for index in answer.verdict.carriers]
 
 
 def test_a_report_is_of_the_study_and_marked_as_research(
@@ -228,7 +228,7 @@ def test_dcmtk_and_dicom3tools_find_nothing_wrong(
     assert checked == "EnhancedSR\n"
     pictures = study_objects.captures(answer, gathered, known, identity="one")
     # What is no MR image by its tags is not read.
-    assert len(pictures) == (0 if "rejected" in case else len(answer.carriers))
+    assert len(pictures) == (0 if "rejected" in case else len(answer.verdict.carriers))
     for picture in pictures:
         assert call("dciodvfy", saved(picture, tmp_path)).stderr == "SCImage\n"
 

@@ -271,7 +271,8 @@ def _walk(visit: Visit, state: SessionStateProxy) -> None:
 def _line(number: str, shown: ShownSlice) -> str:
     """Returns a slice in the list, in Streamlit's Markdown."""
     what = kind(shown.decision)
-    share = f", {percent(shown.confidence)}" if shown.confidence else ""
+    sure = None if shown.answer is None else shown.answer.confidence
+    share = "" if sure is None else f", {percent(sure)}"
     sign = f":{COLOURS[what]}[{SIGNS[what]}]" if what in COLOURS else f"**{SIGNS[what]}**"
     name = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown.name)
     return f"{number} · {sign} **{NAMES[shown.decision]}**{share} · {name}"
@@ -302,15 +303,10 @@ def _read(place: DeltaGenerator, service: Service, chosen: ShownSlice | None) ->
 
 
 def _study(place: DeltaGenerator, arranged: Arrangement) -> None:
-    """Shows the decision on the slices together."""
-    if arranged.trouble:
-        said = fragments.trouble(arranged)
-    elif arranged.study is not None:
-        said = fragments.study_statement(arranged.study)
-    else:
-        return
-    place.html(render("verdict.html:verdict", said=said, level=2, colours=DARK))
-    if not arranged.trouble:
+    """Shows the decisions on studies."""
+    said = fragments.study_statements(arranged)
+    if said:
+        place.html("".join(render("verdict.html:verdict", said=one, level=2, colours=DARK) for one in said))
         place.expander(texts.TABLE).html(render("verdict.html:slices", rows=fragments.rows(arranged)))
 
 
@@ -322,10 +318,12 @@ def _foot(
     if not saved.arranged.shown:
         return
     buttons = place.container(key="save", horizontal=True, gap="small", vertical_alignment="center")
-    letters = pdf.missing(saved)
-    if letters:
+    several, letters = len(saved.arranged.studies) > 1, pdf.missing(saved)
+    if several:
+        buttons.caption(texts.NOTHING_SAVED)
+    elif letters:
         buttons.caption(texts.NO_PDF.format(why=fonts.told(letters)))
-    for name, one in () if saved.arranged.trouble else downloads.FILES.items():
+    for name, one in () if several else downloads.FILES.items():
         label, about = texts.FILES[name]
         buttons.download_button(
             label,

@@ -67,12 +67,13 @@ def make(saved: Saved) -> bytes:
     _write(paper, f"{texts.REPORT_PATIENT}: {saved.patient.name or texts.NOT_GIVEN}", bold=True)
     _write(paper, f"{texts.REPORT_SCANNED}: {scanned}. {texts.REPORT_MADE}: {saved.made}.")
     paper.ln(2)
-    if arranged.study is not None:
-        _statement(paper, fragments.study_statement(arranged.study))
-    if arranged.study is not None or len(arranged.shown) > 1:
+    for said in fragments.study_statements(arranged):
+        _statement(paper, said)
+    if len(arranged.shown) > 1:
         _table(paper, fragments.rows(arranged))
     for shown in arranged.shown:
-        _slice(paper, saved, shown)
+        if shown.not_used is None:
+            _slice(paper, saved, shown)
     _model(paper, saved)
     return bytes(paper.output())
 

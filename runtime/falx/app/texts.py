@@ -15,6 +15,7 @@ from falx.words import AMBIGUOUS, BANDS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABEL
 __all__ = ["BAND_MEANINGS", "CAUTIONS", "KINDS", "NAMES", "SIGNS", "VIEWER", "kind", "percent", "perhaps"]
 
 ERROR: Final = "error"
+NOT_USED: Final = "not_used"
 TUMOR: Final = "tumor"
 
 NAMES: Final = {
@@ -26,6 +27,7 @@ NAMES: Final = {
     AMBIGUOUS: "Ambiguous",
     REJECTED: "Rejected",
     ERROR: "Cannot be read",
+    NOT_USED: "Not used",
 }
 """The name of each decision, on a slice or on a study."""
 
@@ -38,7 +40,7 @@ SIGNS: Final = {NO_TUMOR: "○", TUMOR: "◆", AMBIGUOUS: "?", REJECTED: "⊘", 
 
 def kind(decision: str) -> str:
     """Returns the kind of a decision, one of `KINDS`."""
-    return TUMOR if decision in TUMOR_LABELS else decision
+    return TUMOR if decision in TUMOR_LABELS else REJECTED if decision == NOT_USED else decision
 
 
 def percent(share: float) -> str:
@@ -79,6 +81,7 @@ CAUTIONS: Final = {
 
 NOT_SHOWN: Final = {
     ERROR: NAMES[ERROR],
+    NOT_USED: NAMES[NOT_USED],
     REJECTED: "Not shown: its DICOM tags say that it is not an MR slice of a head.",
 }
 """The words in the place of a slice that has no picture."""
@@ -108,7 +111,7 @@ LETTERED_STUDY: Final = "Study {letter} of {slices}"
 SERIES: Final = "Series {number}: {words}"
 PICTURE: Final = "picture {number}"
 PICTURES: Final = "Pictures, each by itself"
-NOT_USED: Final = "Not used"
+NOT_USED_HINT: Final = "No series of the study uses this slice; the notes on the study say why."
 NOT_USED_NOTE: Final = "Not used, {slices}: {reason}"
 TABLE: Final = "All slices in a table"
 TABLE_COLUMNS: Final = ("Slice", "File", "Decision", "Confidence", "Any tumour")

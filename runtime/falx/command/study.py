@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from falx.command.options import (
     OK,
@@ -18,6 +20,10 @@ from falx.command.options import (
 from falx.errors import UnreadableImage
 from falx.words import plain
 
+if TYPE_CHECKING:
+    from falx.prediction import Failure
+    from falx.reading.series import Gathering
+
 __all__ = ["add_study", "study"]
 
 
@@ -29,7 +35,13 @@ def add_study(study: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a folder with the slices of one study, a DICOM file of several frames, or a NIfTI volume",
+        help="a folder with the slices of studies, a DICOM file of several frames, or a NIfTI volume",
+    )
+    study.add_argument("--study", metavar="UID", help="answer only the study of this Study Instance UID")
+    study.add_argument(
+        "--one-patient",
+        action="store_true",
+        help="what has no tags is of one patient: pictures, in the order of their names, and volumes",
     )
     add_model(study)
     study.add_argument("--json", action="store_true", help="print one JSON object a study")
@@ -53,7 +65,6 @@ def study(options: argparse.Namespace) -> int:
     from falx.command.text import study_text
     from falx.pictures.folder import Folder
     from falx.prediction import Failure
-    from falx.reading.series import gather
     from falx.workstation.objects.output import check_outputs, write_outputs
 
     check_outputs(options)
@@ -63,30 +74,26 @@ def study(options: argparse.Namespace) -> int:
     decided_by = thresholds(options, classifier)
     failed = False
     written: list[str] = []
-    for number, path in enumerate(options.paths, start=1):
-        try:
-            found = gather(path)
-        except UnreadableImage as error:
+    for number, found in enumerate(_studies(options), start=1):
+        if isinstance(found, Failure):
             failed = True
-            failure = Failure(path, error)
-            say(json.dumps(failure.to_dict()) if options.json else str(error))
+            say(json.dumps(found.to_dict()) if options.json else str(found.error))
             continue
         with quiet_engines():
             answers = classifier.predict_study(found, workers=options.workers, thresholds=decided_by)
-        failed = failed or "error" in answers.counts
+        failed = failed or "error" in answers.verdict.counts
         say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
-        for index, row in enumerate(found.rows):
+        for index, (series, one) in enumerate(zip(found.series, answers.series, strict=True)):
             # Not named as its files are: their order says nothing, and some name the patient.
             name = f"study-{number}-series-{index + 1}"
             if maps is not None:
-                for place, (item, result) in enumerate(
-                    zip(row.sources, answers.series[index].results, strict=True), start=1
-                ):
+                pairs = zip(series.sources, one.results, strict=True)
+                for place, (item, result) in enumerate(pairs, start=1):
                     failed = not maps.save(item, result, f"{name}-slice-{place:03d}") or failed
             if folder is not None:
                 from falx.pictures.sheet import sheet
 
-                folder.save(sheet(answers, index, row.sources), name)
+                folder.save(sheet(answers, index, series.sources), name)
         written += write_outputs(options, answers, found, classifier.model)
     if folder is not None:
         written.append(folder.told("sheet"))
@@ -96,3 +103,19 @@ def study(options: argparse.Namespace) -> int:
         for sentence in written:
             say(plain(sentence))
     return SOME_FAILED if failed else OK
+
+
+def _studies(options: argparse.Namespace) -> Iterator[Gathering | Failure]:
+    """The studies that the paths hold, one after the other; a failure for a path without one."""
+    from falx.prediction import Failure
+    from falx.reading.series import gather, gather_all
+
+    for path in options.paths:
+        try:
+            if options.sr is None and options.sc is None:
+                yield from gather_all(path, study=options.study, one_patient=options.one_patient)
+            else:
+                # A DICOM report is of one study.
+                yield gather(path, study=options.study, one_patient=options.one_patient)
+        except UnreadableImage as error:
+            yield Failure(path, error)

@@ -84,9 +84,9 @@ def captures(study: Study, found: Gathering, known: Mapping[str, Dataset], *, id
         known: the headers of its images, from `sources`.
         identity: see `identity_of`.
     """
-    slices = [source for row in found.rows for source in row.sources]
+    slices = found.sources
     made: list[Dataset] = []
-    for index in study.carriers:
+    for index in study.verdict.carriers:
         one = study.results[index]
         origin = one.origin
         header = None if origin is None else known.get(origin.sop_instance_uid or "")
