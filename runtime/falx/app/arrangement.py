@@ -124,7 +124,7 @@ def _studies(uploads: Sequence[Upload], *, one_patient: bool) -> list[Group]:
     used = {id(own) for group in groups for own in group.slices}
     why = {one.uid: one.reason.message for group in groups if group.study for one in group.study.not_used}
     left = tuple(
-        replace(own, not_used=why.get(own.series_uid, texts.NOT_USED_HINT))
+        replace(own, not_used=why.get(own.series_uid, texts.NOT_USED_HINT), cautions=())
         for own in every
         if id(own) not in used
     )

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import functools
-import io
 import re
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from PIL import Image
-
-from falx import phantom
 from falx.app import downloads, fonts, fragments, pdf, texts, viewer
-from falx.app.arrangement import Arrangement, arrange
+from falx.app.arrangement import Arrangement
 from falx.app.colours import DARK
 from falx.app.fragments import render
 from falx.app.saved import Patient, Saved
 from falx.app.service import Service, current
 from falx.app.texts import NAMES, SIGNS, kind, percent
 from falx.app.uploads import ShownSlice, Upload, refused, taken
+from falx.app.visit import File, Sample, Visit
 from falx.errors import UnreadableImage
 from falx.words import DISCLAIMER
 
@@ -44,84 +40,6 @@ ROW_PX: Final = 28
 
 COLOURS: Final = {"no_tumor": "green", "tumor": "red", "ambiguous": "yellow", "rejected": "gray"}
 """The colour of each kind by Streamlit's names; the theme says which green is meant."""
-
-SAMPLE: Final = "sample"
-"""The key of the drawn sample among the uploads."""
-
-
-class File(Protocol):
-    """A file that a visitor gave, as Streamlit holds it."""
-
-    @property
-    def file_id(self) -> str:
-        """Its identifier, unlike that of any other file of the visit."""
-
-    @property
-    def name(self) -> str:
-        """Its name, as the visitor calls it."""
-
-    def getvalue(self) -> bytes:
-        """Returns its bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The drawn sample, as a file."""
-
-    file_id: str = SAMPLE
-    name: str = texts.SAMPLE_FILE
-
-    def getvalue(self) -> bytes:
-        """Returns its bytes."""
-        stream = io.BytesIO()
-        Image.fromarray(phantom.lesion()).save(stream, "PNG")
-        return stream.getvalue()
-
-
-@dataclass(slots=True)
-class Visit:
-    """The files of a visitor, until they go on to the next patient.
-
-    Attributes:
-        number: The number of the patient; fields with another number in their key are new and empty.
-        files: The files that are there.
-        uploads: Those that are read, by their identifiers.
-        one_patient: Whether pictures without tags are one examination.
-        by_hand: Whether the visitor chose a slice.
-    """
-
-    number: int = 0
-    files: list[File] = field(default_factory=list)
-    uploads: dict[str, Upload] = field(default_factory=dict)
-    sample: bool = False
-    one_patient: bool = False
-    by_hand: bool = False
-    arranged: Arrangement = field(default_factory=Arrangement)
-    arranged_of: list[tuple[str, int, bool]] = field(default_factory=list)
-
-    @property
-    def chosen_key(self) -> str:
-        """The key of the list of slices."""
-        return f"chosen-{self.number}"
-
-    def complete(self) -> bool:
-        """Returns whether every slice is answered."""
-        return len(self.uploads) == len(self.files) and all(upload.done for upload in self.uploads.values())
-
-    @property
-    def progress(self) -> tuple[float, str]:
-        """How far reading is, 0..1 and in words; a file that is not looked at yet counts as one slice."""
-        done = sum(len(upload.shown) for upload in self.uploads.values())
-        total = sum(upload.frames for upload in self.uploads.values()) + len(self.files) - len(self.uploads)
-        return done / total, texts.PROGRESS.format(done=done, total=total)
-
-    def arrange(self) -> Arrangement:
-        """Returns the slices in order; they are put in order again only where there are others."""
-        there = [(file_id, len(upload.shown), self.one_patient) for file_id, upload in self.uploads.items()]
-        if self.arranged_of != there:
-            self.arranged_of = there
-            self.arranged = arrange(self.uploads.values(), one_patient=self.one_patient)
-        return self.arranged
 
 
 def show() -> None:
@@ -217,7 +135,8 @@ def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
     if visit.complete():
         return
     bar = place.progress(*visit.progress)
-    until = time.monotonic() + BATCH_S
+    # Putting many slices in order must not take longer than reading them.
+    until = time.monotonic() + max(BATCH_S, 3 * visit.arranging_s)
     for file in visit.files:
         if file.file_id not in visit.uploads:
             visit.uploads[file.file_id] = _read_file(file, visit, service)
@@ -346,4 +265,5 @@ def _forget(visit: Visit, state: SessionStateProxy, service: Service) -> None:
     context = get_script_run_ctx()
     assert context is not None  # noqa: S101 - a callback runs in a session
     service.uploads.forget(context.session_id)
+    state.clear()
     state["visit"] = Visit(visit.number + 1)
