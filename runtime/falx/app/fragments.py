@@ -13,7 +13,7 @@ from PIL import Image
 
 from falx.app import texts
 from falx.app.arrangement import Arrangement, Group
-from falx.app.colours import DARK, LIGHT, sign
+from falx.app.colours import DARK, PAPER, css, sign
 from falx.app.texts import NAMES, kind, percent
 from falx.app.uploads import ShownSlice
 from falx.decision import Thresholds
@@ -257,7 +257,8 @@ def _environment() -> Environment:
     environment.globals.update(
         sign=sign,
         dark=DARK,
-        light=LIGHT,
+        light=PAPER,
+        css=css,
         icon=f"data:image/svg+xml;base64,{icon}",
         texts=texts,
         counted=counted,

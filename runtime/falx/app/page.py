@@ -7,30 +7,31 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from falx.app import downloads, fonts, fragments, pdf, texts, viewer
 from falx.app.arrangement import Arrangement
-from falx.app.colours import DARK
+from falx.app.colours import DARK, PAPER, css
 from falx.app.fragments import render
 from falx.app.saved import Patient, Saved
 from falx.app.service import Service, current
 from falx.app.texts import NAMES, SIGNS, kind, percent
 from falx.app.uploads import ShownSlice, Upload, refused, taken
-from falx.app.visit import File, Sample, Visit
+from falx.app.visit import Sample, Visit
 from falx.errors import UnreadableImage
 from falx.words import DISCLAIMER
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
     from streamlit.runtime.state import SessionStateProxy
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 __all__ = ["show"]
 
 HERE: Final = Path(__file__).parent
+STYLE: Final = "<style>{} @media print {{ {} }} {}</style>"
 BATCH_S: Final = 0.4
 """Answers are shown at least this often while many slices are read, in seconds."""
 
@@ -48,7 +49,7 @@ def show() -> None:
 
     try:
         st.set_page_config(page_title=texts.TITLE, page_icon=str(HERE / "icon.svg"), layout="wide")
-        st.html(HERE / "style.css")
+        st.html(STYLE.format(css(DARK), css(PAPER), (HERE / "style.css").read_text(encoding="utf-8")))
         visit = st.session_state.setdefault("visit", Visit())
         _show(st.container(), visit, st.session_state, current())
     except Exception as error:  # noqa: BLE001 - the last place to say it without quoting what may be a name
@@ -91,7 +92,7 @@ def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service
 
 def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
     """Takes files from the visitor."""
-    files: Sequence[File] = place.file_uploader(
+    files = place.file_uploader(
         texts.GIVE,
         accept_multiple_files=True,
         key=f"files-{visit.number}",
@@ -102,8 +103,7 @@ def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
             slices=service.maximum_slices,
         ),
     )
-    sample: list[File] = [Sample()] if visit.sample else []
-    visit.files = [*files, *sample]
+    visit.files = [*files, *([Sample()] if visit.sample else [])]
 
 
 def _patient(place: DeltaGenerator, visit: Visit) -> Patient:
@@ -150,7 +150,7 @@ def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
         bar.empty()
 
 
-def _read_file(file: File, visit: Visit, service: Service) -> Upload:
+def _read_file(file: UploadedFile | Sample, visit: Visit, service: Service) -> Upload:
     if len(visit.uploads) >= service.maximum_files:
         message = texts.TOO_MANY_FILES.format(name=file.name, most=service.maximum_files)
         return refused(file.name, UnreadableImage(message))

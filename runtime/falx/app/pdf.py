@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from falx.app import fonts, fragments, texts
-from falx.app.colours import LIGHT
+from falx.app.colours import PAPER
 from falx.app.saved import Saved
 from falx.app.uploads import ShownSlice
 from falx.pictures.overlay import OPACITY
@@ -43,13 +43,10 @@ def _colour(css: str) -> Colour:
     return red, green, blue
 
 
-TONES: Final = {kind: _colour(css) for kind, css in LIGHT.items()}
-INK: Final = (17, 24, 32)
-QUIET: Final = (70, 83, 94)
-LINE: Final = (195, 206, 215)
+TONES: Final = {kind: _colour(css) for kind, css in PAPER.items()}
+INK, QUIET, LINE, DECIDED = (TONES[name] for name in ("text", "quiet", "line", "accent"))
 TRACK: Final = (225, 232, 238)
 BAR: Final = (106, 125, 140)
-DECIDED: Final = (11, 111, 134)
 
 
 def make(saved: Saved) -> bytes:

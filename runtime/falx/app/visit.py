@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
@@ -14,25 +15,13 @@ from falx.app import texts
 from falx.app.arrangement import Arrangement, arrange
 from falx.app.uploads import Upload
 
-__all__ = ["File", "Sample", "Visit"]
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+__all__ = ["Sample", "Visit"]
 
 SAMPLE: Final = "sample"
 """The key of the drawn sample among the uploads."""
-
-
-class File(Protocol):
-    """A file that a visitor gave, as Streamlit holds it."""
-
-    @property
-    def file_id(self) -> str:
-        """Its identifier, unlike that of any other file of the visit."""
-
-    @property
-    def name(self) -> str:
-        """Its name, as the visitor calls it."""
-
-    def getvalue(self) -> bytes:
-        """Returns its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +51,7 @@ class Visit:
     """
 
     number: int = 0
-    files: list[File] = field(default_factory=list)
+    files: Sequence[UploadedFile | Sample] = field(default_factory=list)
     uploads: dict[str, Upload] = field(default_factory=dict)
     sample: bool = False
     one_patient: bool = False
