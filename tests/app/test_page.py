@@ -358,7 +358,7 @@ class TestReports:
         page.keyboard.press("Enter")
         give(page, files["lesion.png"])
         told = page.locator(".st-key-save").inner_text()
-        assert "No PDF: no font of this server has “\U00012000” (U+12000): install one, such as Noto." in told
+        assert "No PDF: no font of this server has “\U00012000” (U+12000); print the web page" in told
         assert page.get_by_role("button", name="PDF", exact=True).is_disabled()
         name, html = downloaded(page, "Web page")
         assert (name, "Zoë \U00012000" in html.decode()) == ("falx-report.html", True)

@@ -14,7 +14,7 @@ from typing import Final
 from falx.app import texts
 from falx.errors import FalxError
 
-__all__ = ["FOLDERS", "FontUnavailable", "covering", "is_western", "missing", "told"]
+__all__ = ["FOLDERS", "FontUnavailable", "covering", "is_western", "missing", "numbered"]
 
 FOLDERS: Final = (
     "/usr/share/fonts",
@@ -55,7 +55,7 @@ def covering(text: str, folders: tuple[str, ...] = FOLDERS) -> list[Path]:
     """
     found, left = _covered(text, folders)
     if left:
-        raise FontUnavailable(told(left))
+        raise FontUnavailable(texts.NO_FONT.format(letters=numbered(left)))
     return found
 
 
@@ -64,10 +64,9 @@ def missing(text: str, folders: tuple[str, ...] = FOLDERS) -> str:
     return _covered(text, folders)[1]
 
 
-def told(letters: str) -> str:
-    """Returns the sentence on letters that no font has, each with its number: they may not show."""
-    named = ", ".join(f"“{letter}” (U+{ord(letter):04X})" for letter in letters)
-    return texts.NO_FONT.format(letters=named)
+def numbered(letters: str) -> str:
+    """Returns letters that no font has, each with its number: they may not show."""
+    return ", ".join(f"“{letter}” (U+{ord(letter):04X})" for letter in letters)
 
 
 @functools.lru_cache(maxsize=256)

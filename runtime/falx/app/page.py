@@ -241,7 +241,7 @@ def _foot(
     if several:
         buttons.caption(texts.NOTHING_SAVED)
     elif letters:
-        buttons.caption(texts.NO_PDF.format(why=fonts.told(letters)))
+        buttons.caption(texts.NO_PDF.format(letters=fonts.numbered(letters)))
     for name, one in () if several else downloads.FILES.items():
         label, about = texts.FILES[name]
         buttons.download_button(
