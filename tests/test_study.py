@@ -57,6 +57,11 @@ def test_one_slice_alone_never_is() -> None:
     assert thick.strength_mm == pytest.approx(10.0)
 
 
+def test_a_finding_without_a_slice_that_is_decided_a_tumour_is_a_doubt() -> None:
+    verdict = judge([head(dict.fromkeys((10, 11, 12), answer("ambiguous", 0.9)))])
+    assert (verdict.decision, verdict.carriers) == ("ambiguous", (10, 11, 12))
+
+
 def test_slices_that_mark_different_spots_are_no_finding() -> None:
     spots = [answer("glioma", 0.9, cell) for cell in ((2, 2), (7, 7), (11, 3))]
     verdict = judge([head(dict(enumerate(spots, 10)))])
@@ -138,7 +143,7 @@ def test_series_of_one_head_confirm_and_contradict_each_other() -> None:
         )
         return dataclasses.replace(series, layout=layout), results
 
-    half = dict.fromkeys((10, 11), answer("ambiguous", 0.6))
+    half = dict.fromkeys((10, 11), answer("glioma", 0.6))
     flair, t1 = placed(half, "FLAIR"), placed(half, "T1")
     assert judge([flair]).strength_mm == pytest.approx(6)
     assert judge([flair]).decision == "ambiguous"
@@ -200,7 +205,8 @@ def test_what_could_not_be_read_is_not_clear_but_hides_no_tumour() -> None:
     assert (verdict.decision, verdict.complete) == ("ambiguous", False)
     assert verdict.counts == {"no_tumor": 55, "error": 1}
     assert verdict.reason == "1 slice could not be read, the others show no tumour."
-    assert judge([head({3: FAILURE, 10: SURE, 11: SURE, 12: SURE})]).decision == "tumor"
+    hidden: dict[int, Answer] = {3: FAILURE, 10: SURE, 11: SURE, 12: SURE}
+    assert judge([head(hidden)]).decision == "tumor"
 
 
 def test_a_study_of_which_nothing_could_be_read_says_so_and_is_not_rejected() -> None:
@@ -280,7 +286,7 @@ def test_a_study_as_json() -> None:
 
 def test_the_documented_numbers_are_the_codes() -> None:
     said = module.__doc__ or ""
-    assert f"a finding of {TUMOR_MM:g} mm or more in the middle" in said
+    assert f"a finding of {TUMOR_MM:g} mm or more in two or more middle places" in said
     assert f"a finding of {CLEAR_MM:g} mm or more" in said
 
 

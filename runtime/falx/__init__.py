@@ -23,7 +23,7 @@ from falx._version import __version__
 if TYPE_CHECKING:
     from falx.classifier import Classifier, load
     from falx.decision import Thresholds
-    from falx.engines import Inference
+    from falx.engines import Inference, OnnxOptions
     from falx.errors import (
         CardError,
         ChecksumError,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
     from falx.reading.series import NotUsed, Series
+    from falx.reading.tags import Geometry
     from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
@@ -63,6 +64,7 @@ __all__ = [
     "FalxError",
     "FalxWarning",
     "Frame",
+    "Geometry",
     "GraphError",
     "ImageForbidden",
     "ImageNotFound",
@@ -73,6 +75,7 @@ __all__ = [
     "ModelNotFound",
     "NotASlice",
     "NotUsed",
+    "OnnxOptions",
     "Origin",
     "Prediction",
     "Reason",
@@ -95,10 +98,12 @@ _HOMES = {
     "Classifier": "classifier",
     "Failure": "prediction",
     "Frame": "slices.preprocessing",
+    "Geometry": "reading.tags",
     "Inference": "engines",
     "Location": "prediction",
     "ModelIdentity": "prediction",
     "NotUsed": "reading.series",
+    "OnnxOptions": "engines",
     "Origin": "slices.slice",
     "Prediction": "prediction",
     "Reason": "slices.reasons",

@@ -6,7 +6,7 @@ millimetres, the length of the run times its lowest mark). `judge` decides, the 
 
 | what is there | decision | carried by |
 |---|---|---|
-| a finding of 10 mm or more in the middle part of the head, in two places or more | `tumor` | its slices |
+| a finding of 10 mm or more in two or more middle places, one decided a tumour | `tumor` | its slices |
 | no slice that could be classified, and one or more that could not be read | `ambiguous` | none |
 | no slice that could be classified | `rejected` | none |
 | a finding of 3 mm or more in the middle part, in however few places | `ambiguous` | its slices |
@@ -361,7 +361,7 @@ def judge(
     strongest = max((float(part.strength.max(initial=0)) for part in parts), default=0.0)
     label = confidence = None
     decision, carriers = AMBIGUOUS, []
-    if tumor:
+    if any(_decision(results[i]) in TUMOR_LABELS for i in tumor):
         decision, carriers = TUMOR, tumor
         best = max(carriers, key=lambda i: tumor_probability(results[i]))
         confidence, label = tumor_probability(results[best]), _leading(results[i] for i in carriers)

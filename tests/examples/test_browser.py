@@ -159,17 +159,20 @@ class TestAnswers:
             shown = float32.expected(path).heatmap
             assert answer["heatmap"] == pytest.approx(0.0 if shown is None else shown.max(), abs=EXACT)
 
+    @pytest.mark.slow
     def test_of_patients_are_falx_s(self, page: Page, site: Site, float32: Model, slices: list[Path]) -> None:
         assert len(slices) >= 50
         for path, answer in zip(slices, asked(page, site.folder, slices), strict=True):
             float32.check(path, answer, EXACT)
 
+    @pytest.mark.slow
     def test_of_patients_from_jpeg_are_falx_s(
         self, page: Page, site: Site, float32: Model, originals: list[Path]
     ) -> None:
         for path, answer in zip(originals[:20], asked(page, site.folder, originals[:20]), strict=True):
             float32.check(path, answer)
 
+    @pytest.mark.slow
     def test_of_int8_are_near(self, page: Page, site: Site, int8: Model, slices: list[Path]) -> None:
         shutil.copy(int8.path, site.folder / "vendor" / "int8.onnx")
         differences = []
@@ -308,6 +311,7 @@ class TestPrivacy:
         assert "Failed to fetch" in refused[0]
         assert "Failed to fetch" in refused[1]
 
+    @pytest.mark.slow
     def test_works_offline_once_loaded(self, fresh: Page, drawings: list[Path]) -> None:
         fresh.get_by_text("Ready, also without a network").wait_for()
         fresh.context.set_offline(True)
@@ -330,6 +334,7 @@ class TestPrivacy:
         assert kept == served | {f"vendor/{name}" for name in run}
 
 
+@pytest.mark.slow
 class TestEveryone:
     @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
     def test_axe_finds_nothing(

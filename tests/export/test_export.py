@@ -218,6 +218,7 @@ def test_onnx_holds_standard_operators_without_batch_normalisation(exported: Any
         assert "Transpose" not in kinds[: kinds.index("Conv")]
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes_in_another_process(
     exported: Any, run_folder: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -450,6 +450,7 @@ def test_a_study_that_is_not_classified_is_tried_again(
     ]
 
 
+@pytest.mark.slow
 def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are_answered(
     node: Callable[..., Node], archive: Archive, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -561,6 +562,7 @@ def test_a_disk_that_is_full_for_a_while_ends_no_thread(
     assert logged(caplog) == [said, said]
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_the_study(
     node: Callable[..., Node], study: WrittenStudy, tmp_path: Path
 ) -> None:

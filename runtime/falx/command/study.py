@@ -14,7 +14,6 @@ from falx.command.options import (
     add_threshold,
     add_workers,
     load,
-    quiet_engines,
     thresholds,
 )
 from falx.errors import UnreadableImage
@@ -79,8 +78,7 @@ def study(options: argparse.Namespace) -> int:
             failed = True
             say(json.dumps(found.to_dict()) if options.json else str(found.error))
             continue
-        with quiet_engines():
-            answers = classifier.predict_study(found, workers=options.workers, thresholds=decided_by)
+        answers = classifier.predict_study(found, workers=options.workers, thresholds=decided_by)
         failed = failed or "error" in answers.verdict.counts
         say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
         for index, (series, one) in enumerate(zip(found.series, answers.series, strict=True)):
@@ -94,7 +92,7 @@ def study(options: argparse.Namespace) -> int:
                 from falx.pictures.sheet import sheet
 
                 folder.save(sheet(answers, index, series.sources), name)
-        written += write_outputs(options, answers, found, classifier.model)
+        written += write_outputs(options, answers, found, classifier, decided_by)
     if folder is not None:
         written.append(folder.told("sheet"))
     if maps is not None:

@@ -269,8 +269,7 @@ def gather(
         return found[0]
     each = ", ".join(one.uid or one.path or "one without UID" for one in found)
     raise UnreadableImage(
-        f"{_called(source)}: expected one study, got {len(found)}: {each}; give the UID of one (--study UID, "
-        "study=UID), or each by itself"
+        f"{_called(source)}: expected one study, got {len(found)}: {each}; name one, or give each by itself"
     )
 
 
@@ -323,8 +322,10 @@ def _things(given: Iterable[Source | Holder], volume: int) -> _Things:
         elif isinstance(holder, InputFile):
             named = things.failures if holder.name.lower().endswith(DICOM_SUFFIX) else things.pictures
             named.append(holder.path if holder.on_disk and holder.path else holder)
-        elif isinstance(holder, Holder):
+        elif isinstance(holder, Holder) and holder.frames > 1:
             things.volumes.append(holder)
+        elif isinstance(holder, Holder):
+            things.pictures.append(Part(holder, 1))
         else:
             things.pictures.append(holder)
     return things
@@ -370,8 +371,12 @@ def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
 def _split(things: _Things, *, one_patient: bool) -> list[_Things]:
     """One part for each study; what could not be read is a part of its own where there are several."""
     _join(things.slices)
+    known = {(one.patient, one.study) for one in things.slices if one.study is not None}
     by_study: dict[object, list[_Found]] = {}
     for one in things.slices:
+        if one.study is None and len(known) == 1:
+            # Without a UID, a slice belongs to the only study that there is.
+            one.patient, one.study = next(iter(known))
         by_study.setdefault((one.patient, one.study), []).append(one)
     parts = [_Things(slices=own) for own in by_study.values()]
     if not one_patient:

@@ -163,7 +163,7 @@ def test_several_studies_are_answered_one_by_one(classifier: falx.Classifier, tm
     series(tmp_path / "b", StudyInstanceUID="1.2.9")
     # The same study UID of another patient is another study.
     series(tmp_path / "c", PatientID="another")
-    with pytest.raises(UnreadableImage, match=r"expected one study, got 3: 1\.2\.3, 1\.2\.9, 1\.2\.3; give"):
+    with pytest.raises(UnreadableImage, match=r"expected one study, got 3: 1\.2\.3, 1\.2\.9, 1\.2\.3; "):
         classifier.predict_study(tmp_path)
     assert [(one.uid, len(one.sources)) for one in gather_all(tmp_path)] == [
         ("1.2.3", SLICES),
