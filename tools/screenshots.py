@@ -9,6 +9,7 @@ The first command takes all, to be looked at before a release; the second takes 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -111,7 +112,8 @@ def _take(page: Page, size: str, path: Path) -> None:
     page.emulate_media(media="print" if size == "print" else "screen")
     # Streamlit moves what has another place, for a moment.
     page.wait_for_timeout(1500)
-    page.screenshot(path=path)
+    with Image.open(io.BytesIO(page.screenshot())) as taken:
+        taken.convert("RGB").save(path, optimize=True)
 
 
 def _draw(folder: Path) -> None:
