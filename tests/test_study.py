@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.heads import CLEAN, DOUBT, FAILURE, MODEL, REJECTED, SURE, Answer, answer, head
 
 from falx import study as module
+from falx.decision import DEFAULT_THRESHOLDS
 from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM
 from falx.reading.series import Gathering, NotUsed, Series
 from falx.slices.reasons import series_reason
@@ -259,6 +260,8 @@ def test_a_study_as_json() -> None:
         "carriers": [10, 11, 12],
         "counts": {"no_tumor": 26, "glioma": 3, "ambiguous": 1},
         "recommendation": module.RECOMMENDATIONS["tumor"],
+        "thresholds": DEFAULT_THRESHOLDS.to_dict(),
+        "thresholds_changed": [],
         "notes": ["Two."],
         "not_used": [
             {

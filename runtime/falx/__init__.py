@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from falx.decision import Thresholds
     from falx.engines import Inference, OnnxOptions
     from falx.errors import (
+        Cancelled,
         CardError,
         ChecksumError,
         DicomUnavailable,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     )
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
+    from falx.progress import Progress
+    from falx.reading.pixels import PixelArray
     from falx.reading.series import NotUsed, Series
     from falx.reading.tags import Geometry
     from falx.slices.preprocessing import Frame
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnsweredSeries",
+    "Cancelled",
     "Card",
     "CardError",
     "ChecksumError",
@@ -77,7 +81,9 @@ __all__ = [
     "NotUsed",
     "OnnxOptions",
     "Origin",
+    "PixelArray",
     "Prediction",
+    "Progress",
     "Reason",
     "Series",
     "Study",
@@ -105,7 +111,9 @@ _HOMES = {
     "NotUsed": "reading.series",
     "OnnxOptions": "engines",
     "Origin": "slices.slice",
+    "PixelArray": "reading.pixels",
     "Prediction": "prediction",
+    "Progress": "progress",
     "Reason": "slices.reasons",
     "Series": "reading.series",
     "Study": "study",

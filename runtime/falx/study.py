@@ -44,6 +44,7 @@ As JSON (version 1; within a version keys are only added), `Study.to_dict()` giv
 | `strength_mm` | of the strongest finding in the middle part of the head |
 | `reason` | why, a sentence that names the slices, counted from 1 in each series |
 | `recommendation` | what to do, a sentence |
+| `thresholds`, `thresholds_changed` | as in `falx.prediction`; null and empty where no slice was answered |
 | `complete` | whether at least one series shows a whole head and every slice was read |
 | `notes` | what else a reader must know: UIDs made afresh, what was passed over |
 | `carriers` | the slices that carry the decision: indices into `slices`, from 0 |
@@ -236,12 +237,16 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """The study as plain JSON values; see the table of this module."""
         model = self.model
+        # The thresholds are those of the call, the same for every slice.
+        decided = next((result for result in self.results if isinstance(result, Prediction)), None)
         return {
             "schema": SCHEMA,
             "path": self.path,
             "study_instance_uid": self.uid,
             **self.verdict.to_dict(),
             "recommendation": self.verdict.recommendation,
+            "thresholds": None if decided is None else decided.thresholds.to_dict(),
+            "thresholds_changed": [] if decided is None else list(decided.thresholds_changed),
             "notes": list(self.notes),
             "not_used": [one.to_dict() for one in self.not_used],
             "series": self._series(),

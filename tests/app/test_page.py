@@ -529,7 +529,7 @@ def tab_to(page: Page, name: str, of: str = "") -> None:
 
 
 def faults(page: Page, html: bytes) -> list[str]:
-    """What axe finds wrong, serious or not, on a page that was saved."""
+    """Returns all faults, serious or not, that axe finds on a page that was saved."""
     saved = page.context.new_page()
     saved.set_content(html.decode())
     found = violations(saved)

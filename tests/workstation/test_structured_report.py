@@ -33,7 +33,7 @@ MUST = {
     "ReferringPhysicianName",
     "StudyInstanceUID",
 }
-"""What a report says of patient and study."""
+"""The attributes in which a report names patient and study."""
 
 
 def made(

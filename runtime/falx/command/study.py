@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from falx.command.inputs import add_volume, given
 from falx.command.options import (
     OK,
     SOME_FAILED,
@@ -34,7 +35,8 @@ def add_study(study: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a folder with the slices of studies, a DICOM file of several frames, or a NIfTI volume",
+        help="a folder or zip archive with the slices of one study, a DICOMDIR, a DICOM file of several "
+        "frames, or a NIfTI or MGH volume; - for standard input",
     )
     study.add_argument("--study", metavar="UID", help="answer only the study of this Study Instance UID")
     study.add_argument(
@@ -42,6 +44,7 @@ def add_study(study: argparse.ArgumentParser) -> None:
         action="store_true",
         help="what has no tags is of one patient: pictures, in the order of their names, and volumes",
     )
+    add_volume(study)
     add_model(study)
     study.add_argument("--json", action="store_true", help="print one JSON object a study")
     study.add_argument(
@@ -59,7 +62,7 @@ def add_study(study: argparse.ArgumentParser) -> None:
 
 def study(options: argparse.Namespace) -> int:
     """Classifies the slices of each examination and prints what they come to."""
-    from falx.command.console import say
+    from falx.command.console import Progress, say
     from falx.command.heatmaps import Heatmaps
     from falx.command.text import study_text
     from falx.pictures.folder import Folder
@@ -78,7 +81,11 @@ def study(options: argparse.Namespace) -> int:
             failed = True
             say(json.dumps(found.to_dict()) if options.json else str(found.error))
             continue
-        answers = classifier.predict_study(found, workers=options.workers, thresholds=decided_by)
+        progress = Progress()
+        answers = classifier.predict_study(
+            found, workers=options.workers, thresholds=decided_by, progress=progress.update
+        )
+        progress.clear()
         failed = failed or "error" in answers.verdict.counts
         say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
         for index, (series, one) in enumerate(zip(found.series, answers.series, strict=True)):
@@ -104,16 +111,28 @@ def study(options: argparse.Namespace) -> int:
 
 
 def _studies(options: argparse.Namespace) -> Iterator[Gathering | Failure]:
-    """The studies that the paths hold, one after the other; a failure for a path without one."""
+    """Yields the studies that the paths hold, one after the other; a failure for a path without one."""
+    from falx.command.console import Progress
     from falx.prediction import Failure
-    from falx.reading.series import gather, gather_all
+    from falx.reading.series import gather_all, only
+    from falx.reading.source import describe
 
-    for path in options.paths:
+    for path in given(options.paths):
+        progress = Progress()
         try:
-            if options.sr is None and options.sc is None:
-                yield from gather_all(path, study=options.study, one_patient=options.one_patient)
-            else:
+            studies: Iterable[Gathering] = gather_all(
+                path,
+                study=options.study,
+                one_patient=options.one_patient,
+                volume=options.volume,
+                progress=progress.update,
+            )
+            if options.sr is not None or options.sc is not None:
                 # A DICOM report is of one study.
-                yield gather(path, study=options.study, one_patient=options.one_patient)
+                studies = [only(studies, path)]
+            for found in studies:
+                progress.clear()
+                yield found
         except UnreadableImage as error:
-            yield Failure(path, error)
+            progress.clear()
+            yield Failure(describe(path), error)

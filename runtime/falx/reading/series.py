@@ -29,6 +29,7 @@ import numpy as np
 
 from falx import words
 from falx.errors import UnreadableImage
+from falx.progress import Progress, watched
 from falx.reading import dicom, files, set_aside, tags
 from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from falx.slices.slice import Origin
 
-__all__ = ["Gathering", "NotUsed", "Series", "gather", "gather_all"]
+__all__ = ["Gathering", "NotUsed", "Series", "gather", "gather_all", "only"]
 
 PARALLEL: Final = float(np.cos(np.radians(5)))
 """Planes whose normals are within 5 degrees are one plane: scanners round what they write."""
@@ -246,11 +247,12 @@ class _Things:
 
 
 def gather(
-    source: str | os.PathLike[str] | Iterable[Source | Holder],
+    source: str | os.PathLike[str] | InputFile | Iterable[Source | Holder],
     *,
     study: str | None = None,
     one_patient: bool = False,
     volume: int = 1,
+    progress: Progress | None = None,
 ) -> Gathering:
     """Find the slices of one study, read their tags, and put them in order.
 
@@ -259,12 +261,27 @@ def gather(
         study: the Study Instance UID of the study that is meant, where there are several.
         one_patient: whether what has no tags is of one patient: pictures in order, and volumes.
         volume: which volume to take of a file that holds several, from 1.
+        progress: is called with how many files were opened, and None.
 
     Raises:
         UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be of
             one patient.
     """
-    found = list(gather_all(source, study=study, one_patient=one_patient, volume=volume))
+    studies = gather_all(source, study=study, one_patient=one_patient, volume=volume, progress=progress)
+    return only(studies, source)
+
+
+def only(studies: Iterable[Gathering], source: object) -> Gathering:
+    """Returns the one study that there is.
+
+    Args:
+        studies: from `gather_all`.
+        source: what they were found in.
+
+    Raises:
+        UnreadableImage: there are several.
+    """
+    found = list(studies)
     if len(found) == 1:
         return found[0]
     each = ", ".join(one.uid or one.path or "one without UID" for one in found)
@@ -274,11 +291,12 @@ def gather(
 
 
 def gather_all(
-    source: str | os.PathLike[str] | Iterable[Source | Holder],
+    source: str | os.PathLike[str] | InputFile | Iterable[Source | Holder],
     *,
     study: str | None = None,
     one_patient: bool = False,
     volume: int = 1,
+    progress: Progress | None = None,
 ) -> Iterator[Gathering]:
     """Find the studies in what a caller gives, one after the other; see `gather`.
 
@@ -290,8 +308,12 @@ def gather_all(
         UnreadableImage: there is no study of that UID, or there are pictures that nothing says to be of one
             patient.
     """
-    path = describe(source) if isinstance(source, str | os.PathLike) else None
-    things = _things([source] if isinstance(source, str | os.PathLike) else source, volume)
+    path = source.path if isinstance(source, InputFile) else None
+    path = describe(source) if isinstance(source, str | os.PathLike) else path
+    given: Iterable[Source | Holder] = (
+        [source] if isinstance(source, str | os.PathLike | InputFile) else source
+    )
+    things = _things(given, volume, progress)
     if study is not None:
         own = [one for one in things.slices if one.origin.study_instance_uid == study]
         if not own:
@@ -308,13 +330,13 @@ def gather_all(
 
 
 def _called(source: object) -> str:
-    return describe(source) if isinstance(source, str | os.PathLike) else "these files"
+    return describe(source) if isinstance(source, str | os.PathLike | InputFile) else "these files"
 
 
-def _things(given: Iterable[Source | Holder], volume: int) -> _Things:
+def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | None) -> _Things:
     """Everything that is there, by what it is."""
     things = _Things()
-    for holder in _holders(given, volume, things.passed_over):
+    for holder in watched(_holders(given, volume, things.passed_over), progress):
         if isinstance(holder, Unreadable):
             things.failures.append(Part(holder, 1))
         elif isinstance(holder, dicom.DicomImage):
