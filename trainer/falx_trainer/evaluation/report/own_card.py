@@ -1,4 +1,4 @@
-"""The card of a model of one's own: one page that says what it is for, how good it is, and what it is not for."""
+"""The card of a model of one's own: one page on what it is for, how good it is, and what it is not for."""
 
 from __future__ import annotations
 
