@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     tolerances = _tolerances(parser, options.tolerance)
     from falx.errors import FalxError
     from falx_export import errors
-    from falx_export.quiet import silenced
+    from falx_export.silence import silenced
 
     with silenced():
         from falx_export.export import Request, export

@@ -13,7 +13,7 @@ from falx_runs.manifest import (
     Box,
     Outlier,
     Record,
-    Volume,
+    LabelledVolume,
     read_outliers,
     read_records,
     read_volumes,
@@ -284,8 +284,8 @@ def test_bad_manifests_of_outliers_name_the_line(text: str, message: str, tmp_pa
 def test_volumes_of_a_manifest(tmp_path: Path) -> None:
     write(tmp_path, "path,label,plane,slices,note\nb.nii.gz,glioma,ax,3 4 5,skull off\na.nii.gz,no tumor,,,\n")
     assert read_volumes(tmp_path) == [
-        Volume(tmp_path / "a.nii.gz", "no_tumor"),
-        Volume(tmp_path / "b.nii.gz", "glioma", plane="axial", slices=(3, 4, 5), note="skull off"),
+        LabelledVolume(tmp_path / "a.nii.gz", "no_tumor"),
+        LabelledVolume(tmp_path / "b.nii.gz", "glioma", plane="axial", slices=(3, 4, 5), note="skull off"),
     ]
 
 

@@ -39,7 +39,7 @@ SLICES: Final = 32
 
 CHUNK: Final = 8
 
-Tensors: TypeAlias = list[keras.KerasTensor]
+KerasTensors: TypeAlias = list[keras.KerasTensor]
 
 Floats = npt.NDArray[np.float32]
 
@@ -109,7 +109,7 @@ def round_weights(
 
 
 def _correct(
-    sources: Tensors,
+    sources: KerasTensors,
     values: list[Floats],
     layers: list[_Layer],
     wanted: list[Floats],
@@ -196,7 +196,7 @@ def _layers(part: keras.Model, without: Collection[str] = ()) -> Iterator[_Layer
             yield _Layer(layer, after.beta, after.output)
 
 
-def _passes_all(tensor: keras.KerasTensor, targets: Tensors) -> bool:
+def _passes_all(tensor: keras.KerasTensor, targets: KerasTensors) -> bool:
     """Tells whether all that these are computed from passes through a tensor: no connection skips it."""
     try:
         keras.Model(tensor, targets)
@@ -205,7 +205,7 @@ def _passes_all(tensor: keras.KerasTensor, targets: Tensors) -> bool:
     return True
 
 
-def _outputs(sources: Tensors, targets: Tensors, values: list[Floats]) -> list[Floats]:
+def _outputs(sources: KerasTensors, targets: KerasTensors, values: list[Floats]) -> list[Floats]:
     """Computes tensors from given values of those before them."""
     if sources == targets:
         return values
@@ -214,7 +214,7 @@ def _outputs(sources: Tensors, targets: Tensors, values: list[Floats]) -> list[F
     return [np.concatenate([np.asarray(x) for x in made]) for made in zip(*chunks, strict=True)]
 
 
-def _means(sources: Tensors, targets: Tensors, values: list[Floats]) -> list[Floats]:
+def _means(sources: KerasTensors, targets: KerasTensors, values: list[Floats]) -> list[Floats]:
     """Returns the means of tensors over slices and places, `(channels,)` each, for given values of those
     before.
     """

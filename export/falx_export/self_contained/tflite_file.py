@@ -31,8 +31,8 @@ from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_L
 from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.convert.graph import INPUT
 from falx_export.errors import ConversionError, ParityError, converting
-from falx_export.quiet import silenced
 from falx_export.self_contained.onnx_file import Outputs
+from falx_export.silence import silenced
 
 __all__ = [
     "MEDIAPIPE_SUFFIX",
@@ -258,7 +258,7 @@ def _converted(function: GenericFunction) -> bytes:
         return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], function).convert())
 
 
-def _name_ends(document: flatbuffer.Graph, specs: Iterable[TensorSpec]) -> None:
+def _name_ends(document: flatbuffer.TfliteGraph, specs: Iterable[TensorSpec]) -> None:
     """Names a small graph's inputs and outputs, which the converter orders and calls as it likes."""
     graph = document.subgraphs[0]
     tensors = [graph.tensors[int(index)] for index in (*graph.inputs, *graph.outputs)]
@@ -271,7 +271,7 @@ def _name_ends(document: flatbuffer.Graph, specs: Iterable[TensorSpec]) -> None:
 
 
 def _set_constant(
-    document: flatbuffer.Graph, name: str, stand_in: tuple[float, ...], values: npt.NDArray[np.float32]
+    document: flatbuffer.TfliteGraph, name: str, stand_in: tuple[float, ...], values: npt.NDArray[np.float32]
 ) -> None:
     """Gives the constant that holds the stand-ins its name, its values, and a buffer of its own."""
     wanted = np.array(stand_in, np.float32).tobytes()

@@ -28,10 +28,10 @@ from falx_export.__main__ import main
 from falx_export.convert import to_onnx, to_tflite
 from falx_export.convert.graph import loaded
 from falx_export.package import Converted, Terms
-from falx_export.proof import own_answers, parity, samples, verify
+from falx_export.proof import parity, samples, self_contained_answers, verify
 from falx_export.proof.samples import PreparedSlice
 from falx_export.proof.tolerance import TOLERANCES
-from falx_export.proof.verify import Comparison, Slice
+from falx_export.proof.verify import Verification, VerifiedSlice
 from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import Record
@@ -108,14 +108,18 @@ def table_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def made(before: str, after: str, label: str = "glioma", off: float = 0.0, margin: float = 0.3) -> Slice:
+def made(
+    before: str, after: str, label: str = "glioma", off: float = 0.0, margin: float = 0.3
+) -> VerifiedSlice:
     expected = np.array([0.1, 0.1, 0.7, 0.1])
     got = expected + np.array([off, 0, -off, 0])
-    return Slice(Path(f"{label}.png"), label, "val", expected, got, before, after, 0.25, 0.125, margin)
+    return VerifiedSlice(
+        Path(f"{label}.png"), label, "val", expected, got, before, after, 0.25, 0.125, margin
+    )
 
 
-def comparison(*slices: Slice) -> Comparison:
-    return Comparison("x-int8.tflite", "litert", "int8", slices)
+def comparison(*slices: VerifiedSlice) -> Verification:
+    return Verification("x-int8.tflite", "litert", "int8", slices)
 
 
 def test_every_slice_of_the_data_is_compared(exported: Path, run_folder: Path, data: Path) -> None:
@@ -361,7 +365,7 @@ def test_a_familiarity_that_mediapipe_is_not_told_rejects_nothing() -> None:
     judge: Any = SimpleNamespace(thresholds=DEFAULT_THRESHOLDS, least_familiarity=0.5, rejection=limits)
     got = {"probabilities": np.array([[0, 0, 1, 0]], np.float32)}
     expected = {**got, "familiarity": np.array([[0.25]], np.float32)}
-    own = own_answers.Own(got, None, [""], [False], [False])
+    own = self_contained_answers.SelfContainedAnswers(got, None, [""], [False], [False])
     (found,) = verify._compared(chunk, expected, got, judge, judge, own)
     assert (found.before, found.after, found.familiarity) == ("glioma", "glioma", None)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from falx.words import DECISIONS, LABELS, REJECTED
-from falx_trainer.evaluation.measures import AVERAGES
+from falx_trainer.evaluation.measures import AVERAGES, Document
 from falx_trainer.evaluation.report.numbers import NONE, decimal, decimal_range
 from falx_trainer.scores import confusion_text
 
@@ -16,7 +16,7 @@ SHARES: Final = ("missed", "cleared", "decided", "right_of_decided", "accuracy",
 CLASS: Final = ("precision", "recall", "f1", "auc_roc")
 
 
-def text(metrics: Mapping[str, Any]) -> str:
+def text(metrics: Document) -> str:
     """Returns the measures: missed tumours first, then labels, decisions, parts, thresholds and warnings.
 
     Args:
@@ -39,7 +39,7 @@ def text(metrics: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def _missed(whole: Mapping[str, Any]) -> str:
+def _missed(whole: Document) -> str:
     if whole["missed"] is None:
         return "missed tumours: no slice has one"
     value, low, high, slices = whole["missed"]
@@ -50,7 +50,7 @@ def _missed(whole: Mapping[str, Any]) -> str:
     )
 
 
-def _classes(whole: Mapping[str, Any]) -> str:
+def _classes(whole: Document) -> str:
     """Returns the classification report of the likeliest label."""
     titles = {"f1": "F1", "auc_roc": "AUC-ROC"}
     lines = [f"{'':14}" + "".join(f"{titles.get(name, name):>21}" for name in CLASS) + f"{'slices':>8}"]
@@ -76,9 +76,9 @@ def _matrix(what: str, rows: Mapping[str, Mapping[str, int]], columns: Sequence[
     return f"{what}, slices\n" + confusion_text(list(rows), columns, counts)
 
 
-def _parts(metrics: Mapping[str, Any]) -> str:
+def _parts(metrics: Document) -> str:
     """Lays out a row for all slices, and one for those of each value of each breakdown."""
-    parts: list[tuple[str, Any]] = [("all", metrics["all"])]
+    parts: list[tuple[str, Document | None]] = [("all", metrics["all"])]
     for name, found in metrics.items():
         if name.startswith("by_") and len(found) > 1:
             parts += [("", None), *found.items()]
@@ -93,7 +93,7 @@ def _parts(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _pictures(pictures: Mapping[str, Any]) -> str:
+def _pictures(pictures: Document) -> str:
     families = {"all": pictures["all"], **pictures["by_family"]}
     wide = max(len("no brain MRI, %"), *map(len, families)) + 2
     lines = [f"{'no brain MRI, %':{wide}}{'pictures':>9}{'rejected':>20}   decided all the same"]
@@ -105,7 +105,7 @@ def _pictures(pictures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _comparison(metrics: Mapping[str, Any]) -> str:
+def _comparison(metrics: Document) -> str:
     first, second = metrics["model"]["name"], metrics["comparison"]["model"]["name"]
     lines = [f"compared: {first} (first) and {second} (second), the first less the second"]
     lines.append(
@@ -123,7 +123,7 @@ def _comparison(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _thresholds(thresholds: Mapping[str, Any]) -> str:
+def _thresholds(thresholds: Document) -> str:
     lines = [f"{'thresholds':14}" + "".join(f"{label:>12}" for label in LABELS) + f"{'missed, %':>20}"]
     for name, choice in thresholds["choices"].items():
         values = "".join(f"{choice['thresholds'][label]:12.4g}" for label in LABELS)
