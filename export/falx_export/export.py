@@ -85,7 +85,7 @@ def export(request: Request) -> list[Parity]:
         falx.FalxError: an engine refuses a graph.
     """
     trained = read_run(request.run, request.name)
-    model, name = loaded(trained), trained.name
+    name = trained.name
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
     if request.self_contained:
         names += [onnx_file.file_name(file) for file in names if file.endswith(".onnx")]
@@ -95,6 +95,7 @@ def export(request: Request) -> list[Parity]:
     slices = samples.read(
         trained.images(request.data), request.calibration, request.parity, quiet=request.quiet
     )
+    model = loaded(trained)
     expected = parity.keras_answers(model, slices.parity)
     terms = _terms(request, trained)
 
