@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -192,9 +192,8 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
     start = engines.start
 
     def change(made_of: Change) -> None:
-        def changed(name: str, payload: bytes, card: Card, *, threads: int) -> engines.Engine:
-            engine = start(name, payload, card, threads=threads)
-            return Changed(engine, made_of)
+        def changed(name: str, payload: bytes, card: Card, **settings: Any) -> engines.Engine:
+            return Changed(start(name, payload, card, **settings), made_of)
 
         monkeypatch.setattr(engines, "start", changed)
 

@@ -25,12 +25,13 @@ RESULTS = [
     falx.Verdict,
     falx.Location,
     falx.Inference,
+    falx.OnnxOptions,
     falx.Frame,
     falx.Timings,
     falx.ModelIdentity,
     falx.Origin,
 ]
-FOREIGN = {"None", "Mapping", "Iterable", "Iterator", "Path", "PathLike", "NDArray", "Source"}
+FOREIGN = {"None", "Mapping", "Sequence", "Iterable", "Iterator", "Path", "PathLike", "NDArray", "Source"}
 FOREIGN |= {"Gathering"}  # what `falx.reading.series.gather` makes, which is public there
 MODULES = sorted(
     m.name

@@ -23,7 +23,7 @@ from falx._version import __version__
 if TYPE_CHECKING:
     from falx.classifier import Classifier, load
     from falx.decision import Thresholds
-    from falx.engines import Inference
+    from falx.engines import Inference, OnnxOptions
     from falx.errors import (
         CardError,
         ChecksumError,
@@ -70,6 +70,7 @@ __all__ = [
     "ModelIdentity",
     "ModelNotFound",
     "NotASlice",
+    "OnnxOptions",
     "Origin",
     "Prediction",
     "Reason",
@@ -94,6 +95,7 @@ _HOMES = {
     "Inference": "engines",
     "Location": "prediction",
     "ModelIdentity": "prediction",
+    "OnnxOptions": "engines",
     "Origin": "slices.slice",
     "Prediction": "prediction",
     "Reason": "slices.reasons",

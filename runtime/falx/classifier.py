@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from falx import decision
 from falx.debug import debug
 from falx.decision import Refusal, Thresholds
-from falx.engines import Inference, caution, choose
+from falx.engines import Inference, OnnxOptions, caution, choose
 from falx.engines.pool import Pool, cores, map_in_order
 from falx.errors import FalxWarning, ModelError, UnreadableImage
 from falx.model import file as model_file
@@ -48,17 +48,18 @@ class Classifier:
         engine: str | None = None,
         threads: int | None = None,
         engines: int | None = None,
+        onnx: OnnxOptions | None = None,
     ) -> None:
         """Reads a model file, proves it, and starts the first engine; see `load`."""
         # Absolute: where the classifier arrives, the working folder may be another.
         self._from = None if path is None else str(Path(path).absolute())
-        self._settings = {"engine": engine, "threads": threads, "engines": engines}
+        self._settings = {"engine": engine, "threads": threads, "engines": engines, "onnx": onnx}
         self._threads = _positive("threads", 1 if threads is None else threads)
         limit = _positive("engines", cores() if engines is None else engines)
         self._file = model_file.load(model_file.DEFAULT_MODEL if path is None else Path(path))
         self._engine = choose(engine, self._file.format)
         self._model = ModelIdentity(self._file.card.name, self._file.card.version, self._file.sha256)
-        self._pool = Pool(self._file, self._engine, threads=self._threads, limit=limit)
+        self._pool = Pool(self._file, self._engine, threads=self._threads, limit=limit, onnx=onnx)
         debug("model %s %s (SHA-256 %s) is loaded on %s", *astuple(self._model), self._engine)
 
     @property
@@ -282,6 +283,7 @@ def load(
     engine: str | None = None,
     threads: int | None = None,
     engines: int | None = None,
+    onnx: OnnxOptions | None = None,
 ) -> Classifier:
     """Reads a model file, proves that it is whole, and makes it ready to answer.
 
@@ -291,6 +293,7 @@ def load(
         threads: how many threads one inference uses; None means one.
         engines: how many inferences run at a time, at most, each in a thread of the caller's; None means one
             for every processor core. An engine is started when it is first needed.
+        onnx: providers and session options of ONNX Runtime, for engine `onnx` alone; None runs on the CPU.
 
     Raises:
         ModelNotFound: there is no such file.
@@ -298,14 +301,14 @@ def load(
         ChecksumError: it is not, byte for byte, the file that was written.
         GraphError: its graph cannot be run, or is not as its card says.
         ModelError: it is not a model, or not one for this engine. The four above are its subclasses.
-        EngineUnavailable: the engine is not installed, or does not work here.
+        EngineUnavailable: the engine or a provider is not installed, or does not work here.
         UnknownEngine: there is no engine of that name.
-        ValueError: `threads` or `engines` is not a whole number from 1.
+        ValueError: `threads` or `engines` is not a whole number from 1, or `onnx` does not fit.
 
     Warns:
         FalxWarning: the engine runs this file, but far slower than another would.
     """
-    classifier = Classifier(path, engine=engine, threads=threads, engines=engines)
+    classifier = Classifier(path, engine=engine, threads=threads, engines=engines, onnx=onnx)
     slow = caution(classifier.engine, classifier.card)
     if slow is not None:
         warnings.warn(slow, FalxWarning, stacklevel=2)

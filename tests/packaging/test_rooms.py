@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOMS = {
-    "command": "app workstation check classifier pictures study engines model reading decision prediction "
-    "slices",
+    "command": "app serve workstation check classifier pictures study engines model reading decision "
+    "prediction slices",
     "app": "classifier pictures study engines model reading decision prediction slices",
+    "serve": "classifier pictures study engines model reading decision prediction slices",
     "workstation": "classifier pictures study engines model reading decision prediction slices",
     "check": "classifier engines model reading decision prediction slices",
     "classifier": "study engines model reading decision prediction slices",

@@ -18,6 +18,7 @@ _shtab_falx_commands() {
     listen:'Receive studies over DICOM and send reports on them.'
     predict:'Classify slices.'
     retarget:'Write a model file with other thresholds.'
+    serve:'Answer programs over HTTP.'
     study:'Classify the slices of examinations, and sum each up.'
   )
   _describe 'falx commands' _commands
@@ -154,6 +155,25 @@ _shtab_falx_retarget_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_falx_retarget_defaults_added=0
 
+_shtab_falx_serve_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
+  "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
+  "--threads[threads of one inference (default 1)]:N:"
+  "--address[the address to listen at (default 127.0.0.1\: this machine only)]:address:"
+  "--port[the port to listen at (default 8080)]:N:"
+  "--token-file[a file with the token that requests must bear (Authorization\: Bearer)]:FILE:_files"
+  "--processes[processes, each with the model (default 1)]:N:"
+  "--max-megabytes[the most MiB of a request (default 200)]:N:"
+  "--max-files[the most files in a request (default 1000)]:N:"
+  "--max-seconds[the most seconds from the first byte of a request to its answer (default 120)]:N:"
+  "--max-running[the most requests that are worked on at a time (default 2)]:N:"
+  "--max-waiting[the most further requests that wait for their turn (default 16)]:N:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_falx_serve_defaults_added=0
+
 _shtab_falx_study_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
@@ -199,6 +219,7 @@ _shtab_falx() {
         listen) _arguments -C -s $_shtab_falx_listen_options ;;
         predict) _arguments -C -s $_shtab_falx_predict_options ;;
         retarget) _arguments -C -s $_shtab_falx_retarget_options ;;
+        serve) _arguments -C -s $_shtab_falx_serve_options ;;
         study) _arguments -C -s $_shtab_falx_study_options ;;
       esac
   esac

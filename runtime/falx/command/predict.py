@@ -16,7 +16,6 @@ from falx.command.options import (
     add_threshold,
     add_workers,
     load,
-    quiet_engines,
     thresholds,
 )
 from falx.words import DISCLAIMER
@@ -72,8 +71,7 @@ def predict(options: argparse.Namespace) -> int:
     table = None if options.json else Results(names, decided_by, classifier.card, timings=options.timings)
     progress = Progress(len(items))
     failed = False
-    with quiet_engines():
-        results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
+    results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
     for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
         failed = failed or isinstance(result, Failure)
         progress.clear()
@@ -118,8 +116,7 @@ def _resume(options: argparse.Namespace) -> int:
         # The frames of a file have its path; they are answered in their order.
         left = [item for item in items if not journal.take(_path(item))]
         progress = Progress(len(left))
-        with quiet_engines():
-            results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
+        results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
         for done, result in enumerate(results, start=1):
             journal.add(result, timings=options.timings)
             failures += isinstance(result, Failure)

@@ -12,7 +12,6 @@ from falx.command.options import (
     add_threshold,
     add_workers,
     load,
-    quiet_engines,
     thresholds,
 )
 from falx.errors import UnreadableImage
@@ -71,8 +70,7 @@ def study(options: argparse.Namespace) -> int:
             failure = Failure(path, error)
             say(json.dumps(failure.to_dict()) if options.json else str(error))
             continue
-        with quiet_engines():
-            answers = classifier.predict_study(found, workers=options.workers, thresholds=decided_by)
+        answers = classifier.predict_study(found, workers=options.workers, thresholds=decided_by)
         failed = failed or "error" in answers.counts
         say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
         for index, row in enumerate(found.rows):
@@ -87,7 +85,7 @@ def study(options: argparse.Namespace) -> int:
                 from falx.pictures.sheet import sheet
 
                 folder.save(sheet(answers, index, row.sources), name)
-        written += write_outputs(options, answers, found, classifier.model)
+        written += write_outputs(options, answers, found, classifier, decided_by)
     if folder is not None:
         written.append(folder.told("sheet"))
     if maps is not None:

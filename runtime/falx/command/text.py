@@ -138,7 +138,7 @@ class Results:
             steps = zip(*(timings.to_dict().values() for timings in self._steps), strict=True)
             medians = (f"{step} {_median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
             say(paragraph(f"Medians, ms: {', '.join(medians)}."))
-        say(paragraph(f"Thresholds: {_in_force(self._thresholds, self._card.thresholds)}."))
+        say(paragraph(f"Thresholds: {self._thresholds.beside(self._card.thresholds)}."))
         for decision in DECISIONS:
             if self._counts[decision]:
                 say(paragraph(f"{decision}: {RECOMMENDATIONS[decision]}", "  "))
@@ -267,15 +267,6 @@ def _note(result: Prediction) -> str:
 def _spoken(code: str) -> str:
     """Returns the code of a reason as words."""
     return code.replace("_", " ")
-
-
-def _in_force(thresholds: Thresholds, own: Thresholds) -> str:
-    """Returns the thresholds in force as text; one that a caller changed says what the card has."""
-    parts = []
-    for label, value in thresholds.to_dict().items():
-        changed = "" if value == own[label] else f" (changed; the card has {own[label]:g})"
-        parts.append(f"{label} {value:g}{changed}")
-    return ", ".join(parts)
 
 
 def _without(path: str, message: str) -> str:

@@ -168,7 +168,7 @@ class StudyQueue:
         record = self._spool.publish(
             batch,
             lambda folder: self._worker.make(
-                batch.images,
+                batch.images.values(),
                 folder,
                 further=[str(batch.number)] if repeated else [],
                 capture=settings.capture,

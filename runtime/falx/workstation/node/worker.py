@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -82,7 +82,7 @@ class Worker:
 
     def make(
         self,
-        images: Mapping[str, Path],
+        images: Iterable[Path],
         folder: Path,
         *,
         further: Sequence[str] = (),
@@ -93,9 +93,9 @@ class Worker:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
         Args:
-            images: the files of one study by their SOP Instance UID.
+            images: the files of one study.
             folder: where to write.
-            further: see `falx.workstation.objects.study_objects.identity_of`.
+            further: see `falx.workstation.objects.study_objects.objects_of`.
             capture: whether to make pictures.
             workers: how many slices are worked on at a time.
             limit_s: the longest time it may take, in seconds; then the process is ended.
@@ -110,7 +110,7 @@ class Worker:
         """
         process = self._ready()
         question = {
-            "images": {uid: str(path) for uid, path in images.items()},
+            "images": list(map(str, images)),
             "folder": str(folder),
             "further": list(further),
             "capture": capture,
@@ -273,15 +273,12 @@ def _read(questions: queue.SimpleQueue[str]) -> None:
 
 
 def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> dict[str, object]:
-    from falx.workstation.objects.study_objects import identity_of
-
-    images = question["images"]
     try:
         study, made = make(
             classifier,
-            list(map(Path, images.values())),
-            identity=identity_of(images, classifier.model, *question["further"]),
+            list(map(Path, question["images"])),
             capture=question["capture"],
+            further=question["further"],
             workers=question["workers"],
         )
         for number, data_set in enumerate(made, start=1):

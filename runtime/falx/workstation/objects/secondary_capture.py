@@ -24,7 +24,7 @@ from falx.words import DISCLAIMER, percent
 from falx.workstation.errors import ReportError
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
-from falx.workstation.objects.structured_report import MANUFACTURER
+from falx.workstation.objects.structured_report import MANUFACTURER, Rule
 
 with needs("a DICOM picture", "'falx[dicom]'", DicomUnavailable):
     from highdicom.sc import SCImage
@@ -80,6 +80,7 @@ def secondary_capture(
     pixels: npt.NDArray[np.uint8],
     header: Dataset,
     *,
+    rule: Rule,
     identity: str,
     number: int,
     frame: int | None = None,
@@ -90,6 +91,7 @@ def secondary_capture(
         prediction: the answer.
         pixels: `(H, W)` uint8, the slice as a viewer shows it.
         header: the header of its image, from `falx.workstation.objects.headers.read`.
+        rule: what decided.
         identity: as for `structured_report`.
         number: the number of the picture in its series, from 1.
         frame: the number of the frame in the image, from 1; None if the image is a single frame.
@@ -109,7 +111,7 @@ def secondary_capture(
     sure = None if prediction.confidence is None else percent(prediction.confidence, 0)
     lines = [
         prediction.decision if sure is None else f"{prediction.decision}, {sure} {prediction.band}",
-        f"Falx {__version__}, {prediction.model.name} {prediction.model.version}",
+        f"Falx {__version__}, {prediction.model.name} {prediction.model.version}; thresholds: {rule.text}",
         DISCLAIMER,
     ]
     image = header.SOPInstanceUID
@@ -143,7 +145,8 @@ def secondary_capture(
     capture.BodyPartExamined, capture.ImageLaterality = "HEAD", "U"
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.SourceImageSequence = [source]
-    capture.DerivationDescription = "Slice with heatmap, decision and disclaimer. " + DISCLAIMER
+    about = f"Slice with heatmap and decision. Thresholds: {rule.text}. {DISCLAIMER}"
+    capture.DerivationDescription = about
     capture.ConversionType = "WSD"
     capture.BurnedInAnnotation = "NO"
     for name in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):

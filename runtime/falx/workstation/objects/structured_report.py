@@ -8,9 +8,11 @@ Qualification, its description and its words mark it as research.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from falx._version import __version__
+from falx.decision import Thresholds
 from falx.errors import DicomUnavailable
 from falx.optional import needs
 from falx.prediction import ModelIdentity, Prediction
@@ -25,7 +27,7 @@ with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
     from pydicom import Dataset
     from pydicom.sr.coding import Code
 
-__all__ = ["MANUFACTURER", "SERIES_NUMBER", "structured_report"]
+__all__ = ["MANUFACTURER", "SERIES_NUMBER", "Rule", "structured_report"]
 
 MANUFACTURER: Final = "The Falx developers"
 SERIES_NUMBER: Final = 9800
@@ -37,8 +39,28 @@ DECIMALS: Final = 4
 """Decimals of a probability: a DICOM decimal string has at most 16 characters (PS3.5, 6.2)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What decided on the slices of a study.
+
+    Attributes:
+        model: the model that answered.
+        thresholds: those in force.
+        own: those of the model's card.
+    """
+
+    model: ModelIdentity
+    thresholds: Thresholds
+    own: Thresholds
+
+    @property
+    def text(self) -> str:
+        """The thresholds in force; those that the caller changed are marked."""
+        return self.thresholds.beside(self.own)
+
+
 def structured_report(
-    study: Study, sources: Mapping[str, Dataset], *, model: ModelIdentity, identity: str
+    study: Study, sources: Mapping[str, Dataset], *, rule: Rule, identity: str
 ) -> sr.EnhancedSR:
     """Makes the report of a study.
 
@@ -46,7 +68,7 @@ def structured_report(
         study: from `Classifier.predict_study`.
         sources: the headers of its images by their SOP Instance UID, from
             `falx.workstation.objects.headers.read`.
-        model: the model that answered.
+        rule: what decided.
         identity: tells this report from every other; the same identity gives the same SOP Instance UID, see
             `falx.workstation.objects.identifiers`.
 
@@ -59,7 +81,7 @@ def structured_report(
     """
     images = headers.same_study(sources.values())
     with quiet_readers():
-        groups = [_study_group(study, model, unique("tracking", "study", identity))]
+        groups = [_study_group(study, rule, unique("tracking", "study", identity))]
         for index in study.carriers:
             one = study.results[index]
             origin = one.origin
@@ -67,9 +89,9 @@ def structured_report(
             if isinstance(one, Prediction) and origin is not None and instance in sources:
                 tracking = unique("tracking", instance, str(origin.frame), identity)
                 image = _image(sources[instance], origin.frame)
-                groups.append(_slice_group(one, f"slice {index + 1}", tracking, image))
+                groups.append(_slice_group(one, rule, f"slice {index + 1}", tracking, image))
         report = sr.MeasurementReport(
-            observation_context=_observer(model),
+            observation_context=_observer(rule.model),
             procedure_reported=codes.PROCEDURE,
             imaging_measurements=groups,
             title=codes.TITLE,
@@ -90,7 +112,7 @@ def structured_report(
             series_description="Falx, for research use only",
             manufacturer_model_name="Falx",
             software_versions=__version__,
-            device_serial_number=model.sha256,
+            device_serial_number=rule.model.sha256,
             coding_schemes=[codes.scheme()],
         )
     headers.take_identity(document, images[0])
@@ -120,18 +142,16 @@ def _observer(model: ModelIdentity) -> sr.ObservationContext:
     )
 
 
-def _study_group(
-    study: Study, model: ModelIdentity, tracking: str
-) -> sr.MeasurementsAndQualitativeEvaluations:
+def _study_group(study: Study, rule: Rule, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
     evaluations, measurements = _answer(study)
     texts = [(codes.private("REASON", "Reason"), study.reason)]
     texts += [(codes.COMMENT, text) for text in (*study.notes, study.recommendation, DISCLAIMER)]
     found = study.label or study.decision
-    return _group("study", tracking, found, model, evaluations, measurements, texts, images=[])
+    return _group("study", tracking, found, rule, evaluations, measurements, texts, images=[])
 
 
 def _slice_group(
-    one: Prediction, name: str, tracking: str, image: sr.SourceImageForMeasurementGroup
+    one: Prediction, rule: Rule, name: str, tracking: str, image: sr.SourceImageForMeasurementGroup
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     evaluations, measurements = _answer(one)
     if one.reason is not None:
@@ -140,7 +160,7 @@ def _slice_group(
         concept = codes.PROBABILITIES[label]
         measurements.append(sr.Measurement(concept, round(value, DECIMALS), codes.NO_UNITS))
     texts = [(codes.COMMENT, text) for text in (one.recommendation, DISCLAIMER)]
-    return _group(name, tracking, one.decision, one.model, evaluations, measurements, texts, [image])
+    return _group(name, tracking, one.decision, rule, evaluations, measurements, texts, [image])
 
 
 def _answer(of: Study | Prediction) -> tuple[list[sr.QualitativeEvaluation], list[sr.Measurement]]:
@@ -159,7 +179,7 @@ def _group(
     name: str,
     tracking: str,
     found: str,
-    model: ModelIdentity,
+    rule: Rule,
     evaluations: Sequence[sr.QualitativeEvaluation],
     measurements: Sequence[sr.Measurement],
     texts: Sequence[tuple[Code, str]],
@@ -171,9 +191,9 @@ def _group(
         finding_type=codes.FINDINGS.get(found),
         finding_sites=[sr.FindingSite(codes.site(found))],
         algorithm_id=sr.AlgorithmIdentification(
-            name=f"Falx, model {model.name}",
-            version=f"{__version__}, model {model.version}",
-            parameters=[f"SHA-256 of the model file: {model.sha256}"],
+            name=f"Falx, model {rule.model.name}",
+            version=f"{__version__}, model {rule.model.version}",
+            parameters=[f"SHA-256 of the model file: {rule.model.sha256}", f"Thresholds: {rule.text}"],
             family=codes.ALGORITHM,
             manufacturer=MANUFACTURER,
         ),
