@@ -34,10 +34,10 @@ class Request:
         run: folder of the run.
         out: folder for the files.
         data: manifest or folder of images, for calibration and parity; None takes the run's `data.csv`.
-        name: of the model; None takes the run's.
+        name: the model's; None takes the run's.
         calibration: how many slices to calibrate on.
         parity: how many slices to compare on; None means 400, and at least 300.
-        tolerances: by quantization.
+        tolerances: the tolerance of each quantization.
         version, license, intended_use: for the card; None takes the default (the run's license first).
         self_contained: also write the ONNX files that prepare and decide by themselves, and a TFLite file
             that decides.

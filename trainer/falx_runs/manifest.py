@@ -43,7 +43,7 @@ UNTYPED: Final = "tumor_untyped"
 SPLITS: Final = ("train", "val", "test")
 
 LEVELS: Final = ("vertex", "upper", "middle", "base")
-"""How high in the head an axial slice lies, from the top down to the skull base and posterior fossa."""
+"""The heights of axial slices in the head, from the top down to the skull base and posterior fossa."""
 
 COLUMNS: Final = ("path", "label", "source", "group", "split", "sequence", "plane", "boxes", "level")
 """The columns of a manifest of slices; path and label are needed."""

@@ -61,7 +61,7 @@ def joined(
     Args:
         first: a graph; it is taken apart.
         second: a graph all of whose inputs are wired; it is taken apart.
-        wires: by the name of each input of the second, the name of an output of the first.
+        wires: the names of outputs of the first, by the names of the second's inputs.
         outputs: names of the result's outputs, of either part, in their order. What none of them depends
             on is left out.
 

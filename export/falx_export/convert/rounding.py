@@ -35,7 +35,7 @@ STEPS: Final = 127
 """int8 without -128: symmetric, as TFLite rounds weights."""
 
 SLICES: Final = 32
-"""Means over so many slices (times all places) are steady enough; more costs time and memory."""
+"""The slices that means are taken over; more would cost time and memory and change little."""
 
 CHUNK: Final = 8
 
@@ -51,7 +51,7 @@ class _Layer:
     Attributes:
         kernel: the layer.
         bias: what its sums are offset by: its own bias, or that of the batch normalisation behind it.
-        sums: with the offset, before any activation, for the image or features it is computed from.
+        sums: the sums with their offset, before any activation, for the image or features that make them.
         linear: the same layer without its activation, where `sums` needs one; its weights are copied.
     """
 
@@ -70,8 +70,8 @@ def rounded(kernel: Floats, axis: int, steps: int = STEPS) -> Floats:
     """Rounds a kernel to whole steps.
 
     Args:
-        kernel: of any shape.
-        axis: of the output channels; each has a step of its own.
+        kernel: the weights, of any shape.
+        axis: the axis of the output channels; each has a step of its own.
         steps: between 0 and the largest weight of a channel.
     """
     others = tuple(i for i in range(kernel.ndim) if i != axis)

@@ -81,7 +81,7 @@ CONTENTS: Final = {"FeatureProperties": 1, "ImageProperties": 2}
 UNITS: Final = {"NormalizationOptions": 1, "ScoreCalibrationOptions": 2, "ScoreThresholdingOptions": 3}
 
 Reference: TypeAlias = "str | SchemaTable | Sequence[SchemaTable | float]"
-"""What lies outside the table that refers to it."""
+"""A value that lies outside the table that refers to it."""
 
 FieldValue: TypeAlias = "Reference | float"
 
@@ -111,7 +111,7 @@ def described(payload: bytes, card: Card) -> bytes:
 
     Args:
         payload: a TFLite graph without a card.
-        card: that it will get (`falx.model.file.embed`), which puts the files behind it that are named here.
+        card: the card it will get; `falx.model.file.embed` puts the files behind it that are named here.
 
     Raises:
         ConversionError: the graph's input or outputs are not those of the card.

@@ -39,7 +39,7 @@ from falx_export.silence import silenced
 __all__ = ["float16", "int8"]
 
 QUANTIZED_OPS: Final = frozenset({"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "PAD"})
-"""What the backbone and the head's first layer are made of; nothing else is quantized."""
+"""The operations of the backbone and of the head's first layer; nothing else is quantized."""
 
 FORBIDDEN: Final = ("CUSTOM", "BATCH_NORM", "RSQRT", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE")
 """Flex operations are custom operations; a batch normalisation that wasn't folded may leave a RSQRT."""

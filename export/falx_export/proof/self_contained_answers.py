@@ -29,7 +29,7 @@ from falx_runs.errors import DataError
 __all__ = ["ENGINES", "SelfContainedAnswers", "engine_for", "starter"]
 
 ENGINES: Final[dict[Format, str]] = {"onnx": "onnx", "tflite": "litert"}
-"""What runs such a file here, by its format."""
+"""The engine that runs such a file here, by its format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class SelfContainedAnswers:
     """The answers of such a file for slices.
 
     Attributes:
-        outputs: that can be compared with Keras's, `(N, ...)`.
+        outputs: those that can be compared with Keras's, `(N, ...)`.
         decisions: the file's own; None where it makes none.
         contradictions: for each slice, where that is another decision than Falx makes of the same
             probabilities, in words; empty where it is the same.
@@ -78,7 +78,7 @@ def starter(
 
     Args:
         payload: the graph of a self-contained file, or of one for MediaPipe.
-        card: of the file.
+        card: the file's.
         kind: its format.
     """
     if kind == "tflite":

@@ -40,7 +40,7 @@ from falx_runs.tables import aligned
 __all__ = ["CLOSE", "Verification", "VerifiedSlice", "compare", "table", "write_slices"]
 
 CHUNK: Final = 256
-"""So many slices are in memory at once."""
+"""The slices in memory at once."""
 
 CLOSE: Final = 0.02
 """A change of decision is told apart where Keras's probability lies this near to a threshold."""
@@ -55,7 +55,7 @@ class VerifiedSlice:
     """The answers of Keras and of a file for a slice.
 
     Attributes:
-        path, label, split: of the image.
+        path, label, split: the image's.
         expected, got: probabilities of Keras and of the file, `(4,)`, 0..1.
         before, after: the decisions of Keras and of the file. Pictures that the runtime rejects for their
             pixels are judged here as well, and only familiarity, which is the model's, can reject one; but
@@ -108,7 +108,7 @@ class Verification:
 
     Attributes:
         file: its name.
-        engine: that ran it.
+        engine: the engine that ran it.
         quantization: `int8`, `float16` or `float32`.
         slices: each, in the order of the data.
     """
@@ -192,7 +192,7 @@ def compare(
         data: a manifest, a folder that holds one, or a folder of images (`samples.read`); None
             takes the run's `data.csv`.
         splits: those of the manifest to take.
-        engine: that runs the file; None takes the first for its format that is installed. Files for programs
+        engine: what runs the file; None takes the first for its format that is installed. Files for programs
             without Falx run in ONNX Runtime and LiteRT only.
         quiet: show no progress.
 
@@ -357,8 +357,8 @@ def write_slices(path: Path, comparison: Verification) -> None:
     """Writes what both answered, a row a slice; the file's probabilities are empty where it gives none.
 
     Args:
-        path: of the CSV.
-        comparison: of the file.
+        path: where the CSV is written.
+        comparison: the file's.
     """
     before, after = ([f"{who}_{label}" for label in LABELS] for who in ("keras", "file"))
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -17,7 +17,7 @@ SUFFIXES: Final = (".png", ".svg", ".pdf")
 """Formats of the picture, by the end of its name."""
 
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-"""Of Okabe & Ito (2008), told apart with any kind of colour vision."""
+"""Colours of Okabe & Ito (2008), told apart with any kind of colour vision."""
 
 
 def draw(path: Path, comparison: Verification) -> None:
@@ -28,8 +28,8 @@ def draw(path: Path, comparison: Verification) -> None:
     Slices that the file rejects without probabilities are in neither.
 
     Args:
-        path: of the picture; its suffix is the format.
-        comparison: of the file.
+        path: where the picture is written; its suffix is the format.
+        comparison: the file's.
     """
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     spread, answers = figure.subplots(1, 2)

@@ -35,9 +35,9 @@ class Tensor:
     """A value in a graph.
 
     Attributes:
-        graph: that computes it.
-        dtype: of its elements.
-        name: in the graph; empty until what it is part of is named.
+        graph: the graph that computes it.
+        dtype: the type of its elements.
+        name: its name in the graph; empty until the calculation it is part of is named.
     """
 
     graph: Graph = field(repr=False)
@@ -197,8 +197,8 @@ class Graph:
         Args:
             operator: its name in ONNX.
             inputs: the first must be a tensor; numbers become constants of its type.
-            dtype: of the output; the first input's where it is not said.
-            attributes: of the node.
+            dtype: the output's; by default the first input's.
+            attributes: the operator's settings.
         """
         first = inputs[0]
         assert isinstance(first, Tensor)  # noqa: S101 - our own invariant

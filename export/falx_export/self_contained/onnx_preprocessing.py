@@ -56,7 +56,7 @@ class FrameTensors:
     """The rectangle of the head, as `falx.slices.preprocessing.Frame`; all int64 without axes.
 
     Attributes:
-        left, top, width, height: of the rectangle, in pixels of the slice.
+        left, top, width, height: the rectangle, in pixels of the slice.
         content: the same of where it lies in the tensor.
     """
 
@@ -160,10 +160,10 @@ def resized(
 
     Args:
         g: the graph.
-        picture: to take it from.
-        start: of the part to resize, horizontal and vertical, in pixels; float64 without axes.
-        length: of that part, as `start`.
-        size: of the result, width and height; int64 without axes.
+        picture: where it is taken from.
+        start: where the part to resize begins, horizontal and vertical, in pixels; float64 without axes.
+        length: how long that part is, as `start`.
+        size: the result's width and height; int64 without axes.
         box: average (`Resampling.BOX`) instead of `Resampling.BILINEAR`.
 
     Returns:
@@ -221,9 +221,9 @@ def _resampled(
         g: the graph.
         pixels: int32 `(number, M)`.
         number: int64 without axes.
-        start: of the part to resample, float64 without axes.
-        length: of that part, as `start`.
-        size: of the result, int64 without axes.
+        start: where the part to resample begins, float64 without axes.
+        length: how long that part is, as `start`.
+        size: the result's, int64 without axes.
         box: average instead of interpolating.
 
     Returns:

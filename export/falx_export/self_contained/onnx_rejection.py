@@ -40,8 +40,8 @@ def reason(g: Graph, picture: PictureTensors, limits: Limits, familiarity: Tenso
 
     Args:
         g: the graph.
-        picture: to check.
-        limits: of the card.
+        picture: what is checked.
+        limits: the card's.
         familiarity: float32 `(1, 1)`, where the model says so.
     """
     values = {name: g.constant(name, value, np.float64) for name, value in limits.to_dict().items()}

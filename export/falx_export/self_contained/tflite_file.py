@@ -65,7 +65,7 @@ SAME: Final = 1e-5
 the same operations in the same way; it need not, where it takes others beside them to its accelerator."""
 
 _STAND_INS: Final = (0.9375, 0.8125, 0.6875, 0.5625)
-"""In the place of the thresholds while converting. The converter turns equal values into a scalar, which
+"""Values in place of the thresholds while converting. The converter turns equal values into a scalar, which
 could not be set to different ones later."""
 
 _LIMIT_STAND_IN: Final = 0.4375
@@ -76,7 +76,7 @@ def sealed(payload: bytes, card: Card) -> bytes:
 
     Args:
         payload: the model's own TFLite graph (`falx_export.convert.to_tflite`).
-        card: of that graph, with its self-test.
+        card: the card of that graph, with its self-test.
 
     Raises:
         ConversionError: the graph is not what Falx makes.
@@ -97,7 +97,7 @@ def with_decision(payload: bytes, card: Card) -> bytes:
 
     Args:
         payload: the plain graph, without a card.
-        card: of the plain graph; thresholds and rejection limits are taken from it.
+        card: the plain graph's; thresholds and rejection limits are taken from it.
 
     Raises:
         ConversionError: TensorFlow cannot convert the decision, or the graphs do not fit.
@@ -141,7 +141,7 @@ def answers(payload: bytes, slices: npt.NDArray[np.uint8], *, title: str, quiet:
     Args:
         payload: the graph.
         slices: `(N, 224, 224, 1)` uint8; where the graph takes three channels, each is given three times.
-        title: of the progress bar.
+        title: the progress bar's.
         quiet: show no progress.
 
     Returns:
@@ -170,7 +170,7 @@ def prove(
     """Lets pass a file that answers as the plain one does, and decides as Falx does.
 
     Args:
-        name: of the file.
+        name: the file's.
         data: the file.
         slices: `(N, 224, 224, 1)` uint8.
         plain: the plain file's answers for them, by output, `(N, ...)`.
@@ -199,7 +199,7 @@ def contradictions(got: Outputs, card: Card) -> list[str]:
 
     Args:
         got: what it answers, by output, `(N, ...)`; `decision` among them.
-        card: of the file.
+        card: the file's.
 
     Returns:
         For each slice what is wrong, in words; empty where nothing is.

@@ -23,7 +23,7 @@ BETTER: Final = {
     "tumor_auc_roc": 1,
     "macro_auc_roc": 1,
 }
-"""What is compared, and whether more of it is better (1) or worse (-1)."""
+"""The measures that are compared; more of one is better (1) or worse (-1)."""
 
 
 def compare(first: Pairs, second: Pairs) -> Document:

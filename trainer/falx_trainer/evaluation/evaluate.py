@@ -42,7 +42,7 @@ BREAKDOWNS: Final[dict[str, Callable[[Record], str]]] = {
         f"{record.source}, {record.sequence}" if record.source and record.sequence else ""
     ),
 }
-"""What the slices are measured apart by; each gives a value, empty where it is unknown."""
+"""The properties that slices are measured apart by; each gives a value, empty where it is unknown."""
 
 
 def evaluate(

@@ -55,7 +55,7 @@ VARIANT: Final = "--"
 """Pictures of the same name before this are variants of one, so one observation."""
 
 AVERAGES: Final = ("macro", "weighted")
-"""Of precision, recall and F1 over the labels that occur: each alike, or by its number of slices."""
+"""The averages of precision, recall and F1 over the labels: each alike, or by its number of slices."""
 
 
 @dataclass(frozen=True)
@@ -408,7 +408,7 @@ def rejections(paths: Sequence[Path], told: Sequence[ModelAnswer | None]) -> Doc
     """Counts the pictures that are rejected, and why, and the decisions on the others, JSON-ready.
 
     Args:
-        paths: of the pictures; those named alike before `--` are variants of one.
+        paths: the pictures; those named alike before `--` are variants of one.
         told: what a model says of each; None where it cannot be read.
     """
     known = [(path, answer) for path, answer in zip(paths, told, strict=True) if answer is not None]

@@ -28,7 +28,7 @@ class Copy:
         record: the slice.
         kind: what it is to the training slice: the same, a near-duplicate, or of the same group.
         other: the training slice.
-        correlation: of their thumbnails, 0..1; None where only the group is the same.
+        correlation: how alike their thumbnails are, 0..1; None where only the group is the same.
     """
 
     record: Record

@@ -59,7 +59,7 @@ def choose(pairs: Pairs, current: Thresholds, sensitivity: float) -> Document:
 def _for_sensitivity(
     sample: AnswerArrays, current: Thresholds, sensitivity: float, warnings: list[str]
 ) -> tuple[dict[str, float], Document | None]:
-    """Returns the threshold of `no_tumor` at which so many tumours are not missed; the others stay."""
+    """Returns the threshold of `no_tumor` that misses no more tumours than stated; the others stay."""
     stated = current.to_dict()
     if not sample.tumor.any():
         warnings.append("No slice has a tumour, so no threshold keeps a sensitivity; no_tumor stays.")

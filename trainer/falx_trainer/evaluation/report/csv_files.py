@@ -47,7 +47,7 @@ def write(folder: Path, metrics: Document, curves: Document) -> None:
     `roc.csv` and `precision_recall.csv`.
 
     Args:
-        folder: to write to.
+        folder: where they are written.
         metrics: the document of `metrics.json`.
         curves: as `measures.curves` gives them.
     """
@@ -77,7 +77,7 @@ def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
     """Writes `slices.csv`, what was decided of each slice, and `overlap.csv`, which of them training knew.
 
     Args:
-        folder: to write to.
+        folder: where they are written.
         pairs: slices and what the model says of each.
         copies: the slices that the model knows from training.
     """

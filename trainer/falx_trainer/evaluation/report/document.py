@@ -32,7 +32,7 @@ def render(metrics: Document, data: str, plots: Mapping[str, str], errors: Seque
     Args:
         metrics: the document of `metrics.json`.
         data: what the data are called.
-        plots: by name, as `data:` URIs.
+        plots: `data:` URIs by name.
         errors: the worst, with pictures; empty to show none.
     """
     environment = jinja2.Environment(

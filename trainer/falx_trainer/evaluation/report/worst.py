@@ -27,7 +27,7 @@ SIDE: Final = 224
 
 QUALITY: Final = 82
 A_GROUP: Final = 2
-"""At most so many slices of one patient are shown: they resemble each other."""
+"""The most slices of one patient that are shown: they resemble each other."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ErrorKind:
     Attributes:
         title, explanation: for people.
         holds: whether an answer is such an error.
-        most: at most so many are shown.
+        most: the most that are shown.
     """
 
     title: str
@@ -85,7 +85,7 @@ class Shown:
 
     Attributes:
         record: the slice.
-        decision: of the model.
+        decision: the model's.
         confidence: the probability of the decision, 0..1; None for `rejected`.
         reason: why it was rejected, for people; empty where it was not.
         slice: a `data:` URI, the box of the tumour drawn in where it is known.
