@@ -27,7 +27,7 @@ from falx.model import attachment
 from falx.model import card as cards
 from falx.model import file as model_file
 from falx.slices.limits import Limits
-from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS, percent
 from falx_export.convert.graph import loaded
 from falx_export.proof import parity, samples, self_contained_answers
 from falx_export.proof.samples import PreparedSlice
@@ -284,7 +284,15 @@ def table(comparison: Verification) -> str:
     slices = comparison.slices
     groups = [(label, [x for x in slices if x.label == label]) for label in comparison.labels]
     groups.append(("all", list(slices)))
-    head = ("label", "slices", "changed", "tumour to no_tumor", "largest", "mean", *map(_percent, QUANTILES))
+    head = (
+        "label",
+        "slices",
+        "changed",
+        "tumour to no_tumor",
+        "largest",
+        "mean",
+        *(f"{quantile:.0%}" for quantile in QUANTILES),
+    )
     rows = [
         (
             label,
@@ -317,10 +325,10 @@ def table(comparison: Verification) -> str:
     if silent := sum(x.silent for x in slices):
         lines += ["", f"{silent} slices that the file rejects have no probabilities to compare"]
     if changed:
-        close = sum(x.margin < CLOSE for x in changed)
+        close, share = sum(x.margin < CLOSE for x in changed), percent(len(changed) / len(slices), 2)
         lines += [
             "",
-            f"{len(changed)} decisions changed ({len(changed) / len(slices):.2%}), {close} of them where "
+            f"{len(changed)} decisions changed ({share}), {close} of them where "
             f"Keras was within {CLOSE} of a threshold:",
             *aligned(
                 [("slice", "label", "Keras", "file", "margin", "largest")]
@@ -339,10 +347,6 @@ def table(comparison: Verification) -> str:
 
 def _short_largest(x: VerifiedSlice) -> str:
     return "-" if x.silent else f"{x.largest:.4f}"
-
-
-def _percent(quantile: float) -> str:
-    return f"{quantile:.0%}"
 
 
 def _measures(differences: Floats) -> list[str]:
