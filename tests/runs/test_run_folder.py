@@ -173,5 +173,3 @@ def test_meta_that_is_no_object(folder: Path, text: str, message: str) -> None:
     (folder / "meta.json").write_text(text)
     with pytest.raises(RunError, match=message):
         read_run(folder)
-
-
