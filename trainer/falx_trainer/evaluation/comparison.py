@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
@@ -13,17 +11,7 @@ from falx.words import LABELS, NO_TUMOR
 from falx_trainer.evaluation.bootstrap import PERCENTILES, Mask
 from falx_trainer.evaluation.measures import AnswerArrays, Document, Pairs
 
-__all__ = ["BETTER", "compare"]
-
-BETTER: Final = {
-    "accuracy": 1,
-    "right": 1,
-    "missed": -1,
-    "cleared": 1,
-    "tumor_auc_roc": 1,
-    "macro_auc_roc": 1,
-}
-"""The measures that are compared; more of one is better (1) or worse (-1)."""
+__all__ = ["compare"]
 
 
 def compare(first: Pairs, second: Pairs) -> Document:
