@@ -27,16 +27,17 @@ from falx.model.card import Card, Format, TensorSpec
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# A busy machine makes an example slow, not wrong. In CI the same examples run every time, so that a
-# failure belongs to the change and can be repeated.
 # TensorFlow adds up in another order without oneDNN. The export, which turns it off, is run in this process
 # too, and what is started afterwards would inherit that: half of the tests would compare unlike with like.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # What is printed for people is as wide as their terminal; pytest-xdist gives each of its processes one of 80.
 os.environ["COLUMNS"] = "100"
 
-settings.register_profile("falx", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("falx")
+# A busy machine makes an example slow, not wrong. In CI the same examples run every time, so that a failure
+# belongs to the change and can be repeated; `.ci/slow` takes `--hypothesis-profile thorough`.
+settings.register_profile("everyday", deadline=None, max_examples=30, derandomize="CI" in os.environ)
+settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.load_profile("everyday")
 
 DATA = Path(__file__).parent / "data"
 
@@ -169,7 +170,11 @@ def falx_process() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trainings and exports first: side by side, the longest files must not be left to the end."""
+    """Marks the tests that run an engine; puts trainings and exports first, since they are the longest."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "engines" in item.path.parts or {"engine", "any_engine"} & {*fixtures}:
+            item.add_marker("engine")
     items.sort(key=lambda item: not {"trainer", "export"} & {*item.path.parts})
 
 

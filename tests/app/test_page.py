@@ -235,6 +235,7 @@ class TestGiving:
         answered(page, MAXIMUM_FILES)
         assert f"Only the first {MAXIMUM_FILES} of {len(paths)} files" in page.locator(".most").inner_text()
 
+    @pytest.mark.slow
     def test_the_next_patient_finds_nothing(self, page: Page, files: Files) -> None:
         page.get_by_label("Patient (optional)").fill(PATIENT)
         page.keyboard.press("Enter")
@@ -356,6 +357,7 @@ class TestReports:
 
 
 class TestPrivacy:
+    @pytest.mark.slow
     def test_two_visitors_see_their_own(
         self, page: Page, browser: Browser, served: Served, files: Files
     ) -> None:
@@ -406,6 +408,7 @@ class TestPrivacy:
         refused.value.close()
 
 
+@pytest.mark.slow
 class TestForEveryone:
     def test_works_by_keyboard(self, page: Page, files: Files) -> None:
         # From now on Playwright, not Chromium, opens the dialog for files.

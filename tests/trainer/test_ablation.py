@@ -82,6 +82,7 @@ def test_measures_are_shares_of_what_they_name() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_row_is_trained_once_and_shown_again(
     manifest: Path, random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

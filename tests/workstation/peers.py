@@ -58,7 +58,7 @@ def call(name: str, *arguments: str | Path, timeout: float = 60) -> subprocess.C
     )
 
 
-def until(condition: Callable[[], T], timeout: float = 30.0) -> T:
+def until(condition: Callable[[], T], timeout: float = 60.0) -> T:
     """Returns the result of a condition as soon as it is true."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:

@@ -41,7 +41,7 @@ DECIMALS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What decided on the slices of a study.
+    """The model and the thresholds that decided on the slices of a study.
 
     Attributes:
         model: the model that answered.
@@ -68,7 +68,7 @@ def structured_report(
         study: from `Classifier.predict_study`.
         sources: the headers of its images by their SOP Instance UID, from
             `falx.workstation.objects.headers.read`.
-        rule: what decided.
+        rule: the model and the thresholds that decided.
         identity: tells this report from every other; the same identity gives the same SOP Instance UID, see
             `falx.workstation.objects.identifiers`.
 
