@@ -204,7 +204,8 @@ def _canonical(graph: onnx.GraphProto) -> None:
         del getattr(graph, field)[:]
         getattr(graph, field).extend(copies)
     del graph.value_info[:]
-    graph.name = "falx"
+    # It told the number that the function happened to have in this process.
+    graph.name, graph.doc_string = "falx", ""
 
 
 def _operations(graph: onnx.GraphProto) -> list[Operation]:

@@ -291,7 +291,7 @@ def table(comparison: Verification) -> str:
         "tumour to no_tumor",
         "largest",
         "mean",
-        *(f"{quantile:.0%}" for quantile in QUANTILES),
+        *(percent(quantile, 0) for quantile in QUANTILES),
     )
     rows = [
         (
