@@ -15,16 +15,16 @@ import pytest
 from tests.app.conftest import Made, classified, png
 
 from falx import phantom
-from falx.app import downloads, fonts, fragments, pdf, server, texts
+from falx.app import downloads, fonts, fragments, pdf, texts
 from falx.app.arrangement import arrange
 from falx.app.colours import DARK
+from falx.app.page_service import Service
 from falx.app.saved import Patient, Saved
-from falx.app.service import Service
 from falx.app.texts import KINDS, percent, perhaps
 from falx.prediction import Failure
 from falx.words import DISCLAIMER, LABELS
 
-APP = Path(server.__file__).parent
+APP = Path(texts.__file__).parent
 NAME = 'Zoë <b>"Ünal"</b> & =1+1'
 
 
