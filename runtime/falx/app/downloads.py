@@ -77,7 +77,7 @@ def as_csv(saved: Saved) -> bytes:
             found.get("band"),
             *(shares.get(label) for label in LABELS),
             *(thresholds[label] for label in LABELS),
-            found.get("reason", {}).get("code"),
+            shown.not_used or found.get("reason", {}).get("code"),
             found.get("error", {}).get("message"),
             found.get("recommendation"),
             model.name,
