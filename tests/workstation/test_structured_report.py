@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
-from tests.workstation.peers import SECRET, WrittenStudy, call, write_study
+from tests.workstation.peers import SECRET, WrittenStudy, call, found, write_study
 
 import falx
 from falx.command.main import main
@@ -46,30 +45,6 @@ def saved(data: Any, folder: Path) -> Path:
     path = folder / "written.dcm"
     data.save_as(path, enforce_file_format=True)
     return path
-
-
-def items(data: Dataset) -> Iterator[Dataset]:
-    for item in data.get("ContentSequence", []):
-        yield item
-        yield from items(item)
-
-
-def found(data: Dataset, meaning: str) -> list[Any]:
-    """The values of the content items of a name."""
-    values: list[Any] = []
-    for item in items(data):
-        if item.ConceptNameCodeSequence[0].CodeMeaning != meaning:
-            continue
-        if item.ValueType == "CODE":
-            code = item.ConceptCodeSequence[0]
-            values.append((code.CodeValue, code.CodingSchemeDesignator))
-        elif item.ValueType == "NUM":
-            values.append(float(item.MeasuredValueSequence[0].NumericValue))
-        elif item.ValueType == "TEXT":
-            values.append(item.TextValue)
-        else:
-            values.append(item)
-    return values
 
 
 def test_a_report_says_what_falx_says(
