@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from falx.decision import Thresholds
     from falx.engines import Inference, OnnxOptions
     from falx.errors import (
+        Cancelled,
         CardError,
         ChecksumError,
         DicomUnavailable,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     )
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
+    from falx.progress import Progress
+    from falx.reading.pixels import PixelArray
     from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from falx.timings import Timings
 
 __all__ = [
+    "Cancelled",
     "Card",
     "CardError",
     "ChecksumError",
@@ -72,7 +76,9 @@ __all__ = [
     "NotASlice",
     "OnnxOptions",
     "Origin",
+    "PixelArray",
     "Prediction",
+    "Progress",
     "Reason",
     "Series",
     "Study",
@@ -97,7 +103,9 @@ _HOMES = {
     "ModelIdentity": "prediction",
     "OnnxOptions": "engines",
     "Origin": "slices.slice",
+    "PixelArray": "reading.pixels",
     "Prediction": "prediction",
+    "Progress": "progress",
     "Reason": "slices.reasons",
     "Series": "study",
     "Study": "study",

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from falx import decision
 from falx.debug import debug
 from falx.decision import Refusal, Thresholds
@@ -20,7 +22,9 @@ from falx.errors import FalxWarning, ModelError, UnreadableImage
 from falx.model import file as model_file
 from falx.model.card import Card
 from falx.prediction import Failure, Location, ModelIdentity, Prediction
+from falx.progress import Progress, watched
 from falx.reading.input_file import InputFile
+from falx.reading.pixels import PixelArray
 from falx.reading.source import Source, describe, read
 from falx.slices.preprocessing import prepare
 from falx.slices.slice import Origin, Part
@@ -28,7 +32,6 @@ from falx.timings import Timings
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from falx.reading.series import Gathering
@@ -98,20 +101,30 @@ class Classifier:
         self,
         source: Source,
         *,
+        window: tuple[float, float] | None = None,
+        spacing: tuple[float, float] | None = None,
+        axis: int | None = None,
         thresholds: Thresholds | Mapping[str, float] | None = None,
     ) -> Prediction:
         """Classifies one slice.
 
         Args:
-            source: a path, bytes of a file, PIL image, array, pydicom Dataset, or a `Part` of a file of
-                several slices; see `falx.reading.source.read`.
+            source: a path, bytes of a file, an open file, PIL image, array, pydicom Dataset, or a `Part` of a
+                file of several slices; see `falx.reading.source.read`.
+            window: of an array: the centre and width of the values to show; None shows all of them.
+            spacing: of an array: the distance of the centres of neighbouring rows, and columns, in mm.
+            axis: of an array: the axis of the colour channels; None means the last one.
             thresholds: of every label, instead of the card's.
 
         Raises:
             UnreadableImage: the input is not one picture, or one of its subclasses says why.
+            TypeError: window, spacing or axis is given for something other than an array.
+            ValueError: the window shows nothing, the spacing is not two lengths, or there is no such axis.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
             GraphError: the graph answered values that are not probabilities.
         """
+        if window is not None or spacing is not None or axis is not None:
+            source = PixelArray(_array(source), window=window, spacing_mm=spacing, axis=axis)
         return self._predict(source, self._rule(thresholds))
 
     def infer(self, tensor: npt.NDArray[np.uint8]) -> Inference:
@@ -153,16 +166,28 @@ class Classifier:
 
     def predict_study(
         self,
-        source: str | os.PathLike[str] | Iterable[Source] | Gathering,
+        source: str | os.PathLike[str] | npt.NDArray[np.generic] | Iterable[Source] | Gathering,
         *,
+        spacing: tuple[float, float, float] | None = None,
+        axis: int | None = None,
+        volume: int = 1,
+        progress: Progress | None = None,
         workers: int = 1,
         thresholds: Thresholds | Mapping[str, float] | None = None,
     ) -> Study:
         """Classifies the slices of an examination, series by series, and sums them up.
 
         Args:
-            source: a folder, a DICOM file of several frames, a NIfTI volume, several files, folders and
-                pydicom Datasets of one study, or what `falx.reading.series.gather` made of these.
+            source: a folder, a DICOM file of several frames, a volume, a zip archive, several files, folders
+                and pydicom Datasets of one study, what `falx.reading.series.gather` made of these, or a
+                volume as an array of three dimensions.
+            spacing: of an array: the size of a voxel along each axis, in mm.
+            axis: of an array: the axis that the slices are cut across; None takes that of the coarsest
+                voxels, else the first. A note of the series says which it was.
+            volume: which volume to take of a file that holds several, such as points in time, from 1.
+            progress: is called with how many files were found and None while files are opened, then with how
+                many slices were answered and how many there are. Where it returns False, the work ends with
+                `Cancelled`; what it raises passes on.
             workers: how many threads work on slices; see `engines` of `load`.
             thresholds: of every label, instead of the card's.
 
@@ -170,17 +195,28 @@ class Classifier:
             The study; a slice that cannot be read is a failure in it, and counts in its decision.
 
         Raises:
-            UnreadableImage: there are slices of more than one study.
+            UnreadableImage: there are slices of more than one study, or the array is not a volume.
+            Cancelled: `progress` returned False.
+            TypeError: spacing or axis is given for something other than an array.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
-            ValueError: `workers` is not a number from 1.
+            ValueError: `workers` is not a number from 1, the spacing is not three lengths, or there is no
+                such axis.
         """
         # Here: who classifies single slices does not need it.
         from falx.reading.series import Gathering, gather
         from falx.study import Series, sum_up
 
         started = time.perf_counter()
-        found = source if isinstance(source, Gathering) else gather(source)
-        answers = self.predict_many(found.sources, workers=workers, thresholds=thresholds)
+        if isinstance(source, np.ndarray) or spacing is not None or axis is not None:
+            from falx.reading.volume import Volume
+
+            array = Volume.of_array(_array(source), spacing_mm=spacing, axis=axis)
+            source = gather([array], progress=progress)
+        found = source
+        if not isinstance(found, Gathering):
+            found = gather(found, volume=volume, progress=progress)
+        many = self.predict_many(found.sources, workers=workers, thresholds=thresholds)
+        answers = iter(watched(many, progress, len(found.sources)))
         series = [
             Series(
                 results=tuple(islice(answers, len(row.sources))),
@@ -313,6 +349,12 @@ def load(
     if slow is not None:
         warnings.warn(slow, FalxWarning, stacklevel=2)
     return classifier
+
+
+def _array(source: object) -> npt.NDArray[np.generic]:
+    if not isinstance(source, np.ndarray):
+        raise TypeError(f"window, spacing and axis are for arrays, got {type(source).__name__}")
+    return source
 
 
 def _arrived(path: str | None, sha256: str, settings: dict[str, Any]) -> Classifier:

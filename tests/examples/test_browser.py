@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.agreement import asked
 from PIL import Image
 from tests.browsing import TIMEOUT_MS, violations
 
@@ -72,6 +71,21 @@ GIVE = """
 """
 
 
+# Modules of the page, used as the page uses them, for each picture of a folder.
+CLASSIFY = """
+async ([model, count]) => {
+  const { start, decode, classify } = await import("./falx.js");
+  const session = await start(new Uint8Array(await (await fetch(model)).arrayBuffer()));
+  const answers = [];
+  for (let i = 0; i < count; i++) {
+    const answer = await classify(session, await decode(await (await fetch(`pictures/${i}`)).blob()));
+    answers.push({ ...answer, heatmap: answer.heatmap.reduce((a, b) => Math.max(a, b)) });
+  }
+  return answers;
+}
+"""
+
+
 @dataclass
 class Site:
     """The page, served from a folder; and what was asked of the server."""
@@ -90,6 +104,24 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:  # noqa: ARG002 - the overridden one has it
         self.site.requests.append(f"{self.command} {self.path} {code}")
+
+
+def asked(
+    page: Page, folder: Path, pictures: Sequence[Path], model: str = "vendor/model.onnx"
+) -> list[dict[str, Any]]:
+    """Returns what the modules of the page for browsers answer.
+
+    Args:
+        page: in a browser, open.
+        folder: that it is served from; the pictures are laid into it.
+        pictures: to ask for.
+        model: the file's address, from the page.
+    """
+    (folder / "pictures").mkdir(exist_ok=True)
+    for number, path in enumerate(pictures):
+        shutil.copyfile(path, folder / "pictures" / str(number))
+    answers: list[dict[str, Any]] = page.evaluate(CLASSIFY, [model, len(pictures)])
+    return answers
 
 
 @pytest.fixture(scope="module")

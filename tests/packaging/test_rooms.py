@@ -49,7 +49,18 @@ WORKSHOPS = {
 }
 """The rooms of the export and of the trainer, and the rooms that each may import."""
 
-LEAVES = {"debug", "errors", "frozen", "optional", "phantom", "timings", "words", "writing", "_version"}
+LEAVES = {
+    "debug",
+    "errors",
+    "frozen",
+    "optional",
+    "phantom",
+    "progress",
+    "timings",
+    "words",
+    "writing",
+    "_version",
+}
 """Modules that every room may import. They import each other at most, and nothing above."""
 
 

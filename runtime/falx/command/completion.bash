@@ -7,8 +7,8 @@
 
 _shtab_falx_subparsers=(predict study info check demo app serve retarget listen completion)
 
-_shtab_falx_predict_option_strings=(-h --help --model --engine --threads --json --resume --heatmaps --threshold --timings --workers)
-_shtab_falx_study_option_strings=(-h --help --model --engine --threads --json --sheets --heatmaps --sr --sc --threshold --workers)
+_shtab_falx_predict_option_strings=(-h --help --volume --model --engine --threads --json --resume --heatmaps --threshold --timings --workers)
+_shtab_falx_study_option_strings=(-h --help --volume --model --engine --threads --json --sheets --heatmaps --sr --sc --threshold --workers)
 _shtab_falx_info_option_strings=(-h --help --json)
 _shtab_falx_check_option_strings=(-h --help --model --engine --threads --json --no-latency)
 _shtab_falx_demo_option_strings=(-h --help --model --engine --threads --out)

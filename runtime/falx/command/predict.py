@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falx.command.console import Progress, paragraph, say
+from falx.command.inputs import add_volume, given, warn_of
 from falx.command.options import (
     OK,
     SOME_FAILED,
@@ -35,9 +37,10 @@ def add_predict(predict: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="an image or DICOM file of any name, a NIfTI volume, or a folder: its images and volumes by "
-        "suffix, and its DICOM files; of a file of several frames, each",
+        help="a picture, DICOM, a NIfTI or MGH volume, a TIFF stack, a zip archive of these, or a folder: "
+        "its images of any name; of a file of several slices, each; - for standard input",
     )
+    add_volume(predict)
     add_model(predict)
     predict.add_argument("--json", action="store_true", help="print one JSON object a line, as they come")
     predict.add_argument(
@@ -66,7 +69,9 @@ def predict(options: argparse.Namespace) -> int:
     classifier = load(options)
     maps = None if options.heatmaps is None else _heatmaps(options, classifier)
     decided_by = thresholds(options, classifier)
-    items = list(expand(options.paths))
+    passed_over: Counter[str] = Counter()
+    items = list(expand(given(options.paths), volume=options.volume, passed_over=passed_over))
+    warn_of(items, passed_over)
     names = [_name(item) for item in items]
     table = None if options.json else Results(names, decided_by, classifier.card, timings=options.timings)
     progress = Progress(len(items))
@@ -112,7 +117,7 @@ def _resume(options: argparse.Namespace) -> int:
     decided_by = thresholds(options, classifier)
     with Journal(options.resume, classifier.model) as journal:
         failures = journal.failures
-        items = list(expand(options.paths))
+        items = list(expand(given(options.paths), volume=options.volume))
         # The frames of a file have its path; they are answered in their order.
         left = [item for item in items if not journal.take(_path(item))]
         progress = Progress(len(left))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from falx.command.inputs import add_volume, given
 from falx.command.options import (
     OK,
     SOME_FAILED,
@@ -28,8 +29,10 @@ def add_study(study: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a folder with the slices of one study, a DICOM file of several frames, or a NIfTI volume",
+        help="a folder or zip archive with the slices of one study, a DICOMDIR, a DICOM file of several "
+        "frames, or a NIfTI or MGH volume; - for standard input",
     )
+    add_volume(study)
     add_model(study)
     study.add_argument("--json", action="store_true", help="print one JSON object a study")
     study.add_argument(
@@ -47,12 +50,13 @@ def add_study(study: argparse.ArgumentParser) -> None:
 
 def study(options: argparse.Namespace) -> int:
     """Classifies the slices of each examination and prints what they come to."""
-    from falx.command.console import say
+    from falx.command.console import Progress, say
     from falx.command.heatmaps import Heatmaps
     from falx.command.text import study_text
     from falx.pictures.folder import Folder
     from falx.prediction import Failure
     from falx.reading.series import gather
+    from falx.reading.source import describe
     from falx.workstation.objects.output import check_outputs, write_outputs
 
     check_outputs(options)
@@ -62,15 +66,20 @@ def study(options: argparse.Namespace) -> int:
     decided_by = thresholds(options, classifier)
     failed = False
     written: list[str] = []
-    for number, path in enumerate(options.paths, start=1):
+    for number, path in enumerate(given(options.paths), start=1):
+        progress = Progress()
         try:
-            found = gather(path)
+            found = gather(path, volume=options.volume, progress=progress.update)
         except UnreadableImage as error:
             failed = True
-            failure = Failure(path, error)
+            progress.clear()
+            failure = Failure(describe(path), error)
             say(json.dumps(failure.to_dict()) if options.json else str(error))
             continue
-        answers = classifier.predict_study(found, workers=options.workers, thresholds=decided_by)
+        answers = classifier.predict_study(
+            found, workers=options.workers, thresholds=decided_by, progress=progress.update
+        )
+        progress.clear()
         failed = failed or "error" in answers.counts
         say(json.dumps(answers.to_dict()) if options.json else study_text(answers))
         for index, row in enumerate(found.rows):

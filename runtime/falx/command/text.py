@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -274,10 +274,10 @@ def _without(path: str, message: str) -> str:
     return message.removeprefix(f"{path}: ").removeprefix(f"{Path(path)}: ")
 
 
-def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
+def _metrics(metrics: Mapping[str, object]) -> dict[str, str]:
     """Returns a line for every split that the trainer measured, and anything else by its path."""
     rows: dict[str, str] = {}
-    unknown: dict[str, Any] = {}
+    unknown: dict[str, object] = {}
     for name, value in metrics.items():
         summary = _split(value) if isinstance(value, Mapping) else ""
         if summary:
@@ -287,11 +287,12 @@ def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
     return rows | _limited("metrics", unknown)
 
 
-def _split(scores: Mapping[str, Any]) -> str:
+def _split(scores: Mapping[str, object]) -> str:
     """Returns accuracy, slices, AUC-ROC and recall of a split, if it has them; empty without accuracy."""
-    if not _is_number(scores.get("accuracy")):
+    accuracy = scores.get("accuracy")
+    if not _is_number(accuracy):
         return ""
-    parts = [f"accuracy {scores['accuracy']:.3f}"]
+    parts = [f"accuracy {accuracy:.3f}"]
     if _is_number(scores.get("slices")):
         parts[0] += f" over {scores['slices']} slices"
     area = _at(scores, "auc_roc", "macro")
@@ -304,7 +305,7 @@ def _split(scores: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _provenance(provenance: Mapping[str, Any]) -> dict[str, str]:
+def _provenance(provenance: Mapping[str, object]) -> dict[str, str]:
     """Returns preset, seed, trainer and sources, or everything by its path where none of these is there."""
     parts = [f"{name} {provenance[name]}" for name in PROVENANCE if name in provenance]
     sources = _at(provenance, "data", "sources")
@@ -314,18 +315,18 @@ def _provenance(provenance: Mapping[str, Any]) -> dict[str, str]:
     return rows or _limited("provenance", provenance)
 
 
-def _at(values: Any, *path: str) -> Any:
+def _at(values: object, *path: str) -> object:
     """Returns the value at a path in nested JSON; None where there is none."""
     for key in path:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _limited(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+def _limited(prefix: str, values: Mapping[str, object]) -> dict[str, str]:
     """Returns the first leaves of nested JSON, each by its path, and how many more there are."""
     rows = _flat(prefix, values)
     if len(rows) <= MAXIMUM_LEAVES:
@@ -334,7 +335,7 @@ def _limited(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
     return kept | {f"{prefix}, more": f"{len(rows) - MAXIMUM_LEAVES} values; --json prints all"}
 
 
-def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+def _flat(prefix: str, values: Mapping[str, object]) -> dict[str, str]:
     """Returns nested JSON as one text a leaf, by its path."""
     rows: dict[str, str] = {}
     for key, value in values.items():

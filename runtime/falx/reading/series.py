@@ -20,6 +20,7 @@ import numpy as np
 
 from falx import words
 from falx.errors import UnreadableImage
+from falx.progress import Progress, watched
 from falx.reading import dicom, files, tags
 from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
@@ -115,23 +116,32 @@ class _Group:
         self.found.append(one)
 
 
-def gather(source: str | os.PathLike[str] | Iterable[Source | Holder], *, volume: int = 1) -> Gathering:
+def gather(
+    source: str | os.PathLike[str] | InputFile | Iterable[Source | Holder],
+    *,
+    volume: int = 1,
+    progress: Progress | None = None,
+) -> Gathering:
     """Find the slices of a study, read their tags, and put them in order.
 
     Args:
         source: a folder, a file, or several files, folders, pydicom Datasets and volumes.
         volume: which volume to take of a file that holds several, from 1.
+        progress: is called with how many files were opened, and None.
 
     Raises:
         UnreadableImage: there are slices of more than one study; each is answered by itself.
     """
-    path = describe(source) if isinstance(source, str | os.PathLike) else None
-    given: Iterable[Source | Holder] = [source] if isinstance(source, str | os.PathLike) else source
+    path = source.path if isinstance(source, InputFile) else None
+    path = describe(source) if isinstance(source, str | os.PathLike) else path
+    given: Iterable[Source | Holder] = (
+        [source] if isinstance(source, str | os.PathLike | InputFile) else source
+    )
     groups: list[_Group] = []
     volumes: list[Row] = []
     pictures: list[Source] = []
     failures: list[Part] = []
-    for holder in _holders(given, volume):
+    for holder in watched(_holders(given, volume), progress):
         if isinstance(holder, Unreadable):
             failures.append(Part(holder, 1))
         elif isinstance(holder, Volume):
