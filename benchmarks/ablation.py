@@ -39,9 +39,8 @@ Changes = dict[str, Any]
 DEFAULT, CLASSIC = PRESETS["default"], PRESETS["classic"]
 
 SHORT: Final[Changes] = {"stage2.schedule": "cosine", "missed_tumors": 0.01, "map_weight": 0.0}
-"""What every row has: few epochs are one cycle; with the default's half of 1 %, the threshold would hang on
-two slices of val; and the head decides, for what the map says beside it was measured by
-itself (docs/recipe.md)."""
+"""The settings of every row. Few epochs are one cycle; with the default's half of 1 %, the threshold would
+depend on two slices of val; the head decides alone: the map's word was measured apart (docs/recipe.md)."""
 
 ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "default": ("the default recipe", {}),

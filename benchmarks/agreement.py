@@ -70,7 +70,7 @@ paths = [line.rstrip("\\n") for line in sys.stdin]
 for answer in classifier.predict_many(paths, workers=os.cpu_count() or 1):
     print(json.dumps(answer.to_dict()))
 """
-"""What runs in an engine's environment: the paths of slices come in, a line of JSON each goes out."""
+"""The program of an engine's environment: the paths of slices come in, a line of JSON each goes out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ Change = Callable[[Outputs], Outputs]
 
 
 def numpy_answer(tensor: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What the tiny models answer: probabilities `(4,)` and heatmap `(7, 7)`."""
+    """Returns what the tiny models answer: probabilities `(4,)` and heatmap `(7, 7)`."""
     values = tensor / 255.0
     logits = values.mean() * np.array([-8.0, 0.0, 8.0, -1.0]) + np.array([2.0, 0.0, -2.0, 0.0])
     weights = np.exp(logits - logits.max())
@@ -83,7 +83,7 @@ def write_model(folder: Path, card: Card, kind: Format, name: str = "tiny") -> P
 
 @cache
 def works(engine: str) -> bool:
-    """Whether an engine runs in this environment."""
+    """Says whether an engine runs in this environment."""
     kind, package = engines.ENGINES[engine]
     if importlib.util.find_spec(package) is None:
         return False
@@ -102,7 +102,7 @@ def graph_fixture() -> Callable[[Format], bytes]:
 
 @pytest.fixture(name="numpy_answer", scope="session")
 def numpy_answer_fixture() -> Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """What the tiny models answer, computed with NumPy."""
+    """The answers of the tiny models, computed with NumPy."""
     return numpy_answer
 
 
@@ -130,7 +130,7 @@ def any_engine() -> str:
 
 @pytest.fixture
 def model_of(tmp_path: Path) -> Callable[..., Path]:
-    """Write the tiny model for an engine, with fields of its card replaced."""
+    """Writes the tiny model for an engine, with fields of its card replaced."""
 
     def write(engine: str, **changes: object) -> Path:
         kind: Format = "onnx" if engines.ENGINES[engine][0] == "onnx" else "tflite"

@@ -31,7 +31,7 @@ CHECKOUT = Path(__file__).parents[2]
 SUFFIX = "-self-contained.onnx"
 
 SLICES = 50
-"""Of the data: slices of all sources and labels in turn."""
+"""The number of slices of the data, of all sources and labels in turn."""
 
 IMAGE = TensorSpec("image", "uint8", (1, 224, 224, 1))
 PLAIN = {
@@ -45,7 +45,7 @@ PLAIN = {
 """The input and the outputs of a released graph."""
 
 TOLERANCE = 0.01
-"""Of a probability, and the distance to a threshold within which a decision may differ, 0..1."""
+"""The tolerance of a probability, and how near to a threshold a decision may differ, 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Model:
     _known: dict[Path, Prediction] = field(default_factory=dict)
 
     def expected(self, picture: Path) -> Prediction:
-        """What Falx answers."""
+        """Returns what Falx answers."""
         if picture not in self._known:
             self._known[picture] = self.falx.predict(picture)
         return self._known[picture]

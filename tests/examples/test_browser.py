@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser"
 
 EXACT = 1e-4
-"""Of probabilities and heatmaps in float32, 0..1: adding up in another order changes the last digits."""
+"""The tolerance of values in float32, 0..1: adding up in another order changes the last digits."""
 
 ROUNDED = 0.1
-"""Of a probability in int8: where a sum lies between two steps, kernels round it to one or the other, and
-layers behind it make more of that. Measured for falx-4 on 30 slices: 0.041 at most."""
+"""The tolerance of a probability in int8: where a sum lies between two steps, kernels round it to one or the
+other, and layers behind it make more of that. Measured for falx-4 on 30 slices: 0.041 at most."""
 
 ROUNDED_MEAN = 0.015
-"""Of the largest difference of a slice; measured: 0.0071."""
+"""The tolerance of the mean of a slice's largest difference; measured: 0.0071."""
 
 NAMES = {
     "no_tumor": "No tumour",
@@ -559,7 +559,7 @@ def answered(page: Page, name: str) -> None:
 
 
 def canvas(page: Page) -> npt.NDArray[np.int64]:
-    """What is drawn: `(H, W, 3)`."""
+    """Returns what is drawn, `(H, W, 3)`."""
     url = page.evaluate("document.getElementById('picture').toDataURL()")
     with Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) as image:
         return np.asarray(image.convert("RGB"), np.int64)

@@ -1,4 +1,4 @@
-"""What a caller may give besides paths: open files, views, arrays of which more is known."""
+"""A caller may give more than paths: open files, views, arrays of which more is known."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_bytes_of_every_kind_and_open_files(tmp_path: Path) -> None:
 
 
 class Reader:
-    """What reads like a file, and nothing more."""
+    """An object that reads like a file, and does nothing more."""
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
@@ -150,8 +150,8 @@ def test_predict_study_takes_a_volume_as_an_array(classifier: falx.Classifier) -
     volume = np.stack([phantom.clear(), *[phantom.lesion()] * 3, phantom.clear()])
     study = classifier.predict_study(volume, spacing=(5.0, 0.9, 0.9))
     (series,) = study.series
-    assert series.positions_mm == (0.0, 5.0, 10.0, 15.0, 20.0)
-    assert series.notes[0] == "The slices were taken across axis 0 of the array, 5 of them."
+    assert series.about.positions_mm == (0.0, 5.0, 10.0, 15.0, 20.0)
+    assert series.about.notes[0] == "The slices were taken across axis 0 of the array, 5 of them."
     turned = classifier.predict_study(np.moveaxis(volume, 0, 1), spacing=(0.9, 5.0, 0.9))
     assert [one.to_dict()["probabilities"] for one in turned.results] == [
         one.to_dict()["probabilities"] for one in study.results

@@ -1,4 +1,4 @@
-"""What is written out for speed gives what NumPy and Pillow give, to the bit."""
+"""The functions written out for speed give what NumPy and Pillow give, to the bit."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ def image(study: str, series: str, number: int, pixels: np.ndarray, **tags: Any)
     data.ScanningSequence, data.SequenceVariant, data.MRAcquisitionType = "SE", "NONE", "2D"
     data.RepetitionTime, data.EchoTime, data.ContrastBolusAgent = "500", "10", "Gd"
     data.InstanceNumber = number
-    data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 5 * number]
-    data.PixelSpacing, data.SliceThickness = [0.9, 0.9], 5
+    data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 6 * number]
+    data.PixelSpacing, data.SliceThickness = [0.9, 0.9], 6
     data.FrameOfReferenceUID = series
     data.Rows, data.Columns = pixels.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -121,14 +121,13 @@ class WrittenStudy:
 
 
 def write_study(folder: Path, slices: int = 3, lesion: int | None = 1, **tags: Any) -> WrittenStudy:
-    """Writes a study of drawn heads, one of them with a lesion."""
+    """Writes drawn heads, with a lesion in up to three of them from the one of this index on."""
     study, series = generate_uid(), generate_uid()
-    clear, ill = phantom.clear(), phantom.lesion()
-    return save(
-        folder,
-        study,
-        [image(study, series, n + 1, ill if n == lesion else clear, **tags) for n in range(slices)],
-    )
+    drawn = [phantom.clear()] * slices
+    if lesion is not None:
+        drawn[lesion : lesion + 3] = [phantom.lesion()] * len(drawn[lesion : lesion + 3])
+    images = [image(study, series, n, pixels, **tags) for n, pixels in enumerate(drawn, start=1)]
+    return save(folder, study, images)
 
 
 def write_examination(folder: Path) -> WrittenStudy:

@@ -114,7 +114,7 @@ def change(file: Path, **tags: Any) -> None:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the node itself logged."""
+    """Returns the messages that the node itself logged."""
     return [record.getMessage() for record in caplog.records if record.name == "falx.listen"]
 
 

@@ -18,6 +18,7 @@ _shtab_falx_commands() {
     listen:'Receive studies over DICOM and send reports on them.'
     predict:'Classify slices.'
     retarget:'Write a model file with other thresholds.'
+    schema:'Print the JSON Schema of what is printed with --json.'
     serve:'Answer programs over HTTP.'
     study:'Classify the slices of examinations, and sum each up.'
   )
@@ -156,6 +157,13 @@ _shtab_falx_retarget_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_falx_retarget_defaults_added=0
 
+_shtab_falx_schema_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_falx_schema_defaults_added=0
+
 _shtab_falx_serve_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
@@ -177,6 +185,8 @@ _shtab_falx_serve_defaults_added=0
 
 _shtab_falx_study_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--study[answer only the study of this Study Instance UID]:UID:"
+  "--one-patient[what has no tags is of one patient\: pictures, in the order of their names, and volumes]"
   "--volume[of a file that holds several volumes, such as points in time, take this one (default 1)]:N:"
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
@@ -221,6 +231,7 @@ _shtab_falx() {
         listen) _arguments -C -s $_shtab_falx_listen_options ;;
         predict) _arguments -C -s $_shtab_falx_predict_options ;;
         retarget) _arguments -C -s $_shtab_falx_retarget_options ;;
+        schema) _arguments -C -s $_shtab_falx_schema_options ;;
         serve) _arguments -C -s $_shtab_falx_serve_options ;;
         study) _arguments -C -s $_shtab_falx_study_options ;;
       esac

@@ -1,4 +1,4 @@
-"""Which slices calibrate and which compare."""
+"""Some slices calibrate, and others compare."""
 
 from __future__ import annotations
 

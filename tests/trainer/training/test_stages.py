@@ -290,7 +290,7 @@ KILLS = (
     ("in an epoch of stage 2", "checkpoint", (2, 1)),
     ("in an epoch of stage 3", "checkpoint-3", (3, 1)),
 )
-"""Where, which checkpoint is left, and the stage and epoch that it holds."""
+"""The place of the interruption, the checkpoint that is left, and the stage and epoch that it holds."""
 
 
 # What a run of `classic` goes on with otherwise, the rate and the best epoch, is of stage 2; stages 1 and 3
