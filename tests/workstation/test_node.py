@@ -175,7 +175,7 @@ def test_what_is_no_picture_of_the_head_is_named_and_decides_nothing(
         send(made, *study.files, *study.files)
         (report,) = until(archive.reports)
     assert found(report, "Decision")[0] == ("NO_TUMOR", "99FALX")
-    (localizer, phase) = [text for text in found(report, "Comment") if text.startswith("Not used")]
+    phase, localizer = sorted(text for text in found(report, "Comment") if text.startswith("Not used"))
     assert localizer.startswith("Not used, 9 slices: The DICOM image is a localizer")
     assert phase.startswith("Not used, 24 slices: The DICOM image shows phase")
     assert len(study.files) == 9 + 24 + 24
