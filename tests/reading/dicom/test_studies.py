@@ -309,6 +309,9 @@ def test_a_volume_is_shown_as_a_radiologist_sees_it(
     opened = open_volume(InputFile.at(volume(tmp_path / "v.nii.gz", stored, affine)))
     assert (opened.plane, opened.frames) == ("axial", 12)
     assert opened.positions_mm == tuple(15.0 * number for number in range(12))
+    assert opened.layout[2].position_mm == pytest.approx(30)
+    for found, wanted in (("corner", (-117, -147, 30)), ("right", (120, 0, 0)), ("down", (0, 150, 0))):
+        assert getattr(opened.layout[2], found) == pytest.approx(wanted)
     last = opened.read(12)
     assert last.pixels.shape == (50, 40)
     assert last.origin is not None
