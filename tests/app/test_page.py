@@ -36,8 +36,8 @@ import falx
 from falx import phantom
 from falx.app.guard import HEADERS
 from falx.app.texts import BAND_MEANINGS, NAMES, VIEWER, percent
-from falx.pictures.overlay import tint
 from falx.reading.source import read
+from falx.slices.overlay import tint
 from falx.slices.reasons import REASONS, TAG_REASONS
 from falx.study import Series, sum_up
 from falx.words import DISCLAIMER, LABELS
