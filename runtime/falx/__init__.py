@@ -47,13 +47,16 @@ if TYPE_CHECKING:
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
     from falx.progress import Progress
     from falx.reading.pixels import PixelArray
+    from falx.reading.series import NotUsed, Series
+    from falx.reading.tags import Geometry
     from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
-    from falx.study import Series, Study, Verdict
+    from falx.study import AnsweredSeries, Study, Verdict
     from falx.timings import Timings
 
 __all__ = [
+    "AnsweredSeries",
     "Cancelled",
     "Card",
     "CardError",
@@ -65,6 +68,7 @@ __all__ = [
     "FalxError",
     "FalxWarning",
     "Frame",
+    "Geometry",
     "GraphError",
     "ImageForbidden",
     "ImageNotFound",
@@ -74,6 +78,7 @@ __all__ = [
     "ModelIdentity",
     "ModelNotFound",
     "NotASlice",
+    "NotUsed",
     "OnnxOptions",
     "Origin",
     "PixelArray",
@@ -94,20 +99,23 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnsweredSeries": "study",
     "Card": "model.card",
     "Classifier": "classifier",
     "Failure": "prediction",
     "Frame": "slices.preprocessing",
+    "Geometry": "reading.tags",
     "Inference": "engines",
     "Location": "prediction",
     "ModelIdentity": "prediction",
+    "NotUsed": "reading.series",
     "OnnxOptions": "engines",
     "Origin": "slices.slice",
     "PixelArray": "reading.pixels",
     "Prediction": "prediction",
     "Progress": "progress",
     "Reason": "slices.reasons",
-    "Series": "study",
+    "Series": "reading.series",
     "Study": "study",
     "Thresholds": "decision",
     "Timings": "timings",

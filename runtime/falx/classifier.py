@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +167,8 @@ class Classifier:
         self,
         source: str | os.PathLike[str] | npt.NDArray[np.generic] | Iterable[Source] | Gathering,
         *,
+        study: str | None = None,
+        one_patient: bool = False,
         spacing: tuple[float, float, float] | None = None,
         axis: int | None = None,
         volume: int = 1,
@@ -181,6 +182,8 @@ class Classifier:
             source: a folder, a DICOM file of several frames, a volume, a zip archive, several files, folders
                 and pydicom Datasets of one study, what `falx.reading.series.gather` made of these, or a
                 volume as an array of three dimensions.
+            study: the Study Instance UID of the study that is meant, where there are several.
+            one_patient: whether what has no tags is of one patient: pictures in order, and volumes.
             spacing: of an array: the size of a voxel along each axis, in mm.
             axis: of an array: the axis that the slices are cut across; None takes that of the coarsest
                 voxels, else the first. A note of the series says which it was.
@@ -195,7 +198,8 @@ class Classifier:
             The study; a slice that cannot be read is a failure in it, and counts in its decision.
 
         Raises:
-            UnreadableImage: there are slices of more than one study, or the array is not a volume.
+            UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be
+                of one patient, or the array is not a volume.
             Cancelled: `progress` returned False.
             TypeError: spacing or axis is given for something other than an array.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
@@ -204,7 +208,7 @@ class Classifier:
         """
         # Here: who classifies single slices does not need it.
         from falx.reading.series import Gathering, gather
-        from falx.study import Series, sum_up
+        from falx.study import sum_up
 
         started = time.perf_counter()
         if isinstance(source, np.ndarray) or spacing is not None or axis is not None:
@@ -214,22 +218,10 @@ class Classifier:
             source = gather([array], progress=progress)
         found = source
         if not isinstance(found, Gathering):
-            found = gather(found, volume=volume, progress=progress)
+            found = gather(found, study=study, one_patient=one_patient, volume=volume, progress=progress)
         many = self.predict_many(found.sources, workers=workers, thresholds=thresholds)
-        answers = iter(watched(many, progress, len(found.sources)))
-        series = [
-            Series(
-                results=tuple(islice(answers, len(row.sources))),
-                positions_mm=row.positions_mm,
-                uid=row.uid,
-                plane=row.plane,
-                sequence=row.sequence,
-                notes=row.notes,
-            )
-            for row in found.rows
-        ]
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
+        answers = list(watched(many, progress, len(found.sources)))
+        return sum_up(found, answers, elapsed_ms=(time.perf_counter() - started) * 1000)
 
     def _answer(self, source: Source, rule: _Rule) -> Prediction | Failure:
         try:

@@ -17,10 +17,10 @@ from tests.app.conftest import Made, classified, png
 from falx import phantom
 from falx.app import downloads, fonts, fragments, pdf, server, texts
 from falx.app.arrangement import arrange
-from falx.app.colours import DARK, LIGHT
+from falx.app.colours import DARK
 from falx.app.saved import Patient, Saved
 from falx.app.service import Service
-from falx.app.texts import percent, perhaps
+from falx.app.texts import KINDS, percent, perhaps
 from falx.prediction import Failure
 from falx.words import DISCLAIMER, LABELS
 
@@ -74,14 +74,14 @@ def test_csv_has_the_answers_and_no_formula(saved: Saved, dicom: Made) -> None:
     assert [(row["path"], row["frame"]) for row in rows] == [("scan.dcm", f"{n}") for n in (1, 2, 3)]
 
 
-def test_json_is_falx_s(saved: Saved) -> None:
-    arranged = saved.arranged
-    assert arranged.study is not None
-    assert json.loads(downloads.as_json(saved)) == arranged.study.to_dict()
-    apart = replace(saved, arranged=replace(arranged, study=None))
-    assert json.loads(downloads.as_json(apart)) == [one.result.to_dict() for one in arranged.shown]
-    one = replace(saved, arranged=replace(arranged, study=None, shown=arranged.shown[:1]))
-    assert json.loads(downloads.as_json(one)) == arranged.shown[0].result.to_dict()
+def test_json_is_falx_s(saved: Saved, service: Service) -> None:
+    (study,) = saved.arranged.studies
+    assert json.loads(downloads.as_json(saved)) == study.to_dict()
+    uploads = [classified(name, png(phantom.clear()), service) for name in ("a.png", "b.png")]
+    for given in (uploads, uploads[:1]):
+        apart = replace(saved, arranged=arrange(given))
+        answers = [one.result.to_dict() for one in apart.arranged.shown]
+        assert json.loads(downloads.as_json(apart)) == (answers if len(given) > 1 else answers[0])
 
 
 def test_pdf_says_what_the_page_says(saved: Saved) -> None:
@@ -150,30 +150,14 @@ def test_texts_stand_in_one_place() -> None:
     assert asked == set(texts.VIEWER)
 
 
-class TestPalette:
-    """The page, its paper and the page of examples/browser look like one thing: each colour has one value."""
-
-    def test_of_the_page_is_that_of_the_example(self) -> None:
-        example = Path(__file__).parents[2] / "examples" / "browser" / "style.css"
-        ours, theirs = palette(APP / "style.css"), palette(example)
-        assert ours == {name: theirs[name] for name in ours}
-        assert {kind: ours["quiet" if kind == "none" else kind] for kind in DARK} == DARK
-        names = ("backgroundColor", "textColor", "primaryColor", "borderColor")
-        assert [server.THEME[name] for name in names] == [
-            ours[name] for name in ("ground", "text", "accent", "line")
-        ]
-
-    def test_of_the_report_is_that_of_the_printed_page(self) -> None:
-        printed = palette(APP / "style.css", (APP / "style.css").read_text().index("@media print"))
-        report_s = palette(APP / "templates" / "report.css")
-        assert report_s == {name: printed[name] for name in report_s}
-        assert {kind: printed[kind] for kind in LIGHT} == LIGHT
-
-
-def palette(path: Path, start: int = 0) -> dict[str, str]:
-    """The colours that a style sheet names in its first `:root` from there."""
-    (root,) = re.findall(r":root \{(.*?)\}", path.read_text(encoding="utf-8")[start:], re.S)[:1]
-    return dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", root))
+def test_the_page_has_the_colours_of_the_page_of_the_example() -> None:
+    example = Path(__file__).parents[2] / "examples" / "browser" / "style.css"
+    (root,) = re.findall(r":root \{(.*?)\}", example.read_text(encoding="utf-8"), re.S)[:1]
+    theirs = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", root))
+    assert {name: DARK[name] for name in DARK if name in theirs} == {
+        name: theirs[name] for name in DARK if name in theirs
+    }
+    assert {"ground", "text", *KINDS} <= {*theirs}
 
 
 def text_of(document: bytes) -> str:

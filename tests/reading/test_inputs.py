@@ -150,8 +150,8 @@ def test_predict_study_takes_a_volume_as_an_array(classifier: falx.Classifier) -
     volume = np.stack([phantom.clear(), *[phantom.lesion()] * 3, phantom.clear()])
     study = classifier.predict_study(volume, spacing=(5.0, 0.9, 0.9))
     (series,) = study.series
-    assert series.positions_mm == (0.0, 5.0, 10.0, 15.0, 20.0)
-    assert series.notes[0] == "The slices were taken across axis 0 of the array, 5 of them."
+    assert series.about.positions_mm == (0.0, 5.0, 10.0, 15.0, 20.0)
+    assert series.about.notes[0] == "The slices were taken across axis 0 of the array, 5 of them."
     turned = classifier.predict_study(np.moveaxis(volume, 0, 1), spacing=(0.9, 5.0, 0.9))
     assert [one.to_dict()["probabilities"] for one in turned.results] == [
         one.to_dict()["probabilities"] for one in study.results

@@ -15,59 +15,28 @@ __all__ = ["add_options", "run"]
 
 ADDRESS: Final = "127.0.0.1"
 PORT: Final = 8501
-MAXIMUM_FILES: Final = 100
-MAXIMUM_SLICES: Final = 300
-"""More slices than a series of a head has; a 3-D one has up to about 250."""
-
-MAXIMUM_MEGABYTES: Final = 25
-MAXIMUM_MEGAPIXELS: Final = 16
-"""A slice of 4096 × 4096 pixels of 16 bits is 32 MiB in memory."""
+LIMITS: Final = {
+    "files": (100, "files that a visitor has on the page at a time"),
+    # More than a series of a head has; a 3-D one has up to about 250.
+    "slices": (300, "slices in these files; a DICOM file of several frames has as many"),
+    "megabytes": (25, "the size of one file, in MiB"),
+    # A slice of 4096 × 4096 pixels of 16 bits is 32 MiB in memory.
+    "megapixels": (16, "the pixels of one picture, in 1024 × 1024"),
+}
+"""The limits on what a visitor gives: the default of each, and its help."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Gives a parser the options of the page, besides those of the model and of thresholds."""
-    parser.add_argument(
-        "--address",
-        default=ADDRESS,
-        help=f"the address to listen at (default {ADDRESS}: reached from this machine only)",
-    )
+    about = f"the address to listen at (default {ADDRESS}: reached from this machine only)"
+    parser.add_argument("--address", default=ADDRESS, help=about)
     parser.add_argument("--port", type=_port, default=PORT, help=f"the port to listen at (default {PORT})")
-    parser.add_argument(
-        "--base-path",
-        type=_path,
-        default="",
-        metavar="PATH",
-        help="the path under which a proxy serves the page, such as /falx",
-    )
+    about = "the path under which a proxy serves the page, such as /falx"
+    parser.add_argument("--base-path", type=_path, default="", metavar="PATH", help=about)
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in the browser")
-    parser.add_argument(
-        "--max-files",
-        type=_number,
-        default=MAXIMUM_FILES,
-        metavar="N",
-        help=f"files that a visitor has on the page at a time (default {MAXIMUM_FILES})",
-    )
-    parser.add_argument(
-        "--max-slices",
-        type=_number,
-        default=MAXIMUM_SLICES,
-        metavar="N",
-        help=f"slices in these files; a DICOM file of several frames has as many (default {MAXIMUM_SLICES})",
-    )
-    parser.add_argument(
-        "--max-megabytes",
-        type=_number,
-        default=MAXIMUM_MEGABYTES,
-        metavar="N",
-        help=f"the size of one file, in MiB (default {MAXIMUM_MEGABYTES})",
-    )
-    parser.add_argument(
-        "--max-megapixels",
-        type=_number,
-        default=MAXIMUM_MEGAPIXELS,
-        metavar="N",
-        help=f"the pixels of one picture, in 1024 × 1024 (default {MAXIMUM_MEGAPIXELS})",
-    )
+    for name, (default, what) in LIMITS.items():
+        about = f"{what} (default {default})"
+        parser.add_argument(f"--max-{name}", type=_number, default=default, metavar="N", help=about)
 
 
 def run(options: argparse.Namespace, classifier: Classifier) -> None:

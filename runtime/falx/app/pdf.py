@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from falx.app import fonts, fragments, texts
-from falx.app.colours import LIGHT
+from falx.app.colours import PAPER
 from falx.app.saved import Saved
 from falx.app.uploads import ShownSlice
 from falx.slices.overlay import OPACITY
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, counted
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -43,13 +43,10 @@ def _colour(css: str) -> Colour:
     return red, green, blue
 
 
-TONES: Final = {kind: _colour(css) for kind, css in LIGHT.items()}
-INK: Final = (17, 24, 32)
-QUIET: Final = (70, 83, 94)
-LINE: Final = (195, 206, 215)
+TONES: Final = {kind: _colour(css) for kind, css in PAPER.items()}
+INK, QUIET, LINE, DECIDED = (TONES[name] for name in ("text", "quiet", "line", "accent"))
 TRACK: Final = (225, 232, 238)
 BAR: Final = (106, 125, 140)
-DECIDED: Final = (11, 111, 134)
 
 
 def make(saved: Saved) -> bytes:
@@ -61,18 +58,19 @@ def make(saved: Saved) -> bytes:
     arranged = saved.arranged
     paper = _paper()
     paper.add_page()
-    _write(paper, texts.report_heading(len(arranged.shown)), size=15, bold=True)
+    _write(paper, texts.REPORT_HEADING.format(slices=counted(len(arranged.shown))), size=15, bold=True)
     paper.ln(1)
     scanned = saved.patient.scanned.isoformat() if saved.patient.scanned else texts.NOT_GIVEN
     _write(paper, f"{texts.REPORT_PATIENT}: {saved.patient.name or texts.NOT_GIVEN}", bold=True)
     _write(paper, f"{texts.REPORT_SCANNED}: {scanned}. {texts.REPORT_MADE}: {saved.made}.")
     paper.ln(2)
-    if arranged.study is not None:
-        _statement(paper, fragments.study_statement(arranged.study))
-    if arranged.study is not None or len(arranged.shown) > 1:
+    for said in fragments.study_statements(arranged):
+        _statement(paper, said)
+    if len(arranged.shown) > 1:
         _table(paper, fragments.rows(arranged))
     for shown in arranged.shown:
-        _slice(paper, saved, shown)
+        if shown.not_used is None:
+            _slice(paper, saved, shown)
     _model(paper, saved)
     return bytes(paper.output())
 
@@ -97,13 +95,13 @@ def _paper() -> FPDF:
             self.cell(0, 5, DISCLAIMER)
             self.set_x(-30)
             self.set_font("helvetica", "", 8)
-            self.cell(0, 5, texts.page_number(self.page_no(), "{nb}"), align="R")
+            self.cell(0, 5, texts.PAGE_NUMBER.format(number=self.page_no(), total="{nb}"), align="R")
 
     paper = Paper(format="A4")
     paper.core_fonts_encoding = "cp1252"
     paper.set_margin(MARGIN_MM)
     paper.set_auto_page_break(auto=True, margin=18)
-    paper.set_title(texts.REPORT_TITLE)
+    paper.set_title(texts.REPORT)
     paper.set_lang("en")
     paper.set_creator("Falx")
     return paper

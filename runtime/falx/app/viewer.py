@@ -19,7 +19,7 @@ import numpy as np
 
 from falx.app import fragments, texts
 from falx.app.arrangement import Arrangement
-from falx.app.colours import sign
+from falx.app.colours import DARK, sign
 from falx.app.uploads import ShownSlice
 from falx.slices.overlay import OPACITY, tint
 
@@ -32,8 +32,6 @@ KEY: Final = "viewer"
 HERE: Final = Path(__file__).parent
 LEVELS: Final = 65535
 """The greatest value that a slice is sent in."""
-
-ACCENT: Final = "#74c9dc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,7 @@ def show(
         key=KEY,
         data={
             "texts": texts.VIEWER,
-            "sign": sign("upload", ACCENT),
+            "sign": sign("upload", DARK["accent"]),
             "most": most,
             "opacity": OPACITY,
             "at": chosen,
@@ -129,7 +127,8 @@ def picture(shown: ShownSlice) -> Picture:
 def _words(shown: ShownSlice) -> str:
     if shown.size is None:
         return texts.NOT_SHOWN[shown.decision]
-    return texts.described(*shown.size, shown.strongest())
+    width, height = shown.size
+    return texts.DESCRIPTION.format(width=width, height=height, found=shown.strongest()).strip()
 
 
 @functools.cache

@@ -8,7 +8,7 @@
 _shtab_falx_subparsers=(predict study info check demo app serve retarget listen schema completion)
 
 _shtab_falx_predict_option_strings=(-h --help --volume --model --engine --threads --json --resume --heatmaps --threshold --timings --workers)
-_shtab_falx_study_option_strings=(-h --help --volume --model --engine --threads --json --sheets --heatmaps --sr --sc --threshold --workers)
+_shtab_falx_study_option_strings=(-h --help --study --one-patient --volume --model --engine --threads --json --sheets --heatmaps --sr --sc --threshold --workers)
 _shtab_falx_info_option_strings=(-h --help --json)
 _shtab_falx_check_option_strings=(-h --help --model --engine --threads --json --no-latency)
 _shtab_falx_demo_option_strings=(-h --help --model --engine --threads --out)
@@ -55,6 +55,7 @@ _shtab_falx_predict___timings_nargs=0
 _shtab_falx_study_pos_0_nargs=+
 _shtab_falx_study__h_nargs=0
 _shtab_falx_study___help_nargs=0
+_shtab_falx_study___one_patient_nargs=0
 _shtab_falx_study___json_nargs=0
 _shtab_falx_info__h_nargs=0
 _shtab_falx_info___help_nargs=0

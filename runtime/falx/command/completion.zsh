@@ -185,6 +185,8 @@ _shtab_falx_serve_defaults_added=0
 
 _shtab_falx_study_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--study[answer only the study of this Study Instance UID]:UID:"
+  "--one-patient[what has no tags is of one patient\: pictures, in the order of their names, and volumes]"
   "--volume[of a file that holds several volumes, such as points in time, take this one (default 1)]:N:"
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"

@@ -170,15 +170,16 @@ def _median(values: Sequence[float]) -> float:
 def study_text(study: Study) -> str:
     """Returns a study as text for people."""
     rows = {"study": plain(study.path or NONE), "decision": _study_decision(study.verdict)}
-    rows |= {"reason": study.reason, "recommendation": study.recommendation}
+    rows |= {"reason": study.verdict.reason, "recommendation": study.verdict.recommendation}
     if study.notes:
         rows["notes"] = " ".join(study.notes)
-    for number, (series, verdict) in enumerate(zip(study.series, study.verdicts, strict=True), start=1):
-        about = (
-            f"{series.name or 'unknown'}, {words.counted(len(series.results))}: {_study_decision(verdict)}."
-        )
-        rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
-    counts = [f"{count} {name}" for name, count in study.counts.items()]
+    for number, one in enumerate(study.series, start=1):
+        size = words.counted(len(one.results))
+        about = f"{one.about.name or 'unknown'}, {size}: {_study_decision(one.verdict)}."
+        rows[f"series {number}"] = " ".join([about, one.verdict.reason, *one.about.notes])
+    for number, unused in enumerate(study.not_used, start=1):
+        rows[f"not used {number}"] = f"{words.counted(unused.slices)}: {unused.reason.message}"
+    counts = [f"{count} {name}" for name, count in study.verdict.counts.items()]
     rows["slices"] = ", ".join(counts) or "none"
     unread = [str(result.error) for result in study.results if isinstance(result, Failure)]
     for number, message in enumerate(unread[:MOST_UNREAD], start=1):

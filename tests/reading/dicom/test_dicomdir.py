@@ -49,7 +49,7 @@ def test_a_dicomdir_stands_for_the_images_it_lists(classifier: falx.Classifier, 
     assert len(items) == 3
     assert all(str(item).startswith(f"{medium}/A/IM") for item in items)
     study = classifier.predict_study(medium / "DICOMDIR")
-    assert study.series[0].positions_mm == (0.0, 5.0, 10.0)
+    assert study.series[0].about.positions_mm == (0.0, 5.0, 10.0)
     # The folder holds one file more.
     assert len(list(expand([str(medium)]))) == 4
 

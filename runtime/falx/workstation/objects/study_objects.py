@@ -100,8 +100,8 @@ def _pictures(
     study: Study, found: Gathering, known: Mapping[str, Dataset], rule: Rule, identity: str
 ) -> Iterator[Dataset]:
     number = 0
-    slices = [source for row in found.rows for source in row.sources]
-    for index in study.carriers:
+    slices = found.sources
+    for index in study.verdict.carriers:
         one = study.results[index]
         origin = one.origin
         header = None if origin is None else known.get(origin.sop_instance_uid or "")
