@@ -34,8 +34,8 @@ class Terms:
     """The parts of a card that no training knows.
 
     Attributes:
-        version: of the model.
-        license: of its weights.
+        version: the model's.
+        license: the license of its weights.
         intended_use: what it is for and what not.
     """
 

@@ -81,7 +81,7 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
     ):
         with Image.open(tmp_path / "out" / f"{name}.png") as plot:
             assert plot.size[0] > 300
-    assert "no brain MRI" in text
+    assert "\n\nnot brain MRI, %" in text
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".png") == [
         "calibration.csv",
         "decisions.csv",

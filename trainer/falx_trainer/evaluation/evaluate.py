@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import falx
 from falx.errors import FalxError
@@ -18,10 +18,10 @@ from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records
 from falx_trainer.evaluation import comparison, measures, overlap, thresholds
 from falx_trainer.evaluation.answers import MeasuredModel
 from falx_trainer.evaluation.file_answers import FileModel
-from falx_trainer.evaluation.measures import Pairs, measure
+from falx_trainer.evaluation.measures import Document, Pairs, measure
 from falx_trainer.evaluation.overlap import Copy
 from falx_trainer.evaluation.processor import processor
-from falx_trainer.evaluation.report import csv_files, document, figures, terminal, worst
+from falx_trainer.evaluation.report import csv_files, document, report_plots, terminal, worst
 
 __all__ = ["SENSITIVITY", "evaluate"]
 
@@ -42,7 +42,7 @@ BREAKDOWNS: Final[dict[str, Callable[[Record], str]]] = {
         f"{record.source}, {record.sequence}" if record.source and record.sequence else ""
     ),
 }
-"""What the slices are measured apart by; each gives a value, empty where it is unknown."""
+"""The properties that slices are measured apart by; each gives a value, empty where it is unknown."""
 
 
 def evaluate(
@@ -128,7 +128,7 @@ def evaluate(
     csv_files.write(out, metrics, curves)
     if not shareable:
         csv_files.write_slices(out, pairs, knew.copies)
-    plots = figures.draw(out, pairs, metrics, curves)
+    plots = report_plots.draw(out, pairs, metrics, curves)
     shown = [] if shareable else worst.worst(pairs)
     _write(out / "report.html", document.render(metrics, data.name, plots, shown))
     return text
@@ -144,14 +144,14 @@ def _answered(model: MeasuredModel, records: Sequence[Record]) -> Pairs:
     return [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
 
 
-def _without(pairs: Pairs, copies: Sequence[Copy]) -> dict[str, Any] | None:
+def _without(pairs: Pairs, copies: Sequence[Copy]) -> Document | None:
     """Returns the shares of the slices that training did not know; None where it knew none, or all."""
     known = {id(copy.record) for copy in copies}
     rest = [pair for pair in pairs if id(pair[0]) not in known]
     return {"slices": len(rest), **measures.shares(rest)} if known and rest else None
 
 
-def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]:
+def _chosen(pairs: Pairs, metrics: Document, data: Path) -> Document:
     """Returns the document of `thresholds.json`, which `falx retarget` reads."""
     labels = Counter(record.label for record, _ in pairs)
     groups = {
@@ -173,7 +173,7 @@ def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]
     }
 
 
-def _compared(pairs: Pairs, other: MeasuredModel) -> dict[str, Any]:
+def _compared(pairs: Pairs, other: MeasuredModel) -> Document:
     """Measures another model on the same slices.
 
     Raises:
@@ -192,7 +192,7 @@ def _compared(pairs: Pairs, other: MeasuredModel) -> dict[str, Any]:
     }
 
 
-def _apart(pairs: Pairs, value: Callable[[Record], str]) -> dict[str, Any]:
+def _apart(pairs: Pairs, value: Callable[[Record], str]) -> Document:
     """Returns the measures of the slices of each value; of those without, only where others have one."""
     values = sorted({value(record) for record, _ in pairs} - {""})
     unknown = [UNKNOWN] if values and any(not value(record) for record, _ in pairs) else []
@@ -235,7 +235,7 @@ def _families(pictures: Path, split: str | None) -> dict[str, list[Path]]:
     return dict(sorted(families.items()))
 
 
-def _rejected(model: MeasuredModel, families: dict[str, list[Path]]) -> dict[str, Any]:
+def _rejected(model: MeasuredModel, families: dict[str, list[Path]]) -> Document:
     """Counts the rejected among pictures that are not brain MRI, in all and by kind."""
     told = {name: model.answers(paths) for name, paths in families.items()}
     digest = hashlib.sha256()
