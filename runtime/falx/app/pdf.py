@@ -11,7 +11,7 @@ from falx.app import fonts, fragments, texts
 from falx.app.colours import PAPER
 from falx.app.saved import Saved
 from falx.app.uploads import ShownSlice
-from falx.pictures.overlay import OPACITY
+from falx.slices.overlay import OPACITY
 from falx.words import DISCLAIMER, counted
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from falx.app import texts
 from falx.app.page_service import Service
 from falx.app.quality import Caution, look
 from falx.errors import UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.reading import dicom
 from falx.reading.input_file import InputFile
@@ -22,6 +21,7 @@ from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import START, is_dicom
 from falx.reading.source import FORMATS, describe, read
 from falx.reading.window import Greys
+from falx.slices.overlay import overlay
 from falx.slices.slice import Origin, Part, Slice, Unreadable
 from falx.words import TUMOR_LABELS
 

@@ -21,7 +21,7 @@ from falx.app import fragments, texts
 from falx.app.arrangement import Arrangement
 from falx.app.colours import DARK, sign
 from falx.app.uploads import ShownSlice
-from falx.pictures.overlay import OPACITY, tint
+from falx.slices.overlay import OPACITY, tint
 
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
