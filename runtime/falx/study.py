@@ -70,7 +70,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, pairwise
 from typing import Any, Final
 
@@ -212,7 +212,7 @@ class Study:
     path: str | None = None
     uid: str | None = None
     notes: tuple[str, ...] = ()
-    elapsed_ms: float = 0.0
+    elapsed_ms: float = field(default=0.0, compare=False)
 
     def __repr__(self) -> str:
         sure = self.verdict.confidence

@@ -9,6 +9,7 @@ __all__ = [
     "AMBIGUOUS",
     "BANDS",
     "DECISIONS",
+    "DERIVED",
     "DISCLAIMER",
     "LABELS",
     "MODEL_NAME",
@@ -55,6 +56,9 @@ RECOMMENDATIONS: Final = {
 }
 """What to do about each decision, one sentence."""
 
+
+DERIVED: Final = "Falx, made of a slice"
+"""The PNG keyword `Software` of heatmaps and sheets, so that Falx takes none of them for a slice."""
 
 STEPS: Final = ("read", "prepare", "infer", "decide")
 """The steps from a picture to its answer, in the order in which they are taken."""
