@@ -137,6 +137,7 @@ class Gathering:
         uid: the Study Instance UID; None where there is none, or one for each file.
         path: as it was given; None where it was none.
         notes: what else a reader must know about the whole; sentences.
+        files: the DICOM files that hold its slices, those that are not used too.
     """
 
     series: tuple[Series, ...]
@@ -144,6 +145,7 @@ class Gathering:
     uid: str | None = None
     path: str | None = None
     notes: tuple[str, ...] = ()
+    files: tuple[InputFile, ...] = ()
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -470,7 +472,11 @@ def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering
         notes.append(f"Passed over in the folder: {', '.join(kinds)}.")
     uids = {one.origin.study_instance_uid for one in things.slices}
     uid = next(iter(uids)) if len(uids) == 1 else None
-    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes))
+    holders = (one.source.holder for one in things.slices)
+    found = tuple(
+        dict.fromkeys(one.file for one in holders if isinstance(one, dicom.DicomImage) and one.file)
+    )
+    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes), found)
 
 
 def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:

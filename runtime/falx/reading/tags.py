@@ -206,7 +206,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where a slice lies.
+    """The place of a slice in the patient.
 
     Attributes:
         normal: unit vector across its plane, in the patient's coordinates (to the left, back, and head);
@@ -234,7 +234,7 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the slices of one series have in common, and those of two have not.
+    """The properties that the slices of one series share, and those of two do not.
 
     Attributes:
         image_type: what the picture shows, in the words of the scanner.
@@ -253,7 +253,7 @@ class Kind:
     size: tuple[float | None, float | None]
 
     def alike(self, other: Kind) -> bool:
-        """Whether slices of these kinds can stand in one series."""
+        """Tells whether slices of these kinds can stand in one series."""
         if replace(self, echo_ms=None) != replace(other, echo_ms=None):
             return False
         if self.echo_ms is None or other.echo_ms is None:

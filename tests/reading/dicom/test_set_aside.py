@@ -1,4 +1,4 @@
-"""What of a study is no diagnostic image of a head, as Siemens, GE and Philips write it, and what is one."""
+"""The images of a study that are set aside, as Siemens, GE and Philips write them, and those that are not."""
 
 from __future__ import annotations
 

@@ -20,15 +20,15 @@ from falx import phantom
 from falx.command import main
 from falx.command.text import MOST_UNREAD
 from falx.errors import UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.pictures.sheet import TILE, sheet
 from falx.reading import source
 from falx.reading.files import expand
 from falx.reading.input_file import InputFile
-from falx.reading.pixels import DERIVED
 from falx.reading.series import gather, gather_all
 from falx.reading.volume import open_volume
+from falx.slices.overlay import overlay
 from falx.slices.slice import Part, Slice
+from falx.words import DERIVED
 
 Pixels = npt.NDArray[np.uint8]
 AXIAL = [1, 0, 0, 0, 1, 0]
