@@ -1,4 +1,4 @@
-"""What the tags of a DICOM data set say: whether it is an MR slice at all, of what, and where it lies.
+"""Reads what the tags of a DICOM data set say: which object it is, what it shows, and where it lies.
 
 Tags are set by software and by people, and those by people are often wrong or missing. So which object
 it is decides by itself: SOP Class UID and Modality, which software sets; Image Type and frame type,
@@ -6,8 +6,9 @@ which the scanner sets; Burned In Annotation, because a name in the picture must
 Body Part Examined, which is copied from an order, decides only where the picture speaks against a head
 too: what it shows is larger than one (`LARGEST_HEAD_MM`), or the model doubts it
 (`falx.slices.rejection.FAMILIARITY_AGAINST_TAGS`). Missing tags never speak against a slice, and free text,
-such as a series' description, is not asked whether a picture is one. No function here raises: what
-cannot be read counts as missing. None returns text of the data set: only UIDs and words of its own.
+such as a series' description, is not asked whether a picture is one: it only sets series of a study aside
+(`falx.reading.set_aside`). No function here raises: what cannot be read counts as missing. None returns
+text of the data set, but for `patient`, `visit` and `described`, whose answers are compared and never shown.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import mul
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, SupportsFloat, cast
 
+from falx.reading.sniffing import is_dataset
 from falx.reading.window import Window
 from falx.slices.reasons import Reason, tag_reason
 from falx.slices.slice import Origin
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+    from pydicom import Dataset
     from pydicom.tag import BaseTag
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "patient",
     "refusal",
     "rescale",
+    "scaled",
     "small_field",
     "spacing_mm",
     "table_bits",
@@ -88,9 +91,9 @@ NOT_SLICES: Final = {
     r"|MPR[ _](RANGE|THICK)|REFORMATTED|(VOLUME|SURFACE)[ _]RENDER(ED|ING)?|VRT|SSD",
     "phase": r"P|PHASE([ _](MAP|CONTRAST))?|R|REAL|I|IMAGINARY|[PRI]_(FFE|TFE|SE|IR|PCA|B1)|PCR|VELOCITY"
     r"|FLOW_ENCODED",
-    "map": r"[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|(REL|R)?(CBF|CBV|MTT|TTP)|TMAX"
-    r"|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?"
-    r"|T[ _]?TEST",
+    "map": r"F|FAT([ _]FRACTION)?|[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|TMAX"
+    r"|(REL|R)?(CBF|CBV|MTT|TTP)|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP"
+    r"|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?|T[ _]?TEST",
     "mosaic": r"MOSAIC",
 }
 """What is no slice to classify, by code of the reason: values of Image Type from the third on, of frame type,
@@ -206,7 +209,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where a slice lies.
+    """The place of a slice in the patient.
 
     Attributes:
         normal: unit vector across its plane, in the patient's coordinates (to the left, back, and head);
@@ -223,10 +226,20 @@ class Geometry:
     right: Vector = (0.0, 0.0, 0.0)
     down: Vector = (0.0, 0.0, 0.0)
 
+    @classmethod
+    def of(
+        cls, across: Sequence[float], corner: Sequence[float], right: Sequence[float], down: Sequence[float]
+    ) -> Geometry:
+        """Returns where a slice lies, of vectors of three; the one across its plane may have any length."""
+        largest = max(across, key=abs)
+        normal = scaled(math.copysign(1 / math.hypot(*across), largest), across)
+        at = math.fsum(map(mul, normal, corner))
+        return cls(normal, at, scaled(1.0, corner), scaled(1.0, right), scaled(1.0, down))
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the slices of one series have in common, and those of two have not.
+    """The properties that the slices of one series share, and those of two do not.
 
     Attributes:
         image_type: what the picture shows, in the words of the scanner.
@@ -245,25 +258,22 @@ class Kind:
     size: tuple[float | None, float | None]
 
     def alike(self, other: Kind) -> bool:
-        """Whether slices of these kinds can stand in one series."""
-        if self._exact() != other._exact():
+        """Tells whether slices of these kinds can stand in one series."""
+        mine = (self.image_type, self.echo, self.b_value, self.time_point, self.size)
+        if mine != (other.image_type, other.echo, other.b_value, other.time_point, other.size):
             return False
         if self.echo_ms is None or other.echo_ms is None:
             return self.echo_ms is other.echo_ms
         return abs(self.echo_ms - other.echo_ms) <= max(ECHO_MS, ECHO_SHARE * self.echo_ms)
 
-    def _exact(self) -> tuple[object, ...]:
-        """Returns what must be the same in a series."""
-        return self.image_type, self.echo, self.b_value, self.time_point, self.size
-
 
 def frames(dataset: Dataset) -> int:
-    """How many frames a data set says it has, at least 1; what is no number counts as 1."""
+    """Returns how many frames a data set says it has, at least 1; what is no number counts as 1."""
     return max(1, int(number(dataset, "NumberOfFrames") or 1))
 
 
 def refusal(dataset: Dataset, frame: int = 1) -> Reason | None:
-    """Why a data set, or a frame of it, is no MR slice of a head; None where nothing decisive says so."""
+    """Returns why a data set, or a frame of it, is no MR slice of a head; None where it may be one."""
     sop_class = text(dataset, "SOPClassUID")
     if sop_class and sop_class not in MR_CLASSES:
         return tag_reason("not_mr", f"It is of the SOP class {_class_name(sop_class)}.")
@@ -282,10 +292,9 @@ def refusal(dataset: Dataset, frame: int = 1) -> Reason | None:
 
 
 def doubt(dataset: Dataset, frame: int = 1) -> Reason | None:
-    """What speaks against a head without deciding: a Body Part Examined that is another part."""
+    """Returns what speaks against a head without deciding: a Body Part Examined that is another part."""
     parts = [text(dataset, "BodyPartExamined")]
-    anatomy = _item(dataset, frame, "FrameAnatomySequence")
-    region = _first(anatomy, "AnatomicRegionSequence")
+    region = _in_sequence(_item(dataset, frame, "FrameAnatomySequence"), "AnatomicRegionSequence")
     parts.append(text(region, "CodeMeaning"))
     words = re.findall("[A-Z]+", " ".join(parts).upper())
     if any(word.startswith(HEAD) for word in words):
@@ -295,7 +304,7 @@ def doubt(dataset: Dataset, frame: int = 1) -> Reason | None:
 
 
 def origin(dataset: Dataset, frame: int | None = None) -> Origin:
-    """Where a slice stands; `frame` from 1, None where there is one only."""
+    """Returns where a slice stands; `frame` from 1, None where there is one only."""
     return Origin(
         format="dicom",
         frame=frame,
@@ -309,25 +318,16 @@ def origin(dataset: Dataset, frame: int | None = None) -> Origin:
 
 
 def geometry(dataset: Dataset, frame: int = 1) -> Geometry | None:
-    """Where a slice lies (PS3.3, C.7.6.2.1.1); None where the tags do not tell."""
+    """Returns where a slice lies (PS3.3, C.7.6.2.1.1); None where the tags do not tell."""
     axes = _numbers(_item(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient")
     corner = _numbers(_item(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient")
     if len(axes) != 6 or len(corner) != 3:
         return None
-    normal = _cross(axes[:3], axes[3:])
-    length = math.hypot(*normal)
-    if not 0.9 < length < 1.1:
+    across = _cross(axes[:3], axes[3:])
+    if not 0.9 < math.hypot(*across) < 1.1:
         return None
-    largest = max(normal, key=abs)
-    normal = _times(math.copysign(1 / length, largest), normal)
     height, width = extent_mm(dataset, frame)
-    return Geometry(
-        normal=normal,
-        position_mm=sum(map(mul, normal, corner)),
-        corner=_times(1.0, corner),
-        right=_times(width, axes[:3]),
-        down=_times(height, axes[3:]),
-    )
+    return Geometry.of(across, corner, scaled(width, axes[:3]), scaled(height, axes[3:]))
 
 
 def _cross(one: Sequence[float], other: Sequence[float]) -> Vector:
@@ -336,30 +336,31 @@ def _cross(one: Sequence[float], other: Sequence[float]) -> Vector:
     return b * z - c * y, c * x - a * z, a * y - b * x
 
 
-def _times(factor: float, vector: Sequence[float]) -> Vector:
+def scaled(factor: float, vector: Sequence[float]) -> Vector:
+    """Returns a vector times a number."""
     x, y, z = vector
-    return factor * x, factor * y, factor * z
+    return factor * float(x), factor * float(y), factor * float(z)
 
 
 def spacing_mm(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
-    """Distance of the centres of neighbouring rows, and columns; None where the tags do not tell."""
+    """Returns the distance of neighbouring rows, and columns, in mm; None where the tags do not tell."""
     values = _numbers(_item(dataset, frame, "PixelMeasuresSequence"), "PixelSpacing")
     return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
 
 
 def extent_mm(dataset: Dataset, frame: int = 1) -> tuple[float, float]:
-    """Height and width of a slice, in mm; 0, 0 where the tags do not tell."""
+    """Returns height and width of a slice, in mm; 0, 0 where the tags do not tell."""
     row_mm, column_mm = spacing_mm(dataset, frame) or (0.0, 0.0)
     return (number(dataset, "Rows") or 0.0) * row_mm, (number(dataset, "Columns") or 0.0) * column_mm
 
 
 def contrast(dataset: Dataset, frame: int = 1) -> str:
-    """What an enhanced object is weighted by (PS3.3, C.8.16.2), upper case; empty where it does not say."""
+    """Returns what an enhanced object is weighted by (PS3.3, C.8.16.2), upper case; empty if it is silent."""
     return text(_item(dataset, frame, "MRImageFrameTypeSequence"), "AcquisitionContrast").upper()
 
 
 def aspect(dataset: Dataset, frame: int = 1) -> tuple[float, float]:
-    """Height and width of a pixel, of which only the ratio counts; 1, 1 where it is unknown."""
+    """Returns height and width of a pixel, of which only the ratio counts; 1, 1 where it is unknown."""
     known = spacing_mm(dataset, frame)
     if known is not None:
         return known
@@ -368,7 +369,7 @@ def aspect(dataset: Dataset, frame: int = 1) -> tuple[float, float]:
 
 
 def window(dataset: Dataset, frame: int = 1) -> Window | None:
-    """The first stored window of a frame; None where there is none that could be one."""
+    """Returns the first stored window of a frame; None where there is none that could be one."""
     holder = _item(dataset, frame, "FrameVOILUTSequence")
     centre, width = _numbers(holder, "WindowCenter"), _numbers(holder, "WindowWidth")
     if not centre or not width:
@@ -377,14 +378,14 @@ def window(dataset: Dataset, frame: int = 1) -> Window | None:
 
 
 def rescale(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
-    """Slope and intercept of a frame; None where there are none, or the slope is 0."""
+    """Returns slope and intercept of a frame; None where there are none, or the slope is 0."""
     holder = _item(dataset, frame, "PixelValueTransformationSequence")
     slope, intercept = number(holder, "RescaleSlope"), number(holder, "RescaleIntercept")
     return (slope, intercept) if slope and intercept is not None else None
 
 
 def image_type(dataset: Dataset, frame: int = 1) -> tuple[str, ...]:
-    """What a picture shows, in the scanner's words: Image Type from its third value on, and its kin."""
+    """Returns what a picture shows, in the scanner's words: Image Type from its third value on, and so on."""
     of_frame = _item(dataset, frame, "MRImageFrameTypeSequence")
     said = [*_texts(dataset, "ImageType")[2:], *_texts(of_frame, "FrameType")[2:]]
     said += [text(of_frame, "ComplexImageComponent"), text(of_frame, "VolumeBasedCalculationTechnique")]
@@ -393,7 +394,7 @@ def image_type(dataset: Dataset, frame: int = 1) -> tuple[str, ...]:
 
 
 def kind(dataset: Dataset, frame: int = 1) -> Kind:
-    """What tells slices apart that do not belong in one series, though the scanner put them in one."""
+    """Returns what tells slices apart that the scanner put in one series and that do not belong there."""
     echo_ms = number(_item(dataset, frame, "MREchoSequence"), "EffectiveEchoTime")
     time_point = number(_item(dataset, frame, "FrameContentSequence"), "TemporalPositionIndex")
     return Kind(
@@ -407,7 +408,7 @@ def kind(dataset: Dataset, frame: int = 1) -> Kind:
 
 
 def b_value(dataset: Dataset, frame: int = 1) -> float | None:
-    """The diffusion weighting, in s/mm^2; None where there is none."""
+    """Returns the diffusion weighting, in s/mm^2; None where there is none."""
     found = number(_item(dataset, frame, "MRDiffusionSequence"), "DiffusionBValue")
     if found is not None:
         return found
@@ -416,24 +417,24 @@ def b_value(dataset: Dataset, frame: int = 1) -> float | None:
 
 
 def patient(dataset: Dataset) -> tuple[str, ...]:
-    """What tells patients apart; for comparison alone, never to be shown."""
+    """Returns what tells patients apart; for comparison alone, never to be shown."""
     known = text(dataset, "PatientID")
     return (known,) if known else (text(dataset, "PatientName"), text(dataset, "PatientBirthDate"))
 
 
 def visit(dataset: Dataset) -> tuple[str, ...]:
-    """When a study was made, as it is written; for comparison alone, never to be shown."""
+    """Returns when a study was made, as it is written; for comparison alone, never to be shown."""
     return text(dataset, "StudyDate"), text(dataset, "StudyTime")
 
 
 def described(dataset: Dataset) -> str:
-    """What people call a series and its protocol, in upper case, words apart; never to be shown."""
+    """Returns what people call a series and its protocol, in upper case, words apart; never to be shown."""
     said = " ".join(text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName"))
     return " ".join(re.findall(r"[A-Z0-9*]+", said.upper()))
 
 
 def instance_number(dataset: Dataset) -> float:
-    """Where the scanner put a slice in its series; infinite where it does not say."""
+    """Returns where the scanner put a slice in its series; infinite where it does not say."""
     place = number(dataset, "InstanceNumber")
     return float("inf") if place is None else place
 
@@ -448,7 +449,7 @@ def _plane(dataset: Dataset, frame: int) -> str | None:
 
 
 def _sequence(dataset: Dataset, frame: int) -> str | None:
-    """What is weighted: as an enhanced object says it, else by its times, else by its description.
+    """Returns what is weighted: as an enhanced object says it, else by its times, else by its description.
 
     The times are those of common protocols at 1.5 and 3 T; between them nothing is claimed.
     """
@@ -498,7 +499,7 @@ def _described(dataset: Dataset) -> str | None:
 
 
 def _class_name(uid: str) -> str:
-    """The name of a SOP class; no other text of the data set."""
+    """Returns the name of a SOP class; no other text of the data set."""
     from pydicom import uid as uids
 
     return str(uids.UID(uid).name) if UID.fullmatch(uid) else "that is none"
@@ -506,34 +507,33 @@ def _class_name(uid: str) -> str:
 
 def _item(dataset: Dataset, frame: int, group: str) -> Dataset:
     """Returns the functional group of a frame: its own, else the shared one, else the data set itself."""
-    own = _items(dataset, "PerFrameFunctionalGroupsSequence")[frame - 1 : frame]
-    shared = _items(dataset, "SharedFunctionalGroupsSequence")[:1]
-    for holder in (*own, *shared):
-        found = _first(holder, group)
+    for keyword, index in (
+        ("PerFrameFunctionalGroupsSequence", frame - 1),
+        ("SharedFunctionalGroupsSequence", 0),
+    ):
+        holder = _in_sequence(dataset, keyword, index)
+        found = None if holder is None else _in_sequence(holder, group)
         if found is not None:
             return found
     return dataset
 
 
-def _items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
-    """Returns the items of a sequence; none where it is missing or damaged."""
-    found = _get(dataset, keyword)
-    return found if isinstance(found, Sequence) and not isinstance(found, str) else ()
-
-
-def _first(dataset: Dataset, keyword: str) -> Dataset | None:
-    """Returns the first item of a sequence; None where it is missing or damaged."""
-    return next(iter(_items(dataset, keyword)), None)
+def _in_sequence(dataset: Dataset, keyword: str, index: int = 0) -> Dataset | None:
+    """Returns an item of a sequence; None where there is none."""
+    items = _get(dataset, keyword)
+    found = items[index] if isinstance(items, Sequence) and len(items) > index else None
+    return found if is_dataset(found) else None
 
 
 def _get(dataset: Dataset, keyword: Tag) -> object:
     """Returns the value of a tag, as pydicom has it; None where it is missing or damaged.
 
-    Most tags are missing in most files, and `Dataset.get` takes long to find that out.
+    Most tags are missing in most files, which takes `Dataset.get` long to find out.
     """
     try:
         number, _ = _known(keyword)
-        return None if dataset.get_item(number) is None else dataset[number].value
+        element: object = dataset.get_item(number)
+        return None if element is None else dataset[number].value
     except Exception:  # noqa: BLE001 - pydicom raises anything on damaged values; missing, then
         return None
 
@@ -570,7 +570,7 @@ def _plain(dataset: Dataset, keyword: Tag) -> list[str] | None:
 
 
 def text(dataset: Dataset | None, keyword: str) -> str:
-    """The first value of a tag as text without padding; empty where it is missing."""
+    """Returns the first value of a tag as text without padding; empty where it is missing."""
     return next(iter(_texts(dataset, keyword)), "")
 
 
@@ -579,20 +579,20 @@ def _texts(dataset: Dataset | None, keyword: str) -> list[str]:
 
 
 def number(dataset: Dataset | None, keyword: Tag) -> float | None:
-    """The first value of a tag as a number; None where it is missing or one of them is no finite number."""
+    """Returns the first value of a tag as a number; None where it is missing, or not all are finite."""
     return next(iter(_numbers(dataset, keyword)), None)
 
 
 def _numbers(dataset: Dataset | None, keyword: Tag) -> list[float]:
-    """All values of a tag; none where one of them is no finite number."""
+    """Returns all values of a tag; none where one of them is no finite number."""
     try:
-        numbers = [float(str(value)) for value in _values(dataset, keyword)]
+        numbers = [float(cast("SupportsFloat", value)) for value in _values(dataset, keyword)]
     except (TypeError, ValueError, OverflowError):
         return []
     return numbers if all(map(math.isfinite, numbers)) else []
 
 
-def _values(dataset: Dataset | None, keyword: Tag) -> Iterable[object]:
+def _values(dataset: Dataset | None, keyword: Tag) -> Sequence[object]:
     """Returns the values of a tag; none where it is missing or damaged, or holds bytes."""
     if dataset is None:
         return ()
@@ -602,7 +602,8 @@ def _values(dataset: Dataset | None, keyword: Tag) -> Iterable[object]:
     value = _get(dataset, keyword)
     if value is None or isinstance(value, bytes):
         return ()
-    return value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    # A person's name can be iterated too, letter by letter.
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
 
 
 def _uid(dataset: Dataset, keyword: str) -> str | None:
@@ -611,17 +612,17 @@ def _uid(dataset: Dataset, keyword: str) -> str | None:
 
 
 def has_table(dataset: Dataset, keyword: str) -> bool:
-    """Whether a sequence holds a lookup table."""
-    return len(_numbers(_first(dataset, keyword), "LUTDescriptor")) == 3
+    """Returns whether a sequence holds a lookup table."""
+    return len(_numbers(_in_sequence(dataset, keyword), "LUTDescriptor")) == 3
 
 
 def table_bits(dataset: Dataset, keyword: str) -> int:
-    """The bits of an entry of a lookup table, at least 1."""
-    return max(1, int(_numbers(_first(dataset, keyword), "LUTDescriptor")[2]))
+    """Returns the bits of an entry of a lookup table, at least 1."""
+    return max(1, int(_numbers(_in_sequence(dataset, keyword), "LUTDescriptor")[2]))
 
 
 def padding(dataset: Dataset) -> tuple[float, float] | None:
-    """The least and the greatest stored value that are no picture (PS3.3, C.7.5.1.1.2); None without."""
+    """Returns the least and the greatest stored value that are no picture (PS3.3, C.7.5.1.1.2), if any."""
     value, limit = number(dataset, "PixelPaddingValue"), number(dataset, "PixelPaddingRangeLimit")
     if value is None:
         return None
@@ -631,7 +632,8 @@ def padding(dataset: Dataset) -> tuple[float, float] | None:
 
 def directory(dataset: Dataset) -> list[list[str]]:
     """Returns the files that a DICOMDIR lists (PS3.3, F.3.2.2), each the parts of its path."""
-    listed = (_texts(record, "ReferencedFileID") for record in _items(dataset, "DirectoryRecordSequence"))
+    records = _get(dataset, "DirectoryRecordSequence")
+    listed = (_texts(one, "ReferencedFileID") for one in cast("Iterable[Dataset]", records or ()))
     return [parts for parts in listed if parts]
 
 
