@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
@@ -18,7 +17,6 @@ from falx.words import NO_TUMOR
 from falx_runs.manifest import targets
 
 __all__ = [
-    "WINDOW",
     "Calibration",
     "calibrate",
     "choose_least_familiarity",
@@ -29,11 +27,6 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.floating]
-
-WINDOW: Final = 2
-"""Places each way over which the map's evidence is averaged before the strongest is taken: one place alone
-says more of noise than of a lesion, which covers several of 16 pixels. Without br35h, over 15 networks of 3
-to 6 epochs, the AUC there was 98.3 of windows of two, 98.0 of single places (28 November 2026)."""
 
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
 OFFSET_RANGE: Final = (-20.0, 20.0)
@@ -80,8 +73,7 @@ class Calibration:
         """Calibrated probabilities.
 
         Args:
-            outputs: `logits` `(N, 4)` of the network's head, and `evidence` `(N, 14, 14)` where the map
-                has a weight.
+            outputs: `logits` `(N, 4)` of the network's head, and `seen` `(N, 1)` where the map has a weight.
         """
         logits = _pooled(outputs, self.map_weight)
         logits[:, 0] += self.offset
@@ -114,8 +106,7 @@ def _pooled(outputs: Mapping[str, Floats], map_weight: float) -> npt.NDArray[np.
     """The head's logits, with the map's log-odds of a tumour taken from that of `no_tumor`."""
     logits = outputs["logits"].astype(np.float64)
     if map_weight:
-        windows = sliding_window_view(outputs["evidence"].astype(np.float64), (WINDOW, WINDOW), (1, 2))
-        logits[:, 0] -= map_weight * windows.mean(axis=(3, 4)).max(axis=(1, 2))
+        logits[:, 0] -= map_weight * outputs["seen"][:, 0]
     return logits
 
 
