@@ -181,7 +181,7 @@ def _plain(run: Path) -> list[Graph]:
     import tensorflow as tf
     import tf2onnx  # type: ignore[import-untyped]
 
-    from falx_export.onnx_format import OPSET
+    from falx_export.convert.onnx_format import OPSET
 
     model = plain_model(keras.models.load_model(run / "model.keras", compile=False, safe_mode=True))
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -240,7 +240,7 @@ def _operations(graph: Graph) -> list[str]:
         import onnx
 
         return [node.op_type for node in onnx.load_from_string(graph.data).graph.node]
-    from falx_export import flatbuffer
+    from falx_export.convert import flatbuffer
 
     return flatbuffer.kinds(flatbuffer.parsed(container.split(graph.data)[0]))
 

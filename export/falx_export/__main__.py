@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from falx_export.tolerance import MEASURES, TOLERANCES, Tolerance
+from falx_export.proof.tolerance import MEASURES, TOLERANCES, Tolerance
 
 # TensorFlow reads these when it is imported. oneDNN adds up in another order on another machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -49,11 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 written, 1 parity failed, 2 wrong usage or an unusable run; where it is
-        not 0, nothing was written. Of `verify`: `falx_export.verify_command.main`.
+        not 0, nothing was written. Of `verify`: `falx_export.proof.verify_command.main`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["verify"]:
-        from falx_export import verify_command
+        from falx_export.proof import verify_command
 
         return verify_command.main(arguments[1:])
     parser = _parser()
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     with silenced():
         from falx_export.export import Request, export
-        from falx_export.parity import table
+        from falx_export.proof.parity import table
 
     try:
         results = export(

@@ -10,22 +10,14 @@ from typing import Final
 
 from falx import card as cards
 from falx.card import Card, Format
-from falx_export import (
-    package,
-    parity,
-    rounding,
-    run,
-    samples,
-    self_contained_onnx,
-    self_contained_tflite,
-    to_onnx,
-    to_tflite,
-    write,
-)
+from falx_export import package, run, write
 from falx_export.console import silenced
+from falx_export.convert import rounding, to_onnx, to_tflite
 from falx_export.package import Converted, Terms
-from falx_export.parity import Parity
-from falx_export.tolerance import TOLERANCES, Tolerance
+from falx_export.proof import parity, samples
+from falx_export.proof.parity import Parity
+from falx_export.proof.tolerance import TOLERANCES, Tolerance
+from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.errors import DataError
 
 __all__ = ["Request", "export"]
@@ -93,7 +85,7 @@ def export(request: Request) -> list[Parity]:
     name = trained.name
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
     if request.self_contained:
-        names += [self_contained_onnx.file_name(file) for file in names if file.endswith(".onnx")]
+        names += [onnx_file.file_name(file) for file in names if file.endswith(".onnx")]
     own = {f"{name}-int8{suffix}.tflite": sealed for suffix, sealed in _own_tflite(request).items()}
     names += own
     write.refuse_to_overwrite(request.out, [] if request.overwrite else names)
@@ -118,13 +110,11 @@ def export(request: Request) -> list[Parity]:
             card, payload = cards.extract(files[file], name=file)
             for own_file, sealed in own.items():
                 files[own_file] = sealed(payload, card)
-                self_contained_tflite.prove(
-                    own_file, files[own_file], slices.parity, got, quiet=request.quiet
-                )
+                tflite_file.prove(own_file, files[own_file], slices.parity, got, quiet=request.quiet)
         if request.self_contained and graph.format == "onnx":
-            own_file = self_contained_onnx.file_name(file)
-            files[own_file] = self_contained_onnx.sealed(graph.payload, cards.extract(files[file])[0])
-            self_contained_onnx.prove(own_file, files[own_file], slices.parity, engine, quiet=request.quiet)
+            own_file = onnx_file.file_name(file)
+            files[own_file] = onnx_file.sealed(graph.payload, cards.extract(files[file])[0])
+            onnx_file.prove(own_file, files[own_file], slices.parity, engine, quiet=request.quiet)
     limits = [request.tolerances[quantization] for quantization, _ in FILES]
     parity.require(zip(results, limits, strict=True))
     files[write.REPORT] = _report(request, slices, results)
@@ -136,9 +126,9 @@ def _own_tflite(request: Request) -> dict[str, Callable[[bytes, Card], bytes]]:
     """What is made of the TFLite file in int8 for programs without Falx, by the end of the file's name."""
     made: dict[str, Callable[[bytes, Card], bytes]] = {}
     if request.self_contained:
-        made[self_contained_tflite.SUFFIX] = self_contained_tflite.sealed
+        made[tflite_file.SUFFIX] = tflite_file.sealed
     if request.mediapipe:
-        made[self_contained_tflite.MEDIAPIPE_SUFFIX] = self_contained_tflite.sealed_for_mediapipe
+        made[tflite_file.MEDIAPIPE_SUFFIX] = tflite_file.sealed_for_mediapipe
     return made
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from falx import check, engines
 from falx.card import Card, Format, TensorSpec, embed
 from falx.limits import Limits
-from falx_export import tflite_metadata
+from falx_export.convert import tflite_metadata
 from falx_export.run import Run, output_shapes
 
 __all__ = ["INTENDED_USE", "LICENSE", "Converted", "Terms", "card", "sealed", "started", "with_metadata"]

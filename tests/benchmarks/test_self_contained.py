@@ -120,11 +120,11 @@ def test_files_are_decoded_to_grey_or_rgb(tmp_path: Path) -> None:
 def test_it_prints_a_table_and_writes_the_same_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from falx_export import self_contained_onnx
+    from falx_export.self_contained import onnx_file
 
     card, payload = cards.read(MODEL)
     file, out = tmp_path / "self-contained.onnx", tmp_path / "out.json"
-    file.write_bytes(self_contained_onnx.sealed(payload, card))
+    file.write_bytes(onnx_file.sealed(payload, card))
     lines = ["path,source"]
     for name, draw in phantom.PHANTOMS.items():
         Image.fromarray(draw()).save(tmp_path / f"{name}.png")

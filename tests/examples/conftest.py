@@ -22,7 +22,7 @@ from falx.card import extract
 from falx.prediction import Prediction
 from falx.rejection import REASONS
 from falx.words import DISCLAIMER, LABELS
-from falx_export import self_contained_onnx
+from falx_export.self_contained import onnx_file
 
 CHECKOUT = Path(__file__).parents[2]
 SUFFIX = "-self-contained.onnx"
@@ -88,11 +88,11 @@ def float32(tmp_path_factory: pytest.TempPathFactory) -> Model:
     plain = _newest("-float32.onnx")
     if plain is None:
         pytest.skip("no model is released: models/ holds no *-float32.onnx")
-    path = plain.with_name(self_contained_onnx.file_name(plain.name))
+    path = plain.with_name(onnx_file.file_name(plain.name))
     if not path.exists():
         card, graph = extract(plain.read_bytes())
         path = tmp_path_factory.mktemp("exported") / path.name
-        path.write_bytes(self_contained_onnx.sealed(graph, card))
+        path.write_bytes(onnx_file.sealed(graph, card))
     return Model(path, falx.load(plain, engine="onnx"))
 
 

@@ -53,9 +53,9 @@ def test_an_example_is_short(path: str) -> None:
 
 
 def test_the_onnx_tables_are_the_graphs(page: str) -> None:
-    from falx_export import self_contained_onnx
+    from falx_export.self_contained import onnx_file
 
-    specs = [self_contained_onnx.INPUT, *self_contained_onnx.OUTPUTS.values()]
+    specs = [onnx_file.INPUT, *onnx_file.OUTPUTS.values()]
     section = page[page.index("## ONNX") : page.index("## TFLite")]
     assert re.findall(ROW, section, re.MULTILINE) == [(spec.name, spec.dtype, shown(spec)) for spec in specs]
 

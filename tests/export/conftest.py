@@ -207,7 +207,7 @@ def pixel_model() -> bytes:
     """
     import tensorflow as tf
 
-    from falx_export import flatbuffer
+    from falx_export.convert import flatbuffer
 
     @tf.function(input_signature=[tf.TensorSpec((1, 224, 224, 1), tf.uint8, name="image")])  # type: ignore[untyped-decorator] # TensorFlow has no types
     def answer(image: Any) -> Any:

@@ -117,7 +117,7 @@ def test_a_file_runs_in_its_engine_and_its_card_says_what_it_is(exported: Any, n
 
 
 def test_tflite_files_for_others_answer_as_the_plain_one(exported: Any) -> None:
-    from falx_export import self_contained_tflite
+    from falx_export.self_contained import tflite_file
 
     classifier = falx.load(exported[0] / "small-int8.tflite", engine="litert")
     slices = np.stack([drawing() for drawing in phantom.PHANTOMS.values()])
@@ -127,7 +127,7 @@ def test_tflite_files_for_others_answer_as_the_plain_one(exported: Any) -> None:
         card, payload = cards.read(exported[0] / name)
         assert card.self_contained
         assert b"TFLITE_METADATA" in payload
-        got = self_contained_tflite.answers(payload, tensors[..., np.newaxis], title="", quiet=True)
+        got = tflite_file.answers(payload, tensors[..., np.newaxis], title="", quiet=True)
         np.testing.assert_allclose(got["probabilities"], [x.probabilities for x in wanted], atol=1e-5)
         if "decision" in got:
             decisions = [decide(row, card.thresholds) for row in got["probabilities"].tolist()]
@@ -178,7 +178,8 @@ def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any,
 def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from falx_export import export, rounding, to_onnx, to_tflite
+    from falx_export import export
+    from falx_export.convert import rounding, to_onnx, to_tflite
 
     held, seen = [np.zeros(2)], []
 

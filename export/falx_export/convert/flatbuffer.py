@@ -1,0 +1,196 @@
+"""TFLite graphs as what they are, flatbuffers: read, joined end to start, and written again.
+
+A joined graph holds the very weights and operations of its parts. So what is put before or behind a
+quantized graph costs no second quantization, and cannot change what it answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import flatbuffers  # type: ignore[import-untyped]
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+
+from falx.container import TFLITE_IDENTIFIER
+from falx_export.convert.graph import unused
+from falx_export.errors import ConversionError
+
+__all__ = ["add_metadata", "joined", "kinds", "named", "packed", "parsed", "sign"]
+
+_KINDS: Final = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
+_ABSENT: Final = -1
+"""Stands for an optional input that is not given."""
+
+_RUNTIME: Final = b"min_runtime_version"
+"""The metadata entry with the oldest version of TFLite that has every operation."""
+
+
+def parsed(data: bytes) -> Any:
+    """A graph's `ModelT`, the mutable form of the TFLite schema."""
+    return schema.ModelT.InitFromPackedBuf(data, 0)
+
+
+def packed(document: Any) -> bytes:
+    """The bytes of a `ModelT`; equal ones give equal bytes."""
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(document.Pack(builder), file_identifier=TFLITE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def kinds(document: Any) -> list[str]:
+    """What each operation is, in their order, as `BuiltinOperator` calls it."""
+    codes = [_KINDS[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in document.operatorCodes]
+    return [codes[operator.opcodeIndex] for operator in document.subgraphs[0].operators]
+
+
+def named(document: Any, indices: Iterable[int]) -> dict[str, int]:
+    """Tensors by name, of those at the given indices (a graph's inputs or outputs)."""
+    return {document.subgraphs[0].tensors[int(index)].name.decode(): int(index) for index in indices}
+
+
+def joined(first: Any, second: Any, wires: Mapping[str, str], outputs: Sequence[str]) -> Any:
+    """One graph of two: some outputs of the first are inputs of the second.
+
+    Args:
+        first: a `ModelT`; it is taken apart.
+        second: a `ModelT` all of whose inputs are wired; it is taken apart.
+        wires: by the name of each input of the second, the name of an output of the first.
+        outputs: names of the result's outputs, of either part, in their order. What none of them depends
+            on is left out.
+
+    Returns:
+        A `ModelT` with the inputs of the first, without signatures (`sign` gives it one).
+
+    Raises:
+        ConversionError: a name is not there.
+    """
+    start, end = first.subgraphs[0], second.subgraphs[0]
+    ends, starts = named(first, start.outputs), named(second, end.inputs)
+    if set(starts) != set(wires) or not set(wires.values()) <= set(ends):
+        raise ConversionError(f"cannot join TFLite graphs: {wires} for {sorted(starts)} and {sorted(ends)}")
+    codes, buffers, tensors = len(first.operatorCodes), len(first.buffers), len(start.tensors)
+    moved = {starts[name]: ends[wire] for name, wire in wires.items()} | {_ABSENT: _ABSENT}
+    for tensor in end.tensors:
+        tensor.buffer += buffers
+    for operator in end.operators:
+        operator.opcodeIndex += codes
+        operator.inputs = [moved.get(int(i), int(i) + tensors) for i in operator.inputs]
+        operator.outputs = [int(i) + tensors for i in operator.outputs]
+    available = ends | {name: index + tensors for name, index in named(second, end.outputs).items()}
+    missing = [name for name in outputs if name not in available]
+    if missing:
+        raise ConversionError(f"cannot join TFLite graphs: no output {', '.join(missing)}")
+    first.metadata = _both_metadata(first, second, buffers)
+    first.operatorCodes += second.operatorCodes
+    first.buffers += second.buffers
+    start.tensors += end.tensors
+    start.operators += end.operators
+    start.outputs = [available[name] for name in outputs]
+    first.signatureDefs = None
+    _prune(first)
+    _name_apart(first, outputs)
+    return first
+
+
+def sign(document: Any) -> None:
+    """Give a graph the signature `serving_default`, with its inputs and outputs by their names."""
+    graph = document.subgraphs[0]
+
+    def maps(indices: Iterable[int]) -> list[Any]:
+        entries = []
+        # Engines find the entries by name; sorted, as the converter writes them.
+        for name, index in sorted(named(document, indices).items()):
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = name, index
+            entries.append(entry)
+        return entries
+
+    signature = schema.SignatureDefT()
+    signature.signatureKey = "serving_default"
+    signature.subgraphIndex = 0
+    signature.inputs = maps(graph.inputs)
+    signature.outputs = maps(graph.outputs)
+    document.signatureDefs = [signature]
+
+
+def add_metadata(document: Any, name: str, content: bytes) -> None:
+    """Add an entry to a graph's metadata, or replace the one of this name."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(content, np.uint8)
+    for entry in document.metadata or []:
+        if entry.name == name.encode():
+            document.buffers[entry.buffer] = buffer
+            return
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name.encode(), len(document.buffers)
+    document.buffers.append(buffer)
+    document.metadata = [*(document.metadata or []), entry]
+
+
+def _both_metadata(first: Any, second: Any, buffers: int) -> list[Any]:
+    """The first graph's entries, the runtime version that of the more demanding one."""
+    older, newer = ({e.name: e for e in part.metadata or []}.get(_RUNTIME) for part in (first, second))
+    if older and newer:
+        versions = [
+            tuple(int(x) for x in bytes(part.buffers[entry.buffer].data).rstrip(b"\0").split(b"."))
+            for part, entry in ((first, older), (second, newer))
+        ]
+        if versions[1] > versions[0]:
+            older.buffer = newer.buffer + buffers
+    return list(first.metadata or [])
+
+
+def _prune(document: Any) -> None:
+    """Leave out the operations, tensors and buffers that no output depends on."""
+    graph = document.subgraphs[0]
+    needed, kept = {int(i) for i in graph.outputs}, []
+    for operator in reversed(graph.operators):
+        if not needed.isdisjoint(int(i) for i in operator.outputs):
+            needed.update(int(i) for i in (*operator.inputs, *operator.outputs) if i != _ABSENT)
+            kept.append(operator)
+    graph.operators = kept[::-1]
+    needed.update(int(i) for i in graph.inputs)
+    places = {old: new for new, old in enumerate(sorted(needed))} | {_ABSENT: _ABSENT}
+    graph.tensors = [graph.tensors[old] for old in sorted(needed)]
+    graph.inputs = [places[int(i)] for i in graph.inputs]
+    graph.outputs = [places[int(i)] for i in graph.outputs]
+    for operator in graph.operators:
+        operator.inputs = [places[int(i)] for i in operator.inputs]
+        operator.outputs = [places[int(i)] for i in operator.outputs]
+    _prune_codes(document)
+    _prune_buffers(document)
+
+
+def _prune_codes(document: Any) -> None:
+    operators, codes = document.subgraphs[0].operators, document.operatorCodes
+
+    def key(code: Any) -> tuple[Any, ...]:
+        return code.builtinCode, code.deprecatedBuiltinCode, code.version, code.customCode
+
+    kept = {key(codes[operator.opcodeIndex]): codes[operator.opcodeIndex] for operator in operators}
+    places = {entry: place for place, entry in enumerate(kept)}
+    for operator in operators:
+        operator.opcodeIndex = places[key(codes[operator.opcodeIndex])]
+    document.operatorCodes = list(kept.values())
+
+
+def _prune_buffers(document: Any) -> None:
+    entries = document.metadata or []
+    # The first buffer is empty, and stands for "none" by convention.
+    used = sorted({0, *(t.buffer for t in document.subgraphs[0].tensors), *(e.buffer for e in entries)})
+    places = {old: new for new, old in enumerate(used)}
+    document.buffers = [document.buffers[old] for old in used]
+    for holder in (*document.subgraphs[0].tensors, *entries):
+        holder.buffer = places[holder.buffer]
+
+
+def _name_apart(document: Any, outputs: Sequence[str]) -> None:
+    """No name twice; inputs and outputs keep theirs."""
+    graph = document.subgraphs[0]
+    ends = {int(i) for i in (*graph.inputs, *graph.outputs)}
+    taken = set(outputs) | set(named(document, graph.inputs))
+    for index, tensor in enumerate(graph.tensors):
+        if index not in ends:
+            tensor.name = unused(tensor.name.decode(), taken).encode()

@@ -1,0 +1,135 @@
+"""What files for programs without Falx answer for slices, brought into a shape to compare with Keras.
+
+A self-contained ONNX file takes pictures, and rejects some for their pixels; its heatmap lies on the picture,
+so it is not compared. The TFLite files take what is prepared. The one for MediaPipe answers with
+probabilities alone, and leaves the decision to its reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from falx import engines, images
+from falx.card import Card, Format
+from falx.errors import ModelError
+from falx.rejection import check
+from falx.words import DECISIONS
+from falx_export.proof.samples import Labelled
+from falx_export.self_contained import onnx_file, tflite_file
+from falx_runs.errors import DataError
+
+__all__ = ["ENGINES", "Own", "engine_for", "starter"]
+
+ENGINES: Final[dict[Format, str]] = {"onnx": "onnx", "tflite": "litert"}
+"""What runs such a file here, by its format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What such a file answered for slices.
+
+    Attributes:
+        outputs: that can be compared with Keras's, `(N, ...)`.
+        decisions: the file's own; None where it makes none.
+        contradictions: for each slice, where that is another decision than Falx makes of the same
+            probabilities, in words; empty where it is the same.
+        refused: whether Falx rejects the picture for its pixels, before the model; `(N,)`.
+        silent: whether the file rejects it and gives no probabilities; `(N,)`.
+    """
+
+    outputs: dict[str, npt.NDArray[np.float32]]
+    decisions: list[str] | None
+    contradictions: list[str]
+    refused: list[bool]
+    silent: list[bool]
+
+
+def engine_for(file: object, asked: str | None, kind: Format) -> str:
+    """The name of the engine that runs such a file.
+
+    Args:
+        file: what messages call it.
+        asked: the engine asked for; None takes what there is.
+        kind: its format.
+
+    Raises:
+        ModelError: another engine is asked for.
+    """
+    name = ENGINES[kind]
+    if asked not in (None, name):
+        raise ModelError(
+            f"{file}: is self-contained, and only {name} runs it here, not {asked}; leave out --engine"
+        )
+    return engines.choose(name, kind)
+
+
+def starter(payload: bytes, card: Card, kind: Format) -> Callable[[Sequence[Labelled]], Own]:
+    """What answers for slices.
+
+    Args:
+        payload: the graph of a self-contained file, or of one for MediaPipe.
+        card: of the file.
+        kind: its format.
+    """
+    if kind == "tflite":
+        return lambda chunk: _from_tensors(payload, card, chunk)
+    run = onnx_file.started(payload)
+    return lambda chunk: _from_pictures(run, card, chunk)
+
+
+def _from_tensors(payload: bytes, card: Card, chunk: Sequence[Labelled]) -> Own:
+    tensors = np.stack([item.tensor for item in chunk])
+    got = tflite_file.answers(payload, tensors, title="", quiet=True)
+    decides = "decision" in got
+    none = [False] * len(chunk)
+    return Own(
+        outputs={name: got[name] for name in ("probabilities", "heatmap", "familiarity") if name in got},
+        decisions=[DECISIONS[index] for index in got["decision"].tolist()] if decides else None,
+        contradictions=tflite_file.contradictions(got, card) if decides else [""] * len(chunk),
+        refused=none,
+        silent=none,
+    )
+
+
+def _from_pictures(
+    run: Callable[[npt.NDArray[np.uint8]], onnx_file.Outputs], card: Card, chunk: Sequence[Labelled]
+) -> Own:
+    got: list[Any] = []
+    contradictions, refused = [], []
+    for item in chunk:
+        picture = images.read(item.path)
+        answer = run(_pixels(item, picture))
+        got.append(answer)
+        contradictions.append(onnx_file.contradiction(answer, picture, card))
+        refused.append(check(picture, card.rejection) is not None)
+    outputs = {"probabilities": np.stack([answer["probabilities"] for answer in got])}
+    if "familiarity" in card.outputs:
+        outputs["familiarity"] = np.stack([answer["familiarity"].reshape(1) for answer in got])
+    return Own(
+        outputs=outputs,
+        decisions=[DECISIONS[int(answer["decision"])] for answer in got],
+        contradictions=contradictions,
+        refused=refused,
+        silent=[bool(answer["rejected"]) for answer in got],
+    )
+
+
+def _pixels(item: Labelled, picture: images.Slice) -> npt.NDArray[np.uint8]:
+    """The picture as it is decoded: `(H, W, 1)`, or where it has colours `(H, W, 3)`, alpha on black."""
+    if not picture.colour:
+        return picture.pixels[:, :, np.newaxis]
+    try:
+        with Image.open(item.path, formats=images.FORMATS) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.has_transparency_data:
+                black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+                image = Image.alpha_composite(black, image.convert("RGBA"))
+            return np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's plugins raise anything on damaged files
+        raise DataError(f"{item.path}: its colours cannot be read: {error}; leave it out") from error

@@ -1,0 +1,211 @@
+"""How far the exported files answer from Keras, and whether that is near enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from falx.decision import Thresholds, after
+from falx.engines import Engine
+from falx.limits import Limits
+from falx.words import NO_TUMOR, TUMOR_LABELS
+from falx_export.errors import ParityError
+from falx_export.proof.tolerance import Tolerance
+
+__all__ = [
+    "Parity",
+    "aligned",
+    "compare",
+    "engine_answers",
+    "judged",
+    "keras_answers",
+    "require",
+    "table",
+]
+
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What one file was measured to differ by.
+
+    Attributes:
+        file: its name.
+        engine: that ran it.
+        slices: how many.
+        largest, mean: difference of a probability, 0..1.
+        differing: slices whose decision differs.
+        missed: those of them that go from a tumour to no_tumor.
+        heatmap: largest difference in a heatmap, 0..1; None where the model makes none.
+        familiarity: largest difference of a familiarity, 0..1; None where the model does not say.
+    """
+
+    file: str
+    engine: str
+    slices: int
+    largest: float
+    mean: float
+    differing: int
+    missed: int
+    heatmap: float | None
+    familiarity: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    def beyond(self, tolerance: Tolerance) -> list[str]:
+        """What lies past the tolerance, in words; empty where nothing does."""
+        measured = {
+            "largest": self.largest,
+            "mean": self.mean,
+            "decisions": self.differing / self.slices,
+            "missed": self.missed / self.slices,
+        }
+        optional = {"heatmap": self.heatmap, "familiarity": self.familiarity}
+        measured |= {name: value for name, value in optional.items() if value is not None}
+        return [
+            f"{self.file}: {name} is {value:.4g}, tolerance {getattr(tolerance, name):.4g}"
+            for name, value in measured.items()
+            # NaN compares false with everything, and must not pass.
+            if not value <= getattr(tolerance, name)
+        ]
+
+
+def keras_answers(model: keras.Model, slices: npt.NDArray[np.uint8]) -> dict[str, Probabilities]:
+    """What Keras answers.
+
+    Args:
+        model: of a run.
+        slices: `(N, 224, 224, 1)` uint8.
+
+    Returns:
+        By output, `(N, ...)` float32.
+    """
+    answers = model.predict(slices.astype(np.float32), batch_size=32, verbose=0)
+    return {name: np.asarray(value, np.float32) for name, value in answers.items()}
+
+
+def engine_answers(
+    engine: Engine, slices: npt.NDArray[np.uint8], *, title: str, quiet: bool = False
+) -> dict[str, Probabilities]:
+    """What an engine answers for the same; the same shape."""
+    progress = tqdm(slices, title, unit="slice", leave=False, disable=quiet or None)
+    answers = [engine.run(image[..., 0]) for image in progress]
+    return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def compare(
+    file: str,
+    engine: str,
+    got: Mapping[str, Probabilities],
+    expected: Mapping[str, Probabilities],
+    thresholds: Thresholds,
+    least_familiarity: float = 0,
+) -> Parity:
+    """Measure how far answers are from those of Keras.
+
+    Args:
+        file: its name.
+        engine: name of the one that ran it.
+        got: answers by output: `probabilities` `(N, 4)`, and maybe `heatmap` `(N, S, S)` and
+            `familiarity` `(N, 1)`.
+        expected: those of Keras.
+        thresholds: to decide with.
+        least_familiarity: below it a slice is rejected, where the model says how familiar it is.
+    """
+    difference = np.abs(got["probabilities"].astype(np.float64) - expected["probabilities"])
+    limits = Limits(least_familiarity=least_familiarity)
+    before, now = (
+        [
+            judged(dict(zip(answers, row, strict=True)), thresholds, limits)[0]
+            for row in zip(*answers.values(), strict=True)
+        ]
+        for answers in (expected, got)
+    )
+    pairs = list(zip(before, now, strict=True))
+    return Parity(
+        file=file,
+        engine=engine,
+        slices=len(pairs),
+        largest=float(difference.max()),
+        mean=float(difference.mean()),
+        differing=sum(a != b for a, b in pairs),
+        missed=sum(a in TUMOR_LABELS and b == NO_TUMOR for a, b in pairs),
+        heatmap=_largest("heatmap", got, expected),
+        familiarity=_largest("familiarity", got, expected),
+    )
+
+
+def judged(answers: Mapping[str, Probabilities], thresholds: Thresholds, limits: Limits) -> tuple[str, float]:
+    """The decision about a slice, and the least distance of what decided from its threshold.
+
+    Args:
+        answers: by output: `probabilities` `(4,)`, and maybe `familiarity` `(1,)`.
+        thresholds: to decide with.
+        limits: to reject by; only familiarity can, which is the model's.
+    """
+    familiarity = float(answers["familiarity"][0]) if "familiarity" in answers else None
+    outcome = after(answers["probabilities"].tolist(), familiarity, None, limits, thresholds)
+    return outcome.decision, outcome.margin
+
+
+def _largest(
+    output: str, got: Mapping[str, Probabilities], expected: Mapping[str, Probabilities]
+) -> float | None:
+    return float(np.abs(got[output] - expected[output]).max()) if output in expected else None
+
+
+def require(results: Iterable[tuple[Parity, Tolerance]]) -> None:
+    """Let pass what lies within its tolerance.
+
+    Raises:
+        ParityError: something does not; everything that lies past it, a line each.
+    """
+    beyond = [line for result, tolerance in results for line in result.beyond(tolerance)]
+    if beyond:
+        raise ParityError(
+            "the exported files answer too differently from Keras; nothing was written\n" + "\n".join(beyond)
+        )
+
+
+def table(results: Sequence[Parity]) -> str:
+    """The results for a person to read."""
+    head = ("file", "engine", "largest", "mean", "decisions differ", "tumour to no_tumor", "heatmap")
+    rows = [
+        (
+            result.file,
+            result.engine,
+            f"{result.largest:.4f}",
+            f"{result.mean:.5f}",
+            f"{result.differing} of {result.slices}",
+            str(result.missed),
+            "-" if result.heatmap is None else f"{result.heatmap:.4f}",
+        )
+        for result in results
+    ]
+    return "\n".join(aligned([head, *rows], text=2))
+
+
+def aligned(rows: Sequence[Sequence[str]], *, text: int = 1) -> list[str]:
+    """Lines of a table.
+
+    Args:
+        rows: cells, the heads among them.
+        text: so many columns, from the left, hold words; the others numbers, which end where their head ends.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < text else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,375 @@
+"""Compare an exported file with the Keras model it was made from, slice by slice.
+
+```
+python -m falx_export verify FILE --against RUN --data DIR
+```
+
+prints a table by label, names every slice whose decision changes, and draws both. The export measures
+the same on some hundred slices before it writes anything (`falx_export.export`); this looks at all there
+are, of a file that lies there already. Files for programs without Falx (self-contained, for MediaPipe) run in
+their engine alone; where they decide, that is compared with Falx's decision on the same probabilities too.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from falx import card as cards
+from falx import container, engines
+from falx.limits import Limits
+from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx_export import run
+from falx_export.proof import own_answers, parity, samples
+from falx_export.proof.own_answers import Own
+from falx_export.proof.parity import aligned
+from falx_export.proof.samples import Labelled
+from falx_export.proof.tolerance import Tolerance
+from falx_runs.errors import DataError, RunError
+
+__all__ = ["CLOSE", "Comparison", "Slice", "compare", "table", "write_slices"]
+
+CHUNK: Final = 256
+"""So many slices are in memory at once."""
+
+CLOSE: Final = 0.02
+"""A change of decision is told apart where Keras's probability lies this near to a threshold."""
+
+QUANTILES: Final = (0.5, 0.9, 0.99)
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """What both answered for a slice.
+
+    Attributes:
+        path, label, split: of the image.
+        expected, got: probabilities of Keras and of the file, `(4,)`, 0..1.
+        before, after: the decisions of Keras and of the file. Pictures that the runtime rejects for their
+            pixels are judged here as well, and only familiarity, which is the model's, can reject one; but
+            not where the file takes pictures, and rejects them itself. Where a file does not say the
+            familiarity, as for MediaPipe, it rejects none.
+        heatmap: the largest difference of any cell, 0..1; None where the file makes none on the tensor.
+        familiarity: the difference of the familiarity, 0..1; None where the file does not say.
+        margin: the least distance of what decided in Keras from its threshold, 0..1.
+        silent: the file rejects it, and gives no probabilities: `got` is all 0, and not compared.
+        contradiction: where the file itself decides otherwise than Falx on the file's own probabilities, in
+            words; empty elsewhere.
+    """
+
+    path: Path
+    label: str
+    split: str
+    expected: Floats
+    got: Floats
+    before: str
+    after: str
+    heatmap: float | None
+    familiarity: float | None
+    margin: float
+    silent: bool = False
+    contradiction: str = ""
+
+    def answers(self) -> tuple[tuple[Floats, str], tuple[Floats, str]]:
+        """Probabilities and decision: Keras's, the file's."""
+        return (self.expected, self.before), (self.got, self.after)
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of a probability; NaN where the file gives none."""
+        return float("nan") if self.silent else float(np.abs(self.got - self.expected).max())
+
+    @property
+    def changed(self) -> bool:
+        """Whether the decision is another one."""
+        return self.before != self.after
+
+    @property
+    def missed(self) -> bool:
+        """Whether what Keras decides to be a tumour is `no_tumor` to the file."""
+        return self.before in TUMOR_LABELS and self.after == NO_TUMOR
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A file against Keras.
+
+    Attributes:
+        file: its name.
+        engine: that ran it.
+        quantization: `int8`, `float16` or `float32`.
+        slices: each, in the order of the data.
+    """
+
+    file: str
+    engine: str
+    quantization: str
+    slices: Sequence[Slice]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the slices: those of Falx in their order, then others in alphabetical order."""
+        found = {x.label for x in self.slices}
+        return [label for label in LABELS if label in found] + sorted(found - set(LABELS))
+
+    @property
+    def contradicting(self) -> list[Slice]:
+        """The slices that the file itself decides otherwise than Falx on its probabilities."""
+        return [x for x in self.slices if x.contradiction]
+
+    def beyond(self, tolerance: Tolerance) -> list[str]:
+        """What is not as it must be, in words: past the tolerance, or decided otherwise than Falx would."""
+        lines = self.parity().beyond(tolerance)
+        if wrong := self.contradicting:
+            lines.append(
+                f"{self.file}: decides {len(wrong)} of {len(self.slices)} slices otherwise than Falx on its "
+                f"own probabilities; the first: {wrong[0].path}: {wrong[0].contradiction}"
+            )
+        return lines
+
+    def parity(self) -> parity.Parity:
+        """In the measures that the export reports, to be held to a tolerance.
+
+        Raises:
+            DataError: the file rejects every slice, so that no probability can be compared.
+        """
+        differences = _differences(self.slices)
+        if not len(differences):
+            raise DataError(
+                f"{self.file}: rejects all of {len(self.slices)} slices, so that no probability can be "
+                "compared; give slices of heads with --data"
+            )
+        return parity.Parity(
+            file=self.file,
+            engine=self.engine,
+            slices=len(self.slices),
+            largest=float(differences.max()),
+            mean=float(differences.mean()),
+            differing=sum(x.changed for x in self.slices),
+            missed=sum(x.missed for x in self.slices),
+            heatmap=_largest(x.heatmap for x in self.slices),
+            familiarity=_largest(x.familiarity for x in self.slices),
+        )
+
+
+def _differences(slices: Sequence[Slice]) -> Floats:
+    """Of the probabilities of those that have some, `(N, 4)`."""
+    return np.array([np.abs(x.got - x.expected) for x in slices if not x.silent]).reshape(-1, len(LABELS))
+
+
+def _largest(differences: Iterable[float | None]) -> float | None:
+    """NaN where one is: it must not pass as small. None where the model has no such output."""
+    found = [value for value in differences if value is not None]
+    return float(np.max(found)) if found else None
+
+
+def compare(
+    file: Path,
+    against: Path,
+    data: Path | None,
+    *,
+    splits: Iterable[str] = samples.SPLITS,
+    engine: str | None = None,
+    quiet: bool = False,
+) -> Comparison:
+    """Let both answer for every slice.
+
+    Args:
+        file: a `.tflite` or `.onnx` with its card: for Falx, self-contained, or for MediaPipe.
+        against: the run it was exported from.
+        data: a manifest, a folder that holds one, or a folder of images (`samples.read`); None
+            takes the run's `data.csv`.
+        splits: those of the manifest to take.
+        engine: that runs the file; None takes the first for its format that is installed. Files for programs
+            without Falx run in ONNX Runtime and LiteRT only.
+        quiet: show no progress.
+
+    Raises:
+        ModelError: the file cannot be used.
+        RunError: the run cannot be used, or the file was exported from another.
+        DataError: the data cannot be used.
+    """
+    card, payload = cards.read(file)
+    trained = run.read(against)
+    if card.provenance.get("model_sha256") != trained.provenance["model_sha256"]:
+        raise RunError(
+            f"{file}: was not exported from {against}: the checksum of model.keras in its card is "
+            f"{card.provenance.get('model_sha256')}, there it is {trained.provenance['model_sha256']}; "
+            "give the run it was exported from, or export it again"
+        )
+    data = data or trained.data
+    if data is None:
+        raise DataError(f"{against}: has no data.csv; give images with --data")
+    kind = container.detect(payload)
+    assert kind is not None  # noqa: S101 - `cards.read` refuses anything else
+    if card.self_contained:
+        name = own_answers.engine_for(file, engine, kind)
+        own = own_answers.starter(payload, card, kind)
+    else:
+        name = engines.choose(engine, kind)
+        started = engines.start(name, payload, card, threads=1)
+    found: list[Slice] = []
+    for chunk in _chunks(samples.labelled(data, frozenset(splits), quiet=quiet)):
+        tensors = np.stack([item.tensor for item in chunk])
+        expected = parity.keras_answers(trained.model, tensors)
+        if card.self_contained:
+            answers = own(chunk)
+            found += _compared(chunk, expected, answers.outputs, trained, card, answers)
+        else:
+            got = parity.engine_answers(started, tensors, title="", quiet=True)
+            found += _compared(chunk, expected, got, trained, card)
+    return Comparison(file.name, name, str(card.quantization["format"]), found)
+
+
+def _chunks(items: Iterator[Labelled]) -> Iterator[list[Labelled]]:
+    while chunk := list(islice(items, CHUNK)):
+        yield chunk
+
+
+def _compared(
+    chunk: Sequence[Labelled],
+    expected: Mapping[str, parity.Probabilities],
+    got: Mapping[str, parity.Probabilities],
+    trained: run.Run,
+    card: cards.Card,
+    own: Own | None = None,
+) -> Iterator[Slice]:
+    if own is not None:
+        # What the file does not say, it can neither be held to nor reject by.
+        expected = {name: value for name, value in expected.items() if name in got}
+    apart = {
+        name: np.abs(got[name] - expected[name]) for name in ("heatmap", "familiarity") if name in expected
+    }
+    judges = [
+        (expected, trained.thresholds, Limits(least_familiarity=trained.least_familiarity)),
+        (got, card.thresholds, card.rejection),
+    ]
+    for index, item in enumerate(chunk):
+        (before, margin), (after, _) = (
+            parity.judged({name: values[index] for name, values in answers.items()}, thresholds, limits)
+            for answers, thresholds, limits in judges
+        )
+        if own is not None:
+            before = REJECTED if own.refused[index] else before
+            after = after if own.decisions is None else own.decisions[index]
+        yield Slice(
+            path=item.path,
+            label=item.label,
+            split=item.split,
+            expected=expected["probabilities"][index].astype(np.float64),
+            got=got["probabilities"][index].astype(np.float64),
+            before=before,
+            after=after,
+            heatmap=float(apart["heatmap"][index].max()) if "heatmap" in apart else None,
+            familiarity=float(apart["familiarity"][index].max()) if "familiarity" in apart else None,
+            margin=margin,
+            silent=own is not None and own.silent[index],
+            contradiction="" if own is None else own.contradictions[index],
+        )
+
+
+def table(comparison: Comparison) -> str:
+    """The comparison for a person to read: by label, by probability, and every change of a decision."""
+    slices = comparison.slices
+    groups = [(label, [x for x in slices if x.label == label]) for label in comparison.labels]
+    groups.append(("all", list(slices)))
+    head = ("label", "slices", "changed", "tumour to no_tumor", "largest", "mean", *map(_percent, QUANTILES))
+    rows = [
+        (
+            label,
+            str(len(group)),
+            str(sum(x.changed for x in group)),
+            str(sum(x.missed for x in group)),
+            *_measures(_differences(group)),
+        )
+        for label, group in groups
+    ]
+    every = _differences(slices)
+    measured = comparison.parity()
+    others = [("output", "largest")]
+    others += [
+        (name, "-" if value is None else f"{value:.5f}")
+        for name, value in (("heatmap", measured.heatmap), ("familiarity", measured.familiarity))
+    ]
+    columns = [(f"P({label})", *_measures(every[:, index])) for index, label in enumerate(LABELS)]
+    changed = [x for x in slices if x.changed]
+    lines = [
+        f"{comparison.file} on {comparison.engine} against Keras: {len(slices)} slices; differences of "
+        "probabilities",
+        "",
+        *aligned([head, *rows]),
+        "",
+        *aligned([("probability", *head[4:]), *columns]),
+        "",
+        *aligned(others),
+    ]
+    if silent := sum(x.silent for x in slices):
+        lines += ["", f"{silent} slices that the file rejects have no probabilities to compare"]
+    if changed:
+        close = sum(x.margin < CLOSE for x in changed)
+        lines += [
+            "",
+            f"{len(changed)} decisions changed ({len(changed) / len(slices):.2%}), {close} of them where "
+            f"Keras was within {CLOSE} of a threshold:",
+            *aligned(
+                [("slice", "label", "Keras", "file", "margin", "largest")]
+                + [
+                    (str(x.path), x.label, x.before, x.after, f"{x.margin:.4f}", _short_largest(x))
+                    for x in changed
+                ],
+                text=4,
+            ),
+        ]
+    if wrong := comparison.contradicting:
+        lines += ["", f"{len(wrong)} slices are decided otherwise than by Falx on the file's probabilities:"]
+        lines += [f"{x.path}: {x.contradiction}" for x in wrong]
+    return "\n".join(lines)
+
+
+def _short_largest(x: Slice) -> str:
+    return "-" if x.silent else f"{x.largest:.4f}"
+
+
+def _percent(quantile: float) -> str:
+    return f"{quantile:.0%}"
+
+
+def _measures(differences: Floats) -> list[str]:
+    """Largest, mean and quantiles; dashes of nothing."""
+    if not differences.size:
+        return ["-"] * (2 + len(QUANTILES))
+    values = [differences.max(), differences.mean(), *np.quantile(differences, QUANTILES)]
+    return [f"{value:.5f}" for value in values]
+
+
+def write_slices(path: Path, comparison: Comparison) -> None:
+    """Write what both answered, a row a slice; the file's probabilities are empty where it gives none.
+
+    Args:
+        path: of the CSV.
+        comparison: of the file.
+    """
+    before, after = ([f"{who}_{label}" for label in LABELS] for who in ("keras", "file"))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ["path", "label", "split", *before, "keras_decision", *after, "file_decision", "margin"]
+        )
+        for x in comparison.slices:
+            keras, own = ([*_short(values), decision] for values, decision in x.answers())
+            if x.silent:
+                own[:-1] = [""] * len(LABELS)
+            writer.writerow([x.path, x.label, x.split, *keras, *own, f"{x.margin:.6g}"])
+
+
+def _short(values: Floats) -> list[str]:
+    return [f"{value:.6g}" for value in values]

@@ -1,0 +1,1 @@
+"""Files that decide by themselves, for programs without Falx."""

@@ -1,0 +1,51 @@
+"""The two-step decision as a graph: `falx.decision`, with the thresholds as a constant of that name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from falx.constant import THRESHOLDS, least_float32
+from falx.decision import Thresholds
+from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED
+from falx_export.self_contained.onnx_builder import Graph, Tensor
+from falx_export.self_contained.onnx_rejection import NONE
+
+__all__ = ["THRESHOLDS", "decide"]
+
+
+def decide(g: Graph, answered: Tensor, reason: Tensor, thresholds: Thresholds) -> dict[str, Tensor]:
+    """The decision and what belongs to it; see `falx_export.self_contained.onnx_file` for the outputs.
+
+    Args:
+        g: the graph.
+        answered: the model's probabilities, float32 `(1, 4)`.
+        reason: why the picture is rejected (`falx_export.self_contained.onnx_rejection`), int32 without axes.
+        thresholds: the least probability of each label.
+    """
+    least = g.constant(THRESHOLDS, least_float32(thresholds.to_dict().values()), np.float32)
+    with g.scope("decision"):
+        probabilities = g.named("probabilities", g.node("Reshape", answered, g.integers(len(LABELS))))
+        reached = g.named("reached", probabilities >= least)
+        tumors = g.slice(probabilities, [1], [len(LABELS)])
+        tumor = g.node("ArgMax", tumors, dtype=np.int64, axis=0, keepdims=0, select_last_index=0) + 1
+        tumor = g.named("tumor", tumor)
+        which = g.named("which", g.where(g.gather(reached, tumor), tumor, DECISIONS.index(AMBIGUOUS)))
+        healthy = g.scalar(DECISIONS.index(NO_TUMOR), np.int64)
+        decided = g.named("decided", g.where(g.gather(reached, healthy), healthy, which))
+        rejected = g.named("rejected", ~reason.equals(NONE))
+        refused = g.scalar(DECISIONS.index(REJECTED), np.int64)
+        index = g.named("index", g.where(rejected, refused, decided))
+        none = g.constant("no_probabilities", np.zeros(len(LABELS)), np.float32)
+        answer = g.named("answer", g.where(rejected, none, probabilities))
+        # What is decided but is no label has the confidence 0.
+        others = g.constant("no_confidence", np.zeros(len(DECISIONS) - len(LABELS)), np.float32)
+        confidences = g.named("confidences", g.node("Concat", answer, others, axis=0))
+        words = g.constant("decision_labels", DECISIONS, str)
+    return {
+        "decision": g.output("decision", index.to(np.int32)),
+        "decision_label": g.output("decision_label", g.gather(words, index)),
+        "rejected": g.output("rejected", rejected),
+        "reason": g.output("reason", reason),
+        "probabilities": g.output("probabilities", answer),
+        "confidence": g.output("confidence", g.gather(confidences, index)),
+    }

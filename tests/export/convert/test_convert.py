@@ -1,0 +1,260 @@
+"""Both converters on the trainer's heads: what ends up in int8, and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+if importlib.util.find_spec("tensorflow") is None:
+    pytest.skip("the export needs TensorFlow", allow_module_level=True)
+
+from falx import engines
+from falx.card import Card, TensorSpec
+from falx.decision import DEFAULT_THRESHOLDS
+from falx_export import export, run
+from falx_export.convert import rounding, to_onnx, to_tflite
+from falx_export.errors import ConversionError
+from falx_export.proof import parity, samples
+
+Layers = list[tuple[tuple[int, ...], bool]]
+"""Of each layer with weights: its kernel's dimensions, sorted and without ones; whether it is int8."""
+
+
+def kernel(shape: Any) -> tuple[int, ...]:
+    return tuple(sorted(int(x) for x in shape if x != 1))
+
+
+def tflite_layers(payload: bytes) -> Layers:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    document = schema.ModelT.InitFromPackedBuf(payload, 0)
+    kinds = {value: kind for kind, value in vars(schema.BuiltinOperator).items() if kind.isupper()}
+    graph = document.subgraphs[0]
+    layers = []
+    for operator in graph.operators:
+        if kinds[document.operatorCodes[operator.opcodeIndex].builtinCode] in (
+            "CONV_2D",
+            "DEPTHWISE_CONV_2D",
+            "FULLY_CONNECTED",
+        ):
+            values, weights, result = (
+                graph.tensors[x] for x in (operator.inputs[0], operator.inputs[1], operator.outputs[0])
+            )
+            coarse = {x.type == schema.TensorType.INT8 for x in (values, weights, result)}
+            assert len(coarse) == 1, weights.name
+            layers.append((kernel(weights.shape), coarse.pop()))
+    return layers
+
+
+def onnx_layers(payload: bytes) -> Layers:
+    import onnx
+
+    graph = onnx.load_from_string(payload).graph
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node}
+    layers = []
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            maker = makers.get(node.input[1])
+            coarse = maker is not None and maker.op_type == "DequantizeLinear"
+            weights = constants[maker.input[0] if coarse and maker else node.input[1]]
+            if coarse:
+                assert makers[node.input[0]].op_type == "DequantizeLinear"
+                assert weights.dtype == np.int8
+                # Two products with uint8 stay within 16 bits, as kernels for x86 without VNNI sum them.
+                assert np.abs(weights.astype(int)).max() == to_onnx.STEPS
+                assert 2 * 255 * to_onnx.STEPS < 2**15
+            layers.append((kernel(weights.shape), coarse))
+    return layers
+
+
+EVIDENCE = {(48, 1280): True, (32, 48): True, (3, 3, 48, 48): True, (48,): False, (4,): False}
+"""Of the head with evidence: `coarse`, `fine`, `around`, `evidence`, `local`."""
+
+
+@pytest.fixture(scope="module")
+def noise() -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (3, 224, 224, 1)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", params=[("gap", 16), ("map", 2048), ("evidence", 16)], ids=str)
+def head(
+    request: pytest.FixtureRequest, build: Callable[..., Any]
+) -> tuple[Any, dict[tuple[int, ...], bool]]:
+    """A model, and which layers of its head are int8."""
+    kind, dense = request.param
+    expected = {tuple(sorted((dense, 1280))): True, tuple(sorted((4, dense))): False}
+    expected |= {"gap": {}, "map": {(1280,): False}, "evidence": EVIDENCE | {(dense,): False}}[kind]
+    return build(kind, dense), expected
+
+
+# The quantizers warn of what the export asks of them on purpose.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_int8_is_all_but_the_stem_and_the_last_layers(
+    head: Any, noise: npt.NDArray[np.uint8], suffix: str
+) -> None:
+    model, expected = head
+    if suffix == "tflite":
+        layers = tflite_layers(to_tflite.int8(model, noise, quiet=True))
+    else:
+        layers = onnx_layers(to_onnx.int8(model, noise, quiet=True))
+    assert {shape: coarse for shape, coarse in layers if shape in expected} == expected
+    stem = rounding.STEM_CONVOLUTIONS
+    rest = [coarse for shape, coarse in layers if shape not in expected]
+    assert rest == [False] * stem + [True] * (52 - stem)
+
+
+def shallow(slices: npt.NDArray[np.uint8]) -> Any:
+    """The trainer's head on a few convolutions: through fifty of random weights, rounding grows too far.
+
+    What it answers differs between these slices.
+    """
+    import keras
+    from keras import layers
+
+    from falx_trainer.training import network
+    from falx_trainer.training.calibration import Calibration
+
+    keras.utils.set_random_seed(4)
+    image = keras.Input((224, 224, 1), name="image")
+    values = layers.Rescaling(1 / 127.5, offset=-1.0)(image)
+    for channels, stride in ((8, 4), (8, 1), (16, 2), (32, 2)):
+        values = layers.Conv2D(channels, 3, stride, padding="same", kernel_initializer="he_normal")(values)
+        values = detail = layers.ReLU(6.0)(values)
+    values = layers.ReLU(6.0)(layers.Conv2D(64, 3, 2, padding="same", kernel_initializer="he_normal")(values))
+    backbone = keras.Model(image, [values, detail], name="backbone")
+    shapes = [tuple(tensor.shape[1:]) for tensor in backbone.outputs]
+    with (
+        mock.patch.object(network, "FEATURES_SHAPE", shapes[0]),
+        mock.patch.object(network, "DETAIL_SHAPE", shapes[1]),
+    ):
+        made = network._head("map", 16, 0.0, 7, familiarity=True)
+    random = np.random.default_rng(9)
+    for name, size in {"logits": 8, "local": 0.5, "familiarity": 30, "evidence": 2}.items():
+        layer = made.get_layer(name)
+        layer.kernel.assign(random.normal(0, size, layer.kernel.shape))
+    whole = keras.Model(image, made(backbone(image)))
+    answers = whole.predict(slices.astype(np.float32), verbose=0)
+    for name in ("logits", "familiarity"):
+        # So that neither is certain of everything.
+        made.get_layer(name).bias.assign(-answers[name].mean(axis=0))
+    return network.inference_model(network.Network(backbone, made, whole, ()), Calibration(1.5))
+
+
+def card_of(model: Any, quantization: str) -> Card:
+    return Card(
+        name="small",
+        version="1",
+        license="none",
+        intended_use="Tests.",
+        thresholds=DEFAULT_THRESHOLDS,
+        temperature=1.5,
+        metrics={},
+        provenance={},
+        quantization={"format": quantization, "scheme": "none"},
+        outputs={name: TensorSpec(name, "float32", x) for name, x in run.output_shapes(model).items()},
+    )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> None:
+    slices = samples.read(data, 12, 6, quiet=True)
+    # What lies beyond the ranges of so few slices would be cut off.
+    seen = np.concatenate([slices.calibration, slices.parity])
+    model = shallow(seen)
+    expected = parity.keras_answers(model, slices.parity)
+    assert {name: values.shape[1:] for name, values in expected.items()} == {
+        "probabilities": (4,),
+        "heatmap": (14, 14),
+        "familiarity": (1,),
+    }
+    # Else any constant would do.
+    spread = {name: float(np.ptp(values, axis=0).max()) for name, values in expected.items()}
+    assert min(spread.values()) > 0.3
+    calibrated: Any = SimpleNamespace(calibration=seen, described=slices.described)
+    trained: Any = SimpleNamespace(model=model)
+    graphs = export._converted(trained, calibrated, quiet=True)
+    assert [(graph.quantization, graph.format) for graph in graphs] == list(export.FILES)
+    for graph in graphs:
+        kind, quantization = graph.format, graph.quantization
+        tolerance = {"float32": 1e-4, "float16": 0.01, "int8": 0.1}[quantization]
+        card = card_of(model, quantization)
+        engine = engines.start(engines.choose(None, kind), graph.payload, card, threads=1)
+        got = parity.engine_answers(engine, slices.parity, title="", quiet=True)
+        assert list(got) == ["probabilities", "heatmap", "familiarity"]
+        for name, values in expected.items():
+            assert got[name].shape == values.shape
+            difference = float(np.abs(got[name] - values).max())
+            assert difference <= tolerance, (kind, quantization, name)
+
+
+def normalised_after_its_activation() -> Any:
+    """Between the convolution and the batch normalisation is a ReLU, so no converter can fold it."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((224, 224, 1), name="image")
+    values = layers.Conv2D(8, 3, strides=4, activation="relu")(image)
+    normalised = layers.BatchNormalization()
+    values = normalised(values)
+    normalised.set_weights([np.linspace(a, 2, 8) for a in (0.5, 0.1, 0.2, 0.3)])
+    pooled = layers.GlobalAveragePooling2D()(values)
+    return keras.Model(image, {"probabilities": layers.Dense(4, "softmax")(pooled)})
+
+
+def test_tflite_with_batch_normalisation_is_refused() -> None:
+    message = "the TFLite graph holds batch normalisation that was not folded: MUL behind CONV_2D"
+    with pytest.raises(ConversionError, match=message):
+        to_tflite.float16(normalised_after_its_activation())
+
+
+def test_onnx_with_batch_normalisation_is_refused(
+    monkeypatch: pytest.MonkeyPatch, build: Callable[..., Any]
+) -> None:
+    # tf2onnx leaves it behind depthwise convolutions; without the pass that folds it there:
+    monkeypatch.setattr(to_onnx, "_fused", lambda converted: converted)
+    message = "the ONNX graph holds batch normalisation that was not folded: Mul behind Conv"
+    with pytest.raises(ConversionError, match=message):
+        to_onnx.float32(build())
+
+
+@pytest.mark.parametrize(
+    ("place", "tool"),
+    [
+        ("tf2onnx.convert.from_function", "tf2onnx"),
+        ("falx_export.convert.to_onnx._fused", "ONNX Runtime"),
+        ("onnx.shape_inference.infer_shapes", "ONNX's shape inference"),
+        ("falx_export.convert.to_onnx.quantize_static", "ONNX Runtime's quantizer"),
+    ],
+)
+def test_a_converter_that_fails_is_named(
+    monkeypatch: pytest.MonkeyPatch, noise: npt.NDArray[np.uint8], place: str, tool: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no such thing")
+
+    model = normalised_after_its_activation()
+    monkeypatch.setattr("falx_export.convert.to_onnx.unfolded", lambda *_: [])
+    monkeypatch.setattr("falx_export.convert.to_onnx.left_in_float", lambda *_: set())
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(ConversionError, match=f"^{tool} cannot convert the model: no such thing$"):
+        to_onnx.int8(model, noise, quiet=True)
+
+
+def test_tensorflow_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def convert() -> bytes:
+        raise RuntimeError("no such thing")
+
+    converter = SimpleNamespace(target_spec=SimpleNamespace(), convert=convert)
+    monkeypatch.setattr(to_tflite, "_converter", lambda _: converter)
+    with pytest.raises(ConversionError, match=r"^TensorFlow cannot convert the model: no such thing$"):
+        to_tflite.float16(normalised_after_its_activation())

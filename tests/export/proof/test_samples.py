@@ -1,0 +1,167 @@
+"""Which slices calibrate and which compare."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tqdm", reason="the export needs tqdm")
+
+from falx import images
+from falx_export.proof import samples
+from falx_runs.errors import DataError
+
+
+def test_calibrates_on_train_and_compares_on_val(data: Path) -> None:
+    read = samples.read(data, 16, 20, quiet=True)
+    assert read.calibration.shape == (16, 224, 224, 1)
+    assert read.parity.shape == (20, 224, 224, 1)
+    assert read.calibration.dtype == np.uint8
+    both = {image.tobytes() for image in read.calibration} & {image.tobytes() for image in read.parity}
+    assert both == set()
+
+
+def test_the_same_data_give_the_same_slices(data: Path) -> None:
+    first, second = (samples.read(data / "manifest.csv", 16, 5, quiet=True) for _ in range(2))
+    assert np.array_equal(first.calibration, second.calibration)
+    assert np.array_equal(first.parity, second.parity)
+
+
+def test_a_folder_without_manifest_is_halved(data: Path, tmp_path: Path) -> None:
+    for path in data.glob("*.png"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    read = samples.read(tmp_path, 100, 24, quiet=True)
+    assert (len(read.calibration), len(read.parity)) == (24, 24)
+    assert read.described["calibration"].startswith("24 slices, every second image")
+
+
+def test_every_kind_gives_its_share() -> None:
+    kinds = ["a"] * 90 + ["b"] * 9 + ["c"]
+    found = [samples._Image(Path(f"{index:03}"), kind) for index, kind in enumerate(kinds)]
+    every = list(samples._balanced(found, 11))
+    assert sorted(every, key=lambda image: image.path) == found
+    chosen = every[:11]
+    assert [image.kind for image in chosen].count("a") == 5
+    assert [image.kind for image in chosen].count("b") == 5
+    assert [image.kind for image in chosen].count("c") == 1
+    assert len(set(chosen)) == 11
+
+
+def test_too_few_slices_for_parity(data: Path) -> None:
+    message = (
+        "expected at least 300 images for parity (split val), got 24; give more data, or --samples for fewer"
+    )
+    with pytest.raises(DataError, match=re.escape(message)):
+        samples.read(data, 16, None, quiet=True)
+
+
+def test_no_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a manifest"):
+        samples.read(tmp_path / "nothing", 16, 5, quiet=True)
+
+
+def test_a_manifest_without_columns(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("path,class\nx.png,glioma\n")
+    with pytest.raises(DataError, match="expected columns path and label, lacks label"):
+        samples.read(tmp_path, 16, 5, quiet=True)
+
+
+def test_a_split_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("path,label,split\nx.png,glioma,training\n")
+    with pytest.raises(DataError, match=r"x\.png: expected split train, val, test or none, got 'training'"):
+        samples.read(tmp_path, 16, 5, quiet=True)
+
+
+def read_by(monkeypatch: pytest.MonkeyPatch, data: Path, *counts: int) -> tuple[set[str], set[str]]:
+    """Names of the files read for calibration and for parity."""
+    read: list[Path] = []
+    real = images.read
+
+    def spy(path: Path) -> images.Slice:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(images, "read", spy)
+    taken = samples.read(data, *counts, quiet=True)
+    names = [path.name for path in read]
+    assert len(names) == len(set(names)) == len(taken.calibration) + len(taken.parity)
+    return set(names[: len(taken.calibration)]), set(names[len(taken.calibration) :])
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_a_manifest_without_val_is_halved(
+    split: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{index:02}.png" for index in range(48)]
+    rows = [f"{data / name},glioma,{split}" for name in names[:40]]
+    rows += [f"{data / name},glioma,test" for name in names[40:]]
+    # With a byte order mark, as spreadsheets write one.
+    (tmp_path / "mine.csv").write_text("\n".join(["path,label,split", *rows]), encoding="utf-8-sig")
+    calibration, parity = read_by(monkeypatch, tmp_path / "mine.csv", 100, 20)
+    assert calibration == set(names[:40:2])
+    assert parity == set(names[1:40:2])
+
+
+def test_a_manifest_without_the_column_is_halved_without_test_folders(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ["path,label"]
+    for index, path in enumerate(sorted(data.glob("*.png"))):
+        folder = ("Training", "Testing")[index >= 40]
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / path.name).write_bytes(path.read_bytes())
+        rows.append(f"{folder}/{path.name},glioma")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    calibration, parity = read_by(monkeypatch, tmp_path, 100, 20)
+    assert calibration | parity == {f"{index:02}.png" for index in range(40)}
+
+
+def test_what_is_not_read_of_a_folder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {
+        40: "Testing/glioma/a.png",
+        41: "test/b.png",
+        42: ".cache/c.png",
+        43: "__MACOSX/glioma/d.png",
+        44: "glioma/._e.png",
+        45: "glioma/f.txt",
+    }
+    for index, path in enumerate(sorted(data.glob("*.png"))):
+        place = tmp_path / places.get(index, f"glioma/{path.name}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+    calibration, parity = read_by(monkeypatch, tmp_path, 100, 21)
+    assert calibration | parity == {f"{index:02}.png" for index in range(48) if index not in places}
+    assert (len(calibration), len(parity)) == (21, 21)
+
+
+def test_unreadable_images_are_set_aside(data: Path, tmp_path: Path) -> None:
+    for path in data.glob("*.png"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    rows = (data / "manifest.csv").read_text().splitlines()
+    # The first of their kind, and so the first to be read.
+    for name, split in (("00-a", "train"), ("00-b", "val"), ("00-c", "val")):
+        (tmp_path / f"{name}.png").write_text("no image")
+        rows.append(f"{name}.png,glioma,drawn,{split}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    read = samples.read(tmp_path, 100, 24, quiet=True)
+    assert (len(read.calibration), len(read.parity)) == (24, 24)
+    assert read.described == {
+        "calibration": "24 slices, split train, balanced over sources and labels; "
+        "1 that cannot be read set aside",
+        "parity": "24 slices, split val, balanced over sources and labels; 2 that cannot be read set aside",
+    }
+
+
+def test_too_few_that_can_be_read(data: Path, tmp_path: Path) -> None:
+    rows = "".join(f"bad.png,glioma,{split}\n" * 20 for split in ("train", "val"))
+    (tmp_path / "manifest.csv").write_text("path,label,split\n" + rows)
+    (tmp_path / "bad.png").write_text("no image")
+    with pytest.raises(
+        DataError,
+        match=r"at least 16 images for calibration \(split train\), got 0 and 20 that cannot be read "
+        r"\(.*bad\.png: ",
+    ):
+        samples.read(tmp_path, 16, 5, quiet=True)
