@@ -79,7 +79,7 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
         },
     ),
     "no spectra": ("amplitudes of spectra are not mixed", {"augmentation.spectrum": 0.0}),
-    "no outliers": ("no pictures that are no head, and no output for them", {"outliers": 0.0}),
+    "no outliers": ("no pictures that are no head, and no output for them", {"drawn_outliers": 0.0}),
     "60 layers": ("60 layers of the backbone learn instead of 100", {"stage2.layers": 60}),
     "classic": (
         "the preset `classic`, with as many epochs of stage 2",
@@ -236,7 +236,7 @@ def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -
 
 def _network_of(recipe: Recipe) -> tuple[str, int, bool]:
     """What decides which weights a network has."""
-    return recipe.head, recipe.dense, recipe.outliers > 0
+    return recipe.head, recipe.dense, recipe.drawn_outliers > 0
 
 
 def _mean(

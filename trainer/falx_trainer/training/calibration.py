@@ -13,7 +13,6 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
-from falx.words import NO_TUMOR
 from falx_runs.manifest import targets
 
 __all__ = [
@@ -81,15 +80,12 @@ class Calibration:
         return probabilities
 
 
-def calibrate(
-    outputs: Mapping[str, Floats], labels: Sequence[str], most_missed: float, map_weight: float = 0.0
-) -> tuple[Calibration, Thresholds]:
-    """How a model is released: what makes its outputs probabilities, and the thresholds.
+def calibrate(outputs: Mapping[str, Floats], labels: Sequence[str], map_weight: float = 0.0) -> Calibration:
+    """Finds what makes a network's outputs probabilities.
 
     Args:
         outputs: the network's, of the val slices; as of `Calibration.probabilities`.
         labels: theirs.
-        most_missed: the largest share of tumours missed, 0..1.
         map_weight: of `Calibration`; without one there is no offset either.
     """
     logits, wanted = _pooled(outputs, map_weight), np.array(targets(labels))
@@ -97,9 +93,7 @@ def calibrate(
         temperature, offset = fit_temperature_and_offset(logits, wanted)
     else:
         temperature, offset = fit_temperature(logits, wanted), 0.0
-    found = Calibration(temperature, map_weight, offset)
-    tumor = np.array([label != NO_TUMOR for label in labels])
-    return found, choose_thresholds(found.probabilities(outputs), tumor, most_missed)
+    return Calibration(temperature, map_weight, offset)
 
 
 def _pooled(outputs: Mapping[str, Floats], map_weight: float) -> npt.NDArray[np.float64]:
@@ -169,7 +163,7 @@ def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_
 
     Args:
         probabilities: `(N, 4)`, calibrated.
-        tumor: `(N,)`, whether there is a tumour.
+        tumor: `(N,)`, whether there is a tumour that shows.
         most_missed: the largest share of tumours missed, 0..1.
     """
     if not tumor.any():  # nothing to measure on

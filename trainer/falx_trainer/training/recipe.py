@@ -136,6 +136,13 @@ class Recipe(_Settings):
     without: str = _setting(
         "", "collections left out of training, by name with commas: thresholds are chosen on them, not on val"
     )
+    precision: str = _choice(
+        "float32",
+        "of the convolutions while training; auto: bfloat16 where the processor has it",
+        "float32",
+        "bfloat16",
+        "auto",
+    )
     dense: int = _setting(256, "width of the head's hidden layer", 1, 4096)
     dropout: float = _setting(0.45, "share of the hidden layer dropped in training", 0, 0.95)
     head: str = _choice(
@@ -174,7 +181,7 @@ class Recipe(_Settings):
     )
     seen_weight: float = _setting(
         0.0,
-        "weight of the loss that wants the map by itself to say whether there is a tumour, with boxes or none",
+        "weight of the loss that wants the map by itself to say whether there is a tumour, boxed or not",
         0,
         100,
     )
@@ -188,7 +195,7 @@ class Recipe(_Settings):
     blind_healthy: float = _setting(
         0.25, "how often such a slice is shown as healthy; otherwise it has a tumour", 0, 1
     )
-    outliers: float = _setting(
+    drawn_outliers: float = _setting(
         0.0, "share of drawn pictures that are no head, for an output that tells them (0: without it)", 0, 0.9
     )
     real_outliers: float = _setting(
@@ -220,7 +227,7 @@ class Recipe(_Settings):
     @property
     def tells_outliers(self) -> bool:
         """Whether the network has an output that says if a picture is a slice of a brain."""
-        return self.outliers + self.real_outliers > 0
+        return self.drawn_outliers + self.real_outliers > 0
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with some settings changed.
@@ -314,6 +321,7 @@ CLASSIC: Final = Recipe()
 DEFAULT: Final = Recipe(
     batch=32,
     size=160,
+    precision="auto",
     head="map",
     untyped="partial",
     balance="sources",
@@ -322,7 +330,7 @@ DEFAULT: Final = Recipe(
     map_weight=0.25,
     seen_weight=0.2,
     blind="doubt",
-    outliers=0.04,
+    drawn_outliers=0.04,
     real_outliers=0.08,
     missed_tumors=0.02,
     stage1=Stage1(epochs=4, learning_rate=1e-3, echo=4),

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import platform
+import shutil
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -13,22 +14,24 @@ from typing import Any, Final
 
 import keras
 import numpy as np
-from scipy.special import expit
+from scipy.special import softmax
 
 from falx import preprocessing
 from falx._version import __version__
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
-from falx_runs.manifest import UNTYPED, read_records, to_csv
+from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, to_csv
 from falx_trainer.data import tensors
 from falx_trainer.data.division import Division, divide
 from falx_trainer.data.survey import survey
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training import calibration, results, stages
 from falx_trainer.training.checkpoint import Checkpoint
-from falx_trainer.training.network import Network, build_for, inference_model
+from falx_trainer.training.network import BRAIN, Network, build_for, inference_model
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml
+from falx_trainer.training.sampling import find_doubtful
 
 __all__ = ["run", "write_manifest"]
 
@@ -39,7 +42,16 @@ PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "sc
 
 
 def run(
-    data: Path, folder: Path, recipe: Recipe, *, preset: str, name: str, weights: str, h5: bool = False
+    data: Path,
+    folder: Path,
+    recipe: Recipe,
+    *,
+    preset: str,
+    name: str,
+    weights: str,
+    outliers: Path | None = None,
+    cache: Path | None = None,
+    h5: bool = False,
 ) -> Path:
     """Train a model and write its run folder; go on where an earlier call was cut off.
 
@@ -52,6 +64,9 @@ def run(
         preset: the name of the preset the recipe started from, for the record.
         name: the model's.
         weights: of the ImageNet backbone: a file, or `imagenet` to download them.
+        outliers: a folder or manifest of pictures that are no slice of a brain; those of `train`, and those
+            of no split, are learned.
+        cache: where prepared images are kept for other runs; None keeps them in the run folder until its end.
         h5: also write `model.h5`.
 
     Returns:
@@ -73,38 +88,44 @@ def run(
     if weights != "imagenet" and not Path(weights).is_file():
         raise RunError(f"{weights}: no such file; expected weights of the backbone, or 'imagenet'")
     origin = weights if weights == "imagenet" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()
-    loaded, division = _divided(data, recipe)
+    if recipe.real_outliers and outliers is None:
+        raise RunError("real_outliers: expected --outliers with pictures to show; or set real_outliers = 0")
+    prepared = cache or folder / "prepared"
+    loaded, division = _divided(data, recipe, prepared)
+    others = None if outliers is None else _load_outliers(outliers, prepared)
     found = survey(loaded, division, recipe.untyped)
     print(found, flush=True)  # noqa: T201 - the survey is for the person who started the run
     _begin(
         folder,
         {
             "recipe.toml": recipe.to_toml(),
-            "data.txt": f"{found}\n{_signed(loaded)}\n",
+            "data.txt": f"{found}\n{_signed(loaded)}\n"
+            + (f"outliers: {others.fingerprint}\n" if others else ""),
             "data.csv": to_csv(division.records),
         },
     )
-    keep = [record.label != UNTYPED or recipe.untyped == "partial" for record in division.records]
-    chosen = {
-        split: np.flatnonzero(
-            [kept and record.split == split for kept, record in zip(keep, division.records, strict=True)]
-        )
-        for split in ("train", "val")
-    }
-    chosen["both"] = np.sort(np.concatenate(list(chosen.values())))
-    train, val, both = (
-        loaded.select(indices, [division.records[index] for index in indices]) for indices in chosen.values()
-    )
-    del loaded
+    left_out = set(filter(None, recipe.without.split(",")))
+    if unknown := left_out - {record.source for record in division.records}:
+        raise RunError(f"without: no such collection in {data}: {', '.join(sorted(unknown))}")
+
+    def part(split: str, *, foreign: bool = False) -> Tensors:
+        indices = [
+            index
+            for index, record in enumerate(division.records)
+            if (record.source in left_out) == foreign
+            and (record.split == split if split else record.split != "test")
+            and (foreign or record.label != UNTYPED or recipe.untyped == "partial")
+        ]
+        return loaded.select(np.array(indices, np.intp), [division.records[index] for index in indices])
+
+    train, val = part("train"), part("val")
+    foreign = part("", foreign=True) if left_out else None
     _check_kinds(train, "train")
     _check_kinds(val, "val")
     keras.utils.set_random_seed(recipe.seed)
     network = _build(recipe, weights)
-    history = stages.train(network, train, val, recipe, folder / "checkpoint")
-    calibrated, outcome = _calibrate(folder, network, val, recipe, history)
-    if recipe.stage3.epochs:
-        # In a checkpoint of its own: cut off, it needs once more the weights that val has judged.
-        history = history + stages.learn_all(network, both, recipe, folder / "checkpoint-3")
+    history = stages.train(network, train, val, recipe, folder / "checkpoint", others)
+    calibrated, outcome = _calibrate(folder, network, val, foreign, recipe, history)
     model = inference_model(network, calibrated)
     for suffix in ("keras", "h5") if h5 else ("keras",):
         model.save(folder / f"model.{suffix}")
@@ -122,8 +143,6 @@ def run(
             "fingerprint": train.fingerprint,
             "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
             "sources": _count(train, "source"),
-            # The splits whose images the weights were fitted to.
-            "fitted": ["train", "val"] if recipe.stage3.epochs else ["train"],
         },
         # Of the backbone, as it began.
         "weights": origin,
@@ -132,8 +151,8 @@ def run(
     }
     # Last: a folder with a meta.json is a finished run.
     _write(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
-    for checkpoint in ("checkpoint", "checkpoint-3"):
-        Checkpoint(folder / checkpoint).remove()
+    Checkpoint(folder / "checkpoint").remove()
+    shutil.rmtree(folder / "prepared", ignore_errors=True)
     return folder / "model.keras"
 
 
@@ -158,8 +177,20 @@ def write_manifest(folder: Path, data: Path) -> Path:
     return folder / "data.csv"
 
 
-def _divided(data: Path, recipe: Recipe) -> tuple[Tensors, Division]:
-    loaded = tensors.load(read_records(data))
+def _load_outliers(data: Path, cache: Path) -> Tensors:
+    """The pictures that are learned, their kinds as labels."""
+    learned = [
+        Record(one.path, one.kind, one.source, one.group)
+        for one in read_outliers(data)
+        if one.split in ("train", "")
+    ]
+    if not learned:
+        raise DataError(f"{data}: expected pictures of the split train, or of no split; found none")
+    return tensors.load(learned, cache)
+
+
+def _divided(data: Path, recipe: Recipe, cache: Path | None = None) -> tuple[Tensors, Division]:
+    loaded = tensors.load(read_records(data), cache)
     return loaded, divide(loaded.records, loaded.pixels, recipe.seed)
 
 
@@ -214,12 +245,29 @@ def _versions() -> dict[str, str]:
 
 
 def _calibrate(
-    folder: Path, network: Network, val: Tensors, recipe: Recipe, history: stages.History
+    folder: Path,
+    network: Network,
+    val: Tensors,
+    foreign: Tensors | None,
+    recipe: Recipe,
+    history: stages.History,
 ) -> tuple[calibration.Calibration, dict[str, Any]]:
-    """Calibrate and choose thresholds on val and save what people look at; the facts for `meta.json`."""
+    """Calibrate on val, choose thresholds and save what people look at; the facts for `meta.json`.
+
+    The threshold of `no_tumor` is chosen on collections left out, where there are some: val is of
+    collections that are known. Slices whose tumour does not show choose none.
+    """
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
-    found, thresholds = calibration.calibrate(outputs, labels, recipe.missed_tumors, recipe.map_weight)
+    judging, shown = (outputs, val) if foreign is None else (stages.predict(network, foreign.pixels), foreign)
+    tumor = np.array([record.label != NO_TUMOR for record in shown.records]) & ~find_doubtful(shown)
+    found = calibration.calibrate(outputs, labels, recipe.map_weight)
+    probabilities = found.probabilities(judging)
+    thresholds = (
+        Thresholds.from_mapping(DEFAULT_THRESHOLDS.to_dict() | {NO_TUMOR: recipe.no_tumor})
+        if recipe.no_tumor
+        else calibration.choose_thresholds(probabilities, tumor, recipe.missed_tumors)
+    )
     results.write_history(folder / "history.csv", history)
     results.plot_history(folder / "history.png", history)
     scores = results.score(labels, found.probabilities(outputs))
@@ -235,11 +283,20 @@ def _calibrate(
         **({"offset": round(found.offset, 6)} if recipe.map_weight else {}),
         "thresholds": thresholds.to_dict(),
         **(
-            {"least_familiarity": calibration.choose_least_familiarity(expit(outputs["familiarity"][:, 0]))}
+            {
+                "least_familiarity": calibration.choose_least_familiarity(
+                    softmax(outputs["familiarity"], axis=1)[:, BRAIN]
+                )
+            }
             if "familiarity" in outputs
             else {}
         ),
-        "metrics": {"val": scores},
+        "metrics": {"val": scores}
+        | (
+            {}
+            if foreign is None
+            else {"left_out": results.score([record.label for record in foreign.records], probabilities)}
+        ),
     }
 
 

@@ -141,9 +141,9 @@ class Sampler:
             size: of the image made, pixels each way; other than 224 it was prepared.
         """
         chance = rng.random()
-        if chance < self.recipe.outliers:
+        if chance < self.recipe.drawn_outliers:
             return self._nothing(draw_outlier(self.data.pixels[index], rng), OTHER, size)
-        if self._outliers is not None and chance < self.recipe.outliers + self.recipe.real_outliers:
+        if self._outliers is not None and chance < self.recipe.drawn_outliers + self.recipe.real_outliers:
             return self._outlier(rng, size)
         images = self._sizes[size]
         pixels, boxes, label = images[index], self._boxes(index, size), self.labels[index]
@@ -180,7 +180,7 @@ class Sampler:
         return Example(pixels, target, evidence, known, float(not doubtful), BRAIN)
 
     def _outlier(self, rng: np.random.Generator, size: int) -> Example:
-        """A real picture that is no slice of a brain; a kind's share goes with the square root of its size."""
+        """A real picture that is no slice of a brain; the square root of a kind's size is its share."""
         assert self._outliers is not None  # noqa: S101 - our own: asked for only where there are some
         chosen = min(int(np.searchsorted(self._kinds, rng.random())), len(self._kinds) - 1)
         pixels = self._outliers.pixels[chosen]

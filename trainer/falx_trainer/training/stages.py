@@ -24,7 +24,7 @@ from falx.preprocessing import SIZE
 from falx_runs.manifest import targets
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training.checkpoint import Arrays, Checkpoint, State
-from falx_trainer.training.network import BRAIN, Network, set_trainable, split
+from falx_trainer.training.network import BRAIN, Network, set_precision, set_trainable, split
 from falx_trainer.training.recipe import Recipe, Stage1, Stage2
 from falx_trainer.training.sampling import Example, Sampler, Wanted, evidence_target, pack, resized
 from falx_trainer.training.views import Batches, View, open_view
@@ -110,12 +110,14 @@ def train(
     checkpoint = Checkpoint(folder)
     sampler = Sampler(training, recipe, outliers)
     state = checkpoint.load() or State(1, 0, [], network.whole.get_weights(), None, None)
+    set_precision(network, recipe.precision)
     for number, stage in ((1, recipe.stage1), (2, recipe.stage2)):
         if state.stage == number:
             network.whole.set_weights(state.weights)
             state = _run(network, sampler, validation, stage, state, checkpoint)
             state = State(number + 1, 0, state.history, state.outcome, None, None)
             checkpoint.save(state)
+    set_precision(network, "float32")
     network.whole.set_weights(state.weights)
     return state.history
 
