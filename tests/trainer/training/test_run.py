@@ -7,30 +7,34 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from falx.decision import Thresholds
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.words import LABELS, MODEL_NAME
 from falx_runs.errors import RunError
 from falx_runs.manifest import read_records
 from falx_trainer.__main__ import main
+from falx_trainer.data import tensors
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml
 from falx_trainer.training.run import run, write_manifest
 
 CHANGES = {
     "batch": 8,
     "stage1.epochs": 1,
-    "stage1.views": 1,
+    "size": 96,
+    "stage2.full": 0,
     "stage2.epochs": 1,
     "stage2.layers": 6,
-    "stage3.epochs": 1,
+    "real_outliers": 0.0,
 }
 SMALL = tuple(
     text for name, value in CHANGES.items() for text in (f"--{name}", str(value)) if name != "batch"
@@ -75,9 +79,9 @@ def test_what_it_prints(finished: tuple[Path, str]) -> None:
     assert found in text
     assert report in text
     assert json.loads((folder / "meta.json").read_text())["data"]["fingerprint"] == fingerprint.strip()
-    # The survey comes before any training, and stage 3 after the report.
+    # The survey comes before any training.
     assert text.index("expected accuracy from 19 training images: poor") < text.index("stage 1, epoch 1 of 1")
-    assert text.index(report) < text.index("stage 3, epoch 1 of 1")
+    assert re.search(r"^\d+ slices a second$", text, re.MULTILINE)
     assert text.rstrip().endswith(f"wrote {folder / 'model.keras'}")
 
 
@@ -92,33 +96,77 @@ def test_meta(finished: tuple[Path, str], random_weights: Path) -> None:
     assert meta["data"]["counts"]["train"] == typed | {"tumor_untyped": 3}
     assert meta["data"]["counts"]["val"] == dict.fromkeys(typed, 2) | {"tumor_untyped": 1}
     assert sum(meta["data"]["sources"].values()) == 19
-    assert meta["data"]["fitted"] == ["train", "val"]
     assert meta["metrics"]["val"]["slices"] == 8
     assert meta["versions"]["keras"] == keras.__version__
     assert meta["versions"].keys() >= {"python", "backend", "numpy", "pillow", "scikit-learn", "scipy"}
     assert meta["seconds"] >= 0
     assert meta["weights"] == hashlib.sha256(random_weights.read_bytes()).hexdigest()
-    # The preset has one view anyway.
-    assert meta["changes"] == {name: value for name, value in CHANGES.items() if name != "stage1.views"}
+    assert meta["changes"] == CHANGES
     assert "data_path" not in meta
 
 
-def test_val_chooses_for_the_model_that_then_learns_it(
-    finished: tuple[Path, str], manifest: Path, random_weights: Path, tmp_path: Path
+@pytest.fixture(scope="module")
+def foreign(
+    manifest: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """A run without the collection `b`, with pictures that are no slice of a brain, and its `meta.json`."""
+    folder, pictures = tmp_path_factory.mktemp("foreign"), tmp_path_factory.mktemp("pictures")
+    for kind in ("head_end", "photo"):
+        (pictures / kind).mkdir()
+        Image.effect_noise((64, 64), 60).save(pictures / kind / "a.png")
+    changes = CHANGES | {"real_outliers": 0.3, "without": "b", "missed_tumors": 0.5}
+    recipe = PRESETS["default"].override(changes)
+    options = {"weights": str(random_weights), "outliers": pictures, "cache": folder / "cache"}
+    run(manifest, folder / "run", recipe, preset="default", name="foreign", **options)
+    return folder, json.loads((folder / "run" / "meta.json").read_text())
+
+
+def test_a_collection_left_out_is_not_learned_and_chooses_the_threshold(
+    foreign: tuple[Path, dict[str, Any]], manifest: Path
 ) -> None:
-    folder, _ = finished
-    recipe = PRESETS["default"].override(CHANGES | {"stage3.epochs": 0})
-    run(manifest, tmp_path, recipe, preset="default", name="held", weights=str(random_weights))
-    assert (tmp_path / "report.txt").read_text() == (folder / "report.txt").read_text()
-    held, both = (json.loads((path / "meta.json").read_text()) for path in (tmp_path, folder))
-    for field in ("temperature", "thresholds", "least_familiarity", "metrics"):
-        assert held[field] == both[field]
-    assert held["data"]["fitted"] == ["train"]
-    first, second = (
-        keras.models.load_model(path / "model.keras", compile=False).get_weights()
-        for path in (tmp_path, folder)
-    )
-    assert any(not np.array_equal(mine, theirs) for mine, theirs in zip(first, second, strict=True))
+    folder, meta = foreign
+    assert meta["data"]["sources"] == {"a": 10}
+    assert sum(meta["data"]["counts"]["val"].values()) == 4
+    # All of its slices with one of the four labels, of train and val.
+    left_out = [r for r in read_records(manifest) if r.source == "b" and r.label in LABELS]
+    assert meta["metrics"]["left_out"]["slices"] == len(left_out) == 12
+    model = keras.models.load_model(folder / "run" / "model.keras", compile=False)
+    tumors = [r for r in read_records(manifest) if r.source == "b" and r.label != "no_tumor"]
+    pixels = tensors.load(tumors).pixels[..., None].astype(np.float32)
+    healthy = model.predict_on_batch(pixels)["probabilities"][:, 0]
+    assert (healthy >= meta["thresholds"]["no_tumor"]).mean() <= 0.5
+    if meta["thresholds"]["no_tumor"] > 0.75:
+        assert (healthy >= meta["thresholds"]["no_tumor"] - 0.011).mean() > 0.5
+
+
+def test_prepared_images_are_kept_where_asked(foreign: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = foreign
+    assert sorted(path.name for path in (folder / "cache").glob("*/*")) == 2 * ["frames.npy"] + 2 * [
+        "pixels.npy"
+    ]
+    assert "outliers: " in (folder / "run" / "data.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"real_outliers": 0.1}, r"^real_outliers: expected --outliers with pictures to show; "),
+        ({"without": "b,x"}, r"^without: no such collection in .*: x$"),
+    ],
+)
+def test_settings_that_the_data_do_not_have_are_refused(
+    changes: dict[str, Any], message: str, manifest: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    recipe = PRESETS["default"].override(CHANGES | changes)
+    with pytest.raises(RunError, match=message):
+        run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
+
+
+def test_a_threshold_chosen_elsewhere_is_taken(manifest: Path, random_weights: Path, tmp_path: Path) -> None:
+    recipe = PRESETS["default"].override(CHANGES | {"stage2.epochs": 0, "no_tumor": 0.83})
+    run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    assert meta["thresholds"] == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0.83}
 
 
 def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path, tmp_path: Path) -> None:
