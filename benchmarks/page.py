@@ -1,16 +1,14 @@
-"""How long a visitor of `falx app` waits: from giving slices to seeing answers, in Chromium.
+"""Measures how long a visitor of `falx app` waits, from giving slices to seeing answers, in Chromium.
 
     python -m benchmarks.page --out page.json
 
-One slice: the time until its decision is on the page. Fifty: until the first decision is, until all are,
-and how long page and server were deaf in between, at most: the page's own script was not run, or the server
-did not answer whether it is well. Each visit is a new one, in a browser that has the page's files.
+For one slice and for fifty: the seconds until the first decision is on the page and until all are, and how
+long page and server were deaf in between, at most: the page's own script was not run, or the server did not
+answer whether it is well. Each visit is a new one, in a browser that has the page's files.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
 import statistics
 import subprocess
 import sys
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks import chromium, machine
+from benchmarks import chromium, figures, turns
 from PIL import Image
 
 from falx import phantom
@@ -32,7 +30,6 @@ from falx import phantom
 __all__ = ["main", "served"]
 
 MANY: Final = 50
-SIDE: Final = 512
 PACKAGES: Final = ("falx", "streamlit", "ai-edge-litert", "pillow", "numpy")
 TIMEOUT_MS: Final = 120_000
 
@@ -47,13 +44,16 @@ WATCH: Final = """() => {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark from the command line; returns the exit status."""
+    """Runs the benchmark; returns the exit status."""
     from playwright.sync_api import sync_playwright
 
-    options = _parser().parse_args(arguments)
+    parser = figures.parser("benchmarks.page", __doc__)
+    parser.add_argument("--visits", type=int, default=5, metavar="N", help="of each kind (5)")
+    parser.add_argument("--port", type=int, default=8599, help="to serve the page at (8599)")
+    options = parser.parse_args(arguments)
     setting = {
-        **machine.described(PACKAGES),
-        "slices": f"phantoms with noise, {SIDE} x {SIDE}, PNG",
+        **figures.machine(PACKAGES),
+        "slices": f"phantoms with noise, {turns.SIDE} x {turns.SIDE}, PNG",
         "visits": options.visits,
     }
     with (
@@ -68,18 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one = [_visit(context, url, paths[:1]) for _ in range(options.visits + 1)][1:]
         many = [_visit(context, url, paths) for _ in range(options.visits)]
         browser.close()
-    rows = {"one slice": _summary(one), f"{MANY} slices": _summary(many)}
-    document = {**setting, "rows": rows}
-    print("\n".join(machine.lines(setting)))
-    for name, row in rows.items():
-        print(name, ", ".join(f"{key} {value:.2f} s" for key, value in row.items()))
-    if options.out is not None:
-        machine.write(options.out, document)
+    rows = [{"slices": 1, **_summary(one)}, {"slices": MANY, **_summary(many)}]
+    figures.tell(setting, rows, options.out)
     return 0
 
 
 def _visit(context: Any, url: str, paths: Sequence[Path]) -> dict[str, float]:
-    """Times of a visit, in seconds."""
+    """Returns the times of a visit, in seconds."""
     page = context.new_page()
     page.goto(url)
     page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
@@ -103,7 +98,7 @@ def _visit(context: Any, url: str, paths: Sequence[Path]) -> dict[str, float]:
 
 @contextmanager
 def _watched(url: str) -> Iterator[list[float]]:
-    """How long each question whether the server is well took, in seconds."""
+    """Asks the server again and again whether it is well; gives how long each answer took, in seconds."""
     times = [0.0]
     done = threading.Event()
 
@@ -133,23 +128,17 @@ def _summary(visits: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _slices(folder: Path) -> list[Path]:
-    rng = np.random.default_rng(1)
-    paths = []
-    for number in range(MANY):
-        draw = phantom.lesion if 20 <= number < 30 else phantom.clear
-        large = np.asarray(Image.fromarray(draw()).resize((SIDE, SIDE))).astype(float)
-        noisy = large + rng.normal(0, 4, large.shape) * (large > 5)
-        stream = io.BytesIO()
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(stream, "PNG")
-        path = folder / f"slice-{number + 1}.png"
-        path.write_bytes(stream.getvalue())
-        paths.append(path)
+    random = np.random.default_rng(1)
+    paths = [folder / f"slice-{number + 1}.png" for number in range(MANY)]
+    for number, path in enumerate(paths):
+        head = phantom.lesion() if 20 <= number < 30 else phantom.clear()
+        Image.fromarray(turns.noisy(head, turns.SIDE, random)).save(path)
     return paths
 
 
 @contextmanager
 def served(port: int) -> Iterator[str]:
-    """The page, served by a process of its own: its address."""
+    """Serves the page in a process of its own; gives its address."""
     command = [sys.executable, "-m", "falx", "app", "--no-browser", "--port", str(port)]
     process = subprocess.Popen(command)  # noqa: S603 - made up here
     url = f"http://localhost:{port}"
@@ -171,14 +160,6 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
             if process.poll() is not None or time.monotonic() > until:
                 raise
             time.sleep(0.2)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
-    parser.add_argument("--visits", type=int, default=5, metavar="N", help="of each kind (default 5)")
-    parser.add_argument("--port", type=int, default=8599, help="to serve the page at (default 8599)")
-    parser.add_argument("--out", type=Path, metavar="JSON", help="write the figures to this file")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How much memory many predictions take: after the first thousand, and at the end.
+"""Measures how much memory many predictions take: after the first thousand, and at the end.
 
     python -m benchmarks.soak --predictions 200000 --out soak.json
 
@@ -9,21 +9,16 @@ that is ended early says how far it came.
 
 from __future__ import annotations
 
-import argparse
-import io
-import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from benchmarks import machine
-from PIL import Image
+from benchmarks import figures, turns
 
 import falx
-from falx import phantom
 
 __all__ = ["main", "soak"]
 
@@ -39,17 +34,16 @@ PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert", "onnxruntime")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark from the command line; returns the exit status."""
-    parser = argparse.ArgumentParser("benchmarks.soak", description="Memory over many predictions.")
+    """Runs the benchmark; returns the exit status."""
+    parser = figures.parser("benchmarks.soak", __doc__)
     parser.add_argument("--predictions", type=int, default=200_000, help="in total (200000)")
     parser.add_argument("--model", help=".tflite or .onnx (the one in Falx)")
-    parser.add_argument("--out", type=Path, metavar="JSON", help="also write the report here, as it grows")
     options = parser.parse_args(arguments)
     if options.predictions <= FIRST:
         parser.error(f"--predictions: expected more than {FIRST}, got {options.predictions}")
     classifier = falx.load(options.model)
     setting = {
-        **machine.described(PACKAGES),
+        **figures.machine(PACKAGES),
         "model": classifier.model.to_dict(),
         "engine": classifier.engine,
         "slice": f"phantom, {SIDE} x {SIDE}, JPEG, {SLICES} different",
@@ -57,17 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def keep(report: dict[str, Any]) -> None:
         if options.out is not None:
-            machine.write(options.out, {**setting, **report})
+            figures.write(options.out, {**setting, **report})
 
     report = soak(classifier, options.predictions, keep)
-    print(json.dumps({**setting, **report}, indent=1))
+    print("\n".join(figures.lines({**setting, **report})))
     return 0
 
 
 def soak(
     classifier: falx.Classifier, predictions: int, keep: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Predict many times, and tell what memory did.
+    """Predicts many times, and watches the memory of this process.
 
     Args:
         classifier: what predicts.
@@ -78,7 +72,8 @@ def soak(
         `predictions` made, `seconds`, resident memory in MB after the first thousand and at the end, what it
         grew by, and `curve`, pairs of predictions made and MB.
     """
-    slices = _slices()
+    with tempfile.TemporaryDirectory() as folder:
+        slices = [path.read_bytes() for path in turns.slices(Path(folder), 1, SLICES, SIDE)]
     started = time.perf_counter()
     first, report = 0.0, {}
     curve: list[tuple[int, float]] = []
@@ -103,18 +98,6 @@ def soak(
 def _resident_mb() -> float:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return round(int(status.partition("VmRSS:")[2].split()[0]) / 1024, 2)
-
-
-def _slices() -> list[bytes]:
-    head = np.asarray(Image.fromarray(phantom.lesion()).resize((SIDE, SIDE)), np.float64)
-    random = np.random.default_rng(1)
-    slices = []
-    for _ in range(SLICES):
-        noisy = np.where(head > 0, head + random.normal(0, 4, head.shape), 0).clip(0, 255).astype(np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(noisy).save(buffer, "JPEG", quality=90)
-        slices.append(buffer.getvalue())
-    return slices
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
-"""From the start of a process to its first printed decision, with its peak memory and what it takes on disk.
+"""Measures from the start of a process to its first printed decision, with memory and what it takes on disk.
 
     python -m benchmarks.startup --out benchmarks/results/startup-DATE.json
 
-Each way is a new process that decides one slice; they take turns, so that whatever else the machine does
-falls on each of them alike. Ratios are to `python -c "import numpy, PIL.Image"`, which every one of them
-needs: the median over the rounds. Peak memory is what the system counts of the process alone. On disk are
-the distributions with all that they require, as they are installed here. Python may write its compiled
-modules, as it does for everybody; the first start, which does, is not counted.
+Each way is a new process that decides one slice; they take turns. Ratios are to `python -c "import numpy,
+PIL.Image"`, which every one of them needs: the median over the rounds. Peak memory is what the system counts
+of the process alone. On disk are the distributions with all that they require, as they are installed here.
+Python may write its compiled modules, as it does for everybody; the first start, which does, is not counted.
+Takes about three minutes on a quiet machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -19,19 +18,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
-from benchmarks import machine
-from benchmarks.contenders import BESIDE, CONTENDERS, find
-from benchmarks.latency import PACKAGES, Missing, add_model, slices
+from benchmarks import figures, turns
+from benchmarks.contenders import BESIDE, CONTENDERS
+from benchmarks.latency import PACKAGES
 
 import falx
 
-__all__ = ["Row", "Run", "installed_mb", "main", "rows", "start"]
+__all__ = ["FALX", "Run", "installed_mb", "main", "rows", "start"]
 
 REFERENCE: Final = 'python -c "import numpy, PIL.Image"'
 FALX: Final = "falx predict"
@@ -47,96 +45,59 @@ _, status, usage = os.wait4(process, 0)
 spent = time.perf_counter() - started
 print(json.dumps([os.waitstatus_to_exitcode(status), spent * 1e3, usage.ru_maxrss / 1024]))
 """
-"""Starts a process and says how it ended. Small, for the peak of a process counts its parent's as well."""
+"""Starts a process and says how it ended. It is small, for the peak of a process counts its parent's too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One process: its time from start to end, in milliseconds, and peak memory, in MiB."""
+class Run(NamedTuple):
+    """One process: its time from start to end, in milliseconds, and its peak memory, in MiB."""
 
     ms: float
     peak_mib: float
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One way to a first decision.
-
-    Attributes:
-        name: of it.
-        ratio: of its time to the reference's, median over the rounds.
-        p50_ms: the median time, in milliseconds.
-        over_mib: its peak memory over the reference's, medians, in MiB.
-        peak_mib: the median peak memory, in MiB.
-        disk_mb: what it takes on disk with all that it requires, in 10^6 bytes; None for the reference.
-        rounds: how many were counted.
-    """
-
-    name: str
-    ratio: float
-    p50_ms: float
-    over_mib: float
-    peak_mib: float
-    disk_mb: float | None
-    rounds: int
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark from the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    models = find(options.models, options.name)
-    setting = {
-        **machine.described(PACKAGES),
-        "model": models.name,
-        "rounds": options.rounds,
-    }
+    """Runs the benchmark; returns the exit status."""
+    parser = figures.parser("benchmarks.startup", __doc__)
+    figures.add_model(parser)
+    parser.add_argument("--rounds", type=int, default=20, help="counted starts of each (20)")
+    parser.add_argument("--seed", type=int, default=7, help="of the noise in the slice (7)")
+    parser.add_argument("--without", nargs="+", default=[], choices=list(CONTENDERS)[1:], help="leave out")
+    options = parser.parse_args(arguments)
+    models = figures.released(options)
+    missing: list[str] = []
+    setting = {**figures.machine(PACKAGES), "model": models.name, "rounds": options.rounds}
     disk: dict[str, float | None] = {REFERENCE: None}
-    missing: list[Missing] = []
     with tempfile.TemporaryDirectory() as folder:
-        (file,) = slices(Path(folder), options.seed, 1)
+        (file,) = turns.slices(Path(folder), options.seed, 1)
         commands = {REFERENCE: [sys.executable, "-c", "import numpy, PIL.Image"]}
         for key, contender in CONTENDERS.items():
             if key in (BESIDE, *options.without):  # another model starts as this one does
                 continue
-            name = FALX if key == "falx" else contender.name
-            commands[name] = [sys.executable, "-m", "benchmarks.contenders", key, str(file)]
-            commands[name] += ["--models", str(models)]
+            name, command = contender.name, ["benchmarks.contenders", key, str(file), "--models", str(models)]
             if key == "falx":
-                commands[name] = [sys.executable, "-m", "falx", "predict", str(file)]
+                name, command = FALX, ["falx", "predict", str(file)]
             try:
                 # As a checkout, Falx has no distribution's files.
                 own = [Path(falx.__file__).parent] if key.startswith("falx") else []
                 disk[name] = installed_mb(contender.packages, own)
             except metadata.PackageNotFoundError as error:
-                missing.append(Missing(name, f"{error.name} is not installed", contender.needs))
-                del commands[name]
+                missing.append(f"{name}: {error.name} is not installed; {contender.needs}")
                 continue
-            if start(commands[name]) is None:
-                missing.append(Missing(name, "ended with an error", contender.needs))
-                del commands[name]
-        runs: dict[str, list[Run]] = {name: [] for name in commands}
+            commands[name] = [sys.executable, "-m", *command]
+        first = {name: start(command) for name, command in commands.items()}
+        missing += [f"{name}: ended with an error" for name, run in first.items() if run is None]
+        ran = {name: run for name, run in first.items() if run is not None}
+        slow = {name for name, run in ran.items() if run.ms > SLOW * ran[REFERENCE].ms}
+        runs: dict[str, list[Run | None]] = {name: [] for name in ran}
         for number in range(options.rounds):
-            for name, command in commands.items():
-                # The slow ones in every fourth round.
-                if number % 4 and runs[name][0].ms > SLOW * runs[REFERENCE][0].ms:
-                    continue
-                run = start(command)
-                if run is not None:
-                    runs[name].append(run)
-    measured = rows(runs, disk)
-    print(_table(setting, measured, missing))
-    if options.out is not None:
-        document = {
-            **setting,
-            "rows": [asdict(row) for row in measured],
-            "missing": [asdict(one) for one in missing],
-        }
-        machine.write(options.out, document)
+            for name, found in runs.items():
+                found.append(None if name in slow and number % 4 else start(commands[name]))
+    figures.tell({**setting, "missing": missing}, rows(runs, disk, options.seed), options.out)
     return 0
 
 
 def start(command: Sequence[str]) -> Run | None:
-    """Run a command to its end; None where it ended with an error."""
+    """Runs a command to its end; returns None where it ended with an error."""
     # Compiled modules are written by everybody's Python unless somebody forbade it.
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     launcher = [sys.executable, "-S", "-c", LAUNCHER, *command]
@@ -145,39 +106,37 @@ def start(command: Sequence[str]) -> Run | None:
     return Run(ms, peak_mib) if status == 0 else None
 
 
-def rows(runs: Mapping[str, Sequence[Run]], disk: Mapping[str, float | None]) -> list[Row]:
-    """The table; everything is compared with the first.
+def rows(
+    runs: Mapping[str, Sequence[Run | None]], disk: Mapping[str, float | None], seed: int
+) -> list[figures.Row]:
+    """Returns a row a way; everything is compared with the first.
 
     Args:
-        runs: of each by name.
-        disk: what each takes, in 10^6 bytes.
+        runs: of each by name, a round each; None where it took no part.
+        disk: what each takes with all that it requires, in 10^6 bytes.
+        seed: of the bootstrap.
     """
-    reference = next(iter(runs.values()))
-    base_ms = float(np.median([run.ms for run in reference]))
-    base_mib = float(np.median([run.peak_mib for run in reference]))
-    out = []
-    for name, own in runs.items():
-        ms = float(np.median([run.ms for run in own]))
-        # Round by round where it took part in each: the machine's speed drifts.
-        paired = [a.ms / b.ms for a, b in zip(own, reference, strict=False)]
-        ratio = float(np.median(paired)) if len(own) == len(reference) else ms / base_ms
-        mib = float(np.median([run.peak_mib for run in own]))
-        out.append(
-            Row(
-                name=name,
-                ratio=round(ratio, 2),
-                p50_ms=round(ms, 1),
-                over_mib=round(mib - base_mib, 1),
-                peak_mib=round(mib, 1),
-                disk_mb=disk[name],
-                rounds=len(own),
-            )
-        )
-    return out
+    times = {name: np.array([np.nan if run is None else run.ms for run in own]) for name, own in runs.items()}
+    memory = {
+        name: float(np.median([run.peak_mib for run in own if run is not None])) for name, own in runs.items()
+    }
+    least = next(iter(memory.values()))
+    return [
+        {
+            "name": name,
+            **ratio._asdict(),
+            "p50_ms": round(float(np.nanmedian(times[name])), 1),
+            "over_mib": round(memory[name] - least, 1),
+            "peak_mib": round(memory[name], 1),
+            "disk_mb": disk[name],
+            "rounds": int(np.isfinite(times[name]).sum()),
+        }
+        for name, ratio in turns.ratios(times, seed).items()
+    ]
 
 
 def installed_mb(distributions: Sequence[str], folders: Sequence[Path] = ()) -> float:
-    """What distributions and all that they require take on disk, in 10^6 bytes.
+    """Returns what distributions and all that they require take on disk, in 10^6 bytes.
 
     Args:
         distributions: by name.
@@ -204,36 +163,6 @@ def installed_mb(distributions: Sequence[str], folders: Sequence[Path] = ()) -> 
         needed = (text for text in found.requires or () if "extra ==" not in text)
         waiting += [re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in needed]
     return round(sum(file.stat().st_size for file in files if file.is_file()) / 1e6, 1)
-
-
-def _table(setting: dict[str, Any], measured: Sequence[Row], missing: Sequence[Missing]) -> str:
-    lines = machine.lines(setting)
-    lines += [
-        "",
-        "| | times the first | p50 ms | memory over the first, MiB | peak MiB | on disk, MB | rounds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for r in measured:
-        disk = "" if r.disk_mb is None else f"{r.disk_mb:.0f}"
-        lines.append(
-            f"| {r.name} | {r.ratio:.2f} | {r.p50_ms:.0f} | {r.over_mib:.1f} | {r.peak_mib:.1f} | {disk} "
-            f"| {r.rounds} |"
-        )
-    lines += [f"| {m.name} | not measured: {m.because}; {m.needs} | | | | | |" for m in missing]
-    return "\n".join(lines)
-
-
-def _parser() -> argparse.ArgumentParser:
-    description = "From process start to the first decision. Run it on a quiet machine: about three minutes."
-    parser = argparse.ArgumentParser("benchmarks.startup", description=description)
-    add_model(parser)
-    parser.add_argument("--rounds", type=int, default=20, help="counted starts of each (20)")
-    parser.add_argument("--seed", type=int, default=7, help="of the noise in the slice (7)")
-    parser.add_argument(
-        "--without", nargs="+", default=[], choices=list(CONTENDERS)[1:], help="leave these contenders out"
-    )
-    parser.add_argument("--out", type=Path, help="also write everything as JSON")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a study takes through the network: images in by C-STORE, report back by C-STORE.
+"""Measures how long a study takes through the network: images in by C-STORE, report back by C-STORE.
 
     python -m benchmarks.workstation --slices 200 --out times.json
     python -m benchmarks.workstation --kills 30
@@ -16,7 +16,6 @@ report in the end, of all its slices.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import os
@@ -34,7 +33,7 @@ from typing import Any, Final
 
 import numpy as np
 import pydicom
-from benchmarks import machine
+from benchmarks import figures
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
@@ -51,7 +50,7 @@ PLACES: Final = os.pathsep.join(["/usr/bin", os.environ.get("PATH", "")])
 
 
 def write_study(folder: Path, slices: int, side: int = 512) -> tuple[str, list[Path]]:
-    """Write a study of drawn heads, one in ten with a lesion; its UID, and its files."""
+    """Writes a study of drawn heads, one in ten with a lesion; returns its UID and its files."""
     folder.mkdir(parents=True)
     study, series = generate_uid(), generate_uid()
     drawn = [np.asarray(Image.fromarray(one()).resize((side, side))) for one in phantom.PHANTOMS.values()]
@@ -80,10 +79,10 @@ def write_study(folder: Path, slices: int, side: int = 512) -> tuple[str, list[P
 
 
 class Bench:
-    """A node, and the archive that its reports go to, in a folder of their own."""
+    """A node and the archive that its reports go to, in a folder of their own."""
 
     def __init__(self, folder: Path, quiet_s: float) -> None:
-        """Start the archive."""
+        """Starts the archive."""
         self._folder, self._quiet_s = folder, quiet_s
         self.archive = folder / "archive"
         self.archive.mkdir()
@@ -94,7 +93,7 @@ class Bench:
         self.node: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the node, and wait until it answers."""
+        """Starts the node, and waits until it answers."""
         arguments = ["--spool", str(self._folder / "spool"), "--port", str(self.port)]
         arguments += ["--destination", self._destination, "--quiet", str(self._quiet_s), "--retry", "1"]
         log = (self._folder / "log").open("ab")
@@ -104,25 +103,25 @@ class Bench:
         _until(lambda: subprocess.run(echo, capture_output=True).returncode == 0, 120)  # noqa: S603
 
     def send(self, files: Sequence[Path]) -> bool:
-        """Whether storescu could send all of them."""
+        """Sends files; returns whether storescu could send all of them."""
         command = [_program("storescu"), "-aec", "FALX", "127.0.0.1", str(self.port), *map(str, files)]
         return subprocess.run(command, capture_output=True).returncode == 0  # noqa: S603
 
     def kill(self) -> None:
-        """End the node as a power cut would."""
+        """Ends the node as a power cut would."""
         if self.node is not None:
             self.node.kill()
             self.node.wait()
 
     def classifying(self) -> int | None:
-        """The process that classifies; None where it has ended and no other was started yet."""
+        """Returns the process that classifies; None where it has ended and no other was started yet."""
         assert self.node is not None  # noqa: S101 - our own invariant: `start` was called
         command = ["pgrep", "-P", str(self.node.pid)]
         found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()  # noqa: S603
         return int(found[0]) if found else None
 
     def memory_mb(self) -> dict[str, int]:
-        """What the node and the process that classifies had in memory at most, in megabytes; Linux."""
+        """Returns the most memory that the node and the process that classifies had, in megabytes; Linux."""
         assert self.node is not None  # noqa: S101 - our own invariant: `start` was called
         return {
             name: _peak_mb(pid)
@@ -131,7 +130,7 @@ class Bench:
         }
 
     def reports(self) -> list[Dataset]:
-        """What has come back."""
+        """Returns the reports that have come back."""
         found: list[Dataset] = []
         for file in self.archive.iterdir():
             with contextlib.suppress(InvalidDicomError, EOFError):  # it is being written
@@ -139,14 +138,14 @@ class Bench:
         return found
 
     def close(self) -> None:
-        """End both."""
+        """Ends both."""
         self.kill()
         self._archive.kill()
         self._archive.wait()
 
 
 def timed(folder: Path, slices: int, quiet_s: float) -> dict[str, float]:
-    """Send one study, and time it: seconds, of which `sending` is storescu's part, and megabytes."""
+    """Sends one study, and times it: seconds, of which `sending` is storescu's part, and megabytes."""
     _, files = write_study(folder / "study", slices)
     bench = Bench(folder, quiet_s)
     try:
@@ -163,7 +162,7 @@ def timed(folder: Path, slices: int, quiet_s: float) -> dict[str, float]:
 
 
 def survive(folder: Path, kills: int, seed: int) -> dict[str, int]:
-    """Kill the node at random moments while studies come in; how many reports came, and how many were due."""
+    """Kills the node at random moments while studies come in; counts the reports that came and were due."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     bench = Bench(folder, quiet_s=0.5)
     due: dict[str, int] = {}
@@ -196,8 +195,10 @@ def survive(folder: Path, kills: int, seed: int) -> dict[str, int]:
 
 
 def _whole(reports: Sequence[Dataset], due: dict[str, int]) -> list[Dataset]:
-    """The reports that are of all slices of their study. One that was cut off half way may have been
-    reported before the rest of it came, as any study whose images come with a pause.
+    """Returns the reports of all slices of their study.
+
+    A study that was cut off half way may have been reported before the rest of it came, as any study whose
+    images come with a pause.
     """
     return [
         one
@@ -211,15 +212,14 @@ def _whole(reports: Sequence[Dataset], due: dict[str, int]) -> list[Dataset]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark from the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Runs the benchmark; returns the exit status."""
+    parser = figures.parser("benchmarks.workstation", __doc__)
     parser.add_argument("--slices", type=int, default=200)
     parser.add_argument("--quiet", type=float, default=10.0, help="seconds; the node's default is 10")
     parser.add_argument("--kills", type=int, default=0, help="kill the node so often instead")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args(arguments)
-    setting: dict[str, Any] = machine.described(PACKAGES)
+    setting = figures.machine(PACKAGES)
     with tempfile.TemporaryDirectory(prefix="falx-") as name:
         if options.kills:
             found: dict[str, Any] = survive(Path(name), options.kills, options.seed)
@@ -228,10 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = {"slices": options.slices, "quiet_s": options.quiet}
             found |= timed(Path(name), options.slices, options.quiet)
             kept = found["report_s"] < PROMISE_S
-    setting |= found | {"kept": kept}
-    print(*machine.lines(setting), sep="\n")
-    if options.out is not None:
-        machine.write(options.out, setting)
+    figures.tell(setting, [{**found, "kept": kept}], options.out)
     return 0 if kept else 1
 
 

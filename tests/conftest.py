@@ -1,14 +1,28 @@
-"""For all tests: what Hypothesis does on a shared machine, and a browser."""
+"""For all tests: tiny models with a known answer, a head, a browser, and Hypothesis's settings."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from benchmarks import chromium
 from hypothesis import settings
+
+import falx
+from falx import engines, phantom
+from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import file as model_file
+from falx.model.card import Card, Format, TensorSpec
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -23,6 +37,135 @@ os.environ["COLUMNS"] = "100"
 
 settings.register_profile("falx", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("falx")
+
+DATA = Path(__file__).parent / "data"
+
+Outputs = dict[str, npt.NDArray[np.float32]]
+Change = Callable[[Outputs], Outputs]
+
+
+def numpy_answer(tensor: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What the tiny models answer: probabilities `(4,)` and heatmap `(7, 7)`."""
+    values = tensor / 255.0
+    logits = values.mean() * np.array([-8.0, 0.0, 8.0, -1.0]) + np.array([2.0, 0.0, -2.0, 0.0])
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum(), values.reshape(7, 32, 7, 32).mean(axis=(1, 3))
+
+
+def graph(kind: Format) -> bytes:
+    return (DATA / f"tiny.{kind}").read_bytes()
+
+
+def make_card() -> Card:
+    return Card(
+        name="tiny",
+        version="1.2.3",
+        license="Apache-2.0",
+        intended_use="Tests.",
+        thresholds=DEFAULT_THRESHOLDS,
+        temperature=1.0,
+        metrics={"accuracy": 0.5, "data": {"name": "none"}},
+        provenance={"seed": 7},
+        quantization={"format": "float32", "scheme": "none"},
+        outputs={
+            "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
+            "heatmap": TensorSpec("heatmap", "float32", (1, 7, 7)),
+        },
+    )
+
+
+def write_model(folder: Path, card: Card, kind: Format, name: str = "tiny") -> Path:
+    path = folder / f"{name}.{kind}"
+    path.write_bytes(model_file.embed(graph(kind), card, format=kind))
+    return path
+
+
+@cache
+def works(engine: str) -> bool:
+    """Whether an engine runs in this environment."""
+    kind, package = engines.ENGINES[engine]
+    if importlib.util.find_spec(package) is None:
+        return False
+    try:
+        engines.start(engine, graph(kind), make_card(), threads=1)  # type: ignore[arg-type] # a format
+    except falx.FalxError:
+        return False
+    return True
+
+
+@pytest.fixture(name="graph", scope="session")
+def graph_fixture() -> Callable[[Format], bytes]:
+    """The tiny graph of a format, without a card."""
+    return graph
+
+
+@pytest.fixture(name="numpy_answer", scope="session")
+def numpy_answer_fixture() -> Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """What the tiny models answer, computed with NumPy."""
+    return numpy_answer
+
+
+@pytest.fixture
+def card() -> Card:
+    return make_card()
+
+
+@pytest.fixture(params=list(engines.ENGINES))
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn; those that do not run here are skipped."""
+    name = str(request.param)
+    if not works(name):
+        pytest.skip(f"engine {name} does not run in this environment")
+    return name
+
+
+@pytest.fixture
+def any_engine() -> str:
+    for name in engines.ENGINES:
+        if works(name):
+            return name
+    pytest.skip("no engine runs in this environment")
+
+
+@pytest.fixture
+def model_of(tmp_path: Path) -> Callable[..., Path]:
+    """Write the tiny model for an engine, with fields of its card replaced."""
+
+    def write(engine: str, **changes: object) -> Path:
+        kind: Format = "onnx" if engines.ENGINES[engine][0] == "onnx" else "tflite"
+        return write_model(tmp_path, replace(make_card(), **changes), kind)  # type: ignore[arg-type] # any field
+
+    return write
+
+
+@pytest.fixture
+def model(any_engine: str, model_of: Callable[..., Path]) -> Path:
+    return model_of(any_engine)
+
+
+@pytest.fixture
+def classifier(any_engine: str, model: Path) -> falx.Classifier:
+    return falx.load(model, engine=any_engine)
+
+
+@pytest.fixture
+def head() -> npt.NDArray[np.uint8]:
+    return phantom.lesion()
+
+
+@pytest.fixture
+def falx_process() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m falx` in a process of its own, with variables of the environment by name."""
+
+    def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "falx", *map(str, arguments)]
+        # The suite makes warnings errors; the command line must not need that.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env=environment | variables
+        )
+
+    return run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,3 +184,30 @@ def browser() -> Iterator[Browser]:
         started = running.chromium.launch(executable_path=found)
         yield started
         started.close()
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
+    """Makes engines that start from now on answer something else: what a function makes of their outputs."""
+    start = engines.start
+
+    def change(made_of: Change) -> None:
+        def changed(name: str, payload: bytes, card: Card, *, threads: int) -> engines.Engine:
+            engine = start(name, payload, card, threads=threads)
+            return Changed(engine, made_of)
+
+        monkeypatch.setattr(engines, "start", changed)
+
+    return change
+
+
+class Changed:
+    """An engine whose outputs are changed."""
+
+    def __init__(self, engine: engines.Engine, change: Change) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._change = change
+
+    def run(self, tensor: npt.NDArray[np.uint8]) -> Outputs:
+        return self._change(self._engine.run(tensor))

@@ -1,4 +1,4 @@
-// A slice with its heatmap in colour over it, as falx.overlay draws it.
+// A slice with its heatmap in colour over it, as falx.pictures.overlay draws it.
 
 /** From a heatmap of 0 to 1: blue, cyan, yellow, red; interpolated between. */
 const COLOURS = [

@@ -1,4 +1,4 @@
-// What the page says, in Falx's own sentences (falx.words, falx.rejection).
+// What the page says, in Falx's own sentences (falx.words, falx.slices.rejection).
 
 export const NAMES = {
   no_tumor: "No tumour",

@@ -34,7 +34,7 @@ float32 (1, 4), and `heatmap`, float32 (1, N, N), and `familiarity`, float32 (1,
 
 and, for programs without Falx:
   NAME-QUANTIZATION-self-contained.onnx  --self-contained: from the pixels of a picture to the decision
-  NAME-int8-self-contained.tflite        --self-contained: decides; takes what `falx.preprocessing` prepares
+  NAME-int8-self-contained.tflite        --self-contained: decides; takes what Falx prepares
   NAME-int8-mediapipe.tflite             --mediapipe: the same for ImageClassifier, which takes colour
 
 measures of a tolerance (all 0 to 1):

@@ -8,17 +8,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from falx import card as cards
-from falx.card import Card, Format
-from falx_export import package, run, write
+import keras
+
+from falx.model import file as model_file
+from falx.model.card import Card, Format
+from falx_export import package, write
 from falx_export.console import silenced
 from falx_export.convert import rounding, to_onnx, to_tflite
+from falx_export.convert.graph import loaded
 from falx_export.package import Converted, Terms
 from falx_export.proof import parity, samples
 from falx_export.proof.parity import Parity
 from falx_export.proof.tolerance import TOLERANCES, Tolerance
 from falx_export.self_contained import onnx_file, tflite_file
-from falx_runs.errors import DataError
+from falx_runs.run_folder import FinishedRun, read_run
 
 __all__ = ["Request", "export"]
 
@@ -81,23 +84,25 @@ def export(request: Request) -> list[Parity]:
         ParityError: a file answers too differently.
         falx.FalxError: an engine refuses a graph.
     """
-    trained = run.read(request.run, request.name)
-    name = trained.name
+    trained = read_run(request.run, request.name)
+    model, name = loaded(trained), trained.name
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
     if request.self_contained:
         names += [onnx_file.file_name(file) for file in names if file.endswith(".onnx")]
     own = {f"{name}-int8{suffix}.tflite": sealed for suffix, sealed in _own_tflite(request).items()}
     names += own
     write.refuse_to_overwrite(request.out, [] if request.overwrite else names)
-    slices = samples.read(_data(request, trained), request.calibration, request.parity, quiet=request.quiet)
-    expected = parity.keras_answers(trained.model, slices.parity)
+    slices = samples.read(
+        trained.images(request.data), request.calibration, request.parity, quiet=request.quiet
+    )
+    expected = parity.keras_answers(model, slices.parity)
     terms = _terms(request, trained)
 
     files: dict[str, bytes] = {}
     results: list[Parity] = []
-    for graph in _converted(trained, slices, quiet=request.quiet):
+    for graph in _converted(model, slices, quiet=request.quiet):
         file = graph.file_name(name)
-        described = package.card(trained, name, terms, graph)
+        described = package.card(trained, model, terms, graph)
         graph = package.with_metadata(graph, described)
         with silenced():
             engine = package.started(graph, described)
@@ -107,13 +112,13 @@ def export(request: Request) -> list[Parity]:
         )
         files[file] = package.sealed(graph, described, engine)
         if (graph.format, graph.quantization) == ("tflite", "int8"):
-            card, payload = cards.extract(files[file], name=file)
+            card, payload = model_file.extract(files[file], name=file)
             for own_file, sealed in own.items():
                 files[own_file] = sealed(payload, card)
                 tflite_file.prove(own_file, files[own_file], slices.parity, got, quiet=request.quiet)
         if request.self_contained and graph.format == "onnx":
             own_file = onnx_file.file_name(file)
-            files[own_file] = onnx_file.sealed(graph.payload, cards.extract(files[file])[0])
+            files[own_file] = onnx_file.sealed(graph.payload, model_file.extract(files[file])[0])
             onnx_file.prove(own_file, files[own_file], slices.parity, engine, quiet=request.quiet)
     limits = [request.tolerances[quantization] for quantization, _ in FILES]
     parity.require(zip(results, limits, strict=True))
@@ -132,16 +137,7 @@ def _own_tflite(request: Request) -> dict[str, Callable[[bytes, Card], bytes]]:
     return made
 
 
-def _data(request: Request, trained: run.Run) -> Path:
-    data = request.data or trained.data
-    if data is None:
-        raise DataError(
-            f"{request.run}: has no data.csv, which says what the run was trained on; give images with --data"
-        )
-    return data
-
-
-def _terms(request: Request, trained: run.Run) -> Terms:
+def _terms(request: Request, trained: FinishedRun) -> Terms:
     default = Terms()
     return Terms(
         request.version or default.version,
@@ -150,9 +146,9 @@ def _terms(request: Request, trained: run.Run) -> Terms:
     )
 
 
-def _converted(trained: run.Run, slices: samples.Samples, *, quiet: bool) -> list[Converted]:
+def _converted(model: keras.Model, slices: samples.Samples, *, quiet: bool) -> list[Converted]:
     """The graphs in the order of `FILES`; the model's weights are afterwards those rounded for ONNX."""
-    model, calibration = trained.model, slices.calibration
+    calibration = slices.calibration
     halved = to_tflite.float16(model)
     whole = to_onnx.float32(model)
     # Each format has steps of its own, to which the run's weights are rounded.

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
-from falx import check, engines
-from falx.card import Card, Format, TensorSpec, embed
-from falx.limits import Limits
+from falx import engines
+from falx.model import self_test
+from falx.model.card import Card, Format, TensorSpec
+from falx.model.file import embed
+from falx.slices.limits import Limits
 from falx_export.convert import tflite_metadata
-from falx_export.run import Run, output_shapes
+from falx_export.convert.graph import output_shapes
+from falx_runs.run_folder import FinishedRun
 
 __all__ = ["INTENDED_USE", "LICENSE", "Converted", "Terms", "card", "sealed", "started", "with_metadata"]
 
@@ -61,20 +65,20 @@ class Converted:
         return f"{name}-{self.quantization}.{self.format}"
 
 
-def card(run: Run, name: str, terms: Terms, graph: Converted) -> Card:
+def card(run: FinishedRun, model: keras.Model, terms: Terms, graph: Converted) -> Card:
     """The card of a graph, still without what the graph answers to known inputs."""
     return Card(
-        name=name,
+        name=run.name,
         version=terms.version,
         license=terms.license,
         intended_use=terms.intended_use,
         thresholds=run.thresholds,
         temperature=run.temperature,
         metrics=run.metrics,
-        provenance=run.provenance,
+        provenance=run.provenance(),
         quantization={"format": graph.quantization, "scheme": graph.scheme},
         outputs={
-            output: TensorSpec(output, "float32", shape) for output, shape in output_shapes(run.model).items()
+            output: TensorSpec(output, "float32", shape) for output, shape in output_shapes(model).items()
         },
         rejection=Limits(least_familiarity=run.least_familiarity),
     )
@@ -104,5 +108,5 @@ def sealed(graph: Converted, described: Card, engine: engines.Engine) -> bytes:
     def infer(tensor: npt.NDArray[np.uint8]) -> list[float]:
         return [float(p) for p in engine.run(tensor)["probabilities"]]
 
-    tested = replace(described, self_test=check.answers(infer))
+    tested = replace(described, self_test=self_test.answers(infer))
     return embed(graph.payload, tested, format=graph.format)

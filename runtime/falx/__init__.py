@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from falx._version import __version__
 
 if TYPE_CHECKING:
-    from falx.card import Card
     from falx.classifier import Classifier, load
     from falx.decision import Thresholds
     from falx.errors import (
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         UnknownEngine,
         UnreadableImage,
     )
+    from falx.model.card import Card
     from falx.prediction import Failure, Prediction
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Card": "falx.card",
+    "Card": "falx.model.card",
     "Classifier": "falx.classifier",
     "EngineUnavailable": "falx.errors",
     "Failure": "falx.prediction",

@@ -28,10 +28,9 @@ from falx.errors import NotASlice, ThresholdError
 from falx.words import AMBIGUOUS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 
 if TYPE_CHECKING:
-    from falx.limits import Limits
-    from falx.prediction import Origin
-    from falx.rejection import Reason
-    from falx.slices import Slice
+    from falx.slices.limits import Limits
+    from falx.slices.reasons import Reason
+    from falx.slices.slice import Origin, Slice
 
 __all__ = ["DEFAULT_THRESHOLDS", "Outcome", "Refusal", "Thresholds", "after", "before", "decide"]
 
@@ -174,7 +173,7 @@ def before(read: Callable[[], Slice], limits: Limits) -> Slice | Refusal:
         UnreadableImage: the picture cannot be read.
     """
     # Here and below: who reads a card for its thresholds needs no NumPy.
-    from falx.rejection import check
+    from falx.slices.rejection import check
 
     try:
         image = read()
@@ -204,7 +203,7 @@ def after(
     Raises:
         ValueError: there are not four finite probabilities.
     """
-    from falx.rejection import check_doubt, check_familiarity
+    from falx.slices.rejection import check_doubt, check_familiarity
 
     reason = check_familiarity(familiarity, limits) or check_doubt(doubt, familiarity)
     known = 1.0 if familiarity is None else abs(familiarity - limits.least_familiarity)

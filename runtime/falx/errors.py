@@ -17,9 +17,13 @@ FalxError
 ├── UnknownEngine(ValueError)                there is no engine of that name
 ├── ThresholdError(ValueError)               thresholds outside (0, 1], missing, or for no label
 ├── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
-└── ResumeError(ValueError)                  a file of answers that cannot be written or gone on with
+├── OutputError(OSError)                     a file or folder that cannot be written, or is there already
+└── AddressUnavailable(OSError)              an address or port that cannot be listened at
 FalxWarning(UserWarning)                     works, but not as well as it could
 ```
+
+Rooms add errors of their own: `falx.workstation.errors`, `falx.app.server`, `falx.app.fonts` and
+`falx.command.journal`.
 
 Each error is also the builtin a caller would expect, so `except ValueError` and `except FalxError`
 both do what they say. A message says what was expected, what came, and what to do.
@@ -32,10 +36,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from falx.prediction import Origin
-    from falx.rejection import Reason
+    from falx.slices.reasons import Reason
+    from falx.slices.slice import Origin
 
 __all__ = [
+    "AddressUnavailable",
     "CardError",
     "ChecksumError",
     "DicomUnavailable",
@@ -49,7 +54,7 @@ __all__ = [
     "ModelError",
     "ModelNotFound",
     "NotASlice",
-    "ResumeError",
+    "OutputError",
     "ThresholdError",
     "UnknownEngine",
     "UnreadableImage",
@@ -138,8 +143,12 @@ class HeatmapUnavailable(FalxError, ValueError):
     """A heatmap is asked of a model that makes none."""
 
 
-class ResumeError(FalxError, ValueError):
-    """A file of answers cannot be written, or what it holds is not what a batch could go on with."""
+class OutputError(FalxError, OSError):
+    """A file or folder cannot be written, or is there already and would be replaced."""
+
+
+class AddressUnavailable(FalxError, OSError):
+    """An address and port cannot be listened at: the port is taken, or the address is another machine's."""
 
 
 class FalxWarning(UserWarning):

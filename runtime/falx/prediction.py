@@ -11,7 +11,7 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 | `band` | `high`, `moderate` or `low`; null where `confidence` is |
 | `probabilities` | of every label, in 0..1; null for `rejected`: they would mean nothing |
 | `recommendation` | a sentence |
-| `reason` | only for `rejected`: `code` (in `REASONS` or `TAG_REASONS` of `falx.rejection`), `message` |
+| `reason` | only for `rejected`: `code` (a key of `falx.slices.reasons`), `message` |
 | `origin` | only for DICOM and for volumes: where in them the slice stands, see below |
 | `model` | `name`, `version`, and `sha256` of the file |
 | `elapsed_ms` | from opening the input to the decision, in milliseconds |
@@ -42,15 +42,16 @@ import numpy as np
 from PIL import Image
 
 from falx.errors import UnreadableImage
-from falx.preprocessing import SIZE, Frame
-from falx.rejection import Reason
+from falx.slices.preprocessing import SIZE, Frame
+from falx.slices.reasons import Reason
+from falx.slices.slice import Origin
 from falx.timings import Timings
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-__all__ = ["SCHEMA", "Failure", "Location", "Model", "Origin", "Prediction"]
+__all__ = ["SCHEMA", "Failure", "Location", "Model", "Prediction"]
 
 SCHEMA: Final = 1
 """The version of the JSON that results become."""
@@ -71,27 +72,6 @@ class Model:
 
     def to_dict(self) -> dict[str, str]:
         """The model as plain JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where a slice stands in a DICOM object or a volume; the attributes are those of the JSON.
-
-    Nothing else of a data set becomes part of a result: no name, date, description or private element.
-    """
-
-    format: str
-    frame: int | None = None
-    sop_class_uid: str | None = None
-    sop_instance_uid: str | None = None
-    series_instance_uid: str | None = None
-    study_instance_uid: str | None = None
-    plane: str | None = None
-    sequence: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The origin as plain JSON values."""
         return asdict(self)
 
 

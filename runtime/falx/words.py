@@ -19,6 +19,8 @@ __all__ = [
     "TUMOR_LABELS",
     "band",
     "counted",
+    "percent",
+    "plain",
 ]
 
 NO_TUMOR: Final = "no_tumor"
@@ -73,3 +75,13 @@ def band(confidence: float) -> str:
 def counted(count: int, what: str = "slice") -> str:
     """So many of a thing, for people: `1 slice`, `2 slices`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Returns a share, 0..1, in percent for people: `97.4 %`."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def plain(text: str) -> str:
+    """Text on one line and without control characters, which could rewrite the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -48,7 +48,7 @@ def note(event, arguments):
     elif event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
         os.write(notes, f"{event} {arguments[1:]!r}\\n".encode())
 sys.dont_write_bytecode = True
-from falx.cli import main
+from falx.command.main import main
 sys.addaudithook(note)
 sys.exit(main(["app", *sys.argv[2:]]))
 """
@@ -194,13 +194,13 @@ class Made:
 
     def file(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], **tags: Any) -> bytes:
         """A file of one slice, or of as many as there are pixels."""
-        from tests.dicom import made
+        from tests.reading.dicom import made
 
         return made.written(made.dataset(pixels, **tags))
 
     def datasets(self) -> list[Any]:
         """Three slices of a series, 5 mm apart."""
-        from tests.dicom import made
+        from tests.reading.dicom import made
 
         return [
             made.dataset(
@@ -216,7 +216,7 @@ class Made:
 
     def series(self) -> dict[str, bytes]:
         """The same as files; their names are in the reverse order."""
-        from tests.dicom import made
+        from tests.reading.dicom import made
 
         return {f"IM{3 - n}": made.written(dataset) for n, dataset in enumerate(self.datasets())}
 

@@ -34,8 +34,8 @@ import falx
 from falx import phantom
 from falx.app.guard import HEADERS
 from falx.app.texts import BAND_MEANINGS, NAMES
-from falx.overlay import overlay
-from falx.rejection import REASONS, TAG_REASONS
+from falx.pictures.overlay import overlay
+from falx.slices.reasons import REASONS, TAG_REASONS
 from falx.study import Series, sum_up
 from falx.words import DISCLAIMER
 

@@ -35,7 +35,7 @@ from falx.app.service import Service
 from falx.app.texts import percent, perhaps
 from falx.app.uploads import ShownSlice, Upload, given
 from falx.prediction import Failure
-from falx.rejection import TAG_REASONS
+from falx.slices.reasons import TAG_REASONS
 from falx.words import DISCLAIMER, LABELS
 
 APP = Path(command.__file__).parent
@@ -479,5 +479,5 @@ def app(*options: str, without: str = "") -> subprocess.CompletedProcess[str]:
     """Run `falx app`, where it must not start; a package can be made to be missing."""
     code = f"import sys; sys.modules[{without!r}] = None; " if without else "import sys; "
     code += f"sys.path[:0] = {[str(Path(falx.__file__).parents[1])]!r}; "
-    code += f"from falx.cli import main; sys.exit(main(['app', *{list(options)!r}]))"
+    code += f"from falx.command.main import main; sys.exit(main(['app', *{list(options)!r}]))"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

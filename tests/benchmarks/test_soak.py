@@ -7,7 +7,7 @@ import pytest
 from benchmarks import soak
 
 import falx
-from falx.classifier import DEFAULT_MODEL
+from falx.model.file import DEFAULT_MODEL
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells the memory of a process")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,19 @@ from typing import Any
 import pytest
 from benchmarks import studies
 from PIL import Image
-from tests.runtime.test_study import CLEAN, DOUBT, FAILURE, NOTHING, answer
+from tests.test_study import CLEAN, DOUBT, FAILURE, NOTHING, answer
 
 from falx import phantom
+from falx_runs.manifest import SPLITS, Record
 
 
-def line(source: str, group: str, label: str, sequence: str = "T1") -> dict[str, str]:
-    return {"source": source, "group": group, "label": label, "sequence": sequence, "plane": "ax"}
+def line(source: str, group: str, label: str, sequence: str = "T1") -> Record:
+    return Record(Path("x.png"), label, source, group, sequence=sequence, plane="axial")
 
 
 def test_studies_are_counted_by_what_they_come_to() -> None:
     unsure = answer("glioma", 0.7)
-    slices: list[tuple[dict[str, str], Any]] = [
+    slices: list[tuple[Record, Any]] = [
         # Two unsure slices in one series are neighbours, in two series they are not.
         (line("a", "1", "glioma"), unsure),
         (line("a", "1", "no_tumor"), unsure),
@@ -37,30 +37,25 @@ def test_studies_are_counted_by_what_they_come_to() -> None:
         *[(line("b", "3", "no_tumor"), CLEAN)] * 12,
     ]
     measured = studies.rows(studies.studies(slices))
-    assert [(row.source, row.tumor, row.studies, row.slices, row.any_slice) for row in measured] == [
-        ("a", True, 3, 5, 2),
-        ("a", False, 2, 2, 0),
-        ("b", False, 3, 15, 0),
+    assert [list(row.values()) for row in measured] == [
+        # studies, slices, tumor, ambiguous, no_tumor, cleared, rejected, any slice, carriers, with a tumour
+        ["a", "tumour", 3, 5, 1, 1, 0, 1, 0, 2, 2, 1],
+        ["all", "tumour", 3, 5, 1, 1, 0, 1, 0, 2, 2, 1],
+        ["a", "none", 2, 2, 0, 1, 0, 1, 0, 0, 0, 0],
+        ["b", "none", 3, 15, 0, 1, 1, 0, 1, 0, 0, 0],
+        ["all", "none", 5, 17, 0, 2, 1, 1, 1, 0, 0, 0],
     ]
-    assert [row.outcomes for row in measured] == [
-        {"tumor": 1, "ambiguous": 1, "cleared": 1},
-        {"ambiguous": 1, "cleared": 1},
-        {"ambiguous": 1, "no_tumor": 1, "rejected": 1},
-    ]
-    assert [(row.carriers_labelled, row.carriers) for row in measured] == [(1, 2), (0, 0), (0, 0)]
-    assert "| a, tumour | 3 | 5 | 1 | 1 | 0 | 1 | 0 | 2 | 1 of 2 |" in studies.table(measured)
-    assert "| **all, none** | 5 | 17 | 0 | 2 | 1 | 1 | 1 | 0 |  |" in studies.table(measured)
 
 
 def test_it_takes_the_val_split_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(phantom.lesion()).save(tmp_path / "x.png")
-    with (tmp_path / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, ["path", "split", *line("", "", "")])
-        writer.writeheader()
-        for split in ("train", "val", "test"):
-            writer.writerow({"path": "x.png", "split": split, **line("drawn", split, "glioma")})
+    lines = [f"x.png,{split},drawn,{split},glioma" for split in SPLITS]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,split,source,group,label", *lines]) + "\n")
     out = tmp_path / "out.json"
     assert studies.main(["--data", str(tmp_path), "--out", str(out)]) == 0
-    (row,) = json.loads(out.read_text())["rows"]
-    assert (row["source"], row["studies"], row["slices"]) == ("drawn", 1, 1)
-    assert "| drawn, tumour | 1 | 1 |" in capsys.readouterr().out
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["source"], row["studies"], row["slices"]) for row in rows[:2]] == [
+        ("drawn", 1, 1),
+        ("all", 1, 1),
+    ]
+    assert "| drawn | tumour | 1 | 1 |" in capsys.readouterr().out

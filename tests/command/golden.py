@@ -26,7 +26,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from falx import phantom
-from falx.cli import main
+from falx.command.main import main
 
 MR: Final = "1.2.840.10008.5.1.4.1.1.4"
 CT: Final = "1.2.840.10008.5.1.4.1.1.2"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import falx
-from falx import card as cards
-from falx.classifier import DEFAULT_MODEL
 from falx.engines import ENGINES
 from falx.errors import EngineUnavailable, FalxWarning
+from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 
 ALONE = os.environ.get("FALX_TEST_ENGINE")
 RELEASED = sorted((Path(__file__).parents[2] / "models").glob("*/*-int8.onnx"))
@@ -99,7 +99,7 @@ def _model(engine: str) -> Path:
 @pytest.mark.parametrize("engine", [name for name in ENGINES if ALONE in (None, name)])
 def test_threads_and_processes_answer_as_one_alone(engine: str, tmp_path: Path) -> None:
     model = _model(engine)
-    assert not cards.read(model)[0].self_contained
+    assert not model_file.read(model)[0].self_contained
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FalxWarning)
         try:

@@ -17,18 +17,19 @@ import pytest
 from PIL import Image
 
 import falx
-from falx import card as cards
-from falx import check, cli, phantom
-from falx.classifier import DEFAULT_MODEL
+from falx import check, phantom
+from falx.command import main
 from falx.engines import ENGINES, tflite
 from falx.errors import EngineUnavailable, FalxWarning
+from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 from falx.words import LABELS
 
 ALONE = os.environ.get("FALX_TEST_ENGINE")
 RELEASED = sorted((Path(__file__).parents[2] / "models").glob("*/*.*"))
 FILES = [path for path in RELEASED if path.suffix in (".tflite", ".onnx")]
 # Self-contained files are for programs without Falx.
-MODELS = [DEFAULT_MODEL, *(path for path in FILES if not cards.read(path)[0].self_contained)]
+MODELS = [DEFAULT_MODEL, *(path for path in FILES if not model_file.read(path)[0].self_contained)]
 
 EVERY_RUN = [
     pytest.param(engine, model, id=f"{engine}-{model.name}")
@@ -108,5 +109,5 @@ def test_int8_on_x86_is_said_to_be_slow_by_python_and_the_command_line(
     ] == ([(True, True)] if slow else [])
     path = tmp_path / "slice.png"
     Image.fromarray(phantom.lesion()).save(path)
-    assert cli.main(["predict", str(path)]) == 0
+    assert main.main(["predict", str(path)]) == 0
     assert capsys.readouterr().err == "".join(f"falx: warning: {text}\n" for text in said)

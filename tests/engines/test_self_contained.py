@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from falx import card as cards
 from falx.decision import decide
-from falx.rejection import check_familiarity
+from falx.model import file as model_file
+from falx.slices.rejection import check_familiarity
 from falx.words import DECISIONS, REJECTED
 
 FILE = Path(__file__).with_name("self-contained.tflite")
@@ -39,7 +39,7 @@ def interpreter(engine: str) -> Any:
 @pytest.mark.parametrize("engine", PACKAGES)
 def test_a_bare_engine_decides_as_falx(engine: str) -> None:
     runner = interpreter(engine).get_signature_runner("serving_default")
-    card, _ = cards.read(FILE)
+    card, _ = model_file.read(FILE)
     random = np.random.default_rng(4)
     decided = []
     for _ in range(100):

@@ -7,21 +7,25 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from benchmarks.examples import as_png, chosen
+from benchmarks.agreement import as_png
+from benchmarks.manifest import chosen
 from PIL import Image
 
 import falx
 from falx import phantom
-from falx.card import extract
+from falx.model import file as model_file
+from falx.model.tensor_spec import TensorSpec
 from falx.prediction import Prediction
-from falx.rejection import REASONS
+from falx.slices.reasons import REASONS
 from falx.words import DISCLAIMER, LABELS
+from falx_export.convert.onnx_format import IR_VERSION, OPSET
 from falx_export.self_contained import onnx_file
 
 CHECKOUT = Path(__file__).parents[2]
@@ -29,6 +33,17 @@ SUFFIX = "-self-contained.onnx"
 
 SLICES = 50
 """Of the data: slices of all sources and labels in turn."""
+
+IMAGE = TensorSpec("image", "uint8", (1, 224, 224, 1))
+PLAIN = {
+    spec.name: spec
+    for spec in (
+        TensorSpec("probabilities", "float32", (1, 4)),
+        TensorSpec("heatmap", "float32", (1, 14, 14)),
+        TensorSpec("familiarity", "float32", (1, 1)),
+    )
+}
+"""The input and the outputs of a released graph."""
 
 TOLERANCE = 0.01
 """Of a probability, and the distance to a threshold within which a decision may differ, 0..1."""
@@ -74,33 +89,53 @@ class Model:
 
 
 @pytest.fixture(scope="session")
-def int8() -> Model:
-    """The self-contained int8 file of the newest release."""
-    path = _newest(f"-int8{SUFFIX}")
-    if path is None:
-        pytest.skip(f"no model is released self-contained: models/ holds no *-int8{SUFFIX}")
-    return Model(path, falx.load(path.with_name(path.name.replace(SUFFIX, ".onnx")), engine="onnx"))
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The self-contained int8 file of the newest release, made of the plain one as the export makes it."""
+    plain = _newest("-int8.onnx")
+    card, graph = model_file.read(plain)
+    path = tmp_path_factory.mktemp("int8") / onnx_file.file_name(plain.name)
+    path.write_bytes(onnx_file.sealed(graph, card))
+    return Model(path, falx.load(plain, engine="onnx"))
 
 
 @pytest.fixture(scope="session")
 def float32(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """The same in float32; made of the plain file where the release does not hold it."""
-    plain = _newest("-float32.onnx")
-    if plain is None:
-        pytest.skip("no model is released: models/ holds no *-float32.onnx")
-    path = plain.with_name(onnx_file.file_name(plain.name))
-    if not path.exists():
-        card, graph = extract(plain.read_bytes())
-        path = tmp_path_factory.mktemp("exported") / path.name
-        path.write_bytes(onnx_file.sealed(graph, card))
+    """The self-contained float32 file of the newest release, and Falx with the graph that is in it."""
+    path = _newest(f"-float32{SUFFIX}")
+    card, payload = model_file.read(path)
+    whole = onnx.load_from_string(payload).graph
+    nodes = [node for node in whole.node if node.name.startswith("model/")]
+    # Its input is the prepared tensor.
+    names = {"centre/tensor": IMAGE.name} | {f"model/{name}": name for name in PLAIN}
+    for node in nodes:
+        for ends in (node.input, node.output):
+            ends[:] = [names.get(end, end) for end in ends]
+    used = {name for node in nodes for name in node.input}
+    ends = [
+        onnx.helper.make_tensor_value_info(
+            spec.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape
+        )
+        for spec in (IMAGE, *PLAIN.values())
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "plain", ends[:1], ends[1:], [one for one in whole.initializer if one.name in used]
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    card = replace(card, self_contained=False, input=IMAGE, outputs=PLAIN)
+    plain = tmp_path_factory.mktemp("float32") / path.name.replace(SUFFIX, ".onnx")
+    plain.write_bytes(model_file.embed(model.SerializeToString(), card, format="onnx"))
     return Model(path, falx.load(plain, engine="onnx"))
 
 
-def _newest(ending: str) -> Path | None:
+def _newest(ending: str) -> Path:
     """The file of the newest release whose name ends so: that of falx-10 rather than of falx-9."""
     found = [path for path in CHECKOUT.glob("models/*/*") if path.name.endswith(ending)]
+    if not found:
+        pytest.skip(f"the checkout came without its models: models/ holds no *{ending}")
     numbers = {path: [int(number) for number in re.findall(r"\d+", path.parent.name)] for path in found}
-    return max(found, key=numbers.__getitem__, default=None)
+    return max(found, key=numbers.__getitem__)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "archive" / "classify.py"
 PART = 5
 PATIENCE_S = 120
 
-pytest.importorskip("distributed", reason="the example needs Dask: pip install distributed")
+pytest.importorskip("distributed", reason="the example runs on Dask: pip install --group archive")
 
 
 @pytest.fixture

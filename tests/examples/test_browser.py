@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.examples import asked
+from benchmarks.agreement import asked
 from PIL import Image
 from tests.browsing import TIMEOUT_MS, violations
 
-from falx.overlay import overlay
-from falx.rejection import REASONS
+from falx.pictures.overlay import overlay
+from falx.slices.reasons import REASONS
 from falx.words import DISCLAIMER, LABELS, RECOMMENDATIONS, band
 
 if TYPE_CHECKING:

@@ -231,10 +231,10 @@ def pixel_model() -> bytes:
 @pytest.fixture(scope="session")
 def pixel_card() -> Any:
     """The card of `pixel_model`; its thresholds are values that a pixel can have, but for the second."""
-    from falx.card import Card
     from falx.decision import Thresholds
-    from falx.limits import Limits
-    from falx.tensors import TensorSpec
+    from falx.model.card import Card
+    from falx.model.tensor_spec import TensorSpec
+    from falx.slices.limits import Limits
 
     shapes = {"probabilities": (1, 4), "heatmap": (1, 14, 14), "familiarity": (1, 1)}
     return Card(

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import falx
-from falx import card as cards
-from falx import engines, phantom, preprocessing
+from falx import engines, phantom
 from falx.decision import decide
+from falx.model import file as model_file
+from falx.slices import preprocessing
 from falx.words import DECISIONS
 
 pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
@@ -94,7 +95,7 @@ def test_the_report_holds_the_measures_and_their_tolerance(exported: Any) -> Non
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_runs_in_its_engine_and_its_card_says_what_it_is(exported: Any, name: str) -> None:
-    card, payload = cards.read(exported[0] / name)
+    card, payload = model_file.read(exported[0] / name)
     assert (card.name, card.version, card.license) == (
         "small",
         "1.0.0",
@@ -122,9 +123,9 @@ def test_tflite_files_for_others_answer_as_the_plain_one(exported: Any) -> None:
     classifier = falx.load(exported[0] / "small-int8.tflite", engine="litert")
     slices = np.stack([drawing() for drawing in phantom.PHANTOMS.values()])
     tensors = np.stack([preprocessing.prepare(pixels)[0] for pixels in slices])
-    wanted = [classifier.answer(tensor) for tensor in tensors]
+    wanted = [classifier.infer(tensor) for tensor in tensors]
     for name in OWN_TFLITE:
-        card, payload = cards.read(exported[0] / name)
+        card, payload = model_file.read(exported[0] / name)
         assert card.self_contained
         assert b"TFLITE_METADATA" in payload
         got = tflite_file.answers(payload, tensors[..., np.newaxis], title="", quiet=True)
@@ -149,14 +150,14 @@ def test_a_self_contained_file_answers_as_the_one_beside_it(exported: Any, name:
         assert decision == expected.decision
         assert expected.probabilities is not None
         np.testing.assert_allclose(probabilities, list(expected.probabilities.values()), atol=1e-5)
-    assert cards.read(exported[0] / name)[0].self_contained
+    assert model_file.read(exported[0] / name)[0].self_contained
 
 
 @pytest.mark.parametrize("name", ["small-int8.tflite", "small-float16.tflite"])
 def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any, name: str) -> None:
     from tensorflow.lite.python import schema_py_generated as schema
 
-    document = schema.ModelT.InitFromPackedBuf(cards.read(exported[0] / name)[1], 0)
+    document = schema.ModelT.InitFromPackedBuf(model_file.read(exported[0] / name)[1], 0)
     kinds = {value: kind for kind, value in vars(schema.BuiltinOperator).items() if kind.isupper()}
     graph = document.subgraphs[0]
     operators = [kinds[document.operatorCodes[x.opcodeIndex].builtinCode] for x in graph.operators]
@@ -241,7 +242,9 @@ def test_past_the_tolerance_nothing_is_touched(
     before = sums(out)
     # Converting takes most of an export, and was done.
     done = [
-        package.Converted(cards.read(out / f"small-{quantization}.{suffix}")[1], suffix, quantization, "")
+        package.Converted(
+            model_file.read(out / f"small-{quantization}.{suffix}")[1], suffix, quantization, ""
+        )
         for quantization, suffix in export.FILES
     ]
     monkeypatch.setattr(export, "_converted", lambda *_, **__: done)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import machine
+from benchmarks import figures
 from tests.fuzz.targets import TARGETS
 
 __all__ = ["batches", "main"]
@@ -124,7 +124,7 @@ def _report(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "peak_mb": max((result["peak_mb"] for result in own), default=0),
         }
     return {
-        **machine.described(PACKAGES),
+        **figures.machine(PACKAGES),
         "seeds": sorted({result["batch"]["random"] // PER_SEED for result in results}),
         "inputs": sum(target["inputs"] for target in targets.values()),
         "targets": targets,

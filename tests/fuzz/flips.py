@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from benchmarks import machine
+from benchmarks import figures
 
 import falx
-from falx import card as cards
 from falx import phantom
-from falx.classifier import DEFAULT_MODEL
 from falx.errors import ModelError
+from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 
 __all__ = ["flipped", "main"]
 
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="chooses the bits (1)")
     parser.add_argument("--out", type=Path, metavar="JSON", help="also write the report here")
     options = parser.parse_args(arguments)
-    name = cards.read(DEFAULT_MODEL)[0].name
+    name = model_file.read(DEFAULT_MODEL)[0].name
     released = sorted((ROOT / "models" / name).glob(f"{name}-int8*.*"))
     files = options.files or [path for path in released if path.suffix in KINDS]
     report = {
-        **machine.described(PACKAGES),
+        **figures.machine(PACKAGES),
         "seed": options.seed,
         "files": {path.name: flipped(path, options.flips, options.seed) for path in files},
     }
@@ -78,7 +78,7 @@ def flipped(path: Path, flips: int, seed: int) -> dict[str, Any]:
         were, or were not and decided the same, or otherwise.
     """
     data = bytearray(path.read_bytes())
-    card, payload = cards.extract(bytes(data))
+    card, payload = model_file.extract(bytes(data))
     start = bytes(data).find(card.to_json().encode())
     around = (max(0, start - 64), min(len(data), start + len(data) - len(payload) + 64))
     random = np.random.default_rng(seed)
@@ -89,7 +89,7 @@ def flipped(path: Path, flips: int, seed: int) -> dict[str, Any]:
     for bit in np.concatenate([anywhere, near]).tolist():
         data[bit // 8] ^= 1 << bit % 8
         try:
-            changed, graph = cards.extract(bytes(data))
+            changed, graph = model_file.extract(bytes(data))
         except ModelError as error:
             refused[type(error).__name__] += 1
         else:

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from falx import container
-from falx.card import Format
+from falx.model import attachment
+from falx.model.card import Format
 from falx.words import LABELS
 
 __all__ = ["card_texts", "compressed", "damaged", "model_files", "pictures"]
@@ -175,7 +175,7 @@ def model_files(draw: st.DrawFn, kind: Format, graph: bytes, whole: bytes, text:
         return draw(damaged(whole))
     changed = draw(card_texts(text))
     if way <= 4 or kind == "onnx":
-        return graph + container.attachment(len(graph), changed, LABELS, kind)
+        return graph + attachment.attachment(len(graph), changed, LABELS, kind)
     return draw(_zipped(graph, changed))
 
 

@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from falx import card as cards
 from falx import phantom
-from falx.card import Card, Format, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import card as cards
+from falx.model.card import Card, Format, TensorSpec
 
 __all__ = ["MODELS", "card", "images", "models", "several"]
 
 UID: Final = "1.2.3.4.5"
 """Always the same, so that the files are."""
 
-MODELS: Final = Path(__file__).parents[1] / "runtime" / "data"
+MODELS: Final = Path(__file__).parents[1] / "data"
 
 DATA: Final = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
 """Slices of patients, where they are; only mutated here, never kept."""
@@ -187,11 +187,11 @@ def _volumes() -> dict[str, bytes]:
 def _frames() -> dict[str, bytes]:
     if importlib.util.find_spec("pydicom") is None:
         return {}
-    made: Any = importlib.import_module("tests.dicom.made")
+    made: Any = importlib.import_module("tests.reading.dicom.made")
     head = _head(64)
     frames = made.dataset(np.stack([head, head[:, ::-1]]), SOPInstanceUID=UID)
     kinds = ["explicit", "implicit", "deflated", "rle"]
-    kinds += ["jpeg-lossless-sv1"] if importlib.util.find_spec("gdcm") else []
+    kinds += ["jpeg-lossless-sv1"] if made.DCMCJPEG else []
     return {f"dcm of frames, {kind}": made.encoded(frames, made.SYNTAXES[kind]) for kind in kinds}
 
 

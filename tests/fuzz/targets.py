@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tests.fuzz import mutations, seeds
 
 import falx
-from falx import card as cards
 from falx import phantom
 from falx.errors import CardError, ChecksumError, ModelError, UnreadableImage
-from falx.inputs import expand
+from falx.model import card as cards
+from falx.model import file as model_file
+from falx.reading.files import expand
 from falx.words import DECISIONS, LABELS, REJECTED
 
 __all__ = ["TARGETS", "Target"]
@@ -62,7 +63,7 @@ def _pictures() -> dict[str, bytes]:
 def _classifier(folder: Path) -> falx.Classifier:
     kind, graph = next(iter(seeds.models().values()))
     path = folder / f"whole.{kind}"
-    path.write_bytes(cards.embed(graph, seeds.card(), format=kind))
+    path.write_bytes(model_file.embed(graph, seeds.card(), format=kind))
     return falx.load(path)
 
 
@@ -124,8 +125,8 @@ def _said(error: ModelError) -> str:
 def _whole(seed: str) -> tuple[bytes, str]:
     kind, graph = seeds.models()[seed]
     card = seeds.card()
-    whole = cards.embed(graph, card, format=kind)
-    return whole, cards.extract(whole)[0].to_json()
+    whole = model_file.embed(graph, card, format=kind)
+    return whole, model_file.extract(whole)[0].to_json()
 
 
 def _model_inputs(seed: str) -> st.SearchStrategy[bytes]:

@@ -11,7 +11,7 @@ from tests.fuzz import __main__ as command
 from tests.fuzz import flips, worker
 from tests.fuzz.targets import TARGETS
 
-from falx.classifier import DEFAULT_MODEL
+from falx.model.file import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A path that exists on one machine only.
 MACHINE_PATH = re.compile(r"(?<![\w.}/-])/(?:home|Users|work|root)/\w+")
 
-BINARY = {".tflite", ".onnx", ".keras", ".h5", ".png", ".jpg", ".gif", ".svg"}
+BINARY = {".bin", ".tflite", ".onnx", ".keras", ".h5", ".png", ".jpg", ".gif", ".svg"}
 IMAGE_OF_A_PATIENT = {".dcm", ".nii", ".gz", ".mha", ".npz"}
 
 
@@ -58,3 +58,8 @@ def test_no_scan_is_committed(tracked: list[Path]) -> None:
 def test_no_large_file_but_models_is_committed(tracked: list[Path], checkout: Path) -> None:
     large = [path.relative_to(checkout) for path in tracked if path.stat().st_size > 1_000_000]
     assert [p for p in large if p.parts[0] != "models" and p != Path("runtime/falx/default.tflite")] == []
+
+
+def test_a_release_is_small(tracked: list[Path], checkout: Path) -> None:
+    # History keeps every release, so each clone of all of it holds them all.
+    assert sum(path.stat().st_size for path in tracked if checkout / "models" in path.parents) <= 30_000_000

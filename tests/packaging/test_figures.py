@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import card, speed
+from tools import card, speed
 
-from falx import card as cards
-from falx.classifier import DEFAULT_MODEL
+from falx.model import file as model_file
+from falx.model.file import DEFAULT_MODEL
 
 # A figure in a table's cell, with the digits it is given with; not part of a name such as int8.
 FIGURE = re.compile(r"(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?)( ?%)?(?![\w])")
@@ -22,7 +22,7 @@ FIGURE = re.compile(r"(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?)( ?%)?(?![\w])")
 @pytest.fixture(scope="module")
 def released(checkout: Path) -> Path:
     """The folder of the model in the wheel."""
-    own, _ = cards.read(DEFAULT_MODEL)
+    own, _ = model_file.read(DEFAULT_MODEL)
     folder = checkout / "models" / own.name
     assert folder.is_dir(), f"the model in the wheel is {own.name}, which is not in models/"
     return folder
@@ -60,16 +60,16 @@ def test_the_wheel_holds_the_released_file(released: Path) -> None:
 def test_every_released_file_has_a_card_of_the_same_model(released: Path) -> None:
     files = sorted(path for path in released.iterdir() if path.suffix in (".tflite", ".onnx"))
     assert {path.suffix for path in files} == {".tflite", ".onnx"}
-    wanted, _ = cards.read(DEFAULT_MODEL)
+    wanted, _ = model_file.read(DEFAULT_MODEL)
     for path in files:
-        own, _ = cards.read(path)
+        own, _ = model_file.read(path)
         assert (own.name, own.version, own.thresholds) == (wanted.name, wanted.version, wanted.thresholds)
         assert (own.metrics, own.provenance) == (wanted.metrics, wanted.provenance)
 
 
 def test_the_metrics_are_of_the_file_in_the_wheel(released: Path) -> None:
     metrics = json.loads((released / "metrics.json").read_text(encoding="utf-8"))
-    own, _ = cards.read(DEFAULT_MODEL)
+    own, _ = model_file.read(DEFAULT_MODEL)
     assert metrics["model"]["name"] == own.name
     assert metrics["model"]["weights_sha256"] == own.weights_sha256
     assert metrics["model"]["sha256"] == hashlib.sha256(DEFAULT_MODEL.read_bytes()).hexdigest()
@@ -82,7 +82,7 @@ def test_the_results_are_as_the_command_fills_them_in(released: Path, checkout: 
         released / "MODEL_CARD.md": card.card_block(metrics, released),
     }
     for page, block in blocks.items():
-        told = f"{page} is not as measured; python -m benchmarks.card {released.relative_to(checkout)}"
+        told = f"{page} is not as measured; python -m tools.card {released.relative_to(checkout)}"
         assert page.read_text(encoding="utf-8") == card.fill(page, block), told
         assert released.name in block
 
@@ -93,10 +93,8 @@ def test_the_speed_is_as_the_command_fills_it_in(released: Path, checkout: Path)
     assert (latency["model"], startup["model"]) == (released.name, released.name)
     block = speed.table(latency, startup)
     assert block.splitlines()[2].startswith("| Falx | 1.0 | ")
-    readme = checkout / "README.md"
-    assert readme.read_text(encoding="utf-8") == card.fill(readme, block, "speed"), (
-        "python -m benchmarks.speed"
-    )
+    page = checkout / "docs" / "performance.md"
+    assert page.read_text(encoding="utf-8") == card.fill(page, block, "speed"), "python -m tools.speed"
 
 
 @pytest.mark.parametrize("page", ["README.md", "MODEL_CARD.md"])

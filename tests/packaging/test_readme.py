@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from falx.classifier import DEFAULT_MODEL
+from falx.model.file import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tests.packaging.conftest import Environment
 
 INSTALL = "pip install . && falx demo"
+EXAMPLE = "falx predict examples/lesion.png"
 TEST = (
     "python -m pip install --upgrade pip && python -m pip install --editable . --group dev "
     "&& python -m pytest"
 )
-DEMO = re.compile(r"^<!-- demo -->\n```console\n\$ falx demo\n(.*?)^```\n<!-- end of demo -->$", re.M | re.S)
+SHOWN = re.compile(
+    rf"^<!-- example -->\n```console\n\$ {EXAMPLE}\n(.*?)^```\n<!-- end of example -->$", re.M | re.S
+)
 LINK = re.compile(r"\]\(([^)#]+)\)")
 CHECKOUT = Path(__file__).parents[2]
 GUIDES = sorted(
@@ -42,6 +45,8 @@ def user(installed: Environment) -> Environment:
     exported.mkdir(exist_ok=True)
     shutil.copy(DEFAULT_MODEL, exported / "mine-int8.tflite")
     shutil.rmtree(installed.work / "maps", ignore_errors=True)
+    (installed.work / "examples").mkdir(exist_ok=True)
+    shutil.copy(CHECKOUT / "examples" / "lesion.png", installed.work / "examples")
     return installed
 
 
@@ -69,11 +74,11 @@ def test_the_python_runs(user: Environment, blocks: Blocks) -> None:
     assert "ImageNotFound" in lines[3]
 
 
-def test_the_demo_is_as_shown(user: Environment, readme: str) -> None:
-    shown = DEMO.search(readme)
-    assert shown, "the README shows no output of `falx demo` between its demo marks"
+def test_the_example_is_as_shown(user: Environment, readme: str) -> None:
+    shown = SHOWN.search(readme)
+    assert shown, "the README shows no answer between its example marks"
     # Times differ, and so do a model's probabilities in the last digit, with the processor.
-    assert _words(shown[1]) == _words(user.offline("falx", "demo").stdout)
+    assert _words(shown[1]) == _words(user.offline(*shlex.split(EXAMPLE)).stdout)
 
 
 def _words(text: str) -> list[str]:
@@ -112,3 +117,7 @@ def test_ci_runs_the_readmes_test_command(checkout: Path) -> None:
     for command in TEST.split(" && "):
         assert command in script
     assert "--quiet" not in TEST
+
+
+def test_the_readme_is_one_screen(readme: str) -> None:
+    assert len(readme.split()) <= 900

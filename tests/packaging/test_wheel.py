@@ -24,8 +24,8 @@ MEGABYTE = 1_000_000
 # Every file of a wheel matches one of these, and each of these is in it.
 CONTENTS = (
     r"falx/\w+\.py",
-    r"falx/engines/\w+\.py",
-    r"falx/app/\w+\.py",
+    *(rf"falx/{room}/\w+\.py" for room in ("app", "command", "engines", "model", "pictures")),
+    *(rf"falx/{room}/\w+\.py" for room in ("reading", "slices")),
     r"falx/app/(icon\.svg|style\.css)",
     r"falx/app/templates/\w+\.(css|html)",
     r"falx/workstation/((node|objects)/)?\w+\.py",

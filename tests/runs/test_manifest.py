@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from falx import images
+from falx.reading import source as images
 from falx_runs.errors import DataError
 from falx_runs.manifest import (
     LEVELS,
@@ -132,7 +132,7 @@ def test_a_folder_without_images_is_refused(names: tuple[str, ...], tmp_path: Pa
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: no such folder or manifest"):
+    with pytest.raises(DataError, match=r"nowhere: expected a manifest \(CSV\) or a folder of images"):
         read_records(tmp_path / "nowhere")
 
 

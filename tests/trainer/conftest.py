@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from falx import card as cards
-from falx.card import Card, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.model import file as model_file
+from falx.model.card import Card, TensorSpec
 from falx_runs.manifest import Box
 
 # Before anything imports TensorFlow: it greets on standard error otherwise.
@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-TINY = Path(__file__).parents[1] / "runtime" / "data" / "tiny.tflite"
+TINY = Path(__file__).parents[1] / "data" / "tiny.tflite"
 """A graph of 3 KB: dark slices are `no_tumor`, bright ones `glioma`; the heatmap is the brightness."""
 
 Pixels = npt.NDArray[np.uint8]
@@ -145,5 +145,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     )
     path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
-    path.write_bytes(cards.embed(TINY.read_bytes(), card, format="tflite"))
+    path.write_bytes(model_file.embed(TINY.read_bytes(), card, format="tflite"))
     return path

@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from benchmarks import ablation
-from benchmarks.card import between
+from tools.card import between
 
 from falx.decision import Thresholds
 from falx_runs.manifest import Record
 from falx_trainer.data.tensors import Tensors
-from falx_trainer.training.network import Network, build_for
 from falx_trainer.training.recipe import PRESETS
 
 SMALL = ["batch=4", "dense=8", "stage1.epochs=1", "stage2.layers=12"]
@@ -34,12 +32,12 @@ def test_saved_rows_are_tables_of_a_page() -> None:
         for name, without in (("default", "br35h"), ("no place", "br35h"), ("default", "tcga_lgg"))
     ]
     cells = "12.3 | 12.3 | – | 12.3 | 12.3 | 12.3 | 12.3 | – | 12.3 | 12.3 |"
-    by_row = ablation.markdown({"rows": rows}, by="row").splitlines()
+    by_row = ablation.markdown(rows, by="row").splitlines()
     assert by_row[2:] == [
         f"| default: the default recipe | {cells}",
         f"| no place: the map is held to the boxes cell by cell only | {cells}",
     ]
-    assert ablation.markdown({"rows": rows}, by="without").splitlines()[2:] == [
+    assert ablation.markdown(rows, by="without").splitlines()[2:] == [
         f"| br35h | {cells}",
         f"| tcga_lgg | {cells}",
     ]
@@ -47,7 +45,7 @@ def test_saved_rows_are_tables_of_a_page() -> None:
 
 def test_the_page_shows_the_saved_rows() -> None:
     checkout = Path(__file__).parents[2]
-    saved = json.loads((checkout / "benchmarks" / "results" / "ablation.json").read_text(encoding="utf-8"))
+    saved = json.loads((checkout / "benchmarks" / "results" / "ablation.json").read_text())["rows"]
     page = (checkout / "docs" / "recipe.md").read_text(encoding="utf-8")
     for mark, by in (("rows", "row"), ("without", "without")):
         (shown,) = between(mark).findall(page)
@@ -70,7 +68,7 @@ def test_measures_are_shares_of_what_they_name() -> None:
     probabilities = np.array(
         [[0.9, 0.1, 0, 0], [0.4, 0.6, 0, 0], [0.1, 0, 0.9, 0], [0.2, 0.7, 0.1, 0], [0.95, 0, 0, 0.05]]
     )
-    evidence = np.zeros((5, 14, 14))
+    evidence = np.zeros((5, 14, 14), np.float32)
     evidence[2, 1, 1] = evidence[3, 8, 8] = 1  # inside the box, and elsewhere
     thresholds = Thresholds.from_mapping(
         {"no_tumor": 0.8, "meningioma": 0.5, "glioma": 0.5, "pituitary": 0.5}
@@ -84,43 +82,6 @@ def test_measures_are_shares_of_what_they_name() -> None:
     }
 
 
-def test_a_mean_is_of_the_rows_weights(
-    manifest: Path, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = PRESETS["default"].override({"dense": 8})
-    network = build_for(recipe, random_weights)
-    first = network.whole.get_weights()
-    folders = {"default": tmp_path / "one", "no control": tmp_path / "three"}
-    for factor, folder in zip((1, 3), folders.values(), strict=True):
-        folder.mkdir()
-        network.whole.set_weights([factor * part for part in first])
-        network.whole.save_weights(folder / ablation.WEIGHTS)
-    measured = []
-
-    def remember(network: Network, *_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        measured.append(network.whole.get_weights())
-        return {"val": {}}, {}
-
-    monkeypatch.setattr(ablation, "_measured", remember)
-    row = ablation._mean(folders, recipe, manifest, "b", str(random_weights))
-    assert row == {
-        "of": ["default", "no control"],
-        "recipe": recipe.to_toml(),
-        "without": "b",
-        "val": {},
-    }
-    for found, part in zip(measured[0], first, strict=True):
-        np.testing.assert_allclose(found, 2 * part, rtol=1e-6)
-
-
-def test_networks_of_other_layers_have_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--data", "none", "--weights", "none", "--out", str(tmp_path)]
-    with pytest.raises(SystemExit):
-        ablation.main([*options, "--mean", "--rows", "default", "no boxes"])
-    assert "--mean: networks that differ in their layers have no mean" in capsys.readouterr().err
-    assert not any(tmp_path.iterdir())
-
-
 def test_a_row_is_trained_once_and_shown_again(
     manifest: Path, random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,7 +89,7 @@ def test_a_row_is_trained_once_and_shown_again(
     arguments = ["--data", str(manifest), "--weights", str(random_weights), "--out", str(tmp_path)]
     arguments += ["--rows", "default", "--without", "b", "--epochs", "1", *settings]
     ablation.main(arguments)
-    first = capsys.readouterr().out.splitlines()
+    first = capsys.readouterr().out
     path = tmp_path / "without-b" / "1-epochs" / "default" / "row.json"
     row = json.loads(path.read_text())
     assert row["without"] == "b"
@@ -137,12 +98,12 @@ def test_a_row_is_trained_once_and_shown_again(
     assert len(np.load(path.with_name("left_out-logits.npy"))) == 14
     assert len(np.load(path.with_name("val-logits.npy"))) == 4
     written = path.stat().st_mtime_ns
-    ablation.main([*arguments, "--mean", "--save", str(tmp_path / "saved.json")])
+    ablation.main([*arguments, "--save", str(tmp_path / "saved.json")])
     assert path.stat().st_mtime_ns == written
-    saved = json.loads((tmp_path / "saved.json").read_text())["rows"]
-    assert [(one["name"], one.get("of")) for one in saved] == [("default", None), ("mean", ["default"])]
-    # The mean of one is that one.
-    assert saved[1]["left_out"] == saved[0]["left_out"] == row["left_out"]
-    assert first[-1] in capsys.readouterr().out.splitlines()
+    (saved,) = json.loads((tmp_path / "saved.json").read_text())["rows"]
+    assert saved == {"name": "default", **row}
+    shown = ablation.markdown([saved], by="row")
+    assert shown in first
+    assert shown in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"row\.json: of another recipe; give another --out"):
         ablation.main([*arguments, "--set", "seed=8"])

@@ -1,185 +1,19 @@
-"""Studies as DICOM files, the programs of other makers, and a node to meet them."""
+"""A drawn study, the process that classifies, and the peers of a node, for each test."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.workstation.peers import DEADLY, Archive, Process, WrittenStudy, free_port, write_study
 
 import falx
-from falx import phantom
-
-pytest.importorskip("highdicom", reason="the node and its reports need highdicom: pip install 'falx[dicom]'")
-pytest.importorskip("pynetdicom", reason="the node needs pynetdicom: pip install 'falx[dicom]'")
-
-import numpy as np
-import pydicom
-from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
-
 from falx.workstation.node.worker import Worker
-
-SECRET = "ZZYZX"  # noqa: S105 - no password
-"""A part of every name, identifier and comment of the patient: it must not turn up where it need not."""
-
-PLACES = os.pathsep.join(["/usr/bin", "/usr/sbin", os.environ.get("PATH", "")])
-"""The system's first: pynetdicom installs programs of its own with the names of dcmtk's."""
-
-
-def program(name: str) -> str:
-    """A program, or the reason to skip."""
-    found = shutil.which(name, path=PLACES)
-    if found is None:
-        pytest.skip(f"{name} is not installed; .ci/examples installs it")
-    return found
-
-
-def call(name: str, *arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run a program of dcmtk or dicom3tools."""
-    command = [program(name), *map(str, arguments)]
-    return subprocess.run(
-        # Names are printed in the character set of their image.
-        command,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=timeout,
-        check=False,
-    )
-
-
-def until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
-    """What a condition gives as soon as it is true."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {timeout} s")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def image(study: str, series: str, number: int, pixels: np.ndarray, **tags: Any) -> Dataset:
-    """An MR image of a patient whose every free text holds the secret."""
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = MRImageStorage
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    data.StudyInstanceUID, data.SeriesInstanceUID = study, series
-    data.PatientName = f"{SECRET}^Jane"
-    data.PatientID = f"ID-{SECRET}"
-    data.PatientBirthDate, data.PatientSex = "19700101", "F"
-    data.PatientComments = data.ImageComments = data.StudyDescription = f"{SECRET} comments"
-    data.OtherPatientNames, data.EthnicGroup = f"{SECRET}^Other", SECRET
-    data.InstitutionName, data.ProtocolName = f"Hospital {SECRET}", f"T1 {SECRET}"
-    data.StudyDate, data.StudyTime = "20260102", "101500"
-    data.StudyID, data.AccessionNumber, data.ReferringPhysicianName = "7", "A-1", f"{SECRET}^Doctor"
-    data.Modality, data.BodyPartExamined = "MR", "HEAD"
-    data.ImageType = ["ORIGINAL", "PRIMARY", "M", "SE"]
-    data.ScanningSequence, data.SequenceVariant, data.MRAcquisitionType = "SE", "NONE", "2D"
-    data.RepetitionTime, data.EchoTime, data.ContrastBolusAgent = "500", "10", "Gd"
-    data.InstanceNumber = number
-    data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 5 * number]
-    data.PixelSpacing, data.SliceThickness = [0.9, 0.9], 5
-    data.FrameOfReferenceUID = series
-    data.Rows, data.Columns = pixels.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = 8
-    data.HighBit, data.PixelRepresentation = 7, 0
-    data.PixelData = pixels.tobytes()
-    private = data.private_block(0x0099, "VENDOR 1", create=True)
-    private.add_new(0x01, "LO", f"{SECRET} private")
-    for name, value in tags.items():
-        setattr(data, name, value)
-    return data
-
-
-@dataclass(frozen=True)
-class Written:
-    """A study on disk."""
-
-    folder: Path
-    uid: str
-    files: tuple[Path, ...]
-
-
-def write_study(folder: Path, slices: int = 3, lesion: int | None = 1, **tags: Any) -> Written:
-    """A study of drawn heads, one of them with a lesion."""
-    folder.mkdir(parents=True, exist_ok=True)
-    study, series = generate_uid(), generate_uid()
-    clear, ill = phantom.clear(), phantom.lesion()
-    files = []
-    for number in range(slices):
-        data = image(study, series, number + 1, ill if number == lesion else clear, **tags)
-        files.append(folder / f"{number:04}.dcm")
-        data.save_as(files[-1], enforce_file_format=True)
-    return Written(folder, study, tuple(files))
-
-
-@pytest.fixture(name="call", scope="session")
-def call_fixture() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a program of dcmtk or dicom3tools; skip where it is missing."""
-    return call
-
-
-@pytest.fixture(name="program", scope="session")
-def program_fixture() -> Callable[[str], str]:
-    """The path of a program; skip where it is missing."""
-    return program
-
-
-@pytest.fixture(name="until", scope="session")
-def until_fixture() -> Callable[..., Any]:
-    """Wait for what a condition gives."""
-    return until
-
-
-@pytest.fixture(name="free_port", scope="session")
-def free_port_fixture() -> Callable[[], int]:
-    """A port that nobody listens at."""
-    return free_port
-
-
-@pytest.fixture(name="write_study", scope="session")
-def write_study_fixture() -> Callable[..., Written]:
-    """Write a study: folder, how many slices, which of them has a lesion, further tags."""
-    return write_study
-
-
-@pytest.fixture(scope="session")
-def write_picture() -> Callable[[Path], None]:
-    """Write a drawn head as a picture that is no DICOM."""
-    return lambda path: Image.fromarray(phantom.clear()).save(path)
-
-
-@pytest.fixture(scope="session")
-def secret() -> str:
-    """What must not turn up where it need not."""
-    return SECRET
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Written:
+def study(tmp_path: Path) -> WrittenStudy:
     return write_study(tmp_path / "study")
 
 
@@ -190,117 +24,17 @@ def classifier() -> falx.Classifier:
 
 @pytest.fixture(scope="session")
 def worker() -> Iterator[Worker]:
-    """The process that classifies, which does what the Image Comments of a study say, see `deadly.py`."""
-    made = Worker(command=[sys.executable, str(Path(__file__).with_name("deadly.py"))])
+    made = Worker(command=DEADLY)
     yield made
     made.stop()
-
-
-@dataclass
-class Archive:
-    """dcmtk's storescp: takes what is sent to it and writes it to a folder."""
-
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-    options: tuple[str, ...] = ()
-    title: str = "ARCHIVE"
-
-    def start(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-        command = [
-            program("storescp"),
-            *self.options,
-            "-aet",
-            self.title,
-            "-od",
-            str(self.folder),
-            str(self.port),
-        ]
-        with self.folder.with_suffix(".log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        process = self.process
-
-        def up() -> bool:
-            assert process.poll() is None, self.folder.with_suffix(".log").read_text()
-            return listens(self.port)
-
-        until(up)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
-            self.process = None
-
-    def files(self) -> list[Path]:
-        return [file for file in self.folder.iterdir() if not file.name.endswith(".part")]
-
-    def reports(self) -> list[Dataset]:
-        found = []
-        for file in self.files():
-            with contextlib.suppress(InvalidDicomError, EOFError):  # it is being written
-                found.append(pydicom.dcmread(file))
-        # The last of its attributes: without it, the file is not whole yet.
-        return [one for one in found if one.get("Modality") == "SR" and "ContentSequence" in one]
-
-    @property
-    def destination(self) -> str:
-        return f"{self.title}@127.0.0.1:{self.port}"
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
-    program("storescp")
     made = Archive(tmp_path / "archive", free_port())
     made.start()
     yield made
     made.stop()
-
-
-@dataclass
-class Process:
-    """`falx listen` in a process of its own."""
-
-    arguments: list[str]
-    log: Path
-    port: int = 0
-    health: int = 0
-    process: subprocess.Popen[bytes] = field(init=False)
-
-    def start(self) -> Process:
-        before = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "falx", "listen", *self.arguments], stdout=stream, stderr=stream
-            )
-
-        def ports() -> bool:
-            assert self.process.poll() is None, self.log.read_text()
-            text = self.log.read_bytes()[before:].decode()
-            if "/healthz" not in text:
-                return False
-            self.port = int(text.split("listens at 127.0.0.1:")[1].split(",")[0].split()[0])
-            self.health = int(text.split("http://127.0.0.1:")[1].split("/")[0])
-            return True
-
-        until(ports, 90)
-        return self
-
-    def status(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.health}/healthz", timeout=10) as answer:
-            read: dict[str, Any] = json.load(answer)
-        return read
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture

@@ -19,14 +19,11 @@ from typing import Any
 import pydicom
 
 from falx.workstation.node import worker
-from falx.workstation.objects import headers, results
-
-make, needed = results.make, headers.needed
+from falx.workstation.objects.results import make
 
 
 def deadly(classifier: Any, paths: Sequence[Path], **options: Any) -> Any:
     """Make results, unless a study says otherwise."""
-    headers.needed = needed
     read = (pydicom.dcmread(path, stop_before_pixels=True) for path in paths)
     comments = next((str(one.ImageComments) for one in read if one.ImageComments != "none"), "none")
     order, _, once = comments.partition("|")
@@ -46,11 +43,5 @@ def deadly(classifier: Any, paths: Sequence[Path], **options: Any) -> Any:
     return make(classifier, paths, **options)
 
 
-def later(module: str) -> Any:
-    """Load nothing yet: it is half of the start, and most of these processes answer no study."""
-
-
 if __name__ == "__main__":
-    results.make = deadly
-    headers.needed = later
-    sys.exit(worker.main(sys.argv[1:]))
+    sys.exit(worker.main(sys.argv[1:], deadly))

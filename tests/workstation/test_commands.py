@@ -2,22 +2,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pydicom
 import pytest
+from PIL import Image
+from tests.workstation.peers import SECRET, WrittenStudy
 
-from falx.cli import main
-from falx.workstation.node.node import IMAGES, SYNTAXES
+from falx import phantom
+from falx.command.main import main
+from falx.workstation.node.association import IMAGES, SYNTAXES
 from falx.workstation.node.spool import IDENTIFIER
 
 PAGE = Path(__file__).parents[2] / "docs" / "workstation.md"
 
 
 def test_a_study_is_written_as_report_and_pictures(
-    study: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], secret: str
+    study: WrittenStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, pictures = tmp_path / "report.dcm", tmp_path / "pictures"
     arguments = ["study", str(study.folder), "--json", "--sr", str(report), "--sc", str(pictures)]
@@ -29,7 +30,7 @@ def test_a_study_is_written_as_report_and_pictures(
     assert len(list(pictures.iterdir())) == len(answer["carriers"]) >= 1
     for file in (report, *pictures.iterdir()):
         assert IDENTIFIER.fullmatch(pydicom.dcmread(file).SOPInstanceUID)
-    assert secret not in said.out + said.err
+    assert SECRET not in said.out + said.err
     # People are told what was written, a program that reads JSON is not.
     assert said.err == ""
     text = ["study", str(study.folder), "--sr", f"{report}2", "--sc", f"{pictures}2"]
@@ -44,20 +45,22 @@ def test_a_study_is_written_as_report_and_pictures(
     ]
     # What is there is not replaced, and that is said before anything is classified.
     assert main(arguments) == 2
-    assert "report.dcm: expected a new file, there is one; give another name" in capsys.readouterr().err
+    assert (
+        "report.dcm: expected a new file, but this one exists; give another name" in capsys.readouterr().err
+    )
 
 
-def test_one_study_at_a_time(study: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_study_at_a_time(study: WrittenStudy, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", str(study.folder), str(study.folder), "--sr", "x.dcm"]) == 2
-    assert "--sr and --sc write what one study comes to; give one PATH" in capsys.readouterr().err
+    assert "--sr and --sc write the report of one study; give one PATH" in capsys.readouterr().err
 
 
 def test_pictures_that_are_no_dicom_have_no_report(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], write_picture: Callable[[Path], None]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_picture(tmp_path / "slice.png")
+    Image.fromarray(phantom.clear()).save(tmp_path / "slice.png")
     assert main(["study", str(tmp_path), "--sr", str(tmp_path / "report.dcm")]) == 2
-    assert "a DICOM result needs DICOM images to refer to, and there is none" in capsys.readouterr().err
+    assert "a DICOM report needs DICOM images to refer to, and there are none" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_gets_no_report(

@@ -5,33 +5,33 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.workstation.peers import SECRET, Archive, Process, WrittenStudy, call, until, write_study
 
-from falx.cli import main
+from falx.command.main import main
+
+
+def begun(study: Path) -> bool:
+    return (study / "kept").exists() or any(study.glob("batch-*"))
 
 
 def test_killed_at_any_moment_every_study_is_reported_once(
-    listen: Callable[..., Any],
-    call: Callable[..., Any],
-    archive: Any,
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
-    tmp_path: Path,
-    secret: str,
+    listen: Callable[..., Process], archive: Archive, tmp_path: Path
 ) -> None:
     """Also: nothing of the patient is in the log, in the answers of the health check or in the records."""
     chance = random.Random(7)  # noqa: S311 - no secret
     node = listen("--destination", archive.destination, "--capture", "--retry", "0.2", "--retry-most", "1")
     # pydicom quotes values that are none of their kind where it warns of them.
-    wrong = {"PatientBirthDate": secret, "StudyTime": secret}
+    wrong: Any = {"PatientBirthDate": SECRET, "StudyTime": SECRET}
     with pytest.warns(UserWarning, match="Invalid value"):
         studies = [write_study(tmp_path / str(number), 4, **wrong) for number in range(2)]
     for number, study in enumerate(studies):
 
-        def send(study: Any = study) -> bool:
+        def send(study: WrittenStudy = study) -> bool:
             done = call("storescu", "-aec", "FALX", "127.0.0.1", str(node.port), *study.files)
             return bool(done.returncode == 0)
 
@@ -43,8 +43,7 @@ def test_killed_at_any_moment_every_study_is_reported_once(
             node.start()
         else:
             # And once the process that classifies alone, while it does.
-            spool = tmp_path / "spool" / "studies" / study.uid
-            until(lambda spool=spool: list(spool.glob("batch-*")) or (spool / "kept").exists())
+            until(partial(begun, tmp_path / "spool" / "studies" / study.uid))
             (child,) = map(int, call("pgrep", "-P", str(node.process.pid)).stdout.split())
             os.kill(child, signal.SIGKILL)
         assert sent or until(send)
@@ -61,13 +60,13 @@ def test_killed_at_any_moment_every_study_is_reported_once(
     } == {4}
     kept = [file for file in (tmp_path / "spool").rglob("*") if file.is_file() and file.suffix != ".dcm"]
     for file in (node.log, *kept):
-        assert secret not in file.read_text(errors="replace"), file
-    assert secret not in str(status)
+        assert SECRET not in file.read_text(errors="replace"), file
+    assert SECRET not in str(status)
     assert "result sent" in node.log.read_text()
 
 
 def test_it_says_whether_the_destination_answers_and_takes_a_file_of_settings(
-    archive: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "falx.toml"
     file.write_text(f'spool = "{tmp_path / "spool"}"\ndestination = "NOBODY@127.0.0.1:1"\n')
@@ -81,7 +80,10 @@ def test_it_says_whether_the_destination_answers_and_takes_a_file_of_settings(
         (["--spool", "s"], "destination must be given, with --destination or in the file of --config"),
         (["--spool", "s", "--destination", "x"], "destination: expected TITLE@HOST:PORT such as"),
         (["--config", "none.toml"], "none.toml: cannot be read"),
-        (["--spool", "s", "--destination", "A@b:1", "--port", "70000"], "port: expected a port, 0 to 65535"),
+        (
+            ["--spool", "s", "--destination", "A@b:1", "--port", "70000"],
+            "port: expected a port from 0 to 65535, got 70000",
+        ),
     ],
 )
 def test_wrong_settings_end_with_the_reason(

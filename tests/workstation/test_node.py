@@ -7,7 +7,6 @@ import os
 import socket
 import socketserver
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -23,10 +22,24 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, EnhancedSRStorage, MRImageStorage
 from pynetdicom import AE
 from pynetdicom.events import EVT_C_STORE
+from tests.workstation.peers import (
+    DEADLY,
+    SECRET,
+    Archive,
+    WrittenStudy,
+    call,
+    free_port,
+    program,
+    until,
+    write_study,
+)
 
 from falx.errors import FalxError
-from falx.workstation.node.node import IMAGES, SYNTAXES, TRIES, Node, _doubled
+from falx.workstation.node.association import IMAGES, SYNTAXES
+from falx.workstation.node.node import Node
+from falx.workstation.node.sending import echo
 from falx.workstation.node.settings import Destination, Settings
+from falx.workstation.node.study_queue import TRIES
 from falx.workstation.node.worker import Worker
 
 QUIET_S = 0.4
@@ -36,15 +49,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisable
 
 
 @pytest.fixture
-def node(
-    tmp_path: Path, worker: Worker, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Node]]:
+def node(tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Node]]:
     """Start a node of some settings; it is stopped when the test ends."""
     started: list[Node] = []
     # How often a server looks whether it should stop, in seconds; half a second is long for 60 servers.
     monkeypatch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.02,))
 
-    def start(**changes: Any) -> Node:
+    def start(by: Worker = worker, **changes: Any) -> Node:
         plain = Settings(
             spool=tmp_path / "spool",
             destination=Destination("ARCHIVE", "127.0.0.1", free_port()),
@@ -54,7 +65,7 @@ def node(
             retry_s=0.2,
             retry_most_s=0.4,
         )
-        made = Node(replace(plain, **changes), worker)
+        made = Node(replace(plain, **changes), by)
         made.start()
         started.append(made)
         return made
@@ -64,7 +75,7 @@ def node(
         one.stop()
 
 
-def to(archive: Any) -> Destination:
+def to(archive: Archive) -> Destination:
     return Destination.parse(archive.destination)
 
 
@@ -75,7 +86,7 @@ def associate(node: Node, title: str = "FALX", calling: str = "SCANNER") -> Any:
     return entity.associate("127.0.0.1", node.port, ae_title=title)
 
 
-def send(node: Node, call: Callable[..., Any], *files: Path) -> None:
+def send(node: Node, *files: Path) -> None:
     done = call("storescu", "-aec", "FALX", "127.0.0.1", str(node.port), *files)
     assert done.returncode == 0, done.stderr
 
@@ -85,7 +96,7 @@ def evidence(report: Dataset) -> set[str]:
     return {str(item.ReferencedSOPInstanceUID) for one in series for item in one.ReferencedSOPSequence}
 
 
-def uids(study: Any) -> set[str]:
+def uids(study: WrittenStudy) -> set[str]:
     return {str(pydicom.dcmread(file).SOPInstanceUID) for file in study.files}
 
 
@@ -106,16 +117,17 @@ def settled(node: Node) -> bool:
     return not (status["studies_waiting"] or status["results_to_send"])
 
 
-def test_both_sides_answer_an_echo(node: Callable[..., Node], call: Callable[..., Any], archive: Any) -> None:
-    made = node(destination=to(archive))
+def test_both_sides_answer_an_echo(node: Callable[..., Node], archive: Archive) -> None:
+    made = node()
     assert call("echoscu", "-aec", "FALX", "127.0.0.1", str(made.port)).returncode == 0
-    assert made.echo()
+    settings = Settings(spool=Path("unused"), destination=to(archive))
+    assert echo(settings)
     archive.stop()
-    assert not made.echo()
+    assert not echo(settings)
 
 
 def test_titles_that_are_not_meant_or_not_allowed_are_refused(
-    node: Callable[..., Node], call: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    node: Callable[..., Node], caplog: pytest.LogCaptureFixture
 ) -> None:
     made = node(allow=("SCANNER",))
     echo = ["127.0.0.1", str(made.port)]
@@ -130,41 +142,40 @@ def test_titles_that_are_not_meant_or_not_allowed_are_refused(
 
 
 def test_a_study_is_reported_once_and_again_where_that_is_asked(
-    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive), again=False)
-    send(made, call, *study.files)
+    send(made, *study.files)
     (report,) = until(archive.reports)
     assert (report.StudyInstanceUID, evidence(report)) == (study.uid, uids(study))
-    send(made, call, *study.files)
+    send(made, *study.files)
     until(lambda: made.status()["received"] == 6 and settled(made))
     made.stop()
-    made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
     assert len(archive.reports()) == 1
 
     asked = node(destination=to(archive), again=True)
-    send(asked, call, *study.files)
+    send(asked, *study.files)
     until(lambda: len(archive.reports()) == 2)
     assert len({one.SOPInstanceUID for one in archive.reports()}) == 2
 
 
 def test_late_images_are_reported_with_the_whole_study(
-    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive))
-    send(made, call, *study.files[:2])
+    send(made, *study.files[:2])
     until(archive.reports)
-    send(made, call, study.files[2])
+    send(made, study.files[2])
     until(lambda: len(archive.reports()) == 2)
     assert sorted(len(evidence(one)) for one in archive.reports()) == [2, 3]
 
 
 def test_a_destination_that_is_down_gets_its_result_later(
-    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy
 ) -> None:
     archive.stop()
     made = node(destination=to(archive), capture=True)
-    send(made, call, *study.files)
+    send(made, *study.files)
     until(lambda: made.status()["destination_up"] is False)
     assert made.status()["results_to_send"] == 1
     archive.start()
@@ -177,9 +188,7 @@ def test_a_destination_that_is_down_gets_its_result_later(
     assert {pydicom.dcmread(file).StudyInstanceUID for file in archive.files()} == {study.uid}
 
 
-def test_a_full_spool_refuses_with_out_of_resources(
-    node: Callable[..., Node], study: Any, until: Callable[..., Any]
-) -> None:
+def test_a_full_spool_refuses_with_out_of_resources(node: Callable[..., Node], study: WrittenStudy) -> None:
     made = node(spool_mb=0.1)
     association = associate(made)
     images = [pydicom.dcmread(file) for file in study.files]
@@ -194,7 +203,7 @@ def test_a_full_spool_refuses_with_out_of_resources(
 
 
 def test_an_image_that_is_too_long_ends_its_association(
-    node: Callable[..., Node], study: Any, until: Callable[..., Any]
+    node: Callable[..., Node], study: WrittenStudy
 ) -> None:
     made = node(object_mb=0.05)
     association = associate(made)
@@ -203,7 +212,7 @@ def test_an_image_that_is_too_long_ends_its_association(
     assert (made.status()["refused"], made.status()["received"]) == (1, 0)
 
 
-def test_identifiers_of_message_and_image_must_agree(node: Callable[..., Node], study: Any) -> None:
+def test_identifiers_of_message_and_image_must_agree(node: Callable[..., Node], study: WrittenStudy) -> None:
     made = node()
     image = pydicom.dcmread(study.files[0])
     del image.SeriesInstanceUID
@@ -218,10 +227,10 @@ def test_identifiers_of_message_and_image_must_agree(node: Callable[..., Node], 
 
 
 def test_what_is_no_image_is_acknowledged_and_not_kept(
-    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive))
-    send(made, call, *study.files)
+    send(made, *study.files)
     until(archive.reports)
     # The archive sends the whole study back, the report in it.
     association = associate(made)
@@ -233,7 +242,7 @@ def test_what_is_no_image_is_acknowledged_and_not_kept(
 
 
 def test_an_association_that_ends_half_way_loses_nothing(
-    node: Callable[..., Node], call: Callable[..., Any], archive: Any, study: Any, until: Callable[..., Any]
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive))
     images = [pydicom.dcmread(file) for file in study.files]
@@ -245,7 +254,7 @@ def test_an_association_that_ends_half_way_loses_nothing(
     encoded = b"\x04\x00\x00\x01\x00\x00" + b"\x00" * 100
     association.dul.socket.socket.sendall(encoded)
     association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-    send(made, call, *study.files[1:])
+    send(made, *study.files[1:])
     # The first image may have been reported alone, if the rest came late; the last report has them all.
     until(lambda: uids(study) in [evidence(one) for one in archive.reports()])
     until(lambda: settled(made))
@@ -253,26 +262,16 @@ def test_an_association_that_ends_half_way_loses_nothing(
 
 
 def test_an_association_that_ends_while_its_image_is_looked_at_keeps_no_study_waiting(
-    node: Callable[..., Node],
-    archive: Any,
-    study: Any,
-    until: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed, seen, read = Node._closed, threading.Event(), pydicom.dcmread
-
-    def noted(node: Node, event: Any) -> None:
-        closed(node, event)
-        seen.set()
-
-    monkeypatch.setattr(Node, "_closed", noted)
+    read = pydicom.dcmread
     made = node(destination=to(archive))
     association = associate(made)
     image = read(study.files[0])
 
     def late(*given: Any, **options: Any) -> Dataset:
         association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-        assert seen.wait(10)
+        until(lambda: made.status()["associations"] == 0)
         return read(*given, **options)
 
     with monkeypatch.context() as slow:
@@ -284,7 +283,7 @@ def test_an_association_that_ends_while_its_image_is_looked_at_keeps_no_study_wa
 
 
 def test_a_slow_sender_is_waited_for(
-    node: Callable[..., Node], archive: Any, study: Any, until: Callable[..., Any]
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive))
     association = associate(made)
@@ -299,12 +298,7 @@ def test_a_slow_sender_is_waited_for(
 
 
 def test_a_study_is_not_kept_waiting_by_what_its_association_sends_after_it(
-    node: Callable[..., Node],
-    archive: Any,
-    study: Any,
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
-    tmp_path: Path,
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy, tmp_path: Path
 ) -> None:
     made = node(destination=to(archive))
     other = write_study(tmp_path / "other", 1)
@@ -322,13 +316,7 @@ def test_a_study_is_not_kept_waiting_by_what_its_association_sends_after_it(
 
 
 def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_from_it(
-    node: Callable[..., Node],
-    call: Callable[..., Any],
-    study: Any,
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    node: Callable[..., Node], study: WrittenStudy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     taken: list[str] = []
     refusals = [0xA700, 0x0110]
@@ -346,7 +334,7 @@ def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_fro
     try:
         made = node(destination=Destination("ARCHIVE", "127.0.0.1", server.socket.getsockname()[1]))
         with caplog.at_level(logging.WARNING, "falx.listen"):
-            send(made, call, *study.files, *other.files)
+            send(made, *study.files, *other.files)
             until(lambda: made.status()["results_sent"] == 2)
     finally:
         server.shutdown()
@@ -357,13 +345,8 @@ def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_fro
     ]
 
 
-def test_each_try_waits_twice_as_long_as_the_one_before() -> None:
-    settings = Settings(spool=Path("spool"), destination=Destination("ARCHIVE", "127.0.0.1", 104))
-    assert [_doubled(settings, tries) for tries in (1, 2, 3, 6, 7, 1000)] == [5, 10, 20, 160, 300, 300]
-
-
 def test_a_sender_that_falls_silent_is_ended(
-    node: Callable[..., Node], archive: Any, study: Any, until: Callable[..., Any]
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive), idle_s=1.0)
     association = associate(made)
@@ -373,12 +356,7 @@ def test_a_sender_that_falls_silent_is_ended(
 
 
 def test_twenty_at_once_are_each_answered(
-    node: Callable[..., Node],
-    write_study: Callable[..., Any],
-    program: Callable[[str], str],
-    archive: Any,
-    tmp_path: Path,
-    until: Callable[..., Any],
+    node: Callable[..., Node], archive: Archive, tmp_path: Path
 ) -> None:
     made = node(destination=to(archive))
     studies = [write_study(tmp_path / str(number), 1) for number in range(20)]
@@ -418,50 +396,47 @@ def test_a_health_check_answers_on_this_machine(node: Callable[..., Node], worke
     )
     with pytest.raises(urllib.error.HTTPError, match="404"):
         fetch("/")
-    made._spool._grow(20)
+    made.spool.store("1.2", "1.3", bytes(10))
     with pytest.raises(urllib.error.HTTPError, match="503") as error:
         fetch("/healthz")
     assert json.load(error.value)["trouble"] == "the spool is full"
 
 
 def test_a_thread_that_ends_is_an_unwell_node(
-    node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+    node: Callable[..., Node], study: WrittenStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = node()
 
     def fail() -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(made._spool, "outbox", fail)
-    made._to_send.set()
-    assert made.wait(10)
+    monkeypatch.setattr(made.spool, "waiting", fail)
+    send(made, *study.files)
+    until(lambda: made.failed)
+    monkeypatch.undo()
     assert made.status()["trouble"] == "a thread has ended; start this process anew"
 
 
 @pytest.mark.parametrize(
     ("comments", "said"),
     [
-        ("raise {secret}", "RuntimeError"),
-        ("full {secret}", "OSError: [Errno 28] No space left on device"),
+        ("raise {SECRET}", "RuntimeError"),
+        ("full {SECRET}", "OSError: [Errno 28] No space left on device"),
     ],
 )
 def test_a_study_that_is_not_classified_is_tried_again(
     node: Callable[..., Node],
-    call: Callable[..., Any],
-    archive: Any,
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
+    archive: Archive,
     comments: str,
     said: str,
-    secret: str,
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
 ) -> None:
-    order = f"{comments.format(secret=secret)}|{tmp_path / 'once'}"
+    order = f"{comments.format(SECRET=SECRET)}|{tmp_path / 'once'}"
     study = write_study(tmp_path / "study", 1, ImageComments=order)
     made = node(destination=to(archive))
     with caplog.at_level(logging.ERROR, "falx.listen"):
-        send(made, call, *study.files)
+        send(made, *study.files)
         until(archive.reports)
     until(lambda: settled(made))
     assert logged(caplog) == [f"study {study.uid}: not classified ({said}), tried again"]
@@ -472,20 +447,14 @@ def test_a_study_that_is_not_classified_is_tried_again(
 
 
 def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are_answered(
-    node: Callable[..., Node],
-    call: Callable[..., Any],
-    archive: Any,
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
-    caplog: pytest.LogCaptureFixture,
-    tmp_path: Path,
+    node: Callable[..., Node], archive: Archive, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     deadly = write_study(tmp_path / "deadly", 2, ImageComments="SIGSEGV")
     change(deadly.files[0], ImageComments="none")
     plain = write_study(tmp_path / "plain", 1, ImageComments="none")
     made = node(destination=to(archive))
     with caplog.at_level(logging.ERROR, "falx.listen"):
-        send(made, call, *deadly.files, *plain.files)
+        send(made, *deadly.files, *plain.files)
         until(lambda: made.status()["studies_set_aside"] == 1, 60)
     until(lambda: settled(made))
     assert [one.StudyInstanceUID for one in archive.reports()] == [plain.uid]
@@ -498,13 +467,12 @@ def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are
     assert (status["status"], status["studies_waiting"], status["studies_set_aside"]) == ("ok", 0, 1)
     assert "0 studies waiting (0 stuck), 1 set aside, 0 results to send, 1 sent" in made.line()
     made.stop()
-    made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
 
     # After a restart it is not begun by itself; sent again, mended, it is answered once, with all its images.
     again = node(destination=to(archive))
     assert (again.status()["studies_set_aside"], again.status()["studies_waiting"]) == (1, 0)
     change(deadly.files[1], ImageComments="none")
-    send(again, call, deadly.files[1])
+    send(again, deadly.files[1])
     until(lambda: again.status()["results_sent"] == 2)
     (report,) = [one for one in archive.reports() if one.StudyInstanceUID == deadly.uid]
     assert evidence(report) == uids(deadly)
@@ -513,31 +481,23 @@ def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are
 
 
 def test_a_node_that_is_stopped_does_not_wait_for_a_study(
-    node: Callable[..., Node],
-    call: Callable[..., Any],
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
-    caplog: pytest.LogCaptureFixture,
-    tmp_path: Path,
+    node: Callable[..., Node], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     study = write_study(tmp_path / "study", 1, ImageComments=f"wait|{tmp_path / 'once'}")
     made = node()
     with caplog.at_level(logging.ERROR, "falx.listen"):
-        send(made, call, *study.files)
+        send(made, *study.files)
         until((tmp_path / "once").exists)
         started = time.monotonic()
         made.stop()
     assert time.monotonic() - started < 10
-    assert (caplog.text, made._spool.waiting(), made._spool.counts()["studies_stuck"]) == ("", [study.uid], 0)
-    made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
+    assert (caplog.text, made.spool.waiting(), made.spool.counts()["studies_stuck"]) == ("", [study.uid], 0)
     again = node()
     until(lambda: again.status()["results_to_send"] == 1)
 
 
 def test_a_node_that_is_stopped_before_it_asked_for_a_study_does_not_wait_for_it(
     node: Callable[..., Node],
-    call: Callable[..., Any],
-    write_study: Callable[..., Any],
     worker: Worker,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -546,7 +506,7 @@ def test_a_node_that_is_stopped_before_it_asked_for_a_study_does_not_wait_for_it
     study = write_study(tmp_path / "study", 1, ImageComments="wait")
     made = node()
     begun, ended = threading.Event(), threading.Event()
-    begin, stop = made._spool.begin, worker.stop
+    begin, stop = made.spool.begin, worker.stop
 
     def late(study: str) -> Any:
         begun.set()
@@ -557,23 +517,19 @@ def test_a_node_that_is_stopped_before_it_asked_for_a_study_does_not_wait_for_it
         stop()
         ended.set()
 
-    monkeypatch.setattr(made._spool, "begin", late)
+    monkeypatch.setattr(made.spool, "begin", late)
     monkeypatch.setattr(worker, "stop", noted)
     with caplog.at_level(logging.ERROR, "falx.listen"):
-        send(made, call, *study.files)
+        send(made, *study.files)
         assert begun.wait(10)
         started = time.monotonic()
         made.stop()
     assert time.monotonic() - started < 20
-    assert (caplog.text, made._spool.waiting()) == ("", [study.uid])
-    made.stop = lambda: None  # type: ignore[method-assign] # the fixture stops it too
+    assert (caplog.text, made.spool.waiting()) == ("", [study.uid])
 
 
 def test_a_disk_that_is_full_for_a_while_ends_no_thread(
     node: Callable[..., Node],
-    call: Callable[..., Any],
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -582,19 +538,19 @@ def test_a_disk_that_is_full_for_a_while_ends_no_thread(
     made = node()
 
     def full_once(step: str) -> None:
-        real = getattr(made._spool, step)
+        real = getattr(made.spool, step)
 
         def full(*_: Any) -> None:
-            monkeypatch.setattr(made._spool, step, real)
+            monkeypatch.setattr(made.spool, step, real)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(made._spool, step, full)
+        monkeypatch.setattr(made.spool, step, full)
 
     # Where a batch is begun, and where it is counted that it was not classified.
     full_once("begin")
     full_once("failed")
     with caplog.at_level(logging.ERROR, "falx.listen"):
-        send(made, call, *study.files)
+        send(made, *study.files)
         until(lambda: made.status()["results_to_send"] == 1)
     assert not made.failed
     said = f"study {study.uid}: not classified (OSError: [Errno 28] No space left on device), tried again"
@@ -602,41 +558,42 @@ def test_a_disk_that_is_full_for_a_while_ends_no_thread(
 
 
 def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_the_study(
-    node: Callable[..., Node],
-    call: Callable[..., Any],
-    worker: Worker,
-    study: Any,
-    until: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+    node: Callable[..., Node], study: WrittenStudy, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("falx.workstation.node.node._pause", lambda _: 0.0)
-    made = node()
-    with monkeypatch.context() as broken:
-        broken.setattr(worker, "_command", [sys.executable, "-c", "raise SystemExit(3)"])
-        worker.stop()
-        send(made, call, *study.files)
-        until(lambda: made.status().get("trouble") == "the process that classifies does not start")
-        # As often as a study's own failures would set it aside.
-        until(lambda: made._spool.tries(study.uid) > TRIES)
-        assert (made.status()["status"], made.status()["studies_set_aside"]) == ("unwell", 0)
+    broken = tmp_path / "broken"
+    script = f'[ ! -e "{broken}" ] || exit 3; exec "$@"'
+    worker = Worker(command=["sh", "-c", script, "sh", *DEADLY])
+    made = node(worker)
+    broken.touch()
+    worker.stop()
+    send(made, *study.files)
+    until(lambda: made.status().get("trouble") == "the process that classifies does not start")
+    # As often as a study's own failures would set it aside.
+    until(lambda: made.spool.tries(study.uid) > TRIES)
+    assert (made.status()["status"], made.status()["studies_set_aside"]) == ("unwell", 0)
+    broken.unlink()
     until(lambda: made.status()["results_to_send"] == 1)
     until(lambda: made.status()["status"] == "ok")
+    made.stop()
+    worker.stop()
 
 
 def test_a_process_that_starts_again_is_a_well_node_also_where_the_study_fails(
-    node: Callable[..., Node],
-    call: Callable[..., Any],
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
-    tmp_path: Path,
+    node: Callable[..., Node], tmp_path: Path
 ) -> None:
+    broken = tmp_path / "broken"
     study = write_study(tmp_path / "study", 1, ImageComments="raise it")
-    made = node()
-    made._cannot_classify = True
-    assert made.status()["trouble"] == "the process that classifies does not start"
-    send(made, call, *study.files)
+    worker = Worker(command=["sh", "-c", f'[ ! -e "{broken}" ] || exit 3; exec "$@"', "sh", *DEADLY])
+    made = node(worker)
+    broken.touch()
+    worker.stop()
+    send(made, *study.files)
+    until(lambda: made.status()["status"] == "unwell")
+    broken.unlink()
     until(lambda: made.status()["studies_set_aside"] == 1)
     until(lambda: made.status()["status"] == "ok", 5)
+    made.stop()
+    worker.stop()
 
 
 def test_a_port_that_is_taken_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:
@@ -648,7 +605,7 @@ def test_a_port_that_is_taken_is_an_error(node: Callable[..., Node], tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str]) -> tuple[Path, Path]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
     key, pem = folder / "key.pem", folder / "certificate.pem"
     about = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -659,12 +616,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str
 
 
 def test_over_tls_and_a_peer_that_does_not_shake_hands_keeps_nobody_out(
-    node: Callable[..., Node],
-    call: Callable[..., Any],
-    certificate: tuple[Path, Path],
-    archive: Any,
-    study: Any,
-    until: Callable[..., Any],
+    node: Callable[..., Node], certificate: tuple[Path, Path], archive: Archive, study: WrittenStudy
 ) -> None:
     pem, key = certificate
     archive.stop()
@@ -676,7 +628,17 @@ def test_over_tls_and_a_peer_that_does_not_shake_hands_keeps_nobody_out(
     plain = call("echoscu", "-to", "5", "-ta", "5", "-aec", "FALX", "127.0.0.1", str(made.port))
     assert plain.returncode != 0
     with socket.create_connection(("127.0.0.1", made.port)):
-        options = ["+tls", key, pem, "+cf", pem, "-aec", "FALX", "127.0.0.1", str(made.port)]
+        options: list[str | Path] = [
+            "+tls",
+            key,
+            pem,
+            "+cf",
+            pem,
+            "-aec",
+            "FALX",
+            "127.0.0.1",
+            str(made.port),
+        ]
         done = call("storescu", *options, *study.files)
         assert done.returncode == 0, done.stderr
         unknown = call(

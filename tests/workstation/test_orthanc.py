@@ -14,6 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.workstation.peers import (
+    SECRET,
+    Process,
+    WrittenStudy,
+    call,
+    free_port,
+    program,
+    until,
+    write_study,
+)
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "workstation.md"
@@ -40,7 +50,7 @@ class Orthanc:
         except OSError:
             return False
 
-    def put(self, study: Any) -> str:
+    def put(self, study: WrittenStudy) -> str:
         """Store a study; its identifier in Orthanc."""
         found = {self.ask("/instances", file.read_bytes())["ParentStudy"] for file in study.files}
         (identifier,) = found
@@ -55,12 +65,7 @@ class Orthanc:
 
 
 @pytest.fixture
-def orthanc(
-    tmp_path: Path,
-    program: Callable[[str], str],
-    free_port: Callable[[], int],
-    until: Callable[..., Any],
-) -> Iterator[Callable[..., Orthanc]]:
+def orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
     """Start Orthanc with further settings and variables of the environment."""
     started = []
 
@@ -93,14 +98,7 @@ def orthanc(
 
 
 def test_as_a_modality_of_orthanc_results_return_into_the_study(
-    orthanc: Callable[..., Orthanc],
-    listen: Callable[..., Any],
-    call: Callable[..., Any],
-    free_port: Callable[[], int],
-    study: Any,
-    until: Callable[..., Any],
-    tmp_path: Path,
-    secret: str,
+    orthanc: Callable[..., Orthanc], listen: Callable[..., Process], study: WrittenStudy, tmp_path: Path
 ) -> None:
     port = free_port()
     # As the page has them.
@@ -131,16 +129,11 @@ def test_as_a_modality_of_orthanc_results_return_into_the_study(
         "findscu", "-S", "-aec", "ORTHANC", "127.0.0.1", str(server.dicom), *query, "-k", "SeriesDescription"
     )
     assert (found.stdout + found.stderr).count("Falx, for research use only") == 1
-    assert secret not in node.log.read_text()
+    assert SECRET not in node.log.read_text()
 
 
 def test_as_a_plugin_of_orthanc_each_stable_study_is_reported_once(
-    orthanc: Callable[..., Orthanc],
-    study: Any,
-    write_study: Callable[..., Any],
-    until: Callable[..., Any],
-    tmp_path: Path,
-    secret: str,
+    orthanc: Callable[..., Orthanc], study: WrittenStudy, tmp_path: Path
 ) -> None:
     if not PYTHON_PLUGIN.exists():
         pytest.skip("orthanc-python is not installed; .ci/examples installs it")
@@ -156,8 +149,9 @@ def test_as_a_plugin_of_orthanc_each_stable_study_is_reported_once(
     until(lambda: server.reports(other), 60)
     assert len(server.reports(identifier)) == 1
     # It is logged after its report is stored.
-    log = until(lambda: f"Falx: study {other}: 3 images, " in (text := server.log.read_text()) and text)
+    until(lambda: f"Falx: study {other}: 3 images, " in server.log.read_text())
+    log = server.log.read_text()
     assert f"Falx: study {identifier}: 3 images, " in log
     assert log.count("Falx: study") == 2
-    assert secret not in log
+    assert SECRET not in log
     assert not list(tmp_path.glob("falx-*"))

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from tests.workstation.peers import WrittenStudy, write_study
 
 import falx
 from falx import phantom
@@ -34,7 +34,7 @@ def test_a_heatmap_colours_the_slice_and_words_are_wrapped() -> None:
 
 
 def test_a_picture_names_its_source_and_nothing_of_the_patient_is_in_its_pixels(
-    classifier: falx.Classifier, study: Any
+    classifier: falx.Classifier, study: WrittenStudy
 ) -> None:
     answer, (_, *pictures) = results.make(classifier, study.files, identity="one", capture=True)
     assert len(pictures) == len(answer.carriers) >= 1
@@ -47,9 +47,7 @@ def test_a_picture_names_its_source_and_nothing_of_the_patient_is_in_its_pixels(
         assert picture.pixel_array.shape[1:] == (512, 3)
 
 
-def test_pixels_that_name_the_patient_are_not_copied(
-    classifier: falx.Classifier, write_study: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_pixels_that_name_the_patient_are_not_copied(classifier: falx.Classifier, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", BurnedInAnnotation="YES")
     answer, made = results.make(classifier, study.files, identity="one", capture=True)
     assert [one.Modality for one in made] == ["SR"]
@@ -59,10 +57,8 @@ def test_pixels_that_name_the_patient_are_not_copied(
         secondary_capture(answer.results[0], phantom.clear(), header, identity="one", number=1)
 
 
-def test_what_was_lossy_stays_lossy(
-    classifier: falx.Classifier, write_study: Callable[..., Any], tmp_path: Path
-) -> None:
-    lossy = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "9.5"}
+def test_what_was_lossy_stays_lossy(classifier: falx.Classifier, tmp_path: Path) -> None:
+    lossy: Any = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "9.5"}
     study = write_study(tmp_path / "study", LossyImageCompressionMethod="ISO_10918_1", **lossy)
     _, (_, picture, *_) = results.make(classifier, study.files, identity="one", capture=True)
     assert (picture.LossyImageCompression, picture.LossyImageCompressionRatio) == ("01", 9.5)

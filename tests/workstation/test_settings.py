@@ -1,25 +1,30 @@
 from __future__ import annotations
 
+import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from falx.errors import FalxError
-from falx.workstation.node.settings import Destination, Settings, read_file
+from falx.workstation.errors import SettingsError
+from falx.workstation.node.settings import (
+    Destination,
+    Settings,
+    add_options,
+    from_options,
+    read_file,
+    table,
+)
 
 LEAST = {"spool": "spool", "destination": "PACS@10.0.0.5:104"}
+PAGE = Path(__file__).parents[2] / "docs" / "workstation.md"
 
 
 def test_what_must_be_given_is_enough() -> None:
     settings = Settings.build(LEAST)
-    assert (settings.spool, settings.title, settings.host, settings.port) == (
-        Path("spool"),
-        "FALX",
-        "127.0.0.1",
-        11112,
-    )
-    assert settings.destination == Destination("PACS", "10.0.0.5", 104)
+    assert settings == Settings(spool=Path("spool"), destination=Destination("PACS", "10.0.0.5", 104))
+    assert (settings.title, settings.host, settings.port) == ("FALX", "127.0.0.1", 11112)
     assert str(settings.destination) == "PACS@10.0.0.5:104"
 
 
@@ -27,7 +32,7 @@ def test_what_must_be_given_is_enough() -> None:
     "text", ["PACS", "PACS@host", "PACS@host:0", "PACS@host:70000", "@host:1", "P\\A@host:1"]
 )
 def test_a_destination_is_title_host_and_port(text: str) -> None:
-    with pytest.raises(FalxError, match="destination: expected TITLE@HOST:PORT such as"):
+    with pytest.raises(SettingsError, match="destination: expected TITLE@HOST:PORT such as"):
         Destination.parse(text)
 
 
@@ -39,43 +44,71 @@ def test_an_address_of_version_6_stands_in_brackets() -> None:
     ("change", "message"),
     [
         ({"spol": 1}, "unknown setting spol; known are spool, destination, title"),
-        ({"port": "11112"}, "port: expected int, got '11112'"),
-        ({"port": 70000}, "port: expected a port, 0 to 65535, got 70000"),
-        ({"again": 1}, "again: expected bool, got 1"),
+        ({"quiet_s": 1}, "unknown setting quiet_s; known are .* quiet, keep"),
+        ({"port": "11112"}, "port: expected a whole number, got '11112'"),
+        ({"port": True}, "port: expected a whole number, got True"),
+        ({"port": 70000}, "port: expected a port from 0 to 65535, got 70000"),
+        ({"health_port": -1}, "health_port: expected a port from 0 to 65535, got -1"),
+        ({"again": 1}, "again: expected true or false, got 1"),
         ({"workers": 0}, "workers: expected a number above 0, got 0"),
-        ({"quiet_s": 0}, "quiet_s: expected a number above 0, got 0"),
-        ({"quiet_s": float("nan")}, "quiet_s: expected a number above 0, got nan"),
-        ({"keep_s": -1}, "keep_s: expected a number from 0, got -1"),
+        ({"quiet": 0}, "quiet: expected a number above 0, got 0"),
+        ({"quiet": "5"}, "quiet: expected a number, got '5'"),
+        ({"quiet": float("nan")}, "quiet: expected a number above 0, got nan"),
+        ({"keep": -1}, "keep: expected a number from 0, got -1"),
         (
             {"title": "LONGER THAN SIXTEEN"},
             "expected an AE title of 1 to 16 printable characters, got 'LONGER",
         ),
         ({"allow": ["A", ""]}, "expected an AE title of 1 to 16 printable characters, got ''"),
-        ({"allow": "A"}, r"allow: expected tuple\[str, ...\], got 'A'"),
-        ({"tls_key": "key.pem"}, "TLS needs both tls_certificate and tls_key"),
+        ({"allow": "A"}, "allow: expected a list of texts, got 'A'"),
+        ({"spool": 3}, "spool: expected a text, got 3"),
+        ({"tls_key": "key.pem"}, "tls_certificate and tls_key: give both or neither"),
         ({"tls_authority": "ca.pem"}, "tls_authority: nothing uses TLS"),
-        ({"destination": 3}, "destination: expected Destination, got 3"),
+        ({"destination": 3}, "destination: expected a text, got 3"),
     ],
 )
 def test_a_wrong_value_is_named(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(FalxError, match=message):
+    with pytest.raises(SettingsError, match=message):
         Settings.build(LEAST | change)
 
 
-def test_what_is_missing_is_named() -> None:
-    with pytest.raises(
-        FalxError, match="spool and destination must be given, with --spool and --destination or in the"
-    ):
-        Settings.build({})
+@pytest.mark.parametrize("missing", ["spool", "destination"])
+def test_what_is_missing_is_named(missing: str) -> None:
+    given = {name: value for name, value in LEAST.items() if name != missing}
+    with pytest.raises(SettingsError, match=f"{missing} must be given, with --{missing} or in the file of"):
+        Settings.build(given)
 
 
-def test_a_file_holds_the_same_names(tmp_path: Path) -> None:
+def test_a_file_holds_the_words_of_the_options_and_the_command_line_comes_first(tmp_path: Path) -> None:
     file = tmp_path / "falx.toml"
-    file.write_text('spool = "s"\ndestination = "A@b:1"\nallow = ["X", "Y"]\nquiet_s = 3\ncapture = true\n')
-    settings = Settings.build(read_file(file))
-    assert (settings.allow, settings.quiet_s, settings.capture) == (("X", "Y"), 3.0, True)
-    with pytest.raises(FalxError, match=r"none\.toml: cannot be read: No such file"):
-        read_file(tmp_path / "none.toml")
-    file.write_text("spool =")
-    with pytest.raises(FalxError, match=r"falx\.toml: is no TOML"):
+    file.write_text('spool = "s"\ndestination = "A@b:1"\nallow = ["X", "Y"]\nquiet = 3\nretry_most = 9.5\n')
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    told = ["--config", str(file), "--allow", "Z", "--port", "0", "--capture", "--tls-key", "k"]
+    settings = from_options(parser.parse_args([*told, "--tls-certificate", "c"]))
+    assert (settings.spool, settings.allow, settings.quiet_s, settings.retry_most_s) == (
+        Path("s"),
+        ("Z",),
+        3.0,
+        9.5,
+    )
+    assert (settings.port, settings.capture, settings.again, settings.tls_key) == (0, True, False, Path("k"))
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "falx.toml"
+    with pytest.raises(SettingsError, match=r"falx\.toml: cannot be read: No such file"):
         read_file(file)
+    file.write_text("spool =")
+    with pytest.raises(SettingsError, match=r"falx\.toml: is not a TOML file"):
+        read_file(file)
+
+
+def test_each_try_waits_twice_as_long_as_the_one_before() -> None:
+    settings = Settings.build(LEAST)
+    assert [settings.retry_after_s(times) for times in (1, 2, 3, 6, 7, 1000)] == [5, 10, 20, 160, 300, 300]
+
+
+def test_the_page_has_the_table_of_the_settings() -> None:
+    assert table() in PAGE.read_text(encoding="utf-8")
+    assert len(re.findall(r"^\| `--", table(), re.MULTILINE)) == 23

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from falx.errors import FalxError
-from falx.workstation.node.spool import COUNTERS, Batch, Spool, SpoolFull
+from falx.workstation.errors import SpoolFull
+from falx.workstation.node.spool import COUNTERS, Batch, Spool
 
 STUDY, OTHER = "1.2.3", "1.2.4"
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
+from tests.workstation.peers import SECRET, WrittenStudy, call, write_study
 
 import falx
 from falx.errors import FalxError
-from falx.gathering import gather
+from falx.reading.series import gather
 from falx.words import DISCLAIMER, LABELS
 from falx.workstation.objects import headers, results
 from falx.workstation.objects.structured_report import structured_report
@@ -34,7 +35,7 @@ MUST = {
 
 
 def made(
-    classifier: falx.Classifier, study: Any, *, identity: str = "one", capture: bool = False
+    classifier: falx.Classifier, study: WrittenStudy, *, identity: str = "one", capture: bool = False
 ) -> list[Any]:
     return results.make(classifier, study.files, identity=identity, capture=capture)[1]
 
@@ -69,7 +70,9 @@ def found(data: Dataset, meaning: str) -> list[Any]:
     return values
 
 
-def test_a_report_says_what_falx_says(classifier: falx.Classifier, study: Any, tmp_path: Path) -> None:
+def test_a_report_says_what_falx_says(
+    classifier: falx.Classifier, study: WrittenStudy, tmp_path: Path
+) -> None:
     answer, (report,) = results.make(classifier, study.files, identity="one", capture=False)
     report = pydicom.dcmread(saved(report, tmp_path))
     lesion = answer.results[1]
@@ -101,7 +104,9 @@ def test_a_report_says_what_falx_says(classifier: falx.Classifier, study: Any, t
     assert of_slices == [sources[index] for index in answer.carriers]
 
 
-def test_a_report_is_of_the_study_and_marked_as_research(classifier: falx.Classifier, study: Any) -> None:
+def test_a_report_is_of_the_study_and_marked_as_research(
+    classifier: falx.Classifier, study: WrittenStudy
+) -> None:
     (report,) = made(classifier, study)
     source = pydicom.dcmread(study.files[0])
     for name in MUST:
@@ -121,20 +126,18 @@ def test_a_report_is_of_the_study_and_marked_as_research(classifier: falx.Classi
 
 
 def test_a_report_says_nothing_else_of_the_patient(
-    classifier: falx.Classifier, study: Any, secret: str, tmp_path: Path
+    classifier: falx.Classifier, study: WrittenStudy, tmp_path: Path
 ) -> None:
     for data in made(classifier, study, capture=True):
         data = pydicom.dcmread(saved(data, tmp_path))
-        holders = [element.keyword for element in data.iterall() if secret in str(element.value)]
+        holders = [element.keyword for element in data.iterall() if SECRET in str(element.value)]
         assert set(holders) <= {"PatientName", "PatientID", "ReferringPhysicianName"}
         assert not [element for element in data.iterall() if element.tag.is_private]
         from_patient = {e.keyword for e in data if e.tag.group == 0x0010}
         assert from_patient == {"PatientName", "PatientID", "PatientBirthDate", "PatientSex"}
 
 
-def test_what_says_how_to_read_an_identity_is_carried(
-    classifier: falx.Classifier, write_study: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_what_says_how_to_read_an_identity_is_carried(classifier: falx.Classifier, tmp_path: Path) -> None:
     study = write_study(
         tmp_path / "study",
         2,
@@ -155,12 +158,7 @@ def test_what_says_how_to_read_an_identity_is_carried(
     ],
 )
 def test_names_in_other_scripts_stay_as_they_are(
-    classifier: falx.Classifier,
-    write_study: Callable[..., Any],
-    call: Callable[..., Any],
-    tmp_path: Path,
-    characters: Any,
-    name: str,
+    classifier: falx.Classifier, tmp_path: Path, characters: Any, name: str
 ) -> None:
     study = write_study(tmp_path / "study", 1, SpecificCharacterSet=characters, PatientName=name)
     (report,) = made(classifier, study)
@@ -173,9 +171,7 @@ def test_names_in_other_scripts_stay_as_they_are(
     assert (dumped.returncode, said) == (0, [])
 
 
-def test_missing_and_wrong_tags_become_empty_ones(
-    classifier: falx.Classifier, write_study: Callable[..., Any], call: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_missing_and_wrong_tags_become_empty_ones(classifier: falx.Classifier, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", 1)
     data = pydicom.dcmread(study.files[0])
     for name in ("PatientBirthDate", "StudyID", "StudyTime", "AccessionNumber", "ReferringPhysicianName"):
@@ -204,14 +200,10 @@ def test_missing_and_wrong_tags_become_empty_ones(
     ],
 )
 def test_dcmtk_and_dicom3tools_find_nothing_wrong(
-    classifier: falx.Classifier,
-    write_study: Callable[..., Any],
-    call: Callable[..., Any],
-    tmp_path: Path,
-    case: str,
-    said: str,
+    classifier: falx.Classifier, tmp_path: Path, case: str, said: str
 ) -> None:
-    study = write_study(tmp_path / "study", 3, **({"Modality": "CT"} if "rejected" in case else {}))
+    tags: Any = {"Modality": "CT"} if "rejected" in case else {}
+    study = write_study(tmp_path / "study", 3, **tags)
     thresholds = dict.fromkeys(LABELS, 1.0) if case == "ambiguous" else None
     if case == "unread slice":
         _change(study.files[0], PixelData=b"")
@@ -249,7 +241,7 @@ def _change(file: Path, **tags: Any) -> None:
     data.save_as(file, enforce_file_format=True)
 
 
-def test_the_same_identity_gives_the_same_objects(classifier: falx.Classifier, study: Any) -> None:
+def test_the_same_identity_gives_the_same_objects(classifier: falx.Classifier, study: WrittenStudy) -> None:
     def uids(identity: str) -> list[tuple[str, str]]:
         return [
             (d.SOPInstanceUID, d.SeriesInstanceUID)
@@ -264,25 +256,23 @@ def test_the_same_identity_gives_the_same_objects(classifier: falx.Classifier, s
     assert len({series for _, series in first}) == 2
 
 
-def test_images_of_two_studies_are_no_study(
-    classifier: falx.Classifier, write_study: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_images_of_two_studies_are_no_study(classifier: falx.Classifier, tmp_path: Path) -> None:
     files = [*write_study(tmp_path / "a", 1).files, *write_study(tmp_path / "b", 1).files]
     known = results.sources(map(str, files))
-    with pytest.raises(FalxError, match="a result belongs to one study, and these images are of 2"):
+    with pytest.raises(FalxError, match="a report belongs to one study, and these images are of 2"):
         headers.same_study(known.values())
-    with pytest.raises(FalxError, match="needs DICOM images to refer to, and there is none"):
+    with pytest.raises(FalxError, match="needs DICOM images to refer to, and there are none"):
         headers.same_study([])
 
 
-def test_a_header_that_cannot_be_read_is_not_quoted(study: Any, secret: str, tmp_path: Path) -> None:
+def test_a_header_that_cannot_be_read_is_not_quoted(study: WrittenStudy, tmp_path: Path) -> None:
     data = pydicom.dcmread(study.files[0])
     del data.SeriesInstanceUID
     path = tmp_path / "without.dcm"
     data.save_as(path)
     with pytest.raises(FalxError, match="has no SeriesInstanceUID, so no result can refer to it") as error:
         headers.read(str(path))
-    assert secret not in str(error.value)
+    assert SECRET not in str(error.value)
     path.write_bytes(b"nothing")
     with pytest.raises(FalxError, match="expected a DICOM file, got one whose header cannot be read"):
         headers.read(str(path))

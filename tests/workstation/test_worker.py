@@ -3,20 +3,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pydicom
 import pytest
+from tests.workstation.peers import WrittenStudy, write_study
 
 import falx
 from falx.errors import FalxError
-from falx.workstation.node.worker import PROGRAM, Unanswered, Worker
+from falx.workstation.errors import StudyUnanswered
+from falx.workstation.node.worker import PROGRAM, Worker
 from falx.workstation.objects import results
 
 
-def images(study: Any) -> dict[str, Path]:
+def images(study: WrittenStudy) -> dict[str, Path]:
     return {str(pydicom.dcmread(file).SOPInstanceUID): file for file in study.files}
 
 
@@ -28,7 +28,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_it_writes_what_a_study_comes_to(
-    worker: Worker, classifier: falx.Classifier, study: Any, out: Path
+    worker: Worker, classifier: falx.Classifier, study: WrittenStudy, out: Path
 ) -> None:
     made = worker.make(images(study), out, further=["2"], capture=True, workers=2, limit_s=60)
     identity = results.identity_of(images(study), classifier.model, "2")
@@ -45,11 +45,11 @@ def test_it_writes_what_a_study_comes_to(
 
 
 def test_a_study_that_takes_too_long_ends_its_process_and_the_next_is_answered_by_another(
-    worker: Worker, write_study: Callable[..., Any], out: Path, tmp_path: Path
+    worker: Worker, out: Path, tmp_path: Path
 ) -> None:
     study = write_study(tmp_path / "study", 1, ImageComments=f"wait|{tmp_path / 'once'}")
     pid = worker.pid
-    with pytest.raises(Unanswered, match=r"it took more than 0\.5 s"):
+    with pytest.raises(StudyUnanswered, match=r"it took more than 0\.5 s"):
         worker.make(images(study), out, limit_s=0.5)
     assert worker.make(images(study), out, limit_s=60)["decision"]
     assert worker.pid != pid

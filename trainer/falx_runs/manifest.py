@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from falx import images
+from falx.reading.source import SUFFIXES
 from falx.words import LABELS, NO_TUMOR, TUMOR_LABELS
 from falx_runs.errors import DataError
 
@@ -28,6 +28,7 @@ __all__ = [
     "Outlier",
     "Record",
     "Volume",
+    "find_manifest",
     "images_below",
     "read_outliers",
     "read_records",
@@ -145,6 +146,23 @@ class Volume:
     note: str = ""
 
 
+def find_manifest(data: Path) -> Path | None:
+    """Finds the manifest of data; None where they are a folder without one.
+
+    Args:
+        data: a manifest, or a folder that may hold a `manifest.csv`.
+
+    Raises:
+        DataError: there is no such file or folder.
+    """
+    manifest = data / "manifest.csv" if data.is_dir() else data
+    if manifest.is_file():
+        return manifest
+    if not data.is_dir():
+        raise DataError(f"{data}: expected a manifest (CSV) or a folder of images, found neither")
+    return None
+
+
 def read_records(data: Path) -> list[Record]:
     """Reads all slices of a manifest or data folder, sorted by path.
 
@@ -155,7 +173,7 @@ def read_records(data: Path) -> list[Record]:
     Raises:
         DataError: nothing usable is there; the message says what was expected.
     """
-    manifest = _manifest(data)
+    manifest = find_manifest(data)
     if manifest is None:
         records = list(_read_folders(data))
     else:
@@ -186,7 +204,7 @@ def read_outliers(data: Path) -> list[Outlier]:
     Raises:
         DataError: nothing usable is there; the message says what was expected.
     """
-    manifest = _manifest(data)
+    manifest = find_manifest(data)
     if manifest is None:
         outliers = [
             Outlier(path, path.relative_to(data).parts[0] if path.parent != data else data.resolve().name)
@@ -214,7 +232,7 @@ def read_volumes(data: Path) -> list[Volume]:
     Raises:
         DataError: nothing usable is there; the message says what was expected.
     """
-    manifest = _manifest(data)
+    manifest = find_manifest(data)
     if manifest is None:
         raise DataError(f"{data}: has no manifest.csv, which says what each volume shows")
     volumes = [
@@ -264,11 +282,11 @@ def images_below(folder: Path) -> list[Path]:
         DataError: there is no such folder.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder or manifest")
+        raise DataError(f"{folder}: expected a manifest (CSV) or a folder of images, found neither")
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in images.SUFFIXES
+        if path.suffix.lower() in SUFFIXES
         and not any(map(_is_left_over, path.relative_to(folder).parts))
         and path.is_file()
     )
@@ -326,16 +344,6 @@ class _Row:
         if not all(number.isdecimal() for number in numbers):
             raise DataError(f"{self.where}: expected slices as numbers from 0, got {self['slices']!r}")
         return tuple(map(int, numbers))
-
-
-def _manifest(data: Path) -> Path | None:
-    """Finds the manifest; None where the data are a folder without one."""
-    manifest = data / "manifest.csv" if data.is_dir() else data
-    if manifest.is_file():
-        return manifest
-    if not data.is_dir():
-        raise DataError(f"{data}: no such folder or manifest")
-    return None
 
 
 def _rows(manifest: Path, *needed: str) -> Iterator[_Row]:

@@ -55,6 +55,8 @@ def _train(options: argparse.Namespace) -> int:
         return 0
     if options.data is None or options.out is None:
         options.parser.error("--data and --out are needed")
+    if options.backend:
+        os.environ["KERAS_BACKEND"] = options.backend
     from falx_trainer.training.run import run
 
     model = run(
@@ -66,6 +68,7 @@ def _train(options: argparse.Namespace) -> int:
         weights=options.weights,
         outliers=options.outliers,
         cache=options.cache,
+        start_from=options.start_from,
         h5=options.h5,
     )
     print(f"wrote {model}")
@@ -120,6 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--recipe", type=Path, metavar="TOML", help="a file of settings, as --show prints them"
     )
+    train.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="MODEL",
+        help="a trained model to go on from, in place of --weights: model.keras, a run folder or that of a "
+        "release; with --preset own for a few hundred slices of your own",
+    )
     train.add_argument("--weights", default="imagenet", help=WEIGHTS_HELP)
     train.add_argument(
         "--outliers",
@@ -133,6 +143,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="keep prepared images there, for other runs on the same data",
+    )
+    train.add_argument(
+        "--backend",
+        choices=("tensorflow", "jax", "torch"),
+        help="what Keras computes with, where it is installed (default: what KERAS_BACKEND says, else "
+        "tensorflow)",
     )
     train.add_argument("--name", help="the model's: letters, digits, '.', '_', '-' (the run folder's name)")
     train.add_argument("--h5", action="store_true", help="also write model.h5")

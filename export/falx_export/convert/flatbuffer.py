@@ -13,7 +13,7 @@ import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from falx.container import TFLITE_IDENTIFIER
+from falx.model.attachment import TFLITE_IDENTIFIER
 from falx_export.convert.graph import unused
 from falx_export.errors import ConversionError
 

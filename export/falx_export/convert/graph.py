@@ -9,12 +9,29 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
-from falx.tensors import INPUT_SHAPE, OUTPUTS
+from falx.model.tensor_spec import INPUT_SHAPE, OUTPUTS
+from falx_runs.run_folder import FinishedRun
 
-__all__ = ["INPUT", "readable", "serving", "unused"]
+__all__ = ["INPUT", "loaded", "output_shapes", "readable", "serving", "unused"]
 
 INPUT: Final = "image"
 _SCOPE: Final = re.compile(r"(^|/)(falx|functional|backbone|head|model)(_\d+)*(?=/)")
+
+
+def loaded(run: FinishedRun) -> keras.Model:
+    """Loads the model of a run, so that it is converted to the same bytes every time.
+
+    Raises:
+        RunError: the model cannot be used.
+    """
+    # Layers are named in the order in which this process made them, and their names end up in the files.
+    keras.backend.clear_session()
+    return run.load(keras.models.load_model)
+
+
+def output_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """Returns the outputs of a model in the order of `OUTPUTS`, with the shapes of a batch of one."""
+    return {name: (1, *model.output[name].shape[1:]) for name in OUTPUTS if name in model.output}
 
 
 def serving(model: keras.Model) -> Callable[[Any], dict[str, Any]]:

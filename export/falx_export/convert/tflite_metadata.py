@@ -9,20 +9,20 @@ each label's probability is kept (the logistic function of its inverse) from its
 below. The one threshold then drops what is 0. So a reader gets the decided label, or none where Falx says
 `ambiguous`; and `falx retarget` has only that file to change.
 
-The classes are generated from the schema and come with MediaPipe, which keeps the standard now; its own
-writer cannot be imported in 1.2 (it lacks `mediapipe.tasks.cc`), and knows neither version nor license.
+MediaPipe keeps the standard now. Its own writer cannot be imported in 1.2 (`mediapipe.tasks.cc` is missing),
+and knows neither version nor license; so the tables are laid out here, and MediaPipe reads them in the tests.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import flatbuffers  # type: ignore[import-untyped]
-from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 
-from falx.card import Card
-from falx.container import CALIBRATION_FILE, CARD_FILE, LABELS_FILE
-from falx.tensors import TensorSpec
+from falx.model.attachment import CALIBRATION_FILE, CARD_FILE, LABELS_FILE
+from falx.model.card import Card
+from falx.model.tensor_spec import TensorSpec
 from falx.words import DECISIONS
 from falx_export.convert import flatbuffer
 from falx_export.errors import ConversionError
@@ -38,6 +38,61 @@ the top of the schema."""
 LEAST_SCORE: Final = 0.001
 """Drops the scores that the calibration made 0. Not above any threshold that is of use."""
 
+SCHEMA: Final = {
+    "AssociatedFile": ("name", "description", "type"),
+    "Content": ("content_properties_type", "content_properties"),
+    "FeatureProperties": (),
+    "ImageProperties": ("color_space", "default_size"),
+    "ImageSize": ("width", "height"),
+    "ModelMetadata": (
+        *("name", "description", "version", "subgraph_metadata", "author", "license", "associated_files"),
+        "min_parser_version",
+    ),
+    "NormalizationOptions": ("mean", "std"),
+    "ProcessUnit": ("options_type", "options"),
+    "ScoreCalibrationOptions": ("score_transformation", "default_score"),
+    "ScoreThresholdingOptions": ("global_score_threshold",),
+    "Stats": ("max", "min"),
+    "SubGraphMetadata": ("name", "description", "input_tensor_metadata", "output_tensor_metadata"),
+    "TensorMetadata": (
+        *("name", "description", "dimension_names", "content", "process_units", "stats", "associated_files"),
+    ),
+}
+"""The tables that are used here, with their fields in the order of `metadata_schema.fbs`."""
+
+SCALARS: Final = {
+    "type": "Int8",
+    "color_space": "Int8",
+    "score_transformation": "Int8",
+    "content_properties_type": "Uint8",
+    "options_type": "Uint8",
+    "width": "Uint32",
+    "height": "Uint32",
+    "default_score": "Float32",
+    "global_score_threshold": "Float32",
+}
+"""The type of each field that is a number."""
+
+# Of the enumerations and unions of the schema.
+GRAYSCALE, RGB = 2, 1
+UNKNOWN, TENSOR_AXIS_LABELS, TENSOR_AXIS_SCORE_CALIBRATION = 0, 2, 4
+INVERSE_LOGISTIC = 2
+CONTENTS: Final = {"FeatureProperties": 1, "ImageProperties": 2}
+UNITS: Final = {"NormalizationOptions": 1, "ScoreCalibrationOptions": 2, "ScoreThresholdingOptions": 3}
+
+Part: TypeAlias = "str | Table | Sequence[Table | float]"
+"""What lies outside the table that refers to it."""
+
+Value: TypeAlias = "Part | float"
+
+
+class Table(NamedTuple):
+    """A table of the schema: its name in `SCHEMA`, and its fields; those left out have their defaults."""
+
+    name: str
+    fields: Mapping[str, Value]
+
+
 DESCRIPTIONS: Final = {
     "probabilities": "The probability, 0..1, of each label; their sum is 1.",
     "heatmap": "By rows, the probability, 0..1, that the tumour is in that part of the image.",
@@ -52,11 +107,11 @@ _RANGES: Final = {"decision": (0, len(DECISIONS) - 1)}
 
 
 def described(payload: bytes, card: Card) -> bytes:
-    """A graph with its metadata.
+    """Returns a graph with its metadata.
 
     Args:
         payload: a TFLite graph without a card.
-        card: that it will get (`falx.card.embed`), which puts the files behind it that are named here.
+        card: that it will get (`falx.model.file.embed`), which puts the files behind it that are named here.
 
     Raises:
         ConversionError: the graph's input or outputs are not those of the card.
@@ -67,92 +122,108 @@ def described(payload: bytes, card: Card) -> bytes:
     expected = [[card.input.name], list(card.outputs)]
     if ends != expected:
         raise ConversionError(f"the TFLite graph has inputs and outputs {ends}, its card {expected}")
-    part = schema.SubGraphMetadataT()
-    part.inputTensorMetadata = [_image(card.input)]
-    part.outputTensorMetadata = [_output(name) for name in card.outputs]
-    model = schema.ModelMetadataT()
-    model.name, model.version, model.license = card.name, card.version, card.license
-    model.description = f"{card.intended_use} {card.disclaimer}"
-    model.minParserVersion = PARSER_VERSION
-    model.subgraphMetadata = [part]
-    model.associatedFiles = [
-        _file(
-            CARD_FILE, "The card of Falx: all that is known of the model.", schema.AssociatedFileType.UNKNOWN
-        )
-    ]
+    part: dict[str, Value] = {
+        "input_tensor_metadata": [_image(card.input)],
+        "output_tensor_metadata": [_output(name) for name in card.outputs],
+    }
+    model: dict[str, Value] = {
+        "name": card.name,
+        "description": f"{card.intended_use} {card.disclaimer}",
+        "version": card.version,
+        "subgraph_metadata": [Table("SubGraphMetadata", part)],
+        "license": card.license,
+        "associated_files": [_file(CARD_FILE, "The card of Falx: all that is known of the model.", UNKNOWN)],
+        "min_parser_version": PARSER_VERSION,
+    }
     builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
+    builder.Finish(_packed(builder, Table("ModelMetadata", model)), IDENTIFIER)
     flatbuffer.add_metadata(document, ENTRY, bytes(builder.Output()))
     return flatbuffer.packed(document)
 
 
-def _image(spec: TensorSpec) -> Any:
+def _packed(builder: Any, value: Part) -> int:
+    """Writes a table, a vector or a string, what it refers to first; returns its offset in the buffer."""
+    if isinstance(value, str):
+        return int(builder.CreateString(value))
+    if isinstance(value, Table):
+        # What a table refers to lies outside it, and comes before it.
+        laid = {
+            name: _packed(builder, field)
+            for name, field in value.fields.items()
+            if not isinstance(field, int | float)
+        }
+        builder.StartObject(len(SCHEMA[value.name]))
+        for slot, name in enumerate(SCHEMA[value.name]):
+            if name in laid:
+                builder.PrependUOffsetTRelativeSlot(slot, laid[name], 0)
+            elif name in value.fields:
+                getattr(builder, f"Prepend{SCALARS[name]}Slot")(slot, value.fields[name], 0)
+        return int(builder.EndObject())
+    offsets = [_packed(builder, item) if isinstance(item, Table) else item for item in value]
+    builder.StartVector(4, len(offsets), 4)
+    for offset, item in zip(reversed(offsets), reversed(value), strict=True):
+        (builder.PrependUOffsetTRelative if isinstance(item, Table) else builder.PrependFloat32)(offset)
+    return int(builder.EndVector())
+
+
+def _image(spec: TensorSpec) -> Table:
     _, height, width, channels = spec.shape
-    properties = schema.ImagePropertiesT()
-    properties.colorSpace = schema.ColorSpaceType.GRAYSCALE if channels == 1 else schema.ColorSpaceType.RGB
-    properties.defaultSize = schema.ImageSizeT()
-    properties.defaultSize.height, properties.defaultSize.width = height, width
-    options = schema.NormalizationOptionsT()
+    grey = channels == 1
+    size = Table("ImageSize", {"width": width, "height": height})
     # The graph takes grey levels as they are.
-    options.mean, options.std = [0.0], [1.0]
-    image = _tensor(
+    normalization = Table("NormalizationOptions", {"mean": [0.0], "std": [1.0]})
+    return _tensor(
         spec.name,
-        "A slice of a head as `falx.preprocessing` prepares it: grey levels, 0 black to 255 white"
-        + ("." if channels == 1 else ", the same in every channel."),
+        "A slice of a head as `falx.slices.preprocessing` prepares it: grey levels, 0 black to 255 white"
+        + ("." if grey else ", the same in every channel."),
         (0, 255),
+        Table("ImageProperties", {"color_space": GRAYSCALE if grey else RGB, "default_size": size}),
+        {"process_units": [_unit(normalization)]},
     )
-    image.content = _content(schema.ContentProperties.ImageProperties, properties)
-    image.processUnits = [_unit(schema.ProcessUnitOptions.NormalizationOptions, options)]
-    return image
 
 
-def _output(name: str) -> Any:
-    output = _tensor(name, DESCRIPTIONS[name], _RANGES.get(name, (0, 1)))
-    output.content = _content(schema.ContentProperties.FeatureProperties, schema.FeaturePropertiesT())
-    if name != "probabilities":
-        return output
-    kinds = schema.AssociatedFileType
-    output.associatedFiles = [
-        _file(LABELS_FILE, "A label a line, in the order of the probabilities.", kinds.TENSOR_AXIS_LABELS),
-        _file(
-            CALIBRATION_FILE,
-            "A line a label; its last value is the label's threshold, the others change no probability.",
-            kinds.TENSOR_AXIS_SCORE_CALIBRATION,
-        ),
-    ]
-    calibration = schema.ScoreCalibrationOptionsT()
-    calibration.scoreTransformation = schema.ScoreTransformationType.INVERSE_LOGISTIC
-    calibration.defaultScore = 0.0
-    thresholding = schema.ScoreThresholdingOptionsT()
-    thresholding.globalScoreThreshold = LEAST_SCORE
-    output.processUnits = [
-        _unit(schema.ProcessUnitOptions.ScoreCalibrationOptions, calibration),
-        _unit(schema.ProcessUnitOptions.ScoreThresholdingOptions, thresholding),
-    ]
-    return output
+def _output(name: str) -> Table:
+    content = Table("FeatureProperties", {})
+    rest: Mapping[str, Value] = {}
+    if name == "probabilities":
+        calibration = {"score_transformation": INVERSE_LOGISTIC, "default_score": 0.0}
+        least = {"global_score_threshold": LEAST_SCORE}
+        rest = {
+            "process_units": [
+                _unit(Table("ScoreCalibrationOptions", calibration)),
+                _unit(Table("ScoreThresholdingOptions", least)),
+            ],
+            "associated_files": [
+                _file(LABELS_FILE, "A label a line, in the order of the probabilities.", TENSOR_AXIS_LABELS),
+                _file(
+                    CALIBRATION_FILE,
+                    "A line a label; its last value is the label's threshold, the others change no "
+                    "probability.",
+                    TENSOR_AXIS_SCORE_CALIBRATION,
+                ),
+            ],
+        }
+    return _tensor(name, DESCRIPTIONS[name], _RANGES.get(name, (0, 1)), content, rest)
 
 
-def _tensor(name: str, description: str, ends: tuple[int, int]) -> Any:
-    tensor = schema.TensorMetadataT()
-    tensor.name, tensor.description = name, description
-    tensor.stats = schema.StatsT()
-    tensor.stats.min, tensor.stats.max = [float(ends[0])], [float(ends[1])]
-    return tensor
+def _tensor(
+    name: str, description: str, ends: tuple[int, int], properties: Table, rest: Mapping[str, Value]
+) -> Table:
+    kind = CONTENTS[properties.name]
+    stats = {"max": [float(ends[1])], "min": [float(ends[0])]}
+    fields: dict[str, Value] = {
+        "name": name,
+        "description": description,
+        "content": Table("Content", {"content_properties_type": kind, "content_properties": properties}),
+        "stats": Table("Stats", stats),
+        **rest,
+    }
+    return Table("TensorMetadata", {key: fields[key] for key in SCHEMA["TensorMetadata"] if key in fields})
 
 
-def _content(kind: int, properties: Any) -> Any:
-    content = schema.ContentT()
-    content.contentPropertiesType, content.contentProperties = kind, properties
-    return content
+def _unit(options: Table) -> Table:
+    return Table("ProcessUnit", {"options_type": UNITS[options.name], "options": options})
 
 
-def _unit(kind: int, options: Any) -> Any:
-    unit = schema.ProcessUnitT()
-    unit.optionsType, unit.options = kind, options
-    return unit
-
-
-def _file(name: str, description: str, kind: int) -> Any:
-    file = schema.AssociatedFileT()
-    file.name, file.description, file.type = name, description, kind
-    return file
+def _file(name: str, description: str, kind: int) -> Table:
+    return Table("AssociatedFile", {"name": name, "description": description, "type": kind})

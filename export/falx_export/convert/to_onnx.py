@@ -32,13 +32,12 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 )
 from tqdm import tqdm
 
-from falx.tensors import OUTPUTS
-from falx_export.convert.graph import INPUT, readable, serving, unused
+from falx.model.tensor_spec import OUTPUTS
+from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
 from falx_export.convert.onnx_format import IR_VERSION, OPSET, prove
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
-from falx_export.run import output_shapes
 
 __all__ = ["STEPS", "float32", "int8"]
 

@@ -30,11 +30,10 @@ from tqdm import tqdm
 
 from falx_export.console import silenced
 from falx_export.convert import flatbuffer
-from falx_export.convert.graph import INPUT, readable, serving, unused
+from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
-from falx_export.run import output_shapes
 
 __all__ = ["float16", "int8"]
 

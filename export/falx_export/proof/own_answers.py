@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from falx import engines, images
-from falx.card import Card, Format
+from falx import engines
 from falx.errors import ModelError
-from falx.rejection import check
+from falx.model.card import Card, Format
+from falx.reading.source import FORMATS, read
+from falx.slices.rejection import check
+from falx.slices.slice import Slice
 from falx.words import DECISIONS
-from falx_export.proof.samples import Labelled
+from falx_export.proof.samples import PreparedSlice
 from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.errors import DataError
 
@@ -69,7 +71,7 @@ def engine_for(file: object, asked: str | None, kind: Format) -> str:
     return engines.choose(name, kind)
 
 
-def starter(payload: bytes, card: Card, kind: Format) -> Callable[[Sequence[Labelled]], Own]:
+def starter(payload: bytes, card: Card, kind: Format) -> Callable[[Sequence[PreparedSlice]], Own]:
     """What answers for slices.
 
     Args:
@@ -83,7 +85,7 @@ def starter(payload: bytes, card: Card, kind: Format) -> Callable[[Sequence[Labe
     return lambda chunk: _from_pictures(run, card, chunk)
 
 
-def _from_tensors(payload: bytes, card: Card, chunk: Sequence[Labelled]) -> Own:
+def _from_tensors(payload: bytes, card: Card, chunk: Sequence[PreparedSlice]) -> Own:
     tensors = np.stack([item.tensor for item in chunk])
     got = tflite_file.answers(payload, tensors, title="", quiet=True)
     decides = "decision" in got
@@ -98,12 +100,12 @@ def _from_tensors(payload: bytes, card: Card, chunk: Sequence[Labelled]) -> Own:
 
 
 def _from_pictures(
-    run: Callable[[npt.NDArray[np.uint8]], onnx_file.Outputs], card: Card, chunk: Sequence[Labelled]
+    run: Callable[[npt.NDArray[np.uint8]], onnx_file.Outputs], card: Card, chunk: Sequence[PreparedSlice]
 ) -> Own:
     got: list[Any] = []
     contradictions, refused = [], []
     for item in chunk:
-        picture = images.read(item.path)
+        picture = read(item.record.path)
         answer = run(_pixels(item, picture))
         got.append(answer)
         contradictions.append(onnx_file.contradiction(answer, picture, card))
@@ -120,16 +122,16 @@ def _from_pictures(
     )
 
 
-def _pixels(item: Labelled, picture: images.Slice) -> npt.NDArray[np.uint8]:
+def _pixels(item: PreparedSlice, picture: Slice) -> npt.NDArray[np.uint8]:
     """The picture as it is decoded: `(H, W, 1)`, or where it has colours `(H, W, 3)`, alpha on black."""
     if not picture.colour:
         return picture.pixels[:, :, np.newaxis]
     try:
-        with Image.open(item.path, formats=images.FORMATS) as file:
+        with Image.open(item.record.path, formats=FORMATS) as file:
             image = ImageOps.exif_transpose(file)
             if image.has_transparency_data:
                 black = Image.new("RGBA", image.size, (0, 0, 0, 255))
                 image = Image.alpha_composite(black, image.convert("RGBA"))
             return np.asarray(image.convert("RGB"))
     except Exception as error:  # Pillow's plugins raise anything on damaged files
-        raise DataError(f"{item.path}: its colours cannot be read: {error}; leave it out") from error
+        raise DataError(f"{item.record.path}: its colours cannot be read: {error}; leave it out") from error

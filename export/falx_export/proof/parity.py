@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from falx.decision import Thresholds, after
 from falx.engines import Engine
-from falx.limits import Limits
+from falx.slices.limits import Limits
 from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_export.errors import ParityError
 from falx_export.proof.tolerance import Tolerance

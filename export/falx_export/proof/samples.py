@@ -1,16 +1,15 @@
-"""The slices that calibrate the quantization, and those that prove it.
+"""Chooses the slices that calibrate the quantization, and those that prove it.
 
 They come from the training data: calibration from the `train` split, parity from `val`, which is what
 thresholds and temperature were fitted on. `test` is never read here. Where there is no `val` split, or a
-folder without a manifest, every second image serves for calibration and the others for parity; those in
-folders named Testing or test for neither.
+folder without a manifest, every second image serves for calibration and the others for parity; images in
+folders named Testing or test serve for neither.
 """
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -20,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from falx import images
 from falx.errors import FalxError
-from falx.preprocessing import prepare
+from falx.reading import source
+from falx.slices.preprocessing import prepare
+from falx_runs import manifest
 from falx_runs.errors import DataError
+from falx_runs.manifest import Record, find_manifest, images_below, read_records
 
-__all__ = ["LEAST_CALIBRATION", "LEAST_PARITY", "SPLITS", "Labelled", "Samples", "labelled", "read"]
-
-Tensors = npt.NDArray[np.uint8]
+__all__ = ["LEAST_CALIBRATION", "LEAST_PARITY", "SPLITS", "PreparedSlice", "Samples", "prepared", "read"]
 
 LEAST_PARITY: Final = 300
 """Parity on fewer slices says little; it has to be asked for."""
@@ -35,8 +34,8 @@ LEAST_PARITY: Final = 300
 LEAST_CALIBRATION: Final = 16
 """Activation ranges from fewer slices are not worth quantizing with."""
 
-SPLITS: Final = ("train", "val", "test", "")
-"""What a manifest may give as split, and that it gives none."""
+SPLITS: Final = (*manifest.SPLITS, "")
+"""The splits of a manifest, and that it gives none."""
 
 TEST_FOLDERS: Final = ("test", "testing")
 """Names, in lower case, of folders whose images are only for the last measurement."""
@@ -48,40 +47,41 @@ class Samples:
 
     Attributes:
         calibration, parity: `(N, 224, 224, 1)` uint8.
-        described: what they are, in a sentence each; for the parity report.
+        described: a sentence on each; for the parity report.
     """
 
-    calibration: Tensors
-    parity: Tensors
+    calibration: npt.NDArray[np.uint8]
+    parity: npt.NDArray[np.uint8]
     described: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
-    path: Path
-    kind: str
-    """Source and label (or folder): what the choice is balanced over."""
-    label: str = ""
-    split: str = ""
+class PreparedSlice:
+    """A slice as the model takes it.
+
+    Attributes:
+        record: the image's path, label and split; the label is its folder's name where there is no manifest.
+        tensor: `(224, 224, 1)` uint8.
+    """
+
+    record: Record
+    tensor: npt.NDArray[np.uint8]
 
 
 def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = False) -> Samples:
-    """Choose slices and prepare them; the same data give the same slices.
+    """Chooses slices and prepares them; the same data give the same slices.
 
     Args:
-        data: a manifest (CSV with `path`, `label` and optionally `split` and `source`), such as a run's
-            `data.csv`; a folder that holds a `manifest.csv`; or a folder of images.
-        calibration: how many slices to calibrate on, at most.
-        parity: how many to compare on; None means 400, and at least 300.
+        data: a manifest, such as a run's `data.csv`; a folder that holds a `manifest.csv`; or a folder of
+            images.
+        calibration: the most slices to calibrate on.
+        parity: the number of slices to compare on; None means 400, and at least 300.
         quiet: show no progress.
 
     Raises:
         DataError: the data are not there or not readable, or too few of the images are.
     """
-    manifest = _manifest(data)
-    train, validation, names = (
-        _halves(_from_folder(data)) if manifest is None else _divided(_from_manifest(manifest))
-    )
+    train, validation, names = _divided(_found(data))
     calibrating = _Use("calibration", names[0], calibration, min(calibration, LEAST_CALIBRATION))
     comparing = _Use(
         "parity",
@@ -99,68 +99,35 @@ def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = Fals
     return Samples(first[0], second[0], {calibrating.name: first[1], comparing.name: second[1]})
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A prepared slice, and what is known about it.
-
-    Attributes:
-        path: of the image.
-        label: in the manifest, or the name of its folder.
-        split: in the manifest; empty where it gives none.
-        tensor: `(224, 224, 1)` uint8.
-    """
-
-    path: Path
-    label: str
-    split: str
-    tensor: Tensors
-
-
-def labelled(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = False) -> Iterator[Labelled]:
-    """Every slice that can be read, in the order of the manifest, or of the sorted paths; nothing is chosen.
+def prepared(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = False) -> Iterator[PreparedSlice]:
+    """Prepares every slice that can be read, in the order of the splits and the sorted paths.
 
     Args:
         data: as for `read`.
-        splits: those to take.
+        splits: the splits to take.
         quiet: show no progress.
 
     Raises:
-        DataError: the data cannot be used, or (at the end) hold none that can be read.
+        DataError: the data cannot be used, or (at the end) hold no slice that can be read.
     """
-    manifest = _manifest(data)
-    found = _from_folder(data) if manifest is None else _from_manifest(manifest)
-    if not isinstance(found, list):
-        found = [image for split in SPLITS if split in splits for image in found[split]]
+    found = _found(data)
+    found = [record for split in SPLITS if split in splits for record in found if record.split == split]
     unreadable: list[FalxError] = []
-    for image in tqdm(found, "Compare", unit="slice", leave=False, disable=quiet or None):
+    for record in tqdm(found, "Compare", unit="slice", leave=False, disable=quiet or None):
         try:
-            tensor = prepare(images.read(image.path).pixels)[0]
+            tensor = prepare(source.read(record.path).pixels)[0]
         except FalxError as error:
             unreadable.append(error)
             continue
-        yield Labelled(image.path, image.label, image.split, tensor[..., np.newaxis])
+        yield PreparedSlice(record, tensor[..., np.newaxis])
     if len(unreadable) == len(found):
         first = f"; the first of {len(unreadable)} that cannot be read: {unreadable[0]}" if unreadable else ""
         raise DataError(f"{data}: expected images (split {', '.join(filter(None, splits))}), got none{first}")
 
 
-def _manifest(data: Path) -> Path | None:
-    """The manifest, or None where the data are a folder without.
-
-    Raises:
-        DataError: they are neither.
-    """
-    manifest = data / "manifest.csv" if data.is_dir() else data
-    if manifest.is_file():
-        return manifest
-    if not data.is_dir():
-        raise DataError(f"{data}: expected a manifest (CSV) or a folder of images, found neither")
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """What slices are read for: its name, that of the images, how many at most and at least, the remedy."""
+    """A use of slices: its name, that of the images, the most and the least of them, and the remedy."""
 
     name: str
     images: str
@@ -178,86 +145,63 @@ def _enough(data: Path, use: _Use, count: int, unreadable: Sequence[FalxError] =
         )
 
 
-_Halves = tuple[list[_Image], list[_Image], tuple[str, str]]
-"""Images to calibrate on, images to compare on, and what to call them."""
+def _found(data: Path) -> list[Record]:
+    """Lists the images of a manifest or folder, without those of no split that lie in a folder for tests."""
+    root = data if data.is_dir() else data.parent
+    if find_manifest(data) is None:
+        records = [Record(path, path.parent.name, source=str(path.parent)) for path in images_below(data)]
+    else:
+        records = read_records(data)
+    return [record for record in records if record.split or not _is_test(record.path, root)]
 
 
-def _from_manifest(path: Path) -> dict[str, list[_Image]]:
-    """The images by split. Of those without one, what lies in a folder for tests is left out."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot read the manifest: {error}") from error
-    missing = [name for name in ("path", "label") if name not in columns]
-    if missing:
-        raise DataError(f"{path}: expected columns path and label, lacks {', '.join(missing)}")
-    splits: dict[str, list[_Image]] = defaultdict(list)
-    for row in rows:
-        split = row.get("split") or ""
-        if split not in SPLITS:
-            raise DataError(f"{path}: {row['path']}: expected split train, val, test or none, got {split!r}")
-        if row["path"] and not (split == "" and _is_test(Path(row["path"]))):
-            kind = f"{row.get('source') or ''}/{row['label']}"
-            splits[split].append(_Image(path.parent / row["path"], kind, row["label"], split))
-    return splits
+def _is_test(path: Path, root: Path) -> bool:
+    inside = path.relative_to(root) if path.is_relative_to(root) else path
+    return any(part.lower() in TEST_FOLDERS for part in inside.parts[:-1])
 
 
-def _divided(splits: Mapping[str, list[_Image]]) -> _Halves:
-    """What to calibrate on and what to compare on, of the images of a manifest."""
+def _divided(found: Sequence[Record]) -> tuple[list[Record], list[Record], tuple[str, str]]:
+    """Gives the images to calibrate on, those to compare on, and what to call them."""
+    splits: dict[str, list[Record]] = defaultdict(list)
+    for record in found:
+        splits[record.split].append(record)
     if splits["val"]:
         return splits["train"], splits["val"], ("split train", "split val")
-    return _halves(sorted(splits["train"] or splits[""], key=lambda image: image.path))
+    others = splits["train"] or splits[""]
+    return others[::2], others[1::2], ("every second image", "the images between")
 
 
-def _from_folder(folder: Path) -> list[_Image]:
-    found = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        # Folders and files that archivers, notebooks and desktops leave.
-        left = any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
-        if path.suffix.lower() in images.SUFFIXES and not left and not _is_test(inside) and path.is_file():
-            found.append(_Image(path, str(path.parent), path.parent.name))
-    return found
-
-
-def _is_test(path: Path) -> bool:
-    return any(part.lower() in TEST_FOLDERS for part in path.parts[:-1])
-
-
-def _halves(found: Sequence[_Image]) -> _Halves:
-    return list(found[::2]), list(found[1::2]), ("every second image", "the images between")
-
-
-def _balanced(found: Iterable[_Image], count: int) -> Iterator[_Image]:
-    """One of each kind in turn, evenly spread over each kind's sorted paths if `count` are taken; all."""
-    kinds: dict[str, list[_Image]] = defaultdict(list)
-    for image in found:
-        kinds[image.kind].append(image)
+def _balanced(found: Iterable[Record], count: int) -> Iterator[Record]:
+    """Gives all images: one of each source and label in turn, and each kind's evenly spread over its paths
+    where no more than `count` are taken.
+    """
+    kinds: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in found:
+        kinds[record.source, record.label].append(record)
     spread = []
     for _, members in sorted(kinds.items()):
-        members.sort(key=lambda image: image.path)
+        members.sort(key=lambda record: record.path)
         step = max(1, len(members) * len(kinds) // count)
         # Every step-th first, then those between, so that a kind that must give more has them.
         spread.append([members[i] for start in range(step) for i in range(start, len(members), step)])
-    return (image for turn in zip_longest(*spread) for image in turn if image is not None)
+    return (record for turn in zip_longest(*spread) for record in turn if record is not None)
 
 
-def _prepare(data: Path, use: _Use, found: Sequence[_Image], *, quiet: bool) -> tuple[Tensors, str]:
-    """The slices, and what they are; an image that cannot be read is set aside for the next of the order."""
-    tensors: list[Tensors] = []
+def _prepare(
+    data: Path, use: _Use, found: Sequence[Record], *, quiet: bool
+) -> tuple[npt.NDArray[np.uint8], str]:
+    """Prepares slices, and says which they are; one that cannot be read makes room for the next."""
+    tensors: list[npt.NDArray[np.uint8]] = []
     unreadable: list[FalxError] = []
     total = min(use.most, len(found))
     with tqdm(
         total=total, desc=f"Read {use.name} slices", unit="slice", leave=False, disable=quiet or None
     ) as bar:
-        for image in _balanced(found, use.most):
+        for record in _balanced(found, use.most):
             if len(tensors) == use.most:
                 break
             try:
-                tensors.append(prepare(images.read(image.path).pixels)[0])
+                tensors.append(prepare(source.read(record.path).pixels)[0])
                 bar.update()
             except FalxError as error:
                 unreadable.append(error)

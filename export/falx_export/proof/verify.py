@@ -22,17 +22,20 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from falx import card as cards
-from falx import container, engines
-from falx.limits import Limits
+from falx import engines
+from falx.model import attachment
+from falx.model import card as cards
+from falx.model import file as model_file
+from falx.slices.limits import Limits
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
-from falx_export import run
+from falx_export.convert.graph import loaded
 from falx_export.proof import own_answers, parity, samples
 from falx_export.proof.own_answers import Own
 from falx_export.proof.parity import aligned
-from falx_export.proof.samples import Labelled
+from falx_export.proof.samples import PreparedSlice
 from falx_export.proof.tolerance import Tolerance
 from falx_runs.errors import DataError, RunError
+from falx_runs.run_folder import FinishedRun, read_run
 
 __all__ = ["CLOSE", "Comparison", "Slice", "compare", "table", "write_slices"]
 
@@ -198,19 +201,18 @@ def compare(
         RunError: the run cannot be used, or the file was exported from another.
         DataError: the data cannot be used.
     """
-    card, payload = cards.read(file)
-    trained = run.read(against)
-    if card.provenance.get("model_sha256") != trained.provenance["model_sha256"]:
+    card, payload = model_file.read(file)
+    trained = read_run(against)
+    model, checksum = loaded(trained), trained.model_sha256()
+    if card.provenance.get("model_sha256") != checksum:
         raise RunError(
             f"{file}: was not exported from {against}: the checksum of model.keras in its card is "
-            f"{card.provenance.get('model_sha256')}, there it is {trained.provenance['model_sha256']}; "
+            f"{card.provenance.get('model_sha256')}, there it is {checksum}; "
             "give the run it was exported from, or export it again"
         )
-    data = data or trained.data
-    if data is None:
-        raise DataError(f"{against}: has no data.csv; give images with --data")
-    kind = container.detect(payload)
-    assert kind is not None  # noqa: S101 - `cards.read` refuses anything else
+    data = trained.images(data)
+    kind = attachment.detect(payload)
+    assert kind is not None  # noqa: S101 - `model_file.read` refuses anything else
     if card.self_contained:
         name = own_answers.engine_for(file, engine, kind)
         own = own_answers.starter(payload, card, kind)
@@ -218,9 +220,9 @@ def compare(
         name = engines.choose(engine, kind)
         started = engines.start(name, payload, card, threads=1)
     found: list[Slice] = []
-    for chunk in _chunks(samples.labelled(data, frozenset(splits), quiet=quiet)):
+    for chunk in _chunks(samples.prepared(data, frozenset(splits), quiet=quiet)):
         tensors = np.stack([item.tensor for item in chunk])
-        expected = parity.keras_answers(trained.model, tensors)
+        expected = parity.keras_answers(model, tensors)
         if card.self_contained:
             answers = own(chunk)
             found += _compared(chunk, expected, answers.outputs, trained, card, answers)
@@ -230,16 +232,16 @@ def compare(
     return Comparison(file.name, name, str(card.quantization["format"]), found)
 
 
-def _chunks(items: Iterator[Labelled]) -> Iterator[list[Labelled]]:
+def _chunks(items: Iterator[PreparedSlice]) -> Iterator[list[PreparedSlice]]:
     while chunk := list(islice(items, CHUNK)):
         yield chunk
 
 
 def _compared(
-    chunk: Sequence[Labelled],
+    chunk: Sequence[PreparedSlice],
     expected: Mapping[str, parity.Probabilities],
     got: Mapping[str, parity.Probabilities],
-    trained: run.Run,
+    trained: FinishedRun,
     card: cards.Card,
     own: Own | None = None,
 ) -> Iterator[Slice]:
@@ -262,9 +264,9 @@ def _compared(
             before = REJECTED if own.refused[index] else before
             after = after if own.decisions is None else own.decisions[index]
         yield Slice(
-            path=item.path,
-            label=item.label,
-            split=item.split,
+            path=item.record.path,
+            label=item.record.label,
+            split=item.record.split,
             expected=expected["probabilities"][index].astype(np.float64),
             got=got["probabilities"][index].astype(np.float64),
             before=before,

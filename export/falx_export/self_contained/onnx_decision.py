@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from falx.constant import THRESHOLDS, least_float32
 from falx.decision import Thresholds
+from falx.model.graph_limits import THRESHOLDS, least_float32
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED
 from falx_export.self_contained.onnx_builder import Graph, Tensor
 from falx_export.self_contained.onnx_rejection import NONE

@@ -12,7 +12,7 @@ no loop, so a picture that is rejected costs as much as another.
 | `decision` | int32 | `()` | index into `falx.words.DECISIONS`: 0..3 the labels, 4 ambiguous, 5 rejected |
 | `decision_label` | string | `()` | the same as a word |
 | `rejected` | bool | `()` | whether the picture is no usable slice of a head |
-| `reason` | int32 | `()` | why: 0 not rejected, then the codes of `falx.rejection.REASONS` from 1 |
+| `reason` | int32 | `()` | why: 0 not rejected, then the codes of `falx.slices.reasons.REASONS` from 1 |
 | `probabilities` | float32 | `(4,)` | of the labels in their order; all 0 where rejected |
 | `confidence` | float32 | `()` | of the decided label; 0 where ambiguous or rejected |
 | `heatmap` | float32 | `(height, width)` | where a tumour would be, 0..1; all 0 where rejected |
@@ -38,11 +38,12 @@ from onnx import compose, helper
 from tqdm import tqdm
 
 from falx import decision, phantom
-from falx.card import Card, TensorSpec, embed, extract
 from falx.engines import Engine
-from falx.images import Slice
-from falx.preprocessing import prepare
-from falx.rejection import REASONS
+from falx.model.card import Card, TensorSpec
+from falx.model.file import embed, extract
+from falx.slices.preprocessing import prepare
+from falx.slices.reasons import REASONS
+from falx.slices.slice import Slice
 from falx.words import DECISIONS, LABELS, REJECTED
 from falx_export.convert.onnx_format import DOMAINS, IR_VERSION, OPSET
 from falx_export.convert.onnx_format import prove as prove_format

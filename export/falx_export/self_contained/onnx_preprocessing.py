@@ -1,5 +1,5 @@
-"""From a picture to the tensor, as a graph: `falx.images` and `falx.preprocessing`, to the grey level.
-
+"""From a picture to the tensor, as a graph that gives what `falx.slices.preprocessing` gives, to the grey
+level.
 Pillow resizes with weights in 22-bit fixed point, along one axis and then along the other, and rounds
 after each (`src/libImaging/Resample.c`). The same is done here in int32, which holds the sums exactly.
 Places and weights are calculated in float64, as Pillow and NumPy do, so that what they round, rounds alike.
@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from falx.images import COLOUR_SAMPLES
-from falx.preprocessing import (
+from falx.reading.pixels import COLOUR_SAMPLES
+from falx.slices.preprocessing import (
     BRIGHT_QUANTILE,
     DARK_QUANTILE,
     FOREGROUND_FRACTION,
@@ -53,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """As `falx.preprocessing.Frame`; all int64 without axes.
+    """As `falx.slices.preprocessing.Frame`; all int64 without axes.
 
     Attributes:
         left, top, width, height: of the rectangle, in pixels of the slice.
@@ -93,7 +93,7 @@ def read(g: Graph, image: Tensor) -> Picture:
 
 
 def find_head(g: Graph, picture: Picture) -> Frame:
-    """The bounding rectangle of the head; see `falx.preprocessing.find_head`."""
+    """The bounding rectangle of the head; see `falx.slices.preprocessing.find_head`."""
     with g.scope("head"):
         brightest = g.most(picture.pixels).to(np.float64)
         limit = g.node("Floor", brightest * FOREGROUND_FRACTION).to(np.int32)
@@ -127,7 +127,7 @@ def find_head(g: Graph, picture: Picture) -> Frame:
 
 
 def prepare(g: Graph, picture: Picture, frame: Frame) -> Tensor:
-    """The tensor, uint8 `(1, 224, 224, 1)`; see `falx.preprocessing.prepare`."""
+    """The tensor, uint8 `(1, 224, 224, 1)`; see `falx.slices.preprocessing.prepare`."""
     left, top, width, height = frame.content
     with g.scope("resize"):
         content = resized(
@@ -250,7 +250,7 @@ def _resampled(
 
 
 def _stretched(g: Graph, content: Tensor) -> Tensor:
-    """Brightness stretched between its quantiles; see `falx.preprocessing.stretch`."""
+    """Brightness stretched between its quantiles; see `falx.slices.preprocessing.stretch`."""
     flat = g.named("levels", g.node("Reshape", content, g.integers(-1)))
     number = g.named("number", g.node("Size", flat, dtype=np.int64))
     none = g.constant("no_pixels", np.zeros(LEVELS), np.int32)

@@ -1,4 +1,4 @@
-"""The rejection checks as a graph: `falx.rejection`, with its parameters as named constants.
+"""The rejection checks as a graph: `falx.slices.rejection`, with its parameters as named constants.
 
 Counts and grey levels are integers, and what they are compared with is calculated in float64, as NumPy
 does, so that the graph rejects what the runtime rejects.
@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from falx.limits import Limits
-from falx.rejection import (
+from falx.slices.limits import Limits
+from falx.slices.reasons import REASONS
+from falx.slices.rejection import (
     BRIGHT_PERCENTILE,
     CORNER,
     CORNER_PERCENTILE,
@@ -20,7 +21,6 @@ from falx.rejection import (
     LEAST_CELLS,
     LIT,
     MARGIN,
-    REASONS,
     SAMPLES,
 )
 from falx_export.self_contained.onnx_builder import Graph, Tensor

@@ -1,8 +1,8 @@
 """TFLite files that need no Falx where they run: with the decision in the graph, or for MediaPipe.
 
 Both are the int8 graph with a few operations before or behind it, so that its probabilities are those
-of the plain file, bit for bit. What they take is already prepared (`falx.preprocessing.prepare`): TFLite
-has no operations to find a head in a slice of any size.
+of the plain file, bit for bit. What they take is already prepared (`falx.slices.preprocessing.prepare`):
+TFLite has no operations to find a head in a slice of any size.
 
 The decision is that of `falx.decision`, in float32 against thresholds in float32. A threshold is rounded
 up to the next float32, and then compares with a float32 probability as the threshold itself does.
@@ -20,11 +20,12 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tqdm import tqdm
 
-from falx.card import Card, embed, extract
-from falx.constant import THRESHOLDS, least_float32
 from falx.decision import after
-from falx.preprocessing import SIZE
-from falx.tensors import IMAGE, TensorSpec
+from falx.model.card import Card
+from falx.model.file import embed, extract
+from falx.model.graph_limits import THRESHOLDS, least_float32
+from falx.model.tensor_spec import IMAGE, TensorSpec
+from falx.slices.preprocessing import SIZE
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export.console import silenced
 from falx_export.convert import flatbuffer, tflite_metadata

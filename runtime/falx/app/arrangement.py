@@ -1,4 +1,4 @@
-"""From what a visitor gave to the series of a study, by the rules of `falx.gathering` and `falx.study`."""
+"""From the files of a visitor to the series of a study, by `falx.reading.series` and `falx.study`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from falx.app.uploads import ShownSlice, Upload
 from falx.errors import UnreadableImage
-from falx.gathering import Row, gather
-from falx.slices import Part
+from falx.reading.series import Row, gather
+from falx.slices.slice import Part
 from falx.study import TUMOR, Series, Study, sum_up
 
 __all__ = ["Arrangement", "arrange", "numbers"]

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
 
     Raises:
         AppUnavailable: what `falx[app]` brings is not installed.
-        FalxError: the address or the port cannot be used.
+        AddressUnavailable: the address or the port cannot be used.
     """
     from falx.app import server
     from falx.app.service import Service

@@ -15,7 +15,7 @@ from falx.app.arrangement import numbers
 from falx.app.fragments import render
 from falx.app.saved import TABLE_CAPTION, Saved, listed, table
 from falx.app.uploads import ShownSlice
-from falx.overlay import OPACITY
+from falx.pictures.overlay import OPACITY
 from falx.words import DISCLAIMER, LABELS
 
 __all__ = [

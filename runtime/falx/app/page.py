@@ -20,7 +20,7 @@ from falx.app.service import Service, current
 from falx.app.texts import NAMES, SIGNS, kind, percent
 from falx.app.uploads import ShownSlice, Upload, given, refused
 from falx.errors import UnreadableImage
-from falx.overlay import OPACITY
+from falx.pictures.overlay import OPACITY
 from falx.prediction import Failure
 from falx.study import Study
 from falx.words import DISCLAIMER

@@ -13,7 +13,7 @@ from falx.app.colours import LIGHT
 from falx.app.fonts import FontUnavailable
 from falx.app.saved import TABLE_CAPTION, Saved, listed, table
 from falx.app.uploads import ShownSlice
-from falx.overlay import OPACITY
+from falx.pictures.overlay import OPACITY
 from falx.words import DISCLAIMER
 
 __all__ = ["make", "missing"]

@@ -1,8 +1,8 @@
 """What in a picture limits the answer, though it is a slice of a head.
 
-Falx rejects what is no usable slice (`falx.rejection`). What passes may still be so small, so flat or so
-marked that the answer is worth less; the page says so, and how. `python -m benchmarks.picture_quality` shows
-how much: of 300 slices of the val split that were made so, the figures below changed their decision.
+Falx rejects what is no usable slice (`falx.slices.rejection`). What passes may still be so small, so flat or
+so marked that the answer is worth less; the page says so, and how. How much was measured on 300 slices of the
+val split that were made so: the shares below changed their decision (docs/app.md has the figures).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from falx.preprocessing import BRIGHT_QUANTILE, DARK_QUANTILE, Frame, find_head
+from falx.slices.preprocessing import BRIGHT_QUANTILE, DARK_QUANTILE, Frame, find_head
 
 __all__ = ["CAUTIONS", "Caution", "contrast", "head_side", "look", "marks"]
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 from falx.app.colours import DARK
 from falx.app.guard import Guard
 from falx.app.service import Service, install
-from falx.console import say
-from falx.errors import FalxError
+from falx.errors import AddressUnavailable, FalxError
+from falx.optional import needs
 from falx.words import DISCLAIMER
 
 __all__ = ["LOOPBACK", "AppUnavailable", "Place", "start", "theme"]
@@ -83,7 +83,7 @@ def start(service: Service, place: Place) -> None:
 
     Raises:
         AppUnavailable: what `falx[app]` brings is not installed.
-        FalxError: the address or the port cannot be used.
+        AddressUnavailable: the address or the port cannot be used.
     """
     streamlit, formparsers, middleware = _imported()
     _check_free(place)
@@ -94,8 +94,7 @@ def start(service: Service, place: Place) -> None:
 
     @asynccontextmanager
     async def announced(_: Any) -> AsyncIterator[None]:
-        say(f"Falx is at {place.url}; Ctrl+C ends it.")
-        say(DISCLAIMER)
+        sys.stdout.write(f"Falx is at {place.url}; Ctrl+C ends it.\n{DISCLAIMER}\n")
         sys.stdout.flush()
         threading.Thread(target=_load_dicom, daemon=True).start()
         if place.open_browser:
@@ -142,7 +141,7 @@ def _check_free(place: Place) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((place.address, place.port))
     except OSError as error:
-        raise FalxError(
+        raise AddressUnavailable(
             f"cannot listen at {place.address}, port {place.port}: {error.strerror or error}; "
             "give another with --address or --port"
         ) from error
@@ -155,12 +154,8 @@ def _load_dicom() -> None:
 
 
 def _imported() -> tuple[Any, Any, Any]:
-    try:
+    with needs("the page", "'falx[app]'", AppUnavailable):
         import fpdf  # noqa: F401 - so that it is not missing when a report is saved
         import streamlit
         from starlette import formparsers, middleware
-    except ImportError as error:
-        raise AppUnavailable(
-            f"the page needs {error.name}, which is not installed: pip install 'falx[app]'"
-        ) from error
     return streamlit, formparsers, middleware

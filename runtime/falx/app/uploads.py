@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from falx import dicom, images
-from falx._quiet import quiet_readers
 from falx.app.quality import Caution, look
 from falx.app.service import Service
 from falx.classifier import Classifier
 from falx.errors import UnreadableImage
-from falx.kinds import DICOM_START, is_dicom
-from falx.overlay import overlay
-from falx.prediction import Failure, Origin, Prediction
-from falx.slices import Part, Slice
+from falx.pictures.overlay import overlay
+from falx.prediction import Failure, Prediction
+from falx.reading import dicom
+from falx.reading.quiet import quiet_readers
+from falx.reading.sniffing import DICOM_START, is_dicom
+from falx.reading.source import FORMATS, describe, read
+from falx.slices.slice import Origin, Part, Slice
 from falx.words import TUMOR_LABELS
 
 __all__ = ["ShownSlice", "Upload", "given", "refused"]
@@ -136,7 +137,7 @@ class ShownSlice:
 
 @dataclass(slots=True, eq=False)
 class Upload:
-    """An uploaded file; to the classifier the holder of its slices (`falx.slices.Holder`). Made by `given`.
+    """An uploaded file; to the classifier the holder of its slices (`Holder`). Made by `given`.
 
     Attributes:
         name: of the file, as the visitor calls it.
@@ -173,9 +174,9 @@ class Upload:
             return self._read
         try:
             _check_pixels(self.data, self.maximum_pixels)
-            self._read = images.read(self.data)
+            self._read = read(self.data)
         except UnreadableImage as error:
-            message = str(error).removeprefix(f"{images.describe(self.data)}: ")
+            message = str(error).removeprefix(f"{describe(self.data)}: ")
             raise type(error)(f"{self.name}: {message}") from error
         return self._read
 
@@ -237,10 +238,10 @@ def _check_pixels(data: bytes, maximum: int) -> None:
     """Refuse a picture that claims too many pixels, from its header alone."""
     with quiet_readers():
         try:
-            with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
         except Exception:  # noqa: BLE001 - Pillow's plugins raise anything on damaged headers
-            return  # `falx.images` will say what is wrong.
+            return  # `falx.reading.source` will say what is wrong.
     if width * height > maximum:
         raise UnreadableImage(
             f"too large to be a slice, so it was not decoded: {width} x {height} pixels, at most {maximum} "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from falx.errors import ModelError, UnknownEngine
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from falx.card import Card, Format
+    from falx.model.card import Card, Format
 
-__all__ = ["ENGINES", "Engine", "caution", "choose", "start"]
+__all__ = ["ENGINES", "Engine", "Inference", "caution", "choose", "start"]
 
 ENGINES: Final[Mapping[str, tuple[str, str]]] = {
     "litert": ("tflite", "ai_edge_litert"),
@@ -41,13 +42,29 @@ class Engine(Protocol):
         """Run the graph.
 
         Args:
-            tensor: `(224, 224)` uint8, from `falx.preprocessing.prepare`.
+            tensor: `(224, 224)` uint8, from `falx.slices.preprocessing.prepare`.
 
         Returns:
             Every output of the card by name, without the batch axis, in arrays of the caller's own:
             `probabilities` `(4,)`, and where the model has them `heatmap` `(N, N)` and `familiarity` `(1,)`,
             all float32 in 0..1.
         """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inference:
+    """What a graph answers for one prepared slice, before anything is rejected or decided.
+
+    Attributes:
+        probabilities: of the labels, in their order, each in 0..1.
+        heatmap: `(N, N)` float32, 0..1, on the tensor; None where the model makes none.
+        familiarity: the probability, 0..1, that the picture is a slice of a brain at all; None where the
+            model does not say.
+    """
+
+    probabilities: list[float]
+    heatmap: npt.NDArray[np.float32] | None
+    familiarity: float | None
 
 
 def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's word

@@ -9,7 +9,7 @@ from falx.errors import GraphError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from falx.card import TensorSpec
+    from falx.model.card import TensorSpec
 
 __all__ = ["compare"]
 

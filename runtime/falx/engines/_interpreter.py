@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from falx.card import TensorSpec
 from falx.engines._compare import compare
 from falx.errors import GraphError
+from falx.model.card import TensorSpec
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from falx.card import Card
+    from falx.model.card import Card
 
 __all__ = ["InterpreterEngine"]
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from falx.engines._interpreter import InterpreterEngine
 from falx.errors import EngineUnavailable
+from falx.optional import needs
 
 if TYPE_CHECKING:
-    from falx.card import Card
+    from falx.model.card import Card
 
 __all__ = ["start"]
 
@@ -25,11 +26,6 @@ def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
         EngineUnavailable: `ai-edge-litert` is not installed, or does not work here.
         GraphError: the graph cannot be run, or is not as its card says.
     """
-    try:
+    with needs("engine litert", "ai-edge-litert", EngineUnavailable, package="ai-edge-litert"):
         package = importlib.import_module("ai_edge_litert.interpreter")
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"engine litert needs ai-edge-litert, which cannot be imported ({error}): "
-            "pip install ai-edge-litert"
-        ) from error
     return InterpreterEngine("litert", package.Interpreter, payload, card, threads)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from falx.card import TensorSpec
 from falx.engines._compare import compare
 from falx.errors import EngineUnavailable, GraphError
+from falx.model.card import TensorSpec
+from falx.optional import needs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from falx.card import Card
+    from falx.model.card import Card
 
 __all__ = ["OnnxEngine", "start"]
 
 ERRORS_ONLY: Final = 3
 """A log severity of ONNX Runtime: its warnings are for whoever wrote the graph."""
+
+TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
 
 DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -32,17 +37,29 @@ def start(payload: bytes, card: Card, threads: int) -> OnnxEngine:
         EngineUnavailable: `onnxruntime` is not installed, or does not work here.
         GraphError: the graph cannot be run, or is not as its card says.
     """
-    # From 1.29 on it starts, while it is imported, to collect what is loaded and to send it to its maker.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    try:
+    with needs("engine onnx", "'falx[onnx]'", EngineUnavailable, package="onnxruntime"), _no_telemetry():
         onnxruntime = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"engine onnx needs onnxruntime, which cannot be imported ({error}): pip install 'falx[onnx]'"
-        ) from error
     # Where the program imported it before.
     getattr(onnxruntime, "disable_telemetry_events", bool)()
     return OnnxEngine(onnxruntime, payload, card, threads)
+
+
+@contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Keeps ONNX Runtime from starting to collect what is loaded and to send it to its maker.
+
+    From 1.29 on it looks at this variable once, while it is imported. Afterwards the environment is again as
+    the program left it.
+    """
+    before = os.environ.get(TELEMETRY)
+    os.environ[TELEMETRY] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[TELEMETRY]
+        else:
+            os.environ[TELEMETRY] = before
 
 
 class OnnxEngine:

@@ -14,9 +14,10 @@ import numpy as np
 
 from falx.engines._interpreter import InterpreterEngine
 from falx.errors import EngineUnavailable
+from falx.optional import needs
 
 if TYPE_CHECKING:
-    from falx.card import Card
+    from falx.model.card import Card
 
 __all__ = ["caution", "start"]
 
@@ -30,13 +31,9 @@ def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
         EngineUnavailable: `tflite-runtime` is not installed, or does not work with this NumPy.
         GraphError: the graph cannot be run, or is not as its card says.
     """
-    try:
+    needed = "tflite-runtime, for Python up to 3.11 and NumPy 1"
+    with needs("engine tflite", "'falx[tflite]'", EngineUnavailable, package=needed):
         package = importlib.import_module("tflite_runtime.interpreter")
-    except ImportError as error:
-        raise EngineUnavailable(
-            "engine tflite needs tflite-runtime (Python up to 3.11) and NumPy 1, which cannot be imported "
-            f"({error}): pip install 'falx[tflite]'"
-        ) from error
     try:
         return InterpreterEngine("tflite", package.Interpreter, payload, card, threads)
     except (SystemError, AttributeError, ImportError) as error:

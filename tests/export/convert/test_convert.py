@@ -17,10 +17,11 @@ if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 from falx import engines
-from falx.card import Card, TensorSpec
 from falx.decision import DEFAULT_THRESHOLDS
-from falx_export import export, run
+from falx.model.card import Card, TensorSpec
+from falx_export import export
 from falx_export.convert import rounding, to_onnx, to_tflite
+from falx_export.convert.graph import output_shapes
 from falx_export.errors import ConversionError
 from falx_export.proof import parity, samples
 
@@ -161,7 +162,7 @@ def card_of(model: Any, quantization: str) -> Card:
         metrics={},
         provenance={},
         quantization={"format": quantization, "scheme": "none"},
-        outputs={name: TensorSpec(name, "float32", x) for name, x in run.output_shapes(model).items()},
+        outputs={name: TensorSpec(name, "float32", x) for name, x in output_shapes(model).items()},
     )
 
 

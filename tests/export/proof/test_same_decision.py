@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from falx import card as cards
 from falx import phantom
-from falx.card import Card
 from falx.decision import DEFAULT_THRESHOLDS
-from falx.limits import Limits
-from falx.tensors import TensorSpec
+from falx.model import file as model_file
+from falx.model.card import Card
+from falx.model.tensor_spec import TensorSpec
+from falx.slices.limits import Limits
 from falx.words import LABELS
+from falx_runs.run_folder import FinishedRun, write_run
 from falx_trainer.evaluation import answers
 
 PROBABILITIES = (0.01, 0.01, 0.97, 0.01)
@@ -70,10 +70,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, answers.Model]
     )
     model = always()
     model.save(folder / "model.keras")
-    described = {"name": "always", "thresholds": card.thresholds.to_dict(), "least_familiarity": 0.5}
-    (folder / "meta.json").write_text(json.dumps(described))
+    write_run(
+        FinishedRun(
+            folder=folder,
+            name="always",
+            preset="default",
+            temperature=1.0,
+            thresholds=card.thresholds,
+            least_familiarity=0.5,
+            metrics={},
+            seed=1,
+            trainer="0.1.0",
+            data={},
+        )
+    )
     file = folder / "always.tflite"
-    file.write_bytes(cards.embed(to_tflite.float16(model), card, format="tflite"))
+    file.write_bytes(model_file.embed(to_tflite.float16(model), card, format="tflite"))
     return {"run": answers.load(folder), "file": answers.load(file)}
 
 

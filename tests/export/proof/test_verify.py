@@ -16,38 +16,47 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
 
-from falx import card as cards
 from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.errors import ModelError
-from falx.limits import Limits
+from falx.model import card as cards
+from falx.model import file as model_file
+from falx.slices.limits import Limits
 from falx.words import LABELS
-from falx_export import package, run
+from falx_export import package
 from falx_export.__main__ import main
 from falx_export.convert import to_onnx, to_tflite
+from falx_export.convert.graph import loaded
 from falx_export.package import Converted, Terms
 from falx_export.proof import own_answers, parity, samples, verify
-from falx_export.proof.samples import Labelled
+from falx_export.proof.samples import PreparedSlice
 from falx_export.proof.tolerance import TOLERANCES
 from falx_export.proof.verify import Comparison, Slice
 from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.errors import DataError, RunError
+from falx_runs.manifest import Record
+from falx_runs.run_folder import read_run
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _read_once() -> Iterator[None]:
     """Each run is loaded once for all tests: Keras compiles a model anew whenever it is loaded."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "read", functools.cache(run.read))
+        patch.setattr(verify, "loaded", lambda run: model_of(run.folder))
         yield
+
+
+@functools.cache
+def model_of(folder: Path) -> Any:
+    return loaded(read_run(folder))
 
 
 @pytest.fixture(scope="module")
 def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run in float16, the quickest to make of all."""
-    trained = run.read(run_folder)
-    graph = Converted(to_tflite.float16(trained.model), "tflite", "float16", "weights float16")
-    described = package.card(trained, trained.name, Terms(), graph)
+    model = model_of(run_folder)
+    graph = Converted(to_tflite.float16(model), "tflite", "float16", "weights float16")
+    described = package.card(read_run(run_folder), model, Terms(), graph)
     sealed = package.sealed(graph, described, package.started(graph, described))
     path = tmp_path_factory.mktemp("exported") / "small-float16.tflite"
     path.write_bytes(sealed)
@@ -57,10 +66,10 @@ def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def for_others(exported: Path, run_folder: Path) -> dict[str, Path]:
     """The same run for programs without Falx, by what takes it."""
-    card, payload = cards.read(exported)
-    trained = run.read(run_folder)
-    graph = Converted(to_onnx.float32(trained.model), "onnx", "float32", "not quantized")
-    described = package.card(trained, trained.name, Terms(), graph)
+    card, payload = model_file.read(exported)
+    model = model_of(run_folder)
+    graph = Converted(to_onnx.float32(model), "onnx", "float32", "not quantized")
+    described = package.card(read_run(run_folder), model, Terms(), graph)
     files = {
         "small-float16-self-contained.tflite": tflite_file.sealed(payload, card),
         "small-float16-mediapipe.tflite": tflite_file.sealed_for_mediapipe(payload, card),
@@ -88,9 +97,9 @@ def heads(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def changed(source: Path, target: Path, alter: Callable[[cards.Card], cards.Card]) -> Path:
     """A copy of a file with another card."""
-    card, payload = cards.read(source)
+    card, payload = model_file.read(source)
     kind: cards.Format = "onnx" if source.suffix == ".onnx" else "tflite"
-    target.write_bytes(cards.embed(payload, alter(card), format=kind))
+    target.write_bytes(model_file.embed(payload, alter(card), format=kind))
     return target
 
 
@@ -162,10 +171,11 @@ def test_images_that_cannot_be_read_are_set_aside_but_not_all(tmp_path: Path, da
     with pytest.raises(
         DataError, match=r"expected images .* got none; the first of 1 that cannot be read: .*br"
     ):
-        list(samples.labelled(tmp_path, quiet=True))
+        list(samples.prepared(tmp_path, quiet=True))
     Image.open(data / "00.png").save(tmp_path / "glioma" / "sound.png")
-    (found,) = samples.labelled(tmp_path, quiet=True)
-    assert (found.path.name, found.label, found.split) == ("sound.png", "glioma", "")
+    (found,) = samples.prepared(tmp_path, quiet=True)
+    record = found.record
+    assert (record.path.name, record.label, record.split) == ("sound.png", "glioma", "")
     assert found.tensor.shape == (224, 224, 1)
 
 
@@ -195,7 +205,7 @@ def test_a_picture_that_the_model_does_not_know_is_rejected() -> None:
 
 
 def test_familiarity_is_compared_where_the_model_says_it() -> None:
-    chunk = [Labelled(Path("x.png"), "glioma", "val", np.zeros((224, 224, 1), np.uint8))]
+    chunk = [PreparedSlice(Record(Path("x.png"), "glioma", split="val"), np.zeros((224, 224, 1), np.uint8))]
     limits = Limits(least_familiarity=0.5)
     judge: Any = SimpleNamespace(thresholds=DEFAULT_THRESHOLDS, least_familiarity=0.5, rejection=limits)
     probabilities = np.array([[0, 0, 1, 0]], np.float32)
@@ -346,7 +356,7 @@ def test_a_graph_that_decides_otherwise_than_its_card_fails(
 
 
 def test_a_familiarity_that_mediapipe_is_not_told_rejects_nothing() -> None:
-    chunk = [Labelled(Path("x.png"), "glioma", "val", np.zeros((224, 224, 1), np.uint8))]
+    chunk = [PreparedSlice(Record(Path("x.png"), "glioma", split="val"), np.zeros((224, 224, 1), np.uint8))]
     limits = Limits(least_familiarity=0.5)
     judge: Any = SimpleNamespace(thresholds=DEFAULT_THRESHOLDS, least_familiarity=0.5, rejection=limits)
     got = {"probabilities": np.array([[0, 0, 1, 0]], np.float32)}

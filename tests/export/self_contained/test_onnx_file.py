@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import importlib.util
 import os
@@ -27,21 +26,26 @@ from onnx import helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 
 import falx
-from falx import card as cards
-from falx import engines, images, phantom, rejection
-from falx.card import Card, SelfTest, TensorSpec
-from falx.constant import least_float32
+from falx import engines, phantom
 from falx.decision import Thresholds, decide
 from falx.errors import ModelError
-from falx.limits import Limits
+from falx.model import file as model_file
+from falx.model.card import Card, SelfTest, TensorSpec
+from falx.model.graph_limits import least_float32
+from falx.model.retarget import retarget
 from falx.prediction import Location
-from falx.preprocessing import find_head, prepare
-from falx.retarget import retarget
+from falx.reading import source
+from falx.slices import rejection
+from falx.slices.limits import Limits
+from falx.slices.preprocessing import find_head, prepare
+from falx.slices.reasons import REASONS
+from falx.slices.slice import Slice
 from falx.words import DECISIONS, LABELS
 from falx_export.convert.onnx_format import IR_VERSION, OPSET
 from falx_export.errors import ConversionError, ParityError
 from falx_export.self_contained import onnx_decision, onnx_file, onnx_preprocessing, onnx_rejection
 from falx_export.self_contained.onnx_builder import Graph, Tensor
+from falx_runs.manifest import read_records
 
 CHECKOUT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("FALX_DATA", CHECKOUT.parent / "shared" / "data"))
@@ -194,15 +198,15 @@ def head(height: int, width: int, seed: int = 0, noise: float = 4) -> Pixels:
 
 
 def expected_code(image: Pixels, limits: Limits) -> int:
-    reason = rejection.check(images.read(image), limits)
-    return 0 if reason is None else 1 + list(rejection.REASONS).index(reason.code)
+    reason = rejection.check(source.read(image), limits)
+    return 0 if reason is None else 1 + list(REASONS).index(reason.code)
 
 
 class TestPreparation:
     @given(image=pictures)
     @settings(max_examples=60)
     def test_any_picture_becomes_the_same_tensor(self, prepared: Run, image: Pixels) -> None:
-        expected, _ = prepare(images.read(image).pixels)
+        expected, _ = prepare(source.read(image).pixels)
         np.testing.assert_array_equal(prepared(image=image)["tensor"][0, :, :, 0], expected)
 
     @pytest.mark.parametrize(
@@ -222,7 +226,7 @@ class TestPreparation:
         # All the colours whose channels are multiples of 17, each at a place of its own.
         steps = np.arange(0, 256, 17, dtype=np.uint8)
         image = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3)
-        expected, _ = prepare(images.read(image).pixels)
+        expected, _ = prepare(source.read(image).pixels)
         np.testing.assert_array_equal(prepared(image=image)["tensor"][0, :, :, 0], expected)
 
     @pytest.mark.parametrize(("channels", "node"), [(2, "grey/blue/"), (4, "grey/channels")])
@@ -304,12 +308,12 @@ class TestRejection:
     def test_a_rejected_picture_has_its_reason_and_zeros(
         self, answers: Run, image: Pixels, code: str
     ) -> None:
-        assert (found := rejection.check(images.read(image), Limits())) is not None
+        assert (found := rejection.check(source.read(image), Limits())) is not None
         assert found.code == code
         got = answers(image=image)
         assert got["rejected"]
         assert (DECISIONS[got["decision"]], got["decision_label"]) == ("rejected", "rejected")
-        assert list(rejection.REASONS)[got["reason"] - 1] == code
+        assert list(REASONS)[got["reason"] - 1] == code
         assert got["probabilities"].tolist() == [0, 0, 0, 0]
         assert got["confidence"] == 0
         assert got["heatmap"].shape == image.shape[:2]
@@ -321,7 +325,7 @@ class TestRejection:
         run = loaded(onnx_file.build(small(familiarity), card))
         got = run(image=head(128, 128))
         assert got["rejected"] == (code is not None)
-        assert got["reason"] == (0 if code is None else 1 + list(rejection.REASONS).index(code))
+        assert got["reason"] == (0 if code is None else 1 + list(REASONS).index(code))
         assert got["familiarity"] == np.float32(familiarity)
         # A check of the pixels comes first.
         assert run(image=head(32, 32))["reason"] == 1
@@ -457,7 +461,7 @@ class TestFile:
         assert onnx_file.sealed(small(), described()) == file
 
     def test_the_card_says_what_it_is(self, file: bytes) -> None:
-        card, payload = cards.extract(file)
+        card, payload = model_file.extract(file)
         assert card.self_contained
         assert card.input == onnx_file.INPUT
         assert card.outputs == {
@@ -472,7 +476,7 @@ class TestFile:
         changed = retarget(file, {"glioma": 0.66, "pituitary": 0.7})
         thresholds = dataclasses.replace(THRESHOLDS, glioma=0.66, pituitary=0.7)
         expected = onnx_file.build(small(), dataclasses.replace(described(), thresholds=thresholds))
-        assert cards.extract(changed)[1] == expected
+        assert model_file.extract(changed)[1] == expected
         # 0.65, which was enough for 0.55.
         assert loaded(file)(image=head(128, 128))["decision_label"] == "glioma"
         assert loaded(changed)(image=head(128, 128))["decision_label"] == "ambiguous"
@@ -492,7 +496,7 @@ class TestFile:
         with pytest.raises(ConversionError, match=r"answers \[.*\] for the phantom lesion, the model's own"):
             onnx_file.sealed(small(), other)
         right = dataclasses.replace(described(), self_test=(SelfTest("lesion", PROBABILITIES),))
-        assert cards.extract(onnx_file.sealed(small(), right))[0].self_test == right.self_test
+        assert model_file.extract(onnx_file.sealed(small(), right))[0].self_test == right.self_test
 
     def test_a_phantom_rejected_for_its_pixels_is_refused_and_an_unfamiliar_one_is_not(self) -> None:
         known = (SelfTest("lesion", (0.7, 0.1, 0.1, 0.1)),)
@@ -537,9 +541,9 @@ class TestFile:
 
     def test_a_decision_that_is_not_that_of_falx_is_refused(self, file: bytes) -> None:
         # The card changed, the graph did not.
-        card, payload = cards.extract(file)
+        card, payload = model_file.extract(file)
         thresholds = dataclasses.replace(THRESHOLDS, glioma=0.9)
-        data = cards.embed(payload, dataclasses.replace(card, thresholds=thresholds), format="onnx")
+        data = model_file.embed(payload, dataclasses.replace(card, thresholds=thresholds), format="onnx")
         engine = engines.start("onnx", small(), described(), threads=1)
         slices = np.zeros((1, 224, 224, 1), np.uint8)
         message = (
@@ -551,8 +555,8 @@ class TestFile:
     def test_a_rejection_that_is_not_that_of_falx_is_found(self, answers: Run) -> None:
         got = answers(image=head(63, 200))
         card = described()
-        assert onnx_file.contradiction(got, images.Slice(head(63, 200)[..., 0]), card) == ""
-        assert onnx_file.contradiction(got, images.Slice(head(128, 128)[..., 0]), card) == (
+        assert onnx_file.contradiction(got, Slice(head(63, 200)[..., 0]), card) == ""
+        assert onnx_file.contradiction(got, Slice(head(128, 128)[..., 0]), card) == (
             "decides rejected, rejected (too_small), Falx ambiguous, not rejected"
         )
 
@@ -574,22 +578,27 @@ class TestFile:
 @pytest.mark.skipif(not (DATA / "manifest.csv").exists(), reason=f"no MRI data at {DATA} (FALX_DATA)")
 @pytest.mark.skipif(not MODEL.exists(), reason=f"no {MODEL.name}: the checkout came without its models")
 def test_real_slices_are_answered_as_by_the_runtime(tmp_path: Path) -> None:
-    from benchmarks.self_contained import compare, decode
-
     classifier = falx.load(MODEL, engine="onnx")
-    card, payload = cards.read(MODEL)
+    card, payload = model_file.read(MODEL)
     run = loaded(onnx_file.sealed(payload, card))
-    with (DATA / "manifest.csv").open(newline="", encoding="utf-8") as manifest:
-        records = list(csv.DictReader(manifest))[::150]
-    comparisons = []
+    records = read_records(DATA)[::150]
+    assert len(records) >= 40
     for record in records:
-        expected = classifier.predict(DATA / record["path"])
-        got = run(image=decode(DATA / record["path"]))
-        comparisons.append(compare(record["source"], expected, got, card.thresholds, 0.0))
-    assert len(comparisons) >= 40
-    assert all(comparison.kept for comparison in comparisons)
-    assert max(comparison.probability for comparison in comparisons) < 1e-5
-    assert max(comparison.heatmap for comparison in comparisons) < 1e-5
+        expected = classifier.predict(record.path)
+        with Image.open(record.path) as image:
+            # Grey as it is; colours as RGB on black (docs/embedding.md).
+            grey = image.mode == "L"
+            black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+            shown = image if grey else Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")
+            got = run(image=np.asarray(shown)[:, :, np.newaxis] if grey else np.asarray(shown))
+        assert DECISIONS[int(got["decision"])] == got["decision_label"] == expected.decision, record.path
+        code = None if expected.reason is None else expected.reason.code
+        assert [None, *REASONS][int(got["reason"])] == code, record.path
+        if expected.probabilities is not None:
+            wanted = list(expected.probabilities.values())
+            np.testing.assert_allclose(got["probabilities"], wanted, rtol=0, atol=1e-5)
+        if expected.heatmap is not None:
+            np.testing.assert_allclose(got["heatmap"], expected.heatmap, rtol=0, atol=1e-5)
 
 
 class TestBuilder:

@@ -15,9 +15,9 @@ if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 import falx
-from falx import card as cards
 from falx.decision import Thresholds, decide
-from falx.rejection import check_familiarity
+from falx.model import file as model_file
+from falx.slices.rejection import check_familiarity
 from falx.words import DECISIONS, LABELS, REJECTED
 from falx_export.convert import flatbuffer
 from falx_export.errors import ConversionError, ParityError
@@ -128,7 +128,7 @@ def test_the_file_says_what_it_is_and_falx_leaves_it_to_others(
 ) -> None:
     data = own.sealed(pixel_model, pixel_card)
     assert data == own.sealed(pixel_model, pixel_card)
-    card, payload = cards.extract(data)
+    card, payload = model_file.extract(data)
     assert card.self_contained
     assert [(spec.name, spec.dtype, spec.shape) for spec in card.outputs.values()] == [
         ("decision", "int32", (1,)),
@@ -152,8 +152,8 @@ def test_the_file_that_bare_engines_are_tried_with_is_what_is_made_now(
     pixel_model: bytes, pixel_card: Any
 ) -> None:
     file = Path(__file__).parents[2] / "engines" / "self-contained.tflite"
-    card, payload = cards.read(file)
-    now, made = cards.extract(own.sealed(pixel_model, pixel_card))
+    card, payload = model_file.read(file)
+    now, made = model_file.extract(own.sealed(pixel_model, pixel_card))
     assert replace(card, weights_sha256="") == replace(now, weights_sha256="")
 
     def operations(data: bytes) -> list[tuple[str, int]]:
@@ -168,7 +168,7 @@ def test_the_file_that_bare_engines_are_tried_with_is_what_is_made_now(
 def test_for_mediapipe_it_takes_colour_and_answers_with_probabilities_alone(
     pixel_model: bytes, pixel_card: Any, pixels: npt.NDArray[np.integer[Any]]
 ) -> None:
-    card, payload = cards.extract(own.sealed_for_mediapipe(pixel_model, pixel_card))
+    card, payload = model_file.extract(own.sealed_for_mediapipe(pixel_model, pixel_card))
     assert (card.input.shape, list(card.outputs)) == ((1, 224, 224, 3), ["probabilities"])
     answer = run(payload, pixels)
     assert list(answer) == ["probabilities"]
@@ -189,8 +189,8 @@ def test_a_file_that_answers_something_else_is_refused(
         own.prove("own", data, slices, other, quiet=True)
     # The graph of one setting with the card of another.
     changed = replace(pixel_card, thresholds=Thresholds(0.9, 0.7, 154 / 256, 102 / 256))
-    own_card, _ = cards.extract(own.sealed(pixel_model, changed))
-    data = cards.embed(own.with_decision(pixel_model, pixel_card), own_card, format="tflite")
+    own_card, _ = model_file.extract(own.sealed(pixel_model, changed))
+    data = model_file.embed(own.with_decision(pixel_model, pixel_card), own_card, format="tflite")
     wrong = np.mean(
         [a != b for a, b in zip(expected(pixel_card, pixels), expected(changed, pixels), strict=True)]
     )

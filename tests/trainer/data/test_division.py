@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from falx.preprocessing import prepare
+from falx.slices.preprocessing import prepare
 from falx_runs.errors import DataError
 from falx_runs.manifest import Box, Record, read_records
 from falx_trainer.data import tensors

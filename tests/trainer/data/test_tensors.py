@@ -109,7 +109,12 @@ def test_prepared_images_are_read_again(tmp_path: Path, monkeypatch: pytest.Monk
     first = tensors.load(records, tmp_path / "cache")
     prepared: list[Path] = []
     prepare = tensors._prepare
-    monkeypatch.setattr(tensors, "_prepare", lambda record: prepared.append(record.path) or prepare(record))
+
+    def remember(record: Record) -> object:
+        prepared.append(record.path)
+        return prepare(record)
+
+    monkeypatch.setattr(tensors, "_prepare", remember)
     again, plain = tensors.load(records, tmp_path / "cache"), tensors.load(records)
     # What cannot be read is tried again, for its error; the last load keeps nothing.
     assert prepared == [tmp_path / "none.png", *(record.path for record in records), tmp_path / "none.png"]

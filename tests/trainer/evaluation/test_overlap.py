@@ -131,5 +131,7 @@ def test_training_slices_that_are_gone_are_counted(tmp_path: Path, training: lis
 
 
 def test_what_is_no_data_is_an_error(tmp_path: Path, head: Any) -> None:
-    with pytest.raises(DataError, match="nowhere: no such folder or manifest"):
+    with pytest.raises(
+        DataError, match=r"nowhere: expected a manifest \(CSV\) or a folder of images, found neither"
+    ):
         check(measured(tmp_path, head), LearnedFrom(), [], tmp_path / "nowhere")

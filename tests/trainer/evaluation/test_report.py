@@ -15,9 +15,9 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 from tests.browsing import TIMEOUT_MS, violations
 
-from falx import card as cards
-from falx.cli import main as falx_main
+from falx.command.main import main as falx_main
 from falx.decision import Thresholds
+from falx.model import file as model_file
 from falx.phantom import PHANTOMS
 from falx.words import DECISIONS, LABELS
 from falx_trainer.__main__ import main
@@ -249,7 +249,7 @@ def test_thresholds_go_straight_into_a_model_file(
         arguments = ["retarget", str(tiny_model), "--thresholds", str(path), "--choice", choice]
         assert falx_main([*arguments, "--out", str(out)]) == 0
         chosen = Thresholds.from_mapping(document["choices"][choice]["thresholds"])
-        assert cards.read(out)[0].thresholds == chosen
+        assert model_file.read(out)[0].thresholds == chosen
         told = capsys.readouterr().err
         assert (
             f"falx: warning: {path}: Too few for a sensitivity of 75 %: with none missed it takes 12" in told

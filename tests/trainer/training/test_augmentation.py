@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from falx.preprocessing import SIZE, prepare
+from falx.slices.preprocessing import SIZE, prepare
 from falx_runs.manifest import Box
 from falx_trainer.training.augmentation import augment
 from falx_trainer.training.recipe import PRESETS, Augmentation

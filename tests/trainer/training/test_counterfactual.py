@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from falx.preprocessing import prepare
+from falx.slices.preprocessing import prepare
 from falx_runs.manifest import Box
 from falx_trainer.training.counterfactual import HEAD_LEVEL, RIM, paste, tissue_box
 

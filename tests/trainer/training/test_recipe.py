@@ -35,7 +35,7 @@ def test_classic_holds_the_published_recipe() -> None:
 
 
 def test_presets_are_default_and_classic() -> None:
-    assert list(PRESETS) == ["default", "classic"]
+    assert list(PRESETS) == ["default", "classic", "own"]
     assert PRESETS["default"] != PRESETS["classic"]
 
 

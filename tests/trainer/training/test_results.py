@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 
 from falx.prediction import Location
-from falx.preprocessing import Frame
+from falx.slices.preprocessing import Frame
 from falx.words import LABELS
 from falx_runs.manifest import UNTYPED, Box
 from falx_trainer.training import results

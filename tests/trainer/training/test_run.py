@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from falx_runs.manifest import read_records
 from falx_trainer.__main__ import main
 from falx_trainer.data import tensors
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml
-from falx_trainer.training.run import run, write_manifest
+from falx_trainer.training.run import run
 
 CHANGES = {
     "batch": 8,
@@ -34,7 +35,6 @@ CHANGES = {
     "stage2.full": 0,
     "stage2.epochs": 1,
     "stage2.layers": 6,
-    "real_outliers": 0.0,
 }
 SMALL = tuple(
     text for name, value in CHANGES.items() for text in (f"--{name}", str(value)) if name != "batch"
@@ -116,8 +116,16 @@ def foreign(
         Image.effect_noise((64, 64), 60).save(pictures / kind / "a.png")
     changes = CHANGES | {"real_outliers": 0.3, "without": "b", "missed_tumors": 0.5}
     recipe = PRESETS["default"].override(changes)
-    options = {"weights": str(random_weights), "outliers": pictures, "cache": folder / "cache"}
-    run(manifest, folder / "run", recipe, preset="default", name="foreign", **options)
+    run(
+        manifest,
+        folder / "run",
+        recipe,
+        preset="default",
+        name="foreign",
+        weights=str(random_weights),
+        outliers=pictures,
+        cache=folder / "cache",
+    )
     return folder, json.loads((folder / "run" / "meta.json").read_text())
 
 
@@ -147,19 +155,75 @@ def test_prepared_images_are_kept_where_asked(foreign: tuple[Path, dict[str, Any
     assert "outliers: " in (folder / "run" / "data.txt").read_text()
 
 
+def test_a_collection_that_is_not_there_cannot_be_left_out(
+    manifest: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    recipe = PRESETS["default"].override(CHANGES | {"without": "b,x"})
+    with pytest.raises(RunError, match=r"^without: no such collection in .*: x$"):
+        run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
+
+
+@pytest.mark.parametrize("given", ["", "model.keras"])
+def test_a_run_may_start_from_a_trained_model(
+    given: str, finished: tuple[Path, str], manifest: Path, tmp_path: Path
+) -> None:
+    changes = CHANGES | {"stage1.epochs": 0, "stage2.epochs": 0, "dense": 256}
+    recipe = PRESETS["own"].override(changes)
+    start = finished[0] / given if given else finished[0]
+    run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    assert meta["weights"] == hashlib.sha256((finished[0] / "model.keras").read_bytes()).hexdigest()
+    # Nothing was learned: it is the same network, calibrated and judged anew on the same slices.
+    first = json.loads((finished[0] / "meta.json").read_text())
+    assert meta["metrics"]["val"]["accuracy"] == first["metrics"]["val"]["accuracy"]
+    assert meta["temperature"] == pytest.approx(first["temperature"], rel=1e-3)
+    assert (tmp_path / "history.csv").read_text().splitlines() == []
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("name", "message"),
     [
-        ({"real_outliers": 0.1}, r"^real_outliers: expected --outliers with pictures to show; "),
-        ({"without": "b,x"}, r"^without: no such collection in .*: x$"),
+        ("model.keras", r"model\.keras: expected a trained model of Falx whose head is .*dense = 9\): "),
+        ("meta.json", r"meta\.json: expected a trained model of Falx"),
+        ("none", r"none: no such file; expected a trained model\.keras"),
     ],
 )
-def test_settings_that_the_data_do_not_have_are_refused(
-    changes: dict[str, Any], message: str, manifest: Path, random_weights: Path, tmp_path: Path
+def test_another_model_is_no_start(
+    name: str, message: str, finished: tuple[Path, str], manifest: Path, tmp_path: Path
 ) -> None:
-    recipe = PRESETS["default"].override(CHANGES | changes)
+    recipe = PRESETS["own"].override(CHANGES | {"dense": 9})
+    start = finished[0] / name
     with pytest.raises(RunError, match=message):
-        run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
+        run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_train_too(backend: str, manifest: Path, random_weights: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}: pip install --group {backend}")
+    command = [sys.executable, "-m", "falx_trainer", "train", "--backend", backend, "--data", str(manifest)]
+    command += [
+        "--out",
+        str(tmp_path),
+        "--weights",
+        str(random_weights),
+        "--name",
+        "x",
+        "--batch",
+        "8",
+        *SMALL,
+    ]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    assert meta["versions"]["backend"] == backend
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
+    # What it made is a model for any backend.
+    answer = keras.models.load_model(tmp_path / "model.keras", compile=False).predict_on_batch(
+        np.zeros((1, 224, 224, 1), np.float32)
+    )
+    assert answer["probabilities"].sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_threshold_chosen_elsewhere_is_taken(manifest: Path, random_weights: Path, tmp_path: Path) -> None:
@@ -169,27 +233,10 @@ def test_a_threshold_chosen_elsewhere_is_taken(manifest: Path, random_weights: P
     assert meta["thresholds"] == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0.83}
 
 
-def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path, tmp_path: Path) -> None:
+def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path) -> None:
     folder, _ = finished
     expected = [dataclasses.replace(r, path=r.path.resolve()) for r in read_records(manifest)]
     assert read_records(folder / "data.csv") == expected
-    # A run that has none gets the same.
-    for name in ("recipe.toml", "data.txt"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    assert write_manifest(tmp_path, manifest) == tmp_path / "data.csv"
-    assert (tmp_path / "data.csv").read_bytes() == (folder / "data.csv").read_bytes()
-
-
-def test_a_manifest_of_other_data_is_not_written(
-    finished: tuple[Path, str], manifest: Path, tmp_path: Path
-) -> None:
-    for name in ("recipe.toml", "data.txt"):
-        (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
-    fewer = manifest.with_name("fewer.csv")
-    fewer.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
-    with pytest.raises(RunError, match=r"fewer\.csv: expected the data of the run in "):
-        write_manifest(tmp_path, fewer)
-    assert not (tmp_path / "data.csv").exists()
 
 
 def test_the_val_split_of_a_run_is_measured(
@@ -321,7 +368,9 @@ def test_bad_data_end_with_one_line(
     random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, weights = tmp_path / "out", ("--weights", random_weights)
-    assert "no such folder or manifest" in failed(capsys, "--data", tmp_path / "x", "--out", out, *weights)
+    assert "expected a manifest (CSV) or a folder" in failed(
+        capsys, "--data", tmp_path / "x", "--out", out, *weights
+    )
     (tmp_path / "data" / "glioma").mkdir(parents=True)
     data = tmp_path / "data"
     assert "no images found" in failed(capsys, "--data", data, "--out", out, *weights)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
-from falx.preprocessing import prepare
+from falx.slices.preprocessing import prepare
 from falx_runs.manifest import UNTYPED, Box, Record
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training.network import BRAIN, NO_BRAIN, OTHER

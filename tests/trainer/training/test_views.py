@@ -15,7 +15,7 @@ PIXELS = np.random.default_rng(1).integers(0, 256, (75, 4, 4)).astype(np.uint8)
 
 def part(some: range) -> tuple[npt.NDArray[np.uint8], Wanted]:
     numbers = np.array(some, np.float32)
-    return PIXELS[some.start : some.stop], ({"logits": numbers}, {"logits": numbers / 2})
+    return PIXELS[some.start : some.stop], ({"logits": numbers}, {"logits": numbers / np.float32(2)})
 
 
 def refused(some: range) -> tuple[npt.NDArray[np.uint8], Wanted]:
@@ -70,7 +70,8 @@ def test_a_view_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_batches_hold_everything_in_the_order_asked_for(count: int) -> None:
     inputs = [np.arange(35 * 3, dtype=np.float16).reshape(35, 3) + part for part in range(count)]
-    labels, weights = np.arange(35), np.arange(35) / 2
+    labels = np.arange(35, dtype=np.float32)
+    weights = labels / np.float32(2)
     order = np.random.default_rng(2).permutation(35)
     batches = Batches(View(inputs, ({"logits": labels}, {"logits": weights})), order, 32)
     assert batches.workers == WORKERS > 1  # a single one goes through tf.data's tuner

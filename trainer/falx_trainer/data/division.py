@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx_runs.errors import DataError
 from falx_runs.manifest import SPLITS, Record
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from falx import images, preprocessing
 from falx._version import __version__
 from falx.errors import FalxError
+from falx.reading.source import read
+from falx.slices import preprocessing
 from falx_runs.manifest import Box, Record
 
 __all__ = ["Boxes", "Tensors", "load"]
@@ -67,7 +68,7 @@ def load(records: Sequence[Record], cache: Path | None = None) -> Tensors:
             before and have not changed since; None keeps nothing.
     """
     pixels, frames = _prepared(records, cache)
-    readable = np.flatnonzero(frames[:, 0] > 0)
+    readable = np.flatnonzero(frames[:, 0] > 0).tolist()
     digest = hashlib.sha256()
     for index in readable:
         digest.update(records[index].label.encode())
@@ -79,7 +80,7 @@ def load(records: Sequence[Record], cache: Path | None = None) -> Tensors:
         sizes=frames[readable, :2].astype(np.int64),
         unreadable=[
             (records[index], error)
-            for index in np.flatnonzero(frames[:, 0] == 0)
+            for index in np.flatnonzero(frames[:, 0] == 0).tolist()
             if isinstance(error := _prepare(records[index]), FalxError)
         ],
         fingerprint=digest.hexdigest(),
@@ -120,7 +121,7 @@ def _key(records: Sequence[Record]) -> str:
         try:
             found = record.path.stat()
         except OSError:
-            continue  # unreadable, as `images.read` will say
+            continue  # unreadable, as `read` will say
         digest.update(
             f"{record.path.resolve()}\0{found.st_size} {found.st_mtime_ns}\n".encode(
                 "utf-8", "surrogateescape"
@@ -132,7 +133,7 @@ def _key(records: Sequence[Record]) -> str:
 def _prepare(record: Record) -> tuple[Pixels, tuple[float, ...]] | FalxError:
     """A tensor; height and width of the image, left, top and scale of the head, left and top of its place."""
     try:
-        pixels = images.read(record.path).pixels
+        pixels = read(record.path).pixels
     except FalxError as error:
         return error
     tensor, frame = preprocessing.prepare(pixels)

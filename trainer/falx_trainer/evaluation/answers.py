@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,8 +14,9 @@ from tqdm import tqdm
 import falx
 from falx.decision import Thresholds
 from falx.prediction import Location
+from falx_runs.run_folder import fingerprint_in
 
-__all__ = ["Answer", "LearnedFrom", "Model", "fingerprint_in", "load", "peak_of", "progress"]
+__all__ = ["Answer", "LearnedFrom", "Model", "load", "peak_of", "progress"]
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class Answer:
         probabilities: of the four labels; None for `rejected`.
         peak: where the heatmap is highest, `x, y` in fractions of the image; None without a heatmap.
         location: what the heatmap is made of; None without one.
-        reason: why it was rejected, a key of `falx.rejection.REASONS`; empty where it was not.
+        reason: why it was rejected, a key of `falx.slices.reasons.REASONS`; empty where it was not.
     """
 
     decision: str
@@ -115,13 +116,6 @@ def _answer(result: falx.Prediction | falx.Failure) -> Answer | None:
     probabilities = None if result.probabilities is None else tuple(result.probabilities.values())
     reason = "" if result.reason is None else result.reason.code
     return Answer(result.decision, probabilities, peak_of(result.location), result.location, reason)
-
-
-def fingerprint_in(described: Mapping[str, Any]) -> str | None:
-    """The fingerprint of the data in a run's `meta.json` or a card's provenance, which are free JSON."""
-    data = described.get("data")
-    found = data.get("fingerprint") if isinstance(data, Mapping) else None
-    return found if isinstance(found, str) else None
 
 
 def peak_of(location: Location | None) -> tuple[float, float] | None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import falx
-from falx import images
 from falx.errors import FalxError
+from falx.reading import source
 from falx.words import LABELS
 from falx_runs.errors import DataError
 from falx_runs.manifest import UNTYPED, Record, read_records
@@ -211,7 +211,7 @@ def _families(pictures: Path) -> dict[str, list[Path]]:
     folders = sorted(path for path in pictures.glob("*") if path.is_dir() and not path.name.startswith("."))
     families = {
         folder.name: sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES and path.is_file()
+            path for path in folder.rglob("*") if path.suffix.lower() in source.SUFFIXES and path.is_file()
         )
         for folder in folders
     }

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from falx import decision, images, preprocessing
-from falx.decision import Refusal, Thresholds
+from falx import decision
+from falx.decision import Refusal
 from falx.errors import UnreadableImage
-from falx.limits import Limits
 from falx.prediction import Location
-from falx.slices import Slice
-from falx.words import LABELS, REJECTED
-from falx_runs.errors import RunError
-from falx_trainer.evaluation.answers import Answer, LearnedFrom, fingerprint_in, peak_of, progress
+from falx.reading import source
+from falx.slices import preprocessing
+from falx.slices.limits import Limits
+from falx.slices.slice import Slice
+from falx.words import REJECTED
+from falx_runs.run_folder import MODEL, fingerprint_in, read_run
+from falx_trainer.evaluation.answers import Answer, LearnedFrom, peak_of, progress
 
 __all__ = ["Run"]
-
-MODEL: Final = "model.keras"
-"""The file in a run folder that is measured."""
-
-MANIFEST: Final = "data.csv"
-"""Of the slices of the run, with the split of each."""
 
 BATCH: Final = 32
 
@@ -52,11 +46,12 @@ class Run:
         Raises:
             RunError: the folder is not that of a finished run.
         """
-        meta, self.thresholds, self._limits, self._model = _read_run(folder)
-        checksum = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
-        self.described: dict[str, Any] = {"name": str(meta["name"]), "file": MODEL, "sha256": checksum}
-        manifest = folder / MANIFEST
-        self.learned_from = LearnedFrom(fingerprint_in(meta), manifest if manifest.is_file() else None)
+        run = read_run(folder)
+        self._model = run.load(keras.models.load_model)
+        self._limits = Limits(least_familiarity=run.least_familiarity)
+        self.thresholds = run.thresholds
+        self.described = {"name": run.name, "file": MODEL, "sha256": run.model_sha256()}
+        self.learned_from = LearnedFrom(fingerprint_in(run.provenance()), run.manifest)
 
     def answers(self, paths: Sequence[Path]) -> list[Answer | None]:
         """An answer for each picture, in order; None where it cannot be read."""
@@ -69,7 +64,7 @@ class Run:
     def _prepared(self, path: Path) -> _Prepared | Answer | None:
         """What to ask the model; or the answer, where it need not be asked."""
         try:
-            seen = decision.before(lambda: images.read(path), self._limits)
+            seen = decision.before(lambda: source.read(path), self._limits)
         except UnreadableImage:
             return None
         if isinstance(seen, Refusal):
@@ -101,22 +96,3 @@ class Run:
             height, width = item.seen.pixels.shape
             location = Location(outputs["heatmap"].astype(np.float32), item.frame, (height, width))
         return Answer(outcome.decision, probabilities, peak_of(location), location)
-
-
-def _read_run(run: Path) -> tuple[dict[str, Any], Thresholds, Limits, keras.Model]:
-    expected = f"{run}: expected the folder of a finished run or an exported file"
-    try:
-        meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
-        _, thresholds = meta["name"], Thresholds.from_mapping(meta["thresholds"])
-        limits = Limits(least_familiarity=meta.get("least_familiarity", 0))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunError(f"{expected}; its meta.json: {type(error).__name__}: {error}") from error
-    try:
-        model = keras.models.load_model(run / MODEL, compile=False)
-        probabilities = model.output["probabilities"]
-    except Exception as error:  # Keras, zipfile and h5py raise anything on a file of another kind
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{expected}; its {MODEL}: {reason}") from error
-    if tuple(probabilities.shape) != (None, len(LABELS)):
-        raise RunError(f"{expected}; its {MODEL}: probabilities of the shape {tuple(probabilities.shape)}")
-    return meta, thresholds, limits, model

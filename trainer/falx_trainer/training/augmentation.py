@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 from scipy import fft, ndimage
 
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx_trainer.data.tensors import Boxes
 from falx_trainer.training.recipe import Augmentation
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx_trainer.data.tensors import Boxes
 
 __all__ = ["Donors", "paste", "tissue_box"]

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx.words import LABELS
 from falx_trainer.training.calibration import Calibration
 from falx_trainer.training.recipe import Recipe
@@ -37,6 +37,7 @@ __all__ = [
     "set_precision",
     "set_trainable",
     "split",
+    "take_weights",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -128,7 +129,7 @@ def build(
     return Network(backbone, head_model, whole, tuple(layer.name for layer in colour.layers))
 
 
-def build_for(recipe: Recipe, weights: str | Path) -> Network:
+def build_for(recipe: Recipe, weights: str | Path | None) -> Network:
     """Build the network that a recipe trains.
 
     Args:
@@ -138,6 +139,20 @@ def build_for(recipe: Recipe, weights: str | Path) -> Network:
     return build(
         recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.tells_outliers
     )
+
+
+def take_weights(network: Network, model: keras.Model) -> None:
+    """Give a network the weights of a trained model.
+
+    Args:
+        network: as built.
+        model: as of `inference_model`, from a network of the same layers.
+
+    Raises:
+        ValueError: the model's layers are others.
+    """
+    for name, part in (("backbone", network.backbone), ("head", network.head)):
+        part.set_weights(model.get_layer(name).get_weights())
 
 
 def _backbone(colour: keras.Model, *, with_detail: bool) -> keras.Model:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
-from falx.preprocessing import SIZE, prepare
+from falx.slices.preprocessing import SIZE, prepare
 
 __all__ = ["draw_outlier"]
 

@@ -1,4 +1,4 @@
-"""The recipe: every setting of a training run, in two presets, a TOML file and the command line.
+"""The recipe: every setting of a training run, in three presets, a TOML file and the command line.
 
 Precedence: command line, then TOML file, then preset. The resolved recipe is written into the
 run folder as `recipe.toml` and makes the same run again.
@@ -335,7 +335,7 @@ DEFAULT: Final = Recipe(
     missed_tumors=0.02,
     stage1=Stage1(epochs=4, learning_rate=1e-3, echo=4),
     stage2=Stage2(
-        epochs=60, full=18, learning_rate=2e-4, layers=100, schedule="cycles", cycle=6, averaged=3, echo=3
+        epochs=60, full=18, learning_rate=2e-4, layers=100, schedule="cycles", cycle=6, averaged=3, echo=2
     ),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
@@ -343,4 +343,13 @@ DEFAULT: Final = Recipe(
     counterfactual=Counterfactual(transplant=0.25, inverted=0.3, control=0.2),
 )
 
-PRESETS: Final[Mapping[str, Recipe]] = {"default": DEFAULT, "classic": CLASSIC}
+OWN: Final = dataclasses.replace(
+    DEFAULT,
+    size=224,
+    batch=16,
+    real_outliers=0.0,
+    stage1=Stage1(epochs=6, learning_rate=1e-4, echo=2),
+    stage2=Stage2(epochs=8, learning_rate=3e-5, layers=60, schedule="cosine", echo=2),
+)
+
+PRESETS: Final[Mapping[str, Recipe]] = {"default": DEFAULT, "classic": CLASSIC, "own": OWN}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
 from falx_runs.manifest import UNTYPED, Record, targets
 from falx_trainer.data.tensors import Boxes, Tensors
@@ -22,7 +23,7 @@ from falx_trainer.training.network import BRAIN, CELL, NO_BRAIN, OTHER
 from falx_trainer.training.outliers import draw_outlier
 from falx_trainer.training.recipe import Recipe
 
-__all__ = ["Example", "Sampler", "evidence_target", "find_doubtful", "pack"]
+__all__ = ["Example", "Sampler", "evidence_target", "find_doubtful", "pack", "resized", "shows_tumor"]
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -283,6 +284,11 @@ def find_doubtful(data: Tensors) -> npt.NDArray[np.bool_]:
     )
 
 
+def shows_tumor(data: Tensors) -> npt.NDArray[np.bool_]:
+    """Tells for each slice whether it has a tumour that shows: those that choose an operating point."""
+    return np.array([record.label != NO_TUMOR for record in data.records], np.bool_) & ~find_doubtful(data)
+
+
 def _shows(pixels: Pixels, box: Floats) -> bool:
     """Whether a lesion stands out of the tissue around it: boxes drawn on FLAIR can be empty on T1."""
     left, top, right, bottom = box.clip(0, SIZE).astype(int)
@@ -304,19 +310,20 @@ def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
     sequence, plane and level.
     """
     paths = [
-        (record.label, record.source, (record.sequence, record.plane, record.level)) for record in records
+        (record.label, record.source, f"{record.sequence}/{record.plane}/{record.level}")
+        for record in records
     ]
-    sizes = Counter(path[:depth] for path in paths for depth in (1, 2, 3))
-    roots: dict[tuple[object, ...], float] = {}
+    sizes: Counter[tuple[str, ...]] = Counter(path[:depth] for path in paths for depth in (1, 2, 3))
+    roots: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for path, count in sizes.items():
-        roots[path[:-1]] = roots.get(path[:-1], 0.0) + count**0.5
-    total = sum(LABEL_SHARES[path[0]] for path in sizes if len(path) == 1)
+        roots[path[:-1]] += math.sqrt(count)
+    total = sum(LABEL_SHARES[label] for label in {path[0] for path in paths})
     return np.array(
         [
             LABEL_SHARES[path[0]]
             / total
-            * (sizes[path[:2]] ** 0.5 / roots[path[:1]])
-            * (sizes[path] ** 0.5 / roots[path[:2]])
+            * (math.sqrt(sizes[path[:2]]) / roots[path[:1]])
+            * (math.sqrt(sizes[path]) / roots[path[:2]])
             / sizes[path]
             for path in paths
         ]

@@ -20,7 +20,7 @@ from keras import ops
 from tqdm import tqdm
 
 from falx.errors import FalxError
-from falx.preprocessing import SIZE
+from falx.slices.preprocessing import SIZE
 from falx_runs.manifest import targets
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training.checkpoint import Arrays, Checkpoint, State
@@ -220,7 +220,14 @@ def _compile(model: keras.Model, recipe: Recipe) -> None:
     if recipe.tells_outliers:
         losses["familiarity"] = partial_crossentropy
         shares["familiarity"] = 1.0
-    model.compile("adam", loss=losses, loss_weights=shares, metrics={"logits": [accuracy]}, jit_compile=False)
+    model.compile(
+        "adam",
+        loss=losses,
+        loss_weights=shares,
+        metrics={"logits": [accuracy]},
+        # TensorFlow's compiler is slower on a CPU; JAX without its own takes operation by operation.
+        jit_compile=keras.backend.backend() == "jax",
+    )
     model.optimizer.build(model.trainable_variables)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,39 +85,39 @@ def _make(
     folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], Part], title: str
 ) -> None:
     ranges = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
-    room: list[np.memmap[Any, Any]] = []
+    room: list[npt.NDArray[Any]] = []
     wanted: list[Wanted] = []
+    for images, some in tqdm(_ahead(part, ranges), title, len(ranges), unit="batch", disable=None):
+        made = [images[..., None]] if frozen is None else _features(frozen, images)
+        if not room:
+            room = [
+                np.lib.format.open_memmap(
+                    folder / f"features-{number}.npy",
+                    "w+",
+                    np.uint8 if frozen is None else np.float16,
+                    (count, *array.shape[1:]),
+                )
+                for number, array in enumerate(made)
+            ]
+        done = len(wanted) * BATCH
+        for array, values in zip(room, made, strict=True):
+            array[done : done + len(values)] = values
+        wanted.append(some)
+    for name, parts in zip(("targets", "weights"), zip(*wanted, strict=True), strict=True):
+        joined = {key: np.concatenate([one[key] for one in parts]) for key in parts[0]}
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **joined)
+
+
+def _ahead(part: Callable[[range], Part], ranges: Sequence[range]) -> Iterator[Part]:
+    """The parts in their order, made in threads a few ahead."""
     waiting: deque[Future[Part]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for ahead in tqdm([*ranges, *[None] * (2 * WORKERS)], title, unit="batch", disable=None):
-            if ahead is not None:
-                waiting.append(pool.submit(part, ahead))
-                if len(waiting) <= 2 * WORKERS:
-                    continue
-            elif not waiting:
-                break
-            images, some = waiting.popleft().result()
-            made = [images[..., None]] if frozen is None else _features(frozen, images)
-            if not room:
-                room = [
-                    np.lib.format.open_memmap(
-                        folder / f"features-{number}.npy",
-                        "w+",
-                        np.uint8 if frozen is None else np.float16,
-                        (count, *array.shape[1:]),
-                    )
-                    for number, array in enumerate(made)
-                ]
-            done = len(wanted) * BATCH
-            for array, values in zip(room, made, strict=True):
-                array[done : done + len(values)] = values
-            wanted.append(some)
-    for array in room:
-        array.flush()
-    for name, parts in zip(("targets", "weights"), zip(*wanted, strict=True), strict=True):
-        np.savez(
-            folder / f"{name}.npz", **{key: np.concatenate([one[key] for one in parts]) for key in parts[0]}
-        )
+        for some in ranges:
+            waiting.append(pool.submit(part, some))
+            if len(waiting) > 2 * WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _features(frozen: keras.Model, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""`falx listen`."""
+"""Runs `falx listen`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from falx.workstation.node.settings import from_options
 
 if TYPE_CHECKING:
     from falx.workstation.node.settings import Settings
@@ -24,20 +25,23 @@ STATUS_S: Final = 60.0
 
 
 def listen(options: argparse.Namespace) -> int:
-    """Run a node until a signal ends it.
+    """Runs a node until a signal ends it.
 
     Args:
-        options: parsed.
+        options: the parsed options, of `add_options` and of the model.
 
     Returns:
         0 when it was told to end; 1 when a thread failed, or `--echo` was not answered.
 
     Raises:
-        FalxError: a setting is wrong, the model cannot be used, or the port or spool is taken.
+        SettingsError: a setting is wrong.
+        WorkerError: the model cannot be used.
+        SpoolError: another process works in the spool, or it cannot be written.
+        AddressUnavailable: a port is taken.
     """
-    settings = _settings(options)
+    settings = from_options(options)
     if options.echo:
-        from falx.workstation.node.node import echo
+        from falx.workstation.node.sending import echo
 
         answers = echo(settings)
         sys.stdout.write(f"{settings.destination} {'answers' if answers else 'does not answer'}\n")
@@ -55,7 +59,7 @@ def listen(options: argparse.Namespace) -> int:
 def _listen(settings: Settings, worker: Worker) -> int:
     from falx.workstation.node.node import Node
 
-    # What is wrong with an image is told with the image's own words, and those may name the patient.
+    # Warnings about an image quote it, and may name the patient.
     warnings.simplefilter("ignore")
     for name in ("pydicom", "pynetdicom"):
         logging.getLogger(name).disabled = True
@@ -81,19 +85,6 @@ def _listen(settings: Settings, worker: Worker) -> int:
         node.stop()
         log.info("stopped; %s", node.line())
     return 1 if node.failed else 0
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    """The settings of the file, if one is given, and of the command line, which comes first."""
-    from falx.workstation.node.options import OPTIONS, SECONDS
-    from falx.workstation.node.settings import Settings, read_file
-
-    given = {} if options.config is None else read_file(Path(options.config))
-    for name, _, _ in OPTIONS:
-        key = name.replace("-", "_")
-        if hasattr(options, key):
-            given[f"{key}_s" if key in SECONDS else key] = getattr(options, key)
-    return Settings.build(given)
 
 
 def _log_to_stderr() -> None:

@@ -1,4 +1,4 @@
-"""A check for supervisors: `GET /healthz` on this machine alone, 200 where all is well and 503 where not."""
+"""The health check for supervisors: `GET /healthz`, on this machine alone, answers 200 or 503."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
-from falx.errors import FalxError
+from falx.errors import AddressUnavailable
 
 __all__ = ["Health"]
 
 
 class Health:
-    """Answers with the status as JSON; it names no patient and no study."""
+    """A server that answers with the status as JSON; the status names neither patient nor study."""
 
-    def __init__(self, port: int, status: Callable[[], dict[str, Any]]) -> None:
-        """Listen at 127.0.0.1.
+    def __init__(self, port: int, status: Callable[[], dict[str, object]]) -> None:
+        """Listens at 127.0.0.1.
 
         Raises:
-            FalxError: the port is taken.
+            AddressUnavailable: the port is taken.
         """
 
         class Handler(BaseHTTPRequestHandler):
@@ -38,13 +37,15 @@ class Health:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *arguments: Any) -> None:
-                """Nothing: a check every few seconds would fill the log."""
+            def log_message(self, *arguments: object) -> None:
+                """Writes nothing: a check every few seconds would fill the log."""
 
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         except OSError as error:
-            raise FalxError(f"the health check cannot listen at port {port}: {error.strerror}") from error
+            raise AddressUnavailable(
+                f"the health check cannot listen at port {port}: {error.strerror}"
+            ) from error
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="falx-health", daemon=True).start()
 
@@ -54,6 +55,6 @@ class Health:
         return int(self._server.server_address[1])
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stops listening."""
         self._server.shutdown()
         self._server.server_close()

@@ -1,28 +1,29 @@
-"""What `falx listen` is told: by options, or by a TOML file with the same names.
+"""The settings of `falx listen`, each told once: as an option, a key of a TOML file, and a row of the manual.
 
 ```toml
 title = "FALX"
 host = "0.0.0.0"
-port = 11112
 allow = ["SCANNER1", "PACS"]
 destination = "PACS@10.0.0.5:104"
 spool = "/var/lib/falx"
+quiet = 20
 ```
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from falx.errors import FalxError
+from falx.workstation.errors import SettingsError
 
-__all__ = ["Destination", "Settings", "read_file"]
+__all__ = ["MEGABYTE", "Destination", "Settings", "add_options", "from_options", "read_file", "table"]
 
 TITLE: Final = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")
 """An application entity title: 1 to 16 printable ASCII characters, no backslash, no space at its ends
@@ -30,10 +31,14 @@ TITLE: Final = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")
 
 DESTINATION: Final = re.compile(r"(?P<title>[^@]+)@(?P<host>[^:@]+|\[[^\]]+\]):(?P<port>\d{1,5})")
 
+PORTS: Final = 65535
+
+MEGABYTE: Final = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where results go: application entity title, host, port."""
+    """The application entity that results are sent to: its title, host and port."""
 
     title: str
     host: str
@@ -41,144 +46,271 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str) -> Destination:
-        """Read `TITLE@HOST:PORT`.
+        """Reads `TITLE@HOST:PORT`.
 
         Raises:
-            FalxError: it is not that.
+            SettingsError: the text has another form.
         """
         match = DESTINATION.fullmatch(text)
-        if match is None or not TITLE.fullmatch(match["title"]) or not 0 < int(match["port"]) < 65536:
-            raise FalxError(f"destination: expected TITLE@HOST:PORT such as PACS@10.0.0.5:104, got {text!r}")
+        if match is None or not TITLE.fullmatch(match["title"]) or not 0 < int(match["port"]) <= PORTS:
+            raise SettingsError(
+                f"destination: expected TITLE@HOST:PORT such as PACS@10.0.0.5:104, got {text!r}"
+            )
         return cls(match["title"], match["host"].strip("[]"), int(match["port"]))
 
     def __str__(self) -> str:
         return f"{self.title}@{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a node does.
+class Range(NamedTuple):
+    """A range of numbers, in words and as a test."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+ABOVE_0: Final = Range("a number above 0", lambda value: value > 0)
+FROM_0: Final = Range("a number from 0", lambda value: value >= 0)
+PORT: Final = Range(f"a port from 0 to {PORTS}", lambda value: 0 <= value <= PORTS)
+
+
+class About(NamedTuple):
+    """What a setting is, beside its name and default.
 
     Attributes:
-        spool: the folder that holds what was received and what is to be sent.
-        destination: where results are sent.
-        title: the node's application entity title; associations that call another are refused.
-        host: the address it listens at; 0.0.0.0 is every one of this machine.
-        port: the port it listens at; 0 takes a free one.
-        allow: the application entity titles that may send; none allows all.
-        quiet_s: how long nothing of a study must have come before it is classified, in seconds.
-        keep_s: how long its images are kept then, for the case that more of it comes, in seconds.
-        spool_mb: how much the spool may hold, in megabytes; beyond that images are refused.
-        object_mb: how large one image may be, in megabytes; a longer one ends its association.
-        associations: how many may be open at once.
-        idle_s: an association that says nothing for so long is ended, in seconds.
-        workers: how many slices are worked on at a time.
-        longest_s: how long the classification of one study may take, in seconds.
-        again: whether a study is reported again when all of its images are received again.
-        capture: whether pictures (Secondary Capture) of the slices that carry a decision are sent too.
-        health_port: of the check at http://127.0.0.1:PORT/healthz; None for none, 0 takes a free one.
-        retry_s, retry_most_s: how long the first try to send waits after a failure, and the last, in
-            seconds; each waits twice as long as the one before.
-        tls_certificate, tls_key: files in PEM; with them associations must use TLS.
-        tls_authority: a file in PEM: a peer must show a certificate that one of these signed.
-        destination_tls: whether results are sent over TLS.
-
-    Raises:
-        FalxError: a value is none of its kind; the message names it.
+        help: a sentence for the command line and the manual.
+        unit: what stands behind the option: a unit, or what the value is; empty for a switch.
+        range: the numbers that are allowed; None for what is no number.
+        kind: the type of the value; None for that of the default.
     """
 
-    spool: Path
-    destination: Destination
-    title: str = "FALX"
-    host: str = "127.0.0.1"
-    port: int = 11112
-    allow: tuple[str, ...] = ()
-    quiet_s: float = 10.0
-    keep_s: float = 3600.0
-    spool_mb: float = 4096.0
-    object_mb: float = 256.0
-    associations: int = 32
-    idle_s: float = 60.0
-    workers: int = 2
-    longest_s: float = 1800.0
-    again: bool = False
-    capture: bool = False
-    health_port: int | None = None
-    retry_s: float = 5.0
-    retry_most_s: float = 300.0
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    tls_authority: Path | None = None
-    destination_tls: bool = False
+    help: str
+    unit: str = ""
+    range: Range | None = None
+    kind: type[object] | None = None
+
+
+def _about(
+    text: str, unit: str = "", allowed: Range | None = None, kind: type[object] | None = None
+) -> dict[str, About]:
+    return {"about": About(text, unit, allowed, kind)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a node does; `falx listen --help` and docs/workstation.md explain each setting.
+
+    Raises:
+        SettingsError: a value is out of its range, or contradicts another; the message names the setting.
+    """
+
+    spool: Path = field(metadata=_about("keep received images and unsent results here", "DIR", None, Path))
+    destination: Destination = field(
+        metadata=_about("send results there", "TITLE@HOST:PORT", None, Destination)
+    )
+    title: str = field(
+        default="FALX",
+        metadata=_about("AE title of this node; associations that call another are refused", "TITLE"),
+    )
+    host: str = field(
+        default="127.0.0.1",
+        metadata=_about(
+            "listen at this address; 127.0.0.1 is this machine alone, 0.0.0.0 all networks", "ADDRESS"
+        ),
+    )
+    port: int = field(default=11112, metadata=_about("listen at this port; 0 takes a free one", "N", PORT))
+    allow: tuple[str, ...] = field(
+        default=(),
+        metadata=_about("accept images from this AE title; repeat it for more; without it from any", "TITLE"),
+    )
+    quiet_s: float = field(
+        default=10.0,
+        metadata=_about("classify a study when no image of it came for this long", "SECONDS", ABOVE_0),
+    )
+    keep_s: float = field(
+        default=3600.0,
+        metadata=_about("keep its images this long afterwards, in case more of them come", "SECONDS", FROM_0),
+    )
+    spool_mb: float = field(
+        default=4096.0, metadata=_about("refuse images while the spool holds this much", "MB", ABOVE_0)
+    )
+    object_mb: float = field(
+        default=256.0, metadata=_about("end an association that sends a longer image", "MB", ABOVE_0)
+    )
+    associations: int = field(
+        default=32, metadata=_about("accept this many associations at a time", "N", ABOVE_0)
+    )
+    idle_s: float = field(
+        default=60.0, metadata=_about("end an association that is silent for this long", "SECONDS", ABOVE_0)
+    )
+    workers: int = field(default=2, metadata=_about("work on this many slices at a time", "N", ABOVE_0))
+    longest_s: float = field(
+        default=1800.0,
+        metadata=_about("give up the classification of a study after this long", "SECONDS", ABOVE_0),
+    )
+    again: bool = field(
+        default=False, metadata=_about("report a study again when all of its images are received again")
+    )
+    capture: bool = field(
+        default=False, metadata=_about("also send pictures of the slices that carry the decision")
+    )
+    health_port: int | None = field(
+        default=None,
+        metadata=_about("answer at http://127.0.0.1:N/healthz; 0 takes a free port", "N", PORT, int),
+    )
+    retry_s: float = field(
+        default=5.0,
+        metadata=_about(
+            "wait this long after a first failure to send, and twice as long after each", "SECONDS", ABOVE_0
+        ),
+    )
+    retry_most_s: float = field(
+        default=300.0, metadata=_about("wait at most this long after a failure to send", "SECONDS", ABOVE_0)
+    )
+    tls_certificate: Path | None = field(
+        default=None, metadata=_about("accept TLS alone, and show this certificate", "PEM", None, Path)
+    )
+    tls_key: Path | None = field(
+        default=None, metadata=_about("the key of the certificate", "PEM", None, Path)
+    )
+    tls_authority: Path | None = field(
+        default=None,
+        metadata=_about("accept only peers whose certificate this authority signed", "PEM", None, Path),
+    )
+    destination_tls: bool = field(default=False, metadata=_about("send results over TLS"))
 
     def __post_init__(self) -> None:
         for title in (self.title, *self.allow):
             if not TITLE.fullmatch(title):
-                raise FalxError(f"expected an AE title of 1 to 16 printable characters, got {title!r}")
-        above_0 = ("quiet_s", "spool_mb", "object_mb", "associations", "idle_s", "workers", "longest_s")
-        for name in (*above_0, "retry_s", "retry_most_s"):
-            if not getattr(self, name) > 0:
-                raise FalxError(f"{name}: expected a number above 0, got {getattr(self, name)}")
-        if not self.keep_s >= 0:
-            raise FalxError(f"keep_s: expected a number from 0, got {self.keep_s}")
-        for name, port in (("port", self.port), ("health_port", self.health_port)):
-            if port is not None and not 0 <= port < 65536:
-                raise FalxError(f"{name}: expected a port, 0 to 65535, got {port}")
+                raise SettingsError(f"expected an AE title of 1 to 16 printable characters, got {title!r}")
+        for name, about in ABOUT.items():
+            value = getattr(self, name)
+            if about.range is not None and value is not None and not about.range.holds(value):
+                raise SettingsError(f"{_word(name)}: expected {about.range.words}, got {value}")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise FalxError("TLS needs both tls_certificate and tls_key")
+            raise SettingsError("tls_certificate and tls_key: give both or neither")
         if self.tls_authority is not None and self.tls_certificate is None and not self.destination_tls:
-            raise FalxError("tls_authority: nothing uses TLS; give tls_certificate and tls_key too")
+            raise SettingsError("tls_authority: nothing uses TLS; give tls_certificate and tls_key too")
 
     @classmethod
-    def build(cls, options: Mapping[str, Any]) -> Settings:
-        """Make settings of plain values, as a TOML file and the command line have them.
+    def build(cls, values: Mapping[str, object]) -> Settings:
+        """Makes settings from plain values, as a TOML file and the command line have them.
+
+        Args:
+            values: by the words of the options, with underscores.
 
         Raises:
-            FalxError: a name is unknown, a value is none of its kind, or spool or destination is missing.
+            SettingsError: a word is unknown, a value has the wrong type or is out of its range, or spool or
+                destination is missing.
         """
-        known = {field.name: str(field.type) for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(options) - set(known)):
-            raise FalxError(f"unknown setting {', '.join(unknown)}; known are {', '.join(known)}")
-        if missing := [name for name in ("spool", "destination") if name not in options]:
-            options_of = " and ".join(f"--{name}" for name in missing)
-            raise FalxError(
-                f"{' and '.join(missing)} must be given, with {options_of} or in the file of --config"
-            )
-        return cls(**{name: _value(name, known[name], value) for name, value in options.items()})
+        names = {_word(name): name for name in ABOUT}
+        if unknown := sorted(set(values) - set(names)):
+            raise SettingsError(f"unknown setting {', '.join(unknown)}; known are {', '.join(names)}")
+        for word in ("spool", "destination"):
+            if word not in values:
+                raise SettingsError(f"{word} must be given, with --{word} or in the file of --config")
+        given = {names[word]: _read(word, ABOUT[names[word]], value) for word, value in values.items()}
+        return cls(**given)  # type: ignore[arg-type] # `_read` has checked each
+
+    def retry_after_s(self, failures: int) -> float:
+        """The wait before the next try after a number of failures, from 1, in seconds."""
+        return min(self.retry_s * 2.0 ** min(failures - 1, 30), self.retry_most_s)
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file.
+ABOUT: Final[Mapping[str, About]] = {
+    one.name: one.metadata["about"]._replace(kind=one.metadata["about"].kind or type(one.default))
+    for one in dataclasses.fields(Settings)
+}
+"""What each setting is, by the name of its field."""
+
+DEFAULT: Final[Mapping[str, object]] = {
+    one.name: one.default
+    for one in dataclasses.fields(Settings)
+    if one.default not in (dataclasses.MISSING, None, (), False)
+}
+
+
+def _word(name: str) -> str:
+    """Returns a setting's name as users write it: the unit stands beside it there."""
+    return name.removesuffix("_s")
+
+
+def _option(name: str) -> str:
+    return f"--{_word(name).replace('_', '-')}"
+
+
+def _read(word: str, about: About, value: object) -> object:
+    """Turns a plain value into that of a setting."""
+    if about.kind is Destination and isinstance(value, str):
+        return Destination.parse(value)
+    if about.kind is Path and isinstance(value, str):
+        return Path(value)
+    if about.kind is float and type(value) is int:
+        return float(value)
+    if about.kind is tuple and isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    if type(value) is about.kind:
+        return value
+    words: dict[object, str] = {
+        tuple: "a list of texts",
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+    }
+    raise SettingsError(f"{word}: expected {words.get(about.kind, 'a text')}, got {value!r}")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds an option for each setting, `--config` and `--echo`."""
+    parser.add_argument(
+        "--config", metavar="TOML", help="a file with these settings; the command line comes first"
+    )
+    parser.add_argument(
+        "--echo", action="store_true", help="only ask the destination whether it answers (C-ECHO)"
+    )
+    for name, about in ABOUT.items():
+        option, unset = _option(name), argparse.SUPPRESS
+        text = about.help + (f" (default {DEFAULT[name]})" if name in DEFAULT else "")
+        if about.kind is bool:
+            parser.add_argument(option, action="store_true", default=unset, help=text)
+        elif about.kind is tuple:
+            parser.add_argument(option, action="append", metavar=about.unit, default=unset, help=text)
+        else:
+            number = float if about.kind is float else int if about.range else str
+            parser.add_argument(option, type=number, metavar=about.unit, default=unset, help=text)
+
+
+def from_options(options: argparse.Namespace) -> Settings:
+    """Makes the settings of a parsed command line, and of the file of its `--config`, which comes second.
 
     Raises:
-        FalxError: it cannot be read, or is no TOML.
+        SettingsError: see `read_file` and `Settings.build`.
+    """
+    given = {} if options.config is None else read_file(Path(options.config))
+    words = map(_word, ABOUT)
+    return Settings.build(given | {word: getattr(options, word) for word in words if hasattr(options, word)})
+
+
+def read_file(path: Path) -> dict[str, object]:
+    """Reads the settings in a TOML file.
+
+    Raises:
+        SettingsError: the file cannot be read, or is not a TOML file.
     """
     try:
         with path.open("rb") as stream:
             return tomllib.load(stream)
     except OSError as error:
-        raise FalxError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FalxError(f"{path}: is no TOML: {error}") from error
+        raise SettingsError(f"{path}: is not a TOML file: {error}") from error
 
 
-def _value(name: str, kind: str, value: Any) -> Any:
-    """A plain value as what the setting holds."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name == "destination" and isinstance(value, str):
-        return Destination.parse(value)
-    if kind.startswith("Path") and isinstance(value, str | Path):
-        return Path(value)
-    if (
-        kind.startswith("tuple")
-        and isinstance(value, list | tuple)
-        and all(isinstance(v, str) for v in value)
-    ):
-        return tuple(value)
-    if kind.startswith("int") and number and value == int(value):
-        return int(value)
-    if kind == "float" and number:
-        return float(value)
-    if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
-        return value
-    raise FalxError(f"{name}: expected {kind.partition(' |')[0]}, got {value!r}")
+def table() -> str:
+    """Returns the settings as the table of docs/workstation.md, in Markdown."""
+    rows = ["| option | default | what it does |", "|---|---|---|"]
+    for name, about in ABOUT.items():
+        allowed = f" ({about.range.words})" if about.range else ""
+        option = f"{_option(name)} {about.unit}".rstrip()
+        rows.append(f"| `{option}` | {DEFAULT.get(name, '')} | {about.help}{allowed} |")
+    return "\n".join(rows)

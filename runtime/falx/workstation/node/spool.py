@@ -36,10 +36,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from falx.errors import FalxError
+from falx.workstation.errors import SpoolError, SpoolFull
 from falx.writing import lacks_room
 
-__all__ = ["STUCK", "Batch", "Result", "Spool", "SpoolFull"]
+__all__ = ["STUCK", "Batch", "Result", "Spool"]
 
 IDENTIFIER: Final = re.compile(r"[0-9][0-9.]{0,63}")
 """A unique identifier as it may become the name of a file: digits and dots, and no dot first."""
@@ -53,10 +53,6 @@ STUCK: Final = 2
 
 COUNTERS: Final = ("tries", "failed")
 """Files that hold a number, and do not count in the size."""
-
-
-class SpoolFull(Exception):  # noqa: N818 - it says what is wrong
-    """There is no room for what came; nothing of it was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +103,7 @@ class Spool:
             keep_s: how long reported images are kept.
 
         Raises:
-            FalxError: another process works there, or it cannot be written.
+            SpoolError: another process works there, or it cannot be written.
         """
         self.path = path
         self._limit, self._keep_s = limit_bytes, keep_s
@@ -117,10 +113,10 @@ class Spool:
                 (path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (path / "lock").open("a")
         except OSError as error:
-            raise FalxError(f"{path}: cannot be the spool: {error.strerror or error}") from error
+            raise SpoolError(f"{path}: cannot be the spool: {error.strerror or error}") from error
         if not _locked(self._lock.fileno()):
             self._lock.close()
-            raise FalxError(f"{path}: another `falx listen` works in this spool; give it one of its own")
+            raise SpoolError(f"{path}: another `falx listen` works in this spool; give it one of its own")
         for left in (path / "incoming").iterdir():
             _remove(left)
         self._forget()

@@ -1,9 +1,9 @@
 """The process that classifies for `falx listen`.
 
-It is one of its own because decoders are compiled code of others: one that ends its process on a damaged
-image must not end the node, and again after each restart. It reads questions from its standard input and
-answers on its standard output, a line of JSON each; it loads the model once, and ends with the node, however
-that ends.
+It is a process of its own because decoders are compiled code of others: a decoder that ends its process on
+a damaged image must not end the node, and again after each restart. The process reads questions from its
+standard input and answers on its standard output, each a line of JSON. It loads the model once, and ends
+when the node ends, however that happens.
 """
 
 from __future__ import annotations
@@ -17,37 +17,44 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from falx.errors import FalxError
+from falx.errors import DicomUnavailable, FalxError
+from falx.optional import needs
 from falx.prediction import Model
+from falx.reading.quiet import quiet_readers
+from falx.workstation.errors import StudyUnanswered, WorkerError
 
-__all__ = ["Unanswered", "Worker", "main"]
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from falx.classifier import Classifier
+    from falx.study import Study
+
+    Make = Callable[..., tuple[Study, list[Dataset]]]
+
+__all__ = ["Worker", "main"]
 
 PROGRAM: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from falx.workstation.node.worker import main; sys.exit(main(sys.argv[2:]))"
 )
-"""What the process runs: it finds modules where the node does, and not in the folder it is started in."""
-
-
-class Unanswered(Exception):  # noqa: N818 - it says what is wrong
-    """A study was not classified, and as far as one can tell that is the study's own doing."""
+"""The program of the process: it finds modules where the node does, and not in the folder it starts in."""
 
 
 class Worker:
-    """The process as the node sees it; it is started when it is made, and anew when it has ended."""
+    """The process as the node sees it: it starts when it is made, and anew when it has ended."""
 
     def __init__(
         self, options: Mapping[str, Any] | None = None, *, command: Sequence[str] | None = None
     ) -> None:
-        """Start the process, and do not wait for it.
+        """Starts the process, and does not wait for it.
 
         Args:
             options: of `falx.load`: `path`, `engine`, `threads`.
-            command: that runs `main` instead, with the options as its last argument.
+            command: runs `main` instead, with the options as its last argument; for tests.
         """
         given = json.dumps(dict(options or {}))
         own = (sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path))
@@ -60,10 +67,10 @@ class Worker:
 
     @property
     def model(self) -> Model:
-        """The model that it has loaded.
+        """The model that the process has loaded.
 
         Raises:
-            FalxError: it cannot load it.
+            WorkerError: the process does not start, or cannot load its model.
         """
         if self._model is None:
             self._ready()
@@ -72,12 +79,12 @@ class Worker:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What loading the model warned of."""
+        """The warnings of loading the model."""
         return self._warnings
 
     @property
     def pid(self) -> int:
-        """The number of the process that runs, or ran last."""
+        """The number of the process that runs, or has ended last."""
         return self._process.pid
 
     def make(
@@ -90,23 +97,23 @@ class Worker:
         workers: int = 1,
         limit_s: float,
     ) -> dict[str, Any]:
-        """Classify a study, and write what it comes to: `001.dcm`, the report, and the pictures after it.
+        """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
         Args:
             images: the files of one study by their SOP Instance UID.
-            folder: to write to.
-            further: what else makes the report this one, see `falx.workstation.objects.results.identity_of`.
+            folder: where to write.
+            further: see `falx.workstation.objects.results.identity_of`.
             capture: whether to make pictures.
             workers: how many slices are worked on at a time.
-            limit_s: the process is ended when it takes longer, in seconds.
+            limit_s: the longest time it may take, in seconds; then the process is ended.
 
         Returns:
             `uid`, the SOP Instance UID of the report, `decision`, `label` and `confidence`.
 
         Raises:
-            Unanswered: it ended the process, took too long, or raised an error.
+            StudyUnanswered: the study ended the process, took too long, or raised an error.
             OSError: the disk is at fault.
-            FalxError: the process cannot be started.
+            WorkerError: the process cannot be started.
         """
         process = self._ready()
         question = {
@@ -130,22 +137,22 @@ class Worker:
             timer.cancel()
         if answer is None:
             code = process.wait()
-            raise Unanswered(f"it took more than {limit_s:g} s" if late.is_set() else _ended(code))
+            raise StudyUnanswered(f"it took more than {limit_s:g} s" if late.is_set() else _ended(code))
         if "number" in answer:
             raise OSError(answer["number"], answer["error"])
         if "error" in answer:
-            raise Unanswered(answer["error"])
+            raise StudyUnanswered(answer["error"])
         return answer
 
     def stop(self) -> None:
-        """End the process at once: a `make` that is under way raises Unanswered, the next starts it anew."""
+        """Ends the process at once: a `make` under way raises StudyUnanswered, the next starts it anew."""
         process = self._process
         process.kill()
         process.wait()
         _close(process)
 
     def _ready(self) -> subprocess.Popen[str]:
-        """The process, when it has loaded the model."""
+        """Returns the process as soon as it has loaded the model."""
         with self._guard:
             if self._process.poll() is not None:
                 _close(self._process)
@@ -155,7 +162,7 @@ class Worker:
                 said = _ask(process, None)
                 if said is None or "error" in said:
                     code = process.wait()
-                    raise FalxError(
+                    raise WorkerError(
                         f"the process that classifies did not start: {_ended(code)}"
                         if said is None
                         else said["error"]
@@ -172,11 +179,11 @@ class Worker:
 
 
 def _ask(process: subprocess.Popen[str], question: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The answer to a question, or the greeting; None where the process has ended."""
+    """Returns the answer to a question, or the greeting; None if the process has ended."""
     assert process.stdin is not None  # noqa: S101 - our own invariant, for the type checker
     assert process.stdout is not None  # noqa: S101
     line = ""
-    # A pipe that is broken, or closed by `stop`.
+    # The pipe may be broken, or closed by `stop`.
     with contextlib.suppress(OSError, ValueError):
         if question is not None:
             process.stdin.write(json.dumps(question) + "\n")
@@ -190,14 +197,14 @@ def _ask(process: subprocess.Popen[str], question: Mapping[str, Any] | None) -> 
 
 def _close(process: subprocess.Popen[str]) -> None:
     for stream in (process.stdin, process.stdout):
-        # What a broken pipe still holds of a question is lost with it.
+        # A broken pipe loses what it still holds of a question.
         with contextlib.suppress(OSError, ValueError):
             if stream is not None:
                 stream.close()
 
 
 def _ended(code: int) -> str:
-    """How a process ended, for the log."""
+    """Says how a process ended, for the log."""
     if code >= 0:
         return f"its process ended with status {code}"
     try:
@@ -206,33 +213,36 @@ def _ended(code: int) -> str:
         return f"its process ended by signal {-code}"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Be the process.
+def main(arguments: Sequence[str], make: Make | None = None) -> int:
+    """Runs the process.
 
     Args:
         arguments: the options of `falx.load` as JSON.
+        make: makes the results of a study; None takes `falx.workstation.objects.results.make`, and loads
+            what that needs before the first study.
 
     Returns:
-        The exit status: 0 when the node has ended, 2 where it cannot start.
+        The exit status: 0 when the node has ended, 2 if the process cannot start.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        # They are sent to all processes of a terminal or service; the node is who acts on them.
+        # All processes of a terminal or service get them; the node acts on them.
         signal.signal(number, signal.SIG_IGN)
     _leave_no_core()
-    import falx
-    from falx._quiet import quiet_readers
-    from falx.workstation.objects.headers import needed
+    from falx.classifier import load
+    from falx.workstation.objects import results
 
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     _silence()
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            classifier = falx.load(**json.loads(arguments[-1]))
-        # Loaded now, so that the first study does not wait for them.
-        needed("highdicom.sr")
-        needed("highdicom.sc")
-    except Exception as error:  # noqa: BLE001 - of whatever kind; nothing of a patient is known here
+            classifier = load(**json.loads(arguments[-1]))
+        if make is None:
+            make = results.make
+            with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
+                import highdicom.sc
+                import highdicom.sr  # noqa: F401 - the first study need not wait for it
+    except Exception as error:  # noqa: BLE001 - whatever its kind; nothing of a patient is known here
         own = isinstance(error, FalxError)
         _say(answers, {"error": str(error) if own else f"{type(error).__name__}: {error}"})
         return 2
@@ -244,23 +254,23 @@ def main(arguments: Sequence[str]) -> int:
     while True:
         question = json.loads(questions.get())
         with quiet_readers():
-            _say(answers, _answer(classifier, question))
+            _say(answers, _answer(classifier, make, question))
 
 
 def _leave_no_core() -> None:
-    """Where a decoder crashes, the images in memory must not get into a file."""
+    """Keeps the images in memory out of a core file, if a decoder crashes."""
     try:
         import resource
     except ImportError:
         return  # Windows
-    # One byte, not none: Linux gives a core to a program that collects them whatever its size, but for this.
+    # One byte, for at zero Linux would still pipe a core to a program that collects them.
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     size = 0 if most == 0 else 1
     resource.setrlimit(resource.RLIMIT_CORE, (size, size))
 
 
 def _silence() -> None:
-    """Nothing more goes to the log but what the node writes: decoders and engines say what they like."""
+    """Sends everything else that this process prints nowhere: decoders and engines say what they like."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -268,19 +278,19 @@ def _silence() -> None:
 
 
 def _read(questions: queue.SimpleQueue[str]) -> None:
-    """Pass questions on; when the node has ended, end at once, whatever is being done."""
+    """Passes questions on, and ends the process at once when the node has ended."""
     for line in sys.stdin:
         questions.put(line)
     os._exit(0)
 
 
-def _answer(classifier: Any, question: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> dict[str, Any]:
     from falx.workstation.objects import results
 
     images = question["images"]
     try:
         identity = results.identity_of(images, classifier.model, *question["further"])
-        study, made = results.make(
+        study, made = make(
             classifier,
             list(map(Path, images.values())),
             identity=identity,
@@ -293,7 +303,7 @@ def _answer(classifier: Any, question: Mapping[str, Any]) -> dict[str, Any]:
         if error.errno is None:
             return {"error": type(error).__name__}
         return {"error": error.strerror or type(error).__name__, "number": error.errno}
-    except BaseException as error:  # noqa: BLE001 - of whatever kind; its message could name the patient
+    except BaseException as error:  # noqa: BLE001 - whatever its kind; its message could name the patient
         return {"error": type(error).__name__}
     return {
         "uid": str(made[0].SOPInstanceUID),
@@ -303,6 +313,6 @@ def _answer(classifier: Any, question: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _say(answers: Any, answer: Mapping[str, Any]) -> None:
+def _say(answers: TextIO, answer: Mapping[str, Any]) -> None:
     answers.write(json.dumps(answer) + "\n")
     answers.flush()

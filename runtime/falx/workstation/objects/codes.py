@@ -1,4 +1,4 @@
-"""The coded concepts of Falx's reports: standard ones where they exist, `99FALX` where none does.
+"""The coded concepts of Falx's reports: standard codes where they exist, `99FALX` elsewhere.
 
 | scheme | code | meaning | used as |
 |---|---|---|---|
@@ -17,7 +17,7 @@
 | 99FALX | BAND | Band of confidence | name of the band |
 | 99FALX | HIGH, MODERATE, LOW | the band | from 0.85, from 0.60, below |
 | 99FALX | REASON | Reason | name of the reason: a code for a slice, words for a study |
-| 99FALX | a code of `falx.rejection` in capitals | the code in words | reason of a slice |
+| 99FALX | a code of `falx.slices.rejection` in capitals | the code in words | reason of a slice |
 | 99FALX | P_NO_TUMOR, P_MENINGIOMA, P_GLIOMA, P_PITUITARY | Probability of ... | measurement, 0..1 |
 
 SCT is SNOMED CT; a code is never given another meaning, and one that is dropped is not used again.
@@ -25,9 +25,13 @@ SCT is SNOMED CT; a code is never given another meaning, and one that is dropped
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from falx.words import AMBIGUOUS, LABELS, NO_TUMOR, REJECTED
+
+if TYPE_CHECKING:
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+    from highdicom.sr import CodedConcept
 
 __all__ = [
     "SCHEME",
@@ -47,10 +51,10 @@ __all__ = [
 ]
 
 SCHEME: Final = "99FALX"
-"""Of private codes; DICOM reserves designators that start with 99 for them (PS3.16, 8)."""
+"""The designator of private codes; DICOM reserves those that start with 99 for them (PS3.16, 8)."""
 
 LONGEST: Final = 16
-"""Characters of a code value (DICOM PS3.5, 6.2: SH)."""
+"""The longest code value, in characters (DICOM PS3.5, 6.2: SH)."""
 
 FINDINGS: Final = {
     "tumor": ("254935002", "Intracranial tumor"),
@@ -62,15 +66,15 @@ FINDINGS: Final = {
 NAMES: Final = dict(zip(LABELS, ("no tumour", "meningioma", "glioma", "pituitary tumour"), strict=True))
 
 
-def code(value: str, scheme: str, meaning: str) -> Any:
-    """A coded concept of highdicom."""
+def code(value: str, scheme: str, meaning: str) -> CodedConcept:
+    """Makes a coded concept."""
     from highdicom.sr import CodedConcept
 
     return CodedConcept(value=value, scheme_designator=scheme, meaning=meaning)
 
 
-def private(value: str, meaning: str) -> Any:
-    """A concept of Falx's own scheme.
+def private(value: str, meaning: str) -> CodedConcept:
+    """Makes a concept of Falx's own scheme.
 
     Raises:
         ValueError: the code is longer than DICOM allows.
@@ -80,65 +84,70 @@ def private(value: str, meaning: str) -> Any:
     return code(value, SCHEME, meaning)
 
 
-def decision(word: str) -> Any:
-    """What a decision is as a concept."""
+def decision(word: str) -> CodedConcept:
+    """Returns a decision as a concept."""
     if word == NO_TUMOR:
         return private("NO_TUMOR", "No tumour found")
     if word == AMBIGUOUS:
         return code("82334004", "SCT", "Indeterminate")
     if word == REJECTED:
         return private("REJECTED", "Not classified")
-    return finding(word)
+    return _finding(word)
 
 
-def finding(word: str) -> Any | None:
-    """What was found; None where the decision is no tumour's."""
-    return code(FINDINGS[word][0], "SCT", FINDINGS[word][1]) if word in FINDINGS else None
+def finding(word: str) -> CodedConcept | None:
+    """Returns the tumour that a decision names; None if it names none."""
+    return _finding(word) if word in FINDINGS else None
 
 
-def site(word: str) -> Any:
-    """Where it was found."""
+def _finding(word: str) -> CodedConcept:
+    value, meaning = FINDINGS[word]
+    return code(value, "SCT", meaning)
+
+
+def site(word: str) -> CodedConcept:
+    """Returns the site of a finding."""
     return code("56329008", "SCT", "Pituitary") if word == "pituitary" else code("12738006", "SCT", "Brain")
 
 
-def probability(label: str) -> Any:
-    """The name of a label's probability."""
+def probability(label: str) -> CodedConcept:
+    """Returns the name of a label's probability."""
     return private(f"P_{label.upper()}", f"Probability of {NAMES[label]}")
 
 
-def confidence() -> Any:
-    """The name of the confidence."""
+def confidence() -> CodedConcept:
+    """Returns the name of the confidence."""
     return code("111012", "DCM", "Certainty of Finding")
 
 
-def band(word: str) -> Any:
-    """A band as a concept."""
+def band(word: str) -> CodedConcept:
+    """Returns a band as a concept."""
     return private(word.upper(), word.capitalize())
 
 
-def reason(word: str) -> Any:
-    """Why a study or slice was rejected, as a concept; a longer code loses its end."""
+def reason(word: str) -> CodedConcept:
+    """Returns the reason of a rejection as a concept; a code that is too long loses its end."""
     meaning = word.replace("_", " ").capitalize().replace(" mr", " MR")
     return private(word.upper()[:LONGEST], meaning)
 
 
-def procedure() -> Any:
-    """The procedure that is reported on."""
+def procedure() -> CodedConcept:
+    """Returns the procedure that is reported on."""
     return code("816077007", "SCT", "Magnetic resonance imaging of brain")
 
 
-def comment() -> Any:
-    """The name of a sentence that is said beside the result."""
+def comment() -> CodedConcept:
+    """Returns the name of a sentence that stands beside the result."""
     return code("121106", "DCM", "Comment")
 
 
-def title() -> Any:
-    """The title of the report (DICOM PS3.16, CID 7021)."""
+def title() -> CodedConcept:
+    """Returns the title of the report (DICOM PS3.16, CID 7021)."""
     return code("126000", "DCM", "Imaging Measurement Report")
 
 
-def scheme() -> Any:
-    """What readers of a report learn about the private scheme."""
+def scheme() -> CodingSchemeIdentificationItem:
+    """Returns the item that tells readers of a report about the private scheme."""
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     return CodingSchemeIdentificationItem(

@@ -1,4 +1,4 @@
-"""What results say of the patient and the study, and of the images they come from.
+"""Headers of images: what Falx reads of them, and copies into its reports and pictures.
 
 A result belongs to the study of its images, so it must carry what tells that study and its patient: the
 attributes of type 1 and 2 of the Patient and General Study modules (DICOM PS3.3, C.7.1.1 and C.7.2.1),
@@ -8,14 +8,18 @@ header is read: no comments, no history, no private data of vendors.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from falx._quiet import quiet_readers
-from falx.errors import DicomUnavailable, FalxError, UnreadableImage
+from falx.errors import DicomUnavailable, UnreadableImage
+from falx.optional import needs
+from falx.reading.quiet import quiet_readers
+from falx.workstation.errors import ReportError
 
-__all__ = ["IDENTITY", "REQUIRED", "needed", "read", "same_study", "take_identity"]
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["IDENTITY", "REQUIRED", "read", "same_study", "take_identity"]
 
 IDENTITY: Final = (
     "PatientName",
@@ -28,7 +32,7 @@ IDENTITY: Final = (
     "StudyID",
     "AccessionNumber",
 )
-"""Of type 2, beside the Study Instance UID: present in every result, empty where the image has no value."""
+"""Attributes of type 2: every result has them, with an empty value where the image has none."""
 
 ISSUERS: Final = (
     "IssuerOfPatientID",
@@ -38,7 +42,7 @@ ISSUERS: Final = (
     "DeidentificationMethod",
     "DeidentificationMethodCodeSequence",
 )
-"""Carried where the image has them: they say what the identifiers above mean."""
+"""Attributes that say what the identifiers mean; a result has them where the image has them."""
 
 REFERENCES: Final = (
     "SOPClassUID",
@@ -55,33 +59,19 @@ PIXELS: Final = (
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
 )
-"""What a picture made from an image inherits."""
+"""Attributes that a picture made from an image inherits."""
 
 REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
-def needed(module: str) -> Any:
-    """A module that `falx[dicom]` brings.
+def read(path: str) -> Dataset:
+    """Reads the attributes of an image that this module names, and no others.
 
     Raises:
-        DicomUnavailable: it is not installed.
+        UnreadableImage: the file is not DICOM, or lacks an identifier. The message quotes no value.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise DicomUnavailable(
-            f"this needs {package}, which is not installed: pip install 'falx[dicom]'"
-        ) from error
-
-
-def read(path: str) -> Any:
-    """The header of an image as a pydicom Dataset: the attributes named in this module, no others.
-
-    Raises:
-        UnreadableImage: it is no DICOM file, or lacks an identifier. The message has no value of it.
-    """
-    pydicom = needed("pydicom")
+    with needs(path, "'falx[dicom]'", DicomUnavailable):
+        import pydicom
     wanted = [*REFERENCES, *IDENTITY, *ISSUERS, *PIXELS]
     try:
         with quiet_readers():
@@ -98,27 +88,25 @@ def read(path: str) -> Any:
     return header
 
 
-def same_study(headers: Iterable[Any]) -> list[Any]:
-    """The headers, which are of one study.
+def same_study(headers: Iterable[Dataset]) -> list[Dataset]:
+    """Returns the headers as a list, if they are of one study.
 
     Raises:
-        FalxError: there is none, or they are of several.
+        ReportError: there are no headers, or they are of several studies.
     """
     all_headers = list(headers)
     studies = {str(header.StudyInstanceUID) for header in all_headers}
     if not all_headers:
-        raise FalxError("a DICOM result needs DICOM images to refer to, and there is none")
+        raise ReportError("a DICOM report needs DICOM images to refer to, and there are none")
     if len(studies) > 1:
-        raise FalxError(
-            f"a result belongs to one study, and these images are of {len(studies)}; give them one by one"
+        raise ReportError(
+            f"a report belongs to one study, and these images are of {len(studies)}; give one study at a time"
         )
     return all_headers
 
 
-def take_identity(result: Any, header: Any) -> None:
-    """Give a result the patient and study of an image, in the image's own character set."""
-    from pydicom.datadict import tag_for_keyword
-
+def take_identity(result: Dataset, header: Dataset) -> None:
+    """Copies the patient and study of an image into a result, in the image's own character set."""
     with quiet_readers():
         if header.get("SpecificCharacterSet"):
             result.SpecificCharacterSet = header.SpecificCharacterSet
@@ -130,14 +118,12 @@ def take_identity(result: Any, header: Any) -> None:
         for name in ISSUERS:
             if name in header:
                 result[name] = header[name]
-            else:
-                tag = tag_for_keyword(name)
-                if tag in result:
-                    del result[tag]
+            elif name in result:
+                del result[name]
 
 
-def _valid(header: Any, name: str) -> Any:
-    """A value of a header; empty where it is missing, or none that the standard allows."""
+def _valid(header: Dataset, name: str) -> object:
+    """Returns a value of a header, or an empty text if it is missing or not one that the standard allows."""
     from pydicom import config
     from pydicom.valuerep import validate_value
 

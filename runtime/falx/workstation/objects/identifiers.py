@@ -1,4 +1,4 @@
-"""Unique identifiers that the same content always gets again.
+"""Unique identifiers that depend on content alone.
 
 A result that is made twice, because the process was killed between writing and sending it, is then the
 same object to every archive, and not a second result.
@@ -13,14 +13,14 @@ from typing import Final
 __all__ = ["content", "unique"]
 
 NAMESPACE: Final = uuid.UUID("7d0c8a3e-5a0b-4a53-9b0e-2f6d1c0fa1b7")
-"""Drawn once for Falx: its identifiers meet no one else's."""
+"""Drawn once for Falx, so that its identifiers differ from everybody else's."""
 
 
 def unique(*parts: str) -> str:
-    """A DICOM unique identifier that says nothing of its parts.
+    """Makes a DICOM unique identifier that reveals nothing of its parts.
 
     Args:
-        parts: what makes it this object and no other.
+        parts: what the object is made from; the same parts give the same identifier.
 
     Returns:
         `2.25.` and a UUID of version 5 as a decimal number (DICOM PS3.5, B.2): at most 44 characters.
@@ -29,10 +29,10 @@ def unique(*parts: str) -> str:
 
 
 def content(instances: Iterable[str], *further: str) -> str:
-    """What tells the content of a study from any other.
+    """Joins what a result depends on into one text.
 
     Args:
         instances: the SOP Instance UIDs of its images, in any order.
-        further: what else the result depends on, such as the model's checksum.
+        further: whatever else the result depends on, such as the model's checksum.
     """
     return "/".join([*sorted(set(instances)), *further])

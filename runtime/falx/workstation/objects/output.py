@@ -1,24 +1,27 @@
-"""What `falx study` writes as DICOM; light, so that help comes at once."""
+"""Writes the DICOM files of `falx study`; it imports little, so that help comes at once."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from falx.errors import FalxError
+from falx.errors import DicomUnavailable, OutputError
+from falx.optional import needs
 from falx.words import counted
 
 if TYPE_CHECKING:
-    from falx.gathering import Gathering
+    from pydicom import Dataset
+
     from falx.prediction import Model
+    from falx.reading.series import Gathering
     from falx.study import Study
 
 __all__ = ["check_outputs", "output_options", "write_outputs"]
 
 
 def output_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of what `falx study` writes as DICOM."""
+    """Adds `--sr` and `--sc`."""
     parser.add_argument("--sr", metavar="FILE", help="write the report as DICOM SR to this new file")
     parser.add_argument(
         "--sc",
@@ -28,40 +31,41 @@ def output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """Say what is wrong with `--sr` and `--sc` before anything is classified.
+    """Checks `--sr` and `--sc` before anything is classified.
 
     Raises:
-        FalxError: they are given with several studies, or would replace something.
+        OutputError: they are given with several studies, or would replace something.
         DicomUnavailable: highdicom is not installed.
     """
     if options.sr is None and options.sc is None:
         return
-    from falx.overlay import Folder
-    from falx.workstation.objects.headers import needed
+    from falx.pictures.folder import Folder
 
-    needed("highdicom")
+    with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
+        import highdicom  # noqa: F401 - to say early that it is missing
     if len(options.paths) > 1:
-        raise FalxError("--sr and --sc write what one study comes to; give one PATH")
+        raise OutputError("--sr and --sc write the report of one study; give one PATH")
     if options.sr is not None and Path(options.sr).exists():
-        raise FalxError(f"{options.sr}: expected a new file, there is one; give another name")
+        raise OutputError(f"{options.sr}: expected a new file, but this one exists; give another name")
     if options.sc is not None:
         Folder(options.sc)
 
 
 def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, model: Model) -> list[str]:
-    """Write the report and the pictures that `falx study` was asked for.
+    """Writes the report and the pictures that `falx study` was asked for.
 
     Args:
         options: with `sr`, a new file or None, and `sc`, a folder or None, as `check_outputs` passed them.
         study: made from `found`.
         found: its slices.
-        model: that answered.
+        model: the model that answered.
 
     Returns:
-        What was written, a sentence each.
+        A sentence for each thing that was written.
 
     Raises:
-        FalxError: the study is none of DICOM images, or something cannot be written.
+        ReportError: the study has no DICOM images.
+        OutputError: something cannot be written.
     """
     if options.sr is None and options.sc is None:
         return []
@@ -83,9 +87,9 @@ def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, m
     return written
 
 
-def _save(data: Any, path: Path) -> None:
+def _save(data: Dataset, path: Path) -> None:
     try:
         with path.open("xb") as stream:
             data.save_as(stream, enforce_file_format=True)
     except OSError as error:
-        raise FalxError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -1,42 +1,50 @@
-"""A slice with its heatmap, decision and disclaimer burnt in, for viewers that show no reports.
+"""A picture of a slice with its heatmap, decision and disclaimer, for viewers that show no reports.
 
-A DICOM Secondary Capture, RGB, in the study of the slice and in a series of its own. It names neither
-patient nor institution in its pixels, and a slice whose header says that somebody is named in its pixels
-is not copied.
+The picture is a DICOM Secondary Capture, RGB, in the study of the slice and in a series of its own. Its
+pixels name neither patient nor institution, and a slice whose header says that its pixels name somebody is
+not copied.
 """
 
 from __future__ import annotations
 
 import textwrap
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from falx._quiet import quiet_readers
 from falx._version import __version__
-from falx.errors import FalxError
-from falx.overlay import overlay
+from falx.errors import DicomUnavailable
+from falx.optional import needs
+from falx.pictures.overlay import overlay
+from falx.reading.quiet import quiet_readers
 from falx.words import DISCLAIMER
+from falx.workstation.errors import ReportError
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
 from falx.workstation.objects.structured_report import MANUFACTURER
+
+if TYPE_CHECKING:
+    from highdicom.sc import SCImage
+    from pydicom import Dataset
+
+    from falx.prediction import Prediction
 
 __all__ = ["burnt", "secondary_capture"]
 
 SERIES_NUMBER: Final = 9801
 
 LEAST_WIDTH: Final = 512
-"""Pixels: a smaller slice is enlarged, so that the words below it can be read."""
+"""Least width of a picture, in pixels: a narrower slice is enlarged, so that the words are legible."""
 
 FONT_SIZE: Final = 18
 MARGIN: Final = 8
 LINE: Final = 23
-"""From one line of text to the next, in pixels."""
+"""Distance between two lines of text, in pixels."""
 
 COLUMN: Final = 9.5
-"""The mean width of a character at that size, in pixels."""
+"""Mean width of a character of `FONT_SIZE`, in pixels."""
 
 GREY: Final = (210, 210, 210)
 
@@ -44,12 +52,12 @@ GREY: Final = (210, 210, 210)
 def burnt(
     pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32] | None, lines: list[str]
 ) -> npt.NDArray[np.uint8]:
-    """The picture: the slice, the heatmap over it, and words on black below it.
+    """Draws the slice, the heatmap over it, and words on black below it.
 
     Args:
         pixels: `(H, W)` uint8, the slice as a viewer shows it.
-        heatmap: `(H, W)` float32, 0..1; None shows the slice alone.
-        lines: paragraphs, wrapped to the width.
+        heatmap: `(H, W)` float32, 0 to 1; None shows the slice alone.
+        lines: paragraphs; they are wrapped to the width.
 
     Returns:
         `(H', W, 3)` uint8, the slice enlarged by a whole number where it is narrower than 512 pixels.
@@ -68,38 +76,39 @@ def burnt(
 
 
 def secondary_capture(
-    prediction: Any,
+    prediction: Prediction,
     pixels: npt.NDArray[np.uint8],
-    header: Any,
+    header: Dataset,
     *,
     identity: str,
     number: int,
     frame: int | None = None,
-) -> Any:
-    """A slice's answer as a picture.
+) -> SCImage:
+    """Makes a picture of a slice and its answer.
 
     Args:
-        prediction: of the slice.
+        prediction: the answer.
         pixels: `(H, W)` uint8, the slice as a viewer shows it.
-        header: of its image, from `falx.workstation.objects.headers.read`.
+        header: the header of its image, from `falx.workstation.objects.headers.read`.
         identity: as for `structured_report`.
-        number: of the picture in its series, from 1.
-        frame: of the image, from 1; None where it has one.
+        number: the number of the picture in its series, from 1.
+        frame: the number of the frame in the image, from 1; None if the image is a single frame.
 
     Returns:
-        A data set of highdicom, ready to be saved or sent.
+        A data set, ready to be saved or sent.
 
     Raises:
-        FalxError: the image says that its pixels name the patient.
+        ReportError: the image says that its pixels name the patient.
         DicomUnavailable: highdicom is not installed.
     """
     if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
-        raise FalxError(
+        raise ReportError(
             "this image says that its pixels name the patient (Burned In Annotation), so no copy of them is "
             "made; the report refers to it all the same"
         )
-    captures = headers.needed("highdicom.sc")
-    from pydicom.dataset import Dataset
+    with needs("a DICOM picture", "'falx[dicom]'", DicomUnavailable):
+        from highdicom.sc import SCImage
+        from pydicom import Dataset
 
     confidence = "" if prediction.confidence is None else f", {prediction.confidence:.0%} {prediction.band}"
     lines = [
@@ -109,7 +118,7 @@ def secondary_capture(
     ]
     image = header.SOPInstanceUID
     with quiet_readers():
-        capture = captures.SCImage(
+        capture = SCImage(
             burnt(pixels, prediction.heatmap, lines),
             photometric_interpretation="RGB",
             bits_allocated=8,
@@ -124,7 +133,7 @@ def secondary_capture(
             software_versions=__version__,
             device_serial_number=prediction.model.sha256,
             series_description="Falx, for research use only",
-            # Replaced below: unknown is allowed by the standard, but not by this constructor.
+            # Replaced below: the standard allows an unknown orientation, this constructor does not.
             patient_orientation=("L", "P"),
         )
     source = Dataset()
@@ -135,8 +144,8 @@ def secondary_capture(
     source.PurposeOfReferenceCodeSequence = [
         codes.code("121322", "DCM", "Source image for image processing operation")
     ]
-    capture.PatientOrientation = None
-    # A head is no paired part of the body.
+    capture.PatientOrientation = None  # type: ignore[assignment] # unknown
+    # A head is not a paired part of the body.
     capture.BodyPartExamined, capture.ImageLaterality = "HEAD", "U"
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.SourceImageSequence = [source]

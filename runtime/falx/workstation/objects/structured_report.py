@@ -1,53 +1,62 @@
-"""A study's result as a DICOM Structured Report: TID 1500, Measurement Report, in an Enhanced SR.
+"""The report of a study as a DICOM Structured Report: TID 1500, Measurement Report, in an Enhanced SR.
 
 The class is Enhanced SR because nothing here has coordinates; every viewer that shows reports reads it.
-The report is complete, preliminary and unverified: a machine wrote it, nobody signed it. It is marked as
-research by its Content Qualification, in its title and in words.
+The report is complete, preliminary and unverified: a machine wrote it and nobody signed it. Its Content
+Qualification, its description and its words mark it as research.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from falx._quiet import quiet_readers
 from falx._version import __version__
+from falx.errors import DicomUnavailable
+from falx.optional import needs
 from falx.prediction import Model, Prediction
-from falx.study import Study
+from falx.reading.quiet import quiet_readers
 from falx.words import DISCLAIMER
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
+
+if TYPE_CHECKING:
+    from highdicom import sr
+    from pydicom import Dataset
+
+    from falx.study import Study
 
 __all__ = ["MANUFACTURER", "SERIES_NUMBER", "structured_report"]
 
 MANUFACTURER: Final = "The Falx developers"
 SERIES_NUMBER: Final = 9800
-"""Behind the series of the scanner in a list sorted by number."""
+"""A high number: the report stands behind the series of the scanner in a sorted list."""
 
 DECIMALS: Final = 4
-"""Of a probability: a DICOM decimal string has 16 characters (PS3.5, 6.2)."""
+"""Decimals of a probability: a DICOM decimal string has at most 16 characters (PS3.5, 6.2)."""
 
 
-def structured_report(study: Study, sources: Mapping[str, Any], *, model: Model, identity: str) -> Any:
-    """Write a study's result as a report.
+def structured_report(
+    study: Study, sources: Mapping[str, Dataset], *, model: Model, identity: str
+) -> sr.EnhancedSR:
+    """Makes the report of a study.
 
     Args:
-        study: of `Classifier.predict_study`.
-        sources: the headers of its images, from `falx.workstation.objects.headers.read`, of one study, by
-            their SOP Instance UID.
-        model: which model answered.
-        identity: what makes this report this one and no other; the same identity gives the same SOP
-            Instance UID, see `falx.workstation.objects.identifiers`.
+        study: from `Classifier.predict_study`.
+        sources: the headers of its images by their SOP Instance UID, from
+            `falx.workstation.objects.headers.read`.
+        model: the model that answered.
+        identity: tells this report from every other; the same identity gives the same SOP Instance UID, see
+            `falx.workstation.objects.identifiers`.
 
     Returns:
-        A data set of highdicom, which is a pydicom Dataset, ready to be saved or sent.
+        A data set, ready to be saved or sent.
 
     Raises:
-        FalxError: there are no sources, or they are of several studies.
+        ReportError: there are no sources, or they are of several studies.
         DicomUnavailable: highdicom is not installed.
     """
-    sr = headers.needed("highdicom.sr")
-    from highdicom import ContentQualificationValues
+    with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
+        from highdicom import ContentQualificationValues, sr
 
     images = headers.same_study(sources.values())
     with quiet_readers():
@@ -89,9 +98,9 @@ def structured_report(study: Study, sources: Mapping[str, Any], *, model: Model,
     return document
 
 
-def _reference(header: Any) -> Any:
-    """An image without anything of its patient: highdicom logs what it doubts of a name."""
-    from pydicom.dataset import Dataset
+def _reference(header: Dataset) -> Dataset:
+    """Makes a header without anything of its patient: highdicom logs names that it doubts."""
+    from pydicom import Dataset
 
     reference = Dataset()
     for name in (*headers.REQUIRED, *headers.IDENTITY):
@@ -99,7 +108,7 @@ def _reference(header: Any) -> Any:
     return reference
 
 
-def _observer(model: Any) -> Any:
+def _observer(model: Model) -> sr.ObservationContext:
     from highdicom import sr
 
     return sr.ObservationContext(
@@ -116,7 +125,7 @@ def _observer(model: Any) -> Any:
     )
 
 
-def _study_group(study: Study, model: Model, tracking: str) -> Any:
+def _study_group(study: Study, model: Model, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
     found = study.label or study.decision
     evaluations = [_evaluation("DECISION", "Decision", codes.decision(study.decision))]
     if study.band is not None:
@@ -127,7 +136,9 @@ def _study_group(study: Study, model: Model, tracking: str) -> Any:
     return _group("study", tracking, found, model, evaluations, measurements, texts, images=[])
 
 
-def _slice_group(one: Prediction, name: str, tracking: str, header: Any) -> Any:
+def _slice_group(
+    one: Prediction, name: str, tracking: str, header: Dataset
+) -> sr.MeasurementsAndQualitativeEvaluations:
     assert one.origin is not None  # noqa: S101 - our own invariant: only such slices have a header
     evaluations = [_evaluation("DECISION", "Decision", codes.decision(one.decision))]
     measurements = []
@@ -150,12 +161,12 @@ def _group(
     tracking: str,
     found: str,
     model: Model,
-    evaluations: Sequence[Any],
-    measurements: Sequence[Any],
-    texts: Sequence[tuple[Any, str]],
-    images: Sequence[Any],
-) -> Any:
-    """What is said of the study, or of a slice: TID 1501, Measurement and Qualitative Evaluation Group."""
+    evaluations: Sequence[sr.QualitativeEvaluation],
+    measurements: Sequence[sr.Measurement],
+    texts: Sequence[tuple[sr.CodedConcept, str]],
+    images: Sequence[sr.SourceImageForMeasurementGroup],
+) -> sr.MeasurementsAndQualitativeEvaluations:
+    """Makes the group of the study or of a slice: TID 1501, Measurement and Qualitative Evaluation Group."""
     from highdicom import sr
 
     group = sr.MeasurementsAndQualitativeEvaluations(
@@ -179,24 +190,24 @@ def _group(
     return group
 
 
-def _evaluation(value: str, meaning: str, answer: Any) -> Any:
+def _evaluation(value: str, meaning: str, answer: sr.CodedConcept) -> sr.QualitativeEvaluation:
     from highdicom import sr
 
     return sr.QualitativeEvaluation(codes.private(value, meaning), answer)
 
 
-def _measurement(name: Any, value: float, unit: Any) -> Any:
+def _measurement(name: sr.CodedConcept, value: float, unit: sr.CodedConcept) -> sr.Measurement:
     from highdicom import sr
 
     return sr.Measurement(name, value, unit)
 
 
-def _certainty(confidence: float) -> Any:
+def _certainty(confidence: float) -> sr.Measurement:
     percent = codes.code("%", "UCUM", "Percent")
     return _measurement(codes.confidence(), round(100 * confidence, DECIMALS - 2), percent)
 
 
-def _image(header: Any, frame: int | None) -> Any:
+def _image(header: Dataset, frame: int | None) -> sr.SourceImageForMeasurementGroup:
     from highdicom import sr
 
     return sr.SourceImageForMeasurementGroup(
@@ -206,8 +217,8 @@ def _image(header: Any, frame: int | None) -> Any:
     )
 
 
-def _add_library(report: Any, sources: Sequence[Any]) -> None:
-    """All images that were looked at: TID 1600, without descriptors, which the images have themselves."""
+def _add_library(report: sr.MeasurementReport, sources: Sequence[Dataset]) -> None:
+    """Adds all images that were looked at: TID 1600, without descriptors, which are in the images."""
     from highdicom import sr
 
     contains = sr.RelationshipTypeValues.CONTAINS

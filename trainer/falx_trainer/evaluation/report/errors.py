@@ -11,10 +11,10 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from falx import images
 from falx.errors import UnreadableImage
-from falx.overlay import overlay
-from falx.rejection import REASONS
+from falx.pictures.overlay import overlay
+from falx.reading.source import read
+from falx.slices.reasons import REASONS
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.evaluation.answers import Answer
@@ -143,7 +143,7 @@ def _confidence(answer: Answer) -> float | None:
 
 def _shown(record: Record, answer: Answer) -> Shown | None:
     try:
-        pixels = images.read(record.path).pixels
+        pixels = read(record.path).pixels
     except UnreadableImage:  # it could be read a moment ago
         return None
     plain = Image.fromarray(pixels).convert("RGB")

@@ -1,0 +1,3 @@
+"""The command line, `falx ...`: nothing else of Falx imports it."""
+
+__all__: list[str] = []

@@ -1,0 +1,142 @@
+"""What the command line shows to people: tables, colour, progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Final, TextIO
+
+from falx.words import plain
+
+__all__ = ["Progress", "Table", "colour", "pairs", "paragraph", "say", "use_colour", "width"]
+
+FALLBACK_WIDTH: Final = 100
+"""Columns where the output is no terminal."""
+
+MINIMUM_NOTE: Final = 24
+"""Columns the last, wrapped column of a table has at least, however narrow the terminal."""
+
+CODES: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+
+
+def width(fallback: int = FALLBACK_WIDTH) -> int:
+    """Columns of the terminal, as `shutil.get_terminal_size` finds them; that brings three decompressors.
+
+    Args:
+        fallback: what it is taken for where the output is no terminal.
+    """
+    told = os.environ.get("COLUMNS", "")
+    columns = int(told) if told.isdecimal() else 0
+    if columns < 1:
+        try:
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
+        # ValueError: it is closed.
+        except (OSError, ValueError):
+            columns = 0
+    return columns or fallback
+
+
+def use_colour(stream: TextIO) -> bool:
+    """Whether to colour: only on a terminal, and not where NO_COLOR is set (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def colour(text: str, name: str, stream: TextIO) -> str:
+    """Text in a colour of `CODES`, where the stream shows colours."""
+    return f"\x1b[{CODES[name]}m{text}\x1b[0m" if name and use_colour(stream) else text
+
+
+def paragraph(text: str, indent: str = "") -> str:
+    """Wraps a text to the terminal; the lines behind the first begin with the indent."""
+    return "\n".join(textwrap.wrap(text, width(), subsequent_indent=indent))
+
+
+def say(text: str = "") -> None:
+    """Print a line, or several, to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def pairs(rows: Mapping[str, str]) -> str:
+    """Names and their texts in two columns, the second one wrapped."""
+    size = min(max(map(len, rows)), width() // 2)
+    lines: list[str] = []
+    for name, text in rows.items():
+        wrapped = textwrap.wrap(plain(text), max(MINIMUM_NOTE, width() - size - 2)) or [""]
+        lines += [f"{key.ljust(size)}  {part}" for key, part in zip_longest([name], wrapped, fillvalue="")]
+    return "\n".join(lines)
+
+
+class Table:
+    """Rows that are printed as they come, each on one line that is not wider than the terminal."""
+
+    def __init__(self, widths: Sequence[int], stream: TextIO) -> None:
+        """Prints nothing yet.
+
+        Args:
+            widths: of all columns but the last, in characters; a longer text keeps its end, which tells files
+                apart.
+            stream: to print to.
+        """
+        self._widths = widths
+        self._stream = stream
+
+    def row(self, cells: Sequence[str], colour_name: str = "", coloured: int = 1) -> None:
+        """Prints a row, one of its cells (or, where that is 0, all of them) in a colour."""
+        cells = [plain(cell) for cell in cells]
+        fixed = [_end(cell, size) for cell, size in zip(cells, self._widths, strict=False)]
+        left = width() - sum(self._widths) - 2 * len(self._widths)
+        last = _start(cells[-1], max(1, left))
+        if coloured:
+            fixed[coloured] = colour(fixed[coloured], colour_name, self._stream)
+        line = "  ".join([*fixed, last]).rstrip()
+        self._stream.write((line if coloured else colour(line, colour_name, self._stream)) + "\n")
+        self._stream.flush()
+
+
+class Progress:
+    """A bar on standard error while work is long; nothing where that is no terminal."""
+
+    INTERVAL_S: Final = 0.1
+    SHORT: Final = 10
+    """Fewer items than this need no bar."""
+
+    def __init__(self, total: int) -> None:
+        """Show nothing yet.
+
+        Args:
+            total: how many items there are.
+        """
+        self._total = total
+        self._shown = 0.0
+        self._active = sys.stderr.isatty() and total >= self.SHORT
+
+    def update(self, done: int) -> None:
+        """Show how many items are done, at most ten times a second."""
+        now = time.monotonic()
+        if not self._active or now - self._shown < self.INTERVAL_S:
+            return
+        self._shown = now
+        filled = 30 * done // self._total
+        sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done} of {self._total}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the bar away, so that a row can stand in its line."""
+        if self._active and self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._shown = 0.0
+
+
+def _end(text: str, size: int) -> str:
+    """Returns the end of a text in as many columns."""
+    return text.ljust(size) if len(text) <= size else "…" + text[len(text) - size + 1 :]
+
+
+def _start(text: str, size: int) -> str:
+    """Returns the start of a text in as many columns at most."""
+    return text if len(text) <= size else text[: size - 1] + "…"

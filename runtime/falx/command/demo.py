@@ -1,0 +1,72 @@
+"""`falx demo`: the drawn heads, and one picture that is none, classified and shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from falx import phantom
+from falx.classifier import Classifier
+from falx.command.console import paragraph, say, width
+from falx.command.text import Results, picture
+from falx.pictures.folder import Folder
+from falx.pictures.overlay import overlay
+from falx.prediction import Prediction
+
+__all__ = ["show"]
+
+HINT: Final = (
+    "These are drawings, so the answers show how Falx speaks, not how good it is. "
+    "Next: falx predict YOUR_SLICE.png"
+)
+
+PICTURE_COLUMNS: Final = 36
+"""Letters across each picture; as many pictures stand side by side as the terminal is wide."""
+
+
+def show(classifier: Classifier, out: str | None) -> None:
+    """Classify the pictures of the demo and print them with their answers.
+
+    Args:
+        classifier: to ask.
+        out: a new or empty folder to write the pictures to; None writes none.
+
+    Raises:
+        FalxError: the folder cannot be made or is not empty.
+    """
+    folder = None if out is None else Folder(out)
+    drawn = {name: draw() for name, draw in phantom.PHANTOMS.items()}
+    drawn["gradient"] = _gradient()
+    say(_side_by_side(drawn))
+    say()
+    results = Results(list(drawn), classifier.card.thresholds, classifier.card)
+    for name, pixels in drawn.items():
+        prediction = classifier.predict(pixels)
+        results.add(prediction, name)
+        if folder is not None:
+            _save(folder, name, pixels, prediction)
+    results.close(classifier)
+    say()
+    say(paragraph(HINT if out is None else f"{HINT} (The pictures are in {out}.)"))
+
+
+def _gradient() -> npt.NDArray[np.uint8]:
+    """A picture that is no head, `(256, 256)` uint8."""
+    return np.tile(np.arange(phantom.SIZE, dtype=np.uint8), (phantom.SIZE, 1))
+
+
+def _side_by_side(drawn: dict[str, npt.NDArray[np.uint8]]) -> str:
+    fitting = max(1, width() // (PICTURE_COLUMNS + 2))
+    names = list(drawn)[:fitting]
+    columns = [[name.center(PICTURE_COLUMNS), *picture(drawn[name], PICTURE_COLUMNS)] for name in names]
+    return "\n".join("  ".join(parts).rstrip() for parts in zip(*columns, strict=True))
+
+
+def _save(folder: Folder, name: str, pixels: npt.NDArray[np.uint8], prediction: Prediction) -> None:
+    folder.save(Image.fromarray(pixels), name)
+    heatmap = prediction.heatmap
+    if heatmap is not None:
+        folder.save(overlay(pixels, heatmap), f"{name}-heatmap")

@@ -1,0 +1,132 @@
+"""The options that several commands share, and the model that they name."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from falx.words import LABELS
+
+if TYPE_CHECKING:
+    from falx.classifier import Classifier
+    from falx.decision import Thresholds
+
+__all__ = [
+    "OK",
+    "SOME_FAILED",
+    "add_model",
+    "add_threshold",
+    "add_workers",
+    "load",
+    "quiet_engines",
+    "thresholds",
+]
+
+OK: Final = 0
+SOME_FAILED: Final = 1
+"""Exit statuses: all was as it should be; some input could not be read, or a check failed."""
+
+STDERR: Final = 2
+"""The number of standard error, where compiled code writes."""
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that name a model and say how it runs."""
+    parser.add_argument("--model", metavar="FILE", help=".tflite or .onnx file (default: the one in Falx)")
+    parser.add_argument(
+        "--engine",
+        metavar="ENGINE",
+        help="litert, tflite or onnx (default: the first installed for the file)",
+    )
+    parser.add_argument(
+        "--threads", type=_whole_number, metavar="N", help="threads of one inference (default 1)"
+    )
+
+
+def add_threshold(parser: argparse.ArgumentParser, where: str) -> None:
+    """Adds the option for other thresholds; `where` says where they are in force."""
+    parser.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        type=_threshold,
+        metavar="LABEL=VALUE",
+        help=f"the least probability for a label ({', '.join(LABELS)}) {where}; repeatable",
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that says how many slices are worked on at a time."""
+    parser.add_argument(
+        "--workers", type=_whole_number, default=1, metavar="N", help="slices worked on at a time (default 1)"
+    )
+
+
+def thresholds(options: argparse.Namespace, classifier: Classifier) -> Thresholds:
+    """Returns the thresholds in force: the card's, with those of `--threshold` in their place."""
+    return replace(classifier.card.thresholds, **dict(options.threshold))
+
+
+def load(options: argparse.Namespace) -> Classifier:
+    """Load the model that the options name, and say on standard error what it warns of."""
+    from falx import classifier as classifiers
+
+    with warnings.catch_warnings(record=True) as caught, quiet_engines():
+        warnings.simplefilter("always")
+        classifier = classifiers.load(options.model, engine=options.engine, threads=options.threads)
+    for warning in caught:
+        sys.stderr.write(f"falx: warning: {warning.message}\n")
+    if not gc.isenabled():
+        # The process is here for one command (`falx.__main__`). Everything loaded so far stays to its end.
+        gc.freeze()
+        gc.enable()
+    return classifier
+
+
+@contextmanager
+def quiet_engines() -> Iterator[None]:
+    """Nothing goes to standard error: engines greet there while they start, and NumPy prints a traceback
+    where an engine was compiled for another version of it. What is wrong is raised all the same.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(STDERR)
+    except OSError:
+        # Closed by whoever started this process: nothing to keep quiet.
+        yield
+        return
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+            os.dup2(nowhere.fileno(), STDERR)
+            yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    label, _, value = text.partition("=")
+    if label not in LABELS:
+        raise argparse.ArgumentTypeError(
+            f"expected LABEL=VALUE with a label of {', '.join(LABELS)}, got {text!r}"
+        )
+    try:
+        return label, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number in (0, 1] after {label}=, got {value!r}"
+        ) from None
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)

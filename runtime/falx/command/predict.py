@@ -1,0 +1,149 @@
+"""`falx predict`: the answer for each slice, one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from falx.command.console import Progress, paragraph, say
+from falx.command.options import (
+    OK,
+    SOME_FAILED,
+    add_model,
+    add_threshold,
+    add_workers,
+    load,
+    quiet_engines,
+    thresholds,
+)
+from falx.words import DISCLAIMER
+
+if TYPE_CHECKING:
+    from falx.classifier import Classifier
+    from falx.command.heatmaps import Heatmaps
+    from falx.prediction import Failure
+    from falx.slices.slice import Part
+
+__all__ = ["add_predict", "predict"]
+
+
+def add_predict(predict: argparse.ArgumentParser) -> None:
+    """Adds the options of `falx predict`."""
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="an image or DICOM file of any name, a NIfTI volume, or a folder: its images and volumes by "
+        "suffix, and its DICOM files; of a file of several frames, each",
+    )
+    add_model(predict)
+    predict.add_argument("--json", action="store_true", help="print one JSON object a line, as they come")
+    predict.add_argument(
+        "--resume",
+        metavar="JSONL",
+        help="write the JSON lines to this file; where it holds answers already, only go on with the others",
+    )
+    predict.add_argument(
+        "--heatmaps", metavar="DIR", help="write each slice with its heatmap to this new or empty folder"
+    )
+    add_threshold(predict, "instead of the card's")
+    predict.add_argument(
+        "--timings", action="store_true", help="say what each step took: read, prepare, infer, decide"
+    )
+    add_workers(predict)
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Classifies slices and prints an answer for each."""
+    if options.resume is not None:
+        return _resume(options)
+    from falx.command.text import Results
+    from falx.reading.files import expand
+
+    classifier = load(options)
+    maps = None if options.heatmaps is None else _heatmaps(options, classifier)
+    decided_by = thresholds(options, classifier)
+    items = list(expand(options.paths))
+    names = [_name(item) for item in items]
+    table = None if options.json else Results(names, decided_by, classifier.card, timings=options.timings)
+    progress = Progress(len(items))
+    failed = False
+    with quiet_engines():
+        results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
+    for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
+        failed = failed or result.error is not None
+        progress.clear()
+        if table is None:
+            sys.stdout.write(json.dumps(result.to_dict(timings=options.timings)) + "\n")
+            sys.stdout.flush()
+        else:
+            table.add(result, _name(item))
+        if maps is not None:
+            frame = None if result.origin is None else result.origin.frame
+            name = Path(result.path or "").stem
+            name = name if frame is None else f"{name}-{frame:03d}"
+            failed = not maps.save(item, result, name) or failed
+        progress.update(done)
+    progress.clear()
+    if table is not None:
+        table.close(classifier)
+        if maps is not None:
+            say(maps.written())
+    return SOME_FAILED if failed else OK
+
+
+def _heatmaps(options: argparse.Namespace, classifier: Classifier) -> Heatmaps:
+    # Here: most who classify want no pictures.
+    from falx.command.heatmaps import Heatmaps
+
+    return Heatmaps(options.heatmaps, classifier.card)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from falx.command.journal import Journal, ResumeError
+    from falx.reading.files import expand
+
+    if options.json or options.heatmaps is not None:
+        raise ResumeError("--resume: writes answers to its file, and goes with neither --json nor --heatmaps")
+    classifier = load(options)
+    decided_by = thresholds(options, classifier)
+    with Journal(options.resume, classifier.model) as journal:
+        failures = journal.failures
+        items = list(expand(options.paths))
+        # The frames of a file have its path; they are answered in their order.
+        left = [item for item in items if not journal.take(_path(item))]
+        progress = Progress(len(left))
+        with quiet_engines():
+            results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
+        for done, result in enumerate(results, start=1):
+            journal.add(result, timings=options.timings)
+            failures += result.error is not None
+            progress.update(done)
+        progress.clear()
+    before = len(items) - len(left)
+    say(
+        paragraph(
+            f"{options.resume}: {before} answered before, {len(left)} now; of all its answers, {failures} "
+            f"{'is' if failures == 1 else 'are'} of inputs that could not be read."
+        )
+    )
+    say(paragraph(DISCLAIMER))
+    return SOME_FAILED if failures else OK
+
+
+def _path(item: str | Part | Failure) -> str:
+    from falx.slices.slice import Part
+
+    if isinstance(item, str):
+        return item
+    return (item.holder.path if isinstance(item, Part) else item.path) or ""
+
+
+def _name(item: str | Part | Failure) -> str:
+    """What the table calls an input: its path, and which slice of it where it holds several."""
+    from falx.slices.slice import Part
+
+    return f"{_path(item)} {item.number}" if isinstance(item, Part) else _path(item)

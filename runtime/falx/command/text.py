@@ -1,0 +1,357 @@
+"""Results, cards and pictures as text for people."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PIL import Image
+
+from falx import words
+from falx.command.console import Table, pairs, paragraph, say, use_colour, width
+from falx.prediction import Failure, Prediction
+from falx.slices.reasons import REASONS, TAG_REASONS
+from falx.words import (
+    AMBIGUOUS,
+    DECISIONS,
+    DISCLAIMER,
+    LABELS,
+    NO_TUMOR,
+    RECOMMENDATIONS,
+    REJECTED,
+    STEPS,
+    percent,
+    plain,
+)
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from falx.classifier import Classifier
+    from falx.decision import Thresholds
+    from falx.model.card import Card
+    from falx.study import Study, Verdict
+    from falx.timings import Timings
+
+__all__ = ["Results", "card_text", "picture", "study_text"]
+
+SHADES: Final = " .:-=+*#%@"
+"""From black to white, for pictures made of letters."""
+
+ERROR: Final = "error"
+COLOURS: Final = {NO_TUMOR: "green", AMBIGUOUS: "yellow", REJECTED: "dim", ERROR: "red"}
+"""Of decisions; a tumour's is `TUMOR_COLOUR`."""
+
+TUMOR_COLOUR: Final = "red"
+NONE: Final = "-"
+
+DECISION_WIDTH: Final = len("meningioma")
+REST_WIDTH: Final = 28
+"""Columns that the confidence or a note has at least beside a long file name."""
+
+STEP_WIDTH: Final = len("prepare")
+
+MOST_ERRORS: Final = 5
+"""So many different errors are told in the summary."""
+
+MOST_UNREAD: Final = 10
+"""So many inputs of a study that could not be read are told with the reason; `falx study --json` has all."""
+
+MAXIMUM_LEAVES: Final = 12
+"""Lines that metrics, or provenance, of a shape unknown here may take; `falx info --json` has all."""
+
+PROVENANCE: Final = ("preset", "seed", "trainer")
+"""What of the provenance is shown as it stands, where it is there; and the sources of the data."""
+
+
+class Results:
+    """One line for each answer, printed as they come, and a summary of them all.
+
+    A line is never wider than the terminal. Only what somebody must act on has a note; the summary says once
+    what to do about each decision.
+    """
+
+    def __init__(
+        self, names: Sequence[str], thresholds: Thresholds, card: Card, *, timings: bool = False
+    ) -> None:
+        """Prints the headings.
+
+        Args:
+            names: of all inputs, so that the first column is as wide as it must be.
+            thresholds: those in force.
+            card: of the model, whose thresholds they may differ from.
+            timings: whether to print what each step took, in milliseconds, instead of the confidence.
+        """
+        self._thresholds = thresholds
+        self._card = card
+        self._timings = timings
+        self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._times: list[float] = []
+        self._steps: list[Timings] = []
+        headings = [*(step.rjust(STEP_WIDTH) for step in STEPS), "ms in all"] if timings else ["confidence"]
+        rest = 2 + len("  ".join(headings)) if timings else REST_WIDTH
+        longest = max((len(plain(name)) for name in names), default=0)
+        room = width() - 2 - DECISION_WIDTH - rest
+        self._table = Table([max(len("file"), min(longest, room)), DECISION_WIDTH], sys.stdout)
+        self._table.row(["file", "decision", "  ".join(headings)], "bold", 0)
+
+    def add(self, result: Prediction | Failure, name: str | None = None) -> None:
+        """Prints the line of an answer.
+
+        Args:
+            result: the answer.
+            name: what to call its input; None takes its path.
+        """
+        path = name or result.path or NONE
+        if isinstance(result, Failure):
+            self._counts[ERROR] += 1
+            message = _without(result.path or path, str(result.error))
+            self._errors[message] += 1
+            self._table.row([path, ERROR, message], COLOURS[ERROR])
+            return
+        self._counts[result.decision] += 1
+        self._times.append(result.elapsed_ms)
+        if result.reason is not None:
+            self._reasons[result.reason.code] += 1
+        if self._timings:
+            self._steps.append(result.timings)
+            steps = [f"{spent:{STEP_WIDTH}.2f}" for spent in result.timings.to_dict().values()]
+            last = "  ".join([*steps, f"{result.elapsed_ms:.2f}"])
+        else:
+            last = _note(result)
+        self._table.row([path, result.decision, last], COLOURS.get(result.decision, TUMOR_COLOUR))
+
+    def close(self, classifier: Classifier) -> None:
+        """Prints how many there are of each, by which thresholds, and what to do about each."""
+        counts = [f"{self._counts[name]} {name}" for name in (*DECISIONS, ERROR) if self._counts[name]]
+        speed = f", median {_median(self._times):.1f} ms" if self._times else ""
+        model = classifier.model
+        say()
+        say(paragraph(f"{', '.join(counts)}; {model.name} {model.version} on {classifier.engine}{speed}."))
+        if self._steps:
+            steps = zip(*(timings.to_dict().values() for timings in self._steps), strict=True)
+            medians = (f"{step} {_median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
+            say(paragraph(f"Medians, ms: {', '.join(medians)}."))
+        say(paragraph(f"Thresholds: {_in_force(self._thresholds, self._card.thresholds)}."))
+        for decision in DECISIONS:
+            if self._counts[decision]:
+                say(paragraph(f"{decision}: {RECOMMENDATIONS[decision]}", "  "))
+        for code in self._reasons:
+            why = TAG_REASONS.get(code) or REASONS[code]
+            say(paragraph(f"{REJECTED}, {_spoken(code)}: {why}", "  "))
+        self._say_errors()
+        say(paragraph(DISCLAIMER))
+
+    def _say_errors(self) -> None:
+        """Prints each error once, with how many inputs have it."""
+        for message, count in self._errors.most_common(MOST_ERRORS):
+            say(paragraph(f"{ERROR}: {f'{count} inputs: ' if count > 1 else ''}{plain(message)}", "  "))
+        if len(self._errors) > MOST_ERRORS:
+            say(
+                paragraph(
+                    f"{ERROR}: {len(self._errors) - MOST_ERRORS} other messages; --json prints each.", "  "
+                )
+            )
+
+
+def _median(values: Sequence[float]) -> float:
+    # Not of `statistics`, which brings fractions, decimals and random numbers.
+    ranked = sorted(values)
+    half = len(ranked) // 2
+    return (ranked[half] + ranked[-1 - half]) / 2
+
+
+def study_text(study: Study) -> str:
+    """A study for people to read."""
+    rows = {"study": plain(study.path or NONE), "decision": _study_decision(study.verdict)}
+    rows |= {"reason": study.reason, "recommendation": study.recommendation}
+    if study.notes:
+        rows["notes"] = " ".join(study.notes)
+    for number, (series, verdict) in enumerate(zip(study.series, study.verdicts, strict=True), start=1):
+        about = (
+            f"{series.name or 'unknown'}, {words.counted(len(series.results))}: {_study_decision(verdict)}."
+        )
+        rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
+    counts = [f"{count} {name}" for name, count in study.counts.items()]
+    rows["slices"] = ", ".join(counts) or "none"
+    unread = [str(result.error) for result in study.results if result.error is not None]
+    for number, message in enumerate(unread[:MOST_UNREAD], start=1):
+        rows[f"not read {number}"] = message
+    if len(unread) > MOST_UNREAD:
+        rows["not read"] = f"{len(unread) - MOST_UNREAD} more; --json names each"
+    if study.model is not None:
+        rows["model"] = f"{study.model.name} {study.model.version}, {study.elapsed_ms:.0f} ms"
+    return f"{pairs(rows)}\n{paragraph(DISCLAIMER)}"
+
+
+def _study_decision(verdict: Verdict) -> str:
+    """A decision with its label and confidence, as far as it has them."""
+    parts = [verdict.decision]
+    if verdict.label is not None:
+        parts.append(f"({verdict.label})")
+    if verdict.confidence is not None:
+        parts.append(f"{percent(verdict.confidence)} {verdict.band}")
+    return " ".join(parts)
+
+
+def card_text(card: Card, name: str) -> str:
+    """A card for people to read."""
+    earlier = "; ".join(_listed(setting.thresholds) for setting in card.history)
+    rows = {
+        "model": f"{card.name} {card.version}",
+        "file": name,
+        "licence": card.license,
+        "intended use": card.intended_use,
+        "disclaimer": card.disclaimer,
+        "labels": ", ".join(card.labels),
+        "thresholds": _listed(card.thresholds),
+        **({"earlier thresholds": earlier} if earlier else {}),
+        "heatmap": "yes" if card.has_heatmap else "no",
+        "familiarity": f"rejected below {card.rejection.least_familiarity:g}"
+        if card.has_familiarity
+        else "no",
+        "self-contained": "yes" if card.self_contained else "no",
+        "preprocessing": f"{card.preprocessing['name']}, {card.preprocessing['height']} x "
+        f"{card.preprocessing['width']}",
+        "quantization": f"{card.quantization['format']}, {card.quantization['scheme']}",
+        "temperature": f"{card.temperature:g}",
+        **_metrics(card.metrics),
+        **_provenance(card.provenance),
+        "weights SHA-256": card.weights_sha256,
+    }
+    return pairs(rows)
+
+
+def _listed(thresholds: Thresholds) -> str:
+    return ", ".join(f"{label} {value:g}" for label, value in thresholds.to_dict().items())
+
+
+def picture(pixels: npt.NDArray[np.uint8], columns: int) -> list[str]:
+    """A slice as lines of characters, each of which is twice as high as it is wide.
+
+    Half blocks in two greys each where standard output shows colours, letters elsewhere.
+    """
+    height, across = pixels.shape
+    rows = max(1, round(columns * height / across / 2))
+    if use_colour(sys.stdout):
+        halves = np.asarray(Image.fromarray(pixels).resize((columns, 2 * rows), Image.Resampling.BOX))
+        return [_half_blocks(halves[row], halves[row + 1]) for row in range(0, 2 * rows, 2)]
+    small = np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BOX))
+    shades = np.frombuffer(SHADES.encode(), np.uint8)[small.astype(int) * len(SHADES) // 256]
+    return [bytes(row).decode() for row in shades]
+
+
+def _half_blocks(upper: npt.NDArray[np.uint8], lower: npt.NDArray[np.uint8]) -> str:
+    cells = zip(upper.tolist(), lower.tolist(), strict=True)
+    return (
+        "".join(f"\x1b[38;2;{a};{a};{a};48;2;{b};{b};{b}m\N{UPPER HALF BLOCK}" for a, b in cells) + "\x1b[0m"
+    )
+
+
+def _note(result: Prediction) -> str:
+    """Returns the confidence of a decision, or what is to be known where none was made."""
+    if result.reason is not None:
+        return _spoken(result.reason.code)
+    if result.confidence is None and result.probabilities is not None:
+        ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])[:2]
+        return " or ".join(f"{label} {percent(p, 0)}" for label, p in ranked)
+    return NONE if result.confidence is None else f"{percent(result.confidence)} {result.band}"
+
+
+def _spoken(code: str) -> str:
+    """Returns the code of a reason as words."""
+    return code.replace("_", " ")
+
+
+def _in_force(thresholds: Thresholds, own: Thresholds) -> str:
+    """Returns the thresholds in force as text; one that a caller changed says what the card has."""
+    parts = []
+    for label, value in thresholds.to_dict().items():
+        changed = "" if value == own[label] else f" (changed; the card has {own[label]:g})"
+        parts.append(f"{label} {value:g}{changed}")
+    return ", ".join(parts)
+
+
+def _without(path: str, message: str) -> str:
+    """Returns a message without the path before it, which has a column of its own."""
+    return message.removeprefix(f"{path}: ").removeprefix(f"{Path(path)}: ")
+
+
+def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """A line for every split the trainer measured; anything else by its path."""
+    rows: dict[str, str] = {}
+    unknown: dict[str, Any] = {}
+    for name, value in metrics.items():
+        summary = _split(value) if isinstance(value, Mapping) else ""
+        if summary:
+            rows[f"metrics, {name}"] = summary
+        else:
+            unknown[name] = value
+    return rows | _limited("metrics", unknown)
+
+
+def _split(scores: Mapping[str, Any]) -> str:
+    """Accuracy, slices, AUC-ROC and recall of a split, as far as they are there; empty without accuracy."""
+    if not _is_number(scores.get("accuracy")):
+        return ""
+    parts = [f"accuracy {scores['accuracy']:.3f}"]
+    if _is_number(scores.get("slices")):
+        parts[0] += f" over {scores['slices']} slices"
+    area = _at(scores, "auc_roc", "macro")
+    if _is_number(area):
+        parts.append(f"AUC-ROC {area:.3f}")
+    recalls = {label: _at(scores, "report", label, "recall") for label in LABELS}
+    known = [f"{label} {recall:.3f}" for label, recall in recalls.items() if _is_number(recall)]
+    if known:
+        parts.append(f"recall: {', '.join(known)}")
+    return "; ".join(parts)
+
+
+def _provenance(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Preset, seed, trainer and sources; everything by its path where none of these is there."""
+    parts = [f"{name} {provenance[name]}" for name in PROVENANCE if name in provenance]
+    sources = _at(provenance, "data", "sources")
+    rows = {"trained with": ", ".join(parts)} if parts else {}
+    if isinstance(sources, Mapping) and sources:
+        rows["trained on"] = ", ".join(f"{name} {count}" for name, count in sources.items())
+    return rows or _limited("provenance", provenance)
+
+
+def _at(values: Any, *path: str) -> Any:
+    """What stands at a path in nested JSON; None where nothing does."""
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _limited(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The first leaves of nested JSON, each by its path, and how many more there are."""
+    rows = _flat(prefix, values)
+    if len(rows) <= MAXIMUM_LEAVES:
+        return rows
+    kept = dict(list(rows.items())[:MAXIMUM_LEAVES])
+    return kept | {f"{prefix}, more": f"{len(rows) - MAXIMUM_LEAVES} values; --json prints all"}
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Nested JSON as one text a leaf, by its path."""
+    rows: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        if isinstance(value, Mapping):
+            rows.update(_flat(name, value))
+        elif isinstance(value, list):
+            rows[name] = ", ".join(map(str, value))
+        else:
+            rows[name] = f"{value:g}" if isinstance(value, float) else str(value)
+    return rows

@@ -1,0 +1,343 @@
+"""The card: what a model file says about itself, and proof that it is the file that was written.
+
+One JSON document, the same in both formats. In TFLite it is `falx.json` in a zip appended to the
+flatbuffer, beside the labels and thresholds once more as the TFLite metadata standard has them
+(`labels.txt`, `score_calibration.txt`); in ONNX it is the metadata property `falx`. Only the standard
+library is needed to read or write either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, TypeVar
+
+from falx.decision import Thresholds
+from falx.errors import CardError, ChecksumError, ThresholdError
+from falx.model.tensor_spec import IMAGE, OUTPUTS, TensorSpec, check_own_tensors, check_tensors
+from falx.slices.limits import Limits
+from falx.words import DISCLAIMER, LABELS
+
+__all__ = [
+    "OUTPUTS",
+    "PREPROCESSING",
+    "SCHEMA",
+    "Card",
+    "Format",
+    "SelfTest",
+    "Setting",
+    "TensorSpec",
+]
+
+T = TypeVar("T")
+Format = Literal["tflite", "onnx"]
+
+SCHEMA: Final = 2
+"""The version of the card's schema; it changes with any change to the fields."""
+
+PREPROCESSING: Final = {"name": "falx-head-1", "height": 224, "width": 224}
+"""The one preprocessing this version of Falx knows (`falx.slices.preprocessing`)."""
+
+QUANTIZATIONS: Final = ("int8", "float16", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """A drawn phantom and the probabilities this very file answers for it.
+
+    Attributes:
+        phantom: a name in `falx.phantom.PHANTOMS`.
+        probabilities: of the four labels, in their order.
+    """
+
+    phantom: str
+    probabilities: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the card."""
+        return {"phantom": self.phantom, "probabilities": list(self.probabilities)}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a file was set to before `falx retarget` made another of it.
+
+    Attributes:
+        thresholds: the least probability of each label.
+    """
+
+    thresholds: Thresholds
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the card."""
+        return {"thresholds": self.thresholds.to_dict()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a model file says about itself.
+
+    Attributes:
+        name, version: of the model.
+        license: SPDX identifier or a sentence.
+        intended_use: what it is for and what not, in sentences.
+        thresholds: the least probability of each label.
+        temperature: what logits were divided by, all else added before; already inside the graph.
+        metrics: measured quality and what it was measured on; free JSON.
+        provenance: trainer, preset, seed, data fingerprint, sources; free JSON.
+        quantization: `format` (int8, float16, float32) and `scheme` (a sentence).
+        disclaimer: shown wherever a result is.
+        labels: in the order of the probabilities; always `falx.words.LABELS`.
+        input: the graph's input.
+        outputs: `probabilities`, and `heatmap` and `familiarity` where the model has them (`OUTPUTS`).
+        preprocessing: its name, height and width.
+        rejection: parameters of the rejection checks.
+        self_test: phantoms and what this file answers for them; `falx check` compares.
+        history: earlier settings of the same model, the oldest first.
+        self_contained: whether preparation and decision are in the graph, for programs without Falx;
+            `input` and `outputs` are then whatever that graph has.
+        weights_sha256: of the file without the card; `embed` fills it in.
+
+    Raises:
+        CardError: a field is not what it must be; the message names it.
+    """
+
+    name: str
+    version: str
+    license: str
+    intended_use: str
+    thresholds: Thresholds
+    temperature: float
+    metrics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    quantization: Mapping[str, str]
+    disclaimer: str = DISCLAIMER
+    labels: tuple[str, ...] = LABELS
+    input: TensorSpec = IMAGE
+    outputs: Mapping[str, TensorSpec] = field(
+        default_factory=lambda: {"probabilities": TensorSpec("probabilities", "float32", (1, 4))}
+    )
+    preprocessing: Mapping[str, Any] = field(default_factory=lambda: dict(PREPROCESSING))
+    rejection: Limits = field(default_factory=Limits)
+    self_test: tuple[SelfTest, ...] = ()
+    history: tuple[Setting, ...] = ()
+    self_contained: bool = False
+    weights_sha256: str = ""
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        _same("schema", self.schema, SCHEMA, "use the version of Falx that wrote it")
+        for name in ("name", "version", "license", "intended_use", "disclaimer"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise _wrong(name, "a text that is not empty", value)
+        _same("labels", self.labels, LABELS, "export the model again with its outputs in this order")
+        if not isinstance(self.thresholds, Thresholds):
+            raise _wrong("thresholds", "falx.Thresholds", self.thresholds)
+        if not isinstance(self.rejection, Limits):
+            raise _wrong("rejection", "falx.slices.limits.Limits", self.rejection)
+        _check_number("temperature", self.temperature)
+        _same(
+            "preprocessing", dict(self.preprocessing), PREPROCESSING, "use a Falx that has this preprocessing"
+        )
+        if not isinstance(self.self_contained, bool):
+            raise _wrong("self_contained", "true or false", self.self_contained)
+        (check_own_tensors if self.self_contained else check_tensors)(self.input, self.outputs)
+        for name in ("metrics", "provenance"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise _wrong(name, "an object", getattr(self, name))
+        _check_quantization(self.quantization)
+        for test in self.self_test:
+            _check_self_test(test)
+        for setting in self.history:
+            _check_setting(setting)
+        if self.weights_sha256 != "" and not _is_sha256(self.weights_sha256):
+            raise _wrong("weights_sha256", "64 lower-case hexadecimal digits", self.weights_sha256)
+        try:
+            # What JSON cannot hold (NaN, arrays) is refused here, not when a file is written.
+            self.to_json()
+        except (TypeError, ValueError) as error:
+            raise CardError(f"card: metrics and provenance must be plain JSON: {error}") from error
+
+    @property
+    def has_heatmap(self) -> bool:
+        """Whether the model says where the tumour is."""
+        return "heatmap" in self.outputs
+
+    @property
+    def has_familiarity(self) -> bool:
+        """Whether the model says how far a picture looks like those it learned from."""
+        return "familiarity" in self.outputs
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card as plain JSON values, checksum of the card included."""
+        body = {
+            "schema": self.schema,
+            "name": self.name,
+            "version": self.version,
+            "license": self.license,
+            "intended_use": self.intended_use,
+            "disclaimer": self.disclaimer,
+            "labels": list(self.labels),
+            "input": self.input.to_dict(),
+            "outputs": {name: spec.to_dict() for name, spec in self.outputs.items()},
+            "preprocessing": dict(self.preprocessing),
+            "thresholds": self.thresholds.to_dict(),
+            "temperature": self.temperature,
+            "rejection": self.rejection.to_dict(),
+            "metrics": dict(self.metrics),
+            "provenance": dict(self.provenance),
+            "quantization": dict(self.quantization),
+            "self_test": [test.to_dict() for test in self.self_test],
+            "history": [setting.to_dict() for setting in self.history],
+            "self_contained": self.self_contained,
+            "weights_sha256": self.weights_sha256,
+        }
+        return {**body, "card_sha256": _checksum(body)}
+
+    def to_json(self) -> str:
+        """The card as it stands in a model file; equal cards give equal text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Card:
+        """Read a card.
+
+        Raises:
+            CardError: the text is not JSON, is not a card of Falx, or a field is wrong.
+            ChecksumError: the card was changed after it was written.
+        """
+        try:
+            document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        except (ValueError, RecursionError) as error:
+            raise CardError(f"card: expected JSON, got text that is not: {error}") from error
+        if not isinstance(document, dict) or "card_sha256" not in document or "labels" not in document:
+            raise CardError("card: this JSON is not a card of Falx (it lacks card_sha256 or labels)")
+        checksum = document.pop("card_sha256")
+        # Before the checksum: a card of another schema deserves its own message.
+        _same("schema", document.get("schema"), SCHEMA, "use the version of Falx that wrote it")
+        _check_names(document)
+        card = cls(**_parsed(document))
+        if checksum != _checksum(document):
+            raise ChecksumError(
+                f"card: card_sha256 is {checksum!r}, but the card's content has {_checksum(document)!r}; "
+                "it was changed after it was written: get the file again, or export the model again"
+            )
+        return card
+
+
+def _parsed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments from a card's JSON values."""
+    return {
+        **document,
+        "labels": _parse("labels", document["labels"], tuple),
+        "input": _parse("input", document["input"], TensorSpec.from_mapping),
+        "outputs": _parse("outputs", document["outputs"], _outputs),
+        "preprocessing": _parse("preprocessing", document["preprocessing"], dict),
+        "thresholds": _parse("thresholds", document["thresholds"], Thresholds.from_mapping),
+        "rejection": _parse("rejection", document["rejection"], Limits.from_mapping),
+        "quantization": _parse("quantization", document["quantization"], dict),
+        "self_test": _parse(
+            "self_test",
+            document["self_test"],
+            lambda x: tuple(SelfTest(t["phantom"], tuple(t["probabilities"])) for t in x),
+        ),
+        "history": _parse("history", document["history"], lambda x: tuple(_setting(s) for s in x)),
+    }
+
+
+def _parse(name: str, value: Any, parser: Callable[[Any], T]) -> T:
+    try:
+        return parser(value)
+    except ThresholdError as error:
+        raise CardError(f"card: {error}") from error
+    # OverflowError: an integer of JSON that is too large for a float.
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise CardError(f"card: {name} is not what it must be: {error} (got {_short(value)})") from error
+
+
+def _outputs(value: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec.from_mapping(spec) for name, spec in value.items()}
+
+
+def _setting(value: Mapping[str, Any]) -> Setting:
+    if set(value) != {"thresholds"}:
+        raise ValueError("expected thresholds")
+    return Setting(Thresholds.from_mapping(value["thresholds"]))
+
+
+def _check_names(document: Mapping[str, Any]) -> None:
+    known = {f.name for f in fields(Card)}
+    missing, unknown = sorted(known - set(document)), sorted(set(document) - known)
+    if missing:
+        raise CardError(f"card: lacks {', '.join(missing)}; export the model again")
+    if unknown:
+        # A damaged name may hold anything, line breaks too.
+        names = ", ".join(map(_short, unknown[:3])) + (" and more" if len(unknown) > 3 else "")
+        raise CardError(f"card: has {names}, which schema {SCHEMA} does not know")
+
+
+def _check_number(name: str, value: object) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(float(str(value))) or float(str(value)) <= 0:
+        raise _wrong(name, "a number above 0", value)
+
+
+def _check_quantization(value: Any) -> None:
+    if not isinstance(value, Mapping) or set(value) != {"format", "scheme"}:
+        raise _wrong("quantization", "format and scheme", value)
+    if value["format"] not in QUANTIZATIONS:
+        raise _wrong("quantization.format", f"one of {', '.join(QUANTIZATIONS)}", value["format"])
+    if not isinstance(value["scheme"], str):
+        raise _wrong("quantization.scheme", "a text", value["scheme"])
+
+
+def _check_self_test(test: Any) -> None:
+    if not isinstance(test.phantom, str):
+        raise _wrong("self_test", "phantoms with their probabilities", test)
+    values = test.probabilities
+    if len(values) != len(LABELS) or not all(isinstance(p, int | float) and 0 <= p <= 1 for p in values):
+        raise _wrong("self_test", f"{len(LABELS)} probabilities in 0..1", values)
+
+
+def _check_setting(setting: Any) -> None:
+    if not isinstance(setting, Setting):
+        raise _wrong("history", "earlier settings with their thresholds", setting)
+
+
+def _same(name: str, got: object, expected: object, remedy: str) -> None:
+    if got != expected or type(got) is not type(expected):
+        raise CardError(f"card: {name} must be {_short(expected)}, got {_short(got)}; {remedy}")
+
+
+def _wrong(name: str, expected: str, got: object) -> CardError:
+    return CardError(f"card: {name} must be {expected}, got {_short(got)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    """SHA-256 of the card in canonical JSON, without the field that holds it."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key stands twice")
+    return document

@@ -1,0 +1,233 @@
+"""A model file: a graph with its card behind it, written as one and proved as one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound
+from falx.model import attachment
+from falx.model.card import Card, Format
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "MAXIMUM_BYTES",
+    "ModelFile",
+    "embed",
+    "extract",
+    "load",
+    "load_bytes",
+    "prove",
+    "read",
+]
+
+DEFAULT_MODEL: Final = Path(__file__).parents[1] / "default.tflite"
+"""The model in the wheel."""
+
+
+MAXIMUM_BYTES: Final = 64 << 20
+"""Of a model file: six times the largest that Falx exports. It is held five times while it is proved."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file that was read and proved.
+
+    Attributes:
+        path: of the file.
+        format: `tflite` or `onnx`.
+        card: what the file says about itself.
+        sha256: of the whole file.
+        data: the whole file.
+    """
+
+    path: Path
+    format: Format
+    card: Card
+    sha256: str
+    data: bytes = field(repr=False)
+
+
+def load(path: Path) -> ModelFile:
+    """Reads a model file that Falx can run, and proves that every byte is as it was written.
+
+    Raises:
+        ModelNotFound: there is no such file, or this installation came without a model.
+        CardError: there is no card, it is foreign, or a field is wrong.
+        ChecksumError: the graph or the card was changed after it was written.
+        ModelError: the file cannot be read, is not a model, is self-contained, or has another format's name.
+    """
+    data = load_bytes(path)
+    card, checksum = prove(data, name=str(path))
+    if card.self_contained:
+        raise ModelError(
+            f"{path}: is self-contained: its graph prepares and decides by itself, for programs "
+            "without Falx; give Falx a file exported without --self-contained"
+        )
+    kind = attachment.detect(data)
+    assert kind is not None  # noqa: S101 - our own invariant: `prove` refuses anything else
+    if path.suffix.lower() != f".{kind}":
+        raise ModelError(f"{path}: holds a {kind} model, so its name must end in .{kind}; rename it")
+    return ModelFile(path, kind, card, checksum, data)
+
+
+def embed(payload: bytes, card: Card, *, format: Format) -> bytes:  # noqa: A002 - the caller's word
+    """A model file: a graph with its card, byte for byte the same for the same arguments.
+
+    Args:
+        payload: a serialized graph (TFLite flatbuffer or ONNX protobuf) without a card of Falx.
+        card: its card; `weights_sha256` is filled in here.
+        format: `tflite` or `onnx`.
+
+    Raises:
+        ModelError: the payload is not of that format, or has a card already.
+    """
+    if attachment.detect(payload) != format:
+        raise ModelError(f"expected a graph in {format} format to embed the card in, got other bytes")
+    if attachment.split(payload)[1] is not None:
+        raise ModelError("the graph has a card already; embed into the graph without it")
+    sealed = replace(card, weights_sha256=hashlib.sha256(payload).hexdigest())
+    return payload + _attachment(len(payload), sealed, format)
+
+
+def _attachment(offset: int, card: Card, kind: Format) -> bytes:
+    thresholds = [card.thresholds[label] for label in card.labels]
+    return attachment.attachment(offset, card.to_json().encode(), card.labels, kind, thresholds)
+
+
+def extract(data: bytes, *, name: str = "model") -> tuple[Card, bytes]:
+    """Take a model file apart, and prove that every byte is as it was written.
+
+    Args:
+        data: the whole file.
+        name: what messages call it.
+
+    Returns:
+        The card and the graph without it.
+
+    Raises:
+        CardError: there is no card, it is foreign, or a field is wrong.
+        ChecksumError: the graph or the card was changed after it was written.
+        ModelError: the file is neither TFLite nor ONNX.
+    """
+    card, _ = prove(data, name=name)
+    return card, attachment.split(data)[0]
+
+
+def prove(data: bytes, *, name: str = "model") -> tuple[Card, str]:
+    """What `extract` does, without making another copy of the graph.
+
+    Args:
+        data: the whole file.
+        name: what messages call it.
+
+    Returns:
+        The card, and the SHA-256 of the whole file.
+
+    Raises:
+        CardError, ChecksumError, ModelError: as `extract`.
+    """
+    kind = attachment.detect(data)
+    if kind is None:
+        raise ModelError(f"{name}: expected a TFLite or ONNX model, got {_described(data)}")
+    found = attachment.locate(data)
+    if found is None:
+        raise CardError(
+            f"{name}: has no card of Falx: the file is incomplete or damaged, or was not written by "
+            "`python -m falx_export`; get it again, or export the model with it"
+        )
+    start, end, text = found
+    try:
+        card = Card.from_json(text)
+    except ModelError as error:
+        raise type(error)(f"{name}: {error}") from error
+    # Both sums begin alike: most of the file is read once.
+    view = memoryview(data)
+    whole = hashlib.sha256(view[:start])
+    weights = whole.copy()
+    weights.update(view[end:])
+    whole.update(view[start:])
+    checksum = weights.hexdigest()
+    if checksum != card.weights_sha256:
+        raise ChecksumError(
+            f"{name}: the card belongs to weights with SHA-256 {card.weights_sha256[:16]}..., the file's "
+            f"have {checksum[:16]}...; it is damaged or was edited: get it again, or export the model again"
+        )
+    if data[start:end] != _attachment(start, card, kind):
+        raise ChecksumError(
+            f"{name}: bytes around the card were changed after the file was written; get it again"
+        )
+    return card, whole.hexdigest()
+
+
+def read(path: str | Path) -> tuple[Card, bytes]:
+    """Read a model file: `extract` on its bytes.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelError: it cannot be read, or any error of `extract`.
+    """
+    return extract(load_bytes(Path(path)), name=str(path))
+
+
+def load_bytes(path: Path) -> bytes:
+    """Returns the bytes of a model file.
+
+    Raises:
+        ModelNotFound: there is no such file, or this installation came without a model.
+        ModelError: it cannot be read.
+    """
+    if path == DEFAULT_MODEL and not path.exists():
+        raise ModelNotFound(
+            f"{path}: this installation has no model of its own; install the wheel, or give a model file"
+        )
+    try:
+        # Before it is read: a pipe waits for a writer, a device may never end.
+        _check_file(path)
+        return path.read_bytes()
+    except ModelError:
+        raise
+    except FileNotFoundError as error:
+        raise ModelNotFound(f"{path}: {_missing(path)}") from error
+    # ValueError: a path with a null byte.
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot read the model file: {error}") from error
+
+
+def _missing(path: Path) -> str:
+    """Returns why there is no model file at a path, and what to give instead."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path.as_posix()):
+        return "is an address, and Falx downloads nothing; download the file and give its path"
+    if not path.parent.exists():
+        return f"no such model file: there is no folder {path.parent}"
+    return "no such model file; give the path of a .tflite or .onnx file"
+
+
+def _check_file(path: Path) -> None:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise ModelError(f"{path}: expected a model file, got a folder; give the .tflite or .onnx file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"{path}: expected a model file, got a pipe or a device")
+    if path.suffix in (".keras", ".h5"):
+        raise ModelError(
+            f"{path}: is a model of Keras, which Falx does not run; export it first: python -m falx_export"
+        )
+    if status.st_size > MAXIMUM_BYTES:
+        raise ModelError(
+            f"{path}: expected a model file of at most {MAXIMUM_BYTES} bytes, this one has {status.st_size}"
+        )
+
+
+def _described(data: bytes) -> str:
+    """What the bytes of a file look like, for a message."""
+    if not data:
+        return "an empty file"
+    start = data[:64]
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
+        return f"text that starts with {start[:24].decode('ascii')!r}"
+    return f"{len(data)} bytes that start with {start[:8].hex(' ')}"

@@ -1,0 +1,168 @@
+"""Other thresholds for a model file, without training or exporting again.
+
+Card, checksums and, where the decision is in the graph, the graph's own thresholds change together; what
+they were before stays in the card's `history`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from falx.decision import Thresholds
+from falx.errors import ModelError, OutputError, ThresholdError
+from falx.model import attachment, graph_limits
+from falx.model import file as model_file
+from falx.model.card import Card, Format, Setting
+from falx.words import LABELS
+from falx.writing import lacks_room, write_whole
+
+__all__ = ["Chosen", "read_thresholds", "retarget", "write"]
+
+
+def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
+    """The same model with other thresholds.
+
+    Args:
+        data: a model file.
+        changes: the new threshold of each label that gets one.
+        name: what messages call the file.
+
+    Returns:
+        The new model file; byte for byte the same for the same arguments.
+
+    Raises:
+        ThresholdError: a label is unknown, or a value is not in (0, 1].
+        ModelError: the file is none of Falx, is damaged, or its graph decides by thresholds that cannot be
+            found in it.
+    """
+    card, payload = model_file.extract(data, name=name)
+    unknown = [label for label in changes if label not in LABELS]
+    if unknown:
+        raise ThresholdError(
+            f"threshold for {', '.join(map(str, unknown))}, which is none of {', '.join(LABELS)}"
+        )
+    thresholds = replace(card.thresholds, **changes)
+    kind = attachment.detect(data)
+    assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
+    # A graph that answers with probabilities alone leaves the decision to its reader, by the thresholds that
+    # lie beside the card.
+    if card.self_contained and set(card.outputs) != {"probabilities"}:
+        payload = _with_thresholds(payload, card, thresholds, kind, name)
+    changed = replace(card, thresholds=thresholds, history=(*card.history, Setting(card.thresholds)))
+    return model_file.embed(payload, changed, format=kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Thresholds from a file, and what it says of them.
+
+    Attributes:
+        thresholds: of some or all labels.
+        model: the name of the model they were chosen for; None where it is not told.
+        warnings: sentences; empty where there are none.
+    """
+
+    thresholds: dict[str, float]
+    model: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read_thresholds(path: Path, choice: str | None = None) -> Chosen:
+    """Thresholds from a JSON file: an object with a number for some or all labels, or one that has such an
+    object as `thresholds`, such as the `meta.json` of a run and the `thresholds.json` of an evaluation.
+
+    Args:
+        path: of the file.
+        choice: which of the `choices` of an evaluation to take; None takes its `thresholds`.
+
+    Raises:
+        ThresholdError: it cannot be read, is no such object, is empty, or has no such choice.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    # ValueError: neither JSON nor text; RecursionError: nested too deep.
+    except (OSError, ValueError, RecursionError) as error:
+        raise ThresholdError(f"{path}: expected a JSON file with thresholds: {error}") from error
+    told = document if isinstance(document, dict) else {}
+    if choice is not None:
+        document = _choice(path, told, choice)
+    if isinstance(document, dict):
+        document = document.get("thresholds", document)
+    if not isinstance(document, dict) or not document:
+        raise ThresholdError(
+            f"{path}: expected an object of labels with their thresholds, or one that has it as `thresholds`"
+        )
+    for label, value in document.items():
+        _check(path, label, value)
+    model, warnings = told.get("model"), told.get("warnings")
+    name = model.get("name") if isinstance(model, dict) else None
+    return Chosen(
+        document,
+        name if isinstance(name, str) else None,
+        tuple(map(str, warnings)) if isinstance(warnings, list) else (),
+    )
+
+
+def _choice(path: Path, document: Mapping[str, Any], choice: str) -> Any:
+    choices = document.get("choices")
+    known = list(choices) if isinstance(choices, dict) else []
+    if not isinstance(choices, dict) or choice not in choices:
+        told = f"it has {', '.join(known)}" if known else "it has none; leave --choice out"
+        raise ThresholdError(f"{path}: expected a choice {choice!r} of thresholds, {told}")
+    return choices[choice]
+
+
+def _check(path: Path, label: str, value: Any) -> None:
+    if label not in LABELS:
+        raise ThresholdError(f"{path}: has {label!r}, which is none of {', '.join(LABELS)}")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # NaN compares false with everything.
+    if not number or not 0 < value <= 1:
+        raise ThresholdError(f"{path}: threshold of {label} must be a number in (0, 1], got {value!r}")
+
+
+def write(data: bytes, path: Path) -> None:
+    """Writes a new model file, whole or not at all.
+
+    Raises:
+        OutputError: there is a file of that name, its name does not end as its format wants, or it cannot be
+            written.
+    """
+    kind = attachment.detect(data)
+    if path.suffix.lower() != f".{kind}":
+        raise OutputError(f"{path}: the model is {kind}, so the name must end in .{kind}")
+    try:
+        write_whole(path, data, replace=False)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: exists already, and is left as it is; give another --out") from error
+    except OSError as error:
+        reason = f"{error.strerror}; make room, or give another --out" if lacks_room(error) else error
+        raise OutputError(f"{path}: cannot be written: {reason}") from error
+    except ValueError as error:  # a path with a null byte
+        raise OutputError(f"{path}: cannot be written: {error}") from error
+
+
+def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:
+    """A graph that decides by other thresholds than those of its card."""
+    try:
+        start = graph_limits.find(payload, kind, graph_limits.THRESHOLDS, len(LABELS))
+    except ModelError as error:
+        raise ModelError(f"{name}: is self-contained, but {error}") from error
+    before, after = (
+        graph_limits.least_float32(some.to_dict().values()).astype("<f4").tobytes()
+        for some in (card.thresholds, thresholds)
+    )
+    end = start + len(before)
+    if payload[start:end] != before:
+        found = np.frombuffer(payload[start:end], "<f4").tolist()
+        raise ModelError(
+            f"{name}: the graph decides by thresholds {found}, its card says "
+            f"{list(card.thresholds.to_dict().values())}; export the model again"
+        )
+    return payload[:start] + after + payload[end:]

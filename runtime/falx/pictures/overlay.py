@@ -1,0 +1,43 @@
+"""Heatmaps as pictures a person can look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image
+
+from falx.reading.pixels import DERIVED
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["COLOURS", "OPACITY", "overlay"]
+
+OPACITY: Final = 0.6
+"""How much of the colour covers the slice where the heatmap is 1."""
+
+COLOURS: Final = np.array([[0, 0, 160], [0, 160, 220], [250, 220, 40], [230, 30, 20]], np.float64)
+"""From a heatmap of 0 to 1: blue, cyan, yellow, red; interpolated between."""
+
+
+def overlay(
+    pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32], opacity: float = OPACITY
+) -> Image.Image:
+    """A slice with its heatmap in colour over it.
+
+    Args:
+        pixels: `(H, W)` uint8.
+        heatmap: `(H, W)` float32, 0..1; where it is 0 the slice shows unchanged.
+        opacity: how much of the colour covers the slice where the heatmap is 1, 0..1.
+
+    Returns:
+        An RGB image of the same size, which says that it was made of a slice.
+    """
+    stops = np.linspace(0, 1, len(COLOURS))
+    colour = np.stack([np.interp(heatmap, stops, channel) for channel in COLOURS.T], axis=-1)
+    share = opacity * heatmap[..., np.newaxis]
+    mixed = pixels[..., np.newaxis] * (1 - share) + colour * share
+    shown = Image.fromarray(np.rint(mixed).astype(np.uint8))
+    shown.info["Software"] = DERIVED
+    return shown

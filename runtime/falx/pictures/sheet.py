@@ -1,0 +1,138 @@
+"""The slices of a study as one picture: a contact sheet with heatmaps."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+from falx.errors import UnreadableImage
+from falx.pictures.overlay import overlay
+from falx.prediction import Failure, Prediction
+from falx.reading.pixels import DERIVED
+from falx.reading.source import read
+from falx.study import Series, Study, Verdict
+from falx.words import AMBIGUOUS, DISCLAIMER, TUMOR_LABELS
+
+__all__ = ["sheet"]
+
+TILE: Final = 176
+"""Height and width of a slice, in pixels."""
+
+CAPTION: Final = 20
+GAP: Final = 6
+MARGIN: Final = 16
+LINE: Final = 20
+FONT: Final = 14
+HEADING: Final = 20
+COLUMNS: Final = 8
+FRAME: Final = 3
+
+BACKGROUND: Final = (18, 18, 20)
+TEXT: Final = (225, 225, 228)
+DIM: Final = (150, 150, 155)
+COLOURS: Final = {**dict.fromkeys(TUMOR_LABELS, (255, 96, 80)), AMBIGUOUS: (250, 200, 70)}
+"""Of captions, by decision; others are dim."""
+
+CARRIER: Final = (255, 255, 255)
+"""Of the frame around the slices that carry the decision."""
+
+
+def sheet(study: Study, index: int, sources: Sequence[Any]) -> Image.Image:
+    """A contact sheet of one series: every slice with its heatmap, number, decision and confidence.
+
+    Slices that carry the series' decision have a white frame. Nothing of a data set is written on it;
+    a picture with text burned in is rejected by its tags, and shown empty.
+
+    Args:
+        study: the answer.
+        index: of the series, from 0.
+        sources: of the slices of that series, as `falx.reading.series.Row` has them.
+
+    Returns:
+        An RGB picture.
+    """
+    series, verdict = study.series[index], study.verdicts[index]
+    columns = max(4, min(COLUMNS, len(sources)))
+    width = 2 * MARGIN + columns * (TILE + GAP) - GAP
+    lines = _lines(study, index, width)
+    top = MARGIN + HEADING + 8 + LINE * len(lines) + GAP
+    rows = -(-len(sources) // columns)
+    page = Image.new("RGB", (width, top + rows * (TILE + CAPTION + GAP) + LINE + MARGIN), BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    draw.text((MARGIN, MARGIN), _title(study, index), TEXT, font=ImageFont.load_default(HEADING))
+    for number, line in enumerate(lines):
+        draw.text((MARGIN, MARGIN + HEADING + 8 + LINE * number), line, DIM, font=_font())
+    for number, (source, result) in enumerate(zip(sources, series.results, strict=True)):
+        left = MARGIN + number % columns * (TILE + GAP)
+        upper = top + number // columns * (TILE + CAPTION + GAP)
+        page.paste(_tile(source, result), (left, upper))
+        if number in verdict.carriers:
+            draw.rectangle((left, upper, left + TILE - 1, upper + TILE - 1), outline=CARRIER, width=FRAME)
+        decision = result.decision if isinstance(result, Prediction) else "error"
+        draw.text(
+            (left, upper + TILE + 3), _caption(number, result), COLOURS.get(decision, DIM), font=_font()
+        )
+    draw.text((MARGIN, page.height - MARGIN - FONT), DISCLAIMER, DIM, font=_font())
+    page.info["Software"] = DERIVED
+    return page
+
+
+def _title(study: Study, index: int) -> str:
+    series, verdict = study.series[index], study.verdicts[index]
+    which = f"Series {index + 1} of {len(study.series)}" if len(study.series) > 1 else "Series"
+    kind = f", {series.name}" if series.name else ""
+    return f"{which}{kind}: {_called(verdict)}"
+
+
+def _called(verdict: Verdict) -> str:
+    decision = verdict.decision.replace("_", " ")
+    return decision if verdict.label is None else f"{decision} ({verdict.label})"
+
+
+def _lines(study: Study, index: int, width: int) -> list[str]:
+    series: Series = study.series[index]
+    verdict = study.verdicts[index]
+    texts = [verdict.reason, *series.notes]
+    if len(study.series) > 1:
+        texts.append(f"The whole study: {_called(study.verdict)}. {study.reason}")
+    if study.model is not None:
+        texts.append(f"{study.model.name} {study.model.version}")
+    # The default font is at most this wide for each letter.
+    letters = (width - 2 * MARGIN) * 2 // FONT
+    return [line for text in texts for line in textwrap.wrap(text, letters)]
+
+
+def _tile(source: Any, result: Prediction | Failure) -> Image.Image:
+    """A slice with its heatmap, fitted to a tile; empty where there is no picture to show."""
+    tile = Image.new("RGB", (TILE, TILE), (0, 0, 0))
+    if isinstance(result, Failure):
+        return tile
+    try:
+        pixels = read(source).pixels
+    except UnreadableImage:
+        return tile
+    heatmap = result.heatmap
+    if heatmap is not None and heatmap.shape != pixels.shape:  # the file changed meanwhile
+        return tile
+    shown = Image.fromarray(pixels).convert("RGB") if heatmap is None else overlay(pixels, heatmap)
+    scale = TILE / max(shown.size)
+    size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
+    fitted = shown.resize(size, Image.Resampling.LANCZOS)
+    tile.paste(fitted, ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
+    return tile
+
+
+def _caption(number: int, result: Prediction | Failure) -> str:
+    if isinstance(result, Failure):
+        return f"{number + 1}  unread"
+    if result.reason is not None:
+        return f"{number + 1}  {result.reason.code}"
+    confidence = "" if result.confidence is None else f" {result.confidence:.0%}"
+    return f"{number + 1}  {result.decision.replace('_', ' ')}{confidence}"
+
+
+def _font() -> Any:
+    return ImageFont.load_default(FONT)

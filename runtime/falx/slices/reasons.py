@@ -1,0 +1,49 @@
+"""Why a picture is rejected: every code, with its sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["REASONS", "TAG_REASONS", "Reason", "rejected", "tag_reason"]
+
+REASONS: Final = {
+    "too_small": "The picture has too few pixels to show a slice.",
+    "blank": "The picture is of one brightness, or nearly.",
+    "not_grey": "The picture has colours; an MRI slice is grey.",
+    "no_head": "The picture does not show a head on a dark background.",
+    "unfamiliar": "The picture does not look like the brain MRI slices that the model learned from.",
+}
+"""Why a picture is rejected: every code, with its sentence, in the order of the checks."""
+
+TAG_REASONS: Final = {
+    "not_mr": "The DICOM object is no MR image.",
+    "localizer": "The DICOM image is a localizer, not a slice of a series.",
+    "projection": "The DICOM image is a projection or a screen, not a slice.",
+    "annotated": "The DICOM image has text burned in, which may name the patient.",
+    "other_body_part": "The DICOM image is of another part of the body.",
+}
+"""Why a DICOM object is rejected by its tags: every code, with its sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a picture is rejected.
+
+    Attributes:
+        code: a key of `REASONS` or `TAG_REASONS`.
+        message: its sentence, with what was found.
+    """
+
+    code: str
+    message: str
+
+
+def rejected(code: str, found: str) -> Reason:
+    """Returns a reason in the pixels: a key of `REASONS`, and what was found, a sentence."""
+    return Reason(code, f"{REASONS[code]} {found}")
+
+
+def tag_reason(code: str, found: str) -> Reason:
+    """A reason in the tags of a DICOM object: a key of `TAG_REASONS`, and what was found, a sentence."""
+    return Reason(code, f"{TAG_REASONS[code]} {found}")

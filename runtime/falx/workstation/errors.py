@@ -1,0 +1,44 @@
+"""Errors of reports and of the node, in the tree of `falx.errors`.
+
+```
+FalxError
+├── ReportError(ValueError)        no DICOM report or picture can be made from these images
+├── SettingsError(ValueError)      a setting of `falx listen` is missing or wrong
+├── SpoolError(OSError)            the folder of the spool cannot be used
+│   └── SpoolFull                  it has no room for an image
+├── WorkerError(RuntimeError)      the process that classifies does not start
+└── StudyUnanswered(RuntimeError)  a study was not classified, and is the cause as far as one can tell
+```
+"""
+
+# ruff: noqa: N818 - some names say what is wrong
+
+from __future__ import annotations
+
+from falx.errors import FalxError
+
+__all__ = ["ReportError", "SettingsError", "SpoolError", "SpoolFull", "StudyUnanswered", "WorkerError"]
+
+
+class ReportError(FalxError, ValueError):
+    """No DICOM report or picture can be made from these images."""
+
+
+class SettingsError(FalxError, ValueError):
+    """A setting of `falx listen` is missing or wrong."""
+
+
+class SpoolError(FalxError, OSError):
+    """The folder of the spool cannot be used."""
+
+
+class SpoolFull(SpoolError):
+    """The spool has no room for an image; nothing of the image was kept."""
+
+
+class WorkerError(FalxError, RuntimeError):
+    """The process that classifies does not start."""
+
+
+class StudyUnanswered(FalxError, RuntimeError):
+    """A study was not classified; as far as one can tell, the study itself is the cause."""

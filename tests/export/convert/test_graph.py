@@ -1,0 +1,96 @@
+"""Models of runs that cannot be used, each with its own message."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if importlib.util.find_spec("tensorflow") is None:
+    pytest.skip("the export needs TensorFlow", allow_module_level=True)
+
+from falx_export.convert.graph import loaded, output_shapes
+from falx_runs.errors import RunError
+from falx_runs.run_folder import read_run
+
+
+def altered_facts(folder: Path, **fields: object) -> None:
+    path = folder / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_loads_the_model_of_a_run(run_folder: Path) -> None:
+    shapes = output_shapes(loaded(read_run(run_folder)))
+    assert shapes == {"probabilities": (1, 4), "heatmap": (1, 7, 7)}
+
+
+def test_a_missing_model(altered: Path) -> None:
+    (altered / "model.keras").unlink()
+    with pytest.raises(RunError, match=r"has no model\.keras; give the folder that"):
+        loaded(read_run(altered))
+
+
+def test_a_familiarity_that_the_model_does_not_give(altered: Path) -> None:
+    altered_facts(altered, least_familiarity=0.5)
+    message = "meta.json has least_familiarity, but the model has no output familiarity"
+    with pytest.raises(RunError, match=re.escape(message)):
+        loaded(read_run(altered))
+
+
+def test_a_model_cut_short(altered: Path) -> None:
+    path = altered / "model.keras"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(RunError, match=r"model\.keras: Keras cannot load it"):
+        loaded(read_run(altered))
+
+
+def test_a_model_with_another_input(altered: Path) -> None:
+    import keras
+
+    image = keras.Input((32, 32, 3))
+    keras.Model(image, {"probabilities": keras.layers.Dense(4)(image)}).save(altered / "model.keras")
+    with pytest.raises(
+        RunError, match=re.escape("expected one input of shape (None, 224, 224, 1), got [(None, 32, 32, 3)]")
+    ):
+        loaded(read_run(altered))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (
+            {"heatmap": (7, 14)},
+            "outputs may be probabilities (1, 4), heatmap (1, N, N) with N in 1..224, familiarity (1, 1); "
+            "got heatmap (1, 7, 14)",
+        ),
+        ({"familiarity": (2,)}, "got familiarity (1, 2)"),
+        ({"mask": (7, 7)}, "got mask (1, 7, 7)"),
+        ({}, None),
+        ({"heatmap": (14, 14), "familiarity": (1,)}, None),
+    ],
+)
+def test_a_model_has_the_outputs_that_a_card_may_state(
+    altered: Path, outputs: dict[str, tuple[int, ...]], message: str | None
+) -> None:
+    import keras
+    from keras import layers
+
+    image = keras.Input((224, 224, 1))
+    flat = layers.GlobalAveragePooling2D()(image)
+    made = {
+        name: layers.Reshape(shape)(layers.Dense(int(np.prod(shape)))(flat))
+        for name, shape in {"probabilities": (4,), **outputs}.items()
+    }
+    keras.Model(image, made).save(altered / "model.keras")
+    altered_facts(altered, least_familiarity=0.5 if "familiarity" in outputs else 0)
+    if message is None:
+        assert output_shapes(loaded(read_run(altered))) == {
+            name: (1, *shape) for name, shape in {"probabilities": (4,), **outputs}.items()
+        }
+    else:
+        with pytest.raises(RunError, match=re.escape(message)):
+            loaded(read_run(altered))

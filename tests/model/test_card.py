@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sys
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from falx.decision import Thresholds
+from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound
+from falx.model import attachment
+from falx.model import card as cards
+from falx.model import file as model_file
+from falx.model.card import Card, Format, SelfTest, Setting, TensorSpec
+from falx.slices.limits import Limits
+from falx.slices.preprocessing import NAME, SIZE
+from falx.words import LABELS
+
+KINDS: list[Format] = ["tflite", "onnx"]
+
+
+def sealed(document: dict[str, Any]) -> str:
+    """A card's JSON with the checksum its content has: what a careful forger would write."""
+    body = {key: value for key, value in document.items() if key != "card_sha256"}
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps({**body, "card_sha256": hashlib.sha256(canonical.encode()).hexdigest()})
+
+
+def output(name: str, *shape: int) -> dict[str, Any]:
+    return {"name": name, "dtype": "float32", "shape": list(shape)}
+
+
+PROBABILITIES = {"probabilities": output("probabilities", 1, 4)}
+Graph = Callable[[Format], bytes]
+
+
+def test_a_card_survives_its_json(card: Card) -> None:
+    full = replace(
+        card,
+        self_test=(SelfTest("clear", (0.1, 0.2, 0.3, 0.4)),),
+        history=(Setting(Thresholds(0.9, 0.8, 0.7, 0.6)), Setting(Thresholds(0.5, 0.5, 0.5, 0.5))),
+        rejection=Limits(least_familiarity=0.5),
+        weights_sha256="0" * 64,
+    )
+    assert json.loads(full.to_json())["history"][1] == {"thresholds": dict.fromkeys(LABELS, 0.5)}
+    assert Card.from_json(full.to_json()) == full
+    assert Card.from_json(full.to_json()).to_json() == full.to_json()
+
+
+def test_the_preprocessing_is_that_of_the_runtime(card: Card) -> None:
+    assert cards.PREPROCESSING == {"name": NAME, "height": SIZE, "width": SIZE}
+    assert card.input.shape == (1, SIZE, SIZE, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_embedding_and_extracting(card: Card, kind: Format, graph: Graph) -> None:
+    data = model_file.embed(graph(kind), card, format=kind)
+    assert data == model_file.embed(graph(kind), card, format=kind)
+    read, payload = model_file.extract(data)
+    assert payload == graph(kind)
+    assert read == replace(card, weights_sha256=hashlib.sha256(payload).hexdigest())
+
+
+def test_tflite_holds_the_files_of_the_metadata_standard(card: Card, graph: Graph) -> None:
+    data = model_file.embed(graph("tflite"), card, format="tflite")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["falx.json", "labels.txt", "score_calibration.txt"]
+        assert archive.read("score_calibration.txt") == b"1,1,0,0.85\n1,1,0,0.6\n1,1,0,0.55\n1,1,0,0.55"
+        assert archive.read("labels.txt") == b"no_tumor\nmeningioma\nglioma\npituitary\n"
+        assert json.loads(archive.read("falx.json"))["name"] == "tiny"
+        # Offsets from the start of the whole file, which readers without Python's leniency need.
+        assert archive.infolist()[0].header_offset == len(graph("tflite"))
+
+
+def test_the_zip_is_the_same_for_ever() -> None:
+    # Who reads a card makes the zip anew and compares: a Python that wrote another would refuse every file.
+    made = attachment.attachment(100, b'{"card": 1}', ["a", "b"], "tflite", [0.5, 0.25])
+    assert hashlib.sha256(made).hexdigest() == (
+        "ef3aeb78961805e61a063da8c51cfaa515a9751e8ca08cd8f86a5ebb4fbd5cb7"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_checksum_of_the_file_comes_with_the_proof(card: Card, kind: Format, graph: Graph) -> None:
+    data = model_file.embed(graph(kind), card, format=kind)
+    read, checksum = model_file.prove(data)
+    assert (read, checksum) == (model_file.extract(data)[0], hashlib.sha256(data).hexdigest())
+
+
+def test_checksums_without_the_modules_that_python_may_lack(
+    card: Card, graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = model_file.embed(graph("tflite"), card, format="tflite")
+    proved = model_file.prove(data)
+    for module in ("_sha2", "_sha256"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert model_file.prove(data) == proved
+    assert proved[1] == hashlib.sha256(data).hexdigest()
+
+
+def test_a_field_behind_the_card_belongs_to_the_graph(card: Card, graph: Graph) -> None:
+    # producer_name, which protobuf may write anywhere.
+    field = b"\x12\x05other"
+    sealed = model_file.embed(graph("onnx") + field, card, format="onnx")
+    start, end, _ = attachment.locate(sealed) or (0, 0, b"")
+    moved = sealed[: start - len(field)] + sealed[start:end] + field
+    assert model_file.extract(moved) == model_file.extract(sealed)
+    assert model_file.prove(moved)[1] == hashlib.sha256(moved).hexdigest()
+
+
+def test_onnx_reads_the_card_as_metadata(card: Card, graph: Graph) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    model = onnx.load_model_from_string(model_file.embed(graph("onnx"), card, format="onnx"))
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(properties["falx"])["labels"] == list(card.labels)
+    onnx.checker.check_model(model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_flipped_bit_anywhere_is_refused(card: Card, kind: Format, graph: Graph) -> None:
+    data = model_file.embed(graph(kind), card, format=kind)
+    flips = np.random.default_rng(11).choice(8 * len(data), 3000, replace=False)
+    for flip in flips.tolist():
+        damaged = bytearray(data)
+        damaged[flip // 8] ^= 1 << flip % 8
+        with pytest.raises(ModelError):
+            model_file.extract(bytes(damaged))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_truncated_anywhere_is_refused(card: Card, kind: Format, graph: Graph) -> None:
+    data = model_file.embed(graph(kind), card, format=kind)
+    for length in range(0, len(data), 13):
+        with pytest.raises(ModelError):
+            model_file.extract(data[:length])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_after_the_end_are_refused(card: Card, kind: Format, graph: Graph) -> None:
+    data = model_file.embed(graph(kind), card, format=kind)
+    for tail in (b"\0", b"\n", b"more", data):
+        with pytest.raises(ModelError):
+            model_file.extract(data + tail)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_give_the_documented_error(data: bytes) -> None:
+    for start in (b"", b"\x1c\0\0\0TFL3", b"\x08\x08"):
+        with pytest.raises(ModelError):
+            model_file.extract(start + data)
+
+
+def test_a_compressed_card_is_not_unpacked(graph: Graph) -> None:
+    payload = graph("tflite")
+    buffer = io.BytesIO()
+    buffer.write(payload)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("falx.json", b" " * (64 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CardError, match="model: has no card of Falx"):
+            model_file.extract(buffer.getvalue())
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("offset", [2**63 + 5, 2**40])
+def test_a_zip_that_says_it_lies_elsewhere_holds_no_card(graph: Graph, offset: int) -> None:
+    buffer = io.BytesIO()
+    buffer.write(graph("tflite"))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("falx.json", b"{}")
+        archive.filelist[0].header_offset = offset
+    with pytest.raises(CardError, match="model: has no card of Falx"):
+        model_file.extract(buffer.getvalue())
+
+
+def test_a_file_too_large_for_a_model_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.tflite"
+    with path.open("wb") as file:
+        file.truncate(model_file.MAXIMUM_BYTES + 1)
+    with pytest.raises(ModelError, match=r"at most 67108864 bytes, this one has 67108865"):
+        model_file.read(path)
+
+
+def test_a_pipe_or_a_device_is_no_model(tmp_path: Path) -> None:
+    paths = [Path("/dev/zero")]
+    if hasattr(os, "mkfifo"):
+        paths.append(tmp_path / "pipe.tflite")
+        os.mkfifo(paths[-1])
+    for path in paths:
+        if path.exists():
+            with pytest.raises(ModelError, match="expected a model file, got a pipe or a device"):
+                model_file.read(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_without_a_card(kind: Format, graph: Graph) -> None:
+    with pytest.raises(CardError, match=r"model: has no card of Falx: .* export the model with it"):
+        model_file.extract(graph(kind))
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", "an empty file"),
+        (b"hello model\n", "text that starts with 'hello model"),
+        (b"\x89PNG\r\n\x1a\n", "8 bytes"),
+    ],
+)
+def test_what_is_no_model(data: bytes, found: str) -> None:
+    with pytest.raises(ModelError, match=f"expected a TFLite or ONNX model, got {found}"):
+        model_file.extract(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_foreign_card(kind: Format, graph: Graph) -> None:
+    for text in (b'{"name": "other", "labels": ["cat", "dog"]}', b"[1]", b"3"):
+        data = graph(kind) + attachment.attachment(len(graph(kind)), text, ["cat"], kind)
+        with pytest.raises(CardError, match="this JSON is not a card of Falx"):
+            model_file.extract(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_card_of_other_weights(card: Card, kind: Format, graph: Graph) -> None:
+    text = replace(card, weights_sha256="ab" * 32).to_json().encode()
+    data = graph(kind) + attachment.attachment(len(graph(kind)), text, card.labels, kind)
+    with pytest.raises(ChecksumError, match=r"weights with SHA-256 abab.*get it again"):
+        model_file.extract(data)
+
+
+def test_a_changed_card_is_noticed(card: Card) -> None:
+    text = card.to_json().replace('"no_tumor": 0.85', '"no_tumor": 0.05')
+    with pytest.raises(ChecksumError, match=r"card_sha256 is .* changed after it was written"):
+        Card.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 1}, "schema must be 2, got 1; use the version of Falx that wrote it"),
+        (
+            {"labels": ["glioma", "meningioma", "no_tumor", "pituitary"]},
+            "labels must be .*no_tumor.*got .*glioma",
+        ),
+        ({"labels": 3}, "labels is not what it must be"),
+        (
+            {"thresholds": {"no_tumor": 1.5, "meningioma": 1, "glioma": 1, "pituitary": 1}},
+            r"threshold of no_tumor must be in \(0, 1\], got 1.5",
+        ),
+        (
+            {"thresholds": {"no_tumor": 0, "meningioma": 1, "glioma": 1, "pituitary": 1}},
+            r"threshold of no_tumor must be in \(0, 1\], got 0",
+        ),
+        ({"thresholds": {"no_tumor": 0.5}}, "no threshold for meningioma, glioma, pituitary"),
+        ({"thresholds": None}, "thresholds must be falx.Thresholds or a mapping"),
+        ({"temperature": 0}, "temperature must be a number above 0, got 0"),
+        ({"temperature": "1"}, "temperature must be a number above 0, got '1'"),
+        ({"name": " "}, "name must be a text that is not empty"),
+        ({"version": 1}, "version must be a text"),
+        (
+            {"input": {"name": "x", "dtype": "uint8", "shape": [1, 224, 224, 1]}},
+            "input must be .*image.*got .*'x'",
+        ),
+        ({"input": {"name": "image"}}, "input is not what it must be: expected name, dtype and shape"),
+        ({"outputs": {}}, "outputs must have probabilities, got none"),
+        (
+            {"outputs": {"probabilities": {"name": "probabilities", "dtype": "int8", "shape": [1, 4]}}},
+            "outputs.probabilities must be",
+        ),
+        (
+            {"preprocessing": {"name": "other-1", "height": 224, "width": 224}},
+            "preprocessing must be .*falx-head-1.*got .*other-1",
+        ),
+        (
+            {"rejection": {"minimum_side": -1}},
+            "rejection is not what it must be: minimum_side must be finite",
+        ),
+        ({"rejection": {"colour": 1}}, "unknown parameter colour"),
+        (
+            {"quantization": {"format": "int4", "scheme": "s"}},
+            "quantization.format must be one of int8, float16, float32, got 'int4'",
+        ),
+        ({"quantization": {}}, "quantization must be format and scheme"),
+        ({"metrics": []}, "metrics must be an object"),
+        ({"self_test": [{"phantom": "clear", "probabilities": [1]}]}, "self_test must be 4 probabilities"),
+        ({"self_test": [{}]}, "self_test is not what it must be"),
+        ({"weights_sha256": "XYZ"}, "weights_sha256 must be 64 lower-case"),
+        # Fuzzed: what is empty and no text.
+        ({"weights_sha256": {}}, "weights_sha256 must be 64 lower-case"),
+        ({"weights_sha256": 0}, "weights_sha256 must be 64 lower-case"),
+        (
+            {"outputs": PROBABILITIES | {"heatmap": output("heatmap", 1, 14, 7)}},
+            r"outputs.heatmap must be heatmap, float32, \(1, N, N\) with N in 1..224, got .*14, 7",
+        ),
+        ({"outputs": PROBABILITIES | {"heatmap": output("heatmap", 1, 225, 225)}}, "outputs.heatmap must be"),
+        ({"outputs": PROBABILITIES | {"heatmap": output("heatmap", 2, 7, 7)}}, "outputs.heatmap must be"),
+        (
+            {"outputs": PROBABILITIES | {"familiarity": output("familiarity", 1)}},
+            r"outputs.familiarity must be familiarity, float32, \(1, 1\), got",
+        ),
+        (
+            {"rejection": {"least_familiarity": 1.5}},
+            "rejection is not what it must be: least_familiarity must be in 0..1, got 1.5",
+        ),
+        ({"rejection": {"minimum_side": 10**400}}, "rejection is not what it must be: .*too large"),
+        ({"history": 3}, "history is not what it must be"),
+        ({"history": [{}]}, "history is not what it must be: expected thresholds"),
+        ({"history": [{"thresholds": {"glioma": 0.5}}]}, "no threshold for no_tumor, meningioma, pituitary"),
+        ({"self_contained": 1}, "self_contained must be true or false, got 1"),
+        ({"surprise": 1}, "has 'surprise', which schema 2 does not know"),
+        ({"two\nlines": 1}, r"has 'two\\nlines', which schema 2 does not know"),
+        (dict.fromkeys("abcd", 1), "has 'a', 'b', 'c' and more, which schema 2 does not know"),
+    ],
+)
+def test_a_wrong_field_is_named(card: Card, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(CardError, match=f"card: .*{message}"):
+        Card.from_json(sealed({**card.to_dict(), **changes}))
+
+
+@pytest.mark.parametrize("side", [1, 7, 14, 224])
+def test_the_card_says_how_fine_the_heatmap_is(card: Card, side: int) -> None:
+    outputs = {
+        **card.outputs,
+        "heatmap": TensorSpec("heatmap", "float32", (1, side, side)),
+        "familiarity": TensorSpec("familiarity", "float32", (1, 1)),
+    }
+    read = Card.from_json(replace(card, outputs=outputs).to_json())
+    assert read.outputs == outputs
+    assert (read.has_heatmap, read.has_familiarity, card.has_familiarity) == (True, True, False)
+
+
+def test_a_self_contained_graph_has_tensors_of_its_own(card: Card) -> None:
+    image = TensorSpec("image", "uint8", ("height", "width"))
+    outputs = {"decision": TensorSpec("decision", "int64", (1,))}
+    own = replace(card, self_contained=True, input=image, outputs=outputs)
+    assert Card.from_json(own.to_json()) == own
+    with pytest.raises(CardError, match=r"input must be .*got .*height"):
+        replace(own, self_contained=False)
+    wrongs: list[Any] = [(0,), ("",), (True,), (1.5,)]
+    for wrong in wrongs:
+        with pytest.raises(CardError, match="input must be a name, a type and axes, each a number from 1"):
+            replace(own, input=TensorSpec("image", "uint8", wrong))
+    with pytest.raises(CardError, match="outputs must have at least one, got none"):
+        replace(own, outputs={})
+    with pytest.raises(CardError, match=r"outputs\.label must be the output 'label', got .*'decision'"):
+        replace(own, outputs={"label": outputs["decision"]})
+
+
+def test_a_missing_field_is_named(card: Card) -> None:
+    document = card.to_dict()
+    del document["temperature"], document["license"]
+    with pytest.raises(CardError, match="card: lacks license, temperature; export the model again"):
+        Card.from_json(sealed(document))
+
+
+@pytest.mark.parametrize("text", ["", "{", "\xff", '{"temperature": NaN}', '{"a": 1, "a": 2}', "[" * 100_000])
+def test_what_is_no_json(text: str) -> None:
+    with pytest.raises(CardError, match="expected JSON, got text that is not"):
+        Card.from_json(text)
+
+
+def test_the_constructor_checks_too(card: Card) -> None:
+    with pytest.raises(CardError, match="metrics and provenance must be plain JSON"):
+        replace(card, metrics={"accuracy": float("nan")})
+    with pytest.raises(CardError, match=r"thresholds must be falx\.Thresholds"):
+        replace(card, thresholds={"glioma": 1})  # type: ignore[arg-type] # the mistake that is tested
+    with pytest.raises(CardError, match=r"must be of probabilities, heatmap, familiarity, got 'mask'"):
+        replace(card, outputs={**card.outputs, "mask": TensorSpec("mask", "float32", (1, 7, 7))})
+
+
+def test_embedding_twice_or_into_another_format_is_refused(card: Card, graph: Graph) -> None:
+    data = model_file.embed(graph("onnx"), card, format="onnx")
+    with pytest.raises(ModelError, match="has a card already"):
+        model_file.embed(data, card, format="onnx")
+    with pytest.raises(ModelError, match="expected a graph in tflite format"):
+        model_file.embed(graph("onnx"), card, format="tflite")
+
+
+def test_reading_from_files(tmp_path: Path, model_of: Callable[..., Path]) -> None:
+    path = model_of("onnx", thresholds=Thresholds(0.31, 0.2, 0.4, 0.27))
+    assert model_file.read(path)[0].thresholds.no_tumor == 0.31
+    with pytest.raises(ModelNotFound, match=r"absent\.onnx: no such model file; give the path of"):
+        model_file.read(tmp_path / "absent.onnx")
+    with pytest.raises(ModelError, match="expected a model file, got a folder"):
+        model_file.read(tmp_path)

@@ -1,0 +1,463 @@
+"""Other thresholds for a file: in its card, its checksums and its graph together."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import falx
+from falx import phantom
+from falx.command.main import main
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
+from falx.errors import CardError, ChecksumError, FalxError, ModelError, ThresholdError
+from falx.model import file as model_file
+from falx.model import graph_limits
+from falx.model.card import Card, Format, Setting, TensorSpec
+from falx.model.file import DEFAULT_MODEL
+from falx.model.retarget import Chosen, read_thresholds, retarget, write
+from falx.words import LABELS
+
+KINDS: list[Format] = ["tflite", "onnx"]
+Graph = Callable[[Format], bytes]
+
+
+def deciding(kind: Format) -> bytes:
+    """A graph that decides by itself, as `tests/data/make_models.py` makes it."""
+    return (Path(__file__).parents[1] / "data" / f"decides.{kind}").read_bytes()
+
+
+def own(card: Card) -> Card:
+    """The card of such a graph."""
+    outputs = {name: TensorSpec(name, "float32", (1, 4)) for name in ("probabilities", "reached")}
+    return replace(card, self_contained=True, outputs=outputs)
+
+
+def answers(kind: Format, payload: bytes, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+    """What a graph answers in the engine itself, which knows nothing of Falx."""
+    name = "onnxruntime" if kind == "onnx" else "ai_edge_litert.interpreter"
+    package = pytest.importorskip(name, reason=f"{name} is not installed")
+    tensor = image[np.newaxis, ..., np.newaxis]
+    if kind == "onnx":
+        session = package.InferenceSession(payload, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return {n: value[0] for n, value in zip(names, session.run(names, {"image": tensor}), strict=True)}
+    interpreter = package.Interpreter(model_content=payload)
+    runner = interpreter.get_signature_runner("serving_default")
+    return {n: value[0] for n, value in runner(image=tensor).items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_card_changes_and_the_graph_does_not(card: Card, graph: Graph, kind: Format) -> None:
+    data = model_file.embed(graph(kind), card, format=kind)
+    before, _ = model_file.extract(data)
+    after, payload = model_file.extract(retarget(data, {"no_tumor": 0.95, "glioma": 0.7}))
+    assert payload == graph(kind)
+    assert after.thresholds == Thresholds(0.95, 0.6, 0.7, 0.55)
+    assert after.history == (Setting(DEFAULT_THRESHOLDS),)
+    assert replace(after, thresholds=before.thresholds, history=()) == before
+
+
+def test_tflite_has_them_for_other_programs_too(card: Card, graph: Graph) -> None:
+    data = retarget(model_file.embed(graph("tflite"), card, format="tflite"), {"no_tumor": 0.95})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        lines = archive.read("score_calibration.txt").decode().split("\n")
+    assert [float(line.split(",")[-1]) for line in lines] == [0.95, 0.6, 0.55, 0.55]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_history_holds_every_earlier_setting_the_oldest_first(card: Card, graph: Graph, kind: Format) -> None:
+    data = model_file.embed(graph(kind), card, format=kind)
+    for value in (0.9, 0.95, 1):
+        data = retarget(data, {"no_tumor": value})
+    changed, _ = model_file.extract(data)
+    assert [setting.thresholds.no_tumor for setting in changed.history] == [0.85, 0.9, 0.95]
+    assert changed.thresholds.no_tumor == 1
+    assert data == retarget(
+        retarget(
+            retarget(model_file.embed(graph(kind), card, format=kind), {"no_tumor": 0.9}), {"no_tumor": 0.95}
+        ),
+        {"no_tumor": 1},
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_that_decides_by_itself_changes_with_its_card(card: Card, kind: Format) -> None:
+    data = model_file.embed(deciding(kind), own(card), format=kind)
+    image = np.full((224, 224), 20, np.uint8)
+    first = answers(kind, deciding(kind), image)
+    value = float(first["probabilities"][0])
+    assert 0.6 < value < 0.85
+    assert first["reached"].tolist() == [0, 0, 0, 0]
+
+    changed = retarget(data, {"no_tumor": value})
+    after, payload = model_file.extract(changed)
+    assert after.self_contained
+    assert after.thresholds.no_tumor == value
+    assert (
+        after.weights_sha256
+        == hashlib.sha256(payload).hexdigest()
+        != model_file.extract(data)[0].weights_sha256
+    )
+    # Nothing but the four values.
+    assert len(payload) == len(deciding(kind))
+    assert sum(a != b for a, b in zip(payload, deciding(kind), strict=True)) <= 4
+    # At its threshold a probability decides, and just below it does not.
+    second = answers(kind, payload, image)
+    assert second["probabilities"].tolist() == first["probabilities"].tolist()
+    assert second["reached"].tolist() == [1, 0, 0, 0]
+    _, payload = model_file.extract(retarget(changed, {"no_tumor": float(np.nextafter(value, 1))}))
+    assert answers(kind, payload, image)["reached"].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_back_again_is_the_same_graph(card: Card, kind: Format) -> None:
+    data = model_file.embed(deciding(kind), own(card), format=kind)
+    changed = retarget(data, dict.fromkeys(LABELS, 0.123456789))
+    assert model_file.extract(retarget(changed, DEFAULT_THRESHOLDS.to_dict()))[1] == deciding(kind)
+
+
+@given(st.floats(0, 1, exclude_min=True), st.floats(0, 1, width=32))
+def test_in_float32_the_same_probabilities_reach_a_threshold(threshold: float, probability: float) -> None:
+    packed = graph_limits.least_float32([threshold, 1, 1, 1])
+    assert packed[1:].tolist() == [1, 1, 1]
+    assert (np.float32(probability) >= packed[0]) == (probability >= threshold)
+    assert packed[0] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_self_contained_file_without_such_a_constant(card: Card, graph: Graph, kind: Format) -> None:
+    data = model_file.embed(graph(kind), replace(card, self_contained=True), format=kind)
+    message = "x: is self-contained, but expected one constant 'thresholds' in the graph, found 0; export"
+    with pytest.raises(ModelError, match=message):
+        retarget(data, {"glioma": 0.7}, name="x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_whose_thresholds_are_not_its_cards(card: Card, kind: Format) -> None:
+    other = replace(own(card), thresholds=Thresholds(0.9, 0.6, 0.55, 0.55))
+    data = model_file.embed(deciding(kind), other, format=kind)
+    with pytest.raises(ModelError, match=r"decides by thresholds \[0\.85.*\], its card says \[0\.9, 0\.6"):
+        retarget(data, {"glioma": 0.7})
+
+
+def test_what_is_no_file_of_falx(graph: Graph, card: Card) -> None:
+    for kind in KINDS:
+        with pytest.raises(CardError, match=r"^x: has no card of Falx"):
+            retarget(graph(kind), {"glioma": 0.7}, name="x")
+        damaged = bytearray(model_file.embed(graph(kind), card, format=kind))
+        damaged[400] ^= 1
+        with pytest.raises(ChecksumError):
+            retarget(bytes(damaged), {"glioma": 0.7})
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, float("nan"), True, "0.5"])
+def test_values_that_are_no_thresholds(card: Card, graph: Graph, value: Any) -> None:
+    data = model_file.embed(graph("onnx"), card, format="onnx")
+    with pytest.raises(ThresholdError, match=r"threshold of glioma must be (in|a number in) \(0, 1\], got"):
+        retarget(data, {"glioma": value})
+
+
+def test_labels_that_are_none(card: Card, graph: Graph) -> None:
+    data = model_file.embed(graph("onnx"), card, format="onnx")
+    with pytest.raises(ThresholdError, match="threshold for cat, which is none of no_tumor, meningioma, "):
+        retarget(data, {"glioma": 0.7, "cat": 0.5})
+
+
+EVALUATED: dict[str, Any] = {
+    "schema": 1,
+    "model": {"name": "mine", "sha256": "0" * 64},
+    "thresholds": {"no_tumor": 0.9},
+    "choices": {
+        "sensitivity": {"stated": 0.99, "thresholds": {"no_tumor": 0.9}},
+        "youden": {"thresholds": {"no_tumor": 0.4, "glioma": 0.3}},
+    },
+    "warnings": ["too few", "and too old"],
+}
+"""What matters of an evaluation's thresholds.json."""
+
+
+class TestReadThresholds:
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"no_tumor": 0.9, "glioma": 1},
+            {"thresholds": {"no_tumor": 0.9, "glioma": 1}, "split": "val", "method": "youden"},
+        ],
+    )
+    def test_both_forms(self, tmp_path: Path, document: Any) -> None:
+        path = tmp_path / "thresholds.json"
+        path.write_text(json.dumps(document))
+        assert read_thresholds(path).thresholds == {"no_tumor": 0.9, "glioma": 1}
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("{", "expected a JSON file with thresholds"),
+            ("[" * 100_000, "expected a JSON file with thresholds"),
+            ("[]", "expected an object of labels with their thresholds, or one that has it as `thresholds`"),
+            ("{}", "expected an object of labels"),
+            ('{"thresholds": 3}', "expected an object of labels"),
+            ('{"glioma": "0.5"}', r"threshold of glioma must be a number in \(0, 1\], got '0.5'"),
+            ('{"glioma": true}', r"threshold of glioma must be a number in \(0, 1\], got True"),
+            ('{"glioma": NaN}', r"threshold of glioma must be a number in \(0, 1\], got nan"),
+            ('{"glioma": 0}', r"threshold of glioma must be a number in \(0, 1\], got 0"),
+            pytest.param(
+                f'{{"glioma": 1{"0" * 400}}}', r"threshold of glioma must be a number in", id="not_a_float"
+            ),
+            ('{"glioma": 1.5}', r"threshold of glioma must be a number in \(0, 1\], got 1.5"),
+            ('{"cat": 0.5}', "has 'cat', which is none of no_tumor, meningioma, glioma, pituitary"),
+        ],
+    )
+    def test_what_is_none(self, tmp_path: Path, text: str, message: str) -> None:
+        path = tmp_path / "thresholds.json"
+        path.write_text(text)
+        with pytest.raises(ThresholdError, match=rf"thresholds\.json: {message}"):
+            read_thresholds(path)
+
+    def test_what_an_evaluation_wrote(self, tmp_path: Path) -> None:
+        path = tmp_path / "thresholds.json"
+        path.write_text(json.dumps(EVALUATED))
+        assert read_thresholds(path) == Chosen({"no_tumor": 0.9}, "mine", ("too few", "and too old"))
+        assert read_thresholds(path, "youden").thresholds == {"no_tumor": 0.4, "glioma": 0.3}
+
+    @pytest.mark.parametrize(
+        ("document", "message"),
+        [
+            (EVALUATED, "expected a choice 'best' of thresholds, it has sensitivity, youden"),
+            ({"glioma": 0.3}, "expected a choice 'best' of thresholds, it has none; leave --choice out"),
+            ([], "expected a choice 'best' of thresholds, it has none; leave --choice out"),
+            ({"choices": {"best": 3}}, "expected an object of labels with their thresholds"),
+            (
+                {"choices": {"best": {"glioma": 3}}},
+                r"threshold of glioma must be a number in \(0, 1\], got 3",
+            ),
+        ],
+    )
+    def test_a_choice_that_is_none(self, tmp_path: Path, document: Any, message: str) -> None:
+        path = tmp_path / "thresholds.json"
+        path.write_text(json.dumps(document))
+        with pytest.raises(ThresholdError, match=rf"thresholds\.json: {message}"):
+            read_thresholds(path, "best")
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(ThresholdError, match=r"absent\.json: expected a JSON file with thresholds"):
+            read_thresholds(tmp_path / "absent.json")
+
+
+class TestWrite:
+    def test_an_existing_file_stays(self, graph: Graph, tmp_path: Path) -> None:
+        path = tmp_path / "old.onnx"
+        path.write_bytes(b"old")
+        with pytest.raises(FalxError, match=r"old\.onnx: exists already, and is left as it is; give another"):
+            write(graph("onnx"), path)
+        assert path.read_bytes() == b"old"
+
+    def test_a_name_of_the_other_format(self, graph: Graph, tmp_path: Path) -> None:
+        with pytest.raises(
+            FalxError, match=r"new\.tflite: the model is onnx, so the name must end in \.onnx"
+        ):
+            write(graph("onnx"), tmp_path / "new.tflite")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_that_is_not_there(self, graph: Graph, tmp_path: Path) -> None:
+        with pytest.raises(FalxError, match=r"new\.onnx: cannot be written: .*No such file"):
+            write(graph("onnx"), tmp_path / "absent" / "new.onnx")
+        with pytest.raises(FalxError, match="cannot be written"):
+            write(graph("onnx"), tmp_path / "a\0b.onnx")
+
+    @pytest.mark.parametrize(
+        ("raised", "seen", "message"),
+        [
+            (
+                OSError(errno.ENOSPC, "No space left on device"),
+                FalxError,
+                r"new\.onnx: cannot be written: No space left on device; make room, or give another --out$",
+            ),
+            (
+                OSError(errno.EIO, "Input/output error"),
+                FalxError,
+                r"cannot be written: .*Input/output error$",
+            ),
+            (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+        ],
+        ids=["full", "broken", "stopped"],
+    )
+    def test_half_a_file_does_not_stay(
+        self,
+        graph: Graph,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        raised: BaseException,
+        seen: type[BaseException],
+        message: str,
+    ) -> None:
+        data, path = graph("onnx"), tmp_path / "new.onnx"
+        there: list[list[str]] = []
+
+        def failing(_: int) -> None:
+            there.append([file.suffix for file in tmp_path.iterdir()])
+            raise raised
+
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(seen, match=message):
+            write(data, path)
+        assert there == [[".part"]], "while it is written, nothing has the name"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_a_killed_process_left_is_not_in_the_way(self, graph: Graph, tmp_path: Path) -> None:
+        data, path = graph("onnx"), tmp_path / "new.onnx"
+        killed = (
+            "import os, pathlib, sys\n"
+            "from falx.model.retarget import write\n"
+            "os.fsync = lambda _: os._exit(9)\n"
+            "source, path = map(pathlib.Path, sys.argv[1:])\n"
+            "write(source.read_bytes(), path)\n"
+        )
+        source = tmp_path / "source.onnx"
+        source.write_bytes(data)
+        done = subprocess.run([sys.executable, "-c", killed, str(source), str(path)], check=False, timeout=60)
+        assert done.returncode == 9
+        assert not path.exists()
+        write(data, path)
+        assert path.read_bytes() == data
+
+    def test_a_file_that_appears_meanwhile_stays(
+        self, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "new.onnx"
+        monkeypatch.setattr(os, "fsync", lambda _: path.write_bytes(b"other"))
+        with pytest.raises(FalxError, match=r"new\.onnx: exists already, and is left as it is; give another"):
+            write(graph("onnx"), path)
+        assert path.read_bytes() == b"other"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("taken", [False, True])
+    def test_a_file_system_without_hard_links(
+        self, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+    ) -> None:
+        def refused(*_: object) -> None:
+            if taken:
+                path.write_bytes(b"other")
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        data, path = graph("onnx"), tmp_path / "new.onnx"
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+        if taken:
+            with pytest.raises(FalxError, match=r"new\.onnx: exists already"):
+                write(data, path)
+        else:
+            write(data, path)
+        assert path.read_bytes() == (b"other" if taken else data)
+        assert list(tmp_path.iterdir()) == [path]
+
+
+class TestCommand:
+    def test_a_new_file_that_decides_anew(
+        self, engine: str, model_of: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = model_of(engine)
+        head = phantom.lesion()
+        value = (falx.load(path, engine=engine).predict(head).probabilities or {})["no_tumor"]
+        assert falx.load(path, engine=engine).predict(head).decision == "ambiguous"
+        out = tmp_path / f"new{path.suffix}"
+        arguments = ["retarget", str(path), "--threshold", f"no_tumor={value!r}", "--out", str(out)]
+        assert main(arguments) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0].startswith("no_tumor 0.")
+        assert said[0].endswith(" (was 0.85)")
+        assert said[1:] == ["meningioma 0.6", "glioma 0.55", "pituitary 0.55", f"written to {out}"]
+        assert falx.load(out, engine=engine).predict(head).decision == "no_tumor"
+        assert main(["info", str(out)]) == 0
+        assert "earlier thresholds" in capsys.readouterr().out
+        assert main(arguments) == 2
+        assert f"{out}: exists already, and is left as it is; give another --out" in capsys.readouterr().err
+
+    def test_a_file_of_thresholds_and_one_on_top(self, model: Path, tmp_path: Path) -> None:
+        chosen = tmp_path / "thresholds.json"
+        chosen.write_text(json.dumps({"thresholds": {"no_tumor": 0.9, "glioma": 0.7}}))
+        out = tmp_path / f"new{model.suffix}"
+        arguments = ["retarget", str(model), "--thresholds", str(chosen), "--threshold", "glioma=0.8"]
+        assert main([*arguments, "--out", str(out)]) == 0
+        assert model_file.read(out)[0].thresholds == Thresholds(0.9, 0.6, 0.8, 0.55)
+        assert model_file.read(model)[0].thresholds == DEFAULT_THRESHOLDS
+
+    def test_a_choice_of_an_evaluation_and_what_it_warns_of(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        chosen = tmp_path / "thresholds.json"
+        chosen.write_text(json.dumps(EVALUATED))
+        out = tmp_path / f"new{model.suffix}"
+        arguments = ["retarget", str(model), "--thresholds", str(chosen), "--choice", "youden"]
+        assert main([*arguments, "--out", str(out)]) == 0
+        assert model_file.read(out)[0].thresholds == Thresholds(0.4, 0.6, 0.3, 0.55)
+        name = model_file.read(model)[0].name
+        assert capsys.readouterr().err.splitlines() == [
+            f"falx: warning: {chosen}: too few",
+            f"falx: warning: {chosen}: and too old",
+            f"falx: warning: {chosen}: chosen for the model mine, this is {name}; "
+            "its probabilities are others",
+        ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                ["--threshold", "glioma=0.7", "--choice", "youden"],
+                "--choice is one of the thresholds of an evaluation; give its --thresholds JSON",
+            ),
+            ([], "give new thresholds with --threshold LABEL=VALUE or --thresholds JSON"),
+            (["--threshold", "glioma=1.5"], "threshold of glioma must be in (0, 1], got 1.5"),
+            (["--threshold", "glioma=nan"], "threshold of glioma must be in (0, 1], got nan"),
+            (["--thresholds", "absent.json"], "absent.json: expected a JSON file with thresholds"),
+        ],
+    )
+    def test_what_is_refused(
+        self,
+        model: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        arguments: list[str],
+        message: str,
+    ) -> None:
+        out = tmp_path / f"new{model.suffix}"
+        assert main(["retarget", str(model), *arguments, "--out", str(out)]) == 2
+        assert message in capsys.readouterr().err
+        assert not out.exists()
+
+    @pytest.mark.parametrize("value", ["cat=0.5", "glioma=much", "glioma"])
+    def test_wrong_usage(self, model: Path, capsys: pytest.CaptureFixture[str], value: str) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main(["retarget", str(model), "--threshold", value, "--out", "new.onnx"])
+        assert caught.value.code == 2
+        assert "--threshold: expected" in capsys.readouterr().err
+
+    def test_a_file_that_is_none(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = ["--threshold", "glioma=0.7", "--out", str(tmp_path / "new.onnx")]
+        assert main(["retarget", str(tmp_path / "absent.onnx"), *arguments]) == 2
+        assert "absent.onnx: no such model file" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not DEFAULT_MODEL.exists(), reason="this checkout has no default model yet")
+def test_the_default_model(tmp_path: Path) -> None:
+    path = tmp_path / "strict.tflite"
+    write(retarget(DEFAULT_MODEL.read_bytes(), {"no_tumor": 0.999}), path)
+    before, after = model_file.read(DEFAULT_MODEL), model_file.read(path)
+    assert after[1] == before[1]
+    assert after[0].thresholds == replace(before[0].thresholds, no_tumor=0.999)
+    assert after[0].history[-1].thresholds == before[0].thresholds

@@ -1,0 +1,127 @@
+"""The rooms of the runtime, and what each may import: a table, without an exception in it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOMS = {
+    "command": "app workstation check classifier pictures study engines model reading decision prediction "
+    "slices",
+    "app": "classifier pictures study engines model reading decision prediction slices",
+    "workstation": "classifier pictures study engines model reading decision prediction slices",
+    "check": "classifier engines model reading decision prediction slices",
+    "classifier": "study engines model reading decision prediction slices",
+    "pictures": "study reading prediction slices",
+    "study": "reading prediction slices",
+    "engines": "model decision prediction slices",
+    "model": "decision slices",
+    "reading": "decision prediction slices",
+    "decision": "slices",
+    "prediction": "slices",
+    "slices": "",
+}
+"""Each room of `runtime/falx`, from above to below, and the rooms it may import."""
+
+LEAVES = {"debug", "errors", "optional", "phantom", "timings", "words", "writing", "_version"}
+"""Modules that every room may import. They import each other at most, and nothing above."""
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The modules of falx that a file imports, those for type checkers too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("falx"))
+        elif isinstance(node, ast.ImportFrom) and node.module == "falx":
+            yield from (f"falx.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("falx."):
+            yield node.module or ""
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """The modules of a package by their dotted names."""
+    return {
+        ".".join((package.name, *file.relative_to(package).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        ): file
+        for file in sorted(package.rglob("*.py"))
+    }
+
+
+@pytest.fixture(scope="module")
+def falx(checkout: Path) -> dict[str, Path]:
+    return modules(checkout / "runtime" / "falx")
+
+
+def test_every_module_stands_in_a_room(falx: dict[str, Path]) -> None:
+    assert {room(name) for name in falx} - {""} <= {*ROOMS} | LEAVES | {"__main__"}
+    assert {*ROOMS} <= {room(name) for name in falx}
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_room_imports_what_stands_below_it(falx: dict[str, Path], name: str) -> None:
+    allowed = {name, *ROOMS[name].split()} | LEAVES
+    found = {
+        (module, target)
+        for module, file in falx.items()
+        if room(module) == name
+        for target in imports(file)
+        if room(target) not in allowed
+    }
+    assert found == set()
+
+
+def test_the_table_points_one_way() -> None:
+    above: set[str] = set()
+    for name, below in ROOMS.items():
+        assert not above & {*below.split()}, name
+        above.add(name)
+
+
+# Leaves name types of rooms for type checkers alone: errors say where in a file a slice stood.
+NAMED_BY_LEAVES = {"slices"}
+
+
+def test_leaves_import_leaves(falx: dict[str, Path]) -> None:
+    found = {
+        (module, target)
+        for module, file in falx.items()
+        if room(module) in LEAVES
+        for target in imports(file)
+        if room(target) not in LEAVES | NAMED_BY_LEAVES
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("package", ["runtime/falx", "export/falx_export", "trainer/falx_runs"])
+def test_there_is_no_circle(checkout: Path, package: str) -> None:
+    known = modules(checkout / package)
+    graph = {
+        module: {target for target in targets(file, known) if target != module}
+        for module, file in known.items()
+    }
+    # Raises CycleError, which names the circle.
+    assert len(list(TopologicalSorter(graph).static_order())) == len(known)
+
+
+def targets(file: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules of a package that a file imports when it is imported or used, not for type checkers."""
+    yield from _targets(ast.parse(file.read_text(encoding="utf-8")), known)
+
+
+def _targets(node: ast.AST, known: dict[str, Path]) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.ImportFrom) and child.module in known:
+            names = [f"{child.module}.{alias.name}" for alias in child.names]
+            yield from (name if name in known else child.module for name in names)
+        yield from _targets(child, known)

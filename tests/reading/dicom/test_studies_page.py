@@ -1,0 +1,90 @@
+"""The page on studies: its commands and snippet run, its rule is the code's, its figures were measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import figures
+from tests.reading.dicom.test_studies import series, volume
+
+from falx import phantom, study
+from falx.command import main
+from falx.reading import nifti as volumes
+from falx.reading import series as gathering
+from falx.words import BANDS
+
+ROOT = Path(__file__).parents[3]
+TABLE = r"^\| what is there .*?(?=^$)"
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the page's commands take."""
+    series(tmp_path / "exam", count=8)
+    head = phantom.clear()[::-1, ::-1].T
+    volume(tmp_path / "head.nii.gz", np.stack([head] * 3, axis=2), np.diag([1.0, 1.0, 5.0, 1.0]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def block(page: str, language: str) -> str:
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
+    return str(found)
+
+
+def test_the_commands_run(page: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("highdicom", reason="highdicom is not installed (pip install 'falx[dicom]')")
+    for line in block(page, "sh").splitlines():
+        assert main.main(shlex.split(line)[1:]) == 0
+        assert "tumor" in capsys.readouterr().out
+    assert (work / "maps" / "study-1-series-1-slice-007.png").exists()
+    assert (work / "sheets" / "study-1-series-1.png").exists()
+    assert (work / "report.dcm").exists()
+    assert [*(work / "pictures").iterdir()] != []
+
+
+def test_the_snippet_runs(page: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(block(page, "python"), "docs/studies.md", "exec"), {})  # noqa: S102 - the page's own
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 3
+    assert lines[2].startswith("axial 8 ")
+
+
+def test_the_rule_is_the_codes(page: str) -> None:
+    shown, said = (re.search(TABLE, text, re.M | re.S) for text in (page, study.__doc__ or ""))
+    assert shown
+    assert said
+    assert shown[0] == said[0]
+    for text in (
+        f"a confidence of {BANDS['high']:g} or more",
+        f"at most {study.GREATEST_GAP_MM:g} mm apart",
+        f"at least {study.LEAST_SLICES} of its slices were classified",
+        f"they span {study.LEAST_EXTENT_MM:g} mm or more",
+        f"within {np.degrees(np.arccos(gathering.PARALLEL)):.0f}°",
+        f"({volumes.COARSER:g} times the next or more)",
+    ):
+        assert text in page
+
+
+def test_the_figures_are_those_measured(page: str) -> None:
+    (file,) = re.findall(r"\(\.\./(benchmarks/results/studies-[^)]*)\)", page)
+    document = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    rows = document["rows"]
+    assert figures.table(rows) in page
+    assert f"{document['date']}, {document['cpu'].partition(' (')[0]}" in page
+    assert document["model"]["name"] in page
+    (clean,) = (row for row in rows if (row["source"], row["labelled"]) == ("all", "none"))
+    assert f"Of the {clean['studies']} studies without a tumour" in page
+    (mixed,) = (row for row in rows if row["source"] == "tcga_lgg")
+    healthy = mixed["carriers"] - mixed["carriers_with_a_tumour"]
+    assert f"{healthy} of the {mixed['carriers']} that carry" in page

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from falx.errors import ImageForbidden, ImageNotFound
+from falx.prediction import Failure
+from falx.reading.files import expand
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.png", "a.JPG", "sub/c.tif", "sub/notes.txt", ".hidden.png", ".git/x.png", "z.bin"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def test_a_folder_is_its_images_in_order(folder: Path) -> None:
+    found = [os.path.relpath(str(item), folder) for item in expand([str(folder)])]
+    assert found == ["IM0001", "a.JPG", "b.png", os.path.join("sub", "c.tif")]  # noqa: PTH118 - text
+
+
+def test_files_are_themselves_whatever_their_name_and_as_often_as_given(folder: Path) -> None:
+    paths = [str(folder / "z.bin"), "absent.png", str(folder / "z.bin")]
+    assert list(expand(paths)) == paths
+
+
+def test_paths_stay_as_they_were_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert next(iter(expand(["./sub"]))) == os.path.join("./sub", "c.tif")  # noqa: PTH118 - text
+
+
+def test_a_folder_without_images_is_a_failure(folder: Path) -> None:
+    empty = str(folder / "empty")
+    (failure,) = expand([empty])
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, ImageNotFound)
+    assert failure.to_dict() == {
+        "schema": 1,
+        "path": empty,
+        "error": {"type": "ImageNotFound", "message": f"{empty}: no image in this folder or below"},
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_is_passed_over(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert len(list(expand([str(folder)]))) == 4
+
+
+def test_links_to_folders_are_not_followed(folder: Path) -> None:
+    (folder / "sub" / "loop").symlink_to(folder)
+    assert len(list(expand([str(folder)]))) == 4
+
+
+def test_a_folder_that_may_not_be_read_is_a_failure() -> None:
+    # Not pytest's folder, which lets nobody pass: root may read everything, so it becomes nobody here.
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        secret = Path(name, "secret")
+        secret.mkdir(mode=0)
+        Path(name, "a.png").touch()
+        user = os.geteuid()
+        try:
+            if user == 0:
+                os.seteuid(65534)
+            found = list(expand([name]))
+        finally:
+            os.seteuid(user)
+            secret.chmod(0o700)
+    assert found[0] == str(Path(name, "a.png"))
+    assert isinstance(found[1], Failure)
+    assert isinstance(found[1].error, ImageForbidden)
+    assert "secret: the folder cannot be read: Permission denied" in str(found[1].error)

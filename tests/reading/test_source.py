@@ -1,0 +1,456 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
+from falx.reading import source as images
+
+GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+
+
+def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    weighted = rgb.astype(np.int64) @ np.array([19595, 38470, 7471])
+    return np.asarray((weighted + 32768) >> 16, np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG that claims a size, with next to no data."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+# What every kind of input becomes.
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM"])
+def test_8_bit_grey_is_unchanged_in_every_lossless_format(kind: str) -> None:
+    assert np.array_equal(images.read(encoded(Image.fromarray(GREY), kind)).pixels, GREY)
+
+
+def test_path_bytes_image_and_array_agree(tmp_path: Path) -> None:
+    path = tmp_path / "slice.png"
+    path.write_bytes(encoded(Image.fromarray(GREY)))
+    data = path.read_bytes()
+    for source in (path, str(path), data, bytearray(data), memoryview(data), Image.fromarray(GREY), GREY):
+        assert np.array_equal(images.read(source).pixels, GREY)
+
+
+def test_what_the_file_holds_decides_not_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "slice.jpg"
+    path.write_bytes(encoded(Image.fromarray(GREY)))
+    assert np.array_equal(images.read(path).pixels, GREY)
+
+
+def test_rgb_becomes_luma_and_grey_as_rgb_stays(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, (9, 7, 3), np.uint8)
+    assert np.array_equal(images.read(encoded(Image.fromarray(rgb))).pixels, luma(rgb))
+    assert np.array_equal(images.read(rgb).pixels, luma(rgb))
+    levels = np.arange(256, dtype=np.uint8)[:, np.newaxis]
+    assert np.array_equal(images.read(np.stack([levels] * 3, axis=-1)).pixels, levels)
+
+
+def test_colour_is_measured() -> None:
+    red = np.zeros((4, 4, 3), np.uint8)
+    red[..., 0] = 51
+    assert images.read(red).colour == pytest.approx(0.2)
+    assert images.read(GREY).colour == 0.0
+    assert images.read(np.stack([GREY] * 3, axis=-1)).colour == 0.0
+
+
+def test_alpha_is_composited_on_black() -> None:
+    rgba = np.zeros((1, 3, 4), np.uint8)
+    rgba[0, :, :3] = 200
+    rgba[0, :, 3] = [0, 128, 255]
+    for source in (rgba, encoded(Image.fromarray(rgba))):
+        assert images.read(source).pixels.tolist() == [[0, 100, 200]]
+
+
+def test_grey_with_alpha() -> None:
+    image = Image.merge("LA", [Image.new("L", (2, 1), 100), Image.fromarray(np.array([[0, 255]], np.uint8))])
+    assert images.read(encoded(image)).pixels.tolist() == [[0, 100]]
+
+
+def test_palette_with_and_without_transparency() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 10, 10, 250, 250, 250])
+    image.putdata([0, 1])
+    assert images.read(encoded(image)).pixels.tolist() == [[10, 250]]
+    assert images.read(encoded(image, transparency=1)).pixels.tolist() == [[10, 0]]
+    # One opacity an entry, as bytes: Pillow warns of it, and the warning stays inside.
+    assert images.read(encoded(image, transparency=b"\xff\x00")).pixels.tolist() == [[10, 0]]
+
+
+def test_cmyk() -> None:
+    image = Image.new("CMYK", (2, 2), (0, 0, 0, 155))
+    assert np.unique(images.read(image).pixels).tolist() == [100]
+    assert np.abs(images.read(encoded(image, "JPEG")).pixels.astype(int) - 100).max() <= 2
+
+
+def test_one_bit() -> None:
+    image = Image.fromarray(np.array([[True, False]]))
+    assert image.mode == "1"
+    assert images.read(encoded(image)).pixels.tolist() == [[255, 0]]
+    assert images.read(np.array([[True, False]])).pixels.tolist() == [[255, 0]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_files_agree_with_16_bit_arrays(kind: str) -> None:
+    deep = np.random.default_rng(2).integers(300, 4000, (9, 7), np.uint16)
+    expected = images.read(deep).pixels
+    assert (expected.min(), expected.max()) == (0, 255)
+    assert np.array_equal(images.read(encoded(Image.fromarray(deep), kind)).pixels, expected)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bit_tiff(mode: str) -> None:
+    image = Image.fromarray(np.array([[-100, 0, 100]], np.int32 if mode == "I" else np.float32))
+    assert image.mode == mode
+    assert images.read(encoded(image, "TIFF")).pixels.tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(orientation: int) -> None:
+    image = Image.fromarray(GREY)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turns: dict[int, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: np.transpose,
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).T,
+        8: np.rot90,
+    }
+    expected = turns[orientation](GREY)
+    assert np.array_equal(images.read(encoded(image, exif=exif)).pixels, expected)
+
+
+def test_damaged_exif_does_not_matter() -> None:
+    data = encoded(
+        Image.fromarray(np.full((16, 16), 90, np.uint8)), "JPEG", exif=b"Exif\x00\x00II*\x00garbage"
+    )
+    assert images.read(data).pixels.tolist() == np.full((16, 16), 90).tolist()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (37, 91)])
+def test_any_shape(shape: tuple[int, int]) -> None:
+    assert images.read(np.zeros(shape, np.uint8)).pixels.shape == shape
+    assert images.read(encoded(Image.fromarray(np.zeros(shape, np.uint8)))).pixels.shape == shape
+
+
+def test_a_second_picture_in_a_phone_jpeg_is_passed_over() -> None:
+    image = Image.fromarray(np.full((16, 16), 90, np.uint8))
+    data = encoded(image, "MPO", save_all=True, append_images=[image])
+    assert images.read(data).pixels.mean() == 90
+
+
+def test_an_array_slice_does_not_follow_the_callers_array() -> None:
+    array = GREY.copy()
+    pixels = images.read(array).pixels
+    array[:] = 0
+    assert np.array_equal(pixels, GREY)
+
+
+def test_single_channel_and_deep_colour_arrays() -> None:
+    assert np.array_equal(images.read(GREY[..., np.newaxis]).pixels, GREY)
+    deep = np.zeros((1, 2, 3), np.uint16)
+    deep[0, 1] = 4000
+    assert images.read(deep).pixels.tolist() == [[0, 255]]
+    floats = np.ones((1, 2, 4))
+    floats[0, 0, :3] = 0
+    floats[0, 1, 3] = 0.5
+    assert images.read(floats).pixels.tolist() == [[0, 128]]
+
+
+# Properties of the conversion of brightness.
+
+integers = hnp.arrays(
+    np.uint16, hnp.array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.integers(0, 5000)
+)
+floats = hnp.arrays(
+    np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.floats(-1e300, 1e300)
+)
+
+
+@given(integers, st.integers(1, 13))
+def test_brightness_in_another_unit_gives_the_same_slice(values: npt.NDArray[np.uint16], factor: int) -> None:
+    assert np.array_equal(images.read(values).pixels, images.read(values * np.uint16(factor)).pixels)
+
+
+@given(integers, st.integers(0, 60000))
+def test_an_offset_gives_the_same_slice(values: npt.NDArray[np.uint16], offset: int) -> None:
+    shifted = values.astype(np.int32) + offset
+    assert np.array_equal(images.read(values).pixels, images.read(shifted).pixels)
+
+
+@given(integers)
+def test_16_bit_integers_and_floats_agree_to_a_grey_level(values: npt.NDArray[np.uint16]) -> None:
+    exact = images.read(values).pixels.astype(int)
+    assert np.abs(exact - images.read(values.astype(np.float64)).pixels).max() <= 1
+
+
+@given(floats)
+def test_floats_of_any_range_fill_the_range_and_keep_their_order(values: npt.NDArray[np.float64]) -> None:
+    pixels = images.read(values).pixels
+    order = np.argsort(values, axis=None)
+    assert (np.diff(pixels.ravel()[order].astype(int)) >= 0).all()
+    assert pixels.max() in (0, 255)
+    assert pixels.min() == 0
+
+
+@given(floats, st.sampled_from([0.25, 0.5, 2.0, 4.0]))
+def test_floats_in_another_unit_give_the_same_slice(values: npt.NDArray[np.float64], factor: float) -> None:
+    # Below, the unit itself costs digits.
+    assume(np.abs(values[values != 0]).min(initial=1.0) > 1e-300)
+    assert np.array_equal(images.read(values).pixels, images.read(values * factor).pixels)
+
+
+def test_one_brightness_only_is_black() -> None:
+    tiny = np.full((3, 3), 2.2e-313)  # NumPy 1.26 overflows when it divides this by itself
+    for array in (np.full((2, 2), 9, np.uint16), np.full((2, 2), -3.5), np.zeros((2, 2), np.float32), tiny):
+        assert not images.read(array).pixels.any()
+
+
+# What cannot be read.
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(ImageNotFound, match=r"absent\.png: no such file"):
+        images.read(tmp_path / "absent.png")
+    with pytest.raises(FileNotFoundError):
+        images.read(tmp_path / "absent.png")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match="expected an image file, got a folder"):
+        images.read(tmp_path)
+
+
+def test_a_path_that_cannot_be_one() -> None:
+    with pytest.raises(UnreadableImage, match="cannot be read"):
+        images.read("a\0b.png")
+
+
+def test_a_component_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnreadableImage, match="cannot be read"):
+        images.read(tmp_path / "file" / "slice.png")
+
+
+def test_permission() -> None:
+    # Not pytest's folder, which lets nobody pass: root may read everything, so it becomes nobody here.
+    with tempfile.TemporaryDirectory() as folder, as_nobody(Path(folder)):
+        path = Path(folder, "secret.png")
+        with pytest.raises(ImageForbidden, match="permission to read it is denied"):
+            images.read(path)
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """A folder anyone may enter, with a file nobody may read."""
+    folder.chmod(0o755)
+    (folder / "secret.png").write_bytes(encoded(Image.fromarray(GREY)))
+    (folder / "secret.png").chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".dcm", ""])
+def test_empty(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"slice{suffix}"
+    path.touch()
+    with pytest.raises(UnreadableImage, match="expected an image, got an empty file"):
+        images.read(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"Patient: none\n", "text"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"PK\x03\x04rest", "a zip archive"),
+        (b"\x1f\x8b\x08", "a gzip archive"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
+        (bytes(range(200)), "bytes of another kind"),
+    ],
+)
+def test_not_an_image(data: bytes, kind: str) -> None:
+    with pytest.raises(UnreadableImage, match=rf"expected PNG, JPEG, .* or DICOM, got {kind}"):
+        images.read(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_truncated_anywhere_is_an_error_never_half_a_slice(kind: str) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (40, 40), np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    for length in range(1, len(data) - 60, 97):
+        with pytest.raises(UnreadableImage):
+            images.read(data[:length])
+
+
+@given(st.binary(max_size=300), st.sampled_from(["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000"]))
+def test_damaged_bytes_give_a_slice_or_the_documented_error(junk: bytes, kind: str) -> None:
+    data = bytearray(encoded(Image.fromarray(GREY), kind))
+    position = len(junk) * 7 % len(data)
+    data[position : position + len(junk)] = junk
+    try:
+        assert images.read(bytes(data)).pixels.dtype == np.uint8
+    except UnreadableImage as error:
+        assert str(error)  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (4097, 4096), (1, 17_000_000)])
+def test_a_decompression_bomb_is_refused_before_decoding(width: int, height: int) -> None:
+    with pytest.raises(UnreadableImage, match="too large to be a slice, so it was not decoded"):
+        images.read(png(width, height))
+
+
+def test_the_largest_size_is_still_decoded() -> None:
+    # It is not refused for its size: the error is that there are no data.
+    with pytest.raises(UnreadableImage, match="damaged or cut short"):
+        images.read(png(4096, 4096))
+
+
+LARGE = """
+import io, sys
+import numpy as np
+from pathlib import Path
+from PIL import Image
+from falx.reading import source as images
+
+def peak_mb():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+
+pixels = images.read(sys.argv[1]).pixels
+print(pixels.shape, int(pixels.max()), peak_mb())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells the peak of memory")
+@pytest.mark.parametrize(("mode", "kind"), [("F", "TIFF"), ("RGBA", "WEBP")])
+def test_the_largest_slice_takes_less_than_500_mb(tmp_path: Path, mode: str, kind: str) -> None:
+    path = tmp_path / "large"
+    image = Image.new(mode, (4096, 4096))
+    image.paste(Image.new(mode, (9, 9), "white" if mode == "RGBA" else 0.5), (0, 0))
+    image.save(path, kind, compression="tiff_adobe_deflate", lossless=True)
+    done = subprocess.run([sys.executable, "-c", LARGE, path], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("(4096, 4096) 255 ")
+    assert float(done.stdout.split()[-1]) < 500
+
+
+def test_a_large_array_is_refused_without_being_copied() -> None:
+    array = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (30_000, 30_000), (0, 0))
+    with pytest.raises(UnreadableImage, match="30000 x 30000 pixels"):
+        images.read(array)
+
+
+def test_many_frames_are_not_counted() -> None:
+    frames = [Image.new("L", (8, 8), level) for level in (10, 200)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    frame = data[data.rindex(b"\x21\xf9") : -1]
+    started = time.process_time()
+    with pytest.raises(UnreadableImage, match="got several frames"):
+        images.read(data[:-1] + frame * 200_000 + b";")
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.png"
+    os.mkfifo(path)
+    with pytest.raises(UnreadableImage, match=r"pipe\.png: expected an image file, got a pipe or a device"):
+        images.read(path)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_several_frames(kind: str) -> None:
+    frames = [Image.fromarray(np.full((8, 8), level, np.uint8)) for level in (10, 200, 90)]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(UnreadableImage, match="expected one image, got several frames; save the slice"):
+        images.read(data)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_array_with_no_number(value: float) -> None:
+    array = np.zeros((4, 4), np.float32)
+    array[1, 2] = value
+    with pytest.raises(UnreadableImage, match=r"1 values are NaN or infinite; replace them"):
+        images.read(array)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (4, 4, 2), (4, 4, 5), (2, 4, 4, 3)])
+def test_an_array_of_a_wrong_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UnreadableImage, match=r"expected \(H, W\), \(H, W, 1\), \(H, W, 3\) or \(H, W, 4\)"):
+        images.read(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0, 3)])
+def test_an_empty_array(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UnreadableImage, match="expected at least one pixel"):
+        images.read(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.int64, object, "U1"])
+def test_an_array_of_a_wrong_type(dtype: Any) -> None:
+    with pytest.raises(UnreadableImage, match="expected bool, integers up to 32 bits or floats up to 64"):
+        images.read(np.zeros((4, 4), dtype))
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, np.nan])
+def test_alpha_out_of_its_range(value: float) -> None:
+    with pytest.raises(UnreadableImage, match=r"expected alpha .* in 0\.\.1"):
+        images.read(np.full((2, 2, 4), [0.0, 0.0, 0.0, value]))
+
+
+@pytest.mark.parametrize("source", [None, 3, [1, 2], {"a": 1}])
+def test_something_else(source: Any) -> None:
+    with pytest.raises(UnreadableImage, match=f"or a pydicom Dataset, got {type(source).__name__}"):
+        images.read(source)
+
+
+def test_reading_leaves_the_filters_of_warnings_alone() -> None:
+    before = list(warnings.filters)
+    images.read(encoded(Image.fromarray(GREY)))
+    assert warnings.filters == before

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image, ImageDraw
+
+from falx import phantom
+from falx.reading import source
+from falx.slices import bit_exact, rejection
+from falx.slices.limits import Limits
+from falx.slices.preprocessing import resized
+from falx.slices.reasons import REASONS
+from falx.slices.rejection import check, check_familiarity
+from falx.slices.slice import Slice
+
+LIMITS = Limits()
+DATA = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shared" / "data"))
+rng = np.random.default_rng(5)
+
+
+def code(pixels: npt.NDArray[Any], colour: float = 0.0) -> str | None:
+    reason = check(Slice(pixels.astype(np.uint8), colour), LIMITS)
+    return None if reason is None else reason.code
+
+
+def page(paper: int, ink: int) -> npt.NDArray[np.uint8]:
+    image = Image.new("L", (600, 800), paper)
+    draw = ImageDraw.Draw(image)
+    for row in range(30, 760, 16):
+        draw.text((20, row), "no sign of any lesion in this report " * 3, fill=ink)
+    return np.asarray(image)
+
+
+def shapes(outline: int = 80) -> npt.NDArray[np.uint8]:
+    image = Image.new("L", (256, 256), 0)
+    ImageDraw.Draw(image).ellipse((40, 50, 200, 210), outline=180, width=outline)
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("name", phantom.PHANTOMS)
+@pytest.mark.parametrize("side", [64, 256, 1000])
+def test_drawn_heads_pass(name: str, side: int) -> None:
+    image = Image.fromarray(phantom.PHANTOMS[name]()).resize((side, side))
+    assert code(np.asarray(image)) is None
+
+
+@pytest.mark.parametrize(
+    "turn", [np.fliplr, np.flipud, np.rot90, lambda a: np.pad(a, 40), lambda a: np.pad(a, ((0, 0), (90, 90)))]
+)
+def test_heads_pass_however_they_lie(turn: Any, head: npt.NDArray[np.uint8]) -> None:
+    assert code(turn(head)) is None
+
+
+def test_a_white_frame_and_a_letter_do_not_matter(head: npt.NDArray[np.uint8]) -> None:
+    framed = head.copy()
+    framed[:4] = framed[-4:] = framed[:, :4] = framed[:, -4:] = 255
+    framed[10:22, 10:20] = 255
+    assert code(framed) is None
+
+
+def test_a_hot_pixel_does_not_matter(head: npt.NDArray[np.uint8]) -> None:
+    dim = head // 3
+    dim[0, 0] = 255
+    assert code(dim) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (63, 300), (300, 63)])
+def test_too_small(shape: tuple[int, int]) -> None:
+    assert code(rng.integers(0, 256, shape)) == "too_small"
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_blank(level: int) -> None:
+    assert code(np.full((128, 128), level)) == "blank"
+    assert code(np.full((128, 128), level) - rng.integers(0, 20, (128, 128)).clip(0, level)) == "blank"
+
+
+def test_not_grey(head: npt.NDArray[np.uint8]) -> None:
+    assert code(head, colour=0.2) == "not_grey"
+    assert code(head, colour=0.02) is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "found"),
+    [
+        (rng.integers(0, 256, (256, 256)), "corners are bright"),
+        (np.tile(np.arange(256), (256, 1)), "corners are bright"),
+        (page(255, 0), "corners are bright"),
+        (page(0, 255), "lines on black"),
+        (shapes(), "smooth as a drawing"),
+        (shapes(outline=14), "scattered"),
+        (np.pad(rng.integers(0, 2, (48, 48)).repeat(3, 0).repeat(3, 1) * 165 + 90, 24), "rough as noise"),
+        (np.pad(rng.integers(90, 256, (24, 24)), 116), "Nearly all of it is dark"),
+    ],
+)
+def test_no_head(pixels: npt.NDArray[Any], found: str) -> None:
+    reason = check(Slice(pixels.astype(np.uint8)), LIMITS)
+    assert reason is not None
+    assert reason.code == "no_head"
+    assert reason.message.startswith(REASONS["no_head"])
+    assert found in reason.message
+
+
+@pytest.mark.parametrize("shape", [(64, 5000), (5000, 64), (64, 64), (8000, 65)])
+def test_no_shape_breaks_the_checks(shape: tuple[int, int]) -> None:
+    assert code(rng.integers(0, 256, shape)) == "no_head"
+
+
+def test_a_message_is_the_sentence_and_what_was_found() -> None:
+    reason = check(Slice(np.zeros((10, 20), np.uint8)), LIMITS)
+    assert reason is not None
+    assert reason.message == (
+        "The picture has too few pixels to show a slice. It has 20 x 10 pixels, 64 a side are needed."
+    )
+
+
+def test_the_limits_of_the_card_decide() -> None:
+    small = np.asarray(Image.fromarray(phantom.clear()).resize((40, 40)))
+    assert check(Slice(small), Limits(minimum_side=32)) is None
+    assert check(Slice(phantom.clear()), Limits(maximum_detail=0.1)) is not None
+
+
+@pytest.mark.parametrize(
+    ("familiarity", "least", "rejected"),
+    [
+        (None, 1, False),
+        (0.0, 0, False),
+        (0.5, 0.5, False),
+        (np.nextafter(0.5, 0), 0.5, True),
+        (0.0, 0.01, True),
+    ],
+)
+def test_a_familiarity_below_the_least_is_a_reason(
+    familiarity: float | None, least: float, rejected: bool
+) -> None:
+    reason = check_familiarity(familiarity, Limits(least_familiarity=least))
+    assert (reason is not None) == rejected
+
+
+def test_the_reason_says_how_familiar_a_picture_is() -> None:
+    reason = check_familiarity(0.1234, Limits(least_familiarity=0.5))
+    assert reason is not None
+    assert reason.code == "unfamiliar"
+    assert reason.message == (
+        "The picture does not look like the brain MRI slices that the model learned from. "
+        "Its familiarity is 0.123, 0.5 is needed."
+    )
+
+
+@pytest.mark.skipif(not (DATA / "manifest.csv").exists(), reason=f"no MRI data at {DATA} (FALX_DATA)")
+def test_real_slices_are_hardly_ever_rejected() -> None:
+    with (DATA / "manifest.csv").open(encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] != "test"][::3]
+    reasons = [check(source.read(DATA / row["path"]), LIMITS) for row in rows]
+    assert sum(reason is not None for reason in reasons) <= 0.004 * len(rows)
+
+
+class TestLimits:
+    def test_round_trip_and_defaults(self) -> None:
+        assert Limits.from_mapping(LIMITS.to_dict()) == LIMITS
+        assert Limits.from_mapping({"minimum_side": 100}) == Limits(minimum_side=100)
+
+    @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "3", None, True])
+    def test_a_value_out_of_its_range(self, value: Any) -> None:
+        with pytest.raises(ValueError, match="minimum_side must be"):
+            Limits(minimum_side=value)
+
+    @pytest.mark.parametrize("value", [1.01, -0.5, float("nan")])
+    def test_familiarity_is_a_probability(self, value: float) -> None:
+        assert Limits(least_familiarity=1).least_familiarity == 1
+        with pytest.raises(ValueError, match=r"least_familiarity must be (in 0\.\.1|finite)"):
+            Limits(least_familiarity=value)
+
+    def test_an_unknown_parameter(self) -> None:
+        with pytest.raises(
+            ValueError, match="unknown parameter minimum_sid; known are least_familiarity, maximum_b"
+        ):
+            Limits.from_mapping({"minimum_sid": 3})
+
+
+class TestFasterThanNumPy:
+    """What is written out here for speed gives what NumPy and Pillow give, to the bit."""
+
+    @given(
+        arrays.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(2, 300))),
+        st.sampled_from([rejection.BRIGHT_PERCENTILE, rejection.CORNER_PERCENTILE, 0, 50, 99.9]),
+    )
+    def test_percentiles(self, values: npt.NDArray[np.uint8], percent: float) -> None:
+        expected = np.percentile(values, percent, axis=-1)
+        assert bit_exact.percentile(values, percent).tolist() == expected.tolist()
+        assert float(bit_exact.percentile(values[0], percent)) == expected[0]
+
+    @given(arrays.arrays(np.int16, st.integers(1, 99), elements=st.integers(0, 1020)))
+    def test_the_median(self, values: npt.NDArray[np.int16]) -> None:
+        assert bit_exact.median(values) == np.median(values)
+
+    @given(arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=20)))
+    def test_what_lies_between(self, mask: npt.NDArray[np.bool_]) -> None:
+        after = np.logical_or.accumulate(mask, axis=1)
+        before = np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+        assert np.array_equal(rejection._between(mask), after & before)
+
+    @given(
+        arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=20)),
+        st.tuples(st.integers(1, 6), st.integers(1, 6)),
+        st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    )
+    def test_the_nearest_cell(
+        self, mask: npt.NDArray[np.bool_], factors: tuple[int, int], more: tuple[int, int]
+    ) -> None:
+        height, width = (n * factor + one for n, factor, one in zip(mask.shape, factors, more, strict=True))
+        expected = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+        assert np.array_equal(bit_exact.nearest(mask, (height, width)), np.asarray(expected))
+
+    @given(
+        st.sampled_from([(64, 64), (128, 64), (104, 128), (256, 192), (250, 256), (512, 416), (100, 77)]),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_the_coarse_grid(self, shape: tuple[int, int], seed: int) -> None:
+        pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+        height, width = shape
+        cells = rejection._coarse(pixels)
+        whole = (0, 0, width, height)
+        expected = resized(pixels, (cells.shape[1], cells.shape[0]), Image.Resampling.BOX, whole)
+        assert np.array_equal(cells, expected)
+
+    @pytest.mark.parametrize("factor", rejection.EXACT_FACTORS)
+    def test_a_mean_of_any_sum_is_rounded_alike(self, factor: int) -> None:
+        # A row for every sum that as many pixels can have.
+        sums = np.arange(255 * factor + 1)[:, np.newaxis]
+        rows = (sums // factor + (np.arange(factor) < sums % factor)).astype(np.uint8)
+        for pixels, size in ((rows, (factor, 1)), (rows.T.copy(), (1, factor))):
+            image = Image.fromarray(pixels)
+            target = (image.width // size[0], image.height // size[1])
+            expected = image.resize(target, Image.Resampling.BOX)
+            assert np.array_equal(np.asarray(image.reduce(size)), np.asarray(expected))
+
+    def test_means_of_eight_are_those_of_pillow(self) -> None:
+        # A row for every sum that eight pixels can have, and white ones to eight times eight rows.
+        sums = np.arange(2048).clip(0, 2040)[:, np.newaxis]
+        rows = (sums // 8 + (np.arange(8) < sums % 8)).astype(np.uint8)
+        noise = np.random.default_rng(5).integers(0, 256, (64, 512), np.uint8)
+        for pixels in (rows, np.tile(rows, 3), noise, np.full((512, 512), 255, np.uint8)):
+            expected = Image.fromarray(pixels).reduce((8, 1)).reduce((1, 8))
+            assert np.array_equal(bit_exact.means_of_eight(pixels), np.asarray(expected))

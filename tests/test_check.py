@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import falx
+from falx import check, phantom
+from falx.command import main
+from falx.model import self_test
+from falx.model.card import SelfTest
+from falx.slices.preprocessing import prepare
+
+
+@pytest.fixture
+def stored(numpy_answer: Callable[..., Any]) -> tuple[SelfTest, ...]:
+    return self_test.answers(lambda tensor: list(numpy_answer(tensor)[0]))
+
+
+def test_answers_are_those_for_every_phantom(
+    stored: tuple[SelfTest, ...], numpy_answer: Callable[..., Any]
+) -> None:
+    assert [test.phantom for test in stored] == list(phantom.PHANTOMS)
+    expected = numpy_answer(prepare(phantom.lesion())[0])[0]
+    assert stored[1].probabilities == pytest.approx(tuple(expected))
+
+
+def test_an_installation_that_works(
+    engine: str, model_of: Callable[..., Path], stored: tuple[SelfTest, ...]
+) -> None:
+    report = check.run(falx.load(model_of(engine, self_test=stored), engine=engine))
+    assert [step.name for step in report.steps] == ["file", "known inputs", "latency"]
+    assert report.steps[0].ok
+    assert "weights and card have the checksums they were written with; SHA-256 " in report.steps[0].detail
+    assert report.steps[1].ok
+    assert "2 phantoms, largest difference of a probability 0.000" in report.steps[1].detail
+    assert report.latency is not None
+    assert 0 < report.latency.p50_ms <= report.latency.p99_ms
+    assert report.ok == (report.latency.p99_ms <= check.BUDGET_MS)
+    assert report.to_dict()["latency"] == {
+        "p50_ms": report.latency.p50_ms,
+        "p99_ms": report.latency.p99_ms,
+        "runs": 100,
+        "budget_ms": 100.0,
+        "processor_share": report.latency.processor_share,
+    }
+
+
+@pytest.mark.parametrize(
+    ("tests", "ok", "detail"),
+    [
+        ((), None, "stores no answers to compare with"),
+        ((SelfTest("clear", (1.0, 0.0, 0.0, 0.0)),), False, "at most 0.01 is allowed"),
+        (
+            (SelfTest("elephant", (1.0, 0.0, 0.0, 0.0)),),
+            False,
+            "cannot draw the phantom 'elephant'; update it",
+        ),
+    ],
+)
+def test_known_inputs(
+    any_engine: str, model_of: Callable[..., Path], tests: tuple[SelfTest, ...], ok: bool | None, detail: str
+) -> None:
+    report = check.run(falx.load(model_of(any_engine, self_test=tests)), latency=False)
+    step = report.steps[1]
+    assert step.ok is ok
+    assert detail in step.detail
+    assert report.ok is (ok is not False)
+
+
+@pytest.mark.filterwarnings("ignore:tflite-runtime runs int8:falx.FalxWarning")
+@pytest.mark.parametrize(
+    ("quantization", "apart", "ok"),
+    [("int8", 0.11, True), ("int8", 0.16, False), ("float16", 0.005, True), ("float32", 0.011, False)],
+)
+def test_how_far_an_answer_may_be_from_the_stored_one(
+    any_engine: str,
+    model_of: Callable[..., Path],
+    stored: tuple[SelfTest, ...],
+    quantization: str,
+    apart: float,
+    ok: bool,
+) -> None:
+    tests = tuple(
+        SelfTest(test.phantom, tuple(p - apart if p > 0.5 else p for p in test.probabilities))
+        for test in stored
+    )
+    about = {"format": quantization, "scheme": "as tested"}
+    path = model_of(any_engine, self_test=tests, quantization=about)
+    step = check.run(falx.load(path), latency=False).steps[1]
+    assert step.ok is ok
+    told = re.search(r"largest difference of a probability (\S+); at most", step.detail)
+    assert told
+    # Engines round the answers themselves to the last digit that is shown.
+    assert float(told[1]) == pytest.approx(apart, abs=2e-4)
+
+
+def test_a_phantom_that_the_card_rejects(
+    any_engine: str, model_of: Callable[..., Path], stored: tuple[SelfTest, ...]
+) -> None:
+    from falx.slices.limits import Limits
+
+    path = model_of(any_engine, self_test=stored, rejection=Limits(minimum_side=300))
+    step = check.run(falx.load(path), latency=False).steps[1]
+    assert (step.ok, step.detail) == (False, "the phantom clear is rejected by the card's parameters")
+
+
+def test_a_phantom_that_the_model_finds_unfamiliar_must_still_give_the_same_answer(
+    any_engine: str,
+    model_of: Callable[..., Path],
+    stored: tuple[SelfTest, ...],
+    answering: Callable[..., None],
+) -> None:
+    from falx.slices.limits import Limits
+
+    path = model_of(any_engine, self_test=stored, rejection=Limits(least_familiarity=0.5))
+    answering(lambda outputs: outputs | {"familiarity": np.array([0.1], np.float32)})
+    classifier = falx.load(path)
+    assert classifier.predict(phantom.lesion()).decision == "rejected"
+    step = check.run(classifier, latency=False).steps[1]
+    assert step.ok is True
+    assert "2 phantoms, largest difference of a probability 0.000" in step.detail
+
+
+@pytest.mark.parametrize("damage", ["flipped", "replaced", "missing"])
+def test_a_file_that_changed_after_it_was_loaded(
+    any_engine: str, model_of: Callable[..., Path], damage: str
+) -> None:
+    path = model_of(any_engine)
+    classifier = falx.load(path, engine=any_engine)
+    if damage == "flipped":
+        content = bytearray(path.read_bytes())
+        content[500] ^= 4
+        path.write_bytes(content)
+    elif damage == "replaced":
+        model_of(any_engine, name="another")
+    else:
+        path.unlink()
+    report = check.run(classifier, latency=False)
+    said = {
+        "flipped": "the card belongs to weights with SHA-256",
+        "replaced": f"{path.name} is no longer the file that was loaded; load it again",
+        "missing": "no such model file",
+    }
+    assert report.steps[0].ok is False
+    assert said[damage] in report.steps[0].detail
+    assert not report.ok
+
+
+def test_a_slow_machine_fails(classifier: falx.Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "BUDGET_MS", 1e-6)
+    monkeypatch.setattr(check, "RUNS", 3)
+    report = check.run(classifier)
+    assert not report.ok
+    assert "the budget is 1e-06 ms" in report.steps[2].detail
+    assert report.latency is not None
+    assert np.isfinite(report.latency.p99_ms)
+
+
+@pytest.mark.parametrize(("seconds", "busy"), [(3.0, True), (9.5, False)])
+def test_a_busy_machine_is_told_from_a_slow_one(
+    classifier: falx.Classifier, monkeypatch: pytest.MonkeyPatch, seconds: float, busy: bool
+) -> None:
+    monkeypatch.setattr(check, "RUNS", 3)
+    # The clock shows 10 s for the runs, of which the process had the processor for some.
+    processor, clock = iter([1.0, 1.0 + seconds]), iter([50.0, 60.0])
+    monkeypatch.setattr("time.process_time", lambda: next(processor))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    detail = check.run(classifier).steps[2].detail
+    share = f"the runs had the processor for {10 * seconds:.0f} % of their time"
+    assert (f"this machine is busy: {share}" in detail) == busy
+
+
+def test_without_latency_all_else_is_checked_and_the_report_says_what_was_not(
+    any_engine: str,
+    model_of: Callable[..., Path],
+    stored: tuple[SelfTest, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check, "BUDGET_MS", 1e-6)
+    path = model_of(any_engine, self_test=stored)
+    assert main.main(["check", "--model", str(path), "--no-latency", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(step["name"], step["ok"]) for step in report["steps"]] == [
+        ("file", True),
+        ("known inputs", True),
+        ("latency", None),
+    ]
+    assert report["steps"][2]["detail"] == "not measured, as asked for; the budget is 1e-06 ms"
+    assert report["latency"] is None

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import falx
+from falx import phantom
+
+MODULES = sorted(
+    m.name
+    for m in pkgutil.walk_packages(falx.__path__, "falx.")
+    if not m.name.endswith(("__main__", "_version"))
+)
+HEAVY = {
+    "streamlit",
+    "numpy",
+    "PIL",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "onnxruntime",
+    "tensorflow",
+    "keras",
+    "pydicom",
+}
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_falx_loads_nothing_heavy() -> None:
+    assert not loaded_after("import falx") & HEAVY
+
+
+def test_a_first_decision_loads_no_more_than_it_needs(tmp_path: Path, model: Path) -> None:
+    scan = tmp_path / "scan.jpg"
+    Image.fromarray(phantom.lesion()).save(scan)
+    code = (
+        "import sys; from falx.command.main import main\n"
+        f"assert main(['predict', {str(scan)!r}, '--model', {str(model)!r}]) == 0\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    others = {"PIL.PngImagePlugin", "PIL.GifImagePlugin", "numpy.typing", "statistics"}
+    own = {f"falx.{name}" for name in ("app", "pictures", "reading.dicom", "reading.nifti", "study")}
+    # What NumPy 1 and other engines than LiteRT load is not Falx's doing.
+    engine = next(
+        name
+        for name in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "onnxruntime")
+        if importlib.util.find_spec(name.partition(".")[0])
+    )
+    alone = f"import sys, numpy, PIL.Image, {engine}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True)
+    others -= set(done.stdout.split())
+    assert not loaded & (own | others)
+    assert {"falx.classifier", "PIL.JpegImagePlugin"} <= loaded
+
+
+def test_the_card_needs_the_standard_library_only() -> None:
+    assert not loaded_after("import falx.model.card") & HEAVY
+
+
+def test_no_module_loads_an_engine_or_a_trainer() -> None:
+    statement = "; ".join(f"import {name}" for name in MODULES)
+    allowed = {"numpy", "PIL"}
+    assert not loaded_after(statement) & ((HEAVY - allowed) | {"falx_trainer", "falx_export"})
+
+
+def test_importing_falx_changes_nothing_global() -> None:
+    code = (
+        "import logging, os, threading, warnings; import numpy, PIL.Image, concurrent.futures.thread\n"
+        "def state(): return (list(warnings.filters), logging.root.level, list(logging.root.handlers), "
+        "dict(os.environ), threading.active_count(), PIL.Image.MAX_IMAGE_PIXELS)\n"
+        f"before = state()\nimport {', '.join(MODULES)}\nassert state() == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_all_and_the_names_agree() -> None:
+    assert sorted(falx.__all__) == falx.__all__
+    assert set(falx._HOMES) == set(falx.__all__) - {"__version__"}
+    for name in falx.__all__:
+        value = getattr(falx, name)
+        if name in falx._HOMES:
+            home = importlib.import_module(falx._HOMES[name])
+            assert value is getattr(home, name)
+            assert name in home.__all__
+    assert set(falx.__all__) <= set(dir(falx))
+
+
+def test_the_names_that_type_checkers_see_are_those() -> None:
+    tree = ast.parse(Path(falx.__file__).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    seen = {alias.name: node.module for node in imports for alias in node.names}
+    assert {name: seen[name] for name in falx._HOMES} == falx._HOMES
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="module 'falx' has no attribute 'nothing'"):
+        falx.nothing  # noqa: B018 - the access is the test
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_exist_and_are_documented(name: str) -> None:
+    module: Any = importlib.import_module(name)
+    assert module.__doc__
+    for public in module.__all__:
+        value = getattr(module, public)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), public
+
+
+def test_the_package_is_typed() -> None:
+    assert Path(falx.__file__).with_name("py.typed").exists()
