@@ -390,11 +390,14 @@ def test_targets_are_packed_by_output(drawn: Tensors) -> None:
     targets, shares = pack(examples, weights, recipe)
     assert targets.keys() == shares.keys() == {"logits", "evidence", "place", "seen", "familiarity"}
     assert targets["logits"].tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 1, 1]]
-    np.testing.assert_array_equal(targets["place"][1], targets["evidence"][1].ravel())
+    np.testing.assert_array_equal(targets["evidence"][1], examples[1].evidence.ravel())
+    np.testing.assert_array_equal(targets["place"][1], targets["evidence"][1])
     assert (targets["place"][0] == 1).all()
     assert (targets["seen"].tolist(), shares["seen"].tolist()) == ([[0], [1], [1]], [1, 1, 0])
     assert targets["familiarity"].tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
-    np.testing.assert_array_equal(shares["evidence"], np.stack([example.known for example in examples]))
+    np.testing.assert_array_equal(
+        shares["evidence"], np.stack([example.known.ravel() for example in examples])
+    )
     assert shares["logits"].tolist() == [1, 2, 3]
     assert (shares["place"] == 1).all()
     assert (shares["familiarity"] == 1).all()

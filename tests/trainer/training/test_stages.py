@@ -343,7 +343,7 @@ def test_answers_for_images_are_those_of_the_whole(random_weights: Path) -> None
     answers = stages.predict(network, pixels)
     assert {name: values.shape for name, values in answers.items()} == {
         "logits": (35, 4),
-        "evidence": (35, 14, 14),
+        "evidence": (35, 196),
         "place": (35, 196),
         "seen": (35, 1),
         "familiarity": (35, 3),

@@ -85,10 +85,10 @@ class Network:
     Attributes:
         backbone: `(B, 224, 224, 1)` float 0..255 -> `(B, 7, 7, 1280)`, and for a map head also
             `(B, 14, 14, 96)`.
-        head: the backbone's outputs -> `{"logits": (B, 4)}`; with a map also `"evidence": (B, 14, 14)`,
-            logits of a tumour at that place, the same as `"place": (B, 196)`, and `"seen": (B, 1)`, the
-            logit of a tumour in the strongest window of `WINDOW` places each way; with familiarity also
-            `"familiarity": (B, 3)`, logits of what the picture shows (`BRAIN`, `NO_BRAIN`, `OTHER`).
+        head: the backbone's outputs -> `{"logits": (B, 4)}`; with a map also `"evidence": (B, 196)`,
+            logits of a tumour at each of 14 x 14 places, row by row, the same again as `"place"`, and
+            `"seen": (B, 1)`, the logit of a tumour in the strongest window of `WINDOW` places each way; with
+            familiarity also `"familiarity": (B, 3)`, logits of what the picture shows (`BRAIN`, `NO_BRAIN`, `OTHER`).
         whole: the head on the backbone.
         layers: names of the layers that Keras's MobileNetV2 has, in its order, normalisation included.
     """
@@ -212,7 +212,7 @@ def _head(kind: str, dense: int, dropout: float, seed: int, *, familiarity: bool
         detail = keras.Input((None, None, DETAIL_SHAPE[-1]), name="detail")
         inputs.append(detail)
         evidence = _evidence(features, detail, seed + 2)
-        outputs["evidence"] = keras.ops.squeeze(evidence, -1)
+        outputs["evidence"] = layers.Flatten(name="cells")(evidence)
         # The same numbers once more, for the loss that asks where the strongest is.
         outputs["place"] = layers.Flatten(name="places")(evidence)
         windows = layers.AveragePooling2D(WINDOW, strides=1, name="windows")(evidence)
@@ -300,10 +300,10 @@ def split(network: Network, last: int) -> tuple[keras.Model | None, keras.Model]
         return network.backbone, network.head
     names = [layer.name for layer in network.backbone.layers]
     frozen = network.layers[: len(network.layers) - last]
-    # Between blocks one tensor is all that goes on; the map's detail must not be left behind.
+    # Between blocks one tensor is all that goes on, up to the detail, which the map needs too.
     ends = [
         name
-        for name, after in itertools.pairwise(names[: names.index(DETAIL) + 2])
+        for name, after in itertools.pairwise(names[: names.index(DETAIL) + 1])
         if name in frozen and re.fullmatch(r"block_\d+_(add|project)", name) and not after.endswith("_add")
     ]
     if not ends:
@@ -340,9 +340,12 @@ def inference_model(network: Network, calibration: Calibration) -> keras.Model:
     logits = layers.Rescaling(1 / calibration.temperature, name="temperature")(logits)
     answer = {"probabilities": layers.Softmax(name="probabilities")(logits)}
     if "evidence" in outputs:
-        answer["heatmap"] = layers.Activation("sigmoid", name="heatmap")(outputs["evidence"])
+        places = layers.Reshape((GRID, GRID), name="grid")(outputs["evidence"])
+        answer["heatmap"] = layers.Activation("sigmoid", name="heatmap")(places)
     if "familiarity" in outputs:
-        answer["familiarity"] = layers.Softmax(name="familiar")(outputs["familiarity"])[:, :1]
+        # Layers alone, no operations: HDF5 files know no others.
+        shown = layers.Reshape((3, 1), name="shown")(layers.Softmax(name="familiar")(outputs["familiarity"]))
+        answer["familiarity"] = layers.Flatten(name="brain")(layers.Cropping1D((0, 2), name="first")(shown))
     return keras.Model(image, answer, name="falx")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from sklearn.metrics import classification_report, confusion_matrix, roc_auc_score
 
+from falx.decision import Thresholds, decide
 from falx.prediction import Location
-from falx.words import LABELS
+from falx.slices.preprocessing import SIZE
+from falx.words import LABELS, NO_TUMOR
 from falx_runs.manifest import UNTYPED, Box
+from falx_trainer.data.tensors import Boxes, Tensors
 
 if TYPE_CHECKING:
     from falx_trainer.training.stages import History
@@ -27,6 +31,7 @@ __all__ = [
     "Example",
     "Scores",
     "confusion_text",
+    "measure",
     "plot_calibration",
     "plot_confusion",
     "plot_curves",
@@ -88,6 +93,57 @@ def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Sco
         ),
         "confusion": confusion_matrix(true, predicted, labels=every).tolist(),
     }
+
+
+def measure(
+    data: Tensors,
+    probabilities: npt.NDArray[np.float64],
+    evidence: npt.NDArray[np.float32] | None,
+    thresholds: Thresholds,
+) -> dict[str, float | None]:
+    """How good answers are, as shares; None where there are no slices of a kind.
+
+    Args:
+        data: the slices.
+        probabilities: `(N, 4)`.
+        evidence: `(N, 196)`, the map's; None without a map.
+        thresholds: that decide.
+
+    Returns:
+        `auc`, of tumour or none; `missed`, tumours decided `no_tumor`; `cleared`, healthy slices decided so;
+        `peak_in_box`, the map is highest in a box, over tumours with boxes that are not taken for healthy.
+    """
+    labels = np.array([record.label for record in data.records])
+    tumor = labels != NO_TUMOR
+    cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
+    both = bool(tumor.any() and not tumor.all())
+    inside = (
+        [
+            _peak_in(boxes, cells)
+            for boxes, cells, row in zip(data.boxes, evidence, probabilities, strict=True)
+            if len(boxes) and row.argmax() != LABELS.index(NO_TUMOR)
+        ]
+        if evidence is not None
+        else []
+    )
+    return {
+        "auc": round(float(roc_auc_score(tumor, -probabilities[:, 0])), 4) if both else None,
+        "missed": _share(cleared[tumor]),
+        "cleared": _share(cleared[~tumor]),
+        "peak_in_box": _share(inside),
+    }
+
+
+def _share(values: Sequence[bool] | npt.NDArray[np.bool_]) -> float | None:
+    return round(float(np.mean(values)), 4) if len(values) else None
+
+
+def _peak_in(boxes: Boxes, cells: npt.NDArray[np.float32]) -> bool:
+    """Whether the middle of the strongest place lies in a box; both in tensor pixels."""
+    grid = math.isqrt(len(cells))
+    y, x = (np.array(divmod(int(cells.argmax()), grid)) + 0.5) * SIZE / grid
+    left, top, right, bottom = boxes.T
+    return bool(((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any())
 
 
 def report_text(scores: Scores) -> str:

@@ -247,21 +247,26 @@ def _calibrate(
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
     found = calibration.calibrate(outputs, labels, recipe.map_weight)
-    judged = {"val": (val, found.probabilities(outputs))}
+    judged = {"val": (val, outputs)}
     if foreign is not None:
-        judged["left_out"] = foreign, found.probabilities(stages.predict(network, foreign.pixels))
-    *_, (judging, probabilities) = judged.values()
-    thresholds = calibration.choose_thresholds(probabilities, shows_tumor(judging), recipe.missed_tumors)
+        judged["left_out"] = foreign, stages.predict(network, foreign.pixels)
+    *_, (judging, theirs) = judged.values()
+    thresholds = calibration.choose_thresholds(
+        found.probabilities(theirs), shows_tumor(judging), recipe.missed_tumors
+    )
     if recipe.no_tumor:
         thresholds = dataclasses.replace(thresholds, no_tumor=recipe.no_tumor)
     results.write_history(folder / "history.csv", history)
     results.plot_history(folder / "history.png", history)
-    scores = {
-        name: results.score([record.label for record in data.records], answers)
-        for name, (data, answers) in judged.items()
-    }
+    scores = {}
+    for name, (data, said) in judged.items():
+        answers = found.probabilities(said)
+        scores[name] = results.score([record.label for record in data.records], answers)
+        scores[name] |= results.measure(data, answers, said.get("evidence"), thresholds)
     table = results.confusion_text(LABELS, LABELS, scores["val"]["confusion"])
     report = f"val split\n\n{results.report_text(scores['val'])}\n\n{table}\n"
+    if foreign is not None:
+        report += f"\nleft out: {recipe.without}\n\n{results.report_text(scores['left_out'])}\n"
     print("\n" + report, flush=True)  # noqa: T201 - and so is the outcome
     write_whole(folder / "report.txt", report.encode())
     results.plot_confusion(

@@ -350,9 +350,9 @@ def pack(examples: Sequence[Example], weights: Floats, recipe: Recipe) -> Wanted
     )
     wanted, shares = {"logits": target}, {"logits": weights}
     if recipe.head == "map":
-        wanted["evidence"], shares["evidence"] = evidence, known
+        places, known = (part.reshape(len(part), -1) for part in (evidence, known))
+        wanted["evidence"], shares["evidence"] = places, known
         # Every place is allowed where none is known: a loss of 0.
-        places = evidence.reshape(len(evidence), -1)
         wanted["place"] = np.where(places.any(axis=1, keepdims=True), places, 1).astype(np.float32)
         shares["place"] = np.ones_like(weights)
         wanted["seen"], shares["seen"] = 1 - target[:, :1], judged.astype(np.float32)
