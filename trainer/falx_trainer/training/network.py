@@ -88,7 +88,7 @@ class Network:
         head: the backbone's outputs -> `{"logits": (B, 4)}`; with a map also `"evidence": (B, 196)`,
             logits of a tumour at each of 14 x 14 places, row by row, the same again as `"place"`, and
             `"seen": (B, 1)`, the logit of a tumour in the strongest window of `WINDOW` places each way; with
-            familiarity also `"familiarity": (B, 3)`, logits of what the picture shows (`BRAIN`, `NO_BRAIN`, `OTHER`).
+            familiarity also `"familiarity": (B, 3)`, logits of what is shown (`BRAIN`, `NO_BRAIN`, `OTHER`).
         whole: the head on the backbone.
         layers: names of the layers that Keras's MobileNetV2 has, in its order, normalisation included.
     """
