@@ -84,12 +84,11 @@ def _visit(context: Any, url: str, paths: Sequence[Path]) -> dict[str, float]:
     with _watched(f"{url}/_stcore/health") as deaf:
         started = time.perf_counter()
         files.set_input_files(paths)
-        page.locator(".st-key-answer .confidence, .st-key-answer .note").filter(
-            has_not_text="Give a slice"
-        ).first.wait_for()
+        page.locator('.st-key-answer .verdict:not([data-kind="none"])').wait_for()
         first = time.perf_counter() - started
         if len(paths) > 1:
-            page.locator(f"text=Study of {len(paths)} slices").wait_for()
+            slices = page.locator(".st-key-list input[type=radio]")
+            slices.nth(len(paths) - 1).wait_for(state="attached")
         every = time.perf_counter() - started
     page_deaf = page.evaluate("window.deaf") / 1000
     page.close()

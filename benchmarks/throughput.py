@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def many(workers: int) -> Way:
         def run(files: Sequence[Path]) -> None:
             for result in classifier.predict_many(files, workers=workers):
-                if result.error is not None:
+                if isinstance(result, falx.Failure):
                     raise result.error
 
         return run

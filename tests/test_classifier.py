@@ -28,6 +28,7 @@ from falx.errors import (
 )
 from falx.model import file as model_file
 from falx.model.card import Card, Format
+from falx.reading.source import Source
 from falx.slices.limits import Limits
 from falx.slices.preprocessing import prepare
 from falx.words import LABELS, RECOMMENDATIONS
@@ -52,7 +53,7 @@ def test_the_answer_for_a_slice(
     assert prediction.confidence == prediction.probabilities["no_tumor"]
     assert prediction.band == "low"
     assert prediction.recommendation == RECOMMENDATIONS["no_tumor"]
-    assert prediction.reason is prediction.error is prediction.path is None
+    assert (prediction.reason, prediction.path) == (None, None)
     assert prediction.elapsed_ms > 0
     assert prediction.model == classifier.model
     assert classifier.model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -65,7 +66,8 @@ def test_every_kind_of_source_gives_the_same_answer(
 ) -> None:
     path = tmp_path / "slice.png"
     Image.fromarray(head).save(path)
-    sources = [path, str(path), path.read_bytes(), Image.fromarray(head), head, np.stack([head] * 3, axis=-1)]
+    colours = np.stack([head] * 3, axis=-1)
+    sources: list[Source] = [path, str(path), path.read_bytes(), Image.fromarray(head), head, colours]
     answers = [classifier.predict(source) for source in sources]
     assert len({tuple((answer.probabilities or {}).values()) for answer in answers}) == 1
     assert [answer.path for answer in answers] == [str(path), str(path), None, None, None, None]
@@ -93,9 +95,17 @@ def test_thresholds_of_a_call_come_before_those_of_the_card(
 ) -> None:
     classifier = falx.load(model_of(any_engine, thresholds=LOW))
     assert classifier.predict(head).decision == "no_tumor"
-    youden = {"no_tumor": 1.0, "meningioma": 0.2, "glioma": 0.2, "pituitary": 0.2}
-    assert classifier.predict(head, thresholds=youden).decision != "no_tumor"
-    assert classifier.predict(head).decision == "no_tumor"
+    youden = {"no_tumor": 1.0, "meningioma": 1e-6, "glioma": 0.2, "pituitary": 0.2}
+    other = classifier.predict(head, thresholds=youden)
+    assert other.decision != "no_tumor"
+    # The answer names the thresholds in force, and those that are not the card's.
+    assert other.thresholds == Thresholds(**youden)
+    assert other.thresholds_changed == ("no_tumor", "glioma", "pituitary")
+    own = classifier.predict(head)
+    assert (own.decision, own.thresholds, own.thresholds_changed) == ("no_tumor", LOW, ())
+    (rejected,) = classifier.predict_many([np.zeros((99, 99), np.uint8)], thresholds=youden)
+    assert isinstance(rejected, falx.Prediction)
+    assert rejected.thresholds == Thresholds(**youden)
 
 
 @pytest.mark.parametrize("label", ["no_tumor", "glioma"])
@@ -146,7 +156,7 @@ def test_many_keep_their_order_and_one_bad_input_is_one_failure(
     classifier: falx.Classifier, head: Head, tmp_path: Path, workers: int
 ) -> None:
     missing = tmp_path / "absent.png"
-    sources = [head, missing, b"", np.zeros((99, 99), np.uint8), head] * 4
+    sources: list[Source] = [head, missing, b"", np.zeros((99, 99), np.uint8), head] * 4
     answers = list(classifier.predict_many(sources, workers=workers))
     one = [
         type(a).__name__ if isinstance(a, falx.Prediction) else type(a.error).__name__ for a in answers[:5]
@@ -154,7 +164,6 @@ def test_many_keep_their_order_and_one_bad_input_is_one_failure(
     assert one == ["Prediction", "ImageNotFound", "UnreadableImage", "Prediction", "Prediction"]
     assert [type(a) for a in answers] == [type(a) for a in answers[:5]] * 4
     assert [a.path for a in answers[:5]] == [None, str(missing), None, None, None]
-    assert all(bool(a.error) is isinstance(a, falx.Failure) for a in answers)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,21 @@ from PIL import Image
 import falx
 from falx import phantom
 
+RESULTS = [
+    falx.Prediction,
+    falx.Failure,
+    falx.Study,
+    falx.Series,
+    falx.Verdict,
+    falx.Location,
+    falx.Inference,
+    falx.Frame,
+    falx.Timings,
+    falx.ModelIdentity,
+    falx.Origin,
+]
+FOREIGN = {"None", "Mapping", "Iterable", "Iterator", "Path", "PathLike", "NDArray", "Source"}
+FOREIGN |= {"Gathering"}  # what `falx.reading.series.gather` makes, which is public there
 MODULES = sorted(
     m.name
     for m in pkgutil.walk_packages(falx.__path__, "falx.")
@@ -54,7 +71,7 @@ def test_a_first_decision_loads_no_more_than_it_needs(tmp_path: Path, model: Pat
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     others = {"PIL.PngImagePlugin", "PIL.GifImagePlugin", "numpy.typing", "statistics"}
-    own = {f"falx.{name}" for name in ("app", "pictures", "reading.dicom", "reading.nifti", "study")}
+    own = {f"falx.{name}" for name in ("app", "pictures", "reading.dicom", "reading.volume", "study")}
     # What NumPy 1 and other engines than LiteRT load is not Falx's doing.
     engine = next(
         name
@@ -88,23 +105,39 @@ def test_importing_falx_changes_nothing_global() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_all_and_the_names_agree() -> None:
-    assert sorted(falx.__all__) == falx.__all__
-    assert set(falx._HOMES) == set(falx.__all__) - {"__version__"}
-    for name in falx.__all__:
-        value = getattr(falx, name)
-        if name in falx._HOMES:
-            home = importlib.import_module(falx._HOMES[name])
-            assert value is getattr(home, name)
-            assert name in home.__all__
-    assert set(falx.__all__) <= set(dir(falx))
-
-
-def test_the_names_that_type_checkers_see_are_those() -> None:
+def homes() -> dict[str, str]:
+    """The public names and the modules that type checkers find them in."""
     tree = ast.parse(Path(falx.__file__).read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    seen = {alias.name: node.module for node in imports for alias in node.names}
-    assert {name: seen[name] for name in falx._HOMES} == falx._HOMES
+    found = {alias.name: node.module or "" for node in imports for alias in node.names}
+    return {name: module for name, module in found.items() if name in falx.__all__}
+
+
+def test_all_and_the_names_agree() -> None:
+    assert sorted(falx.__all__) == falx.__all__ == dir(falx)
+    assert set(homes()) == set(falx.__all__)
+    for name, module in homes().items():
+        home = importlib.import_module(module)
+        assert getattr(falx, name) is getattr(home, name)
+        assert name == "__version__" or name in home.__all__
+
+
+@pytest.mark.parametrize("public", [falx.load, *vars(falx.Classifier).values(), *RESULTS])
+def test_every_type_that_a_caller_meets_is_public(public: Any) -> None:
+    """The types in what a caller calls, and in the results that it returns."""
+    if isinstance(public, property):
+        public = public.fget
+    if inspect.isclass(public):
+        fields: Any = dataclasses.fields
+        said = {field.name: field.type for field in fields(public)}
+    elif inspect.isfunction(public) and (
+        not public.__name__.startswith("_") or public.__name__ == "__init__"
+    ):
+        said = public.__annotations__
+    else:
+        return
+    words = set(re.findall(r"[A-Z]\w+", " ".join(map(str, said.values()))))
+    assert words <= {*falx.__all__, *FOREIGN}, said
 
 
 def test_an_unknown_name() -> None:

@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 
 from falx import prediction as module
+from falx.decision import DEFAULT_THRESHOLDS
 from falx.errors import ImageNotFound
-from falx.prediction import Failure, Location, Model, Prediction
+from falx.prediction import Failure, Location, ModelIdentity, Prediction
 from falx.slices.preprocessing import Frame
 from falx.slices.reasons import Reason
 from falx.slices.slice import Origin
 
-MODEL = Model("falx-1", "0.1.0", "ab" * 32)
+MODEL = ModelIdentity("falx-1", "0.1.0", "ab" * 32)
 GLIOMA = Prediction(
     decision="glioma",
     confidence=0.97,
     band="high",
     probabilities={"no_tumor": 0.01, "meningioma": 0.01, "glioma": 0.97, "pituitary": 0.01},
     recommendation="Look.",
+    thresholds=DEFAULT_THRESHOLDS,
+    thresholds_changed=("glioma",),
     reason=None,
     elapsed_ms=9.8123,
     model=MODEL,
@@ -47,6 +50,8 @@ def test_the_json_of_a_prediction() -> None:
         "band": "high",
         "probabilities": {"no_tumor": 0.01, "meningioma": 0.01, "glioma": 0.97, "pituitary": 0.01},
         "recommendation": "Look.",
+        "thresholds": {"no_tumor": 0.85, "meningioma": 0.6, "glioma": 0.55, "pituitary": 0.55},
+        "thresholds_changed": ["glioma"],
         "model": {"name": "falx-1", "version": "0.1.0", "sha256": "ab" * 32},
         "elapsed_ms": 9.81,
     }

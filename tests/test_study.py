@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from falx import study as module
+from falx.decision import DEFAULT_THRESHOLDS
 from falx.errors import UnreadableImage
-from falx.prediction import Failure, Model, Prediction
+from falx.prediction import Failure, ModelIdentity, Prediction
 from falx.slices.reasons import Reason
 from falx.study import GREATEST_GAP_MM, LEAST_EXTENT_MM, LEAST_SLICES, Series, judge, sum_up
 from falx.words import LABELS, band
 
-MODEL = Model("falx-1", "0.1.0", "ab" * 32)
+MODEL = ModelIdentity("falx-1", "0.1.0", "ab" * 32)
 FAILURE = Failure("x.dcm", UnreadableImage("x.dcm: damaged"))
 
 
@@ -26,6 +27,7 @@ def answer(decision: str, confidence: float | None = None) -> Prediction:
         band=None if confidence is None else band(confidence),
         probabilities=None,
         recommendation="Look.",
+        thresholds=DEFAULT_THRESHOLDS,
         reason=Reason("blank", "It is.") if decision == "rejected" else None,
         elapsed_ms=1.0,
         model=MODEL,

@@ -33,3 +33,11 @@ def test_bands(confidence: float, name: str) -> None:
 
 def test_one_slice_is_one() -> None:
     assert [words.counted(count) for count in (0, 1, 2)] == ["0 slices", "1 slice", "2 slices"]
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "shown"),
+    [(0.976, 0, "98 %"), (0.976, 1, "97.6 %"), (1.0, 0, "100 %"), (0.0005, 1, "0.1 %")],
+)
+def test_a_share_is_a_percentage(share: float, digits: int, shown: str) -> None:
+    assert words.percent(share, digits) == shown

@@ -13,37 +13,48 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 from benchmarks import chromium, turns
 from benchmarks.page import served
 from PIL import Image, ImageDraw, ImageFont
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+import falx
 from falx import phantom
+from falx.app.texts import ONE_PATIENT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 __all__ = ["SIZES", "STATES", "main"]
 
-SIZES: Final = {"desk": (1280, 800), "tablet": (820, 1180), "print": (794, 1123)}
-"""Width and height in pixels: a laptop's, a tablet's, and A4 at 96 pixels an inch, as it is printed."""
+SIZES: Final = {"desk": (1280, 800), "tablet": (820, 1180), "phone": (390, 844), "print": (794, 1123)}
+"""Width and height in pixels: a laptop, a tablet, a phone, and A4 at 96 pixels an inch, as it is printed."""
 
 SLICES: Final = 12
 TIMEOUT_MS: Final = 120_000
+TABLE: Final = "All slices in a table"
+SERIES: Final = tuple(f"IM{number:02}" for number in range(1, SLICES + 1))
 
 STATES: Final = {
-    "start": (),
-    "slice": ("lesion.png",),
-    "ambiguous": ("clear.png",),
-    "limited": ("small.png",),
-    "rejected": ("gradient.png",),
-    "error": ("broken.png",),
-    "study": tuple(f"slice-{number}.png" for number in range(1, SLICES + 1)),
-    "mixed": ("lesion.png", "clear.png", "gradient.png", "broken.png"),
+    "start": ((), ()),
+    "slice": (("lesion.png",), ()),
+    "clear": (("clear.png",), ()),
+    "ambiguous": (("between.png",), ()),
+    "limited": (("small.png",), ()),
+    "rejected": (("gradient.png",), ()),
+    "error": (("broken.png",), ()),
+    "five": (("lesion.png", "clear.png", "small.png", "gradient.png", "broken.png"), ()),
+    "table": (("lesion.png", "clear.png", "gradient.png", "broken.png"), (ONE_PATIENT, TABLE)),
+    "study": (SERIES, ("Side by side",)),
+    "unused": ((*SERIES, "localizer", "ct"), (TABLE,)),
+    "letter": (("lesion.png",), ("𒀀",)),
 }
-"""The files that are given to the page for each picture."""
-
-TABLE: Final = ("mixed",)
-"""The states in which the table of all slices is opened."""
+"""The files that are given to the page for each picture, and the texts that are pressed or typed then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,9 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for state in options.only:
             page = browser.new_page()
             page.set_default_timeout(TIMEOUT_MS)
-            _give(page, url, [Path(folder, name) for name in STATES[state]])
-            if state in TABLE:
-                page.get_by_text("All slices in a table").click()
+            names, presses = STATES[state]
+            _give(page, url, [Path(folder, name) for name in names])
+            for press in presses:
+                _press(page, press)
             for size in options.size:
                 _take(page, size, options.out / f"app-{state}{'' if size == 'desk' else f'-{size}'}.png")
             page.close()
@@ -72,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _give(page: Any, url: str, paths: list[Path]) -> None:
+def _give(page: Page, url: str, paths: list[Path]) -> None:
     page.goto(url)
     page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
     if not paths:
@@ -80,11 +92,20 @@ def _give(page: Any, url: str, paths: list[Path]) -> None:
     page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(paths)
     page.locator(".st-key-save").wait_for()
     if len(paths) > 1:
-        page.get_by_text(f"Study of {len(paths)} slices").wait_for()
+        slices = page.locator(".st-key-list input[type=radio]")
+        slices.nth(len(paths) - 1).wait_for(state="attached")
     page.locator('[data-testid="stProgress"]').wait_for(state="detached")
 
 
-def _take(page: Any, size: str, path: Path) -> None:
+def _press(page: Page, press: str) -> None:
+    if press.isascii():
+        page.get_by_text(press, exact=True).click(force=True)
+    else:
+        page.get_by_label("Patient (optional)").fill(press)
+        page.keyboard.press("Enter")
+
+
+def _take(page: Page, size: str, path: Path) -> None:
     width, height = SIZES[size]
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(media="print" if size == "print" else "screen")
@@ -94,18 +115,52 @@ def _take(page: Any, size: str, path: Path) -> None:
 
 
 def _draw(folder: Path) -> None:
-    """Draws the pictures that are given."""
+    """Draws the files that are given."""
     random = np.random.default_rng(1)
-    for number in range(1, SLICES + 1):
+    for number, name in enumerate(SERIES, start=1):
         head = phantom.lesion() if 5 <= number <= 7 else phantom.clear()
-        Image.fromarray(turns.noisy(head, len(head), random, 2)).save(folder / f"slice-{number}.png")
-    Image.fromarray(phantom.lesion()).save(folder / "lesion.png")
-    Image.fromarray(phantom.clear()).save(folder / "clear.png")
+        _dicom(folder / name, turns.noisy(head, len(head), random, 2), number)
+    _dicom(folder / "localizer", phantom.clear(), 1, SeriesInstanceUID="1.2.3.5", ImageType="LOCALIZER")
+    _dicom(folder / "ct", phantom.clear(), 1, SeriesInstanceUID="1.2.3.6", Modality="CT")
+    pictures = {"lesion": phantom.lesion(), "clear": phantom.clear(), "between": _between()}
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(folder / f"{name}.png")
     small = Image.fromarray(phantom.lesion()).resize((120, 120))
     ImageDraw.Draw(small).text((2, 0), "12 Mar\nTR 500", fill=255, font=ImageFont.load_default(9))
     small.save(folder / "small.png")
     Image.linear_gradient("L").save(folder / "gradient.png")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+
+
+def _between() -> npt.NDArray[np.uint8]:
+    """Returns a mixture of the drawn heads that the model is not sure of."""
+    classifier = falx.load()
+    for share in np.linspace(0, 1, 81):
+        mixed = (1 - share) * phantom.clear() + share * phantom.lesion()
+        if classifier.predict(mixed.astype(np.uint8)).decision == "ambiguous":
+            break
+    pixels: npt.NDArray[np.uint8] = mixed.astype(np.uint8)
+    return pixels
+
+
+def _dicom(path: Path, pixels: npt.NDArray[np.uint8], number: int, **tags: str) -> None:
+    """Writes a slice of 12 bits with a window, 8 mm above the one before."""
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = MRImageStorage, generate_uid()
+    made.StudyInstanceUID, made.SeriesInstanceUID, made.Modality = "1.2.3", "1.2.3.4", "MR"
+    made.EchoTime, made.RepetitionTime, made.InstanceNumber = 10, 500, number
+    made.ImagePositionPatient, made.ImageOrientationPatient = [0, 0, 8 * number], [1, 0, 0, 0, 1, 0]
+    made.PixelSpacing = [0.9, 0.9]
+    made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
+    made.BitsAllocated, made.BitsStored, made.HighBit = 16, 12, 11
+    made.WindowCenter, made.WindowWidth = 1000, 1900
+    for keyword, value in tags.items():
+        setattr(made, keyword, value)
+    made.PixelData = (pixels.astype(np.uint16) * 8).tobytes()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.save_as(path, enforce_file_format=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -45,7 +45,7 @@ measures of a tolerance (all 0 to 1):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command.
+    """Runs the command.
 
     Returns:
         The exit status: 0 written, 1 parity failed, 2 wrong usage or an unusable run; where it is
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     tolerances = _tolerances(parser, options.tolerance)
     from falx.errors import FalxError
     from falx_export import errors
-    from falx_export.console import silenced
+    from falx_export.quiet import silenced
 
     with silenced():
         from falx_export.export import Request, export

@@ -1,4 +1,4 @@
-"""What the export raises on purpose.
+"""Errors that the export raises on purpose.
 
 ```
 FalxError
@@ -53,7 +53,7 @@ class ParityError(ExportError):
 
 @contextmanager
 def converting(tool: str) -> Iterator[None]:
-    """Turn what a converter raises into an error that names it.
+    """Turns what a converter raises into an error that names it.
 
     Args:
         tool: the converter.

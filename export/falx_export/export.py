@@ -13,13 +13,13 @@ import keras
 from falx.model import file as model_file
 from falx.model.card import Card, Format
 from falx_export import package, write
-from falx_export.console import silenced
 from falx_export.convert import rounding, to_onnx, to_tflite
 from falx_export.convert.graph import loaded
 from falx_export.package import Converted, Terms
 from falx_export.proof import parity, samples
 from falx_export.proof.parity import Parity
 from falx_export.proof.tolerance import TOLERANCES, Tolerance
+from falx_export.quiet import silenced
 from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.run_folder import FinishedRun, read_run
 
@@ -28,7 +28,7 @@ __all__ = ["Request", "export"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to export.
+    """An order to export a run.
 
     Attributes:
         run: folder of the run.
@@ -71,7 +71,7 @@ FILES: Final[tuple[tuple[str, Format], ...]] = (
 
 
 def export(request: Request) -> list[Parity]:
-    """Export a run; nothing is written unless all of it is right.
+    """Exports a run; nothing is written unless all of it is right.
 
     Returns:
         How far each file answers from Keras, in the order of the files.
@@ -128,7 +128,9 @@ def export(request: Request) -> list[Parity]:
 
 
 def _own_tflite(request: Request) -> dict[str, Callable[[bytes, Card], bytes]]:
-    """What is made of the TFLite file in int8 for programs without Falx, by the end of the file's name."""
+    """Returns what makes the files for programs without Falx of the int8 TFLite file, by the ends of their
+    names.
+    """
     made: dict[str, Callable[[bytes, Card], bytes]] = {}
     if request.self_contained:
         made[tflite_file.SUFFIX] = tflite_file.sealed
@@ -147,7 +149,7 @@ def _terms(request: Request, trained: FinishedRun) -> Terms:
 
 
 def _converted(model: keras.Model, slices: samples.Samples, *, quiet: bool) -> list[Converted]:
-    """The graphs in the order of `FILES`; the model's weights are afterwards those rounded for ONNX."""
+    """Converts to the graphs of `FILES`, in order; the model is left with the weights rounded for ONNX."""
     calibration = slices.calibration
     halved = to_tflite.float16(model)
     whole = to_onnx.float32(model)

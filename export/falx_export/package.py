@@ -31,7 +31,7 @@ INTENDED_USE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a card says that no training knows.
+    """The parts of a card that no training knows.
 
     Attributes:
         version: of the model.
@@ -61,12 +61,12 @@ class Converted:
     scheme: str
 
     def file_name(self, name: str) -> str:
-        """The file's name for a model of this name."""
+        """Returns the file's name for a model of this name."""
         return f"{name}-{self.quantization}.{self.format}"
 
 
 def card(run: FinishedRun, model: keras.Model, terms: Terms, graph: Converted) -> Card:
-    """The card of a graph, still without what the graph answers to known inputs."""
+    """Returns the card of a graph, still without what the graph answers to known inputs."""
     return Card(
         name=run.name,
         version=terms.version,
@@ -85,14 +85,16 @@ def card(run: FinishedRun, model: keras.Model, terms: Terms, graph: Converted) -
 
 
 def with_metadata(graph: Converted, described: Card) -> Converted:
-    """A graph that also tells programs without Falx what it takes and answers, where its format has a way."""
+    """Returns a graph that also tells programs without Falx what it takes and answers, where its format has a
+    way.
+    """
     if graph.format != "tflite":
         return graph
     return replace(graph, payload=tflite_metadata.described(graph.payload, described))
 
 
 def started(graph: Converted, described: Card) -> engines.Engine:
-    """The runtime's own engine for a graph.
+    """Returns the runtime's own engine for a graph.
 
     Raises:
         EngineUnavailable: it is not installed.
@@ -103,7 +105,7 @@ def started(graph: Converted, described: Card) -> engines.Engine:
 
 
 def sealed(graph: Converted, described: Card, engine: engines.Engine) -> bytes:
-    """The file: the graph and its card, with this very graph's answers to the drawn phantoms."""
+    """Returns the file: the graph and its card, with this very graph's answers to the drawn phantoms."""
 
     def infer(tensor: npt.NDArray[np.uint8]) -> list[float]:
         return [float(p) for p in engine.run(tensor)["probabilities"]]

@@ -19,7 +19,7 @@ REPORT: Final = "parity.json"
 
 
 def refuse_to_overwrite(folder: Path, names: list[str]) -> None:
-    """Say so before the work where the result would be in the way.
+    """Refuses, before the work, where files would be in the way of the result.
 
     Raises:
         OutputExists: one of the files exists, or the folder is a file.
@@ -32,7 +32,7 @@ def refuse_to_overwrite(folder: Path, names: list[str]) -> None:
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, which is made where it is missing.
+    """Writes files into a folder, which is made where it is missing.
 
     They are written under names that nothing takes for a model, and named when all are complete. A folder
     that is new appears with all of them in one step. In one that exists, each takes its place for itself:
@@ -81,13 +81,13 @@ def _write_parts(work: Path, folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _name(work: Path, folder: Path, names: Iterable[str]) -> None:
-    """Give complete files their names, the report last."""
+    """Gives complete files their names, the report last."""
     for name in sorted(names, key=lambda name: name == REPORT):
         (work / f"{name}.part").replace(folder / name)
 
 
 def _mask() -> int:
-    """What this process takes from the permissions of the files it makes. It can only be read by setting."""
+    """Returns what this process takes from the permissions of its files. It can only be read by setting."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

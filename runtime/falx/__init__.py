@@ -16,67 +16,106 @@ with the first name that needs them.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from falx._version import __version__
 
 if TYPE_CHECKING:
     from falx.classifier import Classifier, load
     from falx.decision import Thresholds
+    from falx.engines import Inference
     from falx.errors import (
+        CardError,
+        ChecksumError,
+        DicomUnavailable,
         EngineUnavailable,
         FalxError,
         FalxWarning,
+        GraphError,
+        ImageForbidden,
+        ImageNotFound,
         ModelError,
+        ModelNotFound,
+        NotASlice,
         ThresholdError,
         UnknownEngine,
         UnreadableImage,
+        VolumeUnavailable,
     )
     from falx.model.card import Card
-    from falx.prediction import Failure, Prediction
+    from falx.prediction import Failure, Location, ModelIdentity, Prediction
+    from falx.slices.preprocessing import Frame
+    from falx.slices.reasons import Reason
+    from falx.slices.slice import Origin
+    from falx.study import Series, Study, Verdict
+    from falx.timings import Timings
 
 __all__ = [
     "Card",
+    "CardError",
+    "ChecksumError",
     "Classifier",
+    "DicomUnavailable",
     "EngineUnavailable",
     "Failure",
     "FalxError",
     "FalxWarning",
+    "Frame",
+    "GraphError",
+    "ImageForbidden",
+    "ImageNotFound",
+    "Inference",
+    "Location",
     "ModelError",
+    "ModelIdentity",
+    "ModelNotFound",
+    "NotASlice",
+    "Origin",
     "Prediction",
+    "Reason",
+    "Series",
+    "Study",
     "ThresholdError",
     "Thresholds",
+    "Timings",
     "UnknownEngine",
     "UnreadableImage",
+    "Verdict",
+    "VolumeUnavailable",
     "__version__",
     "load",
 ]
 
 _HOMES = {
-    "Card": "falx.model.card",
-    "Classifier": "falx.classifier",
-    "EngineUnavailable": "falx.errors",
-    "Failure": "falx.prediction",
-    "FalxError": "falx.errors",
-    "FalxWarning": "falx.errors",
-    "ModelError": "falx.errors",
-    "Prediction": "falx.prediction",
-    "ThresholdError": "falx.errors",
-    "Thresholds": "falx.decision",
-    "UnknownEngine": "falx.errors",
-    "UnreadableImage": "falx.errors",
-    "load": "falx.classifier",
+    "Card": "model.card",
+    "Classifier": "classifier",
+    "Failure": "prediction",
+    "Frame": "slices.preprocessing",
+    "Inference": "engines",
+    "Location": "prediction",
+    "ModelIdentity": "prediction",
+    "Origin": "slices.slice",
+    "Prediction": "prediction",
+    "Reason": "slices.reasons",
+    "Series": "study",
+    "Study": "study",
+    "Thresholds": "decision",
+    "Timings": "timings",
+    "Verdict": "study",
+    "load": "classifier",
 }
+"""The modules of the names that are not errors."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    if name not in __all__:
         raise AttributeError(f"module 'falx' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    from importlib import import_module
+
+    value = getattr(import_module(f"falx.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from falx import decision
@@ -17,10 +16,11 @@ from falx.debug import debug
 from falx.decision import Refusal, Thresholds
 from falx.engines import Inference, caution, choose
 from falx.engines.pool import Pool, cores, map_in_order
-from falx.errors import FalxWarning, UnreadableImage
+from falx.errors import FalxWarning, ModelError, UnreadableImage
 from falx.model import file as model_file
 from falx.model.card import Card
-from falx.prediction import Failure, Location, Model, Prediction
+from falx.prediction import Failure, Location, ModelIdentity, Prediction
+from falx.reading.input_file import InputFile
 from falx.reading.source import Source, describe, read
 from falx.slices.preprocessing import prepare
 from falx.slices.slice import Origin, Part
@@ -50,11 +50,14 @@ class Classifier:
         engines: int | None = None,
     ) -> None:
         """Reads a model file, proves it, and starts the first engine; see `load`."""
+        # Absolute: where the classifier arrives, the working folder may be another.
+        self._from = None if path is None else str(Path(path).absolute())
+        self._settings = {"engine": engine, "threads": threads, "engines": engines}
         self._threads = _positive("threads", 1 if threads is None else threads)
         limit = _positive("engines", cores() if engines is None else engines)
         self._file = model_file.load(model_file.DEFAULT_MODEL if path is None else Path(path))
         self._engine = choose(engine, self._file.format)
-        self._model = Model(self._file.card.name, self._file.card.version, self._file.sha256)
+        self._model = ModelIdentity(self._file.card.name, self._file.card.version, self._file.sha256)
         self._pool = Pool(self._file, self._engine, threads=self._threads, limit=limit)
         debug("model %s %s (SHA-256 %s) is loaded on %s", *astuple(self._model), self._engine)
 
@@ -69,7 +72,7 @@ class Classifier:
         return self._engine
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelIdentity:
         """Name, version and checksum of the model file."""
         return self._model
 
@@ -82,6 +85,10 @@ class Classifier:
     def threads(self) -> int:
         """The number of threads that one inference uses."""
         return self._threads
+
+    def __reduce__(self) -> tuple[Callable[..., Classifier], tuple[str | None, str, dict[str, Any]]]:
+        """Becomes its file and its settings, and is loaded from that file where it arrives."""
+        return _arrived, (self._from, self._model.sha256, self._settings)
 
     def __repr__(self) -> str:
         return f"<falx.Classifier {self._file.card.name} {self._file.card.version} on {self._engine}>"
@@ -104,7 +111,7 @@ class Classifier:
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
             GraphError: the graph answered values that are not probabilities.
         """
-        return self._predict(source, self._resolved(thresholds))
+        return self._predict(source, self._rule(thresholds))
 
     def infer(self, tensor: npt.NDArray[np.uint8]) -> Inference:
         """Returns what the graph answers, before anything is rejected or decided.
@@ -140,8 +147,8 @@ class Classifier:
             ValueError: `workers` is not a number from 1.
         """
         _positive("workers", workers)
-        resolved = self._resolved(thresholds)
-        return map_in_order(lambda source: self._answer(source, resolved), sources, workers)
+        rule = self._rule(thresholds)
+        return map_in_order(lambda source: self._answer(source, rule), sources, workers)
 
     def predict_study(
         self,
@@ -187,38 +194,39 @@ class Classifier:
         elapsed_ms = (time.perf_counter() - started) * 1000
         return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
 
-    def _answer(self, source: Source | Failure, thresholds: Thresholds) -> Prediction | Failure:
-        if isinstance(source, Failure):
-            return source
+    def _answer(self, source: Source, rule: _Rule) -> Prediction | Failure:
         try:
-            return self._predict(source, thresholds)
+            return self._predict(source, rule)
         except UnreadableImage as error:
+            _let_go(error)
             return Failure(_path_of(source), error, _origin_of(source))
 
-    def _predict(self, source: Source, thresholds: Thresholds) -> Prediction:
+    def _predict(self, source: Source, rule: _Rule) -> Prediction:
         moments = [time.perf_counter_ns()]
-        seen = decision.before(lambda: read(source), self._file.card.rejection)
+        seen = decision.before(lambda: read(source), self.card.rejection)
         moments.append(time.perf_counter_ns())
         if isinstance(seen, Refusal):
-            return self._prediction(source, REJECTED, moments, seen.origin, reason=seen.reason)
+            return self._prediction(source, REJECTED, moments, seen.origin, rule, reason=seen.reason)
         tensor, frame = prepare(seen.pixels)
         moments.append(time.perf_counter_ns())
-        answer = self._pool.run(tensor)
+        found = self._pool.run(tensor)
         moments.append(time.perf_counter_ns())
         outcome = decision.after(
-            answer.probabilities, answer.familiarity, seen.doubt, self._file.card.rejection, thresholds
+            found.probabilities, found.familiarity, seen.doubt, self.card.rejection, rule.thresholds
         )
         moments.append(time.perf_counter_ns())
         if outcome.reason is not None:
-            return self._prediction(source, REJECTED, moments, seen.origin, reason=outcome.reason)
+            return self._prediction(source, REJECTED, moments, seen.origin, rule, reason=outcome.reason)
         height, width = seen.pixels.shape
-        location = None if answer.heatmap is None else Location(answer.heatmap, frame, (height, width))
+        location = None if found.heatmap is None else Location(found.heatmap, frame, (height, width))
+        probabilities = dict(zip(LABELS, found.probabilities, strict=True))
         return self._prediction(
             source,
             outcome.decision,
             moments,
             seen.origin,
-            probabilities=answer.probabilities,
+            rule,
+            probabilities=probabilities,
             location=location,
         )
 
@@ -228,19 +236,21 @@ class Classifier:
         decided: str,
         moments: list[int],
         origin: Origin | None,
+        rule: _Rule,
         *,
         reason: Reason | None = None,
-        probabilities: list[float] | None = None,
+        probabilities: Mapping[str, float] | None = None,
         location: Location | None = None,
     ) -> Prediction:
-        by_label = None if probabilities is None else dict(zip(LABELS, probabilities, strict=True))
-        confidence = None if by_label is None else by_label.get(decided)
-        return Prediction(
+        confidence = None if probabilities is None else probabilities.get(decided)
+        prediction = Prediction(
             decision=decided,
             confidence=confidence,
             band=None if confidence is None else band(confidence),
-            probabilities=None if by_label is None else MappingProxyType(by_label),
+            probabilities=probabilities,
             recommendation=RECOMMENDATIONS[decided],
+            thresholds=rule.thresholds,
+            thresholds_changed=rule.changed,
             reason=reason,
             elapsed_ms=(time.perf_counter_ns() - moments[0]) / 1e6,
             model=self._model,
@@ -249,9 +259,21 @@ class Classifier:
             location=location,
             origin=origin,
         )
+        debug("slice answered by %s in %.1f ms", self._engine, prediction.elapsed_ms)
+        return prediction
 
-    def _resolved(self, thresholds: Thresholds | Mapping[str, float] | None) -> Thresholds:
-        return self._file.card.thresholds if thresholds is None else Thresholds.from_mapping(thresholds)
+    def _rule(self, given: Thresholds | Mapping[str, float] | None) -> _Rule:
+        own = self.card.thresholds
+        thresholds = own if given is None else Thresholds.from_mapping(given)
+        return _Rule(thresholds, tuple(label for label in LABELS if thresholds[label] != own[label]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """The thresholds of a call, and the labels whose threshold is not the card's."""
+
+    thresholds: Thresholds
+    changed: tuple[str, ...]
 
 
 def load(
@@ -290,9 +312,28 @@ def load(
     return classifier
 
 
+def _arrived(path: str | None, sha256: str, settings: dict[str, Any]) -> Classifier:
+    classifier = load(path, **settings)
+    if classifier.model.sha256 != sha256:
+        raise ModelError(
+            f"{classifier.path}: expected the model with SHA-256 {sha256[:16]}..., which this classifier had "
+            f"where it was pickled, this file has {classifier.model.sha256[:16]}...; bring the same file"
+        )
+    return classifier
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Removes the tracebacks of an error that is kept: they hold what its lines held, such as the file."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def _path_of(source: Source) -> str | None:
     if isinstance(source, Part):
         return source.holder.path
+    if isinstance(source, InputFile):
+        return source.path
     return describe(source) if isinstance(source, str | os.PathLike) else None
 
 

@@ -61,6 +61,17 @@ class Thresholds:
         """The thresholds by label, in the order of the labels."""
         return asdict(self)
 
+    def beside(self, own: Thresholds) -> str:
+        """Returns the thresholds as text; one that a caller changed says what the card has.
+
+        Args:
+            own: the thresholds of the card.
+        """
+        return _listed(
+            f"{label} {value:g}" + ("" if value == own[label] else f" (changed; the card has {own[label]:g})")
+            for label, value in self.to_dict().items()
+        )
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, float] | Thresholds) -> Thresholds:
         """Thresholds from a mapping of every label to its value.

@@ -63,7 +63,13 @@ __all__ = [
 
 
 class FalxError(Exception):
-    """Anything Falx raises on purpose."""
+    """Anything Falx raises on purpose. Two are equal where they say the same, in this process or another."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and (self.args, vars(self)) == (other.args, vars(other))
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.args))
 
 
 class UnreadableImage(FalxError, ValueError):
@@ -105,6 +111,9 @@ class NotASlice(UnreadableImage):
         super().__init__(message)
         self.reason = reason
         self.origin = origin
+
+    def __reduce__(self) -> tuple[type[NotASlice], tuple[str, Reason, Origin | None]]:
+        return type(self), (str(self), self.reason, self.origin)
 
 
 class ModelError(FalxError, ValueError):

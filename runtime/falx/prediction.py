@@ -1,6 +1,9 @@
-"""What Falx answers: a prediction for each slice, or a failure for an input that is none.
+"""The answer for a slice: a prediction, or a failure where an input could not be read.
 
-As JSON (version 1; within a version keys are only added), `to_dict()` gives:
+Both are values: they compare, hash, pickle and copy, and go through `dataclasses.asdict`.
+
+As JSON (version 1; within a version keys are only added), `to_dict()` gives what follows; `schema.json` in
+this package says it to programs (JSON Schema):
 
 | key | value |
 |---|---|
@@ -11,6 +14,8 @@ As JSON (version 1; within a version keys are only added), `to_dict()` gives:
 | `band` | `high`, `moderate` or `low`; null where `confidence` is |
 | `probabilities` | of every label, in 0..1; null for `rejected`: they would mean nothing |
 | `recommendation` | a sentence |
+| `thresholds` | the least probability of every label at which it was decided |
+| `thresholds_changed` | the labels whose threshold a caller gave, different from the model's own |
 | `reason` | only for `rejected`: `code` (a key of `falx.slices.reasons`), `message` |
 | `origin` | only for DICOM and for volumes: where in them the slice stands, see below |
 | `model` | `name`, `version`, and `sha256` of the file |
@@ -41,7 +46,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image
 
+from falx.decision import Thresholds
 from falx.errors import UnreadableImage
+from falx.frozen import FrozenDict
 from falx.slices.preprocessing import SIZE, Frame
 from falx.slices.reasons import Reason
 from falx.slices.slice import Origin
@@ -51,15 +58,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-__all__ = ["SCHEMA", "Failure", "Location", "Model", "Prediction"]
+__all__ = ["SCHEMA", "Failure", "Location", "ModelIdentity", "Prediction"]
 
 SCHEMA: Final = 1
 """The version of the JSON that results become."""
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """Which model answered.
+class ModelIdentity:
+    """The model that answered.
 
     Attributes:
         name, version: from its card.
@@ -71,13 +78,13 @@ class Model:
     sha256: str
 
     def to_dict(self) -> dict[str, str]:
-        """The model as plain JSON values."""
+        """Returns the identity as plain JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Location:
-    """Where in a slice a tumour would be, as the model says it.
+    """The place in a slice where a tumour would be, as the model says it.
 
     Attributes:
         cells: `(N, N)` float32, the probability, 0..1, that the tumour is in that part of the tensor.
@@ -89,8 +96,17 @@ class Location:
     frame: Frame
     shape: tuple[int, int]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Location) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[bytes, Frame, tuple[int, int]]:
+        return self.cells.tobytes(), self.frame, self.shape
+
     def heatmap(self) -> npt.NDArray[np.float32]:
-        """The cells on the slice: `(H, W)` float32, 0..1; 0 outside the frame."""
+        """Returns the cells on the slice: `(H, W)` float32, 0..1; 0 outside the frame."""
         frame = self.frame
         left, top, width, height = frame.content
         scale = self.cells.shape[0] / SIZE
@@ -102,9 +118,9 @@ class Location:
         return out.clip(0, 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Prediction:
-    """The answer for one slice.
+    """The answer for one slice. Two are equal where they say the same, however long each took.
 
     Attributes:
         decision: one of `falx.words.DECISIONS`.
@@ -112,6 +128,8 @@ class Prediction:
         band: the name of the confidence, `high`, `moderate` or `low`; None where that is.
         probabilities: of every label, in 0..1; None for `rejected`: they would mean nothing.
         recommendation: what to do, a sentence.
+        thresholds: the least probability of each label at which it was decided.
+        thresholds_changed: the labels whose threshold a caller gave, different from the model's own.
         reason: why the picture was rejected; None where it was not.
         elapsed_ms: from opening the input to the decision, in milliseconds.
         model: which model answered.
@@ -126,18 +144,24 @@ class Prediction:
     band: str | None
     probabilities: Mapping[str, float] | None
     recommendation: str
+    thresholds: Thresholds
+    thresholds_changed: tuple[str, ...] = ()
     reason: Reason | None
-    elapsed_ms: float
-    model: Model
+    elapsed_ms: float = field(compare=False)
+    model: ModelIdentity
     path: str | None
-    location: Location | None = field(default=None, repr=False)
+    location: Location | None = None
     origin: Origin | None = None
-    timings: Timings = field(default=Timings(0.0), repr=False)
+    timings: Timings = field(default=Timings(0.0), compare=False)
 
-    @property
-    def error(self) -> None:
-        """None; a `Failure` has its error here."""
-        return
+    def __post_init__(self) -> None:
+        if self.probabilities is not None:
+            object.__setattr__(self, "probabilities", FrozenDict(self.probabilities))
+
+    def __repr__(self) -> str:
+        sure = "" if self.confidence is None else f" {self.confidence:.3f} ({self.band})"
+        why = "" if self.reason is None else f" {self.reason.code}"
+        return f"<falx.Prediction {self.decision}{sure}{why} by {self.model.name}{_of(self)}>"
 
     @property
     def heatmap(self) -> npt.NDArray[np.float32] | None:
@@ -162,6 +186,8 @@ class Prediction:
             "band": self.band,
             "probabilities": None if self.probabilities is None else dict(self.probabilities),
             "recommendation": self.recommendation,
+            "thresholds": self.thresholds.to_dict(),
+            "thresholds_changed": list(self.thresholds_changed),
             **({"reason": reason} if reason else {}),
             **({"origin": self.origin.to_dict()} if self.origin else {}),
             "model": self.model.to_dict(),
@@ -170,7 +196,7 @@ class Prediction:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Failure:
     """The answer for an input that could not be read.
 
@@ -184,6 +210,9 @@ class Failure:
     error: UnreadableImage
     origin: Origin | None = None
 
+    def __repr__(self) -> str:
+        return f"<falx.Failure {type(self.error).__name__}{_of(self)}>"
+
     def to_dict(self, *, timings: bool = False) -> dict[str, Any]:  # noqa: ARG002 - as a prediction's
         """Returns the failure as plain JSON values; see the table of this module.
 
@@ -193,3 +222,11 @@ class Failure:
         error = {"type": type(self.error).__name__, "message": str(self.error)}
         origin = {"origin": self.origin.to_dict()} if self.origin else {}
         return {"schema": SCHEMA, "path": self.path, "error": error, **origin}
+
+
+def _of(result: Prediction | Failure) -> str:
+    """Returns which input a result is of, on one line; empty where it was not a file."""
+    if result.path is None:
+        return ""
+    frame = None if result.origin is None else result.origin.frame
+    return f" of {result.path!r}" + ("" if frame is None else f" frame {frame}")

@@ -66,12 +66,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
-from types import MappingProxyType
 from typing import Any, Final
 
 from falx import words
-from falx.prediction import SCHEMA, Failure, Model, Prediction
-from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band
+from falx.frozen import FrozenDict
+from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
+from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band, percent
 
 __all__ = [
     "GREATEST_GAP_MM",
@@ -210,7 +210,7 @@ class Verdict:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Study:
     """The answer for an examination. Made by `sum_up`.
 
@@ -236,6 +236,10 @@ class Study:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "results", tuple(r for one in self.series for r in one.results))
+
+    def __repr__(self) -> str:
+        sure = "" if self.confidence is None else f" {self.confidence:.3f} ({self.band})"
+        return f"<falx.Study {self.decision}{sure} of {words.counted(len(self.results))}>"
 
     @property
     def decision(self) -> str:
@@ -283,7 +287,7 @@ class Study:
         return self.verdict.complete
 
     @property
-    def model(self) -> Model | None:
+    def model(self) -> ModelIdentity | None:
         """Which model answered; None where no slice was answered."""
         return next((result.model for result in self.results if isinstance(result, Prediction)), None)
 
@@ -364,7 +368,7 @@ def judge(series: Sequence[Series]) -> Verdict:
         best = max(carriers, key=lambda i: _confidence(results[i]))
         confidence, label = _confidence(results[best]), _leading(results[i] for i in carriers)
         surest = f", most surely in {_named(series, [best])}" if len(carriers) > 1 else ""
-        found = f"{_decision(results[best])}, {_percent(confidence)}"
+        found = f"{_decision(results[best])}, {percent(confidence)}"
         reason = f"A tumour was found in {_named(series, carriers)}{surest}: {found}."
     elif doubts:
         decision, carriers = AMBIGUOUS, doubts
@@ -381,7 +385,7 @@ def judge(series: Sequence[Series]) -> Verdict:
         carriers, confidence = [least], _confidence(results[least])
         reason = (
             f"No tumour in {words.counted(counts[NO_TUMOR])}, least surely in {_named(series, carriers)}: "
-            f"{_percent(confidence)}."
+            f"{percent(confidence)}."
         )
     else:
         decision = AMBIGUOUS
@@ -392,7 +396,7 @@ def judge(series: Sequence[Series]) -> Verdict:
         label=label,
         confidence=confidence,
         carriers=tuple(carriers),
-        counts=MappingProxyType(counts),
+        counts=FrozenDict(counts),
         reason=reason,
         complete=bool(whole) and not unread,
     )
@@ -476,7 +480,3 @@ def _runs(numbers: Sequence[int]) -> str:
     groups = groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
     runs = [[number for _, number in run] for _, run in groups]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")

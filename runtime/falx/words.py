@@ -77,9 +77,15 @@ def counted(count: int, what: str = "slice") -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """Returns a share, 0..1, in percent for people: `97.4 %`."""
-    return f"{100 * share:.{digits}f} %"
+def percent(share: float, digits: int = 1, space: str = " ") -> str:
+    """Returns a share for people, such as `97.4 %`.
+
+    Args:
+        share: 0..1.
+        digits: those after the point.
+        space: what stands before the sign.
+    """
+    return f"{100 * share:.{digits}f}{space}%"
 
 
 def plain(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -24,9 +25,12 @@ from tests.browsing import TIMEOUT_MS
 import falx
 from falx import phantom
 from falx.app.service import Service
+from falx.app.uploads import Upload, taken
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 MAXIMUM_FILES = 12
 MAXIMUM_SLICES = 30
@@ -157,6 +161,7 @@ def forgotten(page: Page) -> None:
     # the button of before.
     page.locator('[data-testid="stFileUploaderDropzoneInput"]').nth(1).wait_for(state="detached")
     page.get_by_role("button", name="Next patient").wait_for(state="detached")
+    drawn_whole(page)
 
 
 def visit(context: BrowserContext, served: Served) -> Visit:
@@ -167,7 +172,7 @@ def visit(context: BrowserContext, served: Served) -> Visit:
     visit.page.on("request", lambda request: served.requests.append(request.url))
     visit.page.goto(served.url)
     visit.page.get_by_text("Ready: falx").wait_for()
-    visit.page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
+    visit.page.get_by_role("button", name="Try a drawn sample").wait_for()
     return visit
 
 
@@ -180,6 +185,7 @@ def classifier() -> falx.Classifier:
 def service(classifier: falx.Classifier) -> Service:
     return Service(
         classifier,
+        classifier.card.thresholds,
         maximum_files=MAXIMUM_FILES,
         maximum_slices=MAXIMUM_SLICES,
         maximum_megabytes=4,
@@ -213,6 +219,13 @@ class Made:
             )
             for number, pixels in enumerate(self.pixels)
         ]
+
+    def windowed(self, **tags: Any) -> bytes:
+        """A file of 12-bit values with a window."""
+        from tests.reading.dicom import made
+
+        values = phantom.lesion().astype(np.uint16) * 12
+        return made.written(made.dataset(values, 12, **{"WindowCenter": 1200, "WindowWidth": 2000, **tags}))
 
     def series(self) -> dict[str, bytes]:
         """The same as files; their names are in the reverse order."""
@@ -250,6 +263,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     Image.fromarray(rng.integers(0, 256, (1500, 1500), np.uint8)).save(folder / "large.png")
     (folder / "broken <b>*x*<_b>.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     return {path.name: path for path in folder.iterdir()}
+
+
+def png(pixels: Pixels) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def classified(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLICES) -> Upload:
+    """A file with its slices classified."""
+    upload = taken(name, data, service, room=room)
+    while not upload.done:
+        upload.answer(service)
+    return upload
 
 
 def undecided(
@@ -295,13 +322,24 @@ def wait_until(true: Callable[[], bool], log: Path, seconds: float = 60) -> None
 
 
 def give(page: Page, *paths: Path, before: int = 0, slices: int | None = None) -> None:
-    """Give files, beside as many that are there already, and wait for all answers."""
+    """Gives files, beside as many that are there already, and waits for all answers."""
     page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(list(paths))
+    answered(page, before + len(paths) if slices is None else slices)
+
+
+def answered(page: Page, slices: int) -> None:
+    """Waits until so many slices are answered, and the page is drawn."""
     page.locator(".st-key-save").wait_for()
     page.locator('[data-testid="stProgress"]').wait_for(state="detached")
-    expected = before + len(paths) if slices is None else slices
-    if expected > 1:
-        page.locator(f"text=Study of {expected} slices").wait_for()
+    if slices > 1:
+        page.locator(".st-key-list").get_by_role("radio").nth(slices - 1).wait_for(state="attached")
+    drawn_whole(page)
+
+
+def one_patient(page: Page) -> None:
+    """Says that the pictures are one examination."""
+    page.get_by_text("These pictures are one examination of one patient").click()
+    page.locator(".st-key-study .verdict").wait_for()
 
 
 def downloaded(page: Page, label: str) -> tuple[str, bytes]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import re
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,13 +17,16 @@ from tests.app.conftest import (
     MAXIMUM_FILES,
     PATIENT,
     Made,
+    Pixels,
     Served,
+    answered,
     document,
     downloaded,
     drawn_whole,
     forgotten,
     give,
     next_patient,
+    one_patient,
     own,
     visit,
 )
@@ -33,16 +35,18 @@ from tests.browsing import SERIOUS, violations
 import falx
 from falx import phantom
 from falx.app.guard import HEADERS
-from falx.app.texts import BAND_MEANINGS, NAMES
-from falx.pictures.overlay import overlay
+from falx.app.texts import BAND_MEANINGS, NAMES, VIEWER, percent
+from falx.pictures.overlay import tint
+from falx.reading.source import read
 from falx.slices.reasons import REASONS, TAG_REASONS
 from falx.study import Series, sum_up
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, LABELS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 Files = dict[str, Path]
+SIZES = {"desk": (1280, 800), "tablet": (820, 1180), "phone": (390, 844)}
 
 
 class TestOneSlice:
@@ -52,45 +56,30 @@ class TestOneSlice:
         said = page.locator(".st-key-answer").inner_text()
         assert expected.confidence is not None
         assert expected.band is not None
+        assert expected.probabilities is not None
         for words in (
             NAMES[expected.decision],
-            f"{expected.confidence:.0%}, {expected.band} confidence".replace("%", "\xa0%"),
+            f"{percent(expected.confidence)}, {expected.band} confidence",
             BAND_MEANINGS[expected.band],
             expected.recommendation,
-            f"Model {classifier.card.name} {classifier.card.version}; thresholds no tumour "
-            f"{classifier.card.thresholds.no_tumor:.2f}",
         ):
             assert words in said
         assert page.locator(".st-key-answer .verdict").get_attribute("data-kind") == "tumor"
         rows = page.locator(".probabilities tbody tr").all_inner_texts()
-        assert expected.probabilities is not None
-        assert [re.split(r"\s*\t\s*|\n", row)[0] for row in rows] == [
-            NAMES[label] for label in expected.probabilities
-        ]
+        assert [re.split(r"\s*\t\s*|\n", row)[0] for row in rows] == [NAMES[label] for label in LABELS]
         for row, (label, share) in zip(rows, expected.probabilities.items(), strict=True):
-            assert re.findall(r"\d+", row) == [
-                f"{100 * share:.0f}",
-                f"{100 * classifier.card.thresholds[label]:.0f}",
-            ]
+            limit = classifier.card.thresholds[label]
+            assert re.findall(r"\d+", row) == [f"{100 * share:.0f}", f"{100 * limit:.0f}"]
 
-    def test_the_heatmap_is_falx_s_and_can_be_switched_off(
-        self, page: Page, files: Files, classifier: falx.Classifier
-    ) -> None:
+    def test_thresholds_stand_once(self, page: Page, files: Files) -> None:
+        limits = page.locator(".thresholds tbody tr")
+        limits.nth(3).wait_for()
+        assert limits.count() == 4
         give(page, files["lesion.png"])
-        heatmap = classifier.predict(phantom.lesion()).heatmap
-        assert heatmap is not None
-        assert np.array_equal(drawn(page), np.asarray(overlay(phantom.lesion(), heatmap)))
-        mapped = source(page)
-        words = page.locator(".screen img").get_attribute("alt")
-        assert words is not None
-        assert "The heatmap is highest," in words
-        # By keyboard: the switch has the focus, and is seen to.
-        switch = page.get_by_role("switch", name="Heatmap")
-        switch.focus()
-        page.keyboard.press("Space")
-        changed(page, mapped)
-        assert np.array_equal(drawn(page)[..., 0], phantom.lesion())
-        assert page.locator(".screen img").get_attribute("alt") == "The slice, 256 by 256 pixels."
+        page.get_by_text("How Falx decides").click()
+        page.locator(".how").wait_for()
+        assert page.get_by_text("Threshold", exact=True).count() == 1
+        assert page.locator(".thresholds").count() == 0
 
     @pytest.mark.parametrize(
         ("name", "decision", "words"),
@@ -113,31 +102,162 @@ class TestOneSlice:
 
     def test_says_what_in_the_picture_limits_the_answer(self, page: Page, files: Files) -> None:
         give(page, files["small.bmp"])
-        caution = page.locator(".caution").inner_text()
-        assert "The head is small in this picture" in caution
-        assert "It is 74 pixels across" in caution
+        assert "The head is small in this picture, 74 pixels across" in page.locator(".caution").inner_text()
 
     def test_prints(self, page: Page, files: Files) -> None:
         give(page, files["lesion.png"])
         assert page.pdf(format="A4").startswith(b"%PDF-")
         page.emulate_media(media="print")
-        for seen in (".st-key-answer .decision", ".screen img", ".st-key-disclaimer", ".st-key-patient"):
+        for seen in (".st-key-answer .decision", ".frames", ".st-key-foot", ".st-key-patient"):
             assert page.locator(seen).is_visible(), seen
-        for hidden in ('[data-testid="stFileUploader"]', ".st-key-save", ".st-key-tools"):
+        for hidden in ('[data-testid="stFileUploader"]', ".st-key-save", ".tools"):
             assert page.locator(hidden).is_hidden(), hidden
-        assert page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor") == (
-            "rgb(255, 255, 255)"
+        white = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+        assert page.evaluate(white) == "rgb(255, 255, 255)"
+
+
+class TestViewer:
+    def test_draws_the_slice_and_its_heatmap(
+        self, page: Page, files: Files, classifier: falx.Classifier
+    ) -> None:
+        give(page, files["lesion.png"])
+        heatmap = classifier.predict(phantom.lesion()).heatmap
+        assert heatmap is not None
+        assert np.array_equal(drawn(page), phantom.lesion())
+        assert np.array_equal(heat(page), np.asarray(tint(heatmap)))
+        words = page.locator(".frames canvas").first.get_attribute("aria-label")
+        assert words is not None
+        assert words == (
+            "The slice, 256 by 256 pixels. "
+            f"The heatmap is strongest, {percent(heatmap.max())}, in the middle of the picture."
         )
+
+    def test_heatmap_by_keyboard(self, page: Page, files: Files) -> None:
+        give(page, files["lesion.png"])
+        shown = page.locator(".heat:visible")
+        assert shown.count() == 1
+        assert shown.evaluate("image => image.style.opacity") == "0.6"
+        page.locator(".frames").focus()
+        page.keyboard.press("h")
+        assert shown.count() == 0
+        page.get_by_role("radio", name="Side by side").check()
+        assert (page.locator(".frames canvas:visible").count(), shown.count()) == (2, 1)
+        page.get_by_role("radio", name="Heatmap").check()
+        page.get_by_label("Opacity").focus()
+        page.keyboard.press("End")
+        assert shown.evaluate("image => image.style.opacity") == "1"
+        page.keyboard.press("ArrowLeft")
+        assert shown.evaluate("image => image.style.opacity") == "0.95"
+
+    def test_zoom_and_place(self, page: Page, files: Files) -> None:
+        give(page, files["lesion.png"])
+        layers, stage = page.locator(".layers").first, page.locator(".frames")
+        stage.focus()
+        page.keyboard.press("+")
+        page.keyboard.press("+")
+        assert page.locator("output.zoom").inner_text() == "156 %"
+        before = box(layers)
+        drag(page, stage, 30, 10)
+        moved = box(layers)
+        assert moved[0] - before[0] == pytest.approx(30)
+        assert moved[1] - before[1] == pytest.approx(10)
+        page.get_by_role("button", name="Fit").click()
+        assert page.locator("output.zoom").inner_text() == "100 %"
+        stage.dblclick()
+        assert page.locator("output.zoom").inner_text() == "200 %"
+        page.keyboard.press("0")
+
+    def test_window_of_dicom(self, page: Page, dicom: Made, tmp_path: Path) -> None:
+        path = tmp_path / "a.dcm"
+        path.write_bytes(dicom.windowed())
+        give(page, path)
+        seen = read(path).pixels
+        assert np.array_equal(drawn(page), seen)
+        # As the tags say, 1200 and 2000; the standard subtracts a half and one (PS3.3, C.11.2.1.2).
+        assert page.locator(".window output").all_inner_texts() == ["1200", "1999"]
+        page.locator("input.width").focus()
+        page.keyboard.press("PageDown")
+        narrower = drawn(page)
+        assert np.count_nonzero(narrower == 255) > np.count_nonzero(seen == 255)
+        drag(page, page.locator(".frames"), 0, 40, button="right")
+        assert drawn(page).mean() < narrower.mean()
+        page.get_by_role("button", name="Reset").click()
+        assert np.array_equal(drawn(page), seen)
+
+    def test_arrow_keys_walk_through_slices(self, page: Page, files: Files) -> None:
+        names = [f"slice_{number}.png" for number in range(1, 5)]
+        give(page, *(files[name] for name in names))
+        name = page.locator(".st-key-answer .name")
+        name.get_by_text("slice_4.png").wait_for()
+        page.locator(".head h1").click()
+        page.keyboard.press("ArrowUp")
+        name.get_by_text("slice_3.png").wait_for()
+        page.keyboard.press("ArrowLeft")
+        name.get_by_text("slice_2.png").wait_for()
+        page.keyboard.press("ArrowDown")
+        name.get_by_text("slice_3.png").wait_for()
+        assert page.locator(".st-key-list").get_by_role("radio").nth(2).is_checked()
+        # A field keeps its own keys.
+        page.get_by_label("Patient (optional)").fill("ab")
+        page.keyboard.press("ArrowLeft")
+        drawn_whole(page)
+        assert "slice_3.png" in name.inner_text()
+
+
+class TestGiving:
+    def test_a_sample_can_be_tried(self, page: Page, classifier: falx.Classifier) -> None:
+        page.get_by_role("button", name="Try a drawn sample").click()
+        answered(page, 1)
+        expected = classifier.predict(phantom.lesion())
+        said = page.locator(".st-key-answer").inner_text()
+        assert NAMES[expected.decision] in said
+        assert "drawn head.png, 256 × 256" in said
+        next_patient(page)
+
+    @pytest.mark.parametrize("place", [".st-key-answer", ".frames, .stage", '[data-testid="stFileUploader"]'])
+    def test_the_whole_page_takes_drops(self, page: Page, files: Files, tmp_path: Path, place: str) -> None:
+        (tmp_path / "scan" / "deep").mkdir(parents=True)
+        for name in ("lesion.png", "gradient.png"):
+            (tmp_path / "scan" / "deep" / name).write_bytes(files[name].read_bytes())
+        drop(page, page.locator(place).first, files["clear.tiff"], tmp_path / "scan")
+        answered(page, 3)
+        listed = page.locator(".st-key-list").inner_text()
+        assert all(name in listed for name in ("lesion.png", "gradient.png", "clear.tiff"))
+
+    def test_more_files_than_allowed_are_refused(self, page: Page, files: Files) -> None:
+        paths = [files[f"slice_{number}.png"] for number in range(1, 11)]
+        paths += [files["lesion.png"], files["clear.tiff"], files["gradient.png"]]
+        assert len(paths) == MAXIMUM_FILES + 1
+        give(page, *paths, slices=MAXIMUM_FILES)
+        page.locator('[data-testid="stFileChips"]').get_by_text("413").first.wait_for()
+        next_patient(page)
+        drop(page, page.locator(".st-key-answer"), *paths)
+        answered(page, MAXIMUM_FILES)
+        assert f"Only the first {MAXIMUM_FILES} of {len(paths)} files" in page.locator(".most").inner_text()
+
+    def test_the_next_patient_finds_nothing(self, page: Page, files: Files) -> None:
+        page.get_by_label("Patient (optional)").fill(PATIENT)
+        page.keyboard.press("Enter")
+        give(page, files["lesion.png"], files["gradient.png"])
+        one_patient(page)
+        next_patient(page)
+        assert page.get_by_label("Patient (optional)").input_value() == ""
+        assert page.locator('[data-testid="stFileChip"]').count() == 0
+        # The files of the patients before do not count against this one.
+        give(page, *(files[f"slice_{number}.png"] for number in range(1, 11)))
+        assert page.locator(".st-key-study .verdict").count() == 0
 
 
 class TestStudy:
-    def test_ten_slices_come_to_falx_s_answer(
+    def test_pictures_are_one_patient_only_where_the_visitor_says_so(
         self, page: Page, files: Files, classifier: falx.Classifier
     ) -> None:
         names = [f"slice_{number}.png" for number in range(1, 11)]
         results = [classifier.predict(files[name]) for name in names]
-        study = sum_up([Series(results=tuple(results))])
         give(page, *(files[name] for name in names))
+        assert page.locator(".st-key-study .verdict").count() == 0
+        one_patient(page)
+        study = sum_up([Series(results=tuple(results))])
         said = page.locator(".st-key-study .verdict").inner_text()
         assert study.decision == "tumor"
         assert "Tumour: glioma" in said
@@ -149,11 +269,10 @@ class TestStudy:
         assert rows.locator(".file").all_inner_texts() == names
         cells = rows.locator(".said").all_inner_texts()
         assert all(NAMES[one.decision] in text for one, text in zip(results, cells, strict=True))
-        carrying = [i for i in range(10) if rows.nth(i).locator(".carrier").count()]
-        assert carrying == list(study.carriers)
+        marked = [i for i in range(10) if rows.nth(i).get_by_text("key slice").count()]
+        assert marked == list(study.carriers)
         # The slice that the study names as the surest is shown first.
         surest = max(study.carriers, key=lambda index: results[index].confidence or 0)
-        assert f"most surely in slice {surest + 1} of 10" in study.reason
         assert names[surest] in page.locator(".st-key-answer .name").inner_text()
 
     def test_a_broken_file_is_a_message_and_the_others_answer(
@@ -162,20 +281,14 @@ class TestStudy:
         share = classifier.predict(files["lesion.png"]).confidence
         assert share is not None
         give(page, files["lesion.png"], files["broken <b>*x*<_b>.png"], files["gradient.png"])
-        page.get_by_role("radio").nth(2).wait_for(state="attached")
-        listed = [text.replace("\xa0", " ") for text in page.locator(".st-key-list label").all_inner_texts()]
+        listed = page.locator(".st-key-list label").all_inner_texts()
         assert [" ".join(text.split()) for text in listed if "·" in text] == [
             "1 · ! Cannot be read · broken <b>*x*<_b>.png",
             "2 · ⊘ Rejected · gradient.png",
             f"3 · ◆ Glioma, {share:.0%} · lesion.png".replace("%", " %"),
         ]
-        # By keyboard, from the one that is chosen.
-        page.get_by_role("radio").nth(2).focus()
-        page.keyboard.press("ArrowDown")
-        page.locator('.st-key-answer .verdict[data-kind="error"]').wait_for()
-        assert "Expected PNG, JPEG" in page.locator(".st-key-answer").inner_text()
 
-    def test_dicom_is_put_in_order_and_what_is_no_mr_slice_is_rejected(
+    def test_dicom_is_put_in_order_and_a_ct_is_rejected(
         self, page: Page, dicom: Made, tmp_path: Path
     ) -> None:
         scan = {**dicom.series(), "ct.dcm": dicom.file(phantom.clear(), Modality="CT")}
@@ -192,39 +305,16 @@ class TestStudy:
         frames = [f"frames, frame {number}" for number in (1, 2, 3)]
         assert table.locator(".file").all_inner_texts() == ["ct.dcm", *frames, "IM3", "IM2", "IM1"]
         assert TAG_REASONS["not_mr"] in table.locator(".said").nth(0).inner_text()
-        shown = page.locator(".st-key-answer")
-        assert "256 × 256" in shown.locator(".name").inner_text()
         page.locator(".st-key-list label", has_text="ct.dcm").click()
-        rejected = shown.locator('.verdict[data-kind="rejected"]')
+        rejected = page.locator('.st-key-answer .verdict[data-kind="rejected"]')
         rejected.wait_for()
         assert TAG_REASONS["not_mr"] in rejected.inner_text()
-        assert "Not shown: its tags say" in page.locator(".screen").inner_text()
-        # A slice of another study: nothing is said of both together, and nothing saved.
+        assert "Not shown: its DICOM tags say" in page.locator(".stage .words").inner_text()
+        # A slice of another study: nothing is said of both together, and nothing can be saved.
         (tmp_path / "other.dcm").write_bytes(dicom.file(phantom.clear(), StudyInstanceUID="1.2.9"))
-        page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(tmp_path / "other.dcm")
+        give(page, tmp_path / "other.dcm", slices=8)
         page.get_by_text("Expected one study, got 2; give each study by itself.").wait_for()
-        page.locator(".st-key-save").get_by_role("button", name="PDF").wait_for(state="detached")
-        assert page.get_by_role("button", name="CSV").count() == 0
-
-    def test_more_files_than_allowed_are_refused(self, page: Page, files: Files) -> None:
-        paths = [files[f"slice_{number}.png"] for number in range(1, 11)]
-        paths += [files["lesion.png"], files["clear.tiff"], files["gradient.png"]]
-        assert len(paths) == MAXIMUM_FILES + 1
-        page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(paths)
-        page.locator(f"text=Study of {MAXIMUM_FILES} slices").wait_for()
-        page.locator('[data-testid="stFileChips"]').get_by_text("413").first.wait_for()
-
-    def test_the_next_patient_finds_nothing(self, page: Page, files: Files) -> None:
-        page.get_by_label("Patient (optional)").fill(PATIENT)
-        page.keyboard.press("Enter")
-        give(page, files["lesion.png"], files["gradient.png"])
-        next_patient(page)
-        assert page.get_by_label("Patient (optional)").input_value() == ""
-        assert page.locator('[data-testid="stFileChip"]').count() == 0
-        # What the patients before had given does not count against this one.
-        give(page, *(files[f"slice_{number}.png"] for number in range(1, 11)))
-        next_patient(page)
-        assert page.locator(".st-key-study .verdict").count() == 0
+        assert page.locator(".st-key-save").get_by_role("button").all_inner_texts() == ["Next patient"]
 
 
 class TestReports:
@@ -234,7 +324,7 @@ class TestReports:
         page.get_by_label("Patient (optional)").fill(PATIENT)
         page.keyboard.press("Enter")
         give(page, files["lesion.png"])
-        name, html = downloaded(page, "Page")
+        name, html = downloaded(page, "Web page")
         assert name == "falx-report.html"
         text = html.decode()
         assert faults(page, html) == []
@@ -254,6 +344,16 @@ class TestReports:
         assert content.decode("utf-8-sig").splitlines()[1].startswith("lesion.png,,1,glioma,0.")
         assert PATIENT not in content.decode("utf-8-sig")
 
+    def test_a_letter_that_no_font_has_is_told_beside_the_button(self, page: Page, files: Files) -> None:
+        page.get_by_label("Patient (optional)").fill("Zoë \U00012000")
+        page.keyboard.press("Enter")
+        give(page, files["lesion.png"])
+        told = page.locator(".st-key-save").inner_text()
+        assert "No PDF: no font of this server has “\U00012000” (U+12000): install one, such as Noto." in told
+        assert page.get_by_role("button", name="PDF", exact=True).is_disabled()
+        name, html = downloaded(page, "Web page")
+        assert (name, "Zoë \U00012000" in html.decode()) == ("falx-report.html", True)
+
 
 class TestPrivacy:
     def test_two_visitors_see_their_own(
@@ -264,11 +364,8 @@ class TestPrivacy:
             other = visitor.page
             page.get_by_label("Patient (optional)").fill(PATIENT)
             page.keyboard.press("Enter")
-            page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(files["lesion.png"])
-            other.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(
-                files["gradient.png"]
-            )
-            page.locator('.st-key-answer [data-kind="tumor"]').wait_for()
+            give(page, files["lesion.png"])
+            give(other, files["gradient.png"])
             other.locator('.st-key-answer [data-kind="rejected"]').wait_for()
             assert "lesion.png" not in other.content()
             assert PATIENT not in other.content()
@@ -278,8 +375,8 @@ class TestPrivacy:
 
     def test_the_slice_has_no_address(self, page: Page, files: Files) -> None:
         give(page, files["lesion.png"])
-        addresses = page.evaluate("[...document.images].map(image => image.src.slice(0, 11))")
-        assert set(addresses) <= {"data:image/"}
+        sources = page.locator("img").evaluate_all("all => all.map(image => image.src.slice(0, 11))")
+        assert set(sources) <= {"data:image/"}
 
     def test_nothing_is_written_nor_sent(self, page: Page, served: Served, files: Files) -> None:
         # Larger than what a server would hold in memory unasked.
@@ -311,15 +408,13 @@ class TestPrivacy:
 
 class TestForEveryone:
     def test_works_by_keyboard(self, page: Page, files: Files) -> None:
-        # From now on Playwright, not Chromium, opens what chooses files.
+        # From now on Playwright, not Chromium, opens the dialog for files.
         page.on("filechooser", lambda _: None)
-        tab_to(page, "Upload")
+        tab_to(page, "Choose files")
         with page.expect_file_chooser() as choice:
             page.keyboard.press("Enter")
         choice.value.set_files([files["lesion.png"], files["gradient.png"]])
-        page.locator("text=Study of 2 slices").wait_for()
-        page.get_by_role("button", name="CSV").first.wait_for()
-        drawn_whole(page)
+        answered(page, 2)
         tab_to(page, "lesion.png", 'closest("label")')
         page.keyboard.press("ArrowUp")
         page.locator('.st-key-answer [data-kind="rejected"]').wait_for()
@@ -327,11 +422,10 @@ class TestForEveryone:
         page.keyboard.press("ArrowDown")
         page.locator('.st-key-answer [data-kind="tumor"]').wait_for()
         drawn_whole(page)
-        mapped = source(page)
-        tab_to(page, "Opacity")
-        page.keyboard.press("End")
-        changed(page, mapped)
-        drawn_whole(page)
+        tab_to(page, VIEWER["stage"])
+        page.keyboard.press("+")
+        assert page.locator("output.zoom").inner_text() == "125 %"
+        page.keyboard.press("0")
         tab_to(page, "PDF")
         with page.expect_download() as waiting:
             page.keyboard.press("Enter")
@@ -346,37 +440,78 @@ class TestForEveryone:
         give(page, files["lesion.png"])
         assert violations(page, SERIOUS) == []
         give(page, files["small.bmp"], files["gradient.png"], files["broken <b>*x*<_b>.png"], before=1)
+        one_patient(page)
         page.get_by_text("All slices in a table").click()
         page.locator(".slices").wait_for()
         assert violations(page, SERIOUS) == []
 
-    @pytest.mark.parametrize("size", [(1280, 800), (820, 1180)])
-    def test_the_disclaimer_stays_in_view(self, page: Page, files: Files, size: tuple[int, int]) -> None:
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        give(page, files["lesion.png"], files["gradient.png"])
-        assert page.locator(".st-key-disclaimer").inner_text().strip() == DISCLAIMER
-        tops = []
+    @pytest.mark.parametrize("size", SIZES)
+    def test_every_screen_shows_what_matters(self, page: Page, files: Files, size: str) -> None:
+        width, height = SIZES[size]
+        page.set_viewport_size({"width": width, "height": height})
+        give(page, *(files[f"slice_{number}.png"] for number in range(1, 6)))
+        one_patient(page)
+        foot = page.locator(".st-key-foot")
+        assert foot.inner_text().startswith(DISCLAIMER)
         for place in (0, 100_000):
             page.evaluate(f"document.querySelector('[data-testid=stMain]').scrollTo(0, {place})")
-            box = page.locator(".st-key-disclaimer").bounding_box()
-            assert box is not None
-            assert box["y"] + box["height"] <= size[1]
-            tops.append(box["y"])
-        assert min(tops) > size[1] / 2
-        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-        # Nothing at the end of the page is hidden behind it.
-        end = page.locator(".st-key-answer .model").bounding_box()
-        assert end is not None
-        assert end["y"] + end["height"] <= tops[1]
+            for button in foot.get_by_role("button").all():
+                left, top, right, bottom = box(button)
+                assert 0 < left < right < width
+                assert height / 2 < top < bottom < height
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # Nothing is hidden behind the foot at the end of the page, and nothing touches an edge.
+        blocks = [page.locator(f".{name}") for name in ("st-key-study", "st-key-answer", "st-key-patient")]
+        blocks += [page.locator(name) for name in (".viewer", ".st-key-list", ".head")]
+        for block in blocks:
+            left, _, right, bottom = box(block)
+            assert left >= 12, block
+            assert right <= width - 12, block
+            assert bottom <= box(foot)[1], block
+        columns = {round(box(block)[0]) for block in blocks}
+        assert (len(columns) == 1) == (size == "phone")
+
+
+def box(locator: Locator) -> tuple[float, float, float, float]:
+    """The left, top, right and bottom of an element, in pixels of the window."""
+    found = locator.bounding_box()
+    assert found is not None
+    return found["x"], found["y"], found["x"] + found["width"], found["y"] + found["height"]
+
+
+def drag(page: Page, locator: Locator, right: int, down: int, button: str = "left") -> None:
+    """Drags from the middle of an element."""
+    left, top, other, bottom = box(locator)
+    x, y = (left + other) / 2, (top + bottom) / 2
+    page.mouse.move(x, y)
+    page.mouse.down(button="right" if button == "right" else "left")
+    page.mouse.move(x + right, y + down, steps=3)
+    page.mouse.up(button="right" if button == "right" else "left")
+
+
+def drop(page: Page, locator: Locator, *paths: Path) -> None:
+    """Drops files and folders on an element, as the system does."""
+    left, top, right, bottom = box(locator)
+    at = {"x": (left + right) / 2, "y": (top + bottom) / 2}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for event in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": event, **at, "data": data})
+    session.detach()
 
 
 def tab_to(page: Page, name: str, of: str = "") -> None:
-    """Press Tab until what has the focus is called so."""
-    called = f"(document.activeElement{'?.' + of if of else ''})"
-    for _ in range(60):
+    """Presses Tab until the focus is on an element of this name."""
+    focus = """() => {
+      let found = document.activeElement;
+      while (found?.shadowRoot?.activeElement) found = found.shadowRoot.activeElement;
+      if (!found || ["BODY", "MAIN"].includes(found.tagName)) return "";
+      found = OF;
+      return found?.getAttribute?.("aria-label") || found?.innerText || "";
+    }""".replace("OF", f"found.{of}" if of else "found")
+    for _ in range(80):
         page.keyboard.press("Tab")
-        words = page.evaluate(f"{called}?.getAttribute?.('aria-label') || {called}?.innerText || ''")
-        if name in words and page.evaluate("!['BODY', 'MAIN'].includes(document.activeElement.tagName)"):
+        if name in page.evaluate(focus):
             return
     raise AssertionError(f"Tab never comes to {name}")
 
@@ -390,20 +525,20 @@ def faults(page: Page, html: bytes) -> list[str]:
     return found
 
 
-def source(page: Page) -> str:
-    address = page.locator(".screen img").get_attribute("src")
+def drawn(page: Page) -> Pixels:
+    """The slice that is drawn: `(H, W)` uint8."""
+    script = """canvas => {
+      const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return [canvas.height, canvas.width, [...image.data]];
+    }"""
+    height, width, values = page.locator(".frames canvas").first.evaluate(script)
+    pixels: Pixels = np.array(values, np.uint8).reshape(height, width, 4)[..., 0]
+    return pixels
+
+
+def heat(page: Page) -> Pixels:
+    """The heatmap that lies over the slice: `(H, W, 4)` uint8."""
+    address = page.locator(".heat").first.get_attribute("src")
     assert address is not None
-    return address
-
-
-def changed(page: Page, before: str) -> None:
-    until = time.monotonic() + 30
-    while source(page) == before:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-def drawn(page: Page) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The picture that is shown: `(H, W, 3)` uint8."""
-    with Image.open(io.BytesIO(base64.b64decode(source(page).partition(",")[2]))) as image:
-        return np.asarray(image.convert("RGB"))
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+        return np.asarray(image)

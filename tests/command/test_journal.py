@@ -131,7 +131,7 @@ def test_answers_of_another_model_are_not_mixed(
 def test_what_is_no_file_of_answers_is_left_alone(model: Path, tmp_path: Path, content: bytes) -> None:
     out = tmp_path / "out.jsonl"
     out.write_bytes(content)
-    with pytest.raises(ResumeError, match=r"line 1: is no answer of"):
+    with pytest.raises(ResumeError, match=r"line 1: is not an answer of"):
         Journal(out, falx.load(model).model)
     assert out.read_bytes() == content
 

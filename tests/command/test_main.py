@@ -39,6 +39,8 @@ KEYS = [
     "band",
     "probabilities",
     "recommendation",
+    "thresholds",
+    "thresholds_changed",
     "model",
     "elapsed_ms",
 ]

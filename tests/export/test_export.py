@@ -188,7 +188,7 @@ def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(
         seen.append((steps, model.get_weights()[0].tolist()))
         model.set_weights([np.ones(2)])
 
-    model = SimpleNamespace(
+    model: Any = SimpleNamespace(
         get_weights=lambda: list(held), set_weights=lambda new: held.__setitem__(slice(None), new)
     )
     monkeypatch.setattr(rounding, "round_weights", spoil)
@@ -196,8 +196,7 @@ def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(
         for name in ("int8", other):
             monkeypatch.setattr(module, name, lambda *_, **__: b"")
     slices: Any = SimpleNamespace(calibration=None, described={"calibration": ""})
-    trained: Any = SimpleNamespace(model=model)
-    export._converted(trained, slices, quiet=True)
+    export._converted(model, slices, quiet=True)
     assert seen == [(127, [0, 0]), (to_onnx.STEPS, [0, 0])]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 
 # The runtime's whole world. What is not in EAGER is imported where it is used, so that it can be missing.
 EAGER = {"falx", "numpy", "PIL"}
-LAZY = {"ai_edge_litert", "nibabel", "onnxruntime", "pydicom", "tflite_runtime"}
+LAZY = {"ai_edge_litert", "jpeg_ls", "nibabel", "onnxruntime", "pydicom", "tflite_runtime"}
 LAZY |= {"highdicom", "pynetdicom"}  # of `falx.workstation`
 LAZY |= {"fontTools", "fpdf", "jinja2", "starlette", "streamlit"}  # of `falx app`
+LAZY |= {"python_multipart", "starlette", "uvicorn"}  # of `falx serve`
 
 FORBIDDEN = {
     "runtime/falx": {"falx_export", "falx_runs", "falx_trainer", "keras", "tensorflow"},
@@ -52,8 +54,11 @@ def _imports_in(node: ast.AST, file: Path, *, eager: bool) -> Iterator[Import]:
             names = [a.value for a in child.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
         for name in names:
             yield Import(file, getattr(child, "lineno", 0), name.partition(".")[0], eager)
-        inert = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
-            isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        inert = (
+            isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            or (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING")
+            # Modules that are of no use without an extra say so as soon as they are imported.
+            or (isinstance(child, ast.With) and ast.unparse(child.items[0]).startswith("needs("))
         )
         yield from _imports_in(child, file, eager=eager and not inert)
 
@@ -70,6 +75,19 @@ def test_the_runtime_imports_numpy_pillow_and_engines_only(checkout: Path) -> No
     assert [i for i in _imports(checkout / "runtime") if i.package not in known] == []
 
 
+# What the process of the service alone imports, once its extra is known to be installed.
+OF_THE_SERVICE = {"admission.py", "endpoints.py"}
+
+
 def test_the_runtime_imports_engines_where_it_uses_them(checkout: Path) -> None:
     known = EAGER | sys.stdlib_module_names
-    assert [i for i in _imports(checkout / "runtime") if i.eager and i.package not in known] == []
+    found = [i for i in _imports(checkout / "runtime") if i.eager and i.package not in known]
+    assert [i for i in found if i.package != "starlette" or i.file.name not in OF_THE_SERVICE] == []
+
+
+def test_help_needs_no_extra(checkout: Path) -> None:
+    """What the command line imports for its help does not import modules that need an extra."""
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['highdicom', 'pydicom', 'pynetdicom']))"
+    doors = ("node.listen", "node.settings", "objects.output")
+    imported = "; ".join(f"import falx.workstation.{door}" for door in doors)
+    subprocess.run([sys.executable, "-c", f"{blocked}; {imported}"], check=True, cwd=checkout / "runtime")

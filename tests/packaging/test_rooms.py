@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOMS = {
-    "command": "app workstation check classifier pictures study engines model reading decision prediction "
-    "slices",
+    "command": "app serve workstation check classifier pictures study engines model reading decision "
+    "prediction slices",
     "app": "classifier pictures study engines model reading decision prediction slices",
+    "serve": "classifier pictures study engines model reading decision prediction slices",
     "workstation": "classifier pictures study engines model reading decision prediction slices",
     "check": "classifier engines model reading decision prediction slices",
     "classifier": "study engines model reading decision prediction slices",
@@ -21,13 +22,34 @@ ROOMS = {
     "engines": "model decision prediction slices",
     "model": "decision slices",
     "reading": "decision prediction slices",
+    "prediction": "decision slices",
     "decision": "slices",
-    "prediction": "slices",
     "slices": "",
 }
 """Each room of `runtime/falx`, from above to below, and the rooms it may import."""
 
-LEAVES = {"debug", "errors", "optional", "phantom", "timings", "words", "writing", "_version"}
+WORKSHOPS = {
+    "export/falx_export": {
+        "__main__": "export package proof self_contained convert write quiet errors",
+        "export": "package proof self_contained convert write quiet errors",
+        "package": "convert",
+        "proof": "self_contained convert quiet errors",
+        "self_contained": "convert quiet errors",
+        "convert": "quiet errors",
+        "write": "errors",
+    },
+    "trainer/falx_trainer": {
+        "__main__": "evaluation training",
+        "evaluation": "training data plots scores",
+        "training": "data plots scores",
+        "data": "",
+        "plots": "",
+        "scores": "",
+    },
+}
+"""The rooms of the export and of the trainer, and the rooms that each may import."""
+
+LEAVES = {"debug", "errors", "frozen", "optional", "phantom", "timings", "words", "writing", "_version"}
 """Modules that every room may import. They import each other at most, and nothing above."""
 
 
@@ -101,7 +123,22 @@ def test_leaves_import_leaves(falx: dict[str, Path]) -> None:
     assert found == set()
 
 
-@pytest.mark.parametrize("package", ["runtime/falx", "export/falx_export", "trainer/falx_runs"])
+@pytest.mark.parametrize("package", WORKSHOPS)
+def test_rooms_of_trainer_and_export_import_what_stands_below_them(checkout: Path, package: str) -> None:
+    rooms, found = WORKSHOPS[package], set()
+    for name, file in modules(checkout / package).items():
+        allowed = {room(name), *rooms.get(room(name), "").split()}
+        found |= {
+            (name, target)
+            for target in targets(file, modules(checkout / package))
+            if room(target) not in allowed
+        }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    "package", ["runtime/falx", "export/falx_export", "trainer/falx_runs", "trainer/falx_trainer"]
+)
 def test_there_is_no_circle(checkout: Path, package: str) -> None:
     known = modules(checkout / package)
     graph = {

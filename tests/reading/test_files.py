@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from falx.errors import ImageForbidden, ImageNotFound
-from falx.prediction import Failure
 from falx.reading.files import expand
+from falx.reading.source import read
+from falx.slices.slice import Part
 
 
 @pytest.fixture
@@ -39,14 +40,12 @@ def test_paths_stay_as_they_were_given(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_folder_without_images_is_a_failure(folder: Path) -> None:
     empty = str(folder / "empty")
-    (failure,) = expand([empty])
-    assert isinstance(failure, Failure)
-    assert isinstance(failure.error, ImageNotFound)
-    assert failure.to_dict() == {
-        "schema": 1,
-        "path": empty,
-        "error": {"type": "ImageNotFound", "message": f"{empty}: no image in this folder or below"},
-    }
+    (part,) = expand([empty])
+    assert isinstance(part, Part)
+    assert (part.holder.path, part.holder.frames, part.holder.origin(1)) == (empty, 1, None)
+    with pytest.raises(ImageNotFound) as raised:
+        part.holder.read(1)
+    assert str(raised.value) == f"{empty}: no image in this folder or below"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -76,6 +75,6 @@ def test_a_folder_that_may_not_be_read_is_a_failure() -> None:
             os.seteuid(user)
             secret.chmod(0o700)
     assert found[0] == str(Path(name, "a.png"))
-    assert isinstance(found[1], Failure)
-    assert isinstance(found[1].error, ImageForbidden)
-    assert "secret: the folder cannot be read: Permission denied" in str(found[1].error)
+    assert isinstance(found[1], Part)
+    with pytest.raises(ImageForbidden, match="secret: the folder cannot be read: Permission denied"):
+        read(found[1])

@@ -19,7 +19,7 @@ from typing import Any
 import pydicom
 
 from falx.workstation.node import worker
-from falx.workstation.objects.results import make
+from falx.workstation.objects.study_objects import make
 
 
 def deadly(classifier: Any, paths: Sequence[Path], **options: Any) -> Any:

@@ -11,7 +11,8 @@ from tests.workstation.peers import SECRET, WrittenStudy
 
 from falx import phantom
 from falx.command.main import main
-from falx.workstation.node.association import IMAGES, SYNTAXES
+from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
+from falx.workstation.node.association import IMAGES
 from falx.workstation.node.spool import IDENTIFIER
 
 PAGE = Path(__file__).parents[2] / "docs" / "workstation.md"
@@ -75,8 +76,8 @@ def test_the_page_names_every_class_and_syntax() -> None:
     rows = PAGE.read_text(encoding="utf-8").splitlines()
     for uid, name in IMAGES.items():
         assert sum(row.startswith(f"| {name} | {uid} |") for row in rows) == 1, name
-    for uid, name in SYNTAXES.items():
-        assert f"| {name} | {uid} |" in rows
+    for uid, syntax in TRANSFER_SYNTAXES.items():
+        assert f"| {syntax.name} | {uid} |" in rows
 
 
 def test_the_pages_diagram_has_no_semicolon() -> None:

@@ -10,9 +10,10 @@ from tests.workstation.peers import WrittenStudy, write_study
 
 import falx
 from falx import phantom
-from falx.errors import FalxError
-from falx.workstation.objects import headers, results
+from falx.workstation.errors import ReportError
+from falx.workstation.objects import headers, study_objects
 from falx.workstation.objects.secondary_capture import burnt, secondary_capture
+from falx.workstation.objects.structured_report import Rule
 
 
 def test_the_slice_is_enlarged_and_the_words_stand_below_it() -> None:
@@ -36,7 +37,7 @@ def test_a_heatmap_colours_the_slice_and_words_are_wrapped() -> None:
 def test_a_picture_names_its_source_and_nothing_of_the_patient_is_in_its_pixels(
     classifier: falx.Classifier, study: WrittenStudy
 ) -> None:
-    answer, (_, *pictures) = results.make(classifier, study.files, identity="one", capture=True)
+    answer, (_, *pictures) = study_objects.make(classifier, study.files, capture=True)
     assert len(pictures) == len(answer.carriers) >= 1
     for number, (index, picture) in enumerate(zip(answer.carriers, pictures, strict=True), start=1):
         source = picture.SourceImageSequence[0]
@@ -44,21 +45,25 @@ def test_a_picture_names_its_source_and_nothing_of_the_patient_is_in_its_pixels(
         assert (picture.BurnedInAnnotation, picture.InstanceNumber, picture.Modality) == ("NO", number, "OT")
         assert list(picture.ImageType) == ["DERIVED", "SECONDARY"]
         assert "not a medical device" in picture.DerivationDescription
+        assert (
+            f"Thresholds: no_tumor {classifier.card.thresholds.no_tumor:g}, " in picture.DerivationDescription
+        )
         assert picture.pixel_array.shape[1:] == (512, 3)
 
 
 def test_pixels_that_name_the_patient_are_not_copied(classifier: falx.Classifier, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", BurnedInAnnotation="YES")
-    answer, made = results.make(classifier, study.files, identity="one", capture=True)
+    answer, made = study_objects.make(classifier, study.files, capture=True)
     assert [one.Modality for one in made] == ["SR"]
     assert isinstance(answer.results[0], falx.Prediction)
     header = headers.read(str(study.files[0]))
-    with pytest.raises(FalxError, match=r"its pixels name the patient \(Burned In Annotation\)"):
-        secondary_capture(answer.results[0], phantom.clear(), header, identity="one", number=1)
+    rule = Rule(classifier.model, classifier.card.thresholds, classifier.card.thresholds)
+    with pytest.raises(ReportError, match=r"its pixels name the patient \(Burned In Annotation\)"):
+        secondary_capture(answer.results[0], phantom.clear(), header, rule=rule, identity="one", number=1)
 
 
 def test_what_was_lossy_stays_lossy(classifier: falx.Classifier, tmp_path: Path) -> None:
     lossy: Any = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "9.5"}
     study = write_study(tmp_path / "study", LossyImageCompressionMethod="ISO_10918_1", **lossy)
-    _, (_, picture, *_) = results.make(classifier, study.files, identity="one", capture=True)
+    _, (_, picture, *_) = study_objects.make(classifier, study.files, capture=True)
     assert (picture.LossyImageCompression, picture.LossyImageCompressionRatio) == ("01", 9.5)

@@ -13,11 +13,13 @@ from pydicom.uid import EnhancedMRImageStorage
 from tests.workstation.peers import SECRET, WrittenStudy, call, write_study
 
 import falx
+from falx.command.main import main
+from falx.decision import Thresholds
 from falx.errors import FalxError
 from falx.reading.series import gather
 from falx.words import DISCLAIMER, LABELS
-from falx.workstation.objects import headers, results
-from falx.workstation.objects.structured_report import structured_report
+from falx.workstation.objects import headers, study_objects
+from falx.workstation.objects.structured_report import Rule
 
 MUST = {
     "PatientName",
@@ -35,9 +37,9 @@ MUST = {
 
 
 def made(
-    classifier: falx.Classifier, study: WrittenStudy, *, identity: str = "one", capture: bool = False
-) -> list[Any]:
-    return results.make(classifier, study.files, identity=identity, capture=capture)[1]
+    classifier: falx.Classifier, study: WrittenStudy, *further: str, capture: bool = False
+) -> list[Dataset]:
+    return study_objects.make(classifier, study.files, capture=capture, further=further)[1]
 
 
 def saved(data: Any, folder: Path) -> Path:
@@ -73,7 +75,7 @@ def found(data: Dataset, meaning: str) -> list[Any]:
 def test_a_report_says_what_falx_says(
     classifier: falx.Classifier, study: WrittenStudy, tmp_path: Path
 ) -> None:
-    answer, (report,) = results.make(classifier, study.files, identity="one", capture=False)
+    answer, (report,) = study_objects.make(classifier, study.files, capture=False)
     report = pydicom.dcmread(saved(report, tmp_path))
     lesion = answer.results[1]
     assert isinstance(lesion, falx.Prediction)
@@ -93,9 +95,6 @@ def test_a_report_says_what_falx_says(
     assert pytest.approx(100 * lesion.confidence, abs=0.01) in found(report, "Certainty of Finding")
     assert found(report, "Comment").count(DISCLAIMER) == 1 + len(answer.carriers)
     assert set(found(report, "Algorithm Name")) == {f"Falx, model {classifier.model.name}"}
-    assert set(found(report, "Algorithm Parameters")) == {
-        f"SHA-256 of the model file: {classifier.model.sha256}"
-    }
     sources = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in found(report, "Source")]
     assert sources == [pydicom.dcmread(file).SOPInstanceUID for file in study.files]
     of_slices = [
@@ -218,15 +217,17 @@ def test_dcmtk_and_dicom3tools_find_nothing_wrong(
         answer = replace(answer, verdict=replace(answer.verdict, carriers=(0,)))
     word = case.partition(" ")[0]
     assert answer.decision == (word if word in ("ambiguous", "rejected") else "tumor")
-    known = results.sources(map(str, study.files))
-    path = saved(structured_report(answer, known, model=classifier.model, identity="one"), tmp_path)
+    known = study_objects.sources(map(str, study.files))
+    own = classifier.card.thresholds
+    rule = Rule(classifier.model, own if thresholds is None else Thresholds(**thresholds), own)
+    report, *pictures = study_objects.objects_of(answer, gathered, known, rule, capture=True)
+    path = saved(report, tmp_path)
     dumped = call("dsrdump", "+Pl", path)
     assert (dumped.returncode, dumped.stderr) == (0, "")
     assert said in dumped.stdout
     # Of any private scheme dciodvfy says that it does not know it, and of nothing else.
     checked = re.sub(r"Warning - Unrecognized defined term <99FALX>.*\n", "", call("dciodvfy", path).stderr)
     assert checked == "EnhancedSR\n"
-    pictures = results.captures(answer, gathered, known, identity="one")
     # What is no MR image by its tags is not read.
     assert len(pictures) == (0 if "rejected" in case else len(answer.carriers))
     for picture in pictures:
@@ -241,24 +242,42 @@ def _change(file: Path, **tags: Any) -> None:
     data.save_as(file, enforce_file_format=True)
 
 
-def test_the_same_identity_gives_the_same_objects(classifier: falx.Classifier, study: WrittenStudy) -> None:
-    def uids(identity: str) -> list[tuple[str, str]]:
-        return [
-            (d.SOPInstanceUID, d.SeriesInstanceUID)
-            for d in made(classifier, study, identity=identity, capture=True)
-        ]
+def test_the_same_images_give_the_same_objects(classifier: falx.Classifier, study: WrittenStudy) -> None:
+    def uids(*further: str) -> list[tuple[str, str]]:
+        objects = made(classifier, study, *further, capture=True)
+        return [(str(one.SOPInstanceUID), str(one.SeriesInstanceUID)) for one in objects]
 
-    first = uids("one")
-    assert uids("one") == first
-    assert not {uid for pair in uids("two") for uid in pair} & {uid for pair in first for uid in pair}
+    first = uids()
+    assert uids() == first
+    assert not {uid for pair in uids("again") for uid in pair} & {uid for pair in first for uid in pair}
     assert len({uid for uid, _ in first}) == len(first)
     # One series of the report, one of the pictures.
     assert len({series for _, series in first}) == 2
 
 
+def test_changed_thresholds_are_marked_and_make_another_report(
+    study: WrittenStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str], classifier: falx.Classifier
+) -> None:
+    own = classifier.card.thresholds
+    files = [tmp_path / "plain.dcm", tmp_path / "changed.dcm"]
+    for file, options in zip(files, ([], ["--threshold", "glioma=0.99"]), strict=True):
+        assert main(["study", str(study.folder), "--sr", str(file), *options]) == 0
+    plain, changed = map(pydicom.dcmread, files)
+    model = f"SHA-256 of the model file: {classifier.model.sha256}"
+    others = {f"no_tumor {own.no_tumor:g}, meningioma {own.meningioma:g}", f"pituitary {own.pituitary:g}"}
+    for report, glioma in (
+        (plain, f"{own.glioma:g}"),
+        (changed, f"0.99 (changed; the card has {own.glioma:g})"),
+    ):
+        first, last = sorted(others)
+        said = f"Thresholds: {first}, glioma {glioma}, {last}"
+        assert set(found(report, "Algorithm Parameters")) == {model, said}
+    assert plain.SOPInstanceUID != changed.SOPInstanceUID
+
+
 def test_images_of_two_studies_are_no_study(classifier: falx.Classifier, tmp_path: Path) -> None:
     files = [*write_study(tmp_path / "a", 1).files, *write_study(tmp_path / "b", 1).files]
-    known = results.sources(map(str, files))
+    known = study_objects.sources(map(str, files))
     with pytest.raises(FalxError, match="a report belongs to one study, and these images are of 2"):
         headers.same_study(known.values())
     with pytest.raises(FalxError, match="needs DICOM images to refer to, and there are none"):

@@ -13,11 +13,7 @@ import falx
 from falx.errors import FalxError
 from falx.workstation.errors import StudyUnanswered
 from falx.workstation.node.worker import PROGRAM, Worker
-from falx.workstation.objects import results
-
-
-def images(study: WrittenStudy) -> dict[str, Path]:
-    return {str(pydicom.dcmread(file).SOPInstanceUID): file for file in study.files}
+from falx.workstation.objects import study_objects
 
 
 @pytest.fixture
@@ -30,9 +26,8 @@ def out(tmp_path: Path) -> Path:
 def test_it_writes_what_a_study_comes_to(
     worker: Worker, classifier: falx.Classifier, study: WrittenStudy, out: Path
 ) -> None:
-    made = worker.make(images(study), out, further=["2"], capture=True, workers=2, limit_s=60)
-    identity = results.identity_of(images(study), classifier.model, "2")
-    answer, expected = results.make(classifier, study.files, identity=identity, capture=True)
+    made = worker.make(study.files, out, further=["2"], capture=True, workers=2, limit_s=60)
+    answer, expected = study_objects.make(classifier, study.files, capture=True, further=["2"])
     assert made == {
         "uid": str(expected[0].SOPInstanceUID),
         "decision": answer.decision,
@@ -50,8 +45,8 @@ def test_a_study_that_takes_too_long_ends_its_process_and_the_next_is_answered_b
     study = write_study(tmp_path / "study", 1, ImageComments=f"wait|{tmp_path / 'once'}")
     pid = worker.pid
     with pytest.raises(StudyUnanswered, match=r"it took more than 0\.5 s"):
-        worker.make(images(study), out, limit_s=0.5)
-    assert worker.make(images(study), out, limit_s=60)["decision"]
+        worker.make(study.files, out, limit_s=0.5)
+    assert worker.make(study.files, out, limit_s=60)["decision"]
     assert worker.pid != pid
 
 

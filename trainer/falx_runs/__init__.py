@@ -1,1 +1,1 @@
-"""What trainer, export and benchmarks share: manifests of images and the folder that a training leaves."""
+"""The contract of trainer, export and benchmarks: manifests of images and the folder of a training."""

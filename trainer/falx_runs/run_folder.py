@@ -49,7 +49,7 @@ class _HasShape(Protocol):
 
 
 class KerasModel(Protocol):
-    """What is asked of a Keras model to check it."""
+    """The parts of a Keras model that are checked."""
 
     @property
     def inputs(self) -> Sequence[_HasShape]:

@@ -173,7 +173,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--pictures",
         type=Path,
-        help="a folder a family of pictures that are no brain MRI, to see which are rejected",
+        help="pictures that are not brain MRI, to see which are rejected: a folder a kind, or a manifest CSV "
+        "with path,kind",
     )
     evaluate.add_argument(
         "--sensitivity",

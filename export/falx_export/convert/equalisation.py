@@ -1,4 +1,4 @@
-"""Let the channels of a tensor that int8 holds have equal ranges.
+"""Lets the channels of a tensor that int8 holds have equal ranges.
 
 int8 gives a whole tensor one step, so a channel with a tenth of the range of another has a tenth of its
 resolution. Where no activation lies between the layers that make a tensor and those that take it, a
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
@@ -41,20 +41,20 @@ class _Stream:
     """
 
     makers: list[keras.Layer] = field(default_factory=list)
-    tensors: list[Any] = field(default_factory=list)
+    tensors: list[keras.KerasTensor] = field(default_factory=list)
     takers: list[keras.Layer] = field(default_factory=list)
     fixed: bool = False
 
 
 def equalise(backbone: keras.Model, slices: npt.NDArray[np.uint8]) -> int:
-    """Scale channels to equal ranges. Changes the model's weights, not what it computes.
+    """Scales channels to equal ranges. Changes the model's weights, not what it computes.
 
     Args:
         backbone: a functional model of convolutions, each with a bias or batch normalisation behind it.
         slices: `(N, 224, 224, 1)` uint8, to measure ranges on.
 
     Returns:
-        How many streams were scaled.
+        The number of streams that were scaled.
     """
     streams = _streams(backbone)
     if not streams:
@@ -74,7 +74,7 @@ def equalise(backbone: keras.Model, slices: npt.NDArray[np.uint8]) -> int:
 
 
 def _streams(backbone: keras.Model) -> list[_Stream]:
-    """The streams that may be scaled, in the order of the data."""
+    """Returns the streams that may be scaled, in the order of the data."""
     takers: dict[int, list[keras.Layer]] = {}
     for layer in backbone.layers:
         for tensor in _inputs(layer):
@@ -107,7 +107,7 @@ def _streams(backbone: keras.Model) -> list[_Stream]:
 
 
 def _joined(streams: Sequence[_Stream], of: dict[int, _Stream]) -> _Stream:
-    """One stream of several, in their place."""
+    """Joins streams to one that takes their place."""
     first, *others = streams
     for other in others:
         if other is first:
@@ -121,12 +121,12 @@ def _joined(streams: Sequence[_Stream], of: dict[int, _Stream]) -> _Stream:
     return first
 
 
-def _inputs(layer: keras.Layer) -> list[Any]:
+def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
     return [] if isinstance(layer, keras.layers.InputLayer) else list(keras.tree.flatten(layer.input))
 
 
 def _makes(layer: keras.Layer, takers: Sequence[keras.Layer]) -> bool:
-    """Whether a layer's output is a convolution's, scaled and offset, with no activation behind it yet."""
+    """Tells whether a layer makes a convolution's output, scaled and offset, before any activation."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return bool(layer.scale and layer.center)
     if not isinstance(layer, keras.layers.Conv2D) or not layer.use_bias:
@@ -142,8 +142,10 @@ def _scale_made(maker: keras.Layer, scale: Floats) -> None:
     maker.set_weights([first * scale, second * scale, *others])
 
 
-def _ranges(backbone: keras.Model, tensors: list[Any], slices: npt.NDArray[np.uint8]) -> list[Floats]:
-    """The largest size of each channel, `(channels,)` for each tensor."""
+def _ranges(
+    backbone: keras.Model, tensors: list[keras.KerasTensor], slices: npt.NDArray[np.uint8]
+) -> list[Floats]:
+    """Returns the largest size of each channel, `(channels,)` for each tensor."""
     part = keras.Model(backbone.inputs, [keras.ops.max(abs(tensor), axis=(0, 1, 2)) for tensor in tensors])
     found = [np.zeros(tensor.shape[-1], np.float32) for tensor in tensors]
     for start in range(0, len(slices), CHUNK):

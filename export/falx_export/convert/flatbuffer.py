@@ -1,4 +1,4 @@
-"""TFLite graphs as what they are, flatbuffers: read, joined end to start, and written again.
+"""Reads TFLite graphs, which are flatbuffers, joins them end to start, and writes them again.
 
 A joined graph holds the very weights and operations of its parts. So what is put before or behind a
 quantized graph costs no second quantization, and cannot change what it answers.
@@ -7,7 +7,7 @@ quantized graph costs no second quantization, and cannot change what it answers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
@@ -17,7 +17,10 @@ from falx.model.attachment import TFLITE_IDENTIFIER
 from falx_export.convert.graph import unused
 from falx_export.errors import ConversionError
 
-__all__ = ["add_metadata", "joined", "kinds", "named", "packed", "parsed", "sign"]
+__all__ = ["Graph", "add_metadata", "joined", "kinds", "named", "packed", "parsed", "sign"]
+
+Graph: TypeAlias = schema.ModelT
+"""A graph in the mutable form of the TFLite schema."""
 
 _KINDS: Final = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 _ABSENT: Final = -1
@@ -27,41 +30,41 @@ _RUNTIME: Final = b"min_runtime_version"
 """The metadata entry with the oldest version of TFLite that has every operation."""
 
 
-def parsed(data: bytes) -> Any:
-    """A graph's `ModelT`, the mutable form of the TFLite schema."""
+def parsed(data: bytes) -> Graph:
+    """Reads a graph."""
     return schema.ModelT.InitFromPackedBuf(data, 0)
 
 
-def packed(document: Any) -> bytes:
-    """The bytes of a `ModelT`; equal ones give equal bytes."""
+def packed(document: Graph) -> bytes:
+    """Returns the bytes of a graph; equal graphs give equal bytes."""
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(document.Pack(builder), file_identifier=TFLITE_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def kinds(document: Any) -> list[str]:
-    """What each operation is, in their order, as `BuiltinOperator` calls it."""
+def kinds(document: Graph) -> list[str]:
+    """Returns the kind of each operation, in their order, as `BuiltinOperator` calls it."""
     codes = [_KINDS[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in document.operatorCodes]
     return [codes[operator.opcodeIndex] for operator in document.subgraphs[0].operators]
 
 
-def named(document: Any, indices: Iterable[int]) -> dict[str, int]:
-    """Tensors by name, of those at the given indices (a graph's inputs or outputs)."""
+def named(document: Graph, indices: Iterable[int]) -> dict[str, int]:
+    """Returns the indices of tensors, a graph's inputs or outputs, by their names."""
     return {document.subgraphs[0].tensors[int(index)].name.decode(): int(index) for index in indices}
 
 
-def joined(first: Any, second: Any, wires: Mapping[str, str], outputs: Sequence[str]) -> Any:
-    """One graph of two: some outputs of the first are inputs of the second.
+def joined(first: Graph, second: Graph, wires: Mapping[str, str], outputs: Sequence[str]) -> Graph:
+    """Joins two graphs: some outputs of the first become the inputs of the second.
 
     Args:
-        first: a `ModelT`; it is taken apart.
-        second: a `ModelT` all of whose inputs are wired; it is taken apart.
+        first: a graph; it is taken apart.
+        second: a graph all of whose inputs are wired; it is taken apart.
         wires: by the name of each input of the second, the name of an output of the first.
         outputs: names of the result's outputs, of either part, in their order. What none of them depends
             on is left out.
 
     Returns:
-        A `ModelT` with the inputs of the first, without signatures (`sign` gives it one).
+        A graph with the inputs of the first, without signatures (`sign` gives it one).
 
     Raises:
         ConversionError: a name is not there.
@@ -94,11 +97,11 @@ def joined(first: Any, second: Any, wires: Mapping[str, str], outputs: Sequence[
     return first
 
 
-def sign(document: Any) -> None:
-    """Give a graph the signature `serving_default`, with its inputs and outputs by their names."""
+def sign(document: Graph) -> None:
+    """Gives a graph the signature `serving_default`, with its inputs and outputs by their names."""
     graph = document.subgraphs[0]
 
-    def maps(indices: Iterable[int]) -> list[Any]:
+    def maps(indices: Iterable[int]) -> list[schema.TensorMapT]:
         entries = []
         # Engines find the entries by name; sorted, as the converter writes them.
         for name, index in sorted(named(document, indices).items()):
@@ -115,8 +118,8 @@ def sign(document: Any) -> None:
     document.signatureDefs = [signature]
 
 
-def add_metadata(document: Any, name: str, content: bytes) -> None:
-    """Add an entry to a graph's metadata, or replace the one of this name."""
+def add_metadata(document: Graph, name: str, content: bytes) -> None:
+    """Adds an entry to a graph's metadata, or replaces the one of this name."""
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(content, np.uint8)
     for entry in document.metadata or []:
@@ -129,8 +132,8 @@ def add_metadata(document: Any, name: str, content: bytes) -> None:
     document.metadata = [*(document.metadata or []), entry]
 
 
-def _both_metadata(first: Any, second: Any, buffers: int) -> list[Any]:
-    """The first graph's entries, the runtime version that of the more demanding one."""
+def _both_metadata(first: Graph, second: Graph, buffers: int) -> list[schema.MetadataT]:
+    """Returns the first graph's entries, with the runtime version of the more demanding graph."""
     older, newer = ({e.name: e for e in part.metadata or []}.get(_RUNTIME) for part in (first, second))
     if older and newer:
         versions = [
@@ -142,8 +145,8 @@ def _both_metadata(first: Any, second: Any, buffers: int) -> list[Any]:
     return list(first.metadata or [])
 
 
-def _prune(document: Any) -> None:
-    """Leave out the operations, tensors and buffers that no output depends on."""
+def _prune(document: Graph) -> None:
+    """Leaves out the operations, tensors and buffers that no output depends on."""
     graph = document.subgraphs[0]
     needed, kept = {int(i) for i in graph.outputs}, []
     for operator in reversed(graph.operators):
@@ -163,10 +166,10 @@ def _prune(document: Any) -> None:
     _prune_buffers(document)
 
 
-def _prune_codes(document: Any) -> None:
+def _prune_codes(document: Graph) -> None:
     operators, codes = document.subgraphs[0].operators, document.operatorCodes
 
-    def key(code: Any) -> tuple[Any, ...]:
+    def key(code: schema.OperatorCodeT) -> tuple[int, int, int, bytes | None]:
         return code.builtinCode, code.deprecatedBuiltinCode, code.version, code.customCode
 
     kept = {key(codes[operator.opcodeIndex]): codes[operator.opcodeIndex] for operator in operators}
@@ -176,7 +179,7 @@ def _prune_codes(document: Any) -> None:
     document.operatorCodes = list(kept.values())
 
 
-def _prune_buffers(document: Any) -> None:
+def _prune_buffers(document: Graph) -> None:
     entries = document.metadata or []
     # The first buffer is empty, and stands for "none" by convention.
     used = sorted({0, *(t.buffer for t in document.subgraphs[0].tensors), *(e.buffer for e in entries)})
@@ -186,8 +189,8 @@ def _prune_buffers(document: Any) -> None:
         holder.buffer = places[holder.buffer]
 
 
-def _name_apart(document: Any, outputs: Sequence[str]) -> None:
-    """No name twice; inputs and outputs keep theirs."""
+def _name_apart(document: Graph, outputs: Sequence[str]) -> None:
+    """Gives every tensor a name of its own; inputs and outputs keep theirs."""
     graph = document.subgraphs[0]
     ends = {int(i) for i in (*graph.inputs, *graph.outputs)}
     taken = set(outputs) | set(named(document, graph.inputs))

@@ -1,10 +1,10 @@
-"""The graph that both formats are converted from, and what both must look like in the end."""
+"""The model of a run, the graph that both formats are converted from, and the names in it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import keras
 import tensorflow as tf
@@ -34,14 +34,14 @@ def output_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
     return {name: (1, *model.output[name].shape[1:]) for name in OUTPUTS if name in model.output}
 
 
-def serving(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
-    """The model as a tf.function: `image` `(1, 224, 224, 1)` uint8 -> its outputs by name.
+def serving(model: keras.Model) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns the model as a tf.function: `image` `(1, 224, 224, 1)` uint8 -> its outputs by name.
 
     Batch 1: a slice at a time is what a device decides on, and fixed shapes are what engines are fast on.
     """
 
     @tf.function(input_signature=[tf.TensorSpec(INPUT_SHAPE, tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator] # TensorFlow has no types
-    def falx(image: Any) -> dict[str, Any]:
+    def falx(image: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = model(tf.cast(image, tf.float32), training=False)
         return {name: tf.identity(outputs[name], name=name) for name in OUTPUTS if name in outputs}
 
@@ -49,7 +49,7 @@ def serving(model: keras.Model) -> Callable[[Any], dict[str, Any]]:
 
 
 def readable(name: str) -> str:
-    """A short name for a tensor or node of a converted graph.
+    """Returns a short name for a tensor or node of a converted graph.
 
     Args:
         name: as the converter made it: a path of scopes, several joined by `;` where it fused them.
@@ -61,7 +61,7 @@ def readable(name: str) -> str:
 
 
 def unused(name: str, taken: set[str]) -> str:
-    """The name, with a number where it is taken already; it is taken afterwards."""
+    """Returns the name, with a number where it is taken already, and takes it."""
     candidate, number = name, 1
     while candidate in taken:
         number += 1

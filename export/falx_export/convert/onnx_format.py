@@ -1,4 +1,4 @@
-"""What every ONNX file of Falx is: its version of the format, and which operators it may hold."""
+"""The version of the ONNX format that Falx writes, and the operators that its graphs may hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOMAINS: Final = frozenset({"", "ai.onnx"})
 
 
 def prove(model: onnx.ModelProto) -> None:
-    """Prove that a graph is valid, and holds operators that every engine runs.
+    """Proves that a graph is valid, and holds operators that every engine runs.
 
     Raises:
         ConversionError: it is not.

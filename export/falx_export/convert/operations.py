@@ -1,6 +1,6 @@
-"""Which operations of a converted graph stay in float, and whether a batch normalisation is left.
+"""Finds the operations of a converted graph that stay in float, and batch normalisations that are left.
 
-The same for both formats: told by kinds and by what depends on what. Converters order operations as
+Both formats are read alike: by kinds and by what depends on what. Converters order operations as
 they like, so an order tells nothing.
 """
 
@@ -40,7 +40,8 @@ class Operation:
 
 
 def left_in_float(operations: Sequence[Operation], outputs: Iterable[Hashable], stem: int) -> set[int]:
-    """The indices of operations that aren't quantized: the stem, and the last layers with what follows.
+    """Returns the indices of operations that are not quantized: the stem, and the last layers with what
+    follows.
 
     The layers before them hold nearly all weights. In int8, the last ones would leave 256 values for
     probabilities, heatmap and familiarity.
@@ -69,7 +70,7 @@ def left_in_float(operations: Sequence[Operation], outputs: Iterable[Hashable], 
 
 
 def last_layers(operations: Sequence[Operation], outputs: Iterable[Hashable]) -> set[int]:
-    """The indices of layers with weights from which an output is reached without passing another.
+    """Returns the indices of layers with weights from which an output is reached without passing another.
 
     Args:
         operations: of a graph.
@@ -91,7 +92,7 @@ def last_layers(operations: Sequence[Operation], outputs: Iterable[Hashable]) ->
 
 
 def unfolded(operations: Sequence[Operation], constants: Collection[Hashable]) -> list[str]:
-    """What is left of batch normalisations: arithmetic with a constant directly behind a convolution.
+    """Finds what is left of batch normalisations: arithmetic with a constant directly behind a convolution.
 
     Args:
         operations: of a graph.
@@ -116,14 +117,14 @@ def _makers(operations: Sequence[Operation]) -> dict[Hashable, Operation]:
 
 
 def _origin(tensor: Hashable, makers: dict[Hashable, Operation]) -> Hashable:
-    """The tensor whose values these are."""
+    """Returns the tensor whose values these are."""
     while (maker := makers.get(tensor)) is not None and maker.kind in _PASSING:
         tensor = maker.inputs[0]
     return tensor
 
 
 def _behind(sources: Collection[int], operations: Sequence[Operation]) -> set[int]:
-    """The operations that depend on others, told by their indices."""
+    """Returns the indices of the operations that depend on others."""
     reached = {output for index in sources for output in operations[index].outputs}
     found = set()
     for index, operation in enumerate(operations):

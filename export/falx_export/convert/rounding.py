@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import keras
 import numpy as np
@@ -39,6 +39,8 @@ SLICES: Final = 32
 
 CHUNK: Final = 8
 
+Tensors: TypeAlias = list[keras.KerasTensor]
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -55,17 +57,17 @@ class _Layer:
 
     kernel: keras.Layer
     bias: keras.Variable
-    sums: Any
+    sums: keras.KerasTensor
     linear: keras.Layer | None = None
 
     def follow(self) -> None:
-        """Let `sums` be those of the layer's present weights."""
+        """Brings `sums` up to the layer's present weights."""
         if self.linear is not None:
             self.linear.set_weights(self.kernel.get_weights())
 
 
 def rounded(kernel: Floats, axis: int, steps: int = STEPS) -> Floats:
-    """A kernel in whole steps.
+    """Rounds a kernel to whole steps.
 
     Args:
         kernel: of any shape.
@@ -81,7 +83,7 @@ def rounded(kernel: Floats, axis: int, steps: int = STEPS) -> Floats:
 def round_weights(
     model: keras.Model, slices: npt.NDArray[np.uint8], steps: int = STEPS, *, quiet: bool = False
 ) -> None:
-    """Equalise channels, round the weights that int8 graphs hold, correct the biases. Changes the model.
+    """Equalises channels, rounds the weights that int8 graphs hold and corrects the biases, in place.
 
     Args:
         model: a backbone, nested, that takes the image, and a head, nested, that takes what it makes.
@@ -107,14 +109,14 @@ def round_weights(
 
 
 def _correct(
-    sources: list[Any],
+    sources: Tensors,
     values: list[Floats],
     layers: list[_Layer],
     wanted: list[Floats],
     steps: int,
-    progress: Any,
+    progress: tqdm,
 ) -> None:
-    """Round layers one after the other, each time moving its bias so that its mean is the wanted one."""
+    """Rounds layers one after the other, each time moving its bias so that its mean is the wanted one."""
     for index, (layer, mean) in enumerate(zip(layers, wanted, strict=True)):
         into = layer.kernel.input
         if _passes_all(into, [later.sums for later in layers[index:]]):
@@ -133,7 +135,7 @@ def _correct(
 
 
 def _parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """The backbone and the head."""
+    """Returns the backbone and the head."""
     nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     if len(nested) != 2 or tuple(nested[0].inputs[0].shape) != tuple(model.inputs[0].shape):
         raise ConversionError(
@@ -152,7 +154,7 @@ def _has_kernel(layer: keras.Layer) -> bool:
 
 
 def _last(head: keras.Model) -> set[str]:
-    """The names of the layers that stay in float: the same that `left_in_float` finds in a graph."""
+    """Returns the names of the layers that stay in float: the same that `left_in_float` finds in a graph."""
     operations = [
         Operation(
             type(layer).__name__,
@@ -166,7 +168,7 @@ def _last(head: keras.Model) -> set[str]:
 
 
 def _layers(part: keras.Model, without: Collection[str] = ()) -> Iterator[_Layer]:
-    """The layers with weights, each behind those it depends on.
+    """Gives the layers with weights, each behind those it depends on.
 
     Raises:
         ConversionError: one has no bias that could be moved.
@@ -194,8 +196,8 @@ def _layers(part: keras.Model, without: Collection[str] = ()) -> Iterator[_Layer
             yield _Layer(layer, after.beta, after.output)
 
 
-def _passes_all(tensor: Any, targets: list[Any]) -> bool:
-    """Whether all that these are computed from passes through a tensor: no connection skips it."""
+def _passes_all(tensor: keras.KerasTensor, targets: Tensors) -> bool:
+    """Tells whether all that these are computed from passes through a tensor: no connection skips it."""
     try:
         keras.Model(tensor, targets)
     except ValueError:
@@ -203,8 +205,8 @@ def _passes_all(tensor: Any, targets: list[Any]) -> bool:
     return True
 
 
-def _outputs(sources: list[Any], targets: list[Any], values: list[Floats]) -> list[Floats]:
-    """What tensors are for given values of those before them."""
+def _outputs(sources: Tensors, targets: Tensors, values: list[Floats]) -> list[Floats]:
+    """Computes tensors from given values of those before them."""
     if sources == targets:
         return values
     part = keras.Model(sources, targets)
@@ -212,8 +214,10 @@ def _outputs(sources: list[Any], targets: list[Any], values: list[Floats]) -> li
     return [np.concatenate([np.asarray(x) for x in made]) for made in zip(*chunks, strict=True)]
 
 
-def _means(sources: list[Any], targets: list[Any], values: list[Floats]) -> list[Floats]:
-    """The means of tensors over slices and places, `(channels,)` each, for given values of those before."""
+def _means(sources: Tensors, targets: Tensors, values: list[Floats]) -> list[Floats]:
+    """Returns the means of tensors over slices and places, `(channels,)` each, for given values of those
+    before.
+    """
     part = keras.Model(sources, [_over_places(target) for target in targets])
     sums = [np.zeros(target.shape[-1]) for target in targets]
     for chunk in _chunks(values):
@@ -222,7 +226,7 @@ def _means(sources: list[Any], targets: list[Any], values: list[Floats]) -> list
     return [np.asarray(total / len(values[0]), np.float32) for total in sums]
 
 
-def _over_places(tensor: Any) -> Any:
+def _over_places(tensor: keras.KerasTensor) -> keras.KerasTensor:
     return keras.ops.mean(tensor, axis=(1, 2)) if len(tensor.shape) == 4 else tensor
 
 

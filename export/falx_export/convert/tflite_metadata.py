@@ -16,7 +16,7 @@ and knows neither version nor license; so the tables are laid out here, and Medi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import flatbuffers  # type: ignore[import-untyped]
 
@@ -141,7 +141,7 @@ def described(payload: bytes, card: Card) -> bytes:
     return flatbuffer.packed(document)
 
 
-def _packed(builder: Any, value: Part) -> int:
+def _packed(builder: flatbuffers.Builder, value: Part) -> int:
     """Writes a table, a vector or a string, what it refers to first; returns its offset in the buffer."""
     if isinstance(value, str):
         return int(builder.CreateString(value))

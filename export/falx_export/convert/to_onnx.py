@@ -1,4 +1,4 @@
-"""ONNX: float32, and int8 (static, per channel, QDQ) with the stem and the head in float.
+"""Converts to ONNX: in float32, and in int8 (static, per channel, QDQ) with the stem and the head in float.
 
 Activations are uint8 and weights int8: the pair that ONNX Runtime has its fastest kernels for on x86.
 Processors with VNNI sum its products exactly; on older ones the kernels add pairs of products in 16
@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
@@ -49,12 +48,12 @@ _NUMBER: Final = re.compile(r"__\d+(?=$|[:/])")
 
 
 def float32(model: keras.Model) -> bytes:
-    """The model in float32."""
+    """Converts a model in float32."""
     return _serialized(_converted(model))
 
 
 def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = False) -> bytes:
-    """The model in int8 with the stem and the head in float.
+    """Converts a model to int8 with the stem and the head in float.
 
     Args:
         model: its weights rounded to `STEPS` (`falx_export.convert.rounding`), for the best result.
@@ -85,7 +84,7 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = Fal
 class _Reader(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime has no types
     """Hands out slices one by one, and shows how far it is."""
 
-    def __init__(self, slices: Sequence[Any] | npt.NDArray[np.uint8], *, quiet: bool) -> None:
+    def __init__(self, slices: npt.NDArray[np.uint8], *, quiet: bool) -> None:
         self._slices = iter(tqdm(slices, "Calibrate ONNX", unit="slice", leave=False, disable=quiet or None))
 
     def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
@@ -109,7 +108,7 @@ def _converted(model: keras.Model) -> onnx.ModelProto:
 
 
 def _fused(converted: onnx.ModelProto) -> onnx.ModelProto:
-    """Fold what is left of batch normalisation into the convolutions.
+    """Folds what is left of batch normalisation into the convolutions.
 
     tf2onnx leaves a product and a sum behind depthwise convolutions. ONNX Runtime's basic
     optimisations fold them, and make standard operators only. (The quantizer's pre-processing does
@@ -131,10 +130,10 @@ def _fused(converted: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _check(converted: onnx.ModelProto, model: keras.Model) -> None:
-    """Prove that a graph is valid, and has the operations, input and outputs that it must have.
+    """Proves that a graph is valid, and has the operations, input and outputs that it must have.
 
     Raises:
-        ConversionError: it is not.
+        ConversionError: the graph is not valid or has others.
     """
     prove(converted)
     left = unfolded(_operations(converted.graph), {tensor.name for tensor in converted.graph.initializer})
@@ -153,7 +152,7 @@ def _check(converted: onnx.ModelProto, model: keras.Model) -> None:
 
 
 def _canonical(graph: onnx.GraphProto) -> None:
-    """Order and name nodes and constants by what they compute.
+    """Orders and names nodes and constants by what they compute.
 
     tf2onnx keeps nodes in sets and numbers them as they come, so each process has another order and
     other numbers. Here, an operand comes before its operator, operands from left to right; a node is
@@ -213,14 +212,14 @@ def _operations(graph: onnx.GraphProto) -> list[Operation]:
 
 
 def _excluded(graph: onnx.GraphProto) -> list[str]:
-    """The nodes that the quantizer must leave alone."""
+    """Returns the nodes that the quantizer must leave alone."""
     outputs = [output.name for output in graph.output]
     in_float = left_in_float(_operations(graph), outputs, STEM_CONVOLUTIONS)
     return [node.name for index, node in enumerate(graph.node) if index in in_float]
 
 
 def _serialized(model: onnx.ModelProto) -> bytes:
-    """The file: the same model gives the same bytes, whoever made it."""
+    """Returns the bytes of a model: the same model gives the same bytes, whoever made it."""
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version, model.doc_string = "falx", "", ""
     del model.metadata_props[:]

@@ -1,4 +1,4 @@
-"""TFLite: float16, and int8 with the stem and the head in float.
+"""Converts to TFLite: in float16, and in int8 with the stem and the head in float.
 
 How int8 came about; largest and mean difference of a probability from Keras and decisions that differ,
 on 400 validation slices with a trained model (heatmap head), when the stem was three convolutions and
@@ -18,8 +18,9 @@ the converter's own quantizer takes a list of nodes to leave out and needs nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+import functools
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import keras
 import numpy as np
@@ -28,12 +29,12 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 from tqdm import tqdm
 
-from falx_export.console import silenced
 from falx_export.convert import flatbuffer
 from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
+from falx_export.quiet import silenced
 
 __all__ = ["float16", "int8"]
 
@@ -45,7 +46,7 @@ FORBIDDEN: Final = ("CUSTOM", "BATCH_NORM", "RSQRT", "CALL_ONCE", "VAR_HANDLE", 
 
 
 def float16(model: keras.Model) -> bytes:
-    """The model with weights in float16; half the size, computed in float32 on a CPU."""
+    """Converts a model with its weights in float16: half the size, computed in float32 on a CPU."""
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
@@ -53,7 +54,7 @@ def float16(model: keras.Model) -> bytes:
 
 
 def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = False) -> bytes:
-    """The model in int8, per channel, with the stem and the head in float.
+    """Converts a model to int8, per channel, with the stem and the head in float.
 
     Args:
         model: its weights rounded (`falx_export.convert.rounding`), for the best result.
@@ -71,24 +72,25 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = Fal
     # The public QuantizationDebugger does these same two steps, but wants the names of the nodes first.
     converter._experimental_calibrate_only = True
     calibrated = _quietly(converter.convert)
-    quantized = _quietly(
+    quantize = functools.partial(
         mlir_quantize,
         calibrated,
         input_data_type=tf.float32,
         output_data_type=tf.float32,
         denylisted_nodes=_denied(flatbuffer.parsed(calibrated)),
     )
+    quantized = _quietly(quantize)
     return _finished(quantized, model)
 
 
-def _converter(model: keras.Model) -> Any:
+def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
     function = serving(model)
     concrete = function.get_concrete_function()  # type: ignore[attr-defined] # TensorFlow has no types
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete], function)
 
 
-def _described(document: Any) -> tuple[list[Operation], set[int]]:
-    """The operations, and the tensors that hold given values."""
+def _described(document: flatbuffer.Graph) -> tuple[list[Operation], set[int]]:
+    """Returns the operations, and the tensors that hold given values."""
     graph = document.subgraphs[0]
     operations = [
         Operation(kind, tuple(int(x) for x in operator.inputs), tuple(int(x) for x in operator.outputs))
@@ -98,8 +100,8 @@ def _described(document: Any) -> tuple[list[Operation], set[int]]:
     return operations, {index for index, tensor in enumerate(graph.tensors) if given[tensor.buffer]}
 
 
-def _denied(document: Any) -> list[str]:
-    """The nodes that the quantizer must leave alone, by the name of their first output."""
+def _denied(document: flatbuffer.Graph) -> list[str]:
+    """Returns the nodes that the quantizer must leave alone, by the name of their first output."""
     operations, _ = _described(document)
     in_float = left_in_float(operations, document.subgraphs[0].outputs, STEM_CONVOLUTIONS)
     return [
@@ -110,7 +112,7 @@ def _denied(document: Any) -> list[str]:
 
 
 def _finished(data: bytes, model: keras.Model) -> bytes:
-    """Check a converted graph, and give it its names.
+    """Checks a converted graph, and gives it its names.
 
     Raises:
         ConversionError: it holds an operation that it must not, or lacks an output.
@@ -140,11 +142,11 @@ def _finished(data: bytes, model: keras.Model) -> bytes:
     return flatbuffer.packed(document)
 
 
-def _quietly(function: Any, *args: Any, **kwargs: Any) -> bytes:
-    """Call the converter without what its C++ writes to standard error.
+def _quietly(convert: Callable[[], bytes]) -> bytes:
+    """Calls a converter without what its C++ writes to standard error.
 
     Raises:
         ConversionError: it failed; with what it says.
     """
     with silenced(), converting("TensorFlow"):
-        return bytes(function(*args, **kwargs))
+        return bytes(convert())

@@ -1,4 +1,4 @@
-"""What files for programs without Falx answer for slices, brought into a shape to compare with Keras.
+"""Asks files for programs without Falx for slices, and brings their answers into Keras's shape.
 
 A self-contained ONNX file takes pictures, and rejects some for their pixels; its heatmap lies on the picture,
 so it is not compared. The TFLite files take what is prepared. The one for MediaPipe answers with
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ ENGINES: Final[dict[Format, str]] = {"onnx": "onnx", "tflite": "litert"}
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What such a file answered for slices.
+    """The answers of such a file for slices.
 
     Attributes:
         outputs: that can be compared with Keras's, `(N, ...)`.
@@ -53,7 +53,7 @@ class Own:
 
 
 def engine_for(file: object, asked: str | None, kind: Format) -> str:
-    """The name of the engine that runs such a file.
+    """Returns the name of the engine that runs such a file.
 
     Args:
         file: what messages call it.
@@ -72,7 +72,7 @@ def engine_for(file: object, asked: str | None, kind: Format) -> str:
 
 
 def starter(payload: bytes, card: Card, kind: Format) -> Callable[[Sequence[PreparedSlice]], Own]:
-    """What answers for slices.
+    """Returns a function that answers for slices.
 
     Args:
         payload: the graph of a self-contained file, or of one for MediaPipe.
@@ -102,7 +102,7 @@ def _from_tensors(payload: bytes, card: Card, chunk: Sequence[PreparedSlice]) ->
 def _from_pictures(
     run: Callable[[npt.NDArray[np.uint8]], onnx_file.Outputs], card: Card, chunk: Sequence[PreparedSlice]
 ) -> Own:
-    got: list[Any] = []
+    got: list[onnx_file.Outputs] = []
     contradictions, refused = [], []
     for item in chunk:
         picture = read(item.record.path)
@@ -123,7 +123,7 @@ def _from_pictures(
 
 
 def _pixels(item: PreparedSlice, picture: Slice) -> npt.NDArray[np.uint8]:
-    """The picture as it is decoded: `(H, W, 1)`, or where it has colours `(H, W, 3)`, alpha on black."""
+    """Decodes a picture: `(H, W, 1)`, or where it has colours `(H, W, 3)`, alpha on black."""
     if not picture.colour:
         return picture.pixels[:, :, np.newaxis]
     try:

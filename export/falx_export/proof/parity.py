@@ -1,10 +1,9 @@
-"""How far the exported files answer from Keras, and whether that is near enough."""
+"""Measures how far the exported files answer from Keras, and holds that to a tolerance."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,10 +16,10 @@ from falx.slices.limits import Limits
 from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_export.errors import ParityError
 from falx_export.proof.tolerance import Tolerance
+from falx_runs.tables import aligned
 
 __all__ = [
     "Parity",
-    "aligned",
     "compare",
     "engine_answers",
     "judged",
@@ -34,7 +33,7 @@ Probabilities = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What one file was measured to differ by.
+    """The measured differences of one file from Keras.
 
     Attributes:
         file: its name.
@@ -57,12 +56,12 @@ class Parity:
     heatmap: float | None
     familiarity: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+    def to_dict(self) -> dict[str, str | int | float | None]:
+        """Returns the measures as plain JSON values."""
         return asdict(self)
 
     def beyond(self, tolerance: Tolerance) -> list[str]:
-        """What lies past the tolerance, in words; empty where nothing does."""
+        """Returns the measures past the tolerance, in words; empty where none is."""
         measured = {
             "largest": self.largest,
             "mean": self.mean,
@@ -80,7 +79,7 @@ class Parity:
 
 
 def keras_answers(model: keras.Model, slices: npt.NDArray[np.uint8]) -> dict[str, Probabilities]:
-    """What Keras answers.
+    """Asks Keras.
 
     Args:
         model: of a run.
@@ -96,7 +95,7 @@ def keras_answers(model: keras.Model, slices: npt.NDArray[np.uint8]) -> dict[str
 def engine_answers(
     engine: Engine, slices: npt.NDArray[np.uint8], *, title: str, quiet: bool = False
 ) -> dict[str, Probabilities]:
-    """What an engine answers for the same; the same shape."""
+    """Asks an engine for the same slices; the answers have the same shapes."""
     progress = tqdm(slices, title, unit="slice", leave=False, disable=quiet or None)
     answers = [engine.run(image[..., 0]) for image in progress]
     return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
@@ -110,7 +109,7 @@ def compare(
     thresholds: Thresholds,
     least_familiarity: float = 0,
 ) -> Parity:
-    """Measure how far answers are from those of Keras.
+    """Measures how far answers are from those of Keras.
 
     Args:
         file: its name.
@@ -145,7 +144,7 @@ def compare(
 
 
 def judged(answers: Mapping[str, Probabilities], thresholds: Thresholds, limits: Limits) -> tuple[str, float]:
-    """The decision about a slice, and the least distance of what decided from its threshold.
+    """Returns the decision about a slice, and the least distance of what decided from its threshold.
 
     Args:
         answers: by output: `probabilities` `(4,)`, and maybe `familiarity` `(1,)`.
@@ -164,7 +163,7 @@ def _largest(
 
 
 def require(results: Iterable[tuple[Parity, Tolerance]]) -> None:
-    """Let pass what lies within its tolerance.
+    """Lets pass what lies within its tolerance.
 
     Raises:
         ParityError: something does not; everything that lies past it, a line each.
@@ -177,7 +176,7 @@ def require(results: Iterable[tuple[Parity, Tolerance]]) -> None:
 
 
 def table(results: Sequence[Parity]) -> str:
-    """The results for a person to read."""
+    """Returns the results for a person to read."""
     head = ("file", "engine", "largest", "mean", "decisions differ", "tumour to no_tumor", "heatmap")
     rows = [
         (
@@ -192,20 +191,3 @@ def table(results: Sequence[Parity]) -> str:
         for result in results
     ]
     return "\n".join(aligned([head, *rows], text=2))
-
-
-def aligned(rows: Sequence[Sequence[str]], *, text: int = 1) -> list[str]:
-    """Lines of a table.
-
-    Args:
-        rows: cells, the heads among them.
-        text: so many columns, from the left, hold words; the others numbers, which end where their head ends.
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < text else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -1,4 +1,4 @@
-"""What an exported file may differ from Keras by."""
+"""Limits to the difference of an exported file from Keras."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEASURES: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What a file may differ by; each value may be reached, not passed.
+    """Limits to the difference of a file; each may be reached, not passed.
 
     Attributes:
         largest: difference of any probability on any slice, 0..1.

@@ -31,11 +31,11 @@ from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export.convert.graph import loaded
 from falx_export.proof import own_answers, parity, samples
 from falx_export.proof.own_answers import Own
-from falx_export.proof.parity import aligned
 from falx_export.proof.samples import PreparedSlice
 from falx_export.proof.tolerance import Tolerance
 from falx_runs.errors import DataError, RunError
 from falx_runs.run_folder import FinishedRun, read_run
+from falx_runs.tables import aligned
 
 __all__ = ["CLOSE", "Comparison", "Slice", "compare", "table", "write_slices"]
 
@@ -52,7 +52,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
-    """What both answered for a slice.
+    """The answers of Keras and of a file for a slice.
 
     Attributes:
         path, label, split: of the image.
@@ -93,12 +93,12 @@ class Slice:
 
     @property
     def changed(self) -> bool:
-        """Whether the decision is another one."""
+        """True where the decision is another one."""
         return self.before != self.after
 
     @property
     def missed(self) -> bool:
-        """Whether what Keras decides to be a tumour is `no_tumor` to the file."""
+        """True where what Keras decides to be a tumour is `no_tumor` to the file."""
         return self.before in TUMOR_LABELS and self.after == NO_TUMOR
 
 
@@ -130,7 +130,7 @@ class Comparison:
         return [x for x in self.slices if x.contradiction]
 
     def beyond(self, tolerance: Tolerance) -> list[str]:
-        """What is not as it must be, in words: past the tolerance, or decided otherwise than Falx would."""
+        """Returns what is wrong, in words: past the tolerance, or decided otherwise than Falx would."""
         lines = self.parity().beyond(tolerance)
         if wrong := self.contradicting:
             lines.append(
@@ -140,7 +140,7 @@ class Comparison:
         return lines
 
     def parity(self) -> parity.Parity:
-        """In the measures that the export reports, to be held to a tolerance.
+        """Returns the measures that the export reports, to be held to a tolerance.
 
         Raises:
             DataError: the file rejects every slice, so that no probability can be compared.
@@ -165,12 +165,12 @@ class Comparison:
 
 
 def _differences(slices: Sequence[Slice]) -> Floats:
-    """Of the probabilities of those that have some, `(N, 4)`."""
+    """Returns the differences of the probabilities, `(N, 4)`, of the slices that have some."""
     return np.array([np.abs(x.got - x.expected) for x in slices if not x.silent]).reshape(-1, len(LABELS))
 
 
 def _largest(differences: Iterable[float | None]) -> float | None:
-    """NaN where one is: it must not pass as small. None where the model has no such output."""
+    """Returns the largest; NaN where one is, which must not pass as small; None without any."""
     found = [value for value in differences if value is not None]
     return float(np.max(found)) if found else None
 
@@ -184,7 +184,7 @@ def compare(
     engine: str | None = None,
     quiet: bool = False,
 ) -> Comparison:
-    """Let both answer for every slice.
+    """Lets both answer for every slice.
 
     Args:
         file: a `.tflite` or `.onnx` with its card: for Falx, self-contained, or for MediaPipe.
@@ -280,7 +280,7 @@ def _compared(
 
 
 def table(comparison: Comparison) -> str:
-    """The comparison for a person to read: by label, by probability, and every change of a decision."""
+    """Lays out a comparison for people: by label, by probability, and every change of a decision."""
     slices = comparison.slices
     groups = [(label, [x for x in slices if x.label == label]) for label in comparison.labels]
     groups.append(("all", list(slices)))
@@ -346,7 +346,7 @@ def _percent(quantile: float) -> str:
 
 
 def _measures(differences: Floats) -> list[str]:
-    """Largest, mean and quantiles; dashes of nothing."""
+    """Returns the largest, the mean and quantiles as text; dashes where there are no differences."""
     if not differences.size:
         return ["-"] * (2 + len(QUANTILES))
     values = [differences.max(), differences.mean(), *np.quantile(differences, QUANTILES)]
@@ -354,7 +354,7 @@ def _measures(differences: Floats) -> list[str]:
 
 
 def write_slices(path: Path, comparison: Comparison) -> None:
-    """Write what both answered, a row a slice; the file's probabilities are empty where it gives none.
+    """Writes what both answered, a row a slice; the file's probabilities are empty where it gives none.
 
     Args:
         path: of the CSV.

@@ -30,7 +30,7 @@ Nothing is learned here, so `test` is read too. To choose between files, give --
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command.
+    """Runs the command.
 
     Args:
         arguments: behind `verify`.
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     changes = _changes(parser, options.tolerance)
     from falx.errors import FalxError
-    from falx_export.console import silenced
+    from falx_export.quiet import silenced
 
     with silenced():
         from falx_export.proof import samples, verify, verify_plot

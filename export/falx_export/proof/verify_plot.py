@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from falx_export.proof.verify import Comparison
@@ -20,7 +21,7 @@ COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#00000
 
 
 def draw(path: Path, comparison: Comparison) -> None:
-    """Draw a comparison.
+    """Draws a comparison.
 
     Left, the share of slices that differ by more than x, by label. Right, the probability of the decision's
     label in Keras and in the file; every slice is a point, those whose decision changed are crosses.
@@ -43,7 +44,7 @@ def draw(path: Path, comparison: Comparison) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None} if path.suffix.lower() == ".png" else None)
 
 
-def _spread(axes: Any, comparison: Comparison) -> None:
+def _spread(axes: Axes, comparison: Comparison) -> None:
     for index, label in enumerate(comparison.labels):
         # From the smallest that a logarithmic axis is to show.
         found = [x.largest for x in comparison.slices if x.label == label and not x.silent]
@@ -62,14 +63,15 @@ def _spread(axes: Any, comparison: Comparison) -> None:
     axes.grid(alpha=0.3)
 
 
-def _answers(axes: Any, comparison: Comparison) -> None:
+def _answers(axes: Axes, comparison: Comparison) -> None:
     slices = [x for x in comparison.slices if not x.silent]
     places = [int(x.expected.argmax()) for x in slices]
     points = np.array([(x.expected[place], x.got[place]) for x, place in zip(slices, places, strict=True)])
     changed = np.array([x.changed for x in slices])
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
-    axes.scatter(*points[~changed].T, s=4, color=COLOURS[0], label="same decision")
-    axes.scatter(*points[changed].T, s=36, color="#D55E00", marker="x", label="decision changed")
+    same, other = points[~changed].T, points[changed].T
+    axes.scatter(same[0], same[1], s=4, color=COLOURS[0], label="same decision")
+    axes.scatter(other[0], other[1], s=36, color="#D55E00", marker="x", label="decision changed")
     axes.set(
         xlabel="Keras: probability of its likeliest label",
         ylabel="file: probability of that label",

@@ -9,10 +9,10 @@ Operators: https://onnx.ai/onnx/operators/, in the versions of opset 17.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ __all__ = ["Graph", "Number", "Tensor"]
 
 Number: TypeAlias = "Tensor | int | float"
 """A tensor, or a number that becomes a constant of the other operand's type."""
+
+Attribute: TypeAlias = int | str | Sequence[int]
+"""A setting of an operator."""
 
 BOOL: Final = np.dtype(np.bool_)
 
@@ -38,7 +41,7 @@ class Tensor:
     """
 
     graph: Graph = field(repr=False)
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     name: str = ""
 
     def __add__(self, other: Number) -> Tensor:
@@ -60,7 +63,9 @@ class Tensor:
         return self.graph.node("Div", self.graph.like(self, other), self)
 
     def __floordiv__(self, other: Number) -> Tensor:
-        """The quotient of integers that are not negative: ONNX's Div cuts off what is behind the point."""
+        """Returns the quotient of integers that are not negative: ONNX's Div cuts off what is behind the
+        point.
+        """
         assert self.dtype.kind in "iu", self.dtype  # noqa: S101 - our own invariant
         return self.graph.node("Div", self, other)
 
@@ -77,7 +82,7 @@ class Tensor:
         return self.graph.node("GreaterOrEqual", self, other, dtype=BOOL)
 
     def equals(self, other: Number) -> Tensor:
-        """Elementwise; `==` compares the Python objects."""
+        """Compares elementwise; `==` compares the Python objects."""
         return self.graph.node("Equal", self, other, dtype=BOOL)
 
     def __and__(self, other: Tensor) -> Tensor:
@@ -94,11 +99,11 @@ class Tensor:
 
     @property
     def transposed(self) -> Tensor:
-        """With its axes in reverse order."""
+        """The tensor with its axes in reverse order."""
         return self.graph.node("Transpose", self)
 
     def to(self, dtype: npt.DTypeLike) -> Tensor:
-        """In another type; floats are cut off towards zero where it is an integer's."""
+        """Returns the tensor in another type; floats become integers by cutting off towards zero."""
         target = np.dtype(dtype)
         if target == self.dtype:
             return self
@@ -110,7 +115,7 @@ class _Node:
     operator: str
     inputs: Sequence[Tensor | None]
     output: Tensor
-    attributes: dict[str, Any]
+    attributes: Mapping[str, Attribute]
     name: str = ""
 
 
@@ -118,7 +123,7 @@ class Graph:
     """A graph that grows; each method adds a node and gives its output."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Starts an empty graph."""
         self._nodes: list[_Node | onnx.NodeProto] = []
         self._unnamed: list[_Node] = []
         self._constants: dict[str, onnx.TensorProto] = {}
@@ -128,13 +133,13 @@ class Graph:
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """What is named inside is called `NAME/...`."""
+        """Puts `NAME/` before the names that are given inside."""
         self._scopes.append(name)
         yield
         self._scopes.pop()
 
     def named(self, name: str, tensor: Tensor) -> Tensor:
-        """Give a calculation its name, and the steps since the last naming names that begin with it.
+        """Gives a calculation its name, and the steps since the last naming names that begin with it.
 
         Args:
             name: within the scopes that are open; in a graph, each once.
@@ -153,18 +158,18 @@ class Graph:
         return tensor
 
     def input(self, name: str, dtype: npt.DTypeLike) -> Tensor:
-        """A value that is given to the graph."""
+        """Returns a value that is given to the graph."""
         return Tensor(self, np.dtype(dtype), self._take(name))
 
     def output(self, name: str, tensor: Tensor) -> Tensor:
-        """The value once more, under a name outside of all scopes."""
+        """Returns the value once more, under a name outside of all scopes."""
         scopes, self._scopes = self._scopes, []
         result = self.named(name, self.node("Identity", tensor) if tensor.name else tensor)
         self._scopes = scopes
         return result
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> Tensor:
-        """A given value, under a name outside of all scopes. The same name again is the same value."""
+        """Adds a given value, under a name outside of all scopes; the same name is the same value."""
         array = np.asarray(value, object if dtype is str else dtype)
         tensor = numpy_helper.from_array(array, name)
         if self._constants.setdefault(name, tensor) != tensor:
@@ -172,18 +177,22 @@ class Graph:
         return Tensor(self, array.dtype, name)
 
     def like(self, tensor: Tensor, value: Number) -> Tensor:
-        """A number as a constant of a tensor's type; a tensor as it is."""
+        """Returns a number as a constant of a tensor's type; a tensor as it is."""
         return value if isinstance(value, Tensor) else self.scalar(value, tensor.dtype)
 
     def scalar(self, value: float, dtype: npt.DTypeLike) -> Tensor:
-        """A number as a constant without axes."""
+        """Returns a number as a constant without axes."""
         kind = np.dtype(dtype)
         return self.constant(f"constant/{kind}/{value}", value, kind)
 
     def node(
-        self, operator: str, *inputs: Number | None, dtype: npt.DTypeLike | None = None, **attributes: Any
+        self,
+        operator: str,
+        *inputs: Number | None,
+        dtype: npt.DTypeLike | None = None,
+        **attributes: Attribute,
     ) -> Tensor:
-        """Any operator with one output.
+        """Adds an operator with one output.
 
         Args:
             operator: its name in ONNX.
@@ -201,7 +210,7 @@ class Graph:
         return output
 
     def side(self, tensor: Tensor, axis: int) -> Tensor:
-        """The length of an axis: int64, no axes."""
+        """Returns the length of an axis: int64, no axes."""
         shape = self.node("Shape", tensor, dtype=np.int64)
         return self.node("Gather", shape, self.scalar(axis, np.int64))
 
@@ -221,46 +230,46 @@ class Graph:
         return parts[0] if len(parts) == 1 else self.node("Concat", *parts, axis=0)
 
     def range(self, length: Tensor, dtype: npt.DTypeLike = np.int64) -> Tensor:
-        """0, 1, ... below a length without axes."""
+        """Returns 0, 1, ... below a length without axes."""
         zero, one = self.scalar(0, np.int64), self.scalar(1, np.int64)
         return self.node("Range", zero, length, one).to(dtype)
 
     def total(self, tensor: Tensor, *axes: int, keep: bool = False) -> Tensor:
-        """The sum over axes, over all where none is named."""
+        """Returns the sum over axes, over all where none is named."""
         over = self.integers(*axes) if axes else None
         return self.node("ReduceSum", tensor, over, keepdims=int(keep))
 
     def count(self, mask: Tensor, *axes: int) -> Tensor:
-        """How many elements of a mask are true, along axes or in all."""
+        """Returns the number of true elements of a mask, along axes or in all."""
         return self.total(mask.to(np.int32), *axes)
 
     def most(self, tensor: Tensor, *axes: int) -> Tensor:
-        """The greatest along axes, over all where none is named."""
+        """Returns the greatest along axes, over all where none is named."""
         return self.node("ReduceMax", tensor, keepdims=0, **({"axes": list(axes)} if axes else {}))
 
     def least(self, tensor: Tensor, *axes: int) -> Tensor:
-        """The least along axes, over all where none is named."""
+        """Returns the least along axes, over all where none is named."""
         return self.node("ReduceMin", tensor, keepdims=0, **({"axes": list(axes)} if axes else {}))
 
     def maximum(self, first: Tensor, second: Number) -> Tensor:
-        """The greater, elementwise."""
+        """Returns the greater, elementwise."""
         return self.node("Max", first, second)
 
     def minimum(self, first: Tensor, second: Number) -> Tensor:
-        """The lesser, elementwise."""
+        """Returns the lesser, elementwise."""
         return self.node("Min", first, second)
 
     def where(self, mask: Tensor, true: Tensor, false: Number) -> Tensor:
-        """`true` where the mask is, elsewhere `false`."""
+        """Returns `true` where the mask is, elsewhere `false`."""
         return self.node("Where", mask, true, self.like(true, false), dtype=true.dtype)
 
     def gather(self, tensor: Tensor, index: Number, axis: int = 0) -> Tensor:
-        """The elements at an index along an axis."""
+        """Returns the elements at an index along an axis."""
         place = index if isinstance(index, Tensor) else self.scalar(index, np.int64)
         return self.node("Gather", tensor, place, axis=axis)
 
     def column(self, tensor: Tensor) -> Tensor:
-        """With one more axis at the end."""
+        """Returns the tensor with one more axis at the end."""
         return self.node("Unsqueeze", tensor, self.integers(-1))
 
     def slice(
@@ -270,13 +279,13 @@ class Graph:
         ends: Sequence[Number],
         steps: Sequence[Number] | None = None,
     ) -> Tensor:
-        """`tensor[start:end:step, ...]` of the first axes; negative numbers count from the end."""
+        """Returns `tensor[start:end:step, ...]` of the first axes; negative numbers count from the end."""
         axes = self.integers(*range(len(starts)))
         step = None if steps is None else self.integers(*steps)
         return self.node("Slice", tensor, self.integers(*starts), self.integers(*ends), axes, step)
 
     def smallest(self, tensor: Tensor, count: Tensor, *, largest: bool = False) -> Tensor:
-        """The smallest (largest) elements along the last axis, in order.
+        """Returns the smallest (largest) elements along the last axis, in order.
 
         Args:
             tensor: float32.
@@ -286,7 +295,7 @@ class Graph:
         return self.node("TopK", tensor, self.integers(count), axis=-1, largest=int(largest), sorted=1)
 
     def insert(self, graph: onnx.GraphProto) -> dict[str, Tensor]:
-        """Another graph's nodes, after all that is there; its inputs must be values of this graph.
+        """Adds another graph's nodes after all that is there; its inputs must be values of this graph.
 
         Returns:
             Its outputs by name.
@@ -309,7 +318,7 @@ class Graph:
         outputs: Sequence[onnx.ValueInfoProto],
         documentation: str,
     ) -> onnx.GraphProto:
-        """The graph as ONNX; constants that nothing uses are left out.
+        """Returns the graph as ONNX; constants that nothing uses are left out.
 
         Raises:
             ValueError: a calculation has no name.
@@ -345,4 +354,8 @@ def _proto(node: _Node) -> onnx.NodeProto:
     if node.operator == "TopK":
         # Its second output must have a name, though nothing needs it.
         outputs.append(f"{node.name}/places")
-    return helper.make_node(node.operator, inputs, outputs, name=node.name, **node.attributes)
+    made = helper.make_node(node.operator, inputs, outputs, name=node.name)
+    made.attribute.extend(
+        helper.make_attribute(name, value) for name, value in sorted(node.attributes.items())
+    )
+    return made

@@ -14,7 +14,8 @@ __all__ = ["THRESHOLDS", "decide"]
 
 
 def decide(g: Graph, answered: Tensor, reason: Tensor, thresholds: Thresholds) -> dict[str, Tensor]:
-    """The decision and what belongs to it; see `falx_export.self_contained.onnx_file` for the outputs.
+    """Returns the decision and what belongs to it; see `falx_export.self_contained.onnx_file` for the
+    outputs.
 
     Args:
         g: the graph.

@@ -26,7 +26,7 @@ rejection checks are constants named as in the card.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -66,8 +66,8 @@ __all__ = [
     "started",
 ]
 
-Outputs = Mapping[str, Any]
-"""What a graph answers for a picture, by the names of `OUTPUTS`."""
+Outputs = dict[str, npt.NDArray[Any]]
+"""The answers of a graph, by the names of its outputs, each of a type of its own."""
 
 SUFFIX: Final = "-self-contained"
 """Stands in the file's name before `.onnx`."""
@@ -110,12 +110,12 @@ DOCUMENTATION: Final = {
 
 
 def file_name(name: str) -> str:
-    """The name of the self-contained file beside a model's own, `NAME.onnx`."""
+    """Returns the name of the self-contained file beside a model's own, `NAME.onnx`."""
     return f"{name.removesuffix('.onnx')}{SUFFIX}.onnx"
 
 
 def sealed(payload: bytes, card: Card) -> bytes:
-    """The self-contained file of a model: the graph and its card.
+    """Returns the self-contained file of a model: the graph and its card.
 
     Args:
         payload: the model's own ONNX graph (`falx_export.convert.to_onnx`).
@@ -138,7 +138,7 @@ def sealed(payload: bytes, card: Card) -> bytes:
 
 
 def build(payload: bytes, card: Card) -> bytes:
-    """The self-contained graph of a model, without a card.
+    """Returns the self-contained graph of a model, without a card.
 
     Args:
         payload: the model's own ONNX graph: uint8 `(1, 224, 224, 1)` to `probabilities` `(1, 4)` and, where
@@ -182,7 +182,9 @@ def build(payload: bytes, card: Card) -> bytes:
 
 
 def started(payload: bytes) -> Callable[[npt.NDArray[np.uint8]], Outputs]:
-    """A self-contained graph in ONNX Runtime: what it answers for a picture, `(H, W, 1)` or `(H, W, 3)`."""
+    """Returns a self-contained graph in ONNX Runtime: what it answers for a picture, `(H, W, 1)` or `(H, W,
+    3)`.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
@@ -191,7 +193,7 @@ def started(payload: bytes) -> Callable[[npt.NDArray[np.uint8]], Outputs]:
 
 
 def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
-    """Where a graph rejects or decides otherwise than Falx does on the same pixels and probabilities.
+    """Returns how a graph rejects or decides otherwise than Falx on the same pixels and probabilities.
 
     Args:
         got: what it answers for a picture.
@@ -217,7 +219,7 @@ def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
 def prove(
     name: str, data: bytes, slices: npt.NDArray[np.uint8], engine: Engine, *, quiet: bool = False
 ) -> None:
-    """Let pass a file that answers as the runtime does with the model's own graph, and decides as Falx does.
+    """Lets pass a file that answers as the runtime does with the model's own graph, and decides as Falx does.
 
     It is tried on the drawn phantoms, and on the slices, each taken for a picture and prepared once more.
 
@@ -307,7 +309,7 @@ def _model(payload: bytes) -> onnx.ModelProto:
 
 
 def _answers(g: Graph, model: onnx.GraphProto, tensor: Tensor) -> dict[str, Tensor]:
-    """The model's outputs for the tensor, by their names in the model's own graph."""
+    """Returns the model's outputs for the tensor, by their names in the model's own graph."""
     given = model.input[0].name
     for node in model.node:
         for index, name in enumerate(node.input):
@@ -317,7 +319,7 @@ def _answers(g: Graph, model: onnx.GraphProto, tensor: Tensor) -> dict[str, Tens
 
 
 def _side(model: onnx.GraphProto) -> int:
-    """How many cells a row of the model's heatmap has."""
+    """Returns the number of cells in a row of the model's heatmap."""
     output = next(output for output in model.output if output.name == f"{_MODEL}/heatmap")
     return int(output.type.tensor_type.shape.dim[-1].dim_value)
 

@@ -53,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """As `falx.slices.preprocessing.Frame`; all int64 without axes.
+    """The rectangle of the head, as `falx.slices.preprocessing.Frame`; all int64 without axes.
 
     Attributes:
         left, top, width, height: of the rectangle, in pixels of the slice.
@@ -68,7 +68,9 @@ class Frame:
 
 
 def read(g: Graph, image: Tensor) -> Picture:
-    """A grey slice of uint8 `(H, W, 1)` or `(H, W, 3)` RGB; with other channels the graph cannot be run."""
+    """Returns a grey slice of uint8 `(H, W, 1)` or `(H, W, 3)` RGB; with other channels the graph cannot be
+    run.
+    """
     with g.scope("grey"):
         height = g.named("height", g.side(image, 0))
         width = g.named("width", g.side(image, 1))
@@ -93,7 +95,7 @@ def read(g: Graph, image: Tensor) -> Picture:
 
 
 def find_head(g: Graph, picture: Picture) -> Frame:
-    """The bounding rectangle of the head; see `falx.slices.preprocessing.find_head`."""
+    """Returns the bounding rectangle of the head; see `falx.slices.preprocessing.find_head`."""
     with g.scope("head"):
         brightest = g.most(picture.pixels).to(np.float64)
         limit = g.node("Floor", brightest * FOREGROUND_FRACTION).to(np.int32)
@@ -127,7 +129,7 @@ def find_head(g: Graph, picture: Picture) -> Frame:
 
 
 def prepare(g: Graph, picture: Picture, frame: Frame) -> Tensor:
-    """The tensor, uint8 `(1, 224, 224, 1)`; see `falx.slices.preprocessing.prepare`."""
+    """Returns the tensor, uint8 `(1, 224, 224, 1)`; see `falx.slices.preprocessing.prepare`."""
     left, top, width, height = frame.content
     with g.scope("resize"):
         content = resized(
@@ -154,7 +156,7 @@ def resized(
     *,
     box: bool = False,
 ) -> Tensor:
-    """As Pillow resizes 8-bit grey: columns first, then rows, each antialiased and rounded.
+    """Resizes as Pillow does 8-bit grey: columns first, then rows, each antialiased and rounded.
 
     Args:
         g: the graph.
@@ -176,7 +178,7 @@ def resized(
 
 
 def heatmap(g: Graph, cells: Tensor, side: int, picture: Picture, frame: Frame) -> Tensor:
-    """The model's cells on the slice: float32 `(H, W)`; see `falx.prediction.Location.heatmap`.
+    """Returns the model's cells on the slice: float32 `(H, W)`; see `falx.prediction.Location.heatmap`.
 
     Args:
         g: the graph.
@@ -198,19 +200,19 @@ def heatmap(g: Graph, cells: Tensor, side: int, picture: Picture, frame: Frame) 
 
 
 def _first(g: Graph, mask: Tensor, *, last: int) -> Tensor:
-    """The first (last) place of a 1 in int32 `(n,)`: int64 without axes."""
+    """Returns the first (last) place of a 1 in int32 `(n,)`: int64 without axes."""
     return g.node("ArgMax", mask, dtype=np.int64, axis=0, keepdims=0, select_last_index=last)
 
 
 def _rounded(g: Graph, length: Tensor, scale: Tensor, least: int) -> Tensor:
-    """`max(least, round(length * scale))` as int64; ONNX rounds halves to even, as Python does."""
+    """Returns `max(least, round(length * scale))` as int64; ONNX rounds halves to even, as Python does."""
     return g.maximum(g.node("Round", length.to(np.float64) * scale).to(np.int64), least)
 
 
 def _resampled(
     g: Graph, pixels: Tensor, number: Tensor, start: Tensor, length: Tensor, size: Tensor, *, box: bool
 ) -> Tensor:
-    """Resample the first axis.
+    """Resamples the first axis.
 
     `precompute_coeffs`, `normalize_coeffs_8bpc` and `ImagingResampleVertical_8bpc` of Pillow's
     `src/libImaging/Resample.c`.
@@ -274,7 +276,8 @@ def _stretched(g: Graph, content: Tensor) -> Tensor:
 def _spread(
     g: Graph, side: int, content: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], number: Tensor
 ) -> Tensor:
-    """How much each cell counts for each pixel along an axis: float32 `(number, side)`, 0 outside the frame.
+    """Returns the weight of each cell for each pixel along an axis: float32 `(number, side)`, 0 outside the
+    frame.
 
     As Pillow resizes float32 images, with the box in float32 (`ImagingResample`).
     """

@@ -36,7 +36,7 @@ BEHIND_ALL: Final = 1e6
 
 
 def reason(g: Graph, picture: Picture, limits: Limits, familiarity: Tensor | None) -> Tensor:
-    """Why a picture is rejected: int32 without axes, `NONE` or 1 + the place in `REASONS`.
+    """Returns why a picture is rejected: int32 without axes, `NONE` or 1 + the place in `REASONS`.
 
     Args:
         g: the graph.
@@ -88,7 +88,7 @@ def _no_head(g: Graph, picture: Picture, limits: dict[str, Tensor]) -> Tensor:
 
 
 def _coarse(g: Graph, picture: Picture) -> tuple[Tensor, Tensor, Tensor]:
-    """Height and width of the coarse grid, and its cells, float32."""
+    """Returns the height and width of the coarse grid, and its cells, float32."""
     with g.scope("coarse"):
         height, width = picture.height.to(np.float64), picture.width.to(np.float64)
         scale = g.named("scale", GRID / g.maximum(height, width))
@@ -140,13 +140,13 @@ def _corners(g: Graph, cells: Tensor, shorter: Tensor) -> Tensor:
 
 
 def _between(g: Graph, mask: Tensor, axis: int) -> Tensor:
-    """Along an axis, everything from the first true cell to the last."""
+    """Returns everything from the first true cell to the last along an axis."""
     ones, along = mask.to(np.int32), g.scalar(axis, np.int32)
     return (g.node("CumSum", ones, along) > 0) & (g.node("CumSum", ones, along, reverse=1) > 0)
 
 
 def _lit(g: Graph, picture: Picture, enclosed: Tensor, size: tuple[Tensor, Tensor], bright: Tensor) -> Tensor:
-    """Which share of the slice's own pixels in the enclosed part is bright: float64."""
+    """Returns the share of the slice's own pixels in the enclosed part that is bright: float64."""
     step = g.maximum(g.maximum(picture.height, picture.width) // SAMPLES, 1)
     ends = [picture.height, picture.width]
     samples = g.named("samples", g.slice(picture.pixels, [0, 0], ends, [step, step]))
@@ -160,7 +160,7 @@ def _lit(g: Graph, picture: Picture, enclosed: Tensor, size: tuple[Tensor, Tenso
 
 
 def _nearest(g: Graph, number: Tensor, size: Tensor) -> Tensor:
-    """Which of `number` elements stands at each of `size` places, as Pillow's `ImagingScaleAffine` counts.
+    """Returns the one of `number` elements at each of `size` places, as Pillow's `ImagingScaleAffine` counts.
 
     It adds up the steps one by one, and where a place falls between two elements, what their sum was
     rounded to decides.
@@ -173,7 +173,7 @@ def _nearest(g: Graph, number: Tensor, size: Tensor) -> Tensor:
 
 
 def _detail(g: Graph, cells: Tensor, enclosed: Tensor) -> Tensor:
-    """Median of the Laplacian within the enclosed part: float64."""
+    """Returns the median of the Laplacian within the enclosed part: float64."""
     middle = g.slice(cells, [1, 1], [-1, -1])
     around = g.slice(cells, [0, 1], [-2, -1]) + g.slice(cells, [2, 1], [np.iinfo(np.int64).max, -1])
     around = around + g.slice(cells, [1, 0], [-1, -2])

@@ -10,14 +10,15 @@ up to the next float32, and then compares with a float32 probability as the thre
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.types.experimental import GenericFunction
 from tqdm import tqdm
 
 from falx.decision import after
@@ -27,10 +28,11 @@ from falx.model.graph_limits import THRESHOLDS, least_float32
 from falx.model.tensor_spec import IMAGE, TensorSpec
 from falx.slices.preprocessing import SIZE
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
-from falx_export.console import silenced
 from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.convert.graph import INPUT
 from falx_export.errors import ConversionError, ParityError, converting
+from falx_export.quiet import silenced
+from falx_export.self_contained.onnx_file import Outputs
 
 __all__ = [
     "MEDIAPIPE_SUFFIX",
@@ -70,7 +72,7 @@ _LIMIT_STAND_IN: Final = 0.4375
 
 
 def sealed(payload: bytes, card: Card) -> bytes:
-    """The self-contained file of a model: the graph with the decision, its metadata and its card.
+    """Returns the self-contained file of a model: the graph with the decision, its metadata and its card.
 
     Args:
         payload: the model's own TFLite graph (`falx_export.convert.to_tflite`).
@@ -84,14 +86,14 @@ def sealed(payload: bytes, card: Card) -> bytes:
 
 
 def sealed_for_mediapipe(payload: bytes, card: Card) -> bytes:
-    """The file for MediaPipe: its graph, metadata and card; arguments and errors as for `sealed`."""
+    """Returns the file for MediaPipe: its graph, metadata and card; arguments and errors as for `sealed`."""
     probabilities = {"probabilities": card.outputs["probabilities"]}
     own = replace(card, self_contained=True, input=MEDIAPIPE_INPUT, outputs=probabilities)
     return embed(tflite_metadata.described(for_mediapipe(payload), own), own, format="tflite")
 
 
 def with_decision(payload: bytes, card: Card) -> bytes:
-    """A graph that also decides: `decision` and `confidence` before its own outputs.
+    """Returns a graph that also decides: `decision` and `confidence` before its own outputs.
 
     Args:
         payload: the plain graph, without a card.
@@ -115,7 +117,7 @@ def with_decision(payload: bytes, card: Card) -> bytes:
 
 
 def for_mediapipe(payload: bytes) -> bytes:
-    """A graph that takes a colour image of a grey slice, and answers with the probabilities alone.
+    """Returns a graph that takes a colour image of a grey slice, and answers with the probabilities alone.
 
     MediaPipe's ImageClassifier takes three channels, and one output. A slice is grey, so that its
     channels are equal: the second is taken, of which a tinted picture's brightness has most.
@@ -133,10 +135,8 @@ def for_mediapipe(payload: bytes) -> bytes:
     return flatbuffer.packed(document)
 
 
-def answers(
-    payload: bytes, slices: npt.NDArray[np.uint8], *, title: str, quiet: bool = False
-) -> dict[str, npt.NDArray[Any]]:
-    """What LiteRT makes of such a graph.
+def answers(payload: bytes, slices: npt.NDArray[np.uint8], *, title: str, quiet: bool = False) -> Outputs:
+    """Runs such a graph in LiteRT.
 
     Args:
         payload: the graph.
@@ -163,11 +163,11 @@ def prove(
     name: str,
     data: bytes,
     slices: npt.NDArray[np.uint8],
-    plain: Mapping[str, npt.NDArray[Any]],
+    plain: Outputs,
     *,
     quiet: bool = False,
 ) -> None:
-    """Let pass a file that answers as the plain one does, and decides as Falx does.
+    """Lets pass a file that answers as the plain one does, and decides as Falx does.
 
     Args:
         name: of the file.
@@ -194,8 +194,8 @@ def prove(
         raise ParityError(f"{name}: decides {wrong} of {len(slices)} slices otherwise than Falx")
 
 
-def contradictions(got: Mapping[str, npt.NDArray[Any]], card: Card) -> list[str]:
-    """Where a graph decides otherwise than Falx does on the same probabilities.
+def contradictions(got: Outputs, card: Card) -> list[str]:
+    """Returns how a graph decides otherwise than Falx does on the same probabilities.
 
     Args:
         got: what it answers, by output, `(N, ...)`; `decision` among them.
@@ -215,12 +215,12 @@ def contradictions(got: Mapping[str, npt.NDArray[Any]], card: Card) -> list[str]
 
 
 def _outputs(card: Card) -> dict[str, TensorSpec]:
-    """The outputs of the self-contained graph, in their order, for the card of the plain one."""
+    """Returns the outputs of the self-contained graph, in their order, for the card of the plain one."""
     return {spec.name: spec for spec in (*DECIDED, *card.outputs.values())}
 
 
-def _decision(*, familiarity: bool) -> Any:
-    """The decision as a tf.function, with stand-ins for its limits."""
+def _decision(*, familiarity: bool) -> GenericFunction:
+    """Returns the decision as a tf.function, with stand-ins for its limits."""
     floats = [tf.TensorSpec((1, len(LABELS)), tf.float32, name="probabilities")]
     if familiarity:
         floats.append(tf.TensorSpec((1, 1), tf.float32, name="familiarity"))
@@ -228,7 +228,7 @@ def _decision(*, familiarity: bool) -> Any:
     first_tumor = LABELS.index(TUMOR_LABELS[0])
 
     @tf.function(input_signature=floats)  # type: ignore[untyped-decorator] # TensorFlow has no types
-    def decide(probabilities: Any, *known: Any) -> dict[str, Any]:
+    def decide(probabilities: tf.Tensor, *known: tf.Tensor) -> dict[str, tf.Tensor]:
         enough = tf.greater_equal(probabilities, tf.constant(_STAND_INS))
         # argmax takes the first of equals, as the runtime does.
         tumor = first_tumor + tf.argmax(probabilities[:, first_tumor:], axis=1, output_type=tf.int32)
@@ -244,22 +244,22 @@ def _decision(*, familiarity: bool) -> Any:
     return decide
 
 
-def _channel() -> Any:
+def _channel() -> GenericFunction:
     @tf.function(input_signature=[tf.TensorSpec(MEDIAPIPE_INPUT.shape, tf.uint8, name=INPUT)])  # type: ignore[untyped-decorator] # as above
-    def grey(image: Any) -> Any:
+    def grey(image: tf.Tensor) -> tf.Tensor:
         return image[..., 1:2]
 
     return grey
 
 
-def _converted(function: Any) -> bytes:
+def _converted(function: GenericFunction) -> bytes:
     concrete = function.get_concrete_function()
     with silenced(), converting("TensorFlow"):
         return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], function).convert())
 
 
-def _name_ends(document: Any, specs: Iterable[TensorSpec]) -> None:
-    """Name a small graph's inputs and outputs, which the converter orders and calls as it likes."""
+def _name_ends(document: flatbuffer.Graph, specs: Iterable[TensorSpec]) -> None:
+    """Names a small graph's inputs and outputs, which the converter orders and calls as it likes."""
     graph = document.subgraphs[0]
     tensors = [graph.tensors[int(index)] for index in (*graph.inputs, *graph.outputs)]
     found = {(tensor.type, tuple(int(axis) for axis in tensor.shape)): tensor for tensor in tensors}
@@ -271,9 +271,9 @@ def _name_ends(document: Any, specs: Iterable[TensorSpec]) -> None:
 
 
 def _set_constant(
-    document: Any, name: str, stand_in: tuple[float, ...], values: npt.NDArray[np.float32]
+    document: flatbuffer.Graph, name: str, stand_in: tuple[float, ...], values: npt.NDArray[np.float32]
 ) -> None:
-    """Give the constant that holds the stand-ins its name, its values, and a buffer of its own."""
+    """Gives the constant that holds the stand-ins its name, its values, and a buffer of its own."""
     wanted = np.array(stand_in, np.float32).tobytes()
     found = [
         tensor

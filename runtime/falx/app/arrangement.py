@@ -1,57 +1,85 @@
-"""From the files of a visitor to the series of a study, by `falx.reading.series` and `falx.study`."""
+"""The slices that a visitor gave, put in order, and summed up where they are one examination."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from falx.app import texts
 from falx.app.uploads import ShownSlice, Upload
 from falx.errors import UnreadableImage
+from falx.reading import dicom
 from falx.reading.series import Row, gather
 from falx.slices.slice import Part
 from falx.study import TUMOR, Series, Study, sum_up
 
-__all__ = ["Arrangement", "arrange", "numbers"]
+__all__ = ["Arrangement", "arrange"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arrangement:
     """The slices that are answered, in order.
 
     Attributes:
-        shown: those of a series stand together, by their positions where these are known; what is there
-            twice is left out.
-        study: what they come to; None for a single slice, and where they belong to more than one study.
-        trouble: why they come to nothing together, a sentence; empty where they do.
+        shown: The slices of the study, series by series, each by position where positions are known; what
+            is there twice is left out. Then the pictures that belong to no study.
+        study: The decision on the study; None without one, and where slices belong to several studies.
+        trouble: Why the slices are not decided on together, a sentence; empty where they are.
+        loose: How many pictures, given in any order, carry no tags that say whose they are.
     """
 
     shown: tuple[ShownSlice, ...] = ()
     study: Study | None = None
     trouble: str = ""
+    loose: int = 0
 
     @property
     def first(self) -> int:
-        """Which slice to look at first, from 0: of those that carry the answer the surest, or the strongest
-        evidence of a tumour.
+        """The index of the slice to look at first: the surest key slice of a tumour, or the one with the
+        strongest evidence of a tumour.
         """
         study = self.study
-        if study is None or not study.carriers:
-            return max(range(len(self.shown)), key=lambda index: self.shown[index].evidence)
-        if study.decision == TUMOR:
-            return max(study.carriers, key=lambda index: self.shown[index].confidence)
-        return max(study.carriers, key=lambda index: self.shown[index].evidence)
+        indices = study.carriers if study is not None and study.carriers else range(len(self.shown))
+        if study is not None and study.decision == TUMOR:
+            return max(indices, key=lambda index: self.shown[index].confidence)
+        return max(indices, key=lambda index: self.shown[index].evidence or 0.0)
+
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """The number of each slice: from 1, or `2.1` for the first of the second series; then the pictures
+        that belong to no study.
+        """
+        series = () if self.study is None else self.study.series
+        called = [
+            str(number) if len(series) == 1 else f"{part}.{number}"
+            for part, one in enumerate(series, start=1)
+            for number in range(1, len(one.results) + 1)
+        ]
+        alone = range(1, len(self.shown) - len(called) + 1)
+        return (*called, *(texts.numbered_picture(n) if called else str(n) for n in alone))
 
 
-def arrange(uploads: Iterable[Upload]) -> Arrangement:
-    """Put slices in order, and sum them up."""
+def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangement:
+    """Puts slices in order, and sums them up.
+
+    Args:
+        uploads: The files, some of whose slices may not be answered yet.
+        one_patient: Whether pictures without tags are one examination of one patient.
+    """
     named = sorted(uploads, key=lambda upload: _natural(upload.name))
+    # A file that cannot be read counts in the study of the others, if they are one.
+    loose = [upload for upload in named if not isinstance(upload.source, dicom.DicomImage)]
+    examined = one_patient or len(loose) < len(named)
+    alone = [] if one_patient else [one for one in loose if one.source is None or not examined]
+    together = [upload for upload in named if upload not in alone]
     try:
-        found = gather(upload.source or upload for upload in named)
+        found = gather(upload.source or upload for upload in together)
     except UnreadableImage as error:
         message = str(error).removeprefix("these files: ")
         every = tuple(shown for upload in named for shown in upload.shown)
-        return Arrangement(every, None, f"{message[:1].upper()}{message[1:]}.")
+        return Arrangement(every, None, f"{message[:1].upper()}{message[1:]}.", len(loose))
     holders = {id(upload.source or upload): upload for upload in named}
     series, shown = [], []
     for row in found.rows:
@@ -59,25 +87,14 @@ def arrange(uploads: Iterable[Upload]) -> Arrangement:
         if there:
             series.append(_series(row, there))
             shown += [one for _, one in there]
-    left_out = sum(len(upload.shown) for upload in named) - len(shown)
-    if len(shown) < 2 and not left_out:
-        return Arrangement(tuple(shown))
-    return Arrangement(tuple(shown), sum_up(series, uid=found.uid))
-
-
-def numbers(study: Study | None, count: int) -> list[str]:
-    """What slices are called: from 1, and where there are several series `2.1`, the first of the second."""
-    if study is None or len(study.series) == 1:
-        return [str(number + 1) for number in range(count)]
-    return [
-        f"{part}.{number + 1}"
-        for part, series in enumerate(study.series, start=1)
-        for number in range(len(series.results))
-    ]
+    left_out = sum(len(upload.shown) for upload in together) - len(shown)
+    study = sum_up(series, uid=found.uid) if len(shown) > 1 or left_out else None
+    shown += [one for upload in alone for one in upload.shown]
+    return Arrangement(tuple(shown), study, "", sum(upload.source is None for upload in loose))
 
 
 def _shown(holders: dict[int, Upload], source: object) -> ShownSlice | None:
-    """The answer for what `gather` made of an upload; None where it is not answered yet."""
+    """Returns the answer for a source of `gather`; None where it is not answered yet."""
     holder, number = (source.holder, source.number) if isinstance(source, Part) else (source, 1)
     answered = holders[id(holder)].shown
     return answered[number - 1] if number <= len(answered) else None
@@ -96,6 +113,6 @@ def _series(row: Row, there: Sequence[tuple[int, ShownSlice]]) -> Series:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """A key by which `slice 10` comes after `slice 9`."""
+    """Returns a key by which `slice 10` comes after `slice 9`."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,4 +1,4 @@
-"""The sign of each kind of decision, drawn: a colour alone would tell some readers nothing."""
+"""Colours and drawn signs of decisions: a colour alone would tell some readers nothing."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ SHAPES: Final = {
 
 
 def sign(kind: str, colour: str) -> str:
-    """The `data:` address of a sign: Streamlit lets no SVG stand in its HTML.
+    """Returns the `data:` address of a sign: Streamlit removes SVG from HTML.
 
     Args:
-        kind: of `SHAPES`.
-        colour: as CSS has it.
+        kind: A key of `SHAPES`.
+        colour: A colour of CSS.
     """
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48" fill="none" stroke="{colour}" '

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -16,15 +17,15 @@ ADDRESS: Final = "127.0.0.1"
 PORT: Final = 8501
 MAXIMUM_FILES: Final = 100
 MAXIMUM_SLICES: Final = 300
-"""More than series of a head have; a 3-D one has up to about 250."""
+"""More slices than a series of a head has; a 3-D one has up to about 250."""
 
 MAXIMUM_MEGABYTES: Final = 25
 MAXIMUM_MEGAPIXELS: Final = 16
-"""A slice of 16 bits and 4096 × 4096 pixels is 32 MiB as it is, and less as any file."""
+"""A slice of 4096 × 4096 pixels of 16 bits is 32 MiB in memory."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the options of the page, besides those of the model."""
+    """Gives a parser the options of the page, besides those of the model and of thresholds."""
     parser.add_argument(
         "--address",
         default=ADDRESS,
@@ -36,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_path,
         default="",
         metavar="PATH",
-        help="what stands before the page's paths, for a proxy that serves it under one",
+        help="the path under which a proxy serves the page, such as /falx",
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in the browser")
     parser.add_argument(
@@ -70,11 +71,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, classifier: Classifier) -> None:
-    """Serve the page until the process is stopped.
+    """Serves the page until the process is stopped.
+
+    Args:
+        options: Those of `add_options`, and `threshold`: labels with thresholds in place of the card's.
+        classifier: Answers for all visitors.
 
     Raises:
-        AppUnavailable: what `falx[app]` brings is not installed.
-        AddressUnavailable: the address or the port cannot be used.
+        AppUnavailable: The packages of `falx[app]` are not installed.
+        AddressUnavailable: The address or the port cannot be used.
     """
     from falx.app import server
     from falx.app.service import Service
@@ -86,18 +91,19 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
         )
     service = Service(
         classifier=classifier,
+        thresholds=replace(classifier.card.thresholds, **dict(options.threshold)),
         maximum_files=options.max_files,
         maximum_slices=options.max_slices,
         maximum_megabytes=options.max_megabytes,
         maximum_pixels=options.max_megapixels * 1024 * 1024,
     )
-    place = server.Place(
+    endpoint = server.Endpoint(
         address=options.address,
         port=options.port,
         base_path=options.base_path,
         open_browser=not options.no_browser and sys.stdout.isatty(),
     )
-    server.start(service, place)
+    server.start(service, endpoint)
 
 
 def _port(text: str) -> int:

@@ -1,4 +1,4 @@
-"""What can be saved: PDF and a page for people, JSON and CSV for programs."""
+"""The files that can be saved: PDF and a web page for people, JSON and CSV for programs."""
 
 from __future__ import annotations
 
@@ -7,67 +7,65 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from falx.app import fragments
-from falx.app.arrangement import numbers
+from falx.app import fragments, pdf
 from falx.app.fragments import render
-from falx.app.saved import TABLE_CAPTION, Saved, listed, table
-from falx.app.uploads import ShownSlice
+from falx.app.saved import Saved
 from falx.pictures.overlay import OPACITY
-from falx.words import DISCLAIMER, LABELS
+from falx.words import LABELS
 
-__all__ = [
-    "FILES",
-    "File",
-    "as_csv",
-    "as_html",
-    "as_json",
-    "as_pdf",
-    "pictures",
-]
+__all__ = ["FILES", "FileKind", "as_csv", "as_html", "as_json"]
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell of a spreadsheet must not begin with: a file name could be a formula (CWE-1236)."""
+"""A cell of a spreadsheet must not begin with these: a file name could be a formula (CWE-1236)."""
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class FileKind:
     """A kind of file that can be saved.
 
     Attributes:
-        label: of its button.
-        name: of the file: the same for all patients, since names of files are seen by others.
-        mime: its media type.
-        help: what it is for, a sentence.
-        make: its content.
+        name: The name of the file: the same for all patients, since others see names of files.
+        mime: Its media type.
+        make: Returns its content.
     """
 
-    label: str
     name: str
     mime: str
-    help: str
     make: Callable[[Saved], bytes]
 
 
 def as_json(saved: Saved) -> bytes:
-    """The study, or the one slice, as `falx.study` and `falx.prediction` describe it; without the patient."""
-    document = saved.shown[0].result.to_dict() if saved.study is None else saved.study.to_dict()
+    """Returns the answers as JSON, without the patient.
+
+    The study, or the one slice, as `falx.study` and `falx.prediction` describe it; a list of these where
+    there are several pictures that belong to no study.
+    """
+    arranged = saved.arranged
+    study = [] if arranged.study is None else [arranged.study.to_dict()]
+    first = 0 if arranged.study is None else len(arranged.study.results)
+    documents = [*study, *(one.result.to_dict() for one in arranged.shown[first:])]
+    document = documents[0] if len(documents) == 1 else documents
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def as_csv(saved: Saved) -> bytes:
-    """A line a slice, as UTF-8 with the mark by which spreadsheets know it; without the patient."""
+    """Returns a line a slice as UTF-8, with the mark by which spreadsheets know it; without the patient."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
-    probabilities = [f"p_{label}" for label in LABELS]
     first = ("path", "frame", "slice", "decision", "confidence", "band")
     last = ("reason", "error", "recommendation", "model", "model_version", "model_sha256")
-    writer.writerow([*first, *probabilities, *last])
-    model = saved.classifier.model
-    called = numbers(saved.study, len(saved.shown))
-    for shown, number in zip(saved.shown, called, strict=True):
+    thresholds = saved.service.thresholds
+    columns = (
+        *first,
+        *(f"p_{label}" for label in LABELS),
+        *(f"threshold_{label}" for label in LABELS),
+        *last,
+    )
+    writer.writerow(columns)
+    model = saved.service.classifier.model
+    for shown, number in zip(saved.arranged.shown, saved.arranged.numbers, strict=True):
         found = shown.result.to_dict()
         shares = found.get("probabilities") or {}
         row = [
@@ -78,6 +76,7 @@ def as_csv(saved: Saved) -> bytes:
             found.get("confidence"),
             found.get("band"),
             *(shares.get(label) for label in LABELS),
+            *(thresholds[label] for label in LABELS),
             found.get("reason", {}).get("code"),
             found.get("error", {}).get("message"),
             found.get("recommendation"),
@@ -85,63 +84,39 @@ def as_csv(saved: Saved) -> bytes:
             model.version,
             model.sha256,
         ]
-        writer.writerow([_harmless(cell) for cell in row])
+        writer.writerow(
+            [f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row]
+        )
     return stream.getvalue().encode("utf-8-sig")
 
 
 def as_html(saved: Saved) -> bytes:
-    """One page with everything in it, to keep, to send on paper and to print."""
-    card = saved.classifier.card
+    """Returns one page with everything in it, to keep and to print."""
+    service, arranged = saved.service, saved.arranged
+    own = service.classifier.card.thresholds
     return render(
         "report.html",
-        patient=saved.patient,
-        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-        study=None if saved.study is None else fragments.study_answer(saved.study),
-        rows=table(saved),
-        caption=TABLE_CAPTION,
+        saved=saved,
+        study=None if arranged.study is None else fragments.study_statement(arranged.study),
+        rows=fragments.rows(arranged) if len(arranged.shown) > 1 or arranged.study else [],
         slices=[
             {
-                "answer": fragments.answer(one),
+                "statement": fragments.slice_statement(one),
                 "cautions": one.cautions,
-                "bars": fragments.bars(one, card.thresholds),
-                "pictures": pictures(one),
+                "bars": fragments.bars(one, service.thresholds, own),
+                "pictures": [fragments.image(picture) for picture in one.pictures(OPACITY)],
+                "words": one.strongest(),
             }
-            for one in saved.shown
+            for one in arranged.shown
         ],
-        model=card,
-        sha256=saved.classifier.model.sha256,
-        thresholds=listed(card.thresholds),
-        disclaimer=DISCLAIMER,
+        limits=fragments.limits(service.thresholds, own),
     ).encode()
 
 
-def as_pdf(saved: Saved) -> bytes:
-    """The same for paper, on A4."""
-    from falx.app.pdf import make
-
-    return make(saved)
-
-
-FILES: Final = (
-    File("PDF", "falx-report.pdf", "application/pdf", "A report to print or to file.", as_pdf),
-    File("Page", "falx-report.html", "text/html", "The report as one HTML page, to keep or print.", as_html),
-    File("JSON", "falx-results.json", "application/json", "For programs; without the patient.", as_json),
-    File("CSV", "falx-results.csv", "text/csv", "For spreadsheets; without the patient.", as_csv),
-)
-"""What can be saved, in the order of the buttons."""
-
-
-def pictures(shown: ShownSlice) -> list[dict[str, str]]:
-    """The slice as it is, and with its heatmap, as far as there are: address and description each."""
-    if shown.pixels is None:
-        return []
-    plain = shown.picture(0)
-    found = [{"address": fragments.image(plain), "words": "The slice."}] if plain else []
-    mapped = shown.picture(OPACITY) if shown.located else None
-    if mapped:
-        found.append({"address": fragments.image(mapped), "words": shown.highest()})
-    return found
-
-
-def _harmless(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+FILES: Final = {
+    "pdf": FileKind("falx-report.pdf", "application/pdf", pdf.make),
+    "html": FileKind("falx-report.html", "text/html", as_html),
+    "json": FileKind("falx-results.json", "application/json", as_json),
+    "csv": FileKind("falx-results.csv", "text/csv", as_csv),
+}
+"""The kinds of file, in the order of their buttons; `texts.FILES` has their labels."""

@@ -1,21 +1,20 @@
-"""Fonts for what a PDF's own letters do not cover: names in other scripts.
+"""Fonts for the names in a PDF whose letters a PDF viewer does not bring.
 
 A PDF viewer brings the letters of western Europe; all others must be in the file. Falx ships no font, since
-those of all scripts are larger than Falx: it takes what the server's system has.
+the fonts of all scripts are larger than Falx: it takes those of the server's system.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from falx.app import texts
 from falx.errors import FalxError
 
-__all__ = ["FOLDERS", "Font", "FontUnavailable", "covering", "is_western"]
+__all__ = ["FOLDERS", "FontUnavailable", "covering", "is_western", "missing"]
 
 FOLDERS: Final = (
     "/usr/share/fonts",
@@ -27,33 +26,20 @@ FOLDERS: Final = (
     "~/Library/Fonts",
     "C:/Windows/Fonts",
 )
-"""Where Linux, macOS and Windows keep fonts."""
+"""The folders in which Linux, macOS and Windows keep fonts."""
 
 SUFFIXES: Final = (".ttf", ".otf", ".ttc")
 
 FIRST: Final = ("dejavusans.", "notosans-regular", "arialuni", "arial.")
-"""Fonts that cover much are looked into first, by the beginning of their file's name."""
+"""Fonts that cover much are looked into first; the beginnings of the names of their files."""
 
 
 class FontUnavailable(FalxError, LookupError):  # noqa: N818 - the name says what is wrong
     """A PDF needs a letter that no font of this machine has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Font:
-    """A font file.
-
-    Attributes:
-        path: of the file.
-        number: of the font in a collection; 0 in other files.
-    """
-
-    path: Path
-    number: int
-
-
 def is_western(text: str) -> bool:
-    """Whether a PDF viewer's own letters cover a text (Windows-1252; ISO 32000-1, annex D)."""
+    """Returns whether a PDF viewer's own letters cover a text (Windows-1252; ISO 32000-1, annex D)."""
     try:
         text.encode("cp1252")
     except UnicodeEncodeError:
@@ -61,34 +47,41 @@ def is_western(text: str) -> bool:
     return True
 
 
-def covering(text: str, folders: tuple[str, ...] = FOLDERS) -> list[Font]:
-    """Fonts that have, together, every letter of a text: those that have most of it first.
+def covering(text: str, folders: tuple[str, ...] = FOLDERS) -> list[Path]:
+    """Returns font files that have, together, every letter of a text; the first has most of it.
 
     Raises:
-        FontUnavailable: no font of these folders has one of the letters.
+        FontUnavailable: No font of these folders has one of the letters.
     """
+    found, left = _covered(text, folders)
+    if left:
+        raise FontUnavailable(texts.no_font(left))
+    return found
+
+
+def missing(text: str, folders: tuple[str, ...] = FOLDERS) -> str:
+    """Returns the letters of a text that no font of these folders has, in the order of their codes."""
+    return _covered(text, folders)[1]
+
+
+@functools.lru_cache(maxsize=256)
+def _covered(text: str, folders: tuple[str, ...]) -> tuple[list[Path], str]:
+    """Returns the fonts for a text, and the letters that none of them has."""
     wanted = {ord(letter) for letter in text if not letter.isspace()}
-    found: list[Font] = []
-    for font in _installed(folders):
-        has = wanted & _letters(font)
+    found: list[Path] = []
+    for path in _installed(folders) if wanted else ():
+        has = wanted & _letters(path)
         if has:
-            found.append(font)
+            found.append(path)
             wanted -= has
         if not wanted:
-            return found
-    letters = "".join(chr(code) for code in sorted(wanted))
-    raise FontUnavailable(
-        f"no font of this server has {letters!r}: install one, such as Noto, or save the page instead and "
-        "print that"
-    )
+            break
+    return found, "".join(chr(code) for code in sorted(wanted))
 
 
 @functools.cache
-def _installed(folders: tuple[str, ...]) -> tuple[Font, ...]:
-    return tuple(_fonts(folders))
-
-
-def _fonts(folders: tuple[str, ...]) -> Iterator[Font]:
+def _installed(folders: tuple[str, ...]) -> tuple[Path, ...]:
+    """Returns the font files of folders, those that cover much first."""
     paths = [
         Path(folder) / name
         for start in folders
@@ -96,8 +89,7 @@ def _fonts(folders: tuple[str, ...]) -> Iterator[Font]:
         for name in names
         if name.lower().endswith(SUFFIXES)
     ]
-    for path in sorted(paths, key=_rank):
-        yield Font(path, 0)
+    return tuple(sorted(paths, key=_rank))
 
 
 def _rank(path: Path) -> tuple[int, int, str]:
@@ -108,12 +100,12 @@ def _rank(path: Path) -> tuple[int, int, str]:
 
 
 @functools.lru_cache(maxsize=256)
-def _letters(font: Font) -> frozenset[int]:
-    """The code points that a font has; none where it cannot be read."""
+def _letters(path: Path) -> frozenset[int]:
+    """Returns the code points that a font has; none where it cannot be read."""
     from fontTools.ttLib import TTFont
 
     try:
-        with TTFont(font.path, fontNumber=font.number, lazy=True) as opened:
+        with TTFont(path, fontNumber=0, lazy=True) as opened:
             return frozenset(opened.getBestCmap() or ())
     except Exception:  # noqa: BLE001 - fontTools raises anything on damaged fonts
         return frozenset()

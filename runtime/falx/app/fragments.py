@@ -1,45 +1,59 @@
-"""The parts that the page and the saved reports are made of, as HTML; all text in them is escaped."""
+"""The parts of the page and of the reports: answers in words, and their HTML, in which text is escaped."""
 
 from __future__ import annotations
 
 import base64
 import functools
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from falx.app.arrangement import Arrangement, numbers
+from falx.app import texts
+from falx.app.arrangement import Arrangement
 from falx.app.colours import DARK, LIGHT, sign
-from falx.app.texts import BAND_MEANINGS, NAMES, SIGNS, kind, percent, perhaps
+from falx.app.texts import NAMES, kind, percent
 from falx.app.uploads import ShownSlice
 from falx.decision import Thresholds
 from falx.prediction import Failure
 from falx.study import Study
-from falx.words import AMBIGUOUS, LABELS, REJECTED, counted
+from falx.words import AMBIGUOUS, DISCLAIMER, LABELS
 
-__all__ = ["Answer", "Bar", "Row", "answer", "bars", "image", "render", "rows", "study_answer", "trouble"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = [
+    "Limit",
+    "ProbabilityBar",
+    "Statement",
+    "TableRow",
+    "bars",
+    "image",
+    "limits",
+    "render",
+    "rows",
+    "slice_statement",
+    "study_statement",
+    "trouble",
+]
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 ICON: Final = Path(__file__).with_name("icon.svg")
-NONE: Final = "–"
-NOTHING_SAVED: Final = "Nothing is saved of slices that may be of several patients."
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Statement:
     """A decision in words.
 
     Attributes:
-        kind: what it is shown as, one of `falx.app.texts.KINDS`.
-        name: of what it is about; empty for none.
-        decision: in words.
-        confidence: with its band; empty where there is none.
-        band: what that means; empty where there is none.
-        notes: reasons and the recommendation, sentences.
+        kind: The kind of decision, one of `texts.KINDS`.
+        name: The slice or study that is decided on.
+        decision: The decision.
+        confidence: The confidence with its band; empty without one.
+        band: The meaning of the band; empty without one.
+        notes: Reasons and the recommendation, sentences.
     """
 
     kind: str
@@ -51,20 +65,28 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """The probability of a label: in words, and in percent for its bar."""
+class Limit:
+    """A threshold in words; `changed` marks one that is not the model's own, empty for the others."""
 
     name: str
+    value: str
+    changed: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbabilityBar:
+    """The probability of a label, in words and in percent for its bar."""
+
+    limit: Limit
     share: str
     width: str
-    needed: str
-    needed_at: str
+    limit_at: str
     decided: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table of a study's slices; `series` is a heading above it, empty for none."""
+class TableRow:
+    """A line of the table of slices; `series` is a heading above it, empty for none."""
 
     series: str
     number: str
@@ -74,146 +96,151 @@ class Row:
     decision: str
     confidence: str
     evidence: str
-    carries: bool
+    key_slice: bool
     trouble: str
 
 
-def answer(shown: ShownSlice) -> Answer:
-    """What Falx says about a slice."""
+def slice_statement(shown: ShownSlice) -> Statement:
+    """Returns the decision on a slice in words."""
     result = shown.result
     if isinstance(result, Failure):
-        return Answer("error", shown.about, NAMES["error"], "", "", (shown.trouble,))
-    notes: list[str] = []
-    if result.decision == REJECTED and result.reason is not None:
-        notes.append(result.reason.message)
+        return Statement(texts.ERROR, shown.about, NAMES[texts.ERROR], "", "", (shown.trouble,))
+    notes = [shown.trouble] if shown.trouble else []
     if result.decision == AMBIGUOUS and result.probabilities is not None:
-        notes.append(perhaps(dict(result.probabilities)))
-    return Answer(
+        notes.append(texts.perhaps(result.probabilities))
+    return Statement(
         kind=kind(result.decision),
         name=shown.about,
         decision=NAMES[result.decision],
-        confidence=_confidence(result.confidence, result.band),
-        band="" if result.band is None else BAND_MEANINGS[result.band],
+        confidence=texts.confidence(result.confidence, result.band),
+        band="" if result.band is None else texts.BAND_MEANINGS[result.band],
         notes=(*notes, result.recommendation),
     )
 
 
-def study_answer(study: Study) -> Answer:
-    """What Falx says about a study."""
+def study_statement(study: Study) -> Statement:
+    """Returns the decision on a study in words."""
     label = "" if study.label is None else f": {NAMES[study.label].lower()}"
-    count = len(study.results)
     several = len(study.series) > 1
     notes = [
-        f"Series {number}: {note}" if several else note
+        texts.series_heading(number, note) if several else note
         for number, series in enumerate(study.series, start=1)
         for note in series.notes
     ]
-    return Answer(
+    return Statement(
         kind=kind(study.decision),
-        name="Study of one slice" if count == 1 else f"Study of {count} slices",
+        name=texts.study_heading(len(study.results)),
         decision=f"{NAMES[study.decision]}{label}",
-        confidence=_confidence(study.confidence, study.band),
+        confidence=texts.confidence(study.confidence, study.band),
         band="",
         notes=(study.reason, *notes, *study.notes, study.recommendation),
     )
 
 
-def trouble(arranged: Arrangement) -> Answer:
-    """Why slices come to nothing together."""
-    names = f"{len(arranged.shown)} slices"
-    return Answer("error", names, "More than one study", "", "", (arranged.trouble, NOTHING_SAVED))
+def trouble(arranged: Arrangement) -> Statement:
+    """Returns why slices are not decided on together."""
+    name = texts.counted(len(arranged.shown))
+    notes = (arranged.trouble, texts.NOTHING_SAVED)
+    return Statement(texts.ERROR, name, texts.SEVERAL_STUDIES, "", "", notes)
 
 
-def bars(shown: ShownSlice, thresholds: Thresholds) -> list[Bar]:
-    """The probability of every label; none where the picture was not classified."""
+def limits(thresholds: Thresholds, own: Thresholds) -> list[Limit]:
+    """Returns the thresholds in force, each marked where it is not the model's own.
+
+    Args:
+        thresholds: The thresholds in force.
+        own: Those of the model's card.
+    """
+    return [
+        Limit(
+            name=NAMES[label],
+            value=percent(thresholds[label]),
+            changed="" if thresholds[label] == own[label] else texts.changed(own[label]),
+        )
+        for label in LABELS
+    ]
+
+
+def bars(shown: ShownSlice, thresholds: Thresholds, own: Thresholds) -> list[ProbabilityBar]:
+    """Returns the probability of every label; none where the slice was not classified."""
     if isinstance(shown.result, Failure) or shown.result.probabilities is None:
         return []
     return [
-        Bar(
-            name=NAMES[label],
-            share=percent(probability),
-            width=f"{100 * probability:.1f}",
-            needed=percent(thresholds[label]),
-            needed_at=f"{100 * thresholds[label]:.1f}",
+        ProbabilityBar(
+            limit=limit,
+            share=percent(shown.result.probabilities[label]),
+            width=f"{100 * shown.result.probabilities[label]:.1f}",
+            limit_at=f"{100 * thresholds[label]:.1f}",
             decided=label == shown.result.decision,
         )
-        for label, probability in ((label, shown.result.probabilities[label]) for label in LABELS)
+        for label, limit in zip(LABELS, limits(thresholds, own), strict=True)
     ]
 
 
-def rows(shown: Sequence[ShownSlice], study: Study) -> list[Row]:
-    """The table of a study's slices."""
-    called = numbers(study, len(shown))
-    headings = _headings(study)
+def rows(arranged: Arrangement) -> list[TableRow]:
+    """Returns the table of all slices."""
+    headings = _headings(arranged.study)
+    key_slices = () if arranged.study is None else arranged.study.carriers
     return [
-        Row(
+        TableRow(
             series=headings.get(index, ""),
-            number=called[index],
+            number=arranged.numbers[index],
             name=one.name,
             kind=kind(one.decision),
-            sign=SIGNS[kind(one.decision)],
+            sign=texts.SIGNS[kind(one.decision)],
             decision=NAMES[one.decision],
-            confidence=NONE
-            if isinstance(one.result, Failure)
-            else _confidence(one.result.confidence, one.result.band) or NONE,
-            evidence=percent(one.evidence) if _classified(one) else NONE,
-            carries=index in study.carriers,
-            trouble=one.trouble or _rejected(one),
+            confidence=slice_statement(one).confidence or texts.NONE,
+            evidence=texts.NONE if one.evidence is None else percent(one.evidence),
+            key_slice=index in key_slices,
+            trouble=one.trouble,
         )
-        for index, one in enumerate(shown)
+        for index, one in enumerate(arranged.shown)
     ]
 
 
-def _headings(study: Study) -> dict[int, str]:
-    """What stands above the first slice of each series, by its index; nothing where there is but one."""
+def _headings(study: Study | None) -> dict[int, str]:
+    """Returns the heading above the first slice of each series, by its index; none for a single series."""
     found: dict[int, str] = {}
     first = 0
-    for number, series in enumerate(study.series, start=1):
-        count = len(series.results)
-        words = ", ".join(filter(None, [series.name, counted(count)]))
-        found[first] = f"Series {number}: {words}"
-        first += count
-    return found if len(study.series) > 1 else {}
-
-
-def _rejected(shown: ShownSlice) -> str:
-    """Why a slice was rejected, a sentence; empty where it was not."""
-    reason = None if isinstance(shown.result, Failure) else shown.result.reason
-    return "" if reason is None else reason.message
+    for number, series in enumerate(() if study is None else study.series, start=1):
+        words = ", ".join(filter(None, [series.name, texts.counted(len(series.results))]))
+        found[first] = texts.series_heading(number, words)
+        first += len(series.results)
+    return found if len(found) > 1 else {}
 
 
 def image(picture: Image.Image) -> str:
-    """A picture as a `data:` address, so that it has no other address that someone could ask for."""
+    """Returns a picture as a `data:` address, so that it has no address that someone else could ask for."""
     stream = io.BytesIO()
     picture.save(stream, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def render(template: str, /, **values: Any) -> str:
-    """The HTML of a template, or of one of its macros: `verdict.html:probabilities`."""
+def render(template: str, /, **values: object) -> str:
+    """Returns the HTML of a template, or of one of its macros: `verdict.html:probabilities`."""
     name, _, macro = template.partition(":")
     loaded = _environment().get_template(name)
-    if not macro:
-        return str(loaded.render(**values))
-    return str(getattr(loaded.module, macro)(**values))
+    return str(getattr(loaded.module, macro)(**values) if macro else loaded.render(**values))
 
 
 @functools.cache
-def _environment() -> Any:
+def _environment() -> Environment:
     import jinja2
 
-    loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     icon = base64.b64encode(ICON.read_bytes()).decode()
-    environment.globals.update(sign=sign, dark=DARK, light=LIGHT, icon=f"data:image/svg+xml;base64,{icon}")
+    environment.globals.update(
+        sign=sign,
+        dark=DARK,
+        light=LIGHT,
+        icon=f"data:image/svg+xml;base64,{icon}",
+        texts=texts,
+        disclaimer=DISCLAIMER,
+    )
     return environment
-
-
-def _classified(shown: ShownSlice) -> bool:
-    return not isinstance(shown.result, Failure) and shown.result.probabilities is not None
-
-
-def _confidence(value: float | None, band: str | None) -> str:
-    return "" if value is None else f"{percent(value)}, {band} confidence"

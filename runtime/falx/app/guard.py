@@ -1,26 +1,23 @@
-"""What stands between the network and Streamlit: headers, the origin of requests, how much is uploaded."""
+"""A guard between the network and Streamlit: headers, the origin of requests, the number of uploads."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-__all__ = ["HEADERS", "Guard", "Uploads"]
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["HEADERS", "Guard", "Uploads"]
 
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     [
         "default-src 'none'",
-        # Streamlit's page has an inline script, and its styles are inline.
-        "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'",
+        # Streamlit's page has an inline script and inline styles, and loads the viewer from a blob.
+        "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "font-src 'self' data:",
@@ -43,30 +40,32 @@ HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-"""Sent with every answer."""
+"""The headers of every answer."""
 
 UPLOADS: Final = "/_stcore/upload_file/"
+"""The path, private to Streamlit, to which browsers send files: PATH/SESSION/FILE."""
+
 STATIC: Final = "/static/"
-"""Streamlit's own files: the only ones that a browser may keep."""
+"""The path of Streamlit's own files, the only ones that a browser may keep."""
 
 MOST_DRAINED: Final = 64 * 2**20
-"""Bytes of a refused request that are read all the same, one message more at most."""
+"""Bytes of a refused request that are read all the same, and one message more at most."""
 
 SESSIONS: Final = 1000
-"""Of so many visitors the uploads are counted; the ones before are forgotten, and long gone."""
+"""The number of visitors whose uploads are counted; those longest without an upload are forgotten."""
 
 
 class Uploads:
-    """How many uploads each session holds; safe to share between threads."""
+    """Counts the uploads that each session holds; safe to share between threads."""
 
     def __init__(self, maximum_files: int) -> None:
-        """Count, for each session up to so many at a time."""
+        """Counts up to `maximum_files` for each session."""
         self._maximum_files = maximum_files
         self._held: OrderedDict[str, set[str]] = OrderedDict()
         self._lock = threading.Lock()
 
     def take(self, session: str, file: str) -> bool:
-        """Count an upload in; False where the session holds as many as it may."""
+        """Counts an upload in; returns False where the session holds as many as it may."""
         with self._lock:
             held = self._held.setdefault(session, set())
             self._held.move_to_end(session)
@@ -78,12 +77,12 @@ class Uploads:
             return True
 
     def drop(self, session: str, file: str) -> None:
-        """Count an upload out."""
+        """Counts an upload out."""
         with self._lock:
             self._held.get(session, set()).discard(file)
 
     def forget(self, session: str) -> None:
-        """Count all uploads of a session out."""
+        """Counts all uploads of a session out."""
         with self._lock:
             self._held.pop(session, None)
 
@@ -91,18 +90,18 @@ class Uploads:
 class Guard:
     """An ASGI middleware around Streamlit."""
 
-    def __init__(self, app: Application, *, uploads: Uploads) -> None:
-        """Stand before an application.
+    def __init__(self, app: ASGIApp, *, uploads: Uploads) -> None:
+        """Stands before an application.
 
         Args:
-            app: to pass requests on to.
-            uploads: counts them.
+            app: The application to pass requests on to.
+            uploads: Counts the uploads.
         """
         self._app = app
         self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Passes a request on, or refuses it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -125,7 +124,7 @@ class Guard:
         return None
 
     def _count(self, method: str, path: str) -> HTTPStatus | None:
-        """Count an upload in, or out."""
+        """Counts an upload in or out, and returns why it is refused; None where it is not."""
         session, _, file = path.rpartition(UPLOADS)[2].partition("/")
         if method == "DELETE":
             self._uploads.drop(session, file)
@@ -139,7 +138,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": status.phrase})
         return
-    # A browser that is still sending when the connection is closed sees no answer, but a broken network.
+    # A browser that is still sending when the connection is closed reports a broken network, not the reason.
     drained = 0
     while drained <= MOST_DRAINED:
         message = await receive()
@@ -152,7 +151,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:
-    async def sending(message: MutableMapping[str, Any]) -> None:
+    async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             added = dict(HEADERS)
             if STATIC not in scope["path"]:

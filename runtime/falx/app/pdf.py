@@ -1,22 +1,26 @@
-"""The report for paper."""
+"""The report as PDF, on A4."""
 
 from __future__ import annotations
 
 import io
-from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from falx.app import fonts, fragments
+from falx.app import fonts, fragments, texts
 from falx.app.colours import LIGHT
-from falx.app.fonts import FontUnavailable
-from falx.app.saved import TABLE_CAPTION, Saved, listed, table
+from falx.app.saved import Saved
 from falx.app.uploads import ShownSlice
 from falx.pictures.overlay import OPACITY
 from falx.words import DISCLAIMER
 
+if TYPE_CHECKING:
+    from fpdf import FPDF
+
 __all__ = ["make", "missing"]
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
 
 MARGIN_MM: Final = 15.0
 LINE_MM: Final = 5.0
@@ -25,14 +29,21 @@ PICTURE_MM: Final = 62.0
 
 SLICE_MM: Final = 125.0
 TEXT_MM: Final = 45.0
-"""Less than this left on a page, and the next slice, or one without a picture, begins on a new one."""
+"""The next slice, or one without a picture, begins on a new page where less than this is left."""
 
-MODEL_MM: Final = 42.0
-"""Less than this, and what is said of the model begins on a new page."""
+MODEL_MM: Final = 48.0
+"""The section on the model begins on a new page where less than this is left."""
 
-TONES: Final = {kind: tuple(bytes.fromhex(colour[1:])) for kind, colour in LIGHT.items()}
-"""Of each kind: red, green, blue, 0..255."""
+COLUMNS_MM: Final = (16.0, 60.0, 44.0, 42.0, 18.0)
+"""The widths of the columns of the table of slices."""
 
+
+def _colour(css: str) -> Colour:
+    red, green, blue = bytes.fromhex(css[1:])
+    return red, green, blue
+
+
+TONES: Final = {kind: _colour(css) for kind, css in LIGHT.items()}
 INK: Final = (17, 24, 32)
 QUIET: Final = (70, 83, 94)
 LINE: Final = (195, 206, 215)
@@ -42,116 +53,105 @@ DECIDED: Final = (11, 111, 134)
 
 
 def make(saved: Saved) -> bytes:
-    """A PDF, A4: whose slices, the study, each slice with its pictures, the model.
+    """Returns a PDF: patient, study, each slice with its pictures, model.
 
     Raises:
-        FontUnavailable: a name needs letters that no font of this machine has.
+        FontUnavailable: A name has letters that no font of this machine has; `missing` finds them.
     """
+    arranged = saved.arranged
     paper = _paper()
     paper.add_page()
-    _head(paper, saved)
-    if saved.study is not None:
-        _answer(paper, fragments.study_answer(saved.study))
-        _table(paper, saved)
-    for shown in saved.shown:
+    _write(paper, texts.report_heading(len(arranged.shown)), size=15, bold=True)
+    paper.ln(1)
+    scanned = saved.patient.scanned.isoformat() if saved.patient.scanned else texts.NOT_GIVEN
+    _write(paper, f"{texts.REPORT_PATIENT}: {saved.patient.name or texts.NOT_GIVEN}", bold=True)
+    _write(paper, f"{texts.REPORT_SCANNED}: {scanned}. {texts.REPORT_MADE}: {saved.made}.")
+    paper.ln(2)
+    if arranged.study is not None:
+        _statement(paper, fragments.study_statement(arranged.study))
+    if arranged.study is not None or len(arranged.shown) > 1:
+        _table(paper, fragments.rows(arranged))
+    for shown in arranged.shown:
         _slice(paper, saved, shown)
     _model(paper, saved)
     return bytes(paper.output())
 
 
 def missing(saved: Saved) -> str:
-    """Which letters of a report no font of this machine has, a sentence; empty where it can be made."""
-    try:
-        for text in (saved.patient.name, *(shown.name for shown in saved.shown)):
-            if not fonts.is_western(text):
-                fonts.covering(text)
-    except FontUnavailable as error:
-        return str(error)
-    return ""
+    """Returns the letters of a report that no font of this machine has; empty where it can be made."""
+    names = {saved.patient.name, *(shown.name for shown in saved.arranged.shown)}
+    return fonts.missing("".join(sorted(name for name in names if not fonts.is_western(name))))
 
 
-def _paper() -> Any:
+def _paper() -> FPDF:
     from fpdf import FPDF
 
     class Paper(FPDF):
-        """A4 with the disclaimer and the page's number at the foot of each page."""
+        """A4 with the disclaimer and the number of the page at its foot."""
 
         def footer(self) -> None:
-            """Draw the foot."""
+            """Draws the foot of a page."""
             self.set_y(-12)
             self.set_font("helvetica", "B", 8)
             self.set_text_color(*INK)
             self.cell(0, 5, DISCLAIMER)
             self.set_x(-30)
             self.set_font("helvetica", "", 8)
-            self.cell(0, 5, f"{self.page_no()} of {{nb}}", align="R")
+            self.cell(0, 5, texts.page_number(self.page_no(), "{nb}"), align="R")
 
     paper = Paper(format="A4")
     paper.core_fonts_encoding = "cp1252"
     paper.set_margin(MARGIN_MM)
     paper.set_auto_page_break(auto=True, margin=18)
-    paper.set_title("Falx: report")
+    paper.set_title(texts.REPORT_TITLE)
     paper.set_lang("en")
     paper.set_creator("Falx")
     return paper
 
 
-def _head(paper: Any, saved: Saved) -> None:
-    count = "one slice" if len(saved.shown) == 1 else f"{len(saved.shown)} slices"
-    _write(paper, f"Falx: report on {count} of a brain MRI", size=15, bold=True)
-    paper.ln(1)
-    made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    scanned = saved.patient.scanned.isoformat() if saved.patient.scanned else "not given"
-    _write(paper, f"Patient: {saved.patient.name or 'not given'}", bold=True)
-    _write(paper, f"Scan date: {scanned}. Report made: {made}.")
-    paper.ln(2)
-
-
-def _answer(paper: Any, answer: fragments.Answer) -> None:
+def _statement(paper: FPDF, said: fragments.Statement) -> None:
     _rule(paper)
-    if answer.name:
-        _write(paper, answer.name, size=9, colour=QUIET)
-    _sign(paper, answer.kind)
-    _write(paper, answer.decision, size=15, bold=True, colour=TONES[answer.kind], height=8)
-    if answer.confidence:
-        _write(paper, answer.confidence, bold=True)
-    if answer.band:
-        _write(paper, answer.band, size=9, colour=QUIET)
-    for note in answer.notes:
+    _write(paper, said.name, size=9, colour=QUIET)
+    _sign(paper, said.kind)
+    _write(paper, said.decision, size=15, bold=True, colour=TONES[said.kind], height=8)
+    if said.confidence:
+        _write(paper, said.confidence, bold=True)
+    if said.band:
+        _write(paper, said.band, size=9, colour=QUIET)
+    for note in said.notes:
         _write(paper, note)
     paper.ln(1)
 
 
-def _slice(paper: Any, saved: Saved, shown: ShownSlice) -> None:
+def _slice(paper: FPDF, saved: Saved, shown: ShownSlice) -> None:
     if paper.get_y() > paper.h - (TEXT_MM if shown.pixels is None else SLICE_MM):
         paper.add_page()
-    _answer(paper, fragments.answer(shown))
+    _statement(paper, fragments.slice_statement(shown))
     for caution in shown.cautions:
-        _write(paper, f"Mind the picture: {caution.message}", size=9)
+        _write(paper, f"{texts.QUALITY} {caution.message}", size=9)
     _pictures(paper, shown)
-    _bars(paper, fragments.bars(shown, saved.classifier.card.thresholds))
+    own = saved.service.classifier.card.thresholds
+    for bar in fragments.bars(shown, saved.service.thresholds, own):
+        _bar(paper, bar)
     paper.ln(2)
 
 
-def _pictures(paper: Any, shown: ShownSlice) -> None:
-    pictures = [shown.picture(0)]
-    if shown.located:
-        pictures.append(shown.picture(OPACITY))
-    drawn = [picture for picture in pictures if picture is not None]
-    if not drawn:
+def _pictures(paper: FPDF, shown: ShownSlice) -> None:
+    pictures = shown.pictures(OPACITY)
+    if not pictures:
         return
     paper.ln(1)
     left, top = paper.l_margin, paper.get_y()
-    widest = (paper.epw - 4) / 2
-    height = PICTURE_MM
-    for picture in drawn:
-        wide = min(widest, PICTURE_MM * picture.width / picture.height)
-        height = wide * picture.height / picture.width
-        paper.image(_png(picture), x=left, y=top, w=wide, h=height, alt_text="The slice.")
-        left += wide + 4
-    paper.set_y(top + height + 2)
-    if shown.located:
-        _write(paper, shown.highest(), size=9, colour=QUIET)
+    width, height = pictures[0].size
+    wide = min((paper.epw - 4) / 2, PICTURE_MM * width / height)
+    high = wide * height / width
+    for number, picture in enumerate(pictures):
+        words = shown.strongest() if number else texts.THE_SLICE
+        x = left + number * (wide + 4)
+        paper.image(_png(picture), x=x, y=top, w=wide, h=high, alt_text=words)
+    paper.set_y(top + high + 2)
+    if len(pictures) > 1:
+        _write(paper, shown.strongest(), size=9, colour=QUIET)
 
 
 def _png(picture: Image.Image) -> io.BytesIO:
@@ -161,46 +161,39 @@ def _png(picture: Image.Image) -> io.BytesIO:
     return stream
 
 
-def _bars(paper: Any, bars: list[fragments.Bar]) -> None:
-    for bar in bars:
-        y, left = paper.get_y(), paper.l_margin
-        paper.set_text_color(*INK)
-        paper.set_font("helvetica", "B" if bar.decided else "", 9)
-        paper.set_xy(left, y)
-        paper.cell(32, LINE_MM, bar.name)
-        paper.cell(14, LINE_MM, bar.share, align="R")
-        start, wide = left + 50, paper.epw - 50 - 38
-        paper.set_fill_color(*TRACK)
-        paper.rect(start, y + 1.2, wide, 2.6, style="F")
-        paper.set_fill_color(*(DECIDED if bar.decided else BAR))
-        paper.rect(start, y + 1.2, wide * float(bar.width) / 100, 2.6, style="F")
-        paper.set_fill_color(*INK)
-        paper.rect(start + wide * float(bar.needed_at) / 100, y + 0.5, 0.4, 4, style="F")
-        paper.set_font("helvetica", "", 9)
-        paper.set_text_color(*QUIET)
-        paper.set_xy(start + wide, y)
-        paper.cell(38, LINE_MM, f"{bar.needed} needed", align="R")
-        paper.set_y(y + LINE_MM)
+def _bar(paper: FPDF, bar: fragments.ProbabilityBar) -> None:
+    y, left = paper.get_y(), paper.l_margin
+    paper.set_text_color(*INK)
+    paper.set_font("helvetica", "B" if bar.decided else "", 9)
+    paper.set_xy(left, y)
+    paper.cell(32, LINE_MM, bar.limit.name)
+    paper.cell(14, LINE_MM, bar.share, align="R")
+    start, wide = left + 50, paper.epw - 50
+    paper.set_fill_color(*TRACK)
+    paper.rect(start, y + 1.2, wide, 2.6, style="F")
+    paper.set_fill_color(*(DECIDED if bar.decided else BAR))
+    paper.rect(start, y + 1.2, wide * float(bar.width) / 100, 2.6, style="F")
+    paper.set_fill_color(*INK)
+    paper.rect(start + wide * float(bar.limit_at) / 100, y + 0.5, 0.4, 4, style="F")
+    paper.set_y(y + LINE_MM)
 
 
-def _table(paper: Any, saved: Saved) -> None:
-    widths = (12.0, 62.0, 44.0, 42.0, 20.0)
-    _cells(paper, widths, ("Slice", "File", "Decision", "Confidence", "Any tumour"), QUIET)
-    for row in table(saved):
+def _table(paper: FPDF, rows: list[fragments.TableRow]) -> None:
+    _cells(paper, texts.TABLE_COLUMNS, QUIET)
+    for row in rows:
         if row.series:
             _write(paper, row.series, size=9, bold=True)
-        decision = f"{row.decision} (counts)" if row.carries else row.decision
-        cells = (row.number, row.name, decision, row.confidence, row.evidence)
-        _cells(paper, widths, cells, TONES[row.kind])
-    _write(paper, TABLE_CAPTION, size=8, colour=QUIET)
+        decision = f"{row.decision} ({texts.KEY_SLICE})" if row.key_slice else row.decision
+        _cells(paper, (row.number, row.name, decision, row.confidence, row.evidence), TONES[row.kind])
+    _write(paper, texts.TABLE_CAPTION, size=8, colour=QUIET)
     paper.ln(2)
 
 
-def _cells(paper: Any, widths: tuple[float, ...], cells: tuple[str, ...], tone: tuple[int, ...]) -> None:
+def _cells(paper: FPDF, cells: tuple[str, ...], tone: Colour) -> None:
     if paper.get_y() > paper.h - 25:
         paper.add_page()
     y, x = paper.get_y(), paper.l_margin
-    for column, (width, text) in enumerate(zip(widths, cells, strict=True)):
+    for column, (width, text) in enumerate(zip(COLUMNS_MM, cells, strict=True)):
         _font(paper, text, 9, bold=column == 2)
         paper.set_text_color(*(tone if column == 2 else INK))
         paper.set_xy(x, y)
@@ -209,8 +202,8 @@ def _cells(paper: Any, widths: tuple[float, ...], cells: tuple[str, ...], tone: 
     paper.set_y(y + LINE_MM)
 
 
-def _cut(paper: Any, text: str, width: float) -> str:
-    """A text that fits; a longer one keeps its end, which tells files apart."""
+def _cut(paper: FPDF, text: str, width: float) -> str:
+    """Returns a text that fits; a longer one keeps its end, which tells files apart."""
     if paper.get_string_width(text) <= width:
         return text
     while text and paper.get_string_width(f"…{text}") > width:
@@ -218,27 +211,31 @@ def _cut(paper: Any, text: str, width: float) -> str:
     return f"…{text}"
 
 
-def _model(paper: Any, saved: Saved) -> None:
+def _model(paper: FPDF, saved: Saved) -> None:
     if paper.get_y() > paper.h - MODEL_MM:
         paper.add_page()
     _rule(paper)
-    card, model = saved.classifier.card, saved.classifier.model
-    _write(paper, "Model", bold=True)
-    needed = listed(card.thresholds)
-    text = f"{card.name} {card.version}, {card.license}. Needed to be decided: {needed}."
-    _write(paper, text, size=9, colour=QUIET)
-    _write(paper, f"SHA-256 {model.sha256}", size=9, colour=QUIET)
+    card, model = saved.service.classifier.card, saved.service.classifier.model
+    limits = fragments.limits(saved.service.thresholds, card.thresholds)
+    listed = ", ".join(f"{one.name} {one.value}{f' ({one.changed})' * bool(one.changed)}" for one in limits)
+    _write(paper, texts.MODEL, bold=True)
+    for line in (
+        f"{card.name} {card.version}, {card.license}.",
+        f"{texts.THRESHOLDS}: {listed}. {texts.THRESHOLDS_NOTE}",
+        f"SHA-256 {model.sha256}",
+    ):
+        _write(paper, line, size=9, colour=QUIET)
 
 
-def _rule(paper: Any) -> None:
+def _rule(paper: FPDF) -> None:
     paper.set_draw_color(*LINE)
     y = paper.get_y() + 1
     paper.line(paper.l_margin, y, paper.w - paper.r_margin, y)
     paper.set_y(y + 2)
 
 
-def _sign(paper: Any, kind: str) -> None:
-    """The sign of a kind, before what is written next; drawn, since few fonts have it."""
+def _sign(paper: FPDF, kind: str) -> None:
+    """Draws the sign of a kind before what is written next; few fonts have it."""
     x, y, tone = paper.l_margin, paper.get_y() + 1.5, TONES[kind]
     paper.set_draw_color(*tone)
     paper.set_fill_color(*tone)
@@ -253,36 +250,36 @@ def _sign(paper: Any, kind: str) -> None:
         paper.set_font("helvetica", "B", 16)
         paper.set_text_color(*tone)
         paper.set_xy(x, y - 1)
-        paper.cell(5, 7, "?" if kind == "ambiguous" else "!")
+        paper.cell(5, 7, texts.SIGNS[kind])
     paper.set_line_width(0.2)
     paper.set_xy(paper.l_margin + 7, y - 1.5)
 
 
 def _write(
-    paper: Any,
+    paper: FPDF,
     text: str,
     *,
     size: int = 10,
     bold: bool = False,
-    colour: tuple[int, ...] = INK,
+    colour: Colour = INK,
     height: float = LINE_MM,
 ) -> None:
-    """A paragraph, from where the paper is to the right margin."""
+    """Writes a paragraph, from where the paper is to the right margin."""
     _font(paper, text, size, bold=bold)
     paper.set_text_color(*colour)
     paper.multi_cell(0, height, text, align="L", new_x="LMARGIN", new_y="NEXT")
 
 
-def _font(paper: Any, text: str, size: int, *, bold: bool) -> None:
-    """Choose the letters for a text: the viewer's own where they cover it."""
+def _font(paper: FPDF, text: str, size: int, *, bold: bool) -> None:
+    """Chooses the font for a text: the viewer's own where it covers the text."""
     if fonts.is_western(text):
         paper.set_font("helvetica", "B" if bold else "", size)
         return
     families = []
-    for font in fonts.covering(text):
-        family = f"{font.path.stem}-{font.number}".lower()
+    for path in fonts.covering(text):
+        family = path.stem.lower()
         if family not in paper.fonts:
-            paper.add_font(family, fname=font.path, collection_font_number=font.number)
+            paper.add_font(family, fname=path)
         families.append(family)
     paper.set_text_shaping(use_shaping_engine=True)
     paper.set_font(families[0], "", size)

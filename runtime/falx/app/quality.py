@@ -1,8 +1,8 @@
-"""What in a picture limits the answer, though it is a slice of a head.
+"""Limits of an answer that lie in the quality of the picture, though it is a slice of a head.
 
-Falx rejects what is no usable slice (`falx.slices.rejection`). What passes may still be so small, so flat or
-so marked that the answer is worth less; the page says so, and how. How much was measured on 300 slices of the
-val split that were made so: the shares below changed their decision (docs/app.md has the figures).
+Falx rejects a picture that is not a usable slice. One that passes may still be so small, so flat or so marked
+that its answer is worth less; the page says so. Of 300 slices of the val split that were changed in each way,
+the figures below are those whose decision changed.
 """
 
 from __future__ import annotations
@@ -14,30 +14,22 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from falx.app import texts
 from falx.slices.preprocessing import BRIGHT_QUANTILE, DARK_QUANTILE, Frame, find_head
 
-__all__ = ["CAUTIONS", "Caution", "contrast", "head_side", "look", "marks"]
-
-CAUTIONS: Final = {
-    "small": "The head is small in this picture, and what is small in it cannot be seen: a tumour may be "
-    "missed, or its kind mistaken.",
-    "low_contrast": "The head has few grey levels, so a tumour may not stand out from what is around it.",
-    "marks": "There are letters or marks beside the head. The model sees them too, and may take them for "
-    "part of it: give the slice without them if you can.",
-}
-"""What limits an answer: every code, with its sentence."""
+__all__ = ["Caution", "contrast", "head_side", "look", "marks"]
 
 LEAST_SIDE: Final = 128
-"""Of the longer side of the head, in pixels; the model looks at 224. At 128 pixels 10 % change, at 80
+"""The longer side of the head, in pixels; the model looks at 224. At 128 pixels 10 % change, at 80
 pixels 18 %."""
 
 LEAST_CONTRAST: Final = 48
-"""Of the grey levels, 0..255, between the dark and the bright parts of the head. At 48 levels 4 % change, at
+"""Grey levels, 0..255, between the dark and the bright parts of the head. At 48 levels 4 % change, at
 32 5 %; below 24 the picture is rejected."""
 
 MOST_MARKS: Final = 40
 """Sharp bright pixels apart from the head; a small letter has about as many. Two lines of letters, which
-change 14 %, are found in 291 slices of 300, and 4 slices as they are have as many."""
+change 14 %, are found in 291 slices of 300, and 4 unchanged slices have as many."""
 
 GRID: Final = 48
 """Cells of the longer side of the grid on which the head is told from what is apart from it."""
@@ -51,11 +43,11 @@ SHARP: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """What limits the answer.
+    """A limit of the answer.
 
     Attributes:
-        code: a key of `CAUTIONS`.
-        message: its sentence, with what was measured.
+        code: A key of `texts.CAUTIONS`.
+        message: Its sentence, with the measured value.
     """
 
     code: str
@@ -63,39 +55,39 @@ class Caution:
 
 
 def look(pixels: npt.NDArray[np.uint8]) -> tuple[Caution, ...]:
-    """What limits the answer for a slice.
+    """Returns the limits that a slice sets to its answer.
 
     Args:
-        pixels: `(H, W)` uint8, 0 black to 255 white.
+        pixels: The slice, `(H, W)` uint8, 0 black to 255 white.
     """
     head = find_head(pixels)
-    side, levels, marked = head_side(head), contrast(pixels, head), marks(pixels)
+    side, levels = head_side(head), contrast(pixels, head)
     found = []
     if side < LEAST_SIDE:
-        found.append(_caution("small", f"It is {side} pixels across, {LEAST_SIDE} are wanted."))
+        found.append(_caution("small", side, LEAST_SIDE))
     if levels < LEAST_CONTRAST:
-        found.append(_caution("low_contrast", f"It has {levels} of 255, {LEAST_CONTRAST} are wanted."))
-    if marked > MOST_MARKS:
-        found.append(_caution("marks", ""))
+        found.append(_caution("low_contrast", levels, LEAST_CONTRAST))
+    if marks(pixels) > MOST_MARKS:
+        found.append(_caution("marks"))
     return tuple(found)
 
 
 def head_side(head: Frame) -> int:
-    """The longer side of the head, in pixels of the slice."""
+    """Returns the longer side of the head, in pixels of the slice."""
     return max(head.width, head.height)
 
 
 def contrast(pixels: npt.NDArray[np.uint8], head: Frame) -> int:
-    """Grey levels, 0..255, between the quantiles of the head that preprocessing stretches."""
+    """Returns the grey levels, 0..255, between the quantiles of the head that preprocessing stretches."""
     content = pixels[head.top : head.top + head.height, head.left : head.left + head.width]
     dark, bright = np.quantile(content, [DARK_QUANTILE, BRIGHT_QUANTILE])
     return round(float(bright - dark))
 
 
 def marks(pixels: npt.NDArray[np.uint8]) -> int:
-    """Sharp bright pixels that are apart from the head: letters, rulers, frames.
+    """Returns the number of sharp bright pixels apart from the head: letters, rulers, frames.
 
-    The head is what hangs together with the middle of the bright cells of a coarse grid.
+    The head is the part of the bright cells of a coarse grid that hangs together around their middle.
     """
     height, width = pixels.shape
     step = max(1, -(-max(height, width) // GRID))
@@ -122,7 +114,7 @@ def _sharp(pixels: npt.NDArray[np.uint8], least: float) -> npt.NDArray[np.bool_]
 
 
 def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The part of a mask that hangs together around its middle."""
+    """Returns the part of a mask that hangs together around its middle."""
     rows, columns = np.nonzero(mask)
     if rows.size == 0:
         return mask
@@ -137,7 +129,7 @@ def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _widened(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """A mask and the cells next to it, corners too."""
+    """Returns a mask grown by the cells next to it, corners too."""
     padded = np.pad(mask, 1)
     height, width = mask.shape
     shifted = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
@@ -145,5 +137,5 @@ def _widened(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return wider
 
 
-def _caution(code: str, found: str) -> Caution:
-    return Caution(code, f"{CAUTIONS[code]} {found}".rstrip())
+def _caution(code: str, found: int = 0, wanted: int = 0) -> Caution:
+    return Caution(code, texts.CAUTIONS[code].format(found=found, wanted=wanted))

@@ -1,33 +1,23 @@
-"""The data that a report is made of, for the saved page and for PDF."""
+"""The data that a report is made of."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
-from typing import Final
+from dataclasses import dataclass, field
+from datetime import date, datetime
 
-from falx.app import fragments
-from falx.app.fragments import Row
-from falx.app.texts import NAMES
-from falx.app.uploads import ShownSlice
-from falx.classifier import Classifier
-from falx.decision import Thresholds
-from falx.study import Study
+from falx.app.arrangement import Arrangement
+from falx.app.service import Service
 
-__all__ = ["TABLE_CAPTION", "Patient", "Saved", "listed", "table"]
-
-TABLE_CAPTION: Final = (
-    "Any tumour: the probability of the three tumours together. What counts for the study is marked so."
-)
+__all__ = ["Patient", "Saved"]
 
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """Whose slices they are, as far as the visitor says.
+    """The patient, as far as the visitor says.
 
     Attributes:
-        name: or identifier; empty where it was not given.
-        scanned: the day of the scan; None where it was not given.
+        name: The name or identifier; empty where it was not given.
+        scanned: The day of the scan; None where it was not given.
     """
 
     name: str = ""
@@ -36,26 +26,16 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a report is made of.
+    """The data of a report.
 
     Attributes:
-        shown: the slices, in order.
-        study: what they come to; None for a single one.
-        patient: whose they are.
-        classifier: who answered.
+        arranged: The slices, and the decision on their study.
+        patient: The patient whose slices they are.
+        service: The model, and the thresholds in force.
+        made: The time of the report.
     """
 
-    shown: tuple[ShownSlice, ...]
-    study: Study | None
+    arranged: Arrangement
     patient: Patient
-    classifier: Classifier
-
-
-def listed(thresholds: Thresholds) -> str:
-    """Thresholds in words: `no tumour 0.85, meningioma 0.60, ...`."""
-    return ", ".join(f"{NAMES[label].lower()} {value:.2f}" for label, value in thresholds.to_dict().items())
-
-
-def table(saved: Saved) -> list[Row]:
-    """The lines of the study's table; none for a single slice."""
-    return [] if saved.study is None else fragments.rows(saved.shown, saved.study)
+    service: Service
+    made: str = field(default_factory=lambda: datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"))

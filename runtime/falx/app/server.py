@@ -1,4 +1,4 @@
-"""Starts the page: Streamlit, told to keep everything in memory and to itself."""
+"""The server of the page: Streamlit, told to keep everything in memory and to itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from falx.app.colours import DARK
 from falx.app.guard import Guard
@@ -22,14 +21,17 @@ from falx.errors import AddressUnavailable, FalxError
 from falx.optional import needs
 from falx.words import DISCLAIMER
 
-__all__ = ["LOOPBACK", "AppUnavailable", "Place", "start", "theme"]
+if TYPE_CHECKING:
+    from streamlit import App
+
+__all__ = ["LOOPBACK", "THEME", "AppUnavailable", "Endpoint", "start"]
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SCRIPT: Final = Path(__file__).with_name("__main__.py")
 MEBIBYTE: Final = 1024 * 1024
 
 FORGET_S: Final = 60
-"""How long the slices of a page that was closed, or lost its connection, are kept for it to come back."""
+"""Seconds for which the slices of a page that was closed, or lost its connection, wait for it to return."""
 
 THEME: Final = {
     "base": "dark",
@@ -54,14 +56,14 @@ class AppUnavailable(FalxError, ImportError):  # noqa: N818 - the name says what
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the page is.
+class Endpoint:
+    """The address of the page.
 
     Attributes:
-        address: to listen at; those of `LOOPBACK` are reached from this machine only.
-        port: to listen at.
-        base_path: what stands before all paths of the page, without slashes at its ends; empty for none.
-        open_browser: whether to open the page in the browser of this machine.
+        address: The address to listen at; those of `LOOPBACK` are reached from this machine only.
+        port: The port to listen at.
+        base_path: The path before all paths of the page, without slashes at its ends; empty for none.
+        open_browser: Whether to open the page in the browser of this machine.
     """
 
     address: str
@@ -72,90 +74,85 @@ class Place:
     @property
     def url(self) -> str:
         """The page's address for a browser on this machine."""
-        everywhere = self.address in ("0.0.0.0", "::")  # noqa: S104 - what the user gave, not a default
+        everywhere = self.address in ("0.0.0.0", "::")  # noqa: S104 - the user gave it; it is not a default
         host = "localhost" if everywhere or self.address in LOOPBACK else self.address
         host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}/{self.base_path}".rstrip("/")
 
 
-def start(service: Service, place: Place) -> None:
-    """Serve the page until the process is stopped.
+def start(service: Service, endpoint: Endpoint) -> None:
+    """Serves the page until the process is stopped.
 
     Raises:
-        AppUnavailable: what `falx[app]` brings is not installed.
-        AddressUnavailable: the address or the port cannot be used.
+        AppUnavailable: The packages of `falx[app]` are not installed.
+        AddressUnavailable: The address or the port cannot be used.
     """
-    streamlit, formparsers, middleware = _imported()
-    _check_free(place)
+    with needs("the page", "'falx[app]'", AppUnavailable):
+        import fpdf  # noqa: F401 - so that it is not missing when a report is saved
+        import streamlit
+        from starlette.formparsers import MultiPartParser
+        from starlette.middleware import Middleware
+    _check_free(endpoint)
     install(service)
     # A file above this size would be put on the disk while it comes in.
-    formparsers.MultiPartParser.spool_max_size = (service.maximum_megabytes + 1) * MEBIBYTE
-    guard = middleware.Middleware(Guard, uploads=service.uploads)
+    MultiPartParser.spool_max_size = (service.maximum_megabytes + 1) * MEBIBYTE
 
-    @asynccontextmanager
-    async def announced(_: Any) -> AsyncIterator[None]:
-        sys.stdout.write(f"Falx is at {place.url}; Ctrl+C ends it.\n{DISCLAIMER}\n")
+    @contextlib.asynccontextmanager
+    async def announced(_: App) -> AsyncIterator[None]:
+        sys.stdout.write(f"Falx is at {endpoint.url}; Ctrl+C ends it.\n{DISCLAIMER}\n")
         sys.stdout.flush()
         threading.Thread(target=_load_dicom, daemon=True).start()
-        if place.open_browser:
+        if endpoint.open_browser:
             # In a thread: a browser of the terminal would keep the page from being served.
-            threading.Thread(target=webbrowser.open, args=(place.url,), daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(endpoint.url,), daemon=True).start()
         yield
 
-    app = streamlit.App(SCRIPT, lifespan=announced, middleware=[guard], on_script_error=lambda _: True)
+    app = streamlit.App(
+        SCRIPT,
+        lifespan=announced,
+        middleware=[Middleware(Guard, uploads=service.uploads)],
+        on_script_error=lambda _: True,
+    )
     # Messages of errors may quote the names of files, and those may be names of patients.
     logging.getLogger("streamlit").setLevel(logging.CRITICAL)
-    app.run(config=_configuration(service, place))
+    app.run(config=_configuration(service, endpoint))
 
 
-def theme() -> dict[str, str]:
-    """The theme as Streamlit's options."""
-    return {f"theme.{name}": value for name, value in THEME.items()}
-
-
-def _configuration(service: Service, place: Place) -> dict[str, Any]:
+def _configuration(service: Service, endpoint: Endpoint) -> Mapping[str, bool | int | str]:
     return {
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
         "logger.hideWelcomeMessage": True,
         "logger.level": "critical",
-        "server.address": place.address,
-        "server.baseUrlPath": place.base_path,
+        "server.address": endpoint.address,
+        "server.baseUrlPath": endpoint.base_path,
         "server.disconnectedSessionTTL": FORGET_S,
         "server.fileWatcherType": "none",
-        "server.headless": not place.open_browser,
+        "server.headless": not endpoint.open_browser,
         "server.maxUploadSize": service.maximum_megabytes,
-        "server.port": place.port,
+        "server.port": endpoint.port,
         "server.showEmailPrompt": False,
-        **theme(),
+        **{f"theme.{name}": value for name, value in THEME.items()},
     }
 
 
-def _check_free(place: Place) -> None:
-    """Streamlit would end the process with a line in its log."""
-    family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
+def _check_free(endpoint: Endpoint) -> None:
+    """Raises an error where the address is taken; Streamlit would end the process with a line in its log."""
+    family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
     try:
         with socket.socket(family) as probe:
             if sys.platform != "win32":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((place.address, place.port))
+            probe.bind((endpoint.address, endpoint.port))
     except OSError as error:
         raise AddressUnavailable(
-            f"cannot listen at {place.address}, port {place.port}: {error.strerror or error}; "
+            f"cannot listen at {endpoint.address}, port {endpoint.port}: {error.strerror or error}; "
             "give another with --address or --port"
         ) from error
 
 
 def _load_dicom() -> None:
-    """Load what reads DICOM, if it is installed: the first slice would wait half a second for it."""
+    """Loads the reader of DICOM, if it is installed: the first slice would wait half a second for it."""
     with contextlib.suppress(ImportError):
         importlib.import_module("pydicom.pixels")
-
-
-def _imported() -> tuple[Any, Any, Any]:
-    with needs("the page", "'falx[app]'", AppUnavailable):
-        import fpdf  # noqa: F401 - so that it is not missing when a report is saved
-        import streamlit
-        from starlette import formparsers, middleware
-    return streamlit, formparsers, middleware

@@ -1,4 +1,4 @@
-"""What the page was started with: set once by `falx app`, read by each visitor's session."""
+"""How the page answers: set once by `falx app`, read by the session of each visitor."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from falx.app.guard import Uploads
 from falx.classifier import Classifier
+from falx.decision import Thresholds
 
 __all__ = ["Service", "current", "install"]
 
@@ -15,20 +16,22 @@ class Service:
     """How the page answers, and how much it takes.
 
     Attributes:
-        classifier: answers for all visitors; it keeps nothing of a slice.
-        maximum_files: that one visitor has on the page at a time.
-        maximum_slices: in these files; each frame of a DICOM file is one.
-        maximum_megabytes: of one file, in MiB.
-        maximum_pixels: of one picture; a file that claims more is not decoded.
+        classifier: Answers for all visitors; it keeps nothing of a slice.
+        thresholds: The thresholds in force: the card's, or those that `falx app` was started with.
+        maximum_files: The number of files that one visitor has on the page at a time.
+        maximum_slices: The number of slices in these files; each frame of a DICOM file is one.
+        maximum_megabytes: The size of one file, in MiB.
+        maximum_pixels: The pixels of one picture; a file that claims more is not decoded.
+        uploads: Counts the files that each visitor holds.
     """
 
     classifier: Classifier
+    thresholds: Thresholds
     maximum_files: int
     maximum_slices: int
     maximum_megabytes: int
     maximum_pixels: int
     uploads: Uploads = field(init=False, repr=False)
-    """How many files each visitor holds."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uploads", Uploads(self.maximum_files))
@@ -38,15 +41,15 @@ _installed: list[Service] = []
 
 
 def install(service: Service) -> None:
-    """Make a service that of this process."""
+    """Makes a service that of this process."""
     _installed[:] = [service]
 
 
 def current() -> Service:
-    """The service of this process.
+    """Returns the service of this process.
 
     Raises:
-        RuntimeError: the page was not started by `falx app`.
+        RuntimeError: The page was not started by `falx app`.
     """
     if not _installed:
         raise RuntimeError("this page is started by `falx app`, not by `streamlit run`")

@@ -1,51 +1,54 @@
-"""From an uploaded file to what the page shows of its slices."""
+"""Uploaded files, and their slices as the page shows them."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from falx.app import texts
 from falx.app.quality import Caution, look
 from falx.app.service import Service
-from falx.classifier import Classifier
 from falx.errors import UnreadableImage
 from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.reading import dicom
+from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
-from falx.reading.sniffing import DICOM_START, is_dicom
+from falx.reading.sniffing import START, is_dicom
 from falx.reading.source import FORMATS, describe, read
-from falx.slices.slice import Origin, Part, Slice
+from falx.reading.window import Greys
+from falx.slices.slice import Origin, Part, Slice, Unreadable
 from falx.words import TUMOR_LABELS
 
-__all__ = ["ShownSlice", "Upload", "given", "refused"]
+__all__ = ["ShownSlice", "Upload", "refused", "taken"]
 
 LONGEST_SIDE: Final = 768
-"""Of the pictures that the page keeps and shows, in pixels."""
-
-Value = TypeVar("Value", np.uint8, np.float32)
+"""The longer side of the pictures that the page keeps and shows, in pixels."""
 
 LEAST: Final = 0.05
-"""A heatmap below this, 0..1, is called nothing; the same as on the page of examples/browser."""
+"""A heatmap below this everywhere, 0..1, is called empty; the page of examples/browser does the same."""
+
+Value = TypeVar("Value", np.uint8, np.float32, np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownSlice:
-    """One slice, answered.
+    """One slice with its answer.
 
     Attributes:
-        file: the name of its file.
-        result: the answer; its path is that name.
-        frame: which of the file's frames it is, from 1; None where the file has but one.
-        size: width and height of the picture, in pixels; None where it could not be read, or was not,
-            because its tags say that it is no slice.
-        pixels: `(h, w)` uint8, the slice, no larger than `LONGEST_SIDE`; None where that is.
-        cautions: what in the picture limits the answer.
+        file: The name of its file.
+        result: The answer; its path is that name.
+        frame: The number of the frame in its file, from 1; None where the file has one frame.
+        size: Width and height of the picture, in pixels; None without a picture, because it could not be
+            read, or its tags say that it is not a slice.
+        pixels: The slice, `(h, w)` uint8, no larger than `LONGEST_SIDE`; None without a picture.
+        cautions: Why the quality of the picture limits the answer.
+        source: The DICOM object that the slice is in; None for other pictures.
     """
 
     file: str
@@ -54,10 +57,11 @@ class ShownSlice:
     size: tuple[int, int] | None = None
     pixels: npt.NDArray[np.uint8] | None = None
     cautions: tuple[Caution, ...] = ()
+    source: dicom.DicomImage | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
-        """Of the file, and which of its frames."""
+        """The name of the file, and the frame in it."""
         return self.file if self.frame is None else f"{self.file}, frame {self.frame}"
 
     @property
@@ -70,90 +74,99 @@ class ShownSlice:
 
     @property
     def heatmap(self) -> npt.NDArray[np.float32] | None:
-        """`(h, w)` float32, 0..1, on the pixels; None where the model makes none, and for rejected slices.
+        """The heatmap on the pixels, `(h, w)` float32, 0..1; None for rejected slices, and where the model
+        makes none.
 
-        Made anew at each access: a session would hold four times as much as the slices are.
+        Made anew at each access: to keep it would take four times the memory of the slice.
         """
         found = None if isinstance(self.result, Failure) else self.result.heatmap
         return None if found is None else _fitted(found)
 
     @property
-    def located(self) -> bool:
-        """Whether there is a heatmap."""
-        return isinstance(self.result, Prediction) and self.result.location is not None
-
-    @property
     def decision(self) -> str:
-        """What Falx decided, or `error`."""
-        return "error" if isinstance(self.result, Failure) else self.result.decision
+        """The decision of Falx, or `error`."""
+        return texts.ERROR if isinstance(self.result, Failure) else self.result.decision
 
     @property
     def trouble(self) -> str:
-        """Why the file could not be read, a sentence; empty where it could."""
-        if not isinstance(self.result, Failure):
-            return ""
+        """Why the file cannot be read, or the slice was rejected: a sentence; empty for other slices."""
+        if isinstance(self.result, Prediction):
+            return "" if self.result.reason is None else self.result.reason.message
         message = str(self.result.error).removeprefix(f"{self.file}: ").rstrip(".")
         return f"{message[:1].upper()}{message[1:]}."
 
     @property
     def confidence(self) -> float:
-        """Of the decision, 0..1; 0 where it has none."""
+        """The confidence of the decision, 0..1; 0 without one."""
         return (0.0 if isinstance(self.result, Failure) else self.result.confidence) or 0.0
 
     @property
-    def evidence(self) -> float:
-        """The probability of any tumour, 0..1; 0 where there is no answer."""
+    def evidence(self) -> float | None:
+        """The probability of any tumour, 0..1; None where the slice was not classified."""
         if isinstance(self.result, Failure) or self.result.probabilities is None:
-            return 0.0
+            return None
         return sum(self.result.probabilities[label] for label in TUMOR_LABELS)
 
-    def picture(self, opacity: float) -> Image.Image | None:
-        """The slice with its heatmap over it; None where there is none.
+    def pictures(self, opacity: float) -> list[Image.Image]:
+        """Returns the slice alone, and with its heatmap over it, as far as there are.
 
         Args:
-            opacity: how much of the colour covers the slice where the heatmap is 1, 0..1; 0 for the
-                slice alone.
+            opacity: How much of the colour covers the slice where the heatmap is 1, 0..1.
         """
         if self.pixels is None:
-            return None
-        heatmap = self.heatmap if opacity else None
-        return Image.fromarray(self.pixels) if heatmap is None else overlay(self.pixels, heatmap, opacity)
+            return []
+        heatmap = self.heatmap
+        alone = Image.fromarray(self.pixels)
+        return [alone] if heatmap is None else [alone, overlay(self.pixels, heatmap, opacity)]
 
-    def highest(self) -> str:
-        """Where the heatmap is highest, a sentence; empty where there is none."""
+    def strongest(self) -> str:
+        """Returns a sentence on where the heatmap is strongest; empty without a heatmap."""
         heatmap = self.heatmap
         if heatmap is None:
             return ""
         row, column = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
         peak = float(heatmap[row, column])
-        if peak < LEAST:
-            return "Nothing in it speaks for a tumour."
         height, width = heatmap.shape
-        vertical = ("upper", "middle", "lower")[3 * int(row) // height]
-        horizontal = ("left", "centre", "right")[3 * int(column) // width]
-        place = "centre" if (vertical, horizontal) == ("middle", "centre") else f"{vertical} {horizontal}"
-        return f"The heatmap is highest, {peak:.2f} of 1, in the {place} of the picture."
+        if peak < LEAST:
+            return texts.HEATMAP_EMPTY
+        return texts.strongest(peak, 3 * int(row) // height, 3 * int(column) // width)
+
+    def greys(self) -> Greys:
+        """Returns the values behind the picture, of the same shape, and the window it is shown with.
+
+        DICOM is decoded again, so that a session need not keep the values.
+        """
+        assert self.pixels is not None  # noqa: S101 - our own invariant: only shown slices are asked
+        plain = Greys(self.pixels.astype(np.float64), 0.0, 255.0)
+        found = None if self.source is None else self.source.greys(self.frame or 1)
+        if found is None:
+            return plain
+        height, width = self.pixels.shape
+        values = Image.fromarray(found.values.astype(np.float32))
+        if values.size != (width, height):
+            values = values.resize((width, height), Image.Resampling.BILINEAR)
+        return replace(found, values=np.asarray(values, np.float64))
 
 
 @dataclass(slots=True, eq=False)
 class Upload:
-    """An uploaded file; to the classifier the holder of its slices (`Holder`). Made by `given`.
+    """An uploaded file; the classifier takes it as the holder of its slices. Made by `taken`.
 
     Attributes:
-        name: of the file, as the visitor calls it.
-        path: the same, for results.
-        data: what the file holds.
-        maximum_pixels: of a picture; one that claims more is not decoded.
-        source: the DICOM object, or why the file cannot be read; None for another picture.
-        frames: how many slices it has.
-        shown: those that are answered, in the order of the file.
+        name: The name of the file, as the visitor calls it.
+        path: The same, for results.
+        data: The bytes of the file.
+        maximum_pixels: The pixels of a picture; one that claims more is not decoded.
+        source: The DICOM object, or why the file cannot be read; None for another picture.
+        frames: The number of its slices.
+        shown: The slices that are answered, in the order of the file.
     """
 
     name: str
     path: str
     data: bytes = b""
     maximum_pixels: int = 0
-    source: dicom.Object | Failure | None = None
+    source: dicom.DicomImage | Unreadable | None = None
     frames: int = 1
     shown: list[ShownSlice] = field(default_factory=list)
     _read: Slice | None = None
@@ -164,12 +177,12 @@ class Upload:
         return len(self.shown) == self.frames
 
     def read(self, number: int) -> Slice:
-        """The slice of this number, from 1; it is kept until it is answered, for the eye.
+        """Returns the slice of this number, from 1.
 
         Raises:
-            UnreadableImage: it cannot be read.
+            UnreadableImage: The slice cannot be read.
         """
-        if isinstance(self.source, dicom.Object):
+        if isinstance(self.source, dicom.DicomImage):
             self._read = self.source.read(number, self.maximum_pixels)
             return self._read
         try:
@@ -181,67 +194,63 @@ class Upload:
         return self._read
 
     def origin(self, number: int) -> Origin | None:
-        """Where in a DICOM object the slice of this number stands; None for other pictures."""
-        return self.source.origin(number) if isinstance(self.source, dicom.Object) else None
+        """Returns where the slice of this number stands in a DICOM object; None for other pictures."""
+        return self.source.origin(number) if isinstance(self.source, dicom.DicomImage) else None
 
-    def answer(self, classifier: Classifier) -> None:
-        """Classify the next slice."""
+    def answer(self, service: Service) -> None:
+        """Classifies the next slice."""
         number = len(self.shown) + 1
-        (result,) = classifier.predict_many([Part(self, number)])
+        (result,) = service.classifier.predict_many([Part(self, number)], thresholds=service.thresholds)
         read, self._read = self._read, None
-        height, width = (0, 0) if read is None else read.pixels.shape
-        usable = isinstance(result, Prediction) and result.reason is None
-        self.shown.append(
-            ShownSlice(
-                file=self.name,
-                result=result,
-                frame=number if self.frames > 1 else None,
-                size=None if read is None else (width, height),
-                pixels=None if read is None else _fitted(read.pixels),
-                cautions=look(read.pixels) if read is not None and usable else (),
+        shown = ShownSlice(self.name, result, number if self.frames > 1 else None)
+        if read is not None:
+            height, width = read.pixels.shape
+            usable = isinstance(result, Prediction) and result.reason is None
+            shown = replace(
+                shown,
+                size=(width, height),
+                pixels=_fitted(read.pixels),
+                cautions=look(read.pixels) if usable else (),
+                source=self.source if isinstance(self.source, dicom.DicomImage) else None,
             )
-        )
+        self.shown.append(shown)
 
 
-def given(name: str, data: bytes, service: Service, *, room: int) -> Upload:
-    """Take an uploaded file, and find out how many slices it has; none is decoded yet.
+def taken(name: str, data: bytes, service: Service, *, room: int) -> Upload:
+    """Takes an uploaded file and finds out how many slices it has; nothing is decoded yet.
 
     Args:
-        name: of the file, as the visitor calls it.
-        data: what it holds.
-        service: how large a picture may be.
-        room: how many slices the visitor may still give; a file with more is not read.
+        name: The name of the file, as the visitor calls it.
+        data: The bytes of the file.
+        service: Says how large a picture may be.
+        room: How many slices the visitor may still give; a file with more is not read.
     """
     source, frames = None, 1
     try:
-        if is_dicom(data[:DICOM_START]):
-            source = dicom.open_file(data, name, name)
+        if is_dicom(data[:START]):
+            source = dicom.open_file(InputFile.of(name, data, name))
             frames = source.frames
     except UnreadableImage as error:
         return refused(name, error)
     if frames > room:
-        has = f", and this file has {frames}" if frames > 1 else ""
-        most = service.maximum_slices
-        return refused(
-            name, UnreadableImage(f"{name}: not read: at most {most} slices are read at a time{has}")
-        )
+        return refused(name, UnreadableImage(texts.too_many_slices(name, service.maximum_slices, frames)))
     return Upload(name, name, data, service.maximum_pixels, source, frames)
 
 
 def refused(name: str, error: UnreadableImage) -> Upload:
-    """A file that is not read, and why."""
-    failure = Failure(name, error)
-    return Upload(name, name, source=failure, shown=[ShownSlice(name, failure)])
+    """Returns a file that is not read, with the reason."""
+    unreadable = Unreadable(name, name, error)
+    return Upload(name, name, source=unreadable, shown=[ShownSlice(name, Failure(name, error))])
 
 
 def _check_pixels(data: bytes, maximum: int) -> None:
-    """Refuse a picture that claims too many pixels, from its header alone."""
+    """Refuses a picture that claims too many pixels, from its header alone."""
     with quiet_readers():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
         except Exception:  # noqa: BLE001 - Pillow's plugins raise anything on damaged headers
-            return  # `falx.reading.source` will say what is wrong.
+            return  # Reading the file says what is wrong.
     if width * height > maximum:
         raise UnreadableImage(
             f"too large to be a slice, so it was not decoded: {width} x {height} pixels, at most {maximum} "
@@ -250,7 +259,7 @@ def _check_pixels(data: bytes, maximum: int) -> None:
 
 
 def _fitted(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
-    """A picture no larger than `LONGEST_SIDE`."""
+    """Returns a picture no larger than `LONGEST_SIDE`."""
     height, width = values.shape
     scale = LONGEST_SIDE / max(height, width)
     if scale >= 1:

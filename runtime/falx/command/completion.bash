@@ -5,14 +5,15 @@
 #    source ~/.local/share/bash_completion/falx
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_falx_subparsers=(predict study info check demo app retarget listen completion)
+_shtab_falx_subparsers=(predict study info check demo app serve retarget listen completion)
 
 _shtab_falx_predict_option_strings=(-h --help --model --engine --threads --json --resume --heatmaps --threshold --timings --workers)
 _shtab_falx_study_option_strings=(-h --help --model --engine --threads --json --sheets --heatmaps --sr --sc --threshold --workers)
 _shtab_falx_info_option_strings=(-h --help --json)
 _shtab_falx_check_option_strings=(-h --help --model --engine --threads --json --no-latency)
 _shtab_falx_demo_option_strings=(-h --help --model --engine --threads --out)
-_shtab_falx_app_option_strings=(-h --help --model --engine --threads --address --port --base-path --no-browser --max-files --max-slices --max-megabytes --max-megapixels)
+_shtab_falx_app_option_strings=(-h --help --model --engine --threads --threshold --address --port --base-path --no-browser --max-files --max-slices --max-megabytes --max-megapixels)
+_shtab_falx_serve_option_strings=(-h --help --model --engine --threads --address --port --token-file --processes --max-megabytes --max-files --max-seconds --max-running --max-waiting)
 _shtab_falx_retarget_option_strings=(-h --help --threshold --thresholds --choice --out)
 _shtab_falx_listen_option_strings=(-h --help --model --engine --threads --config --echo --spool --destination --title --host --port --allow --quiet --keep --spool-mb --object-mb --associations --idle --workers --longest --again --capture --health-port --retry --retry-most --tls-certificate --tls-key --tls-authority --destination-tls)
 _shtab_falx_completion_option_strings=(-h --help)
@@ -34,6 +35,8 @@ _shtab_falx_demo___model_COMPGEN=_shtab_compgen_files
 _shtab_falx_demo___out_COMPGEN=_shtab_compgen_dirs
 _shtab_falx_app___model_COMPGEN=_shtab_compgen_files
 _shtab_falx_app___base_path_COMPGEN=_shtab_compgen_files
+_shtab_falx_serve___model_COMPGEN=_shtab_compgen_files
+_shtab_falx_serve___token_file_COMPGEN=_shtab_compgen_files
 _shtab_falx_retarget_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_falx_retarget___thresholds_COMPGEN=_shtab_compgen_files
 _shtab_falx_retarget___out_COMPGEN=_shtab_compgen_files
@@ -41,7 +44,7 @@ _shtab_falx_listen___model_COMPGEN=_shtab_compgen_files
 _shtab_falx_listen___spool_COMPGEN=_shtab_compgen_dirs
 
 _shtab_falx_completion_pos_0_choices=(bash zsh)
-_shtab_falx_pos_0_choices=(predict study info check demo app retarget listen completion)
+_shtab_falx_pos_0_choices=(predict study info check demo app serve retarget listen completion)
 
 _shtab_falx_predict_pos_0_nargs=+
 _shtab_falx_predict__h_nargs=0
@@ -64,6 +67,8 @@ _shtab_falx_demo___help_nargs=0
 _shtab_falx_app__h_nargs=0
 _shtab_falx_app___help_nargs=0
 _shtab_falx_app___no_browser_nargs=0
+_shtab_falx_serve__h_nargs=0
+_shtab_falx_serve___help_nargs=0
 _shtab_falx_retarget__h_nargs=0
 _shtab_falx_retarget___help_nargs=0
 _shtab_falx_listen__h_nargs=0

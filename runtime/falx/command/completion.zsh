@@ -18,6 +18,7 @@ _shtab_falx_commands() {
     listen:'Receive studies over DICOM and send reports on them.'
     predict:'Classify slices.'
     retarget:'Write a model file with other thresholds.'
+    serve:'Answer programs over HTTP.'
     study:'Classify the slices of examinations, and sum each up.'
   )
   _describe 'falx commands' _commands
@@ -36,9 +37,10 @@ _shtab_falx_app_options=(
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
   "--threads[threads of one inference (default 1)]:N:"
+  "*--threshold[the least probability for a label (no_tumor, meningioma, glioma, pituitary) instead of the card\'s\; repeatable]:LABEL=VALUE:"
   "--address[the address to listen at (default 127.0.0.1\: reached from this machine only)]:address:"
   "--port[the port to listen at (default 8501)]:port:"
-  "--base-path[what stands before the page\'s paths, for a proxy that serves it under one]:PATH:_files"
+  "--base-path[the path under which a proxy serves the page, such as \/falx]:PATH:_files"
   "--no-browser[do not open the page in the browser]"
   "--max-files[files that a visitor has on the page at a time (default 100)]:N:"
   "--max-slices[slices in these files\; a DICOM file of several frames has as many (default 300)]:N:"
@@ -96,28 +98,28 @@ _shtab_falx_listen_options=(
   "--threads[threads of one inference (default 1)]:N:"
   "--config[a file with these settings\; the command line comes first]:TOML:"
   "--echo[only ask the destination whether it answers (C-ECHO)]"
-  "--spool[keep received images and unsent results here]:DIR:_files -/"
+  "--spool[keep images and unsent results here]:DIR:_files -/"
   "--destination[send results there]:TITLE@HOST:PORT:"
-  "--title[AE title of this node\; associations that call another are refused (default FALX)]:TITLE:"
-  "--host[listen at this address\; 127.0.0.1 is this machine alone, 0.0.0.0 all networks (default 127.0.0.1)]:ADDRESS:"
+  "--title[AE title of this node\; who calls another is refused (default FALX)]:TITLE:"
+  "--host[listen here\; the default is this machine alone, 0.0.0.0 is all (default 127.0.0.1)]:ADDRESS:"
   "--port[listen at this port\; 0 takes a free one (default 11112)]:N:"
-  "*--allow[accept images from this AE title\; repeat it for more\; without it from any]:TITLE:"
-  "--quiet[classify a study when no image of it came for this long (default 10.0)]:SECONDS:"
-  "--keep[keep its images this long afterwards, in case more of them come (default 3600.0)]:SECONDS:"
-  "--spool-mb[refuse images while the spool holds this much (default 4096.0)]:MB:"
-  "--object-mb[end an association that sends a longer image (default 256.0)]:MB:"
+  "*--allow[accept this AE title\; repeat it for more\; without it all]:TITLE:"
+  "--quiet[classify a study when no image of it came for this long (default 10)]:SECONDS:"
+  "--keep[keep its images this long, in case more of them come (default 3600)]:SECONDS:"
+  "--spool-mb[refuse images while the spool holds this much (default 4096)]:MB:"
+  "--object-mb[end an association that sends a longer image (default 256)]:MB:"
   "--associations[accept this many associations at a time (default 32)]:N:"
-  "--idle[end an association that is silent for this long (default 60.0)]:SECONDS:"
+  "--idle[end an association that is silent for this long (default 60)]:SECONDS:"
   "--workers[work on this many slices at a time (default 2)]:N:"
-  "--longest[give up the classification of a study after this long (default 1800.0)]:SECONDS:"
+  "--longest[give up the classification of a study after this long (default 1800)]:SECONDS:"
   "--again[report a study again when all of its images are received again]"
   "--capture[also send pictures of the slices that carry the decision]"
   "--health-port[answer at http\:\/\/127.0.0.1\:N\/healthz\; 0 takes a free port]:N:"
-  "--retry[wait this long after a first failure to send, and twice as long after each (default 5.0)]:SECONDS:"
-  "--retry-most[wait at most this long after a failure to send (default 300.0)]:SECONDS:"
+  "--retry[wait this long after a failure, and twice as long after each more (default 5)]:SECONDS:"
+  "--retry-most[wait at most this long after a failure (default 300)]:SECONDS:"
   "--tls-certificate[accept TLS alone, and show this certificate]:PEM:"
   "--tls-key[the key of the certificate]:PEM:"
-  "--tls-authority[accept only peers whose certificate this authority signed]:PEM:"
+  "--tls-authority[accept only certificates that this one signed]:PEM:"
   "--destination-tls[send results over TLS]"
 )
 
@@ -152,6 +154,25 @@ _shtab_falx_retarget_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_falx_retarget_defaults_added=0
+
+_shtab_falx_serve_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
+  "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
+  "--threads[threads of one inference (default 1)]:N:"
+  "--address[the address to listen at (default 127.0.0.1\: this machine only)]:address:"
+  "--port[the port to listen at (default 8080)]:N:"
+  "--token-file[a file with the token that requests must bear (Authorization\: Bearer)]:FILE:_files"
+  "--processes[processes, each with the model (default 1)]:N:"
+  "--max-megabytes[the most MiB of a request (default 200)]:N:"
+  "--max-files[the most files in a request (default 1000)]:N:"
+  "--max-seconds[the most seconds from the first byte of a request to its answer (default 120)]:N:"
+  "--max-running[the most requests that are worked on at a time (default 2)]:N:"
+  "--max-waiting[the most further requests that wait for their turn (default 16)]:N:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_falx_serve_defaults_added=0
 
 _shtab_falx_study_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -198,6 +219,7 @@ _shtab_falx() {
         listen) _arguments -C -s $_shtab_falx_listen_options ;;
         predict) _arguments -C -s $_shtab_falx_predict_options ;;
         retarget) _arguments -C -s $_shtab_falx_retarget_options ;;
+        serve) _arguments -C -s $_shtab_falx_serve_options ;;
         study) _arguments -C -s $_shtab_falx_study_options ;;
       esac
   esac

@@ -1,4 +1,4 @@
-"""What the command line shows to people: tables, colour, progress."""
+"""Tables, colour and progress on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from falx.words import plain
 __all__ = ["Progress", "Table", "colour", "pairs", "paragraph", "say", "use_colour", "width"]
 
 FALLBACK_WIDTH: Final = 100
-"""Columns where the output is no terminal."""
+"""Columns where the output is not a terminal."""
 
 MINIMUM_NOTE: Final = 24
 """Columns the last, wrapped column of a table has at least, however narrow the terminal."""
@@ -41,12 +41,12 @@ def width(fallback: int = FALLBACK_WIDTH) -> int:
 
 
 def use_colour(stream: TextIO) -> bool:
-    """Whether to colour: only on a terminal, and not where NO_COLOR is set (https://no-color.org)."""
+    """Tells whether to colour: on a terminal, and where NO_COLOR is not set (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def colour(text: str, name: str, stream: TextIO) -> str:
-    """Text in a colour of `CODES`, where the stream shows colours."""
+    """Returns a text in a colour of `CODES`, where the stream shows colours."""
     return f"\x1b[{CODES[name]}m{text}\x1b[0m" if name and use_colour(stream) else text
 
 
@@ -56,12 +56,12 @@ def paragraph(text: str, indent: str = "") -> str:
 
 
 def say(text: str = "") -> None:
-    """Print a line, or several, to standard output."""
+    """Prints a line, or several, to standard output."""
     sys.stdout.write(text + "\n")
 
 
 def pairs(rows: Mapping[str, str]) -> str:
-    """Names and their texts in two columns, the second one wrapped."""
+    """Returns names and their texts in two columns, the second one wrapped."""
     size = min(max(map(len, rows)), width() // 2)
     lines: list[str] = []
     for name, text in rows.items():
@@ -98,14 +98,14 @@ class Table:
 
 
 class Progress:
-    """A bar on standard error while work is long; nothing where that is no terminal."""
+    """A bar on standard error while work is long; nothing where that is not a terminal."""
 
     INTERVAL_S: Final = 0.1
     SHORT: Final = 10
     """Fewer items than this need no bar."""
 
     def __init__(self, total: int) -> None:
-        """Show nothing yet.
+        """Shows nothing yet.
 
         Args:
             total: how many items there are.
@@ -115,7 +115,7 @@ class Progress:
         self._active = sys.stderr.isatty() and total >= self.SHORT
 
     def update(self, done: int) -> None:
-        """Show how many items are done, at most ten times a second."""
+        """Shows how many items are done, at most ten times a second."""
         now = time.monotonic()
         if not self._active or now - self._shown < self.INTERVAL_S:
             return
@@ -125,7 +125,7 @@ class Progress:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the bar away, so that a row can stand in its line."""
+        """Takes the bar away, so that a row can stand in its line."""
         if self._active and self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`falx demo`: the drawn heads, and one picture that is none, classified and shown."""
+"""`falx demo` classifies and shows the drawn heads, and one picture that is not a head."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICTURE_COLUMNS: Final = 36
 
 
 def show(classifier: Classifier, out: str | None) -> None:
-    """Classify the pictures of the demo and print them with their answers.
+    """Classifies the pictures of the demo and prints them with their answers.
 
     Args:
         classifier: to ask.
@@ -54,7 +54,7 @@ def show(classifier: Classifier, out: str | None) -> None:
 
 
 def _gradient() -> npt.NDArray[np.uint8]:
-    """A picture that is no head, `(256, 256)` uint8."""
+    """Draws a picture that is not a head, `(256, 256)` uint8."""
     return np.tile(np.arange(phantom.SIZE, dtype=np.uint8), (phantom.SIZE, 1))
 
 

@@ -14,7 +14,7 @@ from falx.words import plain
 
 if TYPE_CHECKING:
     from falx.model.card import Card
-    from falx.slices.slice import Part
+    from falx.reading.source import Source
 
 __all__ = ["Heatmaps"]
 
@@ -35,7 +35,7 @@ class Heatmaps:
             )
         self._folder = Folder(folder)
 
-    def save(self, item: str | Part | Failure, result: Prediction | Failure, name: str) -> bool:
+    def save(self, item: Source, result: Prediction | Failure, name: str) -> bool:
         """Writes a slice with its heatmap, if it has one.
 
         Returns:

@@ -1,4 +1,4 @@
-"""A file of answers that a batch killed at any moment can go on with.
+"""A file of answers from which a batch that was killed at any moment goes on.
 
 One JSON object a line, as `falx predict --json` prints them. A line is written in one piece, so that a killed
 process leaves whole lines; should a machine that lost its power leave part of one, it is taken away when the
@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from falx.errors import FalxError
-from falx.prediction import SCHEMA, Failure, Model, Prediction
+from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.writing import lacks_room
 
 __all__ = ["Journal", "ResumeError"]
@@ -36,15 +36,15 @@ class Journal:
         failures: how many of those lines say that an input could not be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], model: Model) -> None:
-        """Open the file, or make it, for this process alone.
+    def __init__(self, path: str | os.PathLike[str], model: ModelIdentity) -> None:
+        """Opens the file, or makes it, for this process alone.
 
         Args:
             path: of the file.
             model: that answers now.
 
         Raises:
-            ResumeError: it cannot be written, another process writes it, a line is no answer of Falx, or
+            ResumeError: it cannot be written, another process writes it, a line is not an answer of Falx, or
                 one is of another model.
         """
         self._path = Path(path)
@@ -77,7 +77,7 @@ class Journal:
         self.close()
 
     def take(self, path: str) -> bool:
-        """Whether a line answers this path already; a path that is given twice needs two."""
+        """Tells whether a line answers this path already; a path that is given twice needs two."""
         if not self.answered[path]:
             return False
         self.answered[path] -= 1
@@ -109,13 +109,13 @@ class Journal:
         self._end += len(line)
 
     def close(self) -> None:
-        """Have everything on the disk."""
+        """Returns when everything is on the disk."""
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()
 
     def _lock(self) -> None:
-        """Let no second process write: its answers and these would stand twice, or over each other."""
+        """Keeps a second process from writing answers here, which would stand twice or over each other."""
         try:
             import fcntl
         except ImportError:
@@ -127,8 +127,8 @@ class Journal:
                 f"{self._path}: another process writes its answers here; wait for it, or give another file"
             ) from error
 
-    def _read(self, model: Model) -> int:
-        """Count what is answered; returns where the last whole line ends."""
+    def _read(self, model: ModelIdentity) -> int:
+        """Counts what is answered; returns where the last whole line ends."""
         end = 0
         # Buffered, of the same open file: its lines may be millions.
         with os.fdopen(os.dup(self._file.fileno()), "rb") as lines:
@@ -139,16 +139,18 @@ class Journal:
                 end += len(line)
         return end
 
-    def _count(self, line: bytes, number: int, model: Model) -> None:
+    def _count(self, line: bytes, number: int, model: ModelIdentity) -> None:
         where = f"{self._path}, line {number}"
         try:
             answer: Any = json.loads(line)
             schema, path, failed = answer["schema"], answer["path"], "error" in answer
             sha256 = None if failed else answer["model"]["sha256"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ResumeError(f"{where}: is no answer of Falx; give a new file, or one it wrote") from error
+            raise ResumeError(
+                f"{where}: is not an answer of Falx; give a new file, or one it wrote"
+            ) from error
         if schema != SCHEMA or not isinstance(path, str):
-            raise ResumeError(f"{where}: is no answer of this version of Falx; give a new file")
+            raise ResumeError(f"{where}: is not an answer of this version of Falx; give a new file")
         if not failed and sha256 != model.sha256:
             raise ResumeError(
                 f"{where}: is an answer of another model file, {answer['model'].get('name')} with SHA-256 "

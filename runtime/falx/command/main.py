@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "check": ("others", "prove that this installation works, and how fast"),
     "demo": ("others", "classify drawn heads, so that no scan is needed"),
     "app": ("others", "open a page that classifies slices, for people who write no code"),
+    "serve": ("serve", "answer programs over HTTP"),
     "retarget": ("others", "write a model file with other thresholds"),
     "listen": ("others", "receive studies over DICOM and send reports on them"),
     "completion": ("others", "print the completion of these commands for a shell"),

@@ -28,6 +28,7 @@ __all__ = [
     "load",
     "quiet_engines",
     "thresholds",
+    "whole_number",
 ]
 
 OK: Final = 0
@@ -47,7 +48,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="litert, tflite or onnx (default: the first installed for the file)",
     )
     parser.add_argument(
-        "--threads", type=_whole_number, metavar="N", help="threads of one inference (default 1)"
+        "--threads", type=whole_number, metavar="N", help="threads of one inference (default 1)"
     )
 
 
@@ -66,7 +67,7 @@ def add_threshold(parser: argparse.ArgumentParser, where: str) -> None:
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Adds the option that says how many slices are worked on at a time."""
     parser.add_argument(
-        "--workers", type=_whole_number, default=1, metavar="N", help="slices worked on at a time (default 1)"
+        "--workers", type=whole_number, default=1, metavar="N", help="slices worked on at a time (default 1)"
     )
 
 
@@ -76,7 +77,7 @@ def thresholds(options: argparse.Namespace, classifier: Classifier) -> Threshold
 
 
 def load(options: argparse.Namespace) -> Classifier:
-    """Load the model that the options name, and say on standard error what it warns of."""
+    """Loads the model that the options name, and says on standard error what it warns of."""
     from falx import classifier as classifiers
 
     with warnings.catch_warnings(record=True) as caught, quiet_engines():
@@ -93,8 +94,10 @@ def load(options: argparse.Namespace) -> Classifier:
 
 @contextmanager
 def quiet_engines() -> Iterator[None]:
-    """Nothing goes to standard error: engines greet there while they start, and NumPy prints a traceback
-    where an engine was compiled for another version of it. What is wrong is raised all the same.
+    """Keeps standard error empty meanwhile.
+
+    Engines greet there while they start, and NumPy prints a traceback where an engine was compiled for
+    another version of it. An error is raised all the same.
     """
     sys.stderr.flush()
     try:
@@ -126,7 +129,12 @@ def _threshold(text: str) -> tuple[str, float]:
         ) from None
 
 
-def _whole_number(text: str) -> int:
+def whole_number(text: str) -> int:
+    """Returns the whole number from 1 that an option was given.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)

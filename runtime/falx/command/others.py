@@ -1,4 +1,4 @@
-"""The small commands, each a few lines to who does the work."""
+"""The small commands; each is a few lines that lead to where the work is done."""
 
 from __future__ import annotations
 
@@ -117,6 +117,7 @@ def add_app(app: argparse.ArgumentParser) -> None:
     from falx.app import command as page
 
     add_model(app)
+    add_threshold(app, "instead of the card's")
     page.add_options(app)
 
 
@@ -188,7 +189,7 @@ def add_listen(listen: argparse.ArgumentParser) -> None:
 
 def listen(options: argparse.Namespace) -> int:
     """Receives studies and answers them until it is stopped."""
-    from falx.workstation.node.command import listen
+    from falx.workstation.node.listen import listen
 
     return listen(options)
 

@@ -1,4 +1,4 @@
-"""`falx predict`: the answer for each slice, one after the other."""
+"""`falx predict` answers for each slice, one after the other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from falx.words import DISCLAIMER
 if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.command.heatmaps import Heatmaps
-    from falx.prediction import Failure
+    from falx.reading.input_file import InputFile
     from falx.slices.slice import Part
 
 __all__ = ["add_predict", "predict"]
@@ -61,6 +61,7 @@ def predict(options: argparse.Namespace) -> int:
     if options.resume is not None:
         return _resume(options)
     from falx.command.text import Results
+    from falx.prediction import Failure
     from falx.reading.files import expand
 
     classifier = load(options)
@@ -74,7 +75,7 @@ def predict(options: argparse.Namespace) -> int:
     with quiet_engines():
         results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
     for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
-        failed = failed or result.error is not None
+        failed = failed or isinstance(result, Failure)
         progress.clear()
         if table is None:
             sys.stdout.write(json.dumps(result.to_dict(timings=options.timings)) + "\n")
@@ -104,6 +105,7 @@ def _heatmaps(options: argparse.Namespace, classifier: Classifier) -> Heatmaps:
 
 def _resume(options: argparse.Namespace) -> int:
     from falx.command.journal import Journal, ResumeError
+    from falx.prediction import Failure
     from falx.reading.files import expand
 
     if options.json or options.heatmaps is not None:
@@ -120,7 +122,7 @@ def _resume(options: argparse.Namespace) -> int:
             results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
         for done, result in enumerate(results, start=1):
             journal.add(result, timings=options.timings)
-            failures += result.error is not None
+            failures += isinstance(result, Failure)
             progress.update(done)
         progress.clear()
     before = len(items) - len(left)
@@ -134,7 +136,7 @@ def _resume(options: argparse.Namespace) -> int:
     return SOME_FAILED if failures else OK
 
 
-def _path(item: str | Part | Failure) -> str:
+def _path(item: str | InputFile | Part) -> str:
     from falx.slices.slice import Part
 
     if isinstance(item, str):
@@ -142,8 +144,9 @@ def _path(item: str | Part | Failure) -> str:
     return (item.holder.path if isinstance(item, Part) else item.path) or ""
 
 
-def _name(item: str | Part | Failure) -> str:
-    """What the table calls an input: its path, and which slice of it where it holds several."""
+def _name(item: str | InputFile | Part) -> str:
+    """Returns what the table calls an input: its path, and which slice of a file that holds several."""
     from falx.slices.slice import Part
 
-    return f"{_path(item)} {item.number}" if isinstance(item, Part) else _path(item)
+    several = isinstance(item, Part) and item.holder.frames > 1
+    return f"{_path(item)} {item.number}" if isinstance(item, Part) and several else _path(item)

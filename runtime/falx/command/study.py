@@ -1,4 +1,4 @@
-"""`falx study`: the slices of examinations, each summed up."""
+"""`falx study` classifies the slices of examinations and sums each up."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def study(options: argparse.Namespace) -> int:
                 from falx.pictures.sheet import sheet
 
                 folder.save(sheet(answers, index, row.sources), name)
-        written += write_outputs(options, answers, found, classifier.model)
+        written += write_outputs(options, answers, found, classifier, decided_by)
     if folder is not None:
         written.append(folder.told("sheet"))
     if maps is not None:

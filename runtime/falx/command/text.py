@@ -44,7 +44,7 @@ SHADES: Final = " .:-=+*#%@"
 
 ERROR: Final = "error"
 COLOURS: Final = {NO_TUMOR: "green", AMBIGUOUS: "yellow", REJECTED: "dim", ERROR: "red"}
-"""Of decisions; a tumour's is `TUMOR_COLOUR`."""
+"""The colours of decisions; a tumour's is `TUMOR_COLOUR`."""
 
 TUMOR_COLOUR: Final = "red"
 NONE: Final = "-"
@@ -56,16 +56,16 @@ REST_WIDTH: Final = 28
 STEP_WIDTH: Final = len("prepare")
 
 MOST_ERRORS: Final = 5
-"""So many different errors are told in the summary."""
+"""The most different errors that the summary tells."""
 
 MOST_UNREAD: Final = 10
-"""So many inputs of a study that could not be read are told with the reason; `falx study --json` has all."""
+"""The most inputs of a study that could not be read and are told; `falx study --json` has all."""
 
 MAXIMUM_LEAVES: Final = 12
 """Lines that metrics, or provenance, of a shape unknown here may take; `falx info --json` has all."""
 
 PROVENANCE: Final = ("preset", "seed", "trainer")
-"""What of the provenance is shown as it stands, where it is there; and the sources of the data."""
+"""The parts of the provenance that are shown as they stand, beside the sources of the data."""
 
 
 class Results:
@@ -138,7 +138,7 @@ class Results:
             steps = zip(*(timings.to_dict().values() for timings in self._steps), strict=True)
             medians = (f"{step} {_median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
             say(paragraph(f"Medians, ms: {', '.join(medians)}."))
-        say(paragraph(f"Thresholds: {_in_force(self._thresholds, self._card.thresholds)}."))
+        say(paragraph(f"Thresholds: {self._thresholds.beside(self._card.thresholds)}."))
         for decision in DECISIONS:
             if self._counts[decision]:
                 say(paragraph(f"{decision}: {RECOMMENDATIONS[decision]}", "  "))
@@ -168,7 +168,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def study_text(study: Study) -> str:
-    """A study for people to read."""
+    """Returns a study as text for people."""
     rows = {"study": plain(study.path or NONE), "decision": _study_decision(study.verdict)}
     rows |= {"reason": study.reason, "recommendation": study.recommendation}
     if study.notes:
@@ -180,7 +180,7 @@ def study_text(study: Study) -> str:
         rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
     counts = [f"{count} {name}" for name, count in study.counts.items()]
     rows["slices"] = ", ".join(counts) or "none"
-    unread = [str(result.error) for result in study.results if result.error is not None]
+    unread = [str(result.error) for result in study.results if isinstance(result, Failure)]
     for number, message in enumerate(unread[:MOST_UNREAD], start=1):
         rows[f"not read {number}"] = message
     if len(unread) > MOST_UNREAD:
@@ -191,7 +191,7 @@ def study_text(study: Study) -> str:
 
 
 def _study_decision(verdict: Verdict) -> str:
-    """A decision with its label and confidence, as far as it has them."""
+    """Returns a decision with its label and confidence, as far as it has them."""
     parts = [verdict.decision]
     if verdict.label is not None:
         parts.append(f"({verdict.label})")
@@ -201,7 +201,7 @@ def _study_decision(verdict: Verdict) -> str:
 
 
 def card_text(card: Card, name: str) -> str:
-    """A card for people to read."""
+    """Returns a card as text for people."""
     earlier = "; ".join(_listed(setting.thresholds) for setting in card.history)
     rows = {
         "model": f"{card.name} {card.version}",
@@ -233,7 +233,7 @@ def _listed(thresholds: Thresholds) -> str:
 
 
 def picture(pixels: npt.NDArray[np.uint8], columns: int) -> list[str]:
-    """A slice as lines of characters, each of which is twice as high as it is wide.
+    """Returns a slice as lines of characters, each of which is twice as high as it is wide.
 
     Half blocks in two greys each where standard output shows colours, letters elsewhere.
     """
@@ -269,22 +269,13 @@ def _spoken(code: str) -> str:
     return code.replace("_", " ")
 
 
-def _in_force(thresholds: Thresholds, own: Thresholds) -> str:
-    """Returns the thresholds in force as text; one that a caller changed says what the card has."""
-    parts = []
-    for label, value in thresholds.to_dict().items():
-        changed = "" if value == own[label] else f" (changed; the card has {own[label]:g})"
-        parts.append(f"{label} {value:g}{changed}")
-    return ", ".join(parts)
-
-
 def _without(path: str, message: str) -> str:
     """Returns a message without the path before it, which has a column of its own."""
     return message.removeprefix(f"{path}: ").removeprefix(f"{Path(path)}: ")
 
 
 def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """A line for every split the trainer measured; anything else by its path."""
+    """Returns a line for every split that the trainer measured, and anything else by its path."""
     rows: dict[str, str] = {}
     unknown: dict[str, Any] = {}
     for name, value in metrics.items():
@@ -297,7 +288,7 @@ def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _split(scores: Mapping[str, Any]) -> str:
-    """Accuracy, slices, AUC-ROC and recall of a split, as far as they are there; empty without accuracy."""
+    """Returns accuracy, slices, AUC-ROC and recall of a split, if it has them; empty without accuracy."""
     if not _is_number(scores.get("accuracy")):
         return ""
     parts = [f"accuracy {scores['accuracy']:.3f}"]
@@ -314,7 +305,7 @@ def _split(scores: Mapping[str, Any]) -> str:
 
 
 def _provenance(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Preset, seed, trainer and sources; everything by its path where none of these is there."""
+    """Returns preset, seed, trainer and sources, or everything by its path where none of these is there."""
     parts = [f"{name} {provenance[name]}" for name in PROVENANCE if name in provenance]
     sources = _at(provenance, "data", "sources")
     rows = {"trained with": ", ".join(parts)} if parts else {}
@@ -324,7 +315,7 @@ def _provenance(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _at(values: Any, *path: str) -> Any:
-    """What stands at a path in nested JSON; None where nothing does."""
+    """Returns the value at a path in nested JSON; None where there is none."""
     for key in path:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
@@ -335,7 +326,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _limited(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """The first leaves of nested JSON, each by its path, and how many more there are."""
+    """Returns the first leaves of nested JSON, each by its path, and how many more there are."""
     rows = _flat(prefix, values)
     if len(rows) <= MAXIMUM_LEAVES:
         return rows
@@ -344,7 +335,7 @@ def _limited(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """Nested JSON as one text a leaf, by its path."""
+    """Returns nested JSON as one text a leaf, by its path."""
     rows: dict[str, str] = {}
     for key, value in values.items():
         name = f"{prefix}.{key}"

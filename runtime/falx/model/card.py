@@ -162,6 +162,9 @@ class Card:
         except (TypeError, ValueError) as error:
             raise CardError(f"card: metrics and provenance must be plain JSON: {error}") from error
 
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
     @property
     def has_heatmap(self) -> bool:
         """Whether the model says where the tumour is."""

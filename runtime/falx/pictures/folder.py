@@ -17,7 +17,7 @@ class Folder:
     """A new or empty folder for pictures, in which none replaces another."""
 
     def __init__(self, path: str) -> None:
-        """Make the folder.
+        """Makes the folder.
 
         Raises:
             OutputError: it exists and is not an empty folder, or cannot be made.
@@ -33,7 +33,7 @@ class Folder:
             raise OutputError(f"{path}: expected a new or empty folder, this one holds files; give another")
 
     def told(self, what: str) -> str:
-        """How many pictures of a kind were written, and where: a sentence.
+        """Returns a sentence that says how many pictures of a kind were written, and where.
 
         Args:
             what: the kind, in the singular.
@@ -41,7 +41,7 @@ class Folder:
         return f"{counted(len(self._used), what)} written to {self._path}."
 
     def save(self, image: Image.Image, name: str) -> Path:
-        """Write a picture as PNG, with the `Software` that its `info` names.
+        """Writes a picture as PNG, with the `Software` that its `info` names.
 
         Args:
             image: to write.

@@ -1,4 +1,4 @@
-"""Heatmaps as pictures a person can look at."""
+"""Heatmaps as pictures that a person can look at."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from falx.reading.pixels import DERIVED
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["COLOURS", "OPACITY", "overlay"]
+__all__ = ["COLOURS", "OPACITY", "overlay", "tint"]
 
 OPACITY: Final = 0.6
-"""How much of the colour covers the slice where the heatmap is 1."""
+"""The share of the colour that covers the slice where the heatmap is 1."""
 
 COLOURS: Final = np.array([[0, 0, 160], [0, 160, 220], [250, 220, 40], [230, 30, 20]], np.float64)
 """From a heatmap of 0 to 1: blue, cyan, yellow, red; interpolated between."""
@@ -24,7 +24,7 @@ COLOURS: Final = np.array([[0, 0, 160], [0, 160, 220], [250, 220, 40], [230, 30,
 def overlay(
     pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32], opacity: float = OPACITY
 ) -> Image.Image:
-    """A slice with its heatmap in colour over it.
+    """Draws a slice with its heatmap in colour over it.
 
     Args:
         pixels: `(H, W)` uint8.
@@ -34,10 +34,26 @@ def overlay(
     Returns:
         An RGB image of the same size, which says that it was made of a slice.
     """
-    stops = np.linspace(0, 1, len(COLOURS))
-    colour = np.stack([np.interp(heatmap, stops, channel) for channel in COLOURS.T], axis=-1)
     share = opacity * heatmap[..., np.newaxis]
-    mixed = pixels[..., np.newaxis] * (1 - share) + colour * share
+    mixed = pixels[..., np.newaxis] * (1 - share) + _colours(heatmap) * share
     shown = Image.fromarray(np.rint(mixed).astype(np.uint8))
     shown.info["Software"] = DERIVED
     return shown
+
+
+def tint(heatmap: npt.NDArray[np.float32]) -> Image.Image:
+    """Returns a heatmap in colour, for viewers that lay it over a slice themselves.
+
+    Args:
+        heatmap: `(H, W)` float32, 0..1.
+
+    Returns:
+        An RGBA image of the same size, as opaque as the heatmap is high.
+    """
+    layers = np.concatenate([_colours(heatmap), 255 * heatmap[..., np.newaxis]], axis=-1)
+    return Image.fromarray(np.rint(layers).astype(np.uint8))
+
+
+def _colours(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    stops = np.linspace(0, 1, len(COLOURS))
+    return np.stack([np.interp(heatmap, stops, channel) for channel in COLOURS.T], axis=-1)

@@ -41,7 +41,7 @@ CARRIER: Final = (255, 255, 255)
 
 
 def sheet(study: Study, index: int, sources: Sequence[Any]) -> Image.Image:
-    """A contact sheet of one series: every slice with its heatmap, number, decision and confidence.
+    """Draws a contact sheet of one series: every slice with its heatmap, number, decision and confidence.
 
     Slices that carry the series' decision have a white frame. Nothing of a data set is written on it;
     a picture with text burned in is rejected by its tags, and shown empty.
@@ -106,7 +106,7 @@ def _lines(study: Study, index: int, width: int) -> list[str]:
 
 
 def _tile(source: Any, result: Prediction | Failure) -> Image.Image:
-    """A slice with its heatmap, fitted to a tile; empty where there is no picture to show."""
+    """Draws a slice with its heatmap, fitted to a tile; an empty one where there is no picture to show."""
     tile = Image.new("RGB", (TILE, TILE), (0, 0, 0))
     if isinstance(result, Failure):
         return tile

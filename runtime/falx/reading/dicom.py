@@ -19,21 +19,36 @@ from __future__ import annotations
 import importlib.util
 import io
 import zlib
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from falx.errors import DicomUnavailable, NotASlice, UnreadableImage
 from falx.optional import needs
-from falx.reading import jpeg_lossless, tags, window
-from falx.reading.pixels import MAXIMUM_PIXELS, from_array
+from falx.reading import decoders, tags, window
+from falx.reading.damage import in_words
+from falx.reading.input_file import InputFile
+from falx.reading.pixels import MAXIMUM_PIXELS, PixelArray, from_array
 from falx.reading.quiet import quiet_readers
-from falx.reading.sniffing import DICOM_START, is_dataset
+from falx.reading.transfer_syntaxes import (
+    DEFLATED,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    JPEG_EXTENDED,
+)
 from falx.slices.preprocessing import find_head
 from falx.slices.slice import Origin, Slice
 
-__all__ = ["Object", "open_dataset", "open_file"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from pydicom.dataset import Dataset
+
+    from falx.slices.reasons import Reason
+
+    Values = npt.NDArray[np.integer]
+
+__all__ = ["DicomImage", "open_dataset", "open_file"]
 
 GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 
@@ -50,30 +65,11 @@ PIXEL_TAGS: Final = (
 )
 """What decoding takes."""
 
-EXTENDED: Final = "1.2.840.10008.1.2.4.51"
-"""JPEG Extended: of 8 bits Pillow reads it, of 12 bits only libjpeg as pylibjpeg has it, which is GPL."""
-
-DECODERS: Final = {
-    "1.2.840.10008.1.2.4.50": ("pillow",),
-    EXTENDED: ("pylibjpeg", "pillow"),
-    "1.2.840.10008.1.2.4.80": ("pyjpegls",),
-    "1.2.840.10008.1.2.4.81": ("pyjpegls",),
-    "1.2.840.10008.1.2.4.90": ("pylibjpeg", "pillow"),
-    "1.2.840.10008.1.2.4.91": ("pylibjpeg", "pillow"),
-}
-"""Which of pydicom's plugins decodes a transfer syntax, the first that is installed. Never GDCM, which
-pydicom would ask first: on damaged data it can end the process. `falx.reading.jpeg_lossless` decodes JPEG
-Lossless."""
-
-DEFLATED: Final = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
-IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG = (
-    "1.2.840.10008.1.2",
-    "1.2.840.10008.1.2.1",
-    "1.2.840.10008.1.2.2",
-)
-
 ELEMENT: Final = 12
 """Bytes before the value of compressed pixels: tag, VR, two unused, length (PS3.5, 7.1.2 and A.4)."""
+
+PREAMBLE: Final = 132
+"""Bytes before the header of a file (PS3.10, 7.1)."""
 
 META: Final = 1024
 """Bytes in which the header of a file names its transfer syntax."""
@@ -82,85 +78,96 @@ MOST_BYTES: Final = 2**30
 """What a deflated file may hold; one that inflates to more is not read."""
 
 
-class Object:
-    """A DICOM file or data set, its tags read, its pixels not yet. Made by `open_file` and `open_dataset`."""
+class DicomImage:
+    """A DICOM image of one frame or several: its tags are read, its pixels not yet.
 
-    def __init__(self, dataset: Any, source: Any, name: str, path: str | None) -> None:
-        """Take over what was read.
+    Made by `open_file` and `open_dataset`.
+    """
+
+    def __init__(self, dataset: Dataset, file: InputFile | None, name: str) -> None:
+        """Takes over what was read.
 
         Args:
-            dataset: a pydicom Dataset with the tags.
-            source: what the pixels are read from: a path, the bytes of a file, or the data set itself.
-            name: what messages call it.
-            path: of the file, as it was given; None where it is none.
+            dataset: The tags.
+            file: The file that the pixels are read from; None for a data set that has them.
+            name: What messages call the image.
+
+        Raises:
+            UnreadableImage: The image claims more frames than there can be.
         """
         self._dataset = dataset
-        self._source = source
+        self._file = file
         self._name = name
-        self._path = path
+        with quiet_readers():
+            self._frames = tags.frames(dataset)
+        if self._frames > MAXIMUM_FRAMES:
+            raise UnreadableImage(f"{name}: damaged: it claims {self._frames} frames")
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """What messages call the image."""
         return self._name
 
     @property
-    def path(self) -> str | None:
-        """Of the file, as it was given; None where it is none."""
-        return self._path
+    def file(self) -> InputFile | None:
+        """The file that the image is read from; None for a data set."""
+        return self._file
 
     @property
-    def dataset(self) -> Any:
-        """The pydicom Dataset; of a file, with the tags of `falx.reading.tags.TAGS` and without pixels."""
+    def path(self) -> str | None:
+        """The path of the file, as it was given; None where there is none."""
+        return None if self._file is None else self._file.path
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set; of a file, with the tags of `falx.reading.tags.TAGS` and without pixels."""
         return self._dataset
 
     @property
     def frames(self) -> int:
-        """How many slices it says it has, at least 1.
-
-        Raises:
-            UnreadableImage: it cannot be that many.
-        """
-        with quiet_readers():
-            count = tags.frames(self._dataset)
-        if count > MAXIMUM_FRAMES:
-            raise UnreadableImage(f"{self._name}: damaged: it claims {count} frames")
-        return count
+        """The number of slices that the image claims, at least 1."""
+        return self._frames
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height that it claims, in pixels; 0 where it claims none."""
+        """Width and height that the image claims, in pixels; 0 where it claims none."""
         with quiet_readers():
             columns, rows = (tags.number(self._dataset, tag) or 0 for tag in ("Columns", "Rows"))
         return int(columns), int(rows)
 
+    @property
+    def directory(self) -> list[list[str]]:
+        """The files that a DICOMDIR lists, each the parts of its path; empty for images."""
+        with quiet_readers():
+            return tags.directory(self._dataset)
+
     def origin(self, number: int = 1) -> Origin:
-        """Where the frame of this number, from 1, stands."""
+        """Returns where the frame of this number, from 1, stands."""
         with quiet_readers():
             return tags.origin(self._dataset, number if self.frames > 1 else None)
 
     def read(self, number: int = 1, maximum_pixels: int | None = None) -> Slice:
-        """The frame of this number, from 1, as a viewer shows it.
+        """Reads the frame of this number, from 1, as a viewer shows it.
 
         Args:
-            number: of the frame.
-            maximum_pixels: a larger picture is not decoded; None takes `falx.reading.pixels.MAXIMUM_PIXELS`.
+            number: Which frame.
+            maximum_pixels: A larger picture is not decoded; None takes `falx.reading.pixels.MAXIMUM_PIXELS`.
 
         Raises:
-            NotASlice: it is no MR slice of a head by its tags.
-            DicomUnavailable: what decompresses it is not installed.
-            UnreadableImage: it holds no picture, or a damaged one.
+            NotASlice: The frame is not an MR slice of a human head, by its tags.
+            DicomUnavailable: What decompresses the frame is not installed.
+            UnreadableImage: The image holds no picture, or a damaged one.
         """
         most = MAXIMUM_PIXELS if maximum_pixels is None else maximum_pixels
         with quiet_readers():
             origin = self.origin(number)
-            reason = tags.refusal(self._dataset, number)
+            reason = tags.refusal(self._dataset, number) or self._small_field(number)
             if reason is not None:
                 raise NotASlice(f"{self._name}: {reason.message}", reason, origin)
             values = self._decode(number, most)
             doubt = tags.doubt(self._dataset, number)
             if values.ndim == 3:
-                coloured = from_array(values, self._name)
+                coloured = from_array(PixelArray(values), self._name)
                 return Slice(coloured.pixels, coloured.colour, origin, doubt)
             shown = self._brightness(values, number)
             pixels = np.floor(255 * shown + 0.5).astype(np.uint8)
@@ -168,14 +175,45 @@ class Object:
                 raise NotASlice(f"{self._name}: {doubt.message}", doubt, origin)
             return Slice(window.squared(pixels, *tags.aspect(self._dataset, number)), 0.0, origin, doubt)
 
+    def greys(self, number: int = 1) -> window.Greys | None:
+        """Returns the values behind the frame of this number, from 1, with the window it is shown with.
+
+        Returns:
+            None where the picture is not made by a linear window: colour, lookup tables, 8-bit brightness.
+
+        Raises:
+            UnreadableImage: The object holds no picture, or a damaged one.
+        """
+        with quiet_readers():
+            values = self._decode(number, MAXIMUM_PIXELS)
+            dataset = self._dataset
+            if values.ndim == 3 or tags.has_table(dataset, "VOILUTSequence"):
+                return None
+            if self._plain(values, number) is not None:
+                return None
+            valid, inverted = self._shown(values)
+            real = self._modality(values, tags.rescale(dataset, number))
+            used = window.suited(real, tags.window(dataset, number), valid, inverted=inverted)
+            if used is None or used.sigmoid:
+                return None
+            if valid is not None:
+                real = np.where(valid, real, real[valid].max() if inverted else real[valid].min())
+            return window.Greys(real, used.low, used.high, inverted)
+
+    def _small_field(self, number: int) -> Reason | None:
+        """Returns why the field of view is too small for a human head; None where it may not be."""
+        columns, rows = self.size
+        row_mm, column_mm = tags.spacing_mm(self._dataset, number) or (0.0, 0.0)
+        return tags.small_field(rows * row_mm, columns * column_mm)
+
     def _largest_mm(self, pixels: npt.NDArray[np.uint8], number: int) -> float:
-        """The longer side of what a slice shows; 0 where the tags do not tell."""
+        """Returns the longer side of what a slice shows; 0 where the tags do not tell."""
         shown = find_head(pixels)
         row_mm, column_mm = tags.spacing_mm(self._dataset, number) or (0.0, 0.0)
         return max(shown.height * row_mm, shown.width * column_mm)
 
-    def _decode(self, number: int, maximum_pixels: int) -> npt.NDArray[Any]:
-        """The stored values of a frame: `(H, W)`, or `(H, W, 3)` in colour."""
+    def _decode(self, number: int, maximum_pixels: int) -> Values:
+        """Returns the stored values of a frame: `(H, W)`, or `(H, W, 3)` in colour."""
         columns, rows = self.size
         if rows < 1 or columns < 1:
             raise UnreadableImage(f"{self._name}: the DICOM data set holds no picture")
@@ -192,7 +230,7 @@ class Object:
         except UnreadableImage:
             raise
         except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise anything on damaged data
-            raise self._undecodable(jpeg_lossless.reason(error) or type(error).__name__) from None
+            raise self._undecodable(decoders.reason(error) or in_words(error)) from None
         if (
             values.shape[:2] != (rows, columns)
             or values.ndim not in (2, 3)
@@ -203,52 +241,40 @@ class Object:
             raise self._undecodable(f"they are {values.dtype}")
         return values
 
-    def _pixels(self, number: int) -> Any:
-        pixels = importlib.import_module("pydicom.pixels")
+    def _pixels(self, number: int) -> Values:
+        from pydicom.pixels.utils import get_expected_length
+
         syntax = _syntax(self._dataset)
-        if not is_dataset(self._source) and self.frames > 1 and syntax not in (None, *DEFLATED):
+        if self._file is not None and self.frames > 1 and syntax is not None and syntax not in DEFLATED:
             # Only this frame is read. Deflated files, and those without a header, are read as a whole.
-            with self._opened() as stream:
-                if syntax in jpeg_lossless.SYNTAXES:
-                    return _lossless_frame(stream, number, syntax)
-                return pixels.pixel_array(stream, index=number - 1, decoding_plugin=_plugin(syntax))
-        whole = self._source if is_dataset(self._source) else _read(self._source, self._name, pixels=True)
+            with self._file.open() as stream:
+                return _frame(stream, number, syntax)
+        whole = self._dataset if self._file is None else _read(self._file, pixels=True)
         if "PixelData" not in whole:
             raise UnreadableImage(f"{self._name}: the DICOM data set holds no picture")
         part = _completed(whole)
         if not part.file_meta.TransferSyntaxUID.is_encapsulated:
-            expected = pixels.utils.get_expected_length(part)
+            expected = get_expected_length(part)
             if len(part.PixelData) < expected:
                 why = f"they are cut off: expected {expected} bytes, got {len(part.PixelData)}"
                 raise self._undecodable(f"{why}; copy or export the file again")
-        if syntax in jpeg_lossless.SYNTAXES:
-            options = pixels.as_pixel_options(part)
-            return jpeg_lossless.decoder(syntax).as_array(part, index=number - 1, **options)[0]
-        return pixels.pixel_array(part, index=number - 1, decoding_plugin=_plugin(syntax))
-
-    def _opened(self) -> BinaryIO:
-        """The file."""
-        if isinstance(self._source, bytes):
-            return io.BytesIO(self._source)
-        return open(self._source, "rb")  # noqa: PTH123 - a string; who calls this closes it
+        return decoders.frame(part, number - 1, syntax)
 
     def _undecodable(self, why: str) -> UnreadableImage:
         syntax = _syntax(self._dataset)
-        if _missing_decoders(syntax):
+        if decoders.missing(syntax):
             return DicomUnavailable(
                 f"{self._name}: what decompresses transfer syntax {syntax} is not installed: "
                 "pip install 'falx[dicom]'"
             )
-        if syntax == EXTENDED and importlib.util.find_spec("libjpeg") is None:
+        if syntax == JPEG_EXTENDED and importlib.util.find_spec("libjpeg") is None:
             why += "; JPEG Extended of 12 bits needs pylibjpeg-libjpeg, which is GPL: pip install it yourself"
         return UnreadableImage(f"{self._name}: the DICOM pixels cannot be decoded: {why}")
 
-    def _brightness(self, values: npt.NDArray[Any], number: int) -> npt.NDArray[np.float64]:
-        """Stored values as brightness, 0 black to 1 white."""
+    def _brightness(self, values: Values, number: int) -> npt.NDArray[np.float64]:
+        """Returns stored values as brightness, 0 black to 1 white."""
         dataset = self._dataset
-        padding = tags.padding(dataset)
-        valid = None if padding is None else (values < padding[0]) | (values > padding[1])
-        inverted = tags.text(dataset, "PhotometricInterpretation").upper() == "MONOCHROME1"
+        valid, inverted = self._shown(values)
         shown = self._voi_table(values, number)
         if shown is None:
             shown = self._plain(values, number)
@@ -258,8 +284,14 @@ class Object:
         shown = 1 - shown if inverted else shown
         return shown if valid is None else np.where(valid, shown, 0.0)
 
-    def _plain(self, values: npt.NDArray[Any], number: int) -> npt.NDArray[np.float64] | None:
-        """Values that are brightness already; None where they are not."""
+    def _shown(self, values: Values) -> tuple[npt.NDArray[np.bool_] | None, bool]:
+        """Returns which values belong to the picture, None for all, and whether the least are white."""
+        padding = tags.padding(self._dataset)
+        valid = None if padding is None else (values < padding[0]) | (values > padding[1])
+        return valid, tags.text(self._dataset, "PhotometricInterpretation").upper() == "MONOCHROME1"
+
+    def _plain(self, values: Values, number: int) -> npt.NDArray[np.float64] | None:
+        """Returns values that are brightness already; None where they are not."""
         bits = int(tags.number(self._dataset, "BitsStored") or 8 * values.itemsize)
         mapped = tags.window(self._dataset, number) is not None or (
             tags.rescale(self._dataset, number) is not None
@@ -269,16 +301,14 @@ class Object:
             return None
         return window.Window(0, 2**bits - 1).apply(values.astype(np.float64))
 
-    def _modality(
-        self, values: npt.NDArray[Any], rescale: tuple[float, float] | None
-    ) -> npt.NDArray[np.float64]:
+    def _modality(self, values: Values, rescale: tuple[float, float] | None) -> npt.NDArray[np.float64]:
         if tags.has_table(self._dataset, "ModalityLUTSequence"):
             return self._looked_up(values, "apply_modality_lut")
         real = values.astype(np.float64)
         return real if rescale is None else real * rescale[0] + rescale[1]
 
-    def _voi_table(self, values: npt.NDArray[Any], number: int) -> npt.NDArray[np.float64] | None:
-        """Brightness by the VOI LUT of the data set; None where there is none."""
+    def _voi_table(self, values: Values, number: int) -> npt.NDArray[np.float64] | None:
+        """Returns the brightness by the VOI LUT of the data set; None where there is none."""
         if not tags.has_table(self._dataset, "VOILUTSequence"):
             return None
         real = self._modality(values, tags.rescale(self._dataset, number))
@@ -286,70 +316,66 @@ class Object:
         bits = tags.table_bits(self._dataset, "VOILUTSequence")
         return window.Window(0, 2**bits - 1).apply(shown)
 
-    def _looked_up(self, values: npt.NDArray[Any], function: str) -> npt.NDArray[np.float64]:
-        apply = getattr(importlib.import_module("pydicom.pixels"), function)
+    def _looked_up(self, values: Values, function: str) -> npt.NDArray[np.float64]:
+        from pydicom.pixels import processing
+
+        apply = {
+            "apply_voi": processing.apply_voi,
+            "apply_modality_lut": processing.apply_modality_lut,
+        }[function]
         try:
             return np.asarray(apply(values, self._dataset), np.float64)
         except Exception as error:  # noqa: BLE001 - as above: anything, on damaged tables
-            raise self._undecodable(f"{type(error).__name__} in a lookup table") from None
+            raise self._undecodable(f"a lookup table is damaged: {in_words(error)}") from None
 
 
-def open_file(source: str | bytes | BinaryIO, name: str, path: str | None = None) -> Object:
-    """Read the tags of a DICOM file.
-
-    Args:
-        source: a path, or what a file holds.
-        name: what messages call it.
-        path: of the file, as it was given.
+def open_file(file: InputFile) -> DicomImage:
+    """Reads the tags of a DICOM file.
 
     Raises:
         DicomUnavailable: pydicom is not installed.
-        UnreadableImage: the file is damaged.
+        ImageNotFound: There is no such file.
+        ImageForbidden: The file may not be read.
+        UnreadableImage: The file is damaged.
     """
-    kept = source if isinstance(source, str | bytes) else source.read()
-    return Object(_read(kept, name, pixels=False), kept, name, path)
+    return DicomImage(_read(file, pixels=False), file, file.name)
 
 
-def open_dataset(dataset: Any, name: str = "DICOM data set") -> Object:
-    """Take a pydicom Dataset of the caller's; it is not changed.
+def open_dataset(dataset: Dataset, name: str = "DICOM data set") -> DicomImage:
+    """Takes a pydicom Dataset of the caller's, which is not changed.
 
     Raises:
         DicomUnavailable: pydicom is not installed.
     """
-    _pydicom(name)
-    return Object(dataset, dataset, name, None)
+    _require_pydicom(name)
+    return DicomImage(dataset, None, name)
 
 
-def _read(source: str | bytes, name: str, *, pixels: bool) -> Any:
-    pydicom = _pydicom(name)
+def _read(file: InputFile, *, pixels: bool) -> Dataset:
+    _require_pydicom(file.name)
+    import pydicom
+
     wanted = [*tags.TAGS, *(PIXEL_TAGS if pixels else ())]
-    with quiet_readers():
+    with quiet_readers(), file.open() as stream:
         try:
-            with open(source, "rb") if isinstance(source, str) else io.BytesIO(source) as stream:  # noqa: PTH123 - either
-                _check_deflated(stream, name)
-                return pydicom.dcmread(
-                    stream, force=True, stop_before_pixels=not pixels, specific_tags=wanted
-                )
+            _check_deflated(stream, file.name)
+            return pydicom.dcmread(stream, force=True, stop_before_pixels=not pixels, specific_tags=wanted)
         except UnreadableImage:
             raise
         except OSError as error:
-            raise UnreadableImage(
-                f"{name}: cannot be read: {error.strerror or 'it ends too early'}"
-            ) from None
+            raise UnreadableImage(f"{file.name}: cannot be read: {in_words(error)}") from None
         except Exception as error:  # noqa: BLE001 - pydicom raises anything on damaged files
-            raise UnreadableImage(
-                f"{name}: the DICOM file is damaged: {type(error).__name__} while reading it"
-            ) from None
+            raise UnreadableImage(f"{file.name}: the DICOM file is damaged: {in_words(error)}") from None
 
 
 def _check_deflated(stream: BinaryIO, name: str) -> None:
-    """Refuse a deflated file that inflates beyond all measure; the stream is at its start again."""
-    start = stream.read(DICOM_START + META)
+    """Refuses a deflated file that inflates beyond all measure; the stream is at its start again."""
+    start = stream.read(PREAMBLE + META)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     size = 0
     if DEFLATED[0].encode() in start:
         # The file's header begins with the length of what follows (PS3.10, 7.1).
-        stream.seek(DICOM_START + 12 + int.from_bytes(start[DICOM_START + 8 : DICOM_START + 12], "little"))
+        stream.seek(PREAMBLE + 12 + int.from_bytes(start[PREAMBLE + 8 : PREAMBLE + 12], "little"))
         data = stream.read()
         while data and not inflate.eof:
             size += len(inflate.decompress(data, 2**24))
@@ -361,9 +387,10 @@ def _check_deflated(stream: BinaryIO, name: str) -> None:
     stream.seek(0)
 
 
-def _completed(dataset: Any) -> Any:
-    """What decoding takes of a data set, with what is missing and can be told in no other way."""
-    pydicom = importlib.import_module("pydicom")
+def _completed(dataset: Dataset) -> Dataset:
+    """Returns what decoding takes of a data set, with what is missing and can be told in no other way."""
+    import pydicom
+
     part = pydicom.Dataset()
     for keyword in PIXEL_TAGS:
         if keyword in dataset and not (keyword == "NumberOfFrames" and tags.frames(dataset) == 1):
@@ -382,55 +409,38 @@ def _completed(dataset: Any) -> Any:
     if tags.number(part, "PixelRepresentation") is None:
         part.PixelRepresentation = 0
     part.file_meta = pydicom.dataset.FileMetaDataset()
-    part.file_meta.TransferSyntaxUID = _syntax(dataset) or _native_syntax(dataset)
+    part.file_meta.TransferSyntaxUID = pydicom.uid.UID(_syntax(dataset) or _native_syntax(dataset))
     return part
 
 
-def _syntax(dataset: Any) -> str | None:
-    """The transfer syntax a data set names; None where it names none."""
+def _syntax(dataset: Dataset) -> str | None:
+    """Returns the transfer syntax that a data set names; None where it names none."""
     return tags.text(getattr(dataset, "file_meta", None), "TransferSyntaxUID") or None
 
 
-def _native_syntax(dataset: Any) -> str:
-    """How a data set without a transfer syntax was encoded; one made in memory is little-endian."""
+def _native_syntax(dataset: Dataset) -> str:
+    """Returns how a data set without a transfer syntax was encoded; one made in memory is little-endian."""
     implicit, little = dataset.original_encoding
     if little is False:
         return EXPLICIT_BIG
     return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
 
 
-def _lossless_frame(stream: BinaryIO, number: int, syntax: str) -> Any:
-    """A frame of a file, as pydicom's `pixel_array` reads one, with another decoder."""
-    pydicom, pixels = (importlib.import_module(name) for name in ("pydicom", "pydicom.pixels"))
+def _frame(stream: BinaryIO, number: int, syntax: str) -> Values:
+    """Reads one frame of a file, and no other."""
+    import pydicom
+    from pydicom.pixels.utils import as_pixel_options, pixel_array
+
+    own = decoders.own(syntax)
+    if own is None:
+        return pixel_array(stream, index=number - 1, decoding_plugin=decoders.plugin(syntax))
     found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(PIXEL_TAGS))
-    # It is at the pixels; what is compressed has a header of one kind.
+    # The stream is at the pixels; what is compressed has a header of one kind.
     stream.seek(ELEMENT, io.SEEK_CUR)
-    options = pixels.as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}
-    return jpeg_lossless.decoder(syntax).as_array(stream, index=number - 1, **options)[0]
+    options = as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}
+    return own.as_array(stream, index=number - 1, **options)[0]
 
 
-def _plugin(syntax: str | None) -> str:
-    """Which of pydicom's plugins to take; empty for the first that pydicom finds."""
-    allowed = DECODERS.get(syntax or "")
-    if allowed is None:
-        return ""
-    installed = importlib.import_module("pydicom.pixels").get_decoder(syntax).available_plugins
-    return next((name for name in allowed if name in installed), allowed[0])
-
-
-def _missing_decoders(syntax: str | None) -> bool:
-    """Whether pydicom knows a transfer syntax, and no package that may decode it is installed."""
-    if syntax in jpeg_lossless.SYNTAXES:
-        return False
-    try:
-        decoder = importlib.import_module("pydicom.pixels").get_decoder(syntax)
-    except Exception:  # noqa: BLE001 - an unknown syntax is another error
-        return False
-    if syntax in DECODERS:
-        return not {*DECODERS[syntax]} & {*decoder.available_plugins}
-    return not decoder.is_available
-
-
-def _pydicom(name: str) -> Any:
+def _require_pydicom(name: str) -> None:
     with needs(f"{name}: DICOM", "'falx[dicom]'", DicomUnavailable):
-        return importlib.import_module("pydicom")
+        import pydicom  # noqa: F401 - asked for here, used where it is needed

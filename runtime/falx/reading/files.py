@@ -1,138 +1,216 @@
-"""From the paths on a command line to the files they mean."""
+"""From the paths on a command line to the files they mean, and what holds slices in them."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from falx.errors import DicomUnavailable, ImageForbidden, ImageNotFound, UnreadableImage
-from falx.prediction import Failure
-from falx.reading.sniffing import DICOM_START, is_dicom, is_volume
+from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
+from falx.reading.input_file import InputFile
+from falx.reading.sniffing import START, VOLUME_SUFFIXES, Kind, kind_of
 from falx.reading.source import SUFFIXES
-from falx.slices.slice import Part
+from falx.slices.slice import Holder, Part, Unreadable
 
 if TYPE_CHECKING:
-    from falx.reading.dicom import Object
-    from falx.reading.nifti import Volume
+    from falx.reading.dicom import DicomImage
+    from falx.reading.stack import Stack
+    from falx.reading.volume import Volume
 
-__all__ = ["expand", "files", "holder"]
+__all__ = ["expand", "opened"]
 
 INDEX: Final = "DICOMDIR"
-"""The table of contents of a DICOM medium; no picture."""
+"""The table of contents of a DICOM medium. In a folder it is passed over: the folder has the images."""
+
+LONGEST_SUFFIX: Final = 6
+"""What is longer, with its dot, is part of a name."""
+
+CONVERT: Final = dict.fromkeys(
+    (Kind.NRRD, Kind.METAIMAGE),
+    "save it as NIfTI (.nii.gz), for example with 3D Slicer, ITK-SNAP or SimpleITK",
+)
+"""How to convert volumes that Falx does not read."""
 
 
-def expand(paths: Iterable[str]) -> Iterator[str | Part | Failure]:
-    """The slices that paths mean, in order, for `Classifier.predict_many`.
+def expand(
+    paths: Iterable[str | InputFile], *, volume: int = 1, passed_over: Counter[str] | None = None
+) -> Iterator[str | InputFile | Part]:
+    """Returns the slices that paths mean, in order, for `Classifier.predict_many`.
 
-    The files are those of `files`. One with several slices, which a DICOM file of several frames or a NIfTI
-    volume is, becomes a `Part` for each.
-
-    Yields:
-        The path of a file of one slice, a part, or a failure.
-    """
-    for item in files(paths):
-        yield from [item] if isinstance(item, Failure) else _slices(item)
-
-
-def _slices(path: str) -> Iterator[str | Part | Failure]:
-    try:
-        found = holder(path)
-        count = 1 if found is None else found.frames
-    except DicomUnavailable:
-        # Said where the file is read.
-        yield path
-    except UnreadableImage as error:
-        yield Failure(path, error)
-    else:
-        if found is None or (count == 1 and not is_volume(path)):
-            yield path
-        else:
-            yield from (Part(found, number) for number in range(1, count + 1))
-
-
-def holder(path: str) -> Object | Volume | None:
-    """The tags of a DICOM file, or a volume; None for other files, and for what is not there.
-
-    Raises:
-        UnreadableImage: it is damaged, or what reads it is not installed.
-    """
-    if is_volume(path):
-        # Here, and below: most who classify have neither volumes nor DICOM.
-        from falx.reading.nifti import open_volume
-
-        return open_volume(path)
-    try:
-        # Who opens a pipe waits for a writer.
-        if not Path(path).is_file():
-            return None
-        with Path(path).open("rb") as stream:
-            start = stream.read(DICOM_START)
-    # ValueError: a path with a null byte. Whoever reads the file says what is wrong.
-    except (OSError, ValueError):
-        return None
-    if not is_dicom(start):
-        return None
-    from falx.reading.dicom import open_file
-
-    return open_file(path, path, path)
-
-
-def files(paths: Iterable[str]) -> Iterator[str | Failure]:
-    """The files that paths mean, in order; a path given twice is answered twice.
-
-    A file is itself, whatever its name. A folder is its images, folders within it too, in the order of
-    their names: every file with a suffix of `falx.reading.source.SUFFIXES` or of NIfTI, and every DICOM file
-    however it is named, but for a DICOMDIR. Other files and hidden ones are passed over, and links to
-    folders are not followed.
+    Args:
+        paths: Files and folders; see `opened`.
+        volume: Which volume to take of a file that holds several, from 1.
+        passed_over: Counts the files of folders that are passed over, by kind.
 
     Yields:
-        The path of a file, or a failure: a folder that holds no image or may not be read.
+        The path of a file of one slice, or a part for each slice of a file of several; what cannot be read is
+        one part, which raises the error when it is read.
     """
+    for found in opened(paths, volume=volume, passed_over=passed_over):
+        file = found if isinstance(found, InputFile) else _of_one_slice(found)
+        if file is not None:
+            yield file.path if file.on_disk and file.path is not None else file
+        elif not isinstance(found, InputFile):
+            yield from (Part(found, number) for number in range(1, found.frames + 1))
+
+
+def _of_one_slice(found: Holder) -> InputFile | None:
+    """Returns the file of a DICOM image of one frame, whose tags need not be kept; None for others."""
+    from falx.reading.dicom import DicomImage
+
+    return found.file if isinstance(found, DicomImage) and found.frames == 1 else None
+
+
+def opened(
+    paths: Iterable[str | InputFile], *, volume: int = 1, passed_over: Counter[str] | None = None
+) -> Iterator[DicomImage | Volume | Stack | Unreadable | InputFile]:
+    """Returns what the files hold that paths mean, in order; a path given twice is answered twice.
+
+    A file is itself, whatever its name. A zip archive is the files in it, and a DICOMDIR the files that it
+    lists. A folder is its images and those in folders within it, in the order of their names: every file
+    with a suffix of `falx.reading.source.SUFFIXES` or of a volume, and every file that starts as one of those
+    formats does, however it is named. Other files and hidden ones are passed over, and links to folders are
+    not followed.
+
+    Args:
+        paths: Files and folders.
+        volume: Which volume to take of a file that holds several, from 1.
+        passed_over: Counts the files of folders and archives that are passed over, by kind: `.txt`,
+            `DICOMDIR`, `hidden`, `without suffix`.
+
+    Yields:
+        A DICOM image whose tags are read, a volume or a stack whose slices are not read yet, a plain picture,
+        or what cannot be read: a file, or a folder that holds no image or may not be read.
+    """
+    others: Counter[str] = Counter() if passed_over is None else passed_over
     for path in paths:
-        if not Path(path).is_dir():
-            yield path
-            continue
+        if isinstance(path, InputFile):
+            yield from _contents(path, volume, others)
+        elif not Path(path).is_dir():
+            yield from _contents(_given(path), volume, others)
+        else:
+            found = False
+            for item in _folder(path, others):
+                found = True
+                yield item if isinstance(item, Unreadable) else _opened(*item, volume)
+            if not found:
+                yield _unreadable(path, ImageNotFound(f"{path}: no image in this folder or below"))
+
+
+def _given(path: str) -> InputFile:
+    """Returns the file of a path; for the voxels of a NIfTI pair, its header."""
+    header = Path(path).with_suffix(".hdr")
+    if Path(path).suffix.lower() == ".img" and header.is_file():
+        return InputFile(path, path, InputFile.at(header).opener, on_disk=True)
+    return InputFile.at(path)
+
+
+def _contents(
+    file: InputFile, volume: int, passed_over: Counter[str]
+) -> Iterator[DicomImage | Volume | Stack | Unreadable | InputFile]:
+    """Returns what a file is, or what the files are that an archive or a DICOMDIR stands for."""
+    kind = kind_of(file.start(START))
+    try:
+        listed = _listed(file, kind)
+        if listed is None:
+            yield _opened(file, kind, volume)
+            return
         found = False
-        for item in _folder(path):
-            found = True
-            yield item
+        for member in listed:
+            if isinstance(member, Unreadable):
+                found = True
+                yield member
+                continue
+            kind = kind_of(member.start(START))
+            if _is_image(member.name, kind):
+                found = True
+                yield _opened(member, kind, volume)
+            else:
+                passed_over[_kind(member.name)] += 1
         if not found:
-            yield Failure(path, ImageNotFound(f"{path}: no image in this folder or below"))
+            raise ImageNotFound(f"{file.name}: no image in this archive")
+    except UnreadableImage as error:
+        yield Unreadable(file.name, file.path, error)
 
 
-def _folder(path: str) -> Iterator[str | Failure]:
+def _listed(file: InputFile, kind: Kind) -> Iterator[InputFile | Unreadable] | None:
+    """Returns the files that a file stands for; None where it is an image by itself."""
+    # Here, and below: most who classify have neither archives nor media, nor DICOM, nor volumes.
+    if kind is Kind.ZIP:
+        from falx.reading.archive import members
+
+        return members(file)
+    if kind is Kind.DICOM and file.path is not None and Path(file.path).name.upper() == INDEX:
+        from falx.reading.dicomdir import listed
+
+        return listed(file.path)
+    return None
+
+
+def _opened(file: InputFile, kind: Kind, volume: int) -> DicomImage | Volume | Stack | Unreadable | InputFile:
+    try:
+        if kind is Kind.DICOM:
+            from falx.reading.dicom import open_file
+
+            return open_file(file)
+        if kind.is_volume or (kind is not Kind.PICTURE and file.name.lower().endswith(VOLUME_SUFFIXES)):
+            from falx.reading.volume import open_volume
+
+            return open_volume(file, volume)
+        if kind is Kind.TIFF:
+            from falx.reading.stack import open_stack
+
+            return open_stack(file) or file
+    except UnreadableImage as error:
+        return Unreadable(file.name, file.path, error)
+    if kind in CONVERT:
+        expected = "expected an image, DICOM, or a NIfTI or MGH volume"
+        found = UnreadableImage(f"{file.name}: {expected}, got {kind.value}; {CONVERT[kind]}")
+        return Unreadable(file.name, file.path, found)
+    return file
+
+
+def _unreadable(path: str, error: UnreadableImage) -> Unreadable:
+    return Unreadable(path, path, error)
+
+
+def _folder(path: str, passed_over: Counter[str]) -> Iterator[tuple[InputFile, Kind] | Unreadable]:
+    """Returns the images of a folder and of those within it, each with what it is."""
     denied: list[OSError] = []
     for folder, names, files in os.walk(path, onerror=denied.append):
         yield from _denied(denied)
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):
-            file = os.path.join(folder, name)  # noqa: PTH118 - keeps the path as it was given, "./" too
-            if not name.startswith(".") and _is_image(Path(file)):
-                yield file
+            if not name.startswith(".") and name.upper() != INDEX:
+                file = InputFile.at(os.path.join(folder, name))  # noqa: PTH118 - keeps the path as it was given
+                kind = kind_of(file.start(START))
+                if _is_image(name, kind):
+                    yield file, kind
+                    continue
+            passed_over[_kind(name)] += 1
     yield from _denied(denied)
 
 
-def _denied(errors: list[OSError]) -> Iterator[Failure]:
+def _denied(errors: list[OSError]) -> Iterator[Unreadable]:
     while errors:
         error = errors.pop(0)
-        yield Failure(
-            error.filename, ImageForbidden(f"{error.filename}: the folder cannot be read: {error.strerror}")
-        )
+        message = f"{error.filename}: the folder cannot be read: {error.strerror}"
+        yield _unreadable(error.filename, ImageForbidden(message))
 
 
-def _is_image(path: Path) -> bool:
-    if path.suffix.lower() in SUFFIXES or is_volume(path):
-        return True
-    if path.name.upper() == INDEX:
-        return False
-    try:
-        # Who opens a pipe waits for a writer.
-        if not path.is_file():
-            return False
-        with path.open("rb") as stream:
-            return is_dicom(stream.read(DICOM_START))
-    # What cannot be opened and is not named like an image is not taken for one.
-    except OSError:
-        return False
+def _kind(name: str) -> str:
+    """Returns what a file is called that is passed over; never its name, which may be the patient's."""
+    name = name.rpartition("/")[2]
+    if name.startswith("."):
+        return "hidden"
+    if name.upper() == INDEX:
+        return INDEX
+    suffix = Path(name).suffix.lower()
+    return suffix if 1 < len(suffix) <= LONGEST_SUFFIX and suffix[1:].isalnum() else "without suffix"
+
+
+def _is_image(name: str, kind: Kind) -> bool:
+    """Returns whether a file is taken for an image, by its name or by what it starts like."""
+    return kind.is_read or name.lower().endswith((*SUFFIXES, *VOLUME_SUFFIXES))

@@ -15,31 +15,24 @@ lines counted after the scan) is an error.
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from itertools import cycle, islice, pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SYNTAXES", "DamagedFrameError", "decode", "decoder", "reason"]
+if TYPE_CHECKING:
+    from pydicom.pixels.decoders.base import DecodeRunner
 
-SYNTAXES: Final = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
-"""JPEG Lossless, with any predictor and with the first."""
-
-DECODER_DEPENDENCIES: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys(SYNTAXES, ())
-"""What pydicom asks a plugin for; there is none."""
+__all__ = ["DamagedFrameError", "decode", "decode_frame"]
 
 START, END, TABLES, SCAN, RESTARTS, FRAME = 0xD8, 0xD9, 0xC4, 0xDA, 0xDD, 0xC3
 FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {TABLES, 0xC8, 0xCC})
 """Markers of frames of every process (T.81, table B.1)."""
-
-PLUGIN: Final = "falx"
 
 LONGEST: Final = 16
 """Bits of the longest code; a difference follows in at most as many (T.81, table H.2)."""
@@ -332,31 +325,8 @@ def _undone(differences: npt.NDArray[np.int32], predictor: int, first: int) -> n
     return shown.astype(np.uint16)
 
 
-def is_available(uid: str) -> bool:
-    """Whether it decodes a transfer syntax; pydicom asks."""
-    return uid in SYNTAXES
-
-
-@cache
-def decoder(syntax: str) -> Any:
-    """A pydicom Decoder of one of `SYNTAXES`, with this module as its only plugin.
-
-    pydicom's own registry is left alone: it is the whole process's.
-    """
-    base = importlib.import_module("pydicom.pixels.decoders.base")
-    made = base.Decoder(importlib.import_module("pydicom.uid").UID(syntax))
-    made.add_plugin(PLUGIN, (__name__, "decode_frame"))
-    return made
-
-
-def reason(error: Exception) -> str | None:
-    """What a `DamagedFrameError` said that pydicom quotes in an error of its own; None of other errors."""
-    quoted = re.search(rf"^  {PLUGIN}: (.*)$", str(error), re.M)
-    return quoted[1] if quoted else None
-
-
-def decode_frame(source: bytes, runner: Any) -> bytes:
-    """Decode a frame for pydicom.
+def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
+    """Decodes a frame for pydicom.
 
     Args:
         source: the frame.

@@ -1,20 +1,24 @@
-"""From arrays and PIL images to one grey slice; `falx.reading.source` says what becomes of each."""
+"""Turns arrays and PIL images into one grey slice; `falx.reading.source` says what becomes of each."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
 
-from falx.errors import UnreadableImage
+from falx.errors import NotASlice, UnreadableImage
+from falx.reading.damage import in_words
 from falx.reading.quiet import quiet_readers
 from falx.slices.slice import Slice
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["DERIVED", "MAXIMUM_PIXELS", "from_array", "from_image"]
+    Values = npt.NDArray[Any]
+
+__all__ = ["DERIVED", "MAXIMUM_PIXELS", "PixelArray", "from_array", "from_image"]
 
 MAXIMUM_PIXELS: Final = 4096 * 4096
 """16 times the largest matrix of a scanner. A file that claims more is not decoded; what is decoded keeps to
@@ -42,6 +46,41 @@ TRANSPOSITIONS: Final = {
 """How each EXIF orientation is undone (EXIF 2.32, table 4, tag 0x0112)."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelArray:
+    """An array, with what a caller knows of it.
+
+    Attributes:
+        values: The values of the pixels, of a shape and type that `falx.reading.source.read` names.
+        window: Centre and width of the values that are shown: those from `centre - width / 2` to
+            `centre + width / 2` become black to white (DICOM PS3.3, C.11.2.1.3.2). None shows all values.
+        spacing_mm: The distance of the centres of neighbouring rows, and columns; None where it is unknown.
+        axis: The axis of the colour channels of an array of three dimensions; None for the last one.
+
+    Raises:
+        ValueError: The window shows nothing, the spacing is not two lengths, or there is no such axis.
+    """
+
+    values: Values
+    window: tuple[float, float] | None = None
+    spacing_mm: tuple[float, float] | None = None
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.window is not None and (
+            np.shape(self.window) != (2,) or not np.isfinite(self.window).all() or self.window[1] <= 0
+        ):
+            raise ValueError(f"window must be a centre and a width above 0, got {self.window!r}")
+        if self.spacing_mm is not None and (
+            np.shape(self.spacing_mm) != (2,) or not all(0 < mm < np.inf for mm in self.spacing_mm)
+        ):
+            raise ValueError(
+                f"spacing must be two lengths in mm, of rows and columns, got {self.spacing_mm!r}"
+            )
+        if self.axis is not None and not -self.values.ndim <= self.axis < self.values.ndim:
+            raise ValueError(f"axis must be one of {self.values.ndim}, got {self.axis!r}")
+
+
 def from_image(image: Image.Image, name: str) -> Slice:
     """Turns a PIL image into one grey slice, upright by its EXIF orientation.
 
@@ -65,7 +104,7 @@ def from_image(image: Image.Image, name: str) -> Slice:
         except UnreadableImage:
             raise
         except Exception as error:  # Pillow's decoders raise anything on damaged data
-            raise UnreadableImage(f"{name}: the image is damaged or cut short: {error}") from error
+            raise UnreadableImage(f"{name}: the image is damaged or cut short: {in_words(error)}") from error
 
 
 def _check_frames(image: Image.Image, name: str) -> None:
@@ -107,20 +146,58 @@ def _grey(image: Image.Image, name: str) -> Slice:
     return Slice(np.asarray(image.convert("L")), _colour(np.asarray(image)))
 
 
-def from_array(array: npt.NDArray[Any], name: str) -> Slice:
-    """Turns an array into one grey slice; the slice does not share its memory.
+def from_array(pixels: PixelArray, name: str) -> Slice:
+    """Turns an array into one grey slice, which does not share its memory.
 
     Args:
-        array: `(H, W)`, `(H, W, 1)`, `(H, W, 3)` RGB or `(H, W, 4)` RGBA; see `falx.reading.source.read`.
-        name: what messages call it.
+        pixels: The array, and what is known of it.
+        name: What messages call the array.
 
     Raises:
-        UnreadableImage: its shape, type or values are not those of a picture.
+        NotASlice: The array is too small, in millimetres, to show a human head.
+        UnreadableImage: Its shape, type or values are not those of a picture.
     """
+    array = pixels.values
+    if array.ndim == 3 and pixels.axis is not None:
+        array = np.moveaxis(array, pixels.axis, 2)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
-        raise UnreadableImage(f"{name}: expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+        raise UnreadableImage(
+            f"{name}: expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); name another axis of the colours "
+            "with axis=, and give a volume to predict_study"
+        )
+    found = _of_values(array, name) if pixels.window is None else _windowed(array, pixels.window, name)
+    return found if pixels.spacing_mm is None else _measured(found, pixels.spacing_mm, name)
+
+
+def _windowed(array: Values, window: tuple[float, float], name: str) -> Slice:
+    """Returns the slice that a window shows of grey values."""
+    from falx.reading.window import Window
+
+    if array.ndim != 2 or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise UnreadableImage(f"{name}: expected grey integers or floats up to 64 bits, for a window")
+    _check_size((array.shape[1], array.shape[0]), name)
+    found = Window.of(*window, "LINEAR_EXACT")
+    assert found is not None  # noqa: S101 - our own invariant: PixelArray refuses such a window
+    _check_finite(array, name)
+    return Slice(np.floor(255 * found.apply(array.astype(np.float64)) + 0.5).astype(np.uint8))
+
+
+def _measured(found: Slice, spacing_mm: tuple[float, float], name: str) -> Slice:
+    """Returns a slice with square pixels, if it is large enough for a human head."""
+    from falx.reading.tags import small_field
+    from falx.reading.window import squared
+
+    height, width = found.pixels.shape
+    reason = small_field(height * spacing_mm[0], width * spacing_mm[1])
+    if reason is not None:
+        raise NotASlice(f"{name}: {reason.message}", reason)
+    return Slice(squared(found.pixels, *spacing_mm), found.colour)
+
+
+def _of_values(array: Values, name: str) -> Slice:
+    """Returns the slice of all values, from the least to the greatest."""
     _check_size((array.shape[1], array.shape[0]), name)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
@@ -135,7 +212,7 @@ def from_array(array: npt.NDArray[Any], name: str) -> Slice:
     return Slice(np.asarray(image.convert("L")), _colour(rgb))
 
 
-def _alpha(alpha: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
+def _alpha(alpha: Values, name: str) -> npt.NDArray[np.float64]:
     """Opacity in 0..1 of an array's fourth channel."""
     opacity = np.asarray(alpha, np.float64)
     if alpha.dtype.kind in "ui":
@@ -148,7 +225,7 @@ def _alpha(alpha: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     return opacity
 
 
-def _scaled(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+def _scaled(values: Values, name: str) -> npt.NDArray[np.uint8]:
     """Grey values of any range, stretched to 0..255."""
     if values.dtype.kind in "ui" and values.dtype.itemsize <= 4:
         return _scaled_integers(values)
@@ -156,12 +233,7 @@ def _scaled(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
         raise UnreadableImage(
             f"{name}: expected bool, integers up to 32 bits or floats up to 64, got {values.dtype}"
         )
-    finite = np.isfinite(values)
-    if not finite.all():
-        raise UnreadableImage(
-            f"{name}: {np.count_nonzero(~finite)} values are NaN or infinite; replace them, "
-            "for example with numpy.nan_to_num"
-        )
+    _check_finite(values, name)
     # One array of doubles, and everything in its place: a large slice takes eight bytes a pixel, not forty.
     numbers = values.astype(np.float64)
     # Into -1..1 first: the range of doubles from both ends of the scale would overflow. By a power of two,
@@ -179,7 +251,16 @@ def _scaled(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
     return scaled
 
 
-def _scaled_integers(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _check_finite(values: Values, name: str) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise UnreadableImage(
+            f"{name}: {np.count_nonzero(~finite)} values are NaN or infinite; replace them, "
+            "for example with numpy.nan_to_num"
+        )
+
+
+def _scaled_integers(values: Values) -> npt.NDArray[np.uint8]:
     low, high = int(values.min()), int(values.max())
     if high == low:
         return np.zeros(values.shape, np.uint8)

@@ -14,20 +14,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from falx import words
 from falx.errors import UnreadableImage
-from falx.prediction import Failure
-from falx.reading import dicom, nifti, tags
-from falx.reading import files as inputs
+from falx.reading import dicom, files, tags
+from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import is_dataset
-from falx.reading.source import describe
+from falx.reading.source import Source, describe
 from falx.reading.tags import Geometry
-from falx.slices.slice import Origin, Part
+from falx.reading.volume import Volume
+from falx.slices.slice import Holder, Origin, Part, Unreadable
 
 __all__ = ["Gathering", "Row", "gather"]
 
@@ -46,10 +46,10 @@ class Row:
     """The slices of a series, in order; the attributes are those of `falx.study.Series`.
 
     Attributes:
-        sources: what `Classifier.predict_many` takes: paths, parts, data sets, failures.
+        sources: what `Classifier.predict_many` takes: paths, parts, data sets.
     """
 
-    sources: tuple[Any, ...]
+    sources: tuple[Source, ...]
     positions_mm: tuple[float, ...] | None = None
     uid: str | None = None
     plane: str | None = None
@@ -72,7 +72,7 @@ class Gathering:
     path: str | None
 
     @property
-    def sources(self) -> tuple[Any, ...]:
+    def sources(self) -> tuple[Source, ...]:
         """The slices of all series, one after the other."""
         return tuple(source for row in self.rows for source in row.sources)
 
@@ -115,32 +115,34 @@ class _Group:
         self.found.append(one)
 
 
-def gather(source: str | os.PathLike[str] | Iterable[Any]) -> Gathering:
+def gather(source: str | os.PathLike[str] | Iterable[Source | Holder], *, volume: int = 1) -> Gathering:
     """Find the slices of a study, read their tags, and put them in order.
 
     Args:
-        source: a folder, a file, or several files, folders and pydicom Datasets.
+        source: a folder, a file, or several files, folders, pydicom Datasets and volumes.
+        volume: which volume to take of a file that holds several, from 1.
 
     Raises:
         UnreadableImage: there are slices of more than one study; each is answered by itself.
     """
     path = describe(source) if isinstance(source, str | os.PathLike) else None
-    given: Iterable[Any] = [source] if isinstance(source, str | os.PathLike) else source
+    given: Iterable[Source | Holder] = [source] if isinstance(source, str | os.PathLike) else source
     groups: list[_Group] = []
     volumes: list[Row] = []
-    pictures: list[Any] = []
-    failures: list[Failure] = []
-    for holder in _holders(given):
-        if isinstance(holder, Failure):
-            failures.append(holder)
-        elif isinstance(holder, nifti.Volume):
+    pictures: list[Source] = []
+    failures: list[Part] = []
+    for holder in _holders(given, volume):
+        if isinstance(holder, Unreadable):
+            failures.append(Part(holder, 1))
+        elif isinstance(holder, Volume):
             volumes.append(_volume_row(holder))
-        elif isinstance(holder, dicom.Object):
-            try:
-                for one in _slices(holder):
-                    _group_of(groups, one).add(one)
-            except UnreadableImage as error:
-                failures.append(Failure(holder.path, error))
+        elif isinstance(holder, dicom.DicomImage):
+            for one in _slices(holder):
+                _group_of(groups, one).add(one)
+        elif isinstance(holder, InputFile):
+            pictures.append(holder.path if holder.on_disk and holder.path else holder)
+        elif isinstance(holder, Holder):
+            pictures += [Part(holder, number) for number in range(1, holder.frames + 1)]
         else:
             pictures.append(holder)
     studies = {one.origin.study_instance_uid for group in groups for one in group.found} - {None}
@@ -156,26 +158,20 @@ def gather(source: str | os.PathLike[str] | Iterable[Any]) -> Gathering:
     return Gathering(tuple(rows), next(iter(studies), None), path)
 
 
-def _holders(given: Iterable[Any]) -> Iterator[Any]:
-    """What holds slices, the paths of plain pictures, and failures."""
+def _holders(given: Iterable[Source | Holder], volume: int) -> Iterator[Source | Holder]:
+    """Returns what holds slices, and plain pictures."""
     for item in given:
         if is_dataset(item):
             yield dicom.open_dataset(item)
-            continue
-        if not isinstance(item, str | os.PathLike):
+        elif isinstance(item, InputFile):
+            yield from files.opened([item], volume=volume)
+        elif isinstance(item, str | os.PathLike):
+            yield from files.opened([describe(item)], volume=volume)
+        else:
             yield item
-            continue
-        for file in inputs.files([describe(item)]):
-            if isinstance(file, Failure):
-                yield file
-                continue
-            try:
-                yield inputs.holder(file) or file
-            except UnreadableImage as error:
-                yield Failure(file, error)
 
 
-def _slices(holder: dicom.Object) -> Iterator[_Found]:
+def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
     dataset = holder.dataset
     for number in range(1, holder.frames + 1):
         with quiet_readers():
@@ -237,12 +233,13 @@ def _holes(positions: list[float]) -> list[str]:
     return notes
 
 
-def _volume_row(found: nifti.Volume) -> Row:
+def _volume_row(found: Volume) -> Row:
     numbers = range(1, found.frames + 1)
     return Row(
         sources=tuple(Part(found, number) for number in numbers),
-        positions_mm=tuple(found.position_mm(number) for number in numbers),
+        positions_mm=found.positions_mm,
         plane=found.plane,
+        notes=found.notes,
     )
 
 

@@ -25,9 +25,11 @@ from falx.slices.slice import Origin
 
 __all__ = [
     "LARGEST_HEAD_MM",
+    "LEAST_FIELD_MM",
     "TAGS",
     "Geometry",
     "aspect",
+    "directory",
     "doubt",
     "frames",
     "geometry",
@@ -39,6 +41,7 @@ __all__ = [
     "padding",
     "refusal",
     "rescale",
+    "small_field",
     "spacing_mm",
     "table_bits",
     "text",
@@ -131,12 +134,16 @@ TAGS: Final = (
         "RescaleIntercept",
     ),
     *("ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
 )
 """All that is read of a file besides its pixels; the patient's name is not among it."""
 
 LARGEST_HEAD_MM: Final = 260.0
 """No head is longer on a slice, with the upper neck: the longest adult heads measure 220 mm."""
+
+LEAST_FIELD_MM: Final = 100.0
+"""No picture of a human head is smaller along its longer side: the head of a newborn is about 110 mm long
+(WHO Child Growth Standards: 345 mm around), and a field of view holds more than the head."""
 
 OBLIQUE: Final = float(np.cos(np.pi / 4))
 
@@ -413,3 +420,18 @@ def padding(dataset: Any) -> tuple[float, float] | None:
         return None
     limit = value if limit is None else limit
     return min(value, limit), max(value, limit)
+
+
+def directory(dataset: Any) -> list[list[str]]:
+    """Returns the files that a DICOMDIR lists (PS3.3, F.3.2.2), each the parts of its path."""
+    records = _get(dataset, "DirectoryRecordSequence") or ()
+    listed = (_texts(record, "ReferencedFileID") for record in records)
+    return [parts for parts in listed if parts]
+
+
+def small_field(height_mm: float, width_mm: float) -> Reason | None:
+    """Returns why a field of view of this size shows no human head; None where it may, or is unknown, 0."""
+    longer = max(height_mm, width_mm)
+    if not 0 < longer < LEAST_FIELD_MM:
+        return None
+    return tag_reason("small_field", f"It shows {longer:.3g} mm, and a head takes {LEAST_FIELD_MM:g} mm.")

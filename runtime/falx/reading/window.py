@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FALLBACK", "Window", "brightness", "squared"]
+__all__ = ["FALLBACK", "Greys", "Window", "brightness", "squared", "suited"]
 
 FALLBACK: Final = (0.1, 99.9)
 """Percentiles of the values that become black and white where no stored window can be used: all of the
@@ -77,6 +77,22 @@ class Window:
         return shown.clip(0, 1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Greys:
+    """The values behind a picture, for viewers whose readers change the window.
+
+    Attributes:
+        values: The real values, `(H, W)` float64; those outside the picture are black in every window.
+        low, high: The window that the picture is shown with: the values that become black and white.
+        inverted: Whether the least values are shown white.
+    """
+
+    values: npt.NDArray[np.float64]
+    low: float
+    high: float
+    inverted: bool = False
+
+
 def brightness(
     values: npt.NDArray[np.float64],
     window: Window | None,
@@ -84,32 +100,47 @@ def brightness(
     *,
     inverted: bool = False,
 ) -> npt.NDArray[np.float64]:
-    """Values as brightness, 0 black to 1 white, of the same shape.
+    """Returns values as brightness, 0 black to 1 white, of the same shape.
 
     Args:
-        values: of any shape; finite where valid.
-        window: the stored one; None where there is none, then from the least value to the greatest.
-        valid: which values belong to the picture; None means all. The others become black, and do not
+        values: Values of any shape; finite where valid.
+        window: The stored window; None takes the least value to the greatest.
+        valid: Which values belong to the picture; None means all. The others become black, and do not
             count.
-        inverted: whether the least values are shown white.
+        inverted: Whether the least values are shown white.
+    """
+    used = suited(values, window, valid, inverted=inverted)
+    if used is None:
+        return np.zeros(values.shape)
+    shown = 1 - used.apply(values) if inverted else used.apply(values)
+    return shown if valid is None else np.where(valid, shown, 0.0)
+
+
+def suited(
+    values: npt.NDArray[np.float64],
+    window: Window | None,
+    valid: npt.NDArray[np.bool_] | None = None,
+    *,
+    inverted: bool = False,
+) -> Window | None:
+    """Returns the window to show values with; see `brightness` for the arguments.
 
     Returns:
-        Of the window where it shows the picture, of the percentiles `FALLBACK` otherwise; all black where
+        The stored window where it shows the picture, else that of the percentiles `FALLBACK`; None where
         there is one value only.
     """
     inside = values if valid is None else values[valid]
     if inside.size == 0:
-        return np.zeros(values.shape)
+        return None
     low, high = float(inside.min()), float(inside.max())
     if high == low:
-        return np.zeros(values.shape)
+        return None
     asked = window or Window(low, high)
     shown = asked.apply(inside)
-    if not _shows(1 - shown if inverted else shown):
-        dark, bright = np.percentile(inside, FALLBACK)
-        asked = Window(float(dark), float(bright)) if bright > dark else Window(low, high)
-    shown = 1 - asked.apply(values) if inverted else asked.apply(values)
-    return shown if valid is None else np.where(valid, shown, 0.0)
+    if _shows(1 - shown if inverted else shown):
+        return asked
+    dark, bright = np.percentile(inside, FALLBACK)
+    return Window(float(dark), float(bright)) if bright > dark else Window(low, high)
 
 
 def _shows(shown: npt.NDArray[np.float64]) -> bool:

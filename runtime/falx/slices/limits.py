@@ -11,7 +11,7 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where the rejection checks draw their lines; the defaults are the built-in ones.
+    """The limits of the rejection checks; the defaults are the built-in ones.
 
     Chosen on Falx's training and validation data so that hardly a slice of it is rejected (a test of
     `falx.slices.rejection` holds how few, where that data is at hand), while drawn noise, gradients, shapes
@@ -64,12 +64,12 @@ class Limits:
             raise ValueError(f"least_familiarity must be in 0..1, got {self.least_familiarity!r}")
 
     def to_dict(self) -> dict[str, float]:
-        """The parameters by name."""
+        """Returns the parameters by name."""
         return asdict(self)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, float]) -> Limits:
-        """Limits from a mapping; what it leaves out is as built in.
+        """Returns limits from a mapping; those that it leaves out are as built in.
 
         Raises:
             ValueError: a name is unknown or a value is not of its range.

@@ -51,7 +51,7 @@ LEVELS: Final = np.arange(256)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Which part of a slice the tensor shows: a rectangle in slice pixels, fitted and centred.
+    """The part of a slice that the tensor shows: a rectangle in slice pixels, fitted and centred.
 
     Attributes:
         left, top: upper left corner of the rectangle, in pixels of the slice.
@@ -65,19 +65,19 @@ class Frame:
 
     @property
     def scale(self) -> float:
-        """Tensor pixels per slice pixel."""
+        """The tensor pixels per slice pixel."""
         return SIZE / max(self.width, self.height)
 
     @property
     def content(self) -> tuple[int, int, int, int]:
-        """Where the rectangle lies in the tensor: `(left, top, width, height)` in tensor pixels."""
+        """The place of the rectangle in the tensor: `(left, top, width, height)` in tensor pixels."""
         width = max(1, round(self.width * self.scale))
         height = max(1, round(self.height * self.scale))
         return (SIZE - width) // 2, (SIZE - height) // 2, width, height
 
 
 def find_head(pixels: npt.NDArray[np.uint8]) -> Frame:
-    """The bounding rectangle of the head in a slice.
+    """Finds the bounding rectangle of the head in a slice.
 
     Args:
         pixels: `(H, W)` uint8, 0 black to 255 white.
@@ -105,7 +105,7 @@ def find_head(pixels: npt.NDArray[np.uint8]) -> Frame:
 
 
 def prepare(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Frame]:
-    """Turn a slice into the tensor a model sees.
+    """Turns a slice into the tensor that a model sees.
 
     The head is cut out, resized with antialiasing to fit 224 x 224 with its aspect kept, its
     brightness stretched to the full range, and centred on black.
@@ -131,7 +131,7 @@ def resized(
     resampling: Image.Resampling,
     region: tuple[int, int, int, int],
 ) -> npt.NDArray[np.uint8]:
-    """Resize by Pillow with antialiasing: along the rows first, then along the columns.
+    """Resizes by Pillow with antialiasing: along the rows first, then along the columns.
 
     Pillow rounds to grey levels after either pass. Up to version 12 it always takes them in this order, from
     13 on in the one that costs less, which gives other pixels; so each is asked for by itself.
@@ -162,7 +162,7 @@ def resized(
 
 
 def stretch(content: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Stretch brightness linearly so that its quantiles land on 0 and 255.
+    """Stretches brightness linearly so that its quantiles land on 0 and 255.
 
     Args:
         content: `(H, W)` uint8.

@@ -1,4 +1,4 @@
-"""Why a picture is rejected: every code, with its sentence."""
+"""The reasons to reject a picture: every code, with its sentence."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ REASONS: Final = {
     "no_head": "The picture does not show a head on a dark background.",
     "unfamiliar": "The picture does not look like the brain MRI slices that the model learned from.",
 }
-"""Why a picture is rejected: every code, with its sentence, in the order of the checks."""
+"""The sentence of every reason in the pixels, by its code, in the order of the checks."""
 
 TAG_REASONS: Final = {
-    "not_mr": "The DICOM object is no MR image.",
+    "not_mr": "The DICOM object is not an MR image.",
     "localizer": "The DICOM image is a localizer, not a slice of a series.",
     "projection": "The DICOM image is a projection or a screen, not a slice.",
     "annotated": "The DICOM image has text burned in, which may name the patient.",
     "other_body_part": "The DICOM image is of another part of the body.",
+    "small_field": "The picture is too small, in millimetres, to show a human head.",
 }
-"""Why a DICOM object is rejected by its tags: every code, with its sentence."""
+"""The sentence of every reason in the tags of a DICOM object, by its code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a picture is rejected.
+    """The reason to reject a picture.
 
     Attributes:
         code: a key of `REASONS` or `TAG_REASONS`.
@@ -45,5 +46,5 @@ def rejected(code: str, found: str) -> Reason:
 
 
 def tag_reason(code: str, found: str) -> Reason:
-    """A reason in the tags of a DICOM object: a key of `TAG_REASONS`, and what was found, a sentence."""
+    """Returns a reason in the tags: a key of `TAG_REASONS`, and what was found, a sentence."""
     return Reason(code, f"{TAG_REASONS[code]} {found}")

@@ -1,4 +1,4 @@
-"""Pictures that are no usable MRI slice of a head.
+"""The checks that reject pictures which are not usable MRI slices of a head.
 
 Plain checks of the pixels come before the model, which would answer for anything: to a classifier of
 four labels a photograph of a cat has one of them. What passes them may still look like nothing that the
@@ -34,7 +34,7 @@ GRID: Final = 64
 """The longer side of the coarse grid, in cells: there the shape of a head remains, its noise does not."""
 
 LEAST_CELLS: Final = 4
-"""Cells of each side of that grid, at the least: a thin strip has corners, margins and neighbours too."""
+"""The least cells of each side of that grid: a thin strip has corners, margins and neighbours too."""
 
 FOREGROUND: Final = 0.15
 LIT: Final = 0.10
@@ -55,12 +55,12 @@ SAMPLES: Final = 192
 """About how many rows and columns of the slice's own pixels are looked at."""
 
 EXACT_FACTORS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
-"""So many pixels in a row, or column, Pillow's `reduce` averages to the same grey level as its resize with a
-box does, and faster: both are exact there. For other numbers `reduce` rounds a few sums otherwise."""
+"""The numbers of pixels that Pillow's `reduce` averages to the same grey level as its resize with a box does,
+and faster: both are exact there. For other numbers `reduce` rounds a few sums otherwise."""
 
 
 def check(image: Slice, limits: Limits) -> Reason | None:
-    """The first reason in its pixels to reject a picture; None where it may be a slice of a head."""
+    """Returns the first reason in its pixels to reject a picture; None where it may be a slice of a head."""
     pixels = image.pixels
     height, width = pixels.shape
     if min(height, width) < limits.minimum_side:
@@ -76,7 +76,7 @@ def check(image: Slice, limits: Limits) -> Reason | None:
 
 
 def check_familiarity(familiarity: float | None, limits: Limits) -> Reason | None:
-    """The model's own reason to reject a picture; None where it has none.
+    """Returns the model's own reason to reject a picture; None where the model has none.
 
     Args:
         familiarity: the probability, 0..1, that the picture is a slice of a brain; None where the model
@@ -90,7 +90,7 @@ def check_familiarity(familiarity: float | None, limits: Limits) -> Reason | Non
 
 
 def check_doubt(doubt: Reason | None, familiarity: float | None) -> Reason | None:
-    """What the tags say against a picture, where the model is not sure of it either.
+    """Returns what the tags say against a picture, where the model is not sure of it either.
 
     Args:
         doubt: of the slice.
@@ -101,7 +101,7 @@ def check_doubt(doubt: Reason | None, familiarity: float | None) -> Reason | Non
 
 
 def _no_head(pixels: npt.NDArray[np.uint8], limits: Limits) -> str:
-    """What speaks against a head on a dark background, a sentence; empty where nothing does."""
+    """Returns a sentence on what speaks against a head on a dark background; empty where nothing does."""
     cells = _coarse(pixels)
     bright = max(1.0, float(percentile(cells.ravel(), BRIGHT_PERCENTILE)))
     corners = _corners(cells) / bright
@@ -128,7 +128,7 @@ def _no_head(pixels: npt.NDArray[np.uint8], limits: Limits) -> str:
 
 
 def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A slice as mean brightness on the coarse grid, `(h, w)` with the longer side `GRID`."""
+    """Returns the mean brightness of a slice on the coarse grid, `(h, w)` with the longer side `GRID`."""
     height, width = pixels.shape
     scale = GRID / max(height, width)
     size = (max(LEAST_CELLS, round(width * scale)), max(LEAST_CELLS, round(height * scale)))
@@ -141,7 +141,7 @@ def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _corners(cells: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """The brightness of the four corners, darkest first."""
+    """Returns the brightness of the four corners, darkest first."""
     side = max(2, round(min(cells.shape) * CORNER))
     squares = [
         cells[:side, :side],
@@ -154,7 +154,7 @@ def _corners(cells: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 
 def _between(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """In each row, everything from the first true cell to the last."""
+    """Returns a mask that is true from the first true cell of each row to the last."""
     cells = mask.shape[1]
     first = mask.argmax(axis=1)[:, np.newaxis]
     end = (cells - mask[:, ::-1].argmax(axis=1))[:, np.newaxis]
@@ -165,7 +165,7 @@ def _between(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _lit(pixels: npt.NDArray[np.uint8], enclosed: npt.NDArray[np.bool_], level: float) -> float:
-    """Which fraction, 0..1, of the samples in the enclosed cells is brighter than a level."""
+    """Returns the fraction, 0..1, of the samples in the enclosed cells that is brighter than a level."""
     step = max(1, max(pixels.shape) // SAMPLES)
     lit = pixels[::step, ::step] > int(level)
     inside = nearest(enclosed, lit.shape)
@@ -176,7 +176,7 @@ def _lit(pixels: npt.NDArray[np.uint8], enclosed: npt.NDArray[np.bool_], level: 
 
 
 def _detail(cells: npt.NDArray[np.uint8], enclosed: npt.NDArray[np.bool_]) -> float:
-    """How much a cell within the head differs from its four neighbours: median of the Laplacian."""
+    """Returns how much a cell in the head differs from its four neighbours: the median of the Laplacian."""
     levels = cells.astype(np.int16)
     middle = levels[1:-1, 1:-1]
     around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]

@@ -182,8 +182,7 @@ def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> No
     spread = {name: float(np.ptp(values, axis=0).max()) for name, values in expected.items()}
     assert min(spread.values()) > 0.3
     calibrated: Any = SimpleNamespace(calibration=seen, described=slices.described)
-    trained: Any = SimpleNamespace(model=model)
-    graphs = export._converted(trained, calibrated, quiet=True)
+    graphs = export._converted(model, calibrated, quiet=True)
     assert [(graph.quantization, graph.format) for graph in graphs] == list(export.FILES)
     for graph in graphs:
         kind, quantization = graph.format, graph.quantization

@@ -18,7 +18,8 @@ from falx.model.tensor_spec import TensorSpec
 from falx.slices.limits import Limits
 from falx.words import LABELS
 from falx_runs.run_folder import FinishedRun, write_run
-from falx_trainer.evaluation import answers
+from falx_trainer.evaluation.answers import MeasuredModel
+from falx_trainer.evaluation.evaluate import load_model
 
 PROBABILITIES = (0.01, 0.01, 0.97, 0.01)
 FAMILIARITY = 0.97
@@ -47,7 +48,7 @@ def always() -> Any:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, answers.Model]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MeasuredModel]:
     """The run of that model, and the file that is exported from it."""
     from falx_export.convert import to_tflite
 
@@ -86,7 +87,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, answers.Model]
     )
     file = folder / "always.tflite"
     file.write_bytes(model_file.embed(to_tflite.float16(model), card, format="tflite"))
-    return {"run": answers.load(folder), "file": answers.load(file)}
+    return {"run": load_model(folder), "file": load_model(file)}
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def _written(path: Path, tags: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("kind", ["run", "file"])
 def test_tags_reject_before_and_after_the_model(
-    models: dict[str, answers.Model], objects: list[Path], kind: str
+    models: dict[str, MeasuredModel], objects: list[Path], kind: str
 ) -> None:
     found = models[kind].answers(objects)
     assert [(answer.decision, answer.reason) if answer else None for answer in found] == [
@@ -125,7 +126,7 @@ def test_tags_reject_before_and_after_the_model(
 
 
 def test_the_run_and_its_file_answer_the_same_probabilities(
-    models: dict[str, answers.Model], objects: list[Path]
+    models: dict[str, MeasuredModel], objects: list[Path]
 ) -> None:
     by_run, by_file = (models[kind].answers(objects)[-1] for kind in ("run", "file"))
     assert by_run is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from falx.pictures.overlay import overlay
 from falx.pictures.sheet import TILE, sheet
 from falx.reading import source
 from falx.reading.files import expand
-from falx.reading.nifti import open_volume
+from falx.reading.input_file import InputFile
 from falx.reading.pixels import DERIVED
 from falx.reading.series import gather
+from falx.reading.volume import open_volume
 from falx.slices.slice import Part, Slice
 
 Pixels = npt.NDArray[np.uint8]
@@ -71,7 +73,7 @@ def test_a_study_is_summed_up(classifier: falx.Classifier, tmp_path: Path) -> No
     series(tmp_path / "exam")
     study = classifier.predict_study(tmp_path / "exam")
     clear, lesion = (classifier.predict(draw()).decision for draw in (phantom.clear, phantom.lesion))
-    assert [result.decision for result in study.results if result.error is None] == [
+    assert [result.decision for result in study.results if isinstance(result, falx.Prediction)] == [
         lesion if n == 6 else clear for n in range(SLICES)
     ]
     assert study.path == str(tmp_path / "exam")
@@ -167,7 +169,7 @@ def test_data_sets_and_pictures(classifier: falx.Classifier, head: Pixels, tmp_p
     Image.fromarray(head).save(tmp_path / "a.png")
     study = classifier.predict_study([made.dataset(head), tmp_path / "a.png"])
     assert len(study.series) == 2
-    assert len({result.decision for result in study.results if result.error is None}) == 1
+    assert len({result.decision for result in study.results if isinstance(result, falx.Prediction)}) == 1
     assert classifier.predict_study([]).decision == "rejected"
 
 
@@ -187,7 +189,7 @@ def test_a_volume_is_shown_as_a_radiologist_sees_it(
     cells[30:38, 20:30] = 100
     cells[15:25, 40:48] = 200
     cells *= np.arange(1, 13, dtype=np.float32) / 12
-    affine = np.diag([1.0, 1.0, 5.0, 1.0])
+    affine = np.diag([3.0, 3.0, 15.0, 1.0])
     stored = cells
     for axis, flip in enumerate(flips):
         if flip < 0:
@@ -195,8 +197,9 @@ def test_a_volume_is_shown_as_a_radiologist_sees_it(
             affine[:3, 3] += affine[:3, axis] * (cells.shape[axis] - 1)
             affine[:3, axis] *= -1
     stored, affine = stored.transpose(order), affine[:, [*order, 3]]
-    opened = open_volume(str(volume(tmp_path / "v.nii.gz", stored, affine)))
-    assert (opened.plane, opened.frames, opened.position_mm(3)) == ("axial", 12, 10.0)
+    opened = open_volume(InputFile.at(volume(tmp_path / "v.nii.gz", stored, affine)))
+    assert (opened.plane, opened.frames) == ("axial", 12)
+    assert opened.positions_mm == tuple(15.0 * number for number in range(12))
     last = opened.read(12)
     assert last.pixels.shape == (50, 40)
     assert last.origin is not None
@@ -218,23 +221,22 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
     assert (len(one.results), one.plane, one.positions_mm and one.positions_mm[-1]) == (13, "axial", 120.0)
     alone = classifier.predict(source.read(cells[::-1, ::-1, 0].T.astype(np.int32)).pixels)
     assert study.results[5].to_dict()["decision"] == alone.decision
-    with pytest.raises(UnreadableImage, match=r"expected one volume of three dimensions, got \(4, 5, 6, 7\)"):
-        open_volume(str(volume(tmp_path / "w.nii", np.zeros((4, 5, 6, 7), np.uint8), np.eye(4))))
     # Fuzzed: a file that claims no voxels was answered by nothing, or by an IndexError.
     for number, shape in enumerate([(0, 64, 3), (64, 0, -32768)]):
         claimed = bytearray(path.read_bytes())
         claimed[42:48] = struct.pack("<3h", *shape)
         (tmp_path / f"{number}.nii").write_bytes(claimed)
-        (failure,) = expand([str(tmp_path / f"{number}.nii")])
-        assert isinstance(failure, falx.Failure)
-        assert str(failure.error).endswith(f"the NIfTI volume is damaged: it has {shape} voxels")
+        (part,) = expand([str(tmp_path / f"{number}.nii")])
+        message = re.escape(f"the volume is damaged: it has {shape} voxels")
+        with pytest.raises(UnreadableImage, match=message):
+            source.read(part)
     with pytest.raises(
         UnreadableImage, match=r"v\.nii: expected one slice, got a NIfTI volume; `falx\.reading\.files"
     ):
         source.read(path)
     (tmp_path / "x.nii").write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(UnreadableImage, match="the NIfTI volume is damaged"):
-        open_volume(str(tmp_path / "x.nii"))
+    with pytest.raises(UnreadableImage, match="the volume is damaged: it ends too early"):
+        open_volume(InputFile.at(tmp_path / "x.nii"))
     assert next(iter(classifier.predict_study(tmp_path / "x.nii").counts)) == "error"
 
 

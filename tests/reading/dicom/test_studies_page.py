@@ -14,8 +14,8 @@ from tests.reading.dicom.test_studies import series, volume
 
 from falx import phantom, study
 from falx.command import main
-from falx.reading import nifti as volumes
 from falx.reading import series as gathering
+from falx.reading import volume as volumes
 from falx.words import BANDS
 
 ROOT = Path(__file__).parents[3]

@@ -20,6 +20,7 @@ import falx
 from falx.errors import NotASlice, UnreadableImage
 from falx.reading import dicom, files
 from falx.reading import source as images
+from falx.reading.input_file import InputFile
 from falx.slices.rejection import FAMILIARITY_AGAINST_TAGS
 
 Pixels = npt.NDArray[np.uint8]
@@ -203,7 +204,7 @@ def test_a_file_of_several_frames_is_several_slices(
         assert [result["origin"]["frame"] for result in results] == [1, 2, 3]
         assert [result["decision"] for result in results] == [answer.decision for answer in alone]
         assert np.array_equal([images.read(part).pixels for part in items], frames)
-        held = dicom.open_file(path.read_bytes(), "held")
+        held = dicom.open_file(InputFile.of("held", path.read_bytes()))
         assert np.array_equal([held.read(number).pixels for number in (1, 2, 3)], frames)
     with pytest.raises(
         UnreadableImage, match=r"expected one slice, got 3 frames; `falx\.reading\.files\.expand` gives"
@@ -218,7 +219,7 @@ def test_the_frames_of_an_enhanced_object_have_their_own_windows(head: Pixels, t
     ]
     path = tmp_path / "enhanced"
     path.write_bytes(made.written(enhanced(values, MRImageFrameTypeSequence=weighting)))
-    opened = dicom.open_file(str(path), "enhanced")
+    opened = dicom.open_file(InputFile.at(path))
     assert opened.frames == 3
     first, *others = [opened.read(number).pixels.astype(int) for number in (1, 2, 3)]
     assert all(np.abs(other - first).max() <= 1 for other in others)

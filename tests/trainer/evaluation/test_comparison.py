@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from falx_runs.manifest import UNTYPED, Record
-from falx_trainer.evaluation.answers import Answer
+from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.comparison import compare
 from falx_trainer.evaluation.measures import Pairs
 
@@ -20,7 +20,7 @@ SURE = {
 def said(labels: list[str], decisions: list[str], group: int = 1) -> Pairs:
     """Slices, `group` of a group, with a sure answer each."""
     return [
-        (Record(Path(f"{n}.png"), label, group=str(n // group)), Answer(decision, SURE.get(decision)))
+        (Record(Path(f"{n}.png"), label, group=str(n // group)), ModelAnswer(decision, SURE.get(decision)))
         for n, (label, decision) in enumerate(zip(labels, decisions, strict=True))
     ]
 

@@ -53,6 +53,7 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
         "by_source": ["drawn"],
         "by_sequence": ["T1", "not recorded"],
         "by_plane": ["axial"],
+        "by_level": [],
         "by_label": ["glioma", "no_tumor"],
         "by_source_and_sequence": ["drawn, T1", "not recorded"],
     }
@@ -115,7 +116,7 @@ def finished() -> FinishedRun:
 
 
 def pictures(folder: Path) -> Path:
-    """Three pictures of two families; what lies beside the families is none."""
+    """Three pictures of two families; hidden folders are passed over."""
     for family, name, pixels in (
         ("blank", "grey--1", np.full((90, 90), 128)),
         ("blank", "grey--2", np.full((90, 120), 128)),
@@ -124,7 +125,6 @@ def pictures(folder: Path) -> Path:
     ):
         (folder / family).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(folder / family / f"{name}.png")
-    (folder / "sheet.png").write_bytes(b"")
     return folder
 
 
@@ -132,7 +132,7 @@ def test_pictures_without_a_folder_a_family_are_an_error(tmp_path: Path, model: 
     (tmp_path / "data" / "glioma").mkdir(parents=True)
     Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "data" / "glioma" / "a.png")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: expected a folder a family of pictures that are no brain"):
+    with pytest.raises(DataError, match=r"empty: no images found; expected .* one folder a kind of picture"):
         evaluate(model, tmp_path / "data", None, tmp_path / "out", tmp_path / "empty")
 
 

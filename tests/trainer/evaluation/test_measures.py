@@ -25,7 +25,7 @@ from falx.decision import decide
 from falx.words import LABELS
 from falx_runs.manifest import UNTYPED, Box, Record
 from falx_trainer.evaluation import bootstrap
-from falx_trainer.evaluation.answers import Answer
+from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Pairs, calibration, curves, measure, rejections, risk_coverage
 from falx_trainer.evaluation.report.numbers import decimal, percent
 
@@ -34,8 +34,8 @@ def record(label: str, group: str = "", boxes: tuple[Box, ...] = ()) -> Record:
     return Record(Path(f"{label}-{group}.png"), label, source="here", group=group, split="test", boxes=boxes)
 
 
-def answer(decision: str, *probabilities: float, peak: tuple[float, float] | None = None) -> Answer:
-    return Answer(decision, probabilities or None, peak)
+def answer(decision: str, *probabilities: float, peak: tuple[float, float] | None = None) -> ModelAnswer:
+    return ModelAnswer(decision, probabilities or None, peak)
 
 
 def test_measures_of_hand_made_answers() -> None:
@@ -102,7 +102,7 @@ def test_risk_is_of_the_surest_slices_first() -> None:
 
 def test_variants_of_a_picture_are_one_observation() -> None:
     paths = [Path(f"{name}--{number}.png") for name in ("cat", "dog") for number in range(3)]
-    told = [Answer("rejected", None, reason="no_head")] * 2 + [answer("glioma", 0, 0, 1, 0)] * 3 + [None]
+    told = [ModelAnswer("rejected", None, reason="no_head")] * 2 + [answer("glioma", 0, 0, 1, 0)] * 3 + [None]
     counted = rejections(paths, told)
     # The dog was never rejected, the cat twice of three times: two observations of 2 and 3 pictures.
     assert counted["rejected"] == [0.4, 0.0, 2 / 3, 5]
@@ -168,7 +168,9 @@ def predictions(draw: st.DrawFn) -> Pairs:
         cuts = sorted(draw(st.tuples(*[st.integers(0, 256)] * 3)))
         parts = tuple(float(p) for p in np.diff([0, *cuts, 256]) / 256)
         told = (
-            Answer("rejected", None, reason="no_head") if number % 9 == 8 else answer(decide(parts), *parts)
+            ModelAnswer("rejected", None, reason="no_head")
+            if number % 9 == 8
+            else answer(decide(parts), *parts)
         )
         pairs.append((Record(Path(f"{number}.png"), label, group=name), told))
     return pairs
@@ -270,7 +272,7 @@ class TestAsScikitLearn:
 
 
 def test_untyped_tumors_count_where_they_can_and_nowhere_else() -> None:
-    typed: list[tuple[Record, Answer]] = [
+    typed: list[tuple[Record, ModelAnswer]] = [
         (record("no_tumor", "a"), answer("no_tumor", 0.9, 0.05, 0.03, 0.02)),
         (record("glioma", "b"), answer("glioma", 0.1, 0.1, 0.7, 0.1)),
     ]

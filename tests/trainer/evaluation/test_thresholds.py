@@ -16,7 +16,7 @@ from falx.decision import DEFAULT_THRESHOLDS, Thresholds, decide
 from falx.words import LABELS
 from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.evaluation import bootstrap, thresholds
-from falx_trainer.evaluation.answers import Answer
+from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Pairs, shares
 
 CURRENT = dataclasses.replace(DEFAULT_THRESHOLDS, no_tumor=0.9, glioma=0.7)
@@ -32,10 +32,10 @@ def few() -> Iterator[None]:
     bootstrap._drawn.cache_clear()
 
 
-def pair(label: str, healthy: float, group: str, **others: float) -> tuple[Record, Answer]:
+def pair(label: str, healthy: float, group: str, **others: float) -> tuple[Record, ModelAnswer]:
     rest = {name: others.get(name, (1 - healthy - sum(others.values())) / 3) for name in LABELS[1:]}
     probabilities = (healthy, *rest.values())
-    return Record(Path(f"{group}.png"), label, group=group), Answer(
+    return Record(Path(f"{group}.png"), label, group=group), ModelAnswer(
         decide(probabilities, CURRENT), probabilities
     )
 
@@ -87,7 +87,7 @@ def test_slices_of_one_patient_are_not_many_patients() -> None:
 
 
 def test_what_is_rejected_is_not_missed() -> None:
-    rejected = [(Record(Path("r.png"), "glioma"), Answer("rejected", None, reason="no_head"))] * 9
+    rejected = [(Record(Path("r.png"), "glioma"), ModelAnswer("rejected", None, reason="no_head"))] * 9
     found = thresholds.choose([*rejected, pair("glioma", 0.8, "a"), pair("no_tumor", 0.9, "h")], CURRENT, 0.9)
     # One of ten may be missed.
     assert found["thresholds"]["no_tumor"] == 0.01
@@ -167,7 +167,7 @@ def slices(draw: st.DrawFn) -> Pairs:
         label = draw(st.sampled_from([*LABELS, UNTYPED]))
         cuts = sorted(draw(st.tuples(*[st.integers(0, 256)] * 3)))
         parts = tuple(float(p) for p in np.diff([0, *cuts, 256]) / 256)
-        pairs.append((Record(Path(f"{number}.png"), label), Answer(decide(parts, CURRENT), parts)))
+        pairs.append((Record(Path(f"{number}.png"), label), ModelAnswer(decide(parts, CURRENT), parts)))
     return pairs
 
 

@@ -60,7 +60,7 @@ class Division:
 
 
 def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) -> Division:
-    """Give every record a group and a split.
+    """Gives every record a group and a split.
 
     Args:
         records: as read; either all of them have a group or none, and likewise a split.
@@ -102,7 +102,7 @@ def _leaked(records: Sequence[Record], links: Links) -> int:
 
 
 def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """Number the images so that near-duplicates, also mirrored, share a number.
+    """Numbers the images so that near-duplicates, also mirrored, share a number.
 
     Args:
         pixels: `(N, 224, 224)` uint8, prepared (so the head is cropped already).
@@ -114,7 +114,7 @@ def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
 
 
 def _links(pixels: npt.NDArray[np.uint8]) -> Links:
-    """Every two images that are near-duplicates, as two arrays of indices, both ways round."""
+    """Finds every two images that are near-duplicates, as two arrays of indices, both ways round."""
     count, forms = len(pixels), _forms(pixels)
     rows, columns = [], []
     for start in range(0, count, BLOCK):
@@ -128,7 +128,7 @@ def _links(pixels: npt.NDArray[np.uint8]) -> Links:
 def closest(
     pixels: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
-    """Of each image, which other one it is most like, mirrored or not.
+    """Finds the image among others that each image is most like, mirrored or not.
 
     Args:
         pixels: `(N, 224, 224)` uint8, prepared.
@@ -176,7 +176,7 @@ def _all_or_none(records: Sequence[Record], field: str) -> bool:
 
 
 def _join(records: Sequence[Record], *, given: bool) -> tuple[list[Record], int]:
-    """Put a group that lies in two splits into the earlier of them (train before val before test)."""
+    """Puts a group that lies in two splits into the earlier of them (train before val before test)."""
     home: dict[str, str] = {}
     for record in records:
         other = home.setdefault(record.group, record.split)
@@ -190,7 +190,7 @@ def _join(records: Sequence[Record], *, given: bool) -> tuple[list[Record], int]
 
 
 def _draw(records: Sequence[Record], split: str, seed: int) -> list[Record]:
-    """Move one fold of the groups, balanced over the labels, to a split; the others are train."""
+    """Moves one fold of the groups, balanced over the labels, to a split; the others are train."""
     labels, groups = [record.label for record in records], [record.group for record in records]
     for label in sorted(set(labels)):
         count = len({group for group, other in zip(groups, labels, strict=True) if other == label})

@@ -1,4 +1,4 @@
-"""What was found in the data, said before any training."""
+"""Tells what was found in the data, before any training."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NAMED: Final = 10
 
 
 def band(images: int) -> str:
-    """The expected accuracy band for a number of training images: poor, fair, good or excellent."""
+    """Returns the expected accuracy band for a number of training images: poor, fair, good or excellent."""
     return next(name for least, name in BANDS if images >= least)
 
 
 def survey(loaded: Tensors, division: Division, untyped: str) -> str:
-    """A report a person reads: counts a class, sizes, unreadable files, duplicates, what to expect.
+    """Returns a report for people: counts of each class, sizes, unreadable files, duplicates, what to expect.
 
     Args:
         loaded: the images.

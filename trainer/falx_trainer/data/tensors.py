@@ -48,7 +48,7 @@ class Tensors:
     fingerprint: str
 
     def select(self, indices: npt.NDArray[np.intp], records: Sequence[Record]) -> Tensors:
-        """Some of the images, with their records replaced (the fingerprint stays that of all)."""
+        """Returns some of the images, with their records replaced (the fingerprint stays that of all)."""
         return Tensors(
             records,
             self.pixels[indices],

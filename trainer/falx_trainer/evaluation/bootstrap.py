@@ -34,7 +34,7 @@ Interval = list[float]
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well a probability ranks positives above the others, in each resample; NaN where it has one kind.
+    """Measures of how well a probability ranks positives, in each resample; NaN where it has one kind.
 
     Attributes:
         area: `(RESAMPLES,)` under the ROC curve.
@@ -49,7 +49,7 @@ class Groups:
     """The groups that slices belong to."""
 
     def __init__(self, names: npt.NDArray[np.str_] | Sequence[str]) -> None:
-        """Number the groups.
+        """Numbers the groups.
 
         Args:
             names: `(N,)`, of the group of each slice.
@@ -58,7 +58,7 @@ class Groups:
         self.count = len(found)
 
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
-        """What slices add up to in each resample.
+        """Returns the sums over slices in each resample.
 
         Args:
             values: `(N, K)`, of each slice.
@@ -71,7 +71,7 @@ class Groups:
         return np.asarray(_drawn(self.count) @ of_groups)
 
     def ranking(self, scores: Floats, positive: Mask, chosen: Mask) -> Ranking:
-        """How well scores rank the chosen slices, in each resample.
+        """Measures how well scores rank the chosen slices, in each resample.
 
         Args:
             scores: `(N,)`.
@@ -91,7 +91,9 @@ class Groups:
         return Ranking(area, precision)
 
     def youden(self, scores: Floats, positive: Mask, chosen: Mask) -> Floats:
-        """The highest score where sensitivity + specificity is greatest, in each resample; see `ranking`."""
+        """Returns the highest score where sensitivity + specificity is greatest, in each resample; see
+        `ranking`.
+        """
         best = np.full(RESAMPLES, np.nan)
         for rows, levels, hits, others in self._levels(scores, positive, chosen):
             above, below = hits.cumsum(axis=1), others.cumsum(axis=1)
@@ -102,7 +104,7 @@ class Groups:
         return best
 
     def highest_allowed(self, scores: Floats, chosen: Mask, share: float) -> Floats:
-        """The score that no more than a share of the chosen slices is above, in each resample.
+        """Returns the score that no more than a share of the chosen slices is above, in each resample.
 
         Args:
             scores: `(N,)`.
@@ -122,7 +124,7 @@ class Groups:
         return highest
 
     def interval(self, value: float, samples: Floats, of: Mask) -> Interval:
-        """A value with its interval.
+        """Returns a value with its interval.
 
         Where a share is at its end, 0 or 1, in every resample, resampling cannot tell how far that carries;
         the interval is then the rule of three over the groups (Hanley & Lippman-Hand 1983, doi
@@ -166,7 +168,9 @@ class Groups:
     def _levels(
         self, scores: Floats, positive: Mask, chosen: Mask
     ) -> Iterator[tuple[slice, Floats, Floats, Floats]]:
-        """How many positives and others have each score, in a block of resamples, from the highest down."""
+        """Returns the numbers of positives and others at each score, from the highest down, in a block of
+        resamples.
+        """
         order = np.flatnonzero(chosen)[np.argsort(-scores[chosen], kind="stable")]
         ranked = scores[order]
         starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
@@ -182,7 +186,7 @@ class Groups:
 
 @functools.lru_cache(maxsize=4)
 def _drawn(groups: int) -> npt.NDArray[np.float64]:
-    """How often each group is in each resample, `(RESAMPLES, groups)`."""
+    """Returns how often each group is in each resample, `(RESAMPLES, groups)`."""
     rng = np.random.default_rng(SEED)
     counts = np.empty((RESAMPLES, groups))
     for row in counts:

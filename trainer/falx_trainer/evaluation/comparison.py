@@ -99,7 +99,9 @@ def _areas(one: Sample, other: Sample, kinds: list[str]) -> dict[str, Any] | Non
 def _difference(
     sample: Sample, value: float, samples: npt.NDArray[np.floating], of: Mask
 ) -> list[float | int | None]:
-    """With its interval; None for its ends where one group alone tells nothing of others."""
+    """Returns a difference with its interval; None for its ends where one group alone tells nothing of
+    others.
+    """
     known = samples[np.isfinite(samples)]
     if len(np.unique(sample.groups.member[of])) < 2 or not len(known):
         return [value, None, None, int(of.sum())]

@@ -12,15 +12,16 @@ from typing import Any, Final
 
 import falx
 from falx.errors import FalxError
-from falx.reading import source
 from falx.words import LABELS
 from falx_runs.errors import DataError
-from falx_runs.manifest import UNTYPED, Record, read_records
-from falx_trainer.evaluation import answers, comparison, measures, overlap, thresholds
+from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records
+from falx_trainer.evaluation import comparison, measures, overlap, thresholds
+from falx_trainer.evaluation.answers import MeasuredModel
+from falx_trainer.evaluation.file_answers import FileModel
 from falx_trainer.evaluation.measures import Pairs, measure
 from falx_trainer.evaluation.overlap import Copy
 from falx_trainer.evaluation.processor import processor
-from falx_trainer.evaluation.report import errors, figures, page, tables, terminal
+from falx_trainer.evaluation.report import csv_files, document, figures, terminal, worst
 
 __all__ = ["SENSITIVITY", "evaluate"]
 
@@ -31,13 +32,11 @@ THRESHOLDS_SCHEMA: Final = 1
 
 UNKNOWN: Final = "not recorded"
 
-PLANES: Final = {"ax": "axial", "co": "coronal", "sa": "sagittal"}
-"""Short names of planes, as some manifests have them."""
-
 BREAKDOWNS: Final[dict[str, Callable[[Record], str]]] = {
     "by_source": lambda record: record.source,
     "by_sequence": lambda record: record.sequence,
-    "by_plane": lambda record: PLANES.get(record.plane, record.plane),
+    "by_plane": lambda record: record.plane,
+    "by_level": lambda record: record.level,
     "by_label": lambda record: record.label,
     "by_source_and_sequence": lambda record: (
         f"{record.source}, {record.sequence}" if record.source and record.sequence else ""
@@ -58,7 +57,7 @@ def evaluate(
     trained_on: Path | None = None,
     shareable: bool = False,
 ) -> str:
-    """Measure a model and write a report.
+    """Measures a model and writes a report.
 
     Written are `report.html`, which holds all of it; `metrics.json`, `metrics.txt`, `thresholds.json`; tables
     as CSV and plots as PNG.
@@ -68,7 +67,8 @@ def evaluate(
         data: a folder a class, or a manifest.
         split: only the records of this split; None for all.
         out: the folder to write.
-        pictures: a folder a family of pictures that are no brain MRI, to see which are rejected.
+        pictures: pictures that are not slices of a brain, to see which are rejected: a manifest with the
+            columns path and kind, or a folder a kind.
         sensitivity: the share of tumours, 0..1, that thresholds are chosen not to miss.
         compare: another model, to be measured on the same slices.
         trained_on: what the model learned from; see `falx_trainer.evaluation.overlap.check`.
@@ -89,8 +89,8 @@ def evaluate(
             f"{data}: no slices of the split {split!r}; how a run divided its data says the data.csv in its "
             "folder: give that with --data"
         )
-    families = {} if pictures is None else _families(pictures)
-    asked, other = answers.load(model), None if compare is None else answers.load(compare)
+    families = {} if pictures is None else _families(pictures, split)
+    asked, other = load_model(model), None if compare is None else load_model(compare)
     pairs = _answered(asked, records)
     if not pairs:
         raise DataError(f"{data}: none of its {len(records)} slices can be read, such as {records[0].path}")
@@ -125,12 +125,12 @@ def evaluate(
     _write(out / "thresholds.json", json.dumps(_chosen(pairs, metrics, data), indent=1))
     text = terminal.text(metrics)
     _write(out / "metrics.txt", text)
-    tables.write(out, metrics, curves)
+    csv_files.write(out, metrics, curves)
     if not shareable:
-        tables.write_slices(out, pairs, knew.copies)
+        csv_files.write_slices(out, pairs, knew.copies)
     plots = figures.draw(out, pairs, metrics, curves)
-    shown = [] if shareable else errors.worst(pairs)
-    _write(out / "report.html", page.render(metrics, data.name, plots, shown))
+    shown = [] if shareable else worst.worst(pairs)
+    _write(out / "report.html", document.render(metrics, data.name, plots, shown))
     return text
 
 
@@ -138,21 +138,21 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _answered(model: answers.Model, records: Sequence[Record]) -> Pairs:
-    """The slices that can be read, each with what the model says of it."""
+def _answered(model: MeasuredModel, records: Sequence[Record]) -> Pairs:
+    """Returns the slices that can be read, each with what the model says of it."""
     answered = model.answers([record.path for record in records])
     return [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
 
 
 def _without(pairs: Pairs, copies: Sequence[Copy]) -> dict[str, Any] | None:
-    """The shares of the slices that training did not know; None where it knew none of them, or all."""
+    """Returns the shares of the slices that training did not know; None where it knew none, or all."""
     known = {id(copy.record) for copy in copies}
     rest = [pair for pair in pairs if id(pair[0]) not in known]
     return {"slices": len(rest), **measures.shares(rest)} if known and rest else None
 
 
 def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]:
-    """The document of `thresholds.json`, which `falx retarget` reads."""
+    """Returns the document of `thresholds.json`, which `falx retarget` reads."""
     labels = Counter(record.label for record, _ in pairs)
     groups = {
         label: len({measures.group(record) for record, _ in pairs if record.label == label})
@@ -173,8 +173,8 @@ def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]
     }
 
 
-def _compared(pairs: Pairs, other: answers.Model) -> dict[str, Any]:
-    """Another model on the same slices.
+def _compared(pairs: Pairs, other: MeasuredModel) -> dict[str, Any]:
+    """Measures another model on the same slices.
 
     Raises:
         FalxError: a slice that could be read no longer can.
@@ -193,7 +193,7 @@ def _compared(pairs: Pairs, other: answers.Model) -> dict[str, Any]:
 
 
 def _apart(pairs: Pairs, value: Callable[[Record], str]) -> dict[str, Any]:
-    """The measures of the slices of each value; of those without, only where others have one."""
+    """Returns the measures of the slices of each value; of those without, only where others have one."""
     values = sorted({value(record) for record, _ in pairs} - {""})
     unknown = [UNKNOWN] if values and any(not value(record) for record, _ in pairs) else []
     return {
@@ -202,26 +202,41 @@ def _apart(pairs: Pairs, value: Callable[[Record], str]) -> dict[str, Any]:
     }
 
 
-def _families(pictures: Path) -> dict[str, list[Path]]:
-    """The pictures of each family, sorted.
+def load_model(path: Path) -> MeasuredModel:
+    """Loads a model to measure.
+
+    Args:
+        path: an exported file, or the folder of a finished run.
+
+    Raises:
+        ModelError: the file cannot be used.
+        RunError: the folder is not that of a finished run.
+    """
+    if path.is_dir():
+        # Here: Keras takes seconds to import, and a file needs none.
+        from falx_trainer.evaluation.run_answers import RunModel
+
+        return RunModel(path)
+    return FileModel(path)
+
+
+def _families(pictures: Path, split: str | None) -> dict[str, list[Path]]:
+    """Lists the pictures of each kind, sorted, of a split where they have one.
 
     Raises:
         DataError: there are none.
     """
-    folders = sorted(path for path in pictures.glob("*") if path.is_dir() and not path.name.startswith("."))
-    families = {
-        folder.name: sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() in source.SUFFIXES and path.is_file()
-        )
-        for folder in folders
-    }
-    if not any(families.values()):
-        raise DataError(f"{pictures}: expected a folder a family of pictures that are no brain MRI")
-    return {name: paths for name, paths in families.items() if paths}
+    families: dict[str, list[Path]] = {}
+    for outlier in read_outliers(pictures):
+        if split in (None, outlier.split) or not outlier.split:
+            families.setdefault(outlier.kind, []).append(outlier.path)
+    if not families:
+        raise DataError(f"{pictures}: has no pictures of the split {split!r}")
+    return dict(sorted(families.items()))
 
 
-def _rejected(model: answers.Model, families: dict[str, list[Path]]) -> dict[str, Any]:
-    """What a model says of pictures that are no brain MRI, in all and by family."""
+def _rejected(model: MeasuredModel, families: dict[str, list[Path]]) -> dict[str, Any]:
+    """Counts the rejected among pictures that are not brain MRI, in all and by kind."""
     told = {name: model.answers(paths) for name, paths in families.items()}
     digest = hashlib.sha256()
     for paths in families.values():

@@ -1,4 +1,4 @@
-"""What is measured of a model's answers, with 95 % intervals over what is independent."""
+"""Measures a model's answers, with 95 % intervals over what is independent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sklearn.metrics import (
 
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import UNTYPED, Record
-from falx_trainer.evaluation.answers import Answer
+from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.bootstrap import Groups, Interval, Mask
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "shares",
 ]
 
-Pairs = Sequence[tuple[Record, Answer]]
+Pairs = Sequence[tuple[Record, ModelAnswer]]
 
 Area = tuple[float, npt.NDArray[np.floating]]
 """An area under a curve, and that of each resample."""
@@ -72,7 +72,7 @@ class Sample:
 
     @classmethod
     def of(cls, pairs: Pairs) -> Sample:
-        """The arrays of records and answers."""
+        """Returns the arrays of records and answers."""
         unknown = (np.nan,) * len(LABELS)
         return cls(
             np.array([record.label for record, _ in pairs], str),
@@ -105,7 +105,7 @@ class Sample:
         return np.where(self.answered, likeliest, REJECTED)
 
     def kinds(self) -> dict[str, tuple[Mask, Mask]]:
-        """What each probability is to tell apart, as two `(N,)`: the slices that count, and the positives.
+        """Returns the slices that count and the positives, two `(N,)`, for each probability.
 
         Of the labels each against the rest, over the typed slices, and last `tumor`, any against none, where
         untyped tumours count too; its score is 1 - P(no_tumor).
@@ -117,7 +117,7 @@ class Sample:
         }
 
     def score(self, kind: str) -> npt.NDArray[np.float64]:
-        """`(N,)`, the probability that goes with a kind of `kinds`."""
+        """Returns the probability that goes with a kind of `kinds`, `(N,)`."""
         if kind == "tumor":
             return np.asarray(1 - self.probabilities[:, 0])
         return np.asarray(self.probabilities[:, LABELS.index(kind)])
@@ -160,7 +160,7 @@ def shares(pairs: Pairs) -> dict[str, Interval | None]:
 
 
 def measure(pairs: Pairs) -> dict[str, Any]:
-    """All measures of some slices, JSON-ready; they come as `[value, low, high, slices]` or None.
+    """Returns all measures of some slices, JSON-ready; they come as `[value, low, high, slices]` or None.
 
     The `shares`, and: `calibration_error`, the expected calibration error of the most probable label over
     the typed slices in 15 bins (Naeini et al. 2015, doi 10.1609/aaai.v29i1.9602).
@@ -185,7 +185,7 @@ def measure(pairs: Pairs) -> dict[str, Any]:
 
 
 def _by_class(sample: Sample) -> dict[str, Any]:
-    """`classes`, `averages`, `tumor` and `confusion` of `measure`."""
+    """Returns `classes`, `averages`, `tumor` and `confusion` of `measure`."""
     occurring = [label for label in LABELS if label in sample.labels]
     reported, averages = _report(sample, occurring) if occurring else ({}, {})
     ranked, areas = {}, {}
@@ -216,7 +216,7 @@ def _by_class(sample: Sample) -> dict[str, Any]:
 
 
 def _report(sample: Sample, occurring: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Precision, recall and F1 of each label that occurs, and their averages."""
+    """Returns precision, recall and F1 of each label that occurs, and their averages."""
     typed = sample.typed
     is_label = np.stack([typed & (sample.labels == label) for label in occurring], axis=1)
     said = np.stack([typed & (sample.likeliest == label) for label in occurring], axis=1)
@@ -258,7 +258,9 @@ def _report(sample: Sample, occurring: Sequence[str]) -> tuple[dict[str, Any], d
 
 
 def _ranked(sample: Sample, kind: str, counted: Mask, positive: Mask) -> tuple[dict[str, Any], Area | None]:
-    """Area under the ROC curve and average precision, with intervals; and the former with its resamples."""
+    """Returns the area under the ROC curve and the average precision, with intervals; and the former with its
+    resamples.
+    """
     true, scores = positive[counted], sample.score(kind)
     if not true.any() or true.all():
         return {"auc_roc": None, "average_precision": None}, None
@@ -273,7 +275,7 @@ def _ranked(sample: Sample, kind: str, counted: Mask, positive: Mask) -> tuple[d
 
 
 def _macro(sample: Sample, areas: Sequence[Area | None]) -> Interval | None:
-    """The mean area of the labels that occur; None where one of them has none."""
+    """Returns the mean area of the labels that occur; None where one of them has none."""
     known = [area for area in areas if area is not None]
     if len(known) < len(areas):
         return None
@@ -283,7 +285,8 @@ def _macro(sample: Sample, areas: Sequence[Area | None]) -> Interval | None:
 
 
 def curves(pairs: Pairs) -> dict[str, dict[str, dict[str, list[float | None]]]]:
-    """The ROC and the precision–recall curve of each kind of `Sample.kinds` that has positives and others.
+    """Returns the ROC and the precision–recall curve of each kind of `Sample.kinds` that has positives and
+    others.
 
     Returns:
         By kind, `roc` with `false_positive_rate` and `true_positive_rate`, and `precision_recall` with
@@ -314,7 +317,9 @@ def curves(pairs: Pairs) -> dict[str, dict[str, dict[str, list[float | None]]]]:
 
 
 def decisions(pairs: Pairs) -> tuple[list[str], list[list[int]]]:
-    """The labels that occur, and of each how often every decision was made, in the order of `DECISIONS`."""
+    """Returns the labels that occur, and of each how often every decision was made, in the order of
+    `DECISIONS`.
+    """
     rows = [label for label in (*LABELS, UNTYPED) if any(record.label == label for record, _ in pairs)]
     return rows, [
         [
@@ -325,8 +330,8 @@ def decisions(pairs: Pairs) -> tuple[list[str], list[list[int]]]:
     ]
 
 
-def inside(record: Record, answer: Answer) -> bool:
-    """Whether the heatmap is highest inside a box of the tumour."""
+def inside(record: Record, answer: ModelAnswer) -> bool:
+    """Tells whether the heatmap is highest inside a box of the tumour."""
     if answer.peak is None:
         return False
     x, y = answer.peak
@@ -334,7 +339,9 @@ def inside(record: Record, answer: Answer) -> bool:
 
 
 def _confidences(pairs: Pairs) -> tuple[npt.NDArray[np.float64], Mask, Sample, Mask]:
-    """Of the typed slices that were not rejected: the greatest probability and whether right; and which."""
+    """Returns the greatest probability of the typed slices that were not rejected, whether it is right, and
+    which slices they are.
+    """
     sample = Sample.of(pairs)
     known = sample.typed & sample.answered
     right = sample.likeliest == sample.labels
@@ -346,7 +353,7 @@ def _bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
 
 
 def _calibration_error(pairs: Pairs) -> Interval | None:
-    """The interval is that of the same resampled groups; it leans upwards, as the error itself does."""
+    """Returns the calibration error; its interval leans upwards, as the error itself does."""
     confidence, right, sample, known = _confidences(pairs)
     if not known.any():
         return None
@@ -362,7 +369,9 @@ def _calibration_error(pairs: Pairs) -> Interval | None:
 
 
 def calibration(pairs: Pairs) -> list[dict[str, float]]:
-    """Of each bin with slices: how many, their mean confidence, and the share of them that is right."""
+    """Returns the number of slices, their mean confidence and the share that is right, of each bin that has
+    any.
+    """
     confidence, right, _, _ = _confidences(pairs)
     bins = _bins(confidence)
     return [
@@ -376,7 +385,7 @@ def calibration(pairs: Pairs) -> list[dict[str, float]]:
 
 
 def risk_coverage(pairs: Pairs) -> list[dict[str, float]]:
-    """The share wrong among the surest slices, by the share of the slices that those are.
+    """Returns the share wrong among the surest slices, by the share of the slices that those are.
 
     Geifman & El-Yaniv 2017, Selective Classification for Deep Neural Networks, arXiv:1705.08500. Of the
     typed slices that were not rejected, by the greatest probability.
@@ -390,8 +399,8 @@ def risk_coverage(pairs: Pairs) -> list[dict[str, float]]:
     ]
 
 
-def rejections(paths: Sequence[Path], told: Sequence[Answer | None]) -> dict[str, Any]:
-    """How many pictures are rejected and why, and as what the others are decided, JSON-ready.
+def rejections(paths: Sequence[Path], told: Sequence[ModelAnswer | None]) -> dict[str, Any]:
+    """Counts the pictures that are rejected, and why, and the decisions on the others, JSON-ready.
 
     Args:
         paths: of the pictures; those named alike before `--` are variants of one.
@@ -413,5 +422,5 @@ def rejections(paths: Sequence[Path], told: Sequence[Answer | None]) -> dict[str
 
 
 def group(record: Record) -> str:
-    """What a slice is alike others with: its group, or, where that is unknown, itself alone."""
+    """Returns the name of a slice's group; where that is unknown, a name for the slice alone."""
     return record.group or str(record.path)

@@ -1,4 +1,4 @@
-"""Whether a model is measured on what it learned from: the same slices, near-duplicates or patients."""
+"""Finds slices that a model knows from its training: the same, near-duplicates, the same patients."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What was found.
+    """The slices that a model knows from its training.
 
     Attributes:
         found: JSON-ready: what was compared with what, and the counts.
@@ -57,7 +57,7 @@ def check(
     others: Sequence[Record],
     trained_on: Path | None,
 ) -> Overlap:
-    """Compare slices with those a model learned from.
+    """Compares slices with those a model learned from.
 
     By fingerprint: all of them at once, where the model tells the fingerprint of its data; and each by its
     prepared tensor. By near-duplicates: thumbnails that correlate, mirrored or not, as in the division of
@@ -104,7 +104,9 @@ def check(
 def _training(
     learned_from: LearnedFrom, others: Sequence[Record], trained_on: Path | None
 ) -> tuple[Sequence[Record], str | None]:
-    """The records of what a model learned from, and where they were found; none where nothing is known."""
+    """Returns the records of what a model learned from, and where they were found; none where nothing is
+    known.
+    """
     if trained_on is not None:
         run = trained_on / "data.csv"
         path = run if run.is_file() else trained_on

@@ -1,4 +1,4 @@
-"""What a measurement was made on. Standard library only: benchmarks of the runtime alone ask too."""
+"""Names the processor of a measurement, with the standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VECTORS: Final = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "
 
 
 def processor(information: Path = Path("/proc/cpuinfo")) -> str:
-    """What the processor calls itself and what vectors it has, where the system says; else its architecture.
+    """Returns the processor's name and its vector instructions, where the system says; else its architecture.
 
     Args:
         information: what Linux knows of it.

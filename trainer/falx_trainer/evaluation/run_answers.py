@@ -1,9 +1,9 @@
-"""What the model of a run says of pictures, before it is exported."""
+"""Asks the model of a run through Keras, with the runtime's preparation, rejection and decision."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,9 @@ from falx.slices.limits import Limits
 from falx.slices.slice import Slice
 from falx.words import REJECTED
 from falx_runs.run_folder import MODEL, fingerprint_in, read_run
-from falx_trainer.evaluation.answers import Answer, LearnedFrom, peak_of, progress
+from falx_trainer.evaluation.answers import LearnedFrom, ModelAnswer, peak_of, progress
 
-__all__ = ["Run"]
+__all__ = ["RunModel"]
 
 BATCH: Final = 32
 
@@ -37,11 +37,11 @@ class _Prepared:
     seen: Slice
 
 
-class Run:
-    """A run's model, asked through Keras, with the runtime's preparation, rejection and decision."""
+class RunModel:
+    """A run's model; see `MeasuredModel`."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the model.
+        """Loads the model.
 
         Raises:
             RunError: the folder is not that of a finished run.
@@ -50,28 +50,32 @@ class Run:
         self._model = run.load(keras.models.load_model)
         self._limits = Limits(least_familiarity=run.least_familiarity)
         self.thresholds = run.thresholds
-        self.described = {"name": run.name, "file": MODEL, "sha256": run.model_sha256()}
+        self.described: Mapping[str, str | None] = {
+            "name": run.name,
+            "file": MODEL,
+            "sha256": run.model_sha256(),
+        }
         self.learned_from = LearnedFrom(fingerprint_in(run.provenance()), run.manifest)
 
-    def answers(self, paths: Sequence[Path]) -> list[Answer | None]:
-        """An answer for each picture, in order; None where it cannot be read."""
-        answers: list[Answer | None] = []
+    def answers(self, paths: Sequence[Path]) -> list[ModelAnswer | None]:
+        """Returns an answer for each picture, in order; None where it cannot be read."""
+        answers: list[ModelAnswer | None] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in progress(range(0, len(paths), BATCH), -(-len(paths) // BATCH), "batch"):
                 answers += self._batch(list(pool.map(self._prepared, paths[start : start + BATCH])))
         return answers
 
-    def _prepared(self, path: Path) -> _Prepared | Answer | None:
-        """What to ask the model; or the answer, where it need not be asked."""
+    def _prepared(self, path: Path) -> _Prepared | ModelAnswer | None:
+        """Prepares a picture; gives the answer at once where the model need not be asked."""
         try:
             seen = decision.before(lambda: source.read(path), self._limits)
         except UnreadableImage:
             return None
         if isinstance(seen, Refusal):
-            return Answer(REJECTED, None, reason=seen.reason.code)
+            return ModelAnswer(REJECTED, None, reason=seen.reason.code)
         return _Prepared(*preprocessing.prepare(seen.pixels), seen)
 
-    def _batch(self, prepared: Sequence[_Prepared | Answer | None]) -> list[Answer | None]:
+    def _batch(self, prepared: Sequence[_Prepared | ModelAnswer | None]) -> list[ModelAnswer | None]:
         asked = [item for item in prepared if isinstance(item, _Prepared)]
         outputs: dict[str, npt.NDArray[np.floating]] = {}
         if asked:
@@ -85,14 +89,14 @@ class Run:
         )
         return [next(decided) if isinstance(item, _Prepared) else item for item in prepared]
 
-    def _decided(self, item: _Prepared, outputs: dict[str, npt.NDArray[np.floating]]) -> Answer:
+    def _decided(self, item: _Prepared, outputs: dict[str, npt.NDArray[np.floating]]) -> ModelAnswer:
         familiarity = float(outputs["familiarity"][0]) if "familiarity" in outputs else None
         probabilities = tuple(float(p) for p in outputs["probabilities"].astype(np.float64))
         outcome = decision.after(probabilities, familiarity, item.seen.doubt, self._limits, self.thresholds)
         if outcome.reason is not None:
-            return Answer(REJECTED, None, reason=outcome.reason.code)
+            return ModelAnswer(REJECTED, None, reason=outcome.reason.code)
         location = None
         if "heatmap" in outputs:
             height, width = item.seen.pixels.shape
             location = Location(outputs["heatmap"].astype(np.float32), item.frame, (height, width))
-        return Answer(outcome.decision, probabilities, peak_of(location), location)
+        return ModelAnswer(outcome.decision, probabilities, peak_of(location), location)

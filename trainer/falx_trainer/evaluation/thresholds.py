@@ -26,7 +26,7 @@ WIDEST: Final = 0.2
 
 
 def choose(pairs: Pairs, current: Thresholds, sensitivity: float) -> dict[str, Any]:
-    """Thresholds, with the counts behind them and what would be decided by them.
+    """Chooses thresholds, with the counts behind them and what would be decided by them.
 
     Args:
         pairs: labelled slices and what the model says of them.
@@ -59,7 +59,7 @@ def choose(pairs: Pairs, current: Thresholds, sensitivity: float) -> dict[str, A
 def _for_sensitivity(
     sample: Sample, current: Thresholds, sensitivity: float, warnings: list[str]
 ) -> tuple[dict[str, float], dict[str, Any] | None]:
-    """The threshold of `no_tumor` at which so many tumours are not missed; the others stay."""
+    """Returns the threshold of `no_tumor` at which so many tumours are not missed; the others stay."""
     stated = current.to_dict()
     if not sample.tumor.any():
         warnings.append("No slice has a tumour, so no threshold keeps a sensitivity; no_tumor stays.")
@@ -95,7 +95,8 @@ def _for_sensitivity(
 
 
 def _youden(sample: Sample, label: str, warnings: list[str]) -> dict[str, Any] | None:
-    """The threshold of a label with the greatest sensitivity + specificity - 1; None where it cannot be.
+    """Returns the threshold of a label with the greatest sensitivity + specificity - 1; None where it cannot
+    be.
 
     Youden 1950, doi 10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3. For `no_tumor` untyped
     tumours count among the others; for the tumours they may be of the label, and count nowhere.
@@ -140,7 +141,9 @@ def _youden(sample: Sample, label: str, warnings: list[str]) -> dict[str, Any] |
 
 
 def between(low: float, high: float) -> float:
-    """The number with the fewest decimals, from two on, that is above one probability and at most another."""
+    """Returns the number with the fewest decimals, from two on, that is above one probability and at most
+    another.
+    """
     for decimals in range(2, 17):
         step = 10.0**-decimals
         value = round(math.floor((low + high) / 2 / step + 0.5) * step, decimals)
@@ -152,8 +155,8 @@ def between(low: float, high: float) -> float:
 def _between_levels(
     samples: npt.NDArray[np.floating], levels: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.floating]:
-    """What stands for each of these levels as the threshold does for its own: a number below it, above the
-    next lower one. Without this an interval need not hold its threshold.
+    """Returns a number for each level that lies below it and above the next lower one, as the threshold does
+    for its own level. Without this an interval need not hold its threshold.
     """
     lower = np.concatenate([levels[:1], levels[:-1]])
     standing = np.array([between(float(low), float(high)) for low, high in zip(lower, levels, strict=True)])
@@ -190,7 +193,7 @@ def _groups(sample: Sample, of: Mask) -> int:
 def _interval(
     samples: npt.NDArray[np.floating], groups: int, *, just_above: bool = False
 ) -> list[float] | None:
-    """Of a threshold; None where one group alone tells nothing of others."""
+    """Returns the interval of a threshold; None where one group alone tells nothing of others."""
     known = samples[np.isfinite(samples)]
     if groups < 2 or not len(known):
         return None

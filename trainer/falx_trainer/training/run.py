@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import hashlib
 import platform
@@ -23,17 +24,19 @@ from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, to_csv
 from falx_runs.run_folder import MANIFEST, MODEL, FinishedRun, is_finished, write_run
+from falx_trainer import plots
 from falx_trainer.data import tensors
 from falx_trainer.data.division import divide
 from falx_trainer.data.survey import survey
 from falx_trainer.data.tensors import Tensors
-from falx_trainer.training import calibration, results, stages
+from falx_trainer.scores import confusion_text, measure, report_text, score
+from falx_trainer.training import calibration, stages
 from falx_trainer.training.checkpoint import Checkpoint
 from falx_trainer.training.network import BRAIN, Network, build_for, inference_model, take_weights
 from falx_trainer.training.recipe import PRESETS, Recipe
 from falx_trainer.training.sampling import shows_tumor
 
-__all__ = ["run"]
+__all__ = ["run", "write_history"]
 
 PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
 """Whose versions a run records: those that can change its outcome."""
@@ -128,7 +131,7 @@ def run(
     keras.utils.set_random_seed(recipe.seed)
     network = _build(recipe, weights) if start_from is None else _build_from(recipe, Path(weights))
     history = stages.train(network, train, val, recipe, folder / "checkpoint", others)
-    calibrated, thresholds, least_familiarity, scores = _calibrate(
+    calibrated, thresholds, least_familiarity, metrics = _calibrate(
         folder, network, val, foreign, recipe, history
     )
     model = inference_model(network, calibrated)
@@ -143,7 +146,7 @@ def run(
         offset=round(calibrated.offset, 6) if recipe.map_weight else None,
         thresholds=thresholds,
         least_familiarity=least_familiarity,
-        metrics=scores,
+        metrics=metrics,
         seed=recipe.seed,
         trainer=__version__,
         data={
@@ -238,7 +241,7 @@ def _calibrate(
     foreign: Tensors | None,
     recipe: Recipe,
     history: stages.History,
-) -> tuple[calibration.Calibration, Thresholds, float, dict[str, results.Scores]]:
+) -> tuple[calibration.Calibration, Thresholds, float, dict[str, object]]:
     """Calibrates on val, chooses thresholds and the least familiarity; writes what people look at.
 
     The threshold of `no_tumor` is chosen on collections left out, where there are some: val is of
@@ -256,26 +259,36 @@ def _calibrate(
     )
     if recipe.no_tumor:
         thresholds = dataclasses.replace(thresholds, no_tumor=recipe.no_tumor)
-    results.write_history(folder / "history.csv", history)
-    results.plot_history(folder / "history.png", history)
+    write_history(folder / "history.csv", history)
+    plots.plot_history(folder / "history.png", history)
     scores = {}
+    metrics: dict[str, object] = {}
     for name, (data, said) in judged.items():
         answers = found.probabilities(said)
-        scores[name] = results.score([record.label for record in data.records], answers)
-        scores[name] |= results.measure(data, answers, said.get("evidence"), thresholds)
-    table = results.confusion_text(LABELS, LABELS, scores["val"]["confusion"])
-    report = f"val split\n\n{results.report_text(scores['val'])}\n\n{table}\n"
+        scores[name] = score([record.label for record in data.records], answers)
+        measured = measure(data, answers, said.get("evidence"), thresholds)
+        metrics[name] = {**scores[name], **measured}
+    table = confusion_text(LABELS, LABELS, scores["val"]["confusion"])
+    report = f"val split\n\n{report_text(scores['val'])}\n\n{table}\n"
     if foreign is not None:
-        report += f"\nleft out: {recipe.without}\n\n{results.report_text(scores['left_out'])}\n"
+        report += f"\nleft out: {recipe.without}\n\n{report_text(scores['left_out'])}\n"
     print("\n" + report, flush=True)  # noqa: T201 - and so is the outcome
     write_whole(folder / "report.txt", report.encode())
-    results.plot_confusion(
+    plots.plot_confusion(
         folder / "confusion.png", LABELS, LABELS, scores["val"]["confusion"], "val split, typed slices"
     )
     least = 0.0
     if "familiarity" in outputs:
         least = calibration.choose_least_familiarity(softmax(outputs["familiarity"], axis=1)[:, BRAIN])
-    return found, thresholds, least, scores
+    return found, thresholds, least, metrics
+
+
+def write_history(path: Path, history: stages.History) -> None:
+    """Writes the history as CSV, a row an epoch."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(history[0]) if history else ["stage", "epoch"])
+        writer.writeheader()
+        writer.writerows(history)
 
 
 def _count(data: Tensors, field: str) -> dict[str, int]:

@@ -6,11 +6,12 @@ import io
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from falx.errors import AddressUnavailable, DicomUnavailable
 from falx.optional import needs
 from falx.reading.quiet import quiet_readers
+from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
 from falx.words import plain
 from falx.workstation.errors import SpoolFull
 from falx.workstation.node.settings import MEGABYTE, Settings
@@ -18,13 +19,15 @@ from falx.workstation.node.spool import IDENTIFIER, Spool
 from falx.workstation.node.tls import server_context
 from falx.workstation.objects.headers import REQUIRED
 
-if TYPE_CHECKING:
+with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
+    from pydicom import dcmread
+    from pynetdicom import AE, AllStoragePresentationContexts, evt
     from pynetdicom.association import Association
     from pynetdicom.dimse_primitives import C_STORE
     from pynetdicom.events import Event, EventHandlerType
     from pynetdicom.transport import ThreadedAssociationServer
 
-__all__ = ["IMAGES", "SYNTAXES", "Receiver"]
+__all__ = ["IMAGES", "Receiver"]
 
 log = logging.getLogger("falx.listen")
 
@@ -39,23 +42,6 @@ IMAGES: Final = {
 }
 """SOP classes that are kept and classified. A CT study is answered too: with `rejected`. Every other
 storage class is acknowledged and not kept, so that a study with reports in it can be sent as a whole."""
-
-SYNTAXES: Final = {
-    "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
-    "1.2.840.10008.1.2": "Implicit VR Little Endian",
-    "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
-    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
-    "1.2.840.10008.1.2.5": "RLE Lossless",
-    "1.2.840.10008.1.2.4.50": "JPEG Baseline",
-    "1.2.840.10008.1.2.4.51": "JPEG Extended",
-    "1.2.840.10008.1.2.4.57": "JPEG Lossless",
-    "1.2.840.10008.1.2.4.70": "JPEG Lossless, first-order prediction",
-    "1.2.840.10008.1.2.4.80": "JPEG-LS Lossless",
-    "1.2.840.10008.1.2.4.81": "JPEG-LS Near-lossless",
-    "1.2.840.10008.1.2.4.90": "JPEG 2000 Lossless",
-    "1.2.840.10008.1.2.4.91": "JPEG 2000",
-}
-"""Transfer syntaxes that are accepted."""
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 
@@ -75,18 +61,12 @@ class Receiver:
     def __init__(self, settings: Settings, spool: Spool, changed: Callable[[str | None], None]) -> None:
         """Reads the certificates; `start` listens.
 
-        Args:
-            settings: of the node.
-            spool: keeps the images.
-            changed: is called with the UID of a study when one of its images has been kept, and with None
-                when an association has ended.
+        `changed` is called with the UID of a study when one of its images is in the spool, and with None when
+        an association has ended.
 
         Raises:
-            DicomUnavailable: pynetdicom is not installed.
             SettingsError: a certificate cannot be used.
         """
-        with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
-            import pynetdicom  # noqa: F401 - to say early that it is missing
         self._settings, self._spool, self._changed = settings, spool, changed
         self._tls = server_context(settings)
         self._guard = threading.Lock()
@@ -110,8 +90,6 @@ class Receiver:
         Raises:
             AddressUnavailable: the port is taken, or the address is another machine's.
         """
-        from pynetdicom import AE, AllStoragePresentationContexts, evt
-
         settings = self._settings
         entity = AE(ae_title=settings.title)
         entity.maximum_associations = settings.associations
@@ -122,7 +100,7 @@ class Receiver:
         entity.require_calling_aet = list(settings.allow)
         entity.add_supported_context(VERIFICATION)
         for context in AllStoragePresentationContexts:
-            entity.add_supported_context(str(context.abstract_syntax), list(SYNTAXES))
+            entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
         handlers: list[EventHandlerType] = [
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_C_STORE, self._store),
@@ -167,8 +145,6 @@ class Receiver:
             return self._refused(type(error).__name__, CANNOT_UNDERSTAND)
 
     def _kept(self, event: Event) -> int:
-        import pydicom
-
         request = cast("C_STORE", event.request)
         asked = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
         if asked[0] not in IMAGES:
@@ -178,7 +154,7 @@ class Receiver:
         if len(data) > self._settings.object_mb * MEGABYTE:
             # It was whole before its association could be ended.
             return OUT_OF_RESOURCES
-        header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=list(REQUIRED))
+        header = dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=list(REQUIRED))
         found = [str(header.get(name) or "") for name in REQUIRED]
         _, instance, study, _ = found
         if not all(map(IDENTIFIER.fullmatch, found)) or tuple(found[:2]) != asked:

@@ -48,7 +48,6 @@ class Node:
             worker: classifies; it stays the caller's to stop.
 
         Raises:
-            DicomUnavailable: pynetdicom is not installed.
             SettingsError: a certificate cannot be used.
             SpoolError: another process works in the spool, or it cannot be written.
             WorkerError: the worker does not start: highdicom is not installed, or the model cannot be used.

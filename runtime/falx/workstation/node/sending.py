@@ -6,16 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from falx.errors import DicomUnavailable
 from falx.optional import needs
+from falx.reading.transfer_syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from falx.workstation.node.association import SUCCESS, VERIFICATION
 from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import Result, Spool
 from falx.workstation.node.tls import client_context
 
-if TYPE_CHECKING:
+with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
+    from pynetdicom import AE
     from pynetdicom.association import Association
 
 __all__ = ["Sender", "echo"]
@@ -24,8 +26,6 @@ log = logging.getLogger("falx.listen")
 
 SENT: Final = ("1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.7")
 """SOP classes that are sent: Enhanced SR and Secondary Capture Image."""
-
-PLAIN_SYNTAXES: Final = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 
 WARNINGS: Final = range(0xB000, 0xC000)
 """Status of C-STORE where the object was stored all the same (DICOM PS3.4, B.2.3)."""
@@ -38,12 +38,7 @@ class Sender:
     """Sends what is in the outbox of a spool, in a thread that runs `run`."""
 
     def __init__(self, settings: Settings, spool: Spool, stopping: threading.Event) -> None:
-        """Reads the certificates.
-
-        Args:
-            settings: of the node.
-            spool: holds the results.
-            stopping: ends `run`, after `wake`.
+        """Reads the certificates. `stopping` ends `run`, after `wake`.
 
         Raises:
             SettingsError: a certificate cannot be used.
@@ -115,7 +110,6 @@ def echo(settings: Settings) -> bool:
     """Asks the destination whether it answers (C-ECHO).
 
     Raises:
-        DicomUnavailable: pynetdicom is not installed.
         SettingsError: a certificate cannot be used.
     """
     association = _associate(settings, [VERIFICATION])
@@ -129,14 +123,12 @@ def echo(settings: Settings) -> bool:
 
 def _associate(settings: Settings, classes: Sequence[str]) -> Association:
     """Opens an association with the destination; it may not be established."""
-    with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
-        from pynetdicom import AE
     to = settings.destination
     entity = AE(ae_title=settings.title)
     entity.network_timeout = entity.dimse_timeout = settings.idle_s
     entity.acse_timeout = entity.connection_timeout = min(10.0, settings.idle_s)
     for uid in classes:
-        entity.add_requested_context(uid, PLAIN_SYNTAXES)
+        entity.add_requested_context(uid, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
     context = client_context(settings)
     return entity.associate(
         to.host, to.port, ae_title=to.title, tls_args=None if context is None else (context, to.host)

@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from falx.workstation.errors import SettingsError
 
@@ -34,6 +34,8 @@ DESTINATION: Final = re.compile(r"(?P<title>[^@]+)@(?P<host>[^:@]+|\[[^\]]+\]):(
 PORTS: Final = 65535
 
 MEGABYTE: Final = 1024 * 1024
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Range(NamedTuple):
     holds: Callable[[float], bool]
 
 
+SECONDS: Final = "SECONDS"
 ABOVE_0: Final = Range("a number above 0", lambda value: value > 0)
 FROM_0: Final = Range("a number from 0", lambda value: value >= 0)
 PORT: Final = Range(f"a port from 0 to {PORTS}", lambda value: 0 <= value <= PORTS)
@@ -81,19 +84,19 @@ class About(NamedTuple):
         help: a sentence for the command line and the manual.
         unit: what stands behind the option: a unit, or what the value is; empty for a switch.
         range: the numbers that are allowed; None for what is no number.
-        kind: the type of the value; None for that of the default.
+        kind: the type of the value.
     """
 
     help: str
-    unit: str = ""
-    range: Range | None = None
-    kind: type[object] | None = None
+    unit: str
+    range: Range | None
+    kind: type[object]
 
 
-def _about(
-    text: str, unit: str = "", allowed: Range | None = None, kind: type[object] | None = None
-) -> dict[str, About]:
-    return {"about": About(text, unit, allowed, kind)}
+def _setting(
+    default: T, text: str, unit: str = "", allowed: Range | None = None, kind: type[object] | None = None
+) -> T:
+    return field(default=default, metadata={"about": About(text, unit, allowed, kind or type(default))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,80 +107,45 @@ class Settings:
         SettingsError: a value is out of its range, or contradicts another; the message names the setting.
     """
 
-    spool: Path = field(metadata=_about("keep received images and unsent results here", "DIR", None, Path))
+    spool: Path = field(metadata={"about": About("keep images and unsent results here", "DIR", None, Path)})
     destination: Destination = field(
-        metadata=_about("send results there", "TITLE@HOST:PORT", None, Destination)
+        metadata={"about": About("send results there", "TITLE@HOST:PORT", None, Destination)}
     )
-    title: str = field(
-        default="FALX",
-        metadata=_about("AE title of this node; associations that call another are refused", "TITLE"),
+    title: str = _setting("FALX", "AE title of this node; who calls another is refused", "TITLE")
+    host: str = _setting(
+        "127.0.0.1", "listen here; the default is this machine alone, 0.0.0.0 is all", "ADDRESS"
     )
-    host: str = field(
-        default="127.0.0.1",
-        metadata=_about(
-            "listen at this address; 127.0.0.1 is this machine alone, 0.0.0.0 all networks", "ADDRESS"
-        ),
+    port: int = _setting(11112, "listen at this port; 0 takes a free one", "N", PORT)
+    allow: tuple[str, ...] = _setting((), "accept this AE title; repeat it for more; without it all", "TITLE")
+    quiet_s: float = _setting(
+        10.0, "classify a study when no image of it came for this long", SECONDS, ABOVE_0
     )
-    port: int = field(default=11112, metadata=_about("listen at this port; 0 takes a free one", "N", PORT))
-    allow: tuple[str, ...] = field(
-        default=(),
-        metadata=_about("accept images from this AE title; repeat it for more; without it from any", "TITLE"),
+    keep_s: float = _setting(3600.0, "keep its images this long, in case more of them come", SECONDS, FROM_0)
+    spool_mb: float = _setting(4096.0, "refuse images while the spool holds this much", "MB", ABOVE_0)
+    object_mb: float = _setting(256.0, "end an association that sends a longer image", "MB", ABOVE_0)
+    associations: int = _setting(32, "accept this many associations at a time", "N", ABOVE_0)
+    idle_s: float = _setting(60.0, "end an association that is silent for this long", SECONDS, ABOVE_0)
+    workers: int = _setting(2, "work on this many slices at a time", "N", ABOVE_0)
+    longest_s: float = _setting(
+        1800.0, "give up the classification of a study after this long", SECONDS, ABOVE_0
     )
-    quiet_s: float = field(
-        default=10.0,
-        metadata=_about("classify a study when no image of it came for this long", "SECONDS", ABOVE_0),
+    again: bool = _setting(False, "report a study again when all of its images are received again")
+    capture: bool = _setting(False, "also send pictures of the slices that carry the decision")
+    health_port: int | None = _setting(
+        None, "answer at http://127.0.0.1:N/healthz; 0 takes a free port", "N", PORT, int
     )
-    keep_s: float = field(
-        default=3600.0,
-        metadata=_about("keep its images this long afterwards, in case more of them come", "SECONDS", FROM_0),
+    retry_s: float = _setting(
+        5.0, "wait this long after a failure, and twice as long after each more", SECONDS, ABOVE_0
     )
-    spool_mb: float = field(
-        default=4096.0, metadata=_about("refuse images while the spool holds this much", "MB", ABOVE_0)
+    retry_most_s: float = _setting(300.0, "wait at most this long after a failure", SECONDS, ABOVE_0)
+    tls_certificate: str | None = _setting(
+        None, "accept TLS alone, and show this certificate", "PEM", kind=str
     )
-    object_mb: float = field(
-        default=256.0, metadata=_about("end an association that sends a longer image", "MB", ABOVE_0)
+    tls_key: str | None = _setting(None, "the key of the certificate", "PEM", kind=str)
+    tls_authority: str | None = _setting(
+        None, "accept only certificates that this one signed", "PEM", kind=str
     )
-    associations: int = field(
-        default=32, metadata=_about("accept this many associations at a time", "N", ABOVE_0)
-    )
-    idle_s: float = field(
-        default=60.0, metadata=_about("end an association that is silent for this long", "SECONDS", ABOVE_0)
-    )
-    workers: int = field(default=2, metadata=_about("work on this many slices at a time", "N", ABOVE_0))
-    longest_s: float = field(
-        default=1800.0,
-        metadata=_about("give up the classification of a study after this long", "SECONDS", ABOVE_0),
-    )
-    again: bool = field(
-        default=False, metadata=_about("report a study again when all of its images are received again")
-    )
-    capture: bool = field(
-        default=False, metadata=_about("also send pictures of the slices that carry the decision")
-    )
-    health_port: int | None = field(
-        default=None,
-        metadata=_about("answer at http://127.0.0.1:N/healthz; 0 takes a free port", "N", PORT, int),
-    )
-    retry_s: float = field(
-        default=5.0,
-        metadata=_about(
-            "wait this long after a first failure to send, and twice as long after each", "SECONDS", ABOVE_0
-        ),
-    )
-    retry_most_s: float = field(
-        default=300.0, metadata=_about("wait at most this long after a failure to send", "SECONDS", ABOVE_0)
-    )
-    tls_certificate: Path | None = field(
-        default=None, metadata=_about("accept TLS alone, and show this certificate", "PEM", None, Path)
-    )
-    tls_key: Path | None = field(
-        default=None, metadata=_about("the key of the certificate", "PEM", None, Path)
-    )
-    tls_authority: Path | None = field(
-        default=None,
-        metadata=_about("accept only peers whose certificate this authority signed", "PEM", None, Path),
-    )
-    destination_tls: bool = field(default=False, metadata=_about("send results over TLS"))
+    destination_tls: bool = _setting(False, "send results over TLS")
 
     def __post_init__(self) -> None:
         for title in (self.title, *self.allow):
@@ -217,17 +185,15 @@ class Settings:
         return min(self.retry_s * 2.0 ** min(failures - 1, 30), self.retry_most_s)
 
 
-ABOUT: Final[Mapping[str, About]] = {
-    one.name: one.metadata["about"]._replace(kind=one.metadata["about"].kind or type(one.default))
-    for one in dataclasses.fields(Settings)
-}
+ABOUT: Final[Mapping[str, About]] = {one.name: one.metadata["about"] for one in dataclasses.fields(Settings)}
 """What each setting is, by the name of its field."""
 
-DEFAULT: Final[Mapping[str, object]] = {
-    one.name: one.default
+DEFAULT: Final[Mapping[str, str]] = {
+    one.name: f"{one.default:g}" if isinstance(one.default, float) else str(one.default)
     for one in dataclasses.fields(Settings)
     if one.default not in (dataclasses.MISSING, None, (), False)
 }
+"""The defaults that help and the manual name."""
 
 
 def _word(name: str) -> str:

@@ -1,19 +1,19 @@
-"""What `falx listen` keeps on disk, so that nothing is lost when the process is killed at any moment.
+"""The folder in which `falx listen` keeps everything, so that nothing is lost when it is killed.
 
-A folder, and no database: the images are files anyway, and a second place that says what is there could
-disagree with them after a crash. A step is a rename within one file system, which happens wholly or not at
-all; what is renamed has been flushed to the disk before, and so is the folder after.
+A folder serves better than a database: the images are files anyway, and a second place that says what is
+there could disagree with them after a crash. Each step is a rename within one file system, which happens
+wholly or not at all; files are flushed to the disk before they are renamed, and their folder afterwards.
 
-| in the folder | what it holds |
+| in the folder | content |
 |---|---|
 | `lock` | held by the one process that works here |
-| `incoming/` | what is half written; emptied at every start |
+| `incoming/` | files that are half written; emptied at every start |
 | `studies/STUDY/new/` | images received and acknowledged, and not yet looked at |
 | `studies/STUDY/batch-N/` | images being classified for the N-th time that something new came |
 | `studies/STUDY/kept/` | images already reported, kept a while in case more of the study come |
 | `studies/STUDY/aside/` | images that could not be classified, see `Spool.set_aside` |
 | `studies/STUDY/tries` | how often a batch was begun and not finished: the next try waits accordingly |
-| `studies/STUDY/failed` | how often its classification failed while this process lived |
+| `studies/STUDY/failed` | how often its classification failed |
 | `outbox/RESULT/` | results to be sent, and `record.json`: of which study, from which images |
 | `sent/RESULT/` | the record alone, so that the same images are not reported twice |
 
@@ -37,22 +37,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from falx.workstation.errors import SpoolError, SpoolFull
-from falx.writing import lacks_room
+from falx.writing import lacks_room, write_through
 
 __all__ = ["STUCK", "Batch", "Result", "Spool"]
 
 IDENTIFIER: Final = re.compile(r"[0-9][0-9.]{0,63}")
-"""A unique identifier as it may become the name of a file: digits and dots, and no dot first."""
+"""A unique identifier that may become the name of a file: digits and dots, and a digit first."""
 
 REMEMBER_S: Final = 90 * 24 * 3600
-"""How long the record of a sent result is kept: the same images are then not reported again."""
-
+"""Seconds for which the record of a sent result is kept: so long its images are not reported again."""
 
 STUCK: Final = 2
-"""A study whose batch was begun more often and not finished is stuck."""
+"""A study is stuck when its batch was begun more often than this and not finished."""
 
 COUNTERS: Final = ("tries", "failed")
-"""Files that hold a number, and do not count in the size."""
+"""Files that hold a number; they do not count in the size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +59,12 @@ class Batch:
     """Images of one study to be classified together.
 
     Attributes:
-        study: its UID.
-        folder: that holds what is new.
-        number: of this batch among those of its study.
-        published: whether its result is there already, because the process was killed after it was written.
-        fresh: SOP Instance UIDs of what is new.
-        images: every image of the study that is at hand, by its SOP Instance UID.
+        study: the UID of the study.
+        folder: holds the new images.
+        number: counts the batches of the study, from 1.
+        published: whether its result is written: then a process was killed before it finished the batch.
+        fresh: SOP Instance UIDs of the new images.
+        images: all images of the study that are at hand, by their SOP Instance UID.
     """
 
     study: str
@@ -78,12 +77,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Something to be sent.
+    """A report and its pictures, to be sent.
 
     Attributes:
         uid: SOP Instance UID of the report.
         study: UID of its study.
-        files: to be sent, the report first.
+        files: the files, the report first.
     """
 
     uid: str
@@ -92,18 +91,18 @@ class Result:
 
 
 class Spool:
-    """The folder. Its methods may be called from several threads."""
+    """The folder, as one process works in it; its methods may be called from several threads."""
 
     def __init__(self, path: Path, *, limit_bytes: int, keep_s: float) -> None:
-        """Take the folder for this process, and clear away what was half written.
+        """Takes the folder for this process, and clears away what was half written.
 
         Args:
-            path: made where there is none; what is in it only this user may read.
-            limit_bytes: how much it may hold; beyond that nothing is accepted.
-            keep_s: how long reported images are kept.
+            path: the folder; it is made if it is missing, for this user alone to read.
+            limit_bytes: the most that it may hold; then images are refused.
+            keep_s: how long reported images are kept, in seconds.
 
         Raises:
-            SpoolError: another process works there, or it cannot be written.
+            SpoolError: another process works in the folder, or it cannot be written.
         """
         self.path = path
         self._limit, self._keep_s = limit_bytes, keep_s
@@ -126,7 +125,7 @@ class Spool:
         self._reported = self._records()
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Leaves the folder to other processes."""
         self._lock.close()
 
     def __enter__(self) -> Spool:
@@ -137,27 +136,28 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """How much the folder holds, in bytes."""
+        """The size of what the folder holds, in bytes."""
         return self._bytes
 
     @property
     def full(self) -> bool:
-        """Whether it holds as much as it may."""
+        """Whether the folder holds as much as it may."""
         return self._bytes >= self._limit
 
     def store(self, study: str, instance: str, data: bytes) -> None:
-        """Keep an image. When this returns it is on the disk, whatever happens to the process or machine.
+        """Keeps an image; it is on the disk when this returns, whatever happens to the machine.
 
         Raises:
             SpoolFull: there is no room.
-            ValueError: an identifier is none.
+            ValueError: an identifier has other characters than digits and dots.
         """
         for uid in (study, instance):
             if not IDENTIFIER.fullmatch(uid):
                 raise ValueError("expected an identifier of digits and dots")
         self._make_room(len(data))
+        written = self.path / "incoming" / uuid.uuid4().hex
         try:
-            written = self._written(data)
+            write_through(written, data)
         except OSError as error:
             self._grow(-len(data))
             if lacks_room(error):
@@ -178,7 +178,7 @@ class Spool:
             _flush(descriptor)
 
     def waiting(self) -> list[str]:
-        """Studies with images that no batch has taken, and those whose batch a killed process left."""
+        """Returns studies with images in no batch, and those whose batch a killed process left."""
         with self._guard:
             return [
                 study.name
@@ -187,15 +187,11 @@ class Spool:
             ]
 
     def tries(self, study: str) -> int:
-        """How often the batch of a study was begun and not finished."""
+        """Returns how often the batch of a study was begun and not finished."""
         return _number(self.path / "studies" / study / "tries")
 
     def begin(self, study: str) -> Batch | None:
-        """Take what is new of a study, or what a killed process had taken of it.
-
-        Returns:
-            The batch; None where there is nothing.
-        """
+        """Takes the new images of a study, or those that a killed process had; None if there are none."""
         with self._guard:
             folder = self.path / "studies" / study
             numbers = [number for number, _ in self._reported.get(study, {}).values()]
@@ -218,12 +214,12 @@ class Spool:
             return Batch(study, taken, number, number in numbers, frozenset(fresh), images)
 
     def reported(self, study: str) -> frozenset[str]:
-        """SOP Instance UIDs of the images of a study that a report was made from."""
+        """Returns the SOP Instance UIDs of a study's images that are in a report."""
         with self._guard:
             return frozenset().union(*(images for _, images in self._reported.get(study, {}).values()))
 
     def failed(self, batch: Batch) -> int:
-        """Count that a batch could not be classified; how often that was, this time included."""
+        """Counts that a batch could not be classified; returns how often, this time included."""
         file = batch.folder.parent / "failed"
         with self._guard:
             times = _number(file) + 1
@@ -232,9 +228,10 @@ class Spool:
         return times
 
     def set_aside(self, batch: Batch) -> None:
-        """Try a batch no more. Its images stay until more of the study, or the same images, are received:
-        `begin` takes them then. Whoever has mended what was wrong may also rename `aside` to `new` while no
-        process works here.
+        """Gives up a batch.
+
+        Its images stay until more of the study, or the same images, are received: then `begin` takes them.
+        Whoever has mended the fault may also rename `aside` to `new` while no process works here.
         """
         with self._guard:
             batch.folder.rename(batch.folder.parent / "aside")
@@ -243,12 +240,12 @@ class Spool:
                 (batch.folder.parent / name).unlink(missing_ok=True)
 
     def publish(self, batch: Batch, write: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
-        """Put a result into the outbox, whole or not at all.
+        """Puts a result into the outbox, whole or not at all.
 
         Args:
-            batch: that it was made from.
-            write: writes the files `001.dcm`, `002.dcm`, ... into an empty folder, and gives `uid`, the SOP
-                Instance UID of the report, and what else the record says.
+            batch: what it was made from.
+            write: writes the files `001.dcm`, `002.dcm`, ... into an empty folder, and returns `uid`, the SOP
+                Instance UID of the report, and further entries of the record.
 
         Returns:
             The record.
@@ -275,7 +272,7 @@ class Spool:
         return record
 
     def finish(self, batch: Batch) -> None:
-        """Keep a batch's images beside those reported before, for the case that more of the study come."""
+        """Keeps a batch's images beside those reported before, in case more of the study come."""
         with self._guard:
             kept = batch.folder.parent / "kept"
             kept.mkdir(exist_ok=True)
@@ -290,7 +287,7 @@ class Spool:
             os.utime(kept)
 
     def outbox(self) -> list[Result]:
-        """What is to be sent, the oldest first."""
+        """Returns the results to be sent, the oldest first."""
         folders = sorted((self.path / "outbox").iterdir(), key=lambda item: item.stat().st_mtime_ns)
         return [
             Result(folder.name, _record(folder)["study"], tuple(sorted(folder.glob("*.dcm"))))
@@ -298,15 +295,17 @@ class Spool:
         ]
 
     def sent(self, result: Result) -> None:
-        """A result has arrived: its record is kept, its files are not."""
+        """Notes that a result has arrived: its record is kept, its files are removed."""
         target = self.path / "sent" / result.uid
         (self.path / "outbox" / result.uid).rename(target)
         for folder in (target.parent, self.path / "outbox"):
             _flush(_opened(folder))
-        self._empty(target)
+        for file in target.glob("*.dcm"):
+            self._grow(-file.stat().st_size)
+            file.unlink()
 
     def tidy(self) -> None:
-        """Remove reported images whose time is over, and studies of which nothing is left."""
+        """Removes reported images whose time is over, and studies of which nothing is left."""
         limit = time.time() - self._keep_s
         with self._guard:
             for kept in self._kept():
@@ -314,7 +313,7 @@ class Spool:
                     self._discard(kept)
 
     def counts(self) -> dict[str, int]:
-        """How many studies wait, and how many results and failures there are."""
+        """Returns how many studies wait, and how many results and failures there are."""
         waiting = self.waiting()
         return {
             "studies_waiting": len(waiting),
@@ -324,20 +323,8 @@ class Spool:
             "studies_set_aside": len(list((self.path / "studies").glob("*/aside"))),
         }
 
-    def _written(self, data: bytes) -> Path:
-        file = self.path / "incoming" / uuid.uuid4().hex
-        try:
-            with file.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError:
-            file.unlink(missing_ok=True)
-            raise
-        return file
-
     def _make_room(self, size: int) -> None:
-        """Count bytes in, after removing reported images, the oldest first, as far as needed."""
+        """Counts bytes in, after removing reported images, the oldest first, as far as needed."""
         with self._guard:
             for kept in self._kept() if self._bytes + size > self._limit else []:
                 self._discard(kept)
@@ -363,7 +350,7 @@ class Spool:
             _remove(study)
 
     def _take(self, aside: Path, taken: Path) -> None:
-        """Move what was set aside into a batch; of an image that was received again, the later one stays."""
+        """Moves what was set aside into a batch; an image that was received again stays as it came last."""
         if not aside.exists():
             return
         for image in aside.iterdir():
@@ -374,13 +361,8 @@ class Spool:
                 image.replace(taken / image.name)
         aside.rmdir()
 
-    def _empty(self, sent: Path) -> None:
-        for file in sent.glob("*.dcm"):
-            self._grow(-file.stat().st_size)
-            file.unlink()
-
     def _forget(self) -> None:
-        """Records too old to matter, and files of results that were sent when the process was killed."""
+        """Removes old records, and files of results that were sent when the process was killed."""
         limit = time.time() - REMEMBER_S
         for sent in (self.path / "sent").iterdir():
             if sent.stat().st_mtime < limit:
@@ -393,10 +375,8 @@ class Spool:
         known: dict[str, dict[str, tuple[int, frozenset[str]]]] = {}
         for folder in (*(self.path / "outbox").iterdir(), *(self.path / "sent").iterdir()):
             record = _record(folder)
-            known.setdefault(record["study"], {})[folder.name] = (
-                record["batch"],
-                frozenset(record["images"]),
-            )
+            found = record["batch"], frozenset(record["images"])
+            known.setdefault(record["study"], {})[folder.name] = found
         return known
 
 
@@ -432,7 +412,7 @@ def _remove(path: Path) -> None:
 
 
 def _opened(path: Path) -> int | None:
-    """A file or folder to be flushed; None for a folder where the system opens none (Windows)."""
+    """Opens a file or folder to be flushed; returns None for a folder on Windows, which cannot be opened."""
     if path.is_dir() and os.name == "nt":
         return None
     return os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
@@ -447,7 +427,7 @@ def _flush(descriptor: int | None) -> None:
 
 
 def _locked(descriptor: int) -> bool:
-    """Whether this process could take a file for itself; the system lets go when the process ends."""
+    """Tries to take a file for this process alone; the system lets go when the process ends."""
     try:
         if sys.platform == "win32":
             import msvcrt

@@ -38,12 +38,7 @@ class StudyQueue:
     ) -> None:
         """Queues what is in the spool.
 
-        Args:
-            settings: of the node.
-            spool: holds the images, and takes the results.
-            worker: classifies.
-            stopping: ends `run`, after `changed`.
-            reported: is called when a result is in the outbox.
+        `stopping` ends `run`, after `changed`; `reported` is called when a result is in the outbox.
         """
         self._settings, self._spool, self._worker = settings, spool, worker
         self._stopping, self._reported = stopping, reported
@@ -173,7 +168,7 @@ class StudyQueue:
         record = self._spool.publish(
             batch,
             lambda folder: self._worker.make(
-                batch.images,
+                batch.images.values(),
                 folder,
                 further=[str(batch.number)] if repeated else [],
                 capture=settings.capture,

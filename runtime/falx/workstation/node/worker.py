@@ -17,13 +17,12 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from falx.errors import DicomUnavailable, FalxError
-from falx.optional import needs
-from falx.prediction import Model
+from falx.errors import FalxError
+from falx.prediction import ModelIdentity
 from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import StudyUnanswered, WorkerError
 
@@ -48,7 +47,7 @@ class Worker:
     """The process as the node sees it: it starts when it is made, and anew when it has ended."""
 
     def __init__(
-        self, options: Mapping[str, Any] | None = None, *, command: Sequence[str] | None = None
+        self, options: Mapping[str, object] | None = None, *, command: Sequence[str] | None = None
     ) -> None:
         """Starts the process, and does not wait for it.
 
@@ -56,18 +55,17 @@ class Worker:
             options: of `falx.load`: `path`, `engine`, `threads`.
             command: runs `main` instead, with the options as its last argument; for tests.
         """
-        given = json.dumps(dict(options or {}))
         own = (sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path))
-        self._command = [*(own if command is None else command), given]
+        self._command = [*(own if command is None else command), json.dumps(dict(options or {}))]
         self._guard = threading.Lock()
-        self._model: Model | None = None
-        self._warnings: tuple[str, ...] = ()
+        self._model: ModelIdentity | None = None
+        self.warnings: tuple[str, ...] = ()
         self._greeted = False
         self._process = self._start()
 
     @property
-    def model(self) -> Model:
-        """The model that the process has loaded.
+    def model(self) -> ModelIdentity:
+        """The model that the process has loaded; `warnings` holds what loading it warned of.
 
         Raises:
             WorkerError: the process does not start, or cannot load its model.
@@ -78,18 +76,13 @@ class Worker:
         return self._model
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """The warnings of loading the model."""
-        return self._warnings
-
-    @property
     def pid(self) -> int:
         """The number of the process that runs, or has ended last."""
         return self._process.pid
 
     def make(
         self,
-        images: Mapping[str, Path],
+        images: Iterable[Path],
         folder: Path,
         *,
         further: Sequence[str] = (),
@@ -100,9 +93,9 @@ class Worker:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
         Args:
-            images: the files of one study by their SOP Instance UID.
+            images: the files of one study.
             folder: where to write.
-            further: see `falx.workstation.objects.results.identity_of`.
+            further: see `falx.workstation.objects.study_objects.objects_of`.
             capture: whether to make pictures.
             workers: how many slices are worked on at a time.
             limit_s: the longest time it may take, in seconds; then the process is ended.
@@ -117,7 +110,7 @@ class Worker:
         """
         process = self._ready()
         question = {
-            "images": {uid: str(path) for uid, path in images.items()},
+            "images": list(map(str, images)),
             "folder": str(folder),
             "further": list(further),
             "capture": capture,
@@ -160,14 +153,12 @@ class Worker:
             process = self._process
             if not self._greeted:
                 said = _ask(process, None)
-                if said is None or "error" in said:
-                    code = process.wait()
-                    raise WorkerError(
-                        f"the process that classifies did not start: {_ended(code)}"
-                        if said is None
-                        else said["error"]
-                    )
-                self._model, self._warnings = Model(**said["model"]), tuple(said["warnings"])
+                if said is None:
+                    raise WorkerError(f"the process that classifies did not start: {_ended(process.wait())}")
+                if "error" in said:
+                    process.wait()
+                    raise WorkerError(said["error"])
+                self._model, self.warnings = ModelIdentity(**said["model"]), tuple(said["warnings"])
                 self._greeted = True
             return process
 
@@ -178,7 +169,7 @@ class Worker:
         )
 
 
-def _ask(process: subprocess.Popen[str], question: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _ask(process: subprocess.Popen[str], question: Mapping[str, object] | None) -> dict[str, Any] | None:
     """Returns the answer to a question, or the greeting; None if the process has ended."""
     assert process.stdin is not None  # noqa: S101 - our own invariant, for the type checker
     assert process.stdout is not None  # noqa: S101
@@ -189,9 +180,7 @@ def _ask(process: subprocess.Popen[str], question: Mapping[str, Any] | None) -> 
             process.stdin.write(json.dumps(question) + "\n")
             process.stdin.flush()
         line = process.stdout.readline()
-    if not line.endswith("\n"):
-        return None
-    answer: dict[str, Any] = json.loads(line)
+    answer: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
     return answer
 
 
@@ -218,8 +207,8 @@ def main(arguments: Sequence[str], make: Make | None = None) -> int:
 
     Args:
         arguments: the options of `falx.load` as JSON.
-        make: makes the results of a study; None takes `falx.workstation.objects.results.make`, and loads
-            what that needs before the first study.
+        make: makes the results of a study; None takes that of `falx.workstation.objects.study_objects`, and
+            loads what that needs before the first study.
 
     Returns:
         The exit status: 0 when the node has ended, 2 if the process cannot start.
@@ -228,20 +217,19 @@ def main(arguments: Sequence[str], make: Make | None = None) -> int:
         # All processes of a terminal or service get them; the node acts on them.
         signal.signal(number, signal.SIG_IGN)
     _leave_no_core()
-    from falx.classifier import load
-    from falx.workstation.objects import results
-
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     _silence()
     try:
+        from falx.classifier import load
+
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             classifier = load(**json.loads(arguments[-1]))
         if make is None:
-            make = results.make
-            with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
-                import highdicom.sc
-                import highdicom.sr  # noqa: F401 - the first study need not wait for it
+            # Loads highdicom, so that the first study does not wait for it.
+            from falx.workstation.objects import study_objects
+
+            make = study_objects.make
     except Exception as error:  # noqa: BLE001 - whatever its kind; nothing of a patient is known here
         own = isinstance(error, FalxError)
         _say(answers, {"error": str(error) if own else f"{type(error).__name__}: {error}"})
@@ -284,17 +272,13 @@ def _read(questions: queue.SimpleQueue[str]) -> None:
     os._exit(0)
 
 
-def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> dict[str, Any]:
-    from falx.workstation.objects import results
-
-    images = question["images"]
+def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> dict[str, object]:
     try:
-        identity = results.identity_of(images, classifier.model, *question["further"])
         study, made = make(
             classifier,
-            list(map(Path, images.values())),
-            identity=identity,
+            list(map(Path, question["images"])),
             capture=question["capture"],
+            further=question["further"],
             workers=question["workers"],
         )
         for number, data_set in enumerate(made, start=1):
@@ -313,6 +297,6 @@ def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> 
     }
 
 
-def _say(answers: TextIO, answer: Mapping[str, Any]) -> None:
+def _say(answers: TextIO, answer: Mapping[str, object]) -> None:
     answers.write(json.dumps(answer) + "\n")
     answers.flush()

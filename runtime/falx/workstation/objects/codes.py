@@ -25,29 +25,37 @@ SCT is SNOMED CT; a code is never given another meaning, and one that is dropped
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from falx.errors import DicomUnavailable
+from falx.optional import needs
 from falx.words import AMBIGUOUS, LABELS, NO_TUMOR, REJECTED
 
-if TYPE_CHECKING:
+with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
-    from highdicom.sr import CodedConcept
+    from pydicom.sr.coding import Code
 
 __all__ = [
-    "SCHEME",
-    "band",
-    "code",
-    "comment",
-    "confidence",
-    "decision",
-    "finding",
+    "ALGORITHM",
+    "BANDS",
+    "COMMENT",
+    "CONFIDENCE",
+    "DECISIONS",
+    "DEVICE",
+    "FINDINGS",
+    "LIBRARY",
+    "LIBRARY_GROUP",
+    "NO_UNITS",
+    "PERCENT",
+    "PROBABILITIES",
+    "PROCEDURE",
+    "SOURCE",
+    "SOURCE_IMAGE",
+    "TITLE",
     "private",
-    "probability",
-    "procedure",
     "reason",
     "scheme",
     "site",
-    "title",
 ]
 
 SCHEME: Final = "99FALX"
@@ -56,100 +64,59 @@ SCHEME: Final = "99FALX"
 LONGEST: Final = 16
 """The longest code value, in characters (DICOM PS3.5, 6.2: SH)."""
 
+
+def private(value: str, meaning: str) -> Code:
+    """Makes a concept of Falx's own scheme; a code that is too long loses its end."""
+    return Code(value[:LONGEST], SCHEME, meaning)
+
+
 FINDINGS: Final = {
-    "tumor": ("254935002", "Intracranial tumor"),
-    "glioma": ("393564001", "Glioma"),
-    "meningioma": ("302820008", "Intracranial meningioma"),
-    "pituitary": ("127024001", "Neoplasm of pituitary gland"),
+    "tumor": Code("254935002", "SCT", "Intracranial tumor"),
+    "glioma": Code("393564001", "SCT", "Glioma"),
+    "meningioma": Code("302820008", "SCT", "Intracranial meningioma"),
+    "pituitary": Code("127024001", "SCT", "Neoplasm of pituitary gland"),
 }
+DECISIONS: Final = {
+    NO_TUMOR: private("NO_TUMOR", "No tumour found"),
+    AMBIGUOUS: Code("82334004", "SCT", "Indeterminate"),
+    REJECTED: private("REJECTED", "Not classified"),
+    **FINDINGS,
+}
+BANDS: Final = {word: private(word.upper(), word.capitalize()) for word in ("high", "moderate", "low")}
+PROBABILITIES: Final = {
+    label: private(f"P_{label.upper()}", f"Probability of {name}")
+    for label, name in zip(LABELS, ("no tumour", "meningioma", "glioma", "pituitary tumour"), strict=True)
+}
+PITUITARY: Final = Code("56329008", "SCT", "Pituitary")
+BRAIN: Final = Code("12738006", "SCT", "Brain")
+PROCEDURE: Final = Code("816077007", "SCT", "Magnetic resonance imaging of brain")
+SOURCE: Final = Code("260753009", "SCT", "Source")
+CONFIDENCE: Final = Code("111012", "DCM", "Certainty of Finding")
+COMMENT: Final = Code("121106", "DCM", "Comment")
+DEVICE: Final = Code("121007", "DCM", "Device")
+ALGORITHM: Final = Code("123110", "DCM", "Artificial Intelligence")
+LIBRARY: Final = Code("111028", "DCM", "Image Library")
+LIBRARY_GROUP: Final = Code("126200", "DCM", "Image Library Group")
+SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing operation")
+PERCENT: Final = Code("%", "UCUM", "Percent")
+NO_UNITS: Final = Code("1", "UCUM", "no units")
 
-NAMES: Final = dict(zip(LABELS, ("no tumour", "meningioma", "glioma", "pituitary tumour"), strict=True))
-
-
-def code(value: str, scheme: str, meaning: str) -> CodedConcept:
-    """Makes a coded concept."""
-    from highdicom.sr import CodedConcept
-
-    return CodedConcept(value=value, scheme_designator=scheme, meaning=meaning)
-
-
-def private(value: str, meaning: str) -> CodedConcept:
-    """Makes a concept of Falx's own scheme.
-
-    Raises:
-        ValueError: the code is longer than DICOM allows.
-    """
-    if len(value) > LONGEST:
-        raise ValueError(f"{value}: a code has at most {LONGEST} characters")
-    return code(value, SCHEME, meaning)
-
-
-def decision(word: str) -> CodedConcept:
-    """Returns a decision as a concept."""
-    if word == NO_TUMOR:
-        return private("NO_TUMOR", "No tumour found")
-    if word == AMBIGUOUS:
-        return code("82334004", "SCT", "Indeterminate")
-    if word == REJECTED:
-        return private("REJECTED", "Not classified")
-    return _finding(word)
+TITLE: Final = Code("126000", "DCM", "Imaging Measurement Report")
+"""The title of the report (DICOM PS3.16, CID 7021)."""
 
 
-def finding(word: str) -> CodedConcept | None:
-    """Returns the tumour that a decision names; None if it names none."""
-    return _finding(word) if word in FINDINGS else None
-
-
-def _finding(word: str) -> CodedConcept:
-    value, meaning = FINDINGS[word]
-    return code(value, "SCT", meaning)
-
-
-def site(word: str) -> CodedConcept:
+def site(word: str) -> Code:
     """Returns the site of a finding."""
-    return code("56329008", "SCT", "Pituitary") if word == "pituitary" else code("12738006", "SCT", "Brain")
+    return PITUITARY if word == "pituitary" else BRAIN
 
 
-def probability(label: str) -> CodedConcept:
-    """Returns the name of a label's probability."""
-    return private(f"P_{label.upper()}", f"Probability of {NAMES[label]}")
-
-
-def confidence() -> CodedConcept:
-    """Returns the name of the confidence."""
-    return code("111012", "DCM", "Certainty of Finding")
-
-
-def band(word: str) -> CodedConcept:
-    """Returns a band as a concept."""
-    return private(word.upper(), word.capitalize())
-
-
-def reason(word: str) -> CodedConcept:
-    """Returns the reason of a rejection as a concept; a code that is too long loses its end."""
-    meaning = word.replace("_", " ").capitalize().replace(" mr", " MR")
-    return private(word.upper()[:LONGEST], meaning)
-
-
-def procedure() -> CodedConcept:
-    """Returns the procedure that is reported on."""
-    return code("816077007", "SCT", "Magnetic resonance imaging of brain")
-
-
-def comment() -> CodedConcept:
-    """Returns the name of a sentence that stands beside the result."""
-    return code("121106", "DCM", "Comment")
-
-
-def title() -> CodedConcept:
-    """Returns the title of the report (DICOM PS3.16, CID 7021)."""
-    return code("126000", "DCM", "Imaging Measurement Report")
+def reason(word: str) -> Code:
+    """Returns the reason of a rejection as a concept."""
+    return private(word.upper(), word.replace("_", " ").capitalize().replace(" mr", " MR"))
 
 
 def scheme() -> CodingSchemeIdentificationItem:
     """Returns the item that tells readers of a report about the private scheme."""
-    from highdicom.coding_schemes import CodingSchemeIdentificationItem
-
     return CodingSchemeIdentificationItem(
         designator=SCHEME, name="Codes of Falx", responsible_organization="The Falx developers"
     )

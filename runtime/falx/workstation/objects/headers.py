@@ -9,15 +9,16 @@ header is read: no comments, no history, no private data of vendors.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from falx.errors import DicomUnavailable, UnreadableImage
 from falx.optional import needs
 from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import ReportError
 
-if TYPE_CHECKING:
-    from pydicom import Dataset
+with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
+    from pydicom import Dataset, config, dcmread
+    from pydicom.valuerep import validate_value
 
 __all__ = ["IDENTITY", "REQUIRED", "read", "same_study", "take_identity"]
 
@@ -70,12 +71,10 @@ def read(path: str) -> Dataset:
     Raises:
         UnreadableImage: the file is not DICOM, or lacks an identifier. The message quotes no value.
     """
-    with needs(path, "'falx[dicom]'", DicomUnavailable):
-        import pydicom
     wanted = [*REFERENCES, *IDENTITY, *ISSUERS, *PIXELS]
     try:
         with quiet_readers():
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(wanted))
+            header = dcmread(path, stop_before_pixels=True, specific_tags=list(wanted))
     except Exception as error:  # noqa: BLE001 - pydicom raises anything on damaged files
         raise UnreadableImage(
             f"{path}: expected a DICOM file, got one whose header cannot be read ({type(error).__name__})"
@@ -124,9 +123,6 @@ def take_identity(result: Dataset, header: Dataset) -> None:
 
 def _valid(header: Dataset, name: str) -> object:
     """Returns a value of a header, or an empty text if it is missing or not one that the standard allows."""
-    from pydicom import config
-    from pydicom.valuerep import validate_value
-
     value = header.get(name)
     if not value:
         return ""

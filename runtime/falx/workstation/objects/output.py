@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from falx.errors import DicomUnavailable, OutputError
-from falx.optional import needs
+from falx.errors import OutputError
 from falx.words import counted
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from falx.prediction import Model
+    from falx.classifier import Classifier
+    from falx.decision import Thresholds
     from falx.reading.series import Gathering
     from falx.study import Study
 
@@ -40,9 +40,8 @@ def check_outputs(options: argparse.Namespace) -> None:
     if options.sr is None and options.sc is None:
         return
     from falx.pictures.folder import Folder
+    from falx.workstation.objects import study_objects  # noqa: F401 - to say early what it lacks
 
-    with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
-        import highdicom  # noqa: F401 - to say early that it is missing
     if len(options.paths) > 1:
         raise OutputError("--sr and --sc write the report of one study; give one PATH")
     if options.sr is not None and Path(options.sr).exists():
@@ -51,14 +50,21 @@ def check_outputs(options: argparse.Namespace) -> None:
         Folder(options.sc)
 
 
-def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, model: Model) -> list[str]:
+def write_outputs(
+    options: argparse.Namespace,
+    study: Study,
+    found: Gathering,
+    classifier: Classifier,
+    thresholds: Thresholds,
+) -> list[str]:
     """Writes the report and the pictures that `falx study` was asked for.
 
     Args:
         options: with `sr`, a new file or None, and `sc`, a folder or None, as `check_outputs` passed them.
         study: made from `found`.
         found: its slices.
-        model: the model that answered.
+        classifier: answered.
+        thresholds: those in force.
 
     Returns:
         A sentence for each thing that was written.
@@ -69,21 +75,20 @@ def write_outputs(options: argparse.Namespace, study: Study, found: Gathering, m
     """
     if options.sr is None and options.sc is None:
         return []
-    from falx.workstation.objects import results
-    from falx.workstation.objects.structured_report import structured_report
+    from falx.workstation.objects.structured_report import Rule
+    from falx.workstation.objects.study_objects import objects_of, sources
 
-    known = results.sources(dict.fromkeys(result.path for result in study.results if result.path))
-    identity = results.identity_of(known, model)
+    known = sources(dict.fromkeys(result.path for result in study.results if result.path))
+    rule = Rule(classifier.model, thresholds, classifier.card.thresholds)
+    report, *pictures = objects_of(study, found, known, rule, capture=options.sc is not None)
     written = []
     if options.sr is not None:
-        _save(structured_report(study, known, model=model, identity=identity), Path(options.sr))
+        _save(report, Path(options.sr))
         written.append(f"Report written to {options.sr}.")
     if options.sc is not None:
-        count = 0
-        for picture in results.captures(study, found, known, identity=identity):
+        for picture in pictures:
             _save(picture, Path(options.sc) / f"{int(picture.InstanceNumber):03}.dcm")
-            count += 1
-        written.append(f"{counted(count, 'picture')} written to {options.sc}.")
+        written.append(f"{counted(len(pictures), 'picture')} written to {options.sc}.")
     return written
 
 

@@ -8,7 +8,7 @@ not copied.
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +18,18 @@ from falx._version import __version__
 from falx.errors import DicomUnavailable
 from falx.optional import needs
 from falx.pictures.overlay import overlay
+from falx.prediction import Prediction
 from falx.reading.quiet import quiet_readers
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, percent
 from falx.workstation.errors import ReportError
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
-from falx.workstation.objects.structured_report import MANUFACTURER
+from falx.workstation.objects.structured_report import MANUFACTURER, Rule
 
-if TYPE_CHECKING:
+with needs("a DICOM picture", "'falx[dicom]'", DicomUnavailable):
     from highdicom.sc import SCImage
+    from highdicom.sr import CodedConcept
     from pydicom import Dataset
-
-    from falx.prediction import Prediction
 
 __all__ = ["burnt", "secondary_capture"]
 
@@ -80,6 +80,7 @@ def secondary_capture(
     pixels: npt.NDArray[np.uint8],
     header: Dataset,
     *,
+    rule: Rule,
     identity: str,
     number: int,
     frame: int | None = None,
@@ -90,6 +91,7 @@ def secondary_capture(
         prediction: the answer.
         pixels: `(H, W)` uint8, the slice as a viewer shows it.
         header: the header of its image, from `falx.workstation.objects.headers.read`.
+        rule: what decided.
         identity: as for `structured_report`.
         number: the number of the picture in its series, from 1.
         frame: the number of the frame in the image, from 1; None if the image is a single frame.
@@ -106,14 +108,10 @@ def secondary_capture(
             "this image says that its pixels name the patient (Burned In Annotation), so no copy of them is "
             "made; the report refers to it all the same"
         )
-    with needs("a DICOM picture", "'falx[dicom]'", DicomUnavailable):
-        from highdicom.sc import SCImage
-        from pydicom import Dataset
-
-    confidence = "" if prediction.confidence is None else f", {prediction.confidence:.0%} {prediction.band}"
+    sure = None if prediction.confidence is None else percent(prediction.confidence, 0)
     lines = [
-        f"{prediction.decision}{confidence.replace('%', ' %')}",
-        f"Falx {__version__}, {prediction.model.name} {prediction.model.version}",
+        prediction.decision if sure is None else f"{prediction.decision}, {sure} {prediction.band}",
+        f"Falx {__version__}, {prediction.model.name} {prediction.model.version}; thresholds: {rule.text}",
         DISCLAIMER,
     ]
     image = header.SOPInstanceUID
@@ -141,15 +139,14 @@ def secondary_capture(
     source.ReferencedSOPInstanceUID = image
     if frame is not None:
         source.ReferencedFrameNumber = frame
-    source.PurposeOfReferenceCodeSequence = [
-        codes.code("121322", "DCM", "Source image for image processing operation")
-    ]
+    source.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.SOURCE_IMAGE)]
     capture.PatientOrientation = None  # type: ignore[assignment] # unknown
     # A head is not a paired part of the body.
     capture.BodyPartExamined, capture.ImageLaterality = "HEAD", "U"
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.SourceImageSequence = [source]
-    capture.DerivationDescription = "Slice with heatmap, decision and disclaimer. " + DISCLAIMER
+    about = f"Slice with heatmap and decision. Thresholds: {rule.text}. {DISCLAIMER}"
+    capture.DerivationDescription = about
     capture.ConversionType = "WSD"
     capture.BurnedInAnnotation = "NO"
     for name in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):

@@ -8,35 +8,59 @@ Qualification, its description and its words mark it as research.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 from falx._version import __version__
+from falx.decision import Thresholds
 from falx.errors import DicomUnavailable
 from falx.optional import needs
-from falx.prediction import Model, Prediction
+from falx.prediction import ModelIdentity, Prediction
 from falx.reading.quiet import quiet_readers
+from falx.study import Study
 from falx.words import DISCLAIMER
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
 
-if TYPE_CHECKING:
-    from highdicom import sr
+with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
+    from highdicom import ContentQualificationValues, sr
     from pydicom import Dataset
+    from pydicom.sr.coding import Code
 
-    from falx.study import Study
-
-__all__ = ["MANUFACTURER", "SERIES_NUMBER", "structured_report"]
+__all__ = ["MANUFACTURER", "SERIES_NUMBER", "Rule", "structured_report"]
 
 MANUFACTURER: Final = "The Falx developers"
 SERIES_NUMBER: Final = 9800
 """A high number: the report stands behind the series of the scanner in a sorted list."""
 
+CONTAINS: Final = sr.RelationshipTypeValues.CONTAINS
+
 DECIMALS: Final = 4
 """Decimals of a probability: a DICOM decimal string has at most 16 characters (PS3.5, 6.2)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What decided on the slices of a study.
+
+    Attributes:
+        model: the model that answered.
+        thresholds: those in force.
+        own: those of the model's card.
+    """
+
+    model: ModelIdentity
+    thresholds: Thresholds
+    own: Thresholds
+
+    @property
+    def text(self) -> str:
+        """The thresholds in force; those that the caller changed are marked."""
+        return self.thresholds.beside(self.own)
+
+
 def structured_report(
-    study: Study, sources: Mapping[str, Dataset], *, model: Model, identity: str
+    study: Study, sources: Mapping[str, Dataset], *, rule: Rule, identity: str
 ) -> sr.EnhancedSR:
     """Makes the report of a study.
 
@@ -44,7 +68,7 @@ def structured_report(
         study: from `Classifier.predict_study`.
         sources: the headers of its images by their SOP Instance UID, from
             `falx.workstation.objects.headers.read`.
-        model: the model that answered.
+        rule: what decided.
         identity: tells this report from every other; the same identity gives the same SOP Instance UID, see
             `falx.workstation.objects.identifiers`.
 
@@ -55,25 +79,22 @@ def structured_report(
         ReportError: there are no sources, or they are of several studies.
         DicomUnavailable: highdicom is not installed.
     """
-    with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
-        from highdicom import ContentQualificationValues, sr
-
     images = headers.same_study(sources.values())
     with quiet_readers():
-        groups = [_study_group(study, model, unique("tracking", "study", identity))]
+        groups = [_study_group(study, rule, unique("tracking", "study", identity))]
         for index in study.carriers:
             one = study.results[index]
             origin = one.origin
             instance = "" if origin is None else origin.sop_instance_uid or ""
             if isinstance(one, Prediction) and origin is not None and instance in sources:
-                header = sources[instance]
                 tracking = unique("tracking", instance, str(origin.frame), identity)
-                groups.append(_slice_group(one, f"slice {index + 1}", tracking, header))
+                image = _image(sources[instance], origin.frame)
+                groups.append(_slice_group(one, rule, f"slice {index + 1}", tracking, image))
         report = sr.MeasurementReport(
-            observation_context=_observer(model),
-            procedure_reported=codes.procedure(),
+            observation_context=_observer(rule.model),
+            procedure_reported=codes.PROCEDURE,
             imaging_measurements=groups,
-            title=codes.title(),
+            title=codes.TITLE,
         )
         _add_library(report, images)
         document = sr.EnhancedSR(
@@ -91,7 +112,7 @@ def structured_report(
             series_description="Falx, for research use only",
             manufacturer_model_name="Falx",
             software_versions=__version__,
-            device_serial_number=model.sha256,
+            device_serial_number=rule.model.sha256,
             coding_schemes=[codes.scheme()],
         )
     headers.take_identity(document, images[0])
@@ -100,116 +121,96 @@ def structured_report(
 
 def _reference(header: Dataset) -> Dataset:
     """Makes a header without anything of its patient: highdicom logs names that it doubts."""
-    from pydicom import Dataset
-
     reference = Dataset()
     for name in (*headers.REQUIRED, *headers.IDENTITY):
         setattr(reference, name, header.get(name) if name in headers.REQUIRED else "")
     return reference
 
 
-def _observer(model: Model) -> sr.ObservationContext:
-    from highdicom import sr
-
+def _observer(model: ModelIdentity) -> sr.ObservationContext:
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=unique("device", __version__, model.sha256),
+        name="Falx",
+        manufacturer_name=MANUFACTURER,
+        model_name=f"{model.name} {model.version}",
+        serial_number=model.sha256,
+    )
     return sr.ObservationContext(
         observer_device_context=sr.ObserverContext(
-            observer_type=codes.code("121007", "DCM", "Device"),
-            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-                uid=unique("device", __version__, model.sha256),
-                name="Falx",
-                manufacturer_name=MANUFACTURER,
-                model_name=f"{model.name} {model.version}",
-                serial_number=model.sha256,
-            ),
+            observer_type=sr.CodedConcept.from_code(codes.DEVICE), observer_identifying_attributes=device
         )
     )
 
 
-def _study_group(study: Study, model: Model, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
-    found = study.label or study.decision
-    evaluations = [_evaluation("DECISION", "Decision", codes.decision(study.decision))]
-    if study.band is not None:
-        evaluations.append(_evaluation("BAND", "Band of confidence", codes.band(study.band)))
-    measurements = [] if study.confidence is None else [_certainty(study.confidence)]
+def _study_group(study: Study, rule: Rule, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
+    evaluations, measurements = _answer(study)
     texts = [(codes.private("REASON", "Reason"), study.reason)]
-    texts += [(codes.comment(), text) for text in (*study.notes, study.recommendation, DISCLAIMER)]
-    return _group("study", tracking, found, model, evaluations, measurements, texts, images=[])
+    texts += [(codes.COMMENT, text) for text in (*study.notes, study.recommendation, DISCLAIMER)]
+    found = study.label or study.decision
+    return _group("study", tracking, found, rule, evaluations, measurements, texts, images=[])
 
 
 def _slice_group(
-    one: Prediction, name: str, tracking: str, header: Dataset
+    one: Prediction, rule: Rule, name: str, tracking: str, image: sr.SourceImageForMeasurementGroup
 ) -> sr.MeasurementsAndQualitativeEvaluations:
-    assert one.origin is not None  # noqa: S101 - our own invariant: only such slices have a header
-    evaluations = [_evaluation("DECISION", "Decision", codes.decision(one.decision))]
-    measurements = []
-    if one.band is not None:
-        evaluations.append(_evaluation("BAND", "Band of confidence", codes.band(one.band)))
-    if one.confidence is not None:
-        measurements.append(_certainty(one.confidence))
+    evaluations, measurements = _answer(one)
     if one.reason is not None:
         evaluations.append(_evaluation("REASON", "Reason", codes.reason(one.reason.code)))
-    unit = codes.code("1", "UCUM", "no units")
     for label, value in (one.probabilities or {}).items():
-        measurements.append(_measurement(codes.probability(label), round(value, DECIMALS), unit))
-    texts = [(codes.comment(), text) for text in (one.recommendation, DISCLAIMER)]
-    images = [_image(header, one.origin.frame)]
-    return _group(name, tracking, one.decision, one.model, evaluations, measurements, texts, images)
+        concept = codes.PROBABILITIES[label]
+        measurements.append(sr.Measurement(concept, round(value, DECIMALS), codes.NO_UNITS))
+    texts = [(codes.COMMENT, text) for text in (one.recommendation, DISCLAIMER)]
+    return _group(name, tracking, one.decision, rule, evaluations, measurements, texts, [image])
+
+
+def _answer(of: Study | Prediction) -> tuple[list[sr.QualitativeEvaluation], list[sr.Measurement]]:
+    """Returns the decision, and band and confidence if there are any."""
+    evaluations = [_evaluation("DECISION", "Decision", codes.DECISIONS[of.decision])]
+    measurements = []
+    if of.band is not None:
+        evaluations.append(_evaluation("BAND", "Band of confidence", codes.BANDS[of.band]))
+    if of.confidence is not None:
+        percent = round(100 * of.confidence, DECIMALS - 2)
+        measurements.append(sr.Measurement(codes.CONFIDENCE, percent, codes.PERCENT))
+    return evaluations, measurements
 
 
 def _group(
     name: str,
     tracking: str,
     found: str,
-    model: Model,
+    rule: Rule,
     evaluations: Sequence[sr.QualitativeEvaluation],
     measurements: Sequence[sr.Measurement],
-    texts: Sequence[tuple[sr.CodedConcept, str]],
+    texts: Sequence[tuple[Code, str]],
     images: Sequence[sr.SourceImageForMeasurementGroup],
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     """Makes the group of the study or of a slice: TID 1501, Measurement and Qualitative Evaluation Group."""
-    from highdicom import sr
-
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=tracking, identifier=name),
-        finding_type=codes.finding(found),
+        finding_type=codes.FINDINGS.get(found),
         finding_sites=[sr.FindingSite(codes.site(found))],
         algorithm_id=sr.AlgorithmIdentification(
-            name=f"Falx, model {model.name}",
-            version=f"{__version__}, model {model.version}",
-            parameters=[f"SHA-256 of the model file: {model.sha256}"],
-            family=codes.code("123110", "DCM", "Artificial Intelligence"),
+            name=f"Falx, model {rule.model.name}",
+            version=f"{__version__}, model {rule.model.version}",
+            parameters=[f"SHA-256 of the model file: {rule.model.sha256}", f"Thresholds: {rule.text}"],
+            family=codes.ALGORITHM,
             manufacturer=MANUFACTURER,
         ),
         source_images=images,
         measurements=measurements,
         qualitative_evaluations=evaluations,
     )
-    contains = sr.RelationshipTypeValues.CONTAINS
     for concept, text in texts:
-        group[0].ContentSequence.append(sr.TextContentItem(concept, text, relationship_type=contains))
+        group[0].ContentSequence.append(sr.TextContentItem(concept, text, relationship_type=CONTAINS))
     return group
 
 
-def _evaluation(value: str, meaning: str, answer: sr.CodedConcept) -> sr.QualitativeEvaluation:
-    from highdicom import sr
-
+def _evaluation(value: str, meaning: str, answer: Code) -> sr.QualitativeEvaluation:
     return sr.QualitativeEvaluation(codes.private(value, meaning), answer)
 
 
-def _measurement(name: sr.CodedConcept, value: float, unit: sr.CodedConcept) -> sr.Measurement:
-    from highdicom import sr
-
-    return sr.Measurement(name, value, unit)
-
-
-def _certainty(confidence: float) -> sr.Measurement:
-    percent = codes.code("%", "UCUM", "Percent")
-    return _measurement(codes.confidence(), round(100 * confidence, DECIMALS - 2), percent)
-
-
 def _image(header: Dataset, frame: int | None) -> sr.SourceImageForMeasurementGroup:
-    from highdicom import sr
-
     return sr.SourceImageForMeasurementGroup(
         referenced_sop_class_uid=header.SOPClassUID,
         referenced_sop_instance_uid=header.SOPInstanceUID,
@@ -219,22 +220,17 @@ def _image(header: Dataset, frame: int | None) -> sr.SourceImageForMeasurementGr
 
 def _add_library(report: sr.MeasurementReport, sources: Sequence[Dataset]) -> None:
     """Adds all images that were looked at: TID 1600, without descriptors, which are in the images."""
-    from highdicom import sr
-
-    contains = sr.RelationshipTypeValues.CONTAINS
-    library = sr.ContainerContentItem(
-        codes.code("111028", "DCM", "Image Library"), relationship_type=contains
-    )
-    group = sr.ContainerContentItem(
-        codes.code("126200", "DCM", "Image Library Group"), relationship_type=contains
+    library, group = (
+        sr.ContainerContentItem(name, relationship_type=CONTAINS)
+        for name in (codes.LIBRARY, codes.LIBRARY_GROUP)
     )
     group.ContentSequence = sr.ContentSequence(
         [
             sr.ImageContentItem(
-                name=codes.code("260753009", "SCT", "Source"),
+                name=codes.SOURCE,
                 referenced_sop_class_uid=header.SOPClassUID,
                 referenced_sop_instance_uid=header.SOPInstanceUID,
-                relationship_type=contains,
+                relationship_type=CONTAINS,
             )
             for header in sources
         ]

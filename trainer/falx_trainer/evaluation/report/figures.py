@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from falx.words import DECISIONS, LABELS, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import Record
+from falx_trainer import plots
 from falx_trainer.evaluation import measures
-from falx_trainer.evaluation.answers import Answer
+from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Pairs
 from falx_trainer.evaluation.report.numbers import NAMES, decimal
-from falx_trainer.training import results
 
 __all__ = ["draw"]
 
@@ -28,7 +28,7 @@ SVG: Final[dict[Any, Any]] = {"svg.hashsalt": "falx", "svg.fonttype": "path"}
 
 
 def draw(folder: Path, pairs: Pairs, metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str, str]:
-    """Draw all plots.
+    """Draws all plots.
 
     Args:
         folder: where `NAME.png` are written.
@@ -44,20 +44,20 @@ def draw(folder: Path, pairs: Pairs, metrics: Mapping[str, Any], curves: Mapping
     shown: dict[str, str] = {}
     with rc_context({**STYLE, **SVG}):
         rows, counts = measures.decisions(pairs)
-        results.plot_confusion(folder / "decisions.png", rows, DECISIONS, counts, f"decisions, {slices}")
+        plots.plot_confusion(folder / "decisions.png", rows, DECISIONS, counts, f"decisions, {slices}")
         if whole["confusion"]:
             columns = [*LABELS, REJECTED]
             table = [[row[column] for column in columns] for row in whole["confusion"].values()]
             title = f"likeliest label, {slices}"
-            results.plot_confusion(folder / "labels.png", [*whole["confusion"]], columns, table, title)
+            plots.plot_confusion(folder / "labels.png", [*whole["confusion"]], columns, table, title)
         if metrics["calibration"]:
             title = f"calibration, {slices}; error {decimal(whole['calibration_error'])}"
             shown["calibration"] = _vector(
-                results.plot_calibration(folder / "calibration.png", metrics["calibration"], title)
+                plots.plot_calibration(folder / "calibration.png", metrics["calibration"], title)
             )
             decided, right = whole["decided"], whole["right_of_decided"]
             shown["risk_coverage"] = _vector(
-                results.plot_risk_coverage(
+                plots.plot_risk_coverage(
                     folder / "risk_coverage.png",
                     metrics["risk_coverage"],
                     None if right is None else (decided[0], 1 - right[0]),
@@ -67,7 +67,7 @@ def draw(folder: Path, pairs: Pairs, metrics: Mapping[str, Any], curves: Mapping
         if curves:
             shown |= _curves(folder, whole, curves, slices)
         examples = [
-            results.Example(
+            plots.LocatedTumor(
                 record.label,
                 answer.decision,
                 answer.location,
@@ -78,7 +78,7 @@ def draw(folder: Path, pairs: Pairs, metrics: Mapping[str, Any], curves: Mapping
             if answer.location is not None
         ]
         if examples:
-            results.plot_heatmaps(folder / "heatmaps.png", examples)
+            plots.plot_heatmaps(folder / "heatmaps.png", examples)
             # As pixels: as vectors its many cells would make the page large.
             shown["heatmaps"] = _uri("image/png", (folder / "heatmaps.png").read_bytes())
     return shown
@@ -113,12 +113,12 @@ def _curves(folder: Path, whole: Mapping[str, Any], curves: Mapping[str, Any], s
             )
             for label in curves
         }
-        drawn[name] = _vector(results.plot_curves(folder / f"{name}.png", lines, axes, f"{title}, {slices}"))
+        drawn[name] = _vector(plots.plot_curves(folder / f"{name}.png", lines, axes, f"{title}, {slices}"))
     return drawn
 
 
-def _examples(pairs: Pairs) -> list[tuple[Record, Answer]]:
-    """Four tumours with a box of each label, at equal steps through all: not the best, not the worst."""
+def _examples(pairs: Pairs) -> list[tuple[Record, ModelAnswer]]:
+    """Chooses four tumours with a box of each label, at equal steps through all of them."""
     chosen = []
     for label in TUMOR_LABELS:
         located = [(r, a) for r, a in pairs if r.label == label and r.boxes and a.location is not None]

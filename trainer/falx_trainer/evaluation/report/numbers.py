@@ -38,34 +38,34 @@ CEILINGS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def ceiling(share: float) -> float:
-    """Where the scale of a plot ends that shares up to this one stand on."""
+    """Returns where the scale of a plot ends that shows shares up to this one."""
     return next(end for end in CEILINGS if share <= end)
 
 
 def percent(share: float | Sequence[float] | None) -> str:
-    """A share, or an interval's value, with one decimal."""
+    """Returns a share, or an interval's value, with one decimal."""
     value = _value(share)
     return NONE if value is None else f"{value * 100:.1f}{PERCENT}"
 
 
 def percent_range(interval: Sequence[float] | None) -> str:
-    """The ends of an interval of shares."""
+    """Returns the ends of an interval of shares."""
     return "" if interval is None else f"{interval[1] * 100:.1f}–{interval[2] * 100:.1f}{PERCENT}"
 
 
 def decimal(number: float | Sequence[float] | None) -> str:
-    """A number, or an interval's value, with three decimals."""
+    """Returns a number, or an interval's value, with three decimals."""
     value = _value(number)
     return NONE if value is None else f"{value:.3f}"
 
 
 def decimal_range(interval: Sequence[float] | None) -> str:
-    """The ends of an interval."""
+    """Returns the ends of an interval."""
     return "" if interval is None else f"{interval[1]:.3f}–{interval[2]:.3f}"
 
 
 def signed(value: float | None, decimals: int, factor: float = 1) -> str:
-    """A difference with its sign, as minus and not as hyphen."""
+    """Returns a difference with its sign, as minus and not as hyphen."""
     if value is None:
         return NONE
     return f"{value * factor:+.{decimals}f}".replace("-", "−")

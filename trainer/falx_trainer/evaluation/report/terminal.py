@@ -8,7 +8,7 @@ from typing import Any, Final
 from falx.words import DECISIONS, LABELS, REJECTED
 from falx_trainer.evaluation.measures import AVERAGES
 from falx_trainer.evaluation.report.numbers import NONE, decimal, decimal_range
-from falx_trainer.training.results import confusion_text
+from falx_trainer.scores import confusion_text
 
 __all__ = ["SHARES", "text"]
 
@@ -17,7 +17,7 @@ CLASS: Final = ("precision", "recall", "f1", "auc_roc")
 
 
 def text(metrics: Mapping[str, Any]) -> str:
-    """What was measured: missed tumours first, then labels, decisions, parts, thresholds and warnings.
+    """Returns the measures: missed tumours first, then labels, decisions, parts, thresholds and warnings.
 
     Args:
         metrics: the document of `metrics.json`.
@@ -51,7 +51,7 @@ def _missed(whole: Mapping[str, Any]) -> str:
 
 
 def _classes(whole: Mapping[str, Any]) -> str:
-    """The classification report of the likeliest label."""
+    """Returns the classification report of the likeliest label."""
     titles = {"f1": "F1", "auc_roc": "AUC-ROC"}
     lines = [f"{'':14}" + "".join(f"{titles.get(name, name):>21}" for name in CLASS) + f"{'slices':>8}"]
     for label in LABELS:
@@ -77,7 +77,7 @@ def _matrix(what: str, rows: Mapping[str, Mapping[str, int]], columns: Sequence[
 
 
 def _parts(metrics: Mapping[str, Any]) -> str:
-    """A row for all slices, and for those of each value of each breakdown."""
+    """Lays out a row for all slices, and one for those of each value of each breakdown."""
     parts: list[tuple[str, Any]] = [("all", metrics["all"])]
     for name, found in metrics.items():
         if name.startswith("by_") and len(found) > 1:

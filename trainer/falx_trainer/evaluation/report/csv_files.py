@@ -41,7 +41,7 @@ CURVES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def write(folder: Path, metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> None:
-    """Write the tables, which name no slice.
+    """Writes the tables, which name no slice.
 
     These are `measures.csv`, `labels.csv`, `decisions.csv`, `calibration.csv`, `risk_coverage.csv`,
     `roc.csv` and `precision_recall.csv`.
@@ -74,7 +74,7 @@ def write(folder: Path, metrics: Mapping[str, Any], curves: Mapping[str, Any]) -
 
 
 def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
-    """Write `slices.csv`, what was decided of each slice, and `overlap.csv`, which of them training knew.
+    """Writes `slices.csv`, what was decided of each slice, and `overlap.csv`, which of them training knew.
 
     Args:
         folder: to write to.
@@ -104,7 +104,7 @@ def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
 
 
 def _measures(metrics: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """A row a measure: of all slices, and of each part of each breakdown."""
+    """Gives a row for each measure: of all slices, and of each part of each breakdown."""
     for by, parts in {
         "all": {"": metrics["all"]},
         **{k: v for k, v in metrics.items() if k.startswith("by_")},

@@ -16,7 +16,7 @@ __all__ = ["silenced"]
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Keep what C++ writes off standard error; what Python writes still gets there.
+    """Keeps what C++ writes off standard error; what Python writes still gets there.
 
     TensorFlow logs before its log level can be set, and its converter prints rather than logs.
     """

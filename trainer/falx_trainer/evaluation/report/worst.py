@@ -17,7 +17,7 @@ from falx.reading.source import read
 from falx.slices.reasons import REASONS
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import UNTYPED, Record
-from falx_trainer.evaluation.answers import Answer
+from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Pairs, group
 
 __all__ = ["KINDS", "Kind", "Section", "Shown", "worst"]
@@ -42,7 +42,7 @@ class Kind:
 
     title: str
     explanation: str
-    holds: Callable[[Record, Answer], bool]
+    holds: Callable[[Record, ModelAnswer], bool]
     most: int
 
 
@@ -116,7 +116,7 @@ class Section:
 
 
 def worst(pairs: Pairs) -> list[Section]:
-    """The errors of each kind, with pictures of the worst."""
+    """Returns the errors of each kind, with pictures of the worst."""
     return [_section(kind, [(r, a) for r, a in pairs if kind.holds(r, a)]) for kind in KINDS]
 
 
@@ -135,13 +135,13 @@ def _section(kind: Kind, errors: Pairs) -> Section:
     return Section(kind, len(errors), shown)
 
 
-def _confidence(answer: Answer) -> float | None:
+def _confidence(answer: ModelAnswer) -> float | None:
     if answer.probabilities is None or answer.decision not in LABELS:
         return None
     return answer.probabilities[LABELS.index(answer.decision)]
 
 
-def _shown(record: Record, answer: Answer) -> Shown | None:
+def _shown(record: Record, answer: ModelAnswer) -> Shown | None:
     try:
         pixels = read(record.path).pixels
     except UnreadableImage:  # it could be read a moment ago

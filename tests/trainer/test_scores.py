@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 import warnings
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -17,12 +15,10 @@ from sklearn.metrics import (
 )
 
 from falx.decision import Thresholds
-from falx.prediction import Location
-from falx.slices.preprocessing import Frame
 from falx.words import LABELS
-from falx_runs.manifest import UNTYPED, Box, Record
+from falx_runs.manifest import UNTYPED, Record
+from falx_trainer import scores as scoring
 from falx_trainer.data.tensors import Tensors
-from falx_trainer.training import results
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +45,19 @@ def test_measures_are_shares_of_what_they_name() -> None:
     evidence = np.zeros((5, 14, 14), np.float32)
     evidence[2, 1, 1] = evidence[3, 8, 8] = 1  # inside the box, and elsewhere
     thresholds = Thresholds(no_tumor=0.8, meningioma=0.5, glioma=0.5, pituitary=0.5)
-    measured = results.measure(data, probabilities, evidence.reshape(5, 196), thresholds)
+    measured = scoring.measure(data, probabilities, evidence.reshape(5, 196), thresholds)
     assert measured == {
         "auc": 0.6667,  # of 6 pairs, the untyped tumour is behind both healthy slices
         "missed": 0.3333,
         "cleared": 0.5,
         "peak_in_box": 0.5,
     }
-    assert results.measure(data, probabilities, None, thresholds) == measured | {"peak_in_box": None}
+    assert scoring.measure(data, probabilities, None, thresholds) == measured | {"peak_in_box": None}
 
 
 def test_scores_are_those_of_scikit_learn(answers: tuple[list[str], npt.NDArray[np.float64]]) -> None:
     labels, probabilities = answers
-    scores = results.score(labels, probabilities)
+    scores = scoring.score(labels, probabilities)
     typed = [index for index, label in enumerate(labels) if label != UNTYPED]
     true = np.array([LABELS.index(labels[index]) for index in typed])
     predicted = probabilities[typed].argmax(axis=1)
@@ -83,8 +79,8 @@ def test_scores_are_those_of_scikit_learn(answers: tuple[list[str], npt.NDArray[
 
 
 def test_report_is_a_table(answers: tuple[list[str], npt.NDArray[np.float64]]) -> None:
-    scores = results.score(*answers)
-    lines = results.report_text(scores).splitlines()
+    scores = scoring.score(*answers)
+    lines = scoring.report_text(scores).splitlines()
     assert lines[0].split() == ["precision", "recall", "F1", "AUC-ROC", "slices"]
     assert [line.split()[0] for line in lines[1:5]] == list(LABELS)
     assert lines[1].split()[1] == f"{scores['report']['no_tumor']['precision']:.3f}"
@@ -95,7 +91,7 @@ def test_report_is_a_table(answers: tuple[list[str], npt.NDArray[np.float64]]) -
 def test_labels_that_do_not_occur_have_no_area() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores = results.score(["no_tumor", "glioma"], np.array([[0.9, 0.1, 0, 0], [0.2, 0.1, 0.6, 0.1]]))
+        scores = scoring.score(["no_tumor", "glioma"], np.array([[0.9, 0.1, 0, 0], [0.2, 0.1, 0.6, 0.1]]))
     assert scores["auc_roc"] == {
         "no_tumor": 1.0,
         "meningioma": None,
@@ -104,7 +100,7 @@ def test_labels_that_do_not_occur_have_no_area() -> None:
         "macro": None,
     }
     assert scores["accuracy"] == 1.0
-    assert results.report_text(scores).splitlines()[2].split() == [
+    assert scoring.report_text(scores).splitlines()[2].split() == [
         "meningioma",
         "0.000",
         "0.000",
@@ -115,84 +111,8 @@ def test_labels_that_do_not_occur_have_no_area() -> None:
 
 
 def test_confusion_text_lines_up() -> None:
-    text = results.confusion_text(["no_tumor", "glioma"], ["no_tumor", "ambiguous"], [[3, 0], [10, 200]])
+    text = scoring.confusion_text(["no_tumor", "glioma"], ["no_tumor", "ambiguous"], [[3, 0], [10, 200]])
     lines = text.splitlines()
     assert lines[0].split() == ["true", "/", "predicted", "no_tumor", "ambiguous"]
     assert [line.split() for line in lines[1:]] == [["no_tumor", "3", "0"], ["glioma", "10", "200"]]
     assert len({len(line) for line in lines}) == 1
-
-
-HISTORY = [
-    {
-        "stage": stage,
-        "epoch": epoch,
-        "learning_rate": 1e-4,
-        "loss": 1 / (epoch + stage),
-        "accuracy": 0.5,
-        "val_loss": 0.9,
-        "val_accuracy": 0.6,
-        "seconds": 2.5,
-    }
-    for stage, epochs in ((1, 2), (2, 3))
-    for epoch in range(1, epochs + 1)
-]
-
-
-def test_history_is_written_as_csv(tmp_path: Path) -> None:
-    results.write_history(tmp_path / "history.csv", HISTORY)
-    with (tmp_path / "history.csv").open(newline="", encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    assert rows == HISTORY
-
-
-@pytest.mark.parametrize("history", [HISTORY, HISTORY[:1], HISTORY[3:], []])
-def test_history_is_drawn(history: list[dict[str, float]], tmp_path: Path) -> None:
-    results.plot_history(tmp_path / "history.png", history)
-    assert shades(tmp_path / "history.png") > 10
-
-
-def test_confusion_is_drawn(tmp_path: Path) -> None:
-    results.plot_confusion(
-        tmp_path / "c.png", LABELS, (*LABELS, "ambiguous"), np.eye(4, 5, dtype=int).tolist(), "x"
-    )
-    assert shades(tmp_path / "c.png") > 10
-
-
-def shades(path: Path) -> int:
-    with Image.open(path) as image:
-        assert min(image.size) > 200
-        return len(np.unique(np.asarray(image.convert("L"))))
-
-
-def _location(height: int, width: int, cells: npt.NDArray[np.float32]) -> Location:
-    return Location(cells, Frame(0, 0, width, height), (height, width))
-
-
-@pytest.mark.parametrize(("number", "rows"), [(1, 1), (4, 1), (5, 2)])
-def test_heatmaps_are_drawn_four_a_row(tmp_path: Path, number: int, rows: int) -> None:
-    cells = np.eye(7, dtype=np.float32)
-    example = results.Example(
-        "glioma", "ambiguous", _location(100, 80, cells), (Box(0.5, 0.5, 0.2, 0.2),), True
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        results.plot_heatmaps(tmp_path / "plot.png", [example] * number)
-    with Image.open(tmp_path / "plot.png") as plot:
-        assert plot.size == (1104, round(120 * (2.5 * rows + 0.6)))
-
-
-def test_calibration_and_risk_are_drawn(tmp_path: Path) -> None:
-    bins = [{"slices": 3, "confidence": 0.5, "right": 0.4}, {"slices": 90, "confidence": 0.97, "right": 1.0}]
-    results.plot_calibration(tmp_path / "calibration.png", bins, "calibration")
-    curve = [{"coverage": 0.5, "risk": 0.0}, {"coverage": 1.0, "risk": 0.1}]
-    for decided in ((0.8, 0.05), None):
-        results.plot_risk_coverage(tmp_path / f"{decided is None}.png", curve, decided, "risk")
-    sizes = {}
-    for name in ("calibration", "False", "True"):
-        with Image.open(tmp_path / f"{name}.png") as plot:
-            sizes[name] = plot.size
-            pixels = np.asarray(plot.convert("RGB"))
-        # Blue is the curve, orange the point that is decided.
-        assert (pixels == (0, 0x72, 0xB2)).all(axis=-1).any()
-        assert (pixels == (0xD5, 0x5E, 0)).all(axis=-1).any() == (name == "False")
-    assert sizes == {"calibration": (576, 672), "False": (576, 456), "True": (576, 456)}

@@ -1,49 +1,33 @@
-"""What a run leaves for people to look at: history, confusion matrix, classification report."""
+"""Draws the plots of trainings and evaluations."""
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from sklearn.metrics import classification_report, confusion_matrix, roc_auc_score
 
-from falx.decision import Thresholds, decide
 from falx.prediction import Location
-from falx.slices.preprocessing import SIZE
-from falx.words import LABELS, NO_TUMOR
-from falx_runs.manifest import UNTYPED, Box
-from falx_trainer.data.tensors import Boxes, Tensors
+from falx_runs.manifest import Box
 
 if TYPE_CHECKING:
-    from falx_trainer.training.stages import History
+    pass
 
 __all__ = [
-    "Example",
-    "Scores",
-    "confusion_text",
-    "measure",
+    "LocatedTumor",
     "plot_calibration",
     "plot_confusion",
     "plot_curves",
     "plot_heatmaps",
     "plot_history",
     "plot_risk_coverage",
-    "report_text",
-    "score",
-    "write_history",
 ]
-
-Scores = dict[str, Any]
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 """Two of the colours of Okabe & Ito (2008), told apart with any kind of colour vision."""
@@ -60,120 +44,10 @@ STROKES: Final = {
 DPI: Final = 120
 
 
-def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Scores:
-    """Accuracy, AUC-ROC and scikit-learn's classification report over the typed slices.
-
-    Args:
-        labels: of all slices; `tumor_untyped` ones have no type to be right about and are left out.
-        probabilities: `(N, 4)`.
-
-    Returns:
-        JSON-ready: `slices`, `accuracy`, `auc_roc` a label (one against the rest) and `macro`
-        (None where a label does not occur), `report`, and `confusion`, rows true, columns predicted.
-    """
-    typed = np.array([label != UNTYPED for label in labels])
-    true = np.array([LABELS.index(label) for label in labels if label != UNTYPED])
-    chosen = probabilities[typed]
-    predicted = chosen.argmax(axis=1)
-    areas: dict[str, float | None] = {
-        label: float(roc_auc_score(true == index, chosen[:, index]))
-        if 0 < (true == index).sum() < len(true)
-        else None
-        for index, label in enumerate(LABELS)
-    }
-    known = [area for area in areas.values() if area is not None]
-    areas["macro"] = sum(known) / len(known) if len(known) == len(LABELS) else None
-    every = range(len(LABELS))
-    return {
-        "slices": int(typed.sum()),
-        "accuracy": float((predicted == true).mean()) if len(true) else None,
-        "auc_roc": areas,
-        "report": classification_report(
-            true, predicted, labels=every, target_names=LABELS, output_dict=True, zero_division=0.0
-        ),
-        "confusion": confusion_matrix(true, predicted, labels=every).tolist(),
-    }
-
-
-def measure(
-    data: Tensors,
-    probabilities: npt.NDArray[np.float64],
-    evidence: npt.NDArray[np.float32] | None,
-    thresholds: Thresholds,
-) -> dict[str, float | None]:
-    """How good answers are, as shares; None where there are no slices of a kind.
-
-    Args:
-        data: the slices.
-        probabilities: `(N, 4)`.
-        evidence: `(N, 196)`, the map's; None without a map.
-        thresholds: that decide.
-
-    Returns:
-        `auc`, of tumour or none; `missed`, tumours decided `no_tumor`; `cleared`, healthy slices decided so;
-        `peak_in_box`, the map is highest in a box, over tumours with boxes that are not taken for healthy.
-    """
-    labels = np.array([record.label for record in data.records])
-    tumor = labels != NO_TUMOR
-    cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
-    both = bool(tumor.any() and not tumor.all())
-    inside = (
-        [
-            _peak_in(boxes, cells)
-            for boxes, cells, row in zip(data.boxes, evidence, probabilities, strict=True)
-            if len(boxes) and row.argmax() != LABELS.index(NO_TUMOR)
-        ]
-        if evidence is not None
-        else []
-    )
-    return {
-        "auc": round(float(roc_auc_score(tumor, -probabilities[:, 0])), 4) if both else None,
-        "missed": _share(cleared[tumor]),
-        "cleared": _share(cleared[~tumor]),
-        "peak_in_box": _share(inside),
-    }
-
-
-def _share(values: Sequence[bool] | npt.NDArray[np.bool_]) -> float | None:
-    return round(float(np.mean(values)), 4) if len(values) else None
-
-
-def _peak_in(boxes: Boxes, cells: npt.NDArray[np.float32]) -> bool:
-    """Whether the middle of the strongest place lies in a box; both in tensor pixels."""
-    grid = math.isqrt(len(cells))
-    y, x = (np.array(divmod(int(cells.argmax()), grid)) + 0.5) * SIZE / grid
-    left, top, right, bottom = boxes.T
-    return bool(((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any())
-
-
-def report_text(scores: Scores) -> str:
-    """The classification report and AUC-ROC as a table."""
-    lines = [f"{'':14}{'precision':>10}{'recall':>10}{'F1':>10}{'AUC-ROC':>10}{'slices':>8}"]
-    for label in LABELS:
-        row, area = scores["report"][label], scores["auc_roc"][label]
-        shown = "-" if area is None else f"{area:.3f}"
-        lines.append(
-            f"{label:14}{row['precision']:10.3f}{row['recall']:10.3f}{row['f1-score']:10.3f}{shown:>10}{row['support']:8.0f}"
-        )
-    lines.append(f"accuracy {scores['accuracy']:.3f} over {scores['slices']} typed slices")
-    return "\n".join(lines)
-
-
-def confusion_text(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """A confusion matrix as a table: a row a true label, a column a prediction."""
-    width = max(map(len, columns)) + 2
-    lines = [f"{'true / predicted':18}" + "".join(f"{name:>{width}}" for name in columns)]
-    lines += [
-        f"{name:18}" + "".join(f"{count:{width}}" for count in row)
-        for name, row in zip(rows, counts, strict=True)
-    ]
-    return "\n".join(lines)
-
-
 def plot_confusion(
     path: Path, rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]], title: str
 ) -> Figure:
-    """Draw a confusion matrix, shaded by the share of its row; the figure, for other forms of it."""
+    """Draws a confusion matrix, shaded by the share of its row."""
     numbers = np.array(counts)
     shares = numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(0.9 * len(columns) + 2.2, 0.9 * len(rows) + 1.8), layout="constrained")
@@ -190,7 +64,7 @@ def plot_confusion(
 
 
 def plot_calibration(path: Path, bins: Sequence[Mapping[str, float]], title: str) -> Figure:
-    """Draw a reliability diagram over a histogram: how often a confidence is right, and how often it comes.
+    """Draws a reliability diagram over a histogram: how often a confidence is right, and how often it comes.
 
     Args:
         path: of the PNG to write.
@@ -220,7 +94,7 @@ def plot_calibration(path: Path, bins: Sequence[Mapping[str, float]], title: str
 def plot_risk_coverage(
     path: Path, curve: Sequence[Mapping[str, float]], decided: tuple[float, float] | None, title: str
 ) -> Figure:
-    """Draw which share of the surest slices is wrong.
+    """Draws which share of the surest slices is wrong.
 
     Args:
         path: of the PNG to write.
@@ -251,7 +125,7 @@ def plot_curves(
     axes: tuple[str, str],
     title: str,
 ) -> Figure:
-    """Draw a curve a label, such as of ROC.
+    """Draws a curve a label, such as of ROC.
 
     Args:
         path: of the PNG to write.
@@ -275,8 +149,8 @@ def plot_curves(
 
 
 @dataclass(frozen=True)
-class Example:
-    """A tumour and where a model sees it.
+class LocatedTumor:
+    """A tumour, and where a model sees it.
 
     Attributes:
         label: of the slice.
@@ -293,8 +167,8 @@ class Example:
     inside: bool
 
 
-def plot_heatmaps(path: Path, examples: Sequence[Example]) -> Figure:
-    """Draw heatmaps as they lie on the image, without the image, and the boxes around the tumours.
+def plot_heatmaps(path: Path, examples: Sequence[LocatedTumor]) -> Figure:
+    """Draws heatmaps as they lie on the image, without the image, and the boxes around the tumours.
 
     Dotted: the part of the image that the model sees.
 
@@ -332,16 +206,8 @@ def plot_heatmaps(path: Path, examples: Sequence[Example]) -> Figure:
     return figure
 
 
-def write_history(path: Path, history: History) -> None:
-    """Write the history as CSV, a row an epoch."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(history[0]) if history else ["stage", "epoch"])
-        writer.writeheader()
-        writer.writerows(history)
-
-
-def plot_history(path: Path, history: History) -> None:
-    """Draw loss and accuracy by epoch, train against val, with the change of stage marked."""
+def plot_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Draws loss and accuracy by epoch, train against val, with the change of stage marked."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     epochs = range(1, len(history) + 1)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):

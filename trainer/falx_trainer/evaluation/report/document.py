@@ -11,8 +11,8 @@ import jinja2
 from falx.words import DECISIONS, DISCLAIMER, LABELS, REJECTED
 from falx_trainer.evaluation.bootstrap import RESAMPLES
 from falx_trainer.evaluation.report import numbers
-from falx_trainer.evaluation.report.errors import Section
 from falx_trainer.evaluation.report.numbers import NAMES
+from falx_trainer.evaluation.report.worst import Section
 
 __all__ = ["render"]
 
@@ -20,12 +20,13 @@ BREAKDOWNS: Final = {
     "by_source": "collection",
     "by_sequence": "sequence",
     "by_plane": "plane",
+    "by_level": "level",
     "by_source_and_sequence": "collection and sequence",
 }
 
 
 def render(metrics: Mapping[str, Any], data: str, plots: Mapping[str, str], errors: Sequence[Section]) -> str:
-    """The page.
+    """Returns the page.
 
     Args:
         metrics: the document of `metrics.json`.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from falx.errors import UnreadableImage
-from falx.reading.panics import no_panics
+from falx.reading.damage import no_panics
 
 
 def raises(error: BaseException) -> None:

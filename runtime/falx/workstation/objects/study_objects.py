@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falx._version import __version__
 from falx.errors import FalxError, UnreadableImage
-from falx.prediction import Model, Prediction
+from falx.prediction import Prediction
 from falx.reading.series import Gathering, gather
 from falx.reading.source import read
 from falx.workstation.objects import headers
 from falx.workstation.objects.identifiers import content
 from falx.workstation.objects.secondary_capture import secondary_capture
-from falx.workstation.objects.structured_report import structured_report
+from falx.workstation.objects.structured_report import Rule, structured_report
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -22,30 +22,24 @@ if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.study import Study
 
-__all__ = ["captures", "identity_of", "make", "sources"]
-
-
-def identity_of(known: Iterable[str], model: Model, *further: str) -> str:
-    """Joins what a report depends on: its images, the model, and the version of Falx.
-
-    Args:
-        known: SOP Instance UIDs of the images.
-        model: the model that answered.
-        further: whatever else tells this report from another, such as how often the study was reported.
-    """
-    return content(known, model.sha256, __version__, *further)
+__all__ = ["make", "objects_of", "sources"]
 
 
 def make(
-    classifier: Classifier, paths: Sequence[Path], *, identity: str, capture: bool, workers: int = 1
+    classifier: Classifier,
+    paths: Sequence[Path],
+    *,
+    capture: bool,
+    further: Sequence[str] = (),
+    workers: int = 1,
 ) -> tuple[Study, list[Dataset]]:
     """Classifies a study and makes its DICOM objects.
 
     Args:
         classifier: answers.
         paths: DICOM files of one study.
-        identity: see `identity_of`.
         capture: whether to make pictures of the slices that carry the decision.
+        further: see `objects_of`.
         workers: how many slices are worked on at a time.
 
     Returns:
@@ -56,11 +50,39 @@ def make(
     """
     found = gather([str(path) for path in paths])
     study = classifier.predict_study(found, workers=workers)
-    known = sources(map(str, paths))
-    made: list[Dataset] = [structured_report(study, known, model=classifier.model, identity=identity)]
-    if capture:
-        made += captures(study, found, known, identity=identity)
-    return study, made
+    own = classifier.card.thresholds
+    rule = Rule(classifier.model, own, own)
+    return study, objects_of(study, found, sources(map(str, paths)), rule, capture=capture, further=further)
+
+
+def objects_of(
+    study: Study,
+    found: Gathering,
+    known: Mapping[str, Dataset],
+    rule: Rule,
+    *,
+    capture: bool,
+    further: Sequence[str] = (),
+) -> list[Dataset]:
+    """Makes the report of a study, and pictures of the slices that carry the decision.
+
+    The same images, model, thresholds and version of Falx give objects with the same UIDs.
+
+    Args:
+        study: made from `found`.
+        found: its slices.
+        known: the headers of its images, from `sources`.
+        rule: what decided.
+        capture: whether to make pictures, as far as slices may be copied.
+        further: whatever else tells this report from another, such as how often the study was reported.
+
+    Raises:
+        ReportError: the images are of several studies, or there are none.
+    """
+    changed = [] if rule.thresholds == rule.own else [rule.text]
+    identity = content(known, rule.model.sha256, __version__, *changed, *further)
+    report = structured_report(study, known, rule=rule, identity=identity)
+    return [report, *(_pictures(study, found, known, rule, identity) if capture else [])]
 
 
 def sources(paths: Iterable[str]) -> dict[str, Dataset]:
@@ -75,31 +97,24 @@ def sources(paths: Iterable[str]) -> dict[str, Dataset]:
     return known
 
 
-def captures(study: Study, found: Gathering, known: Mapping[str, Dataset], *, identity: str) -> list[Dataset]:
-    """Makes pictures of the slices that carry a study's decision, as far as they may be copied.
-
-    Args:
-        study: made from `found`.
-        found: its slices.
-        known: the headers of its images, from `sources`.
-        identity: see `identity_of`.
-    """
+def _pictures(
+    study: Study, found: Gathering, known: Mapping[str, Dataset], rule: Rule, identity: str
+) -> Iterator[Dataset]:
+    number = 0
     slices = [source for row in found.rows for source in row.sources]
-    made: list[Dataset] = []
     for index in study.carriers:
         one = study.results[index]
         origin = one.origin
         header = None if origin is None else known.get(origin.sop_instance_uid or "")
         if not isinstance(one, Prediction) or origin is None or header is None:
             continue
-        number = len(made) + 1
         try:
             pixels = read(slices[index]).pixels
             picture = secondary_capture(
-                one, pixels, header, identity=identity, number=number, frame=origin.frame
+                one, pixels, header, rule=rule, identity=identity, number=number + 1, frame=origin.frame
             )
         except FalxError:
             # Its pixels name the patient, or its file changed: the report refers to it all the same.
             continue
-        made.append(picture)
-    return made
+        number += 1
+        yield picture

@@ -1,0 +1,142 @@
+"""The viewer of the page: one slice, its heatmap, zoom and window, as a component of Streamlit.
+
+The slice is sent as numbers and drawn by `viewer.js` in the browser: nothing is asked of the server while a
+reader moves or enlarges the slice, or changes the window. The numbers have no address that someone else could
+ask for.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from falx.app import fragments, texts
+from falx.app.arrangement import Arrangement
+from falx.app.colours import sign
+from falx.app.uploads import ShownSlice
+from falx.pictures.overlay import OPACITY, tint
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
+
+__all__ = ["KEY", "Picture", "picture", "show"]
+
+KEY: Final = "viewer"
+HERE: Final = Path(__file__).parent
+LEVELS: Final = 65535
+"""The greatest value that a slice is sent in."""
+
+ACCENT: Final = "#74c9dc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A slice for the viewer.
+
+    Its values are `low + step * n`, where `n` are unsigned integers of `bytes` bytes, row by row.
+
+    Attributes:
+        series: The Series Instance UID, within which the window is kept; None where there is none.
+        width, height: The size of the slice, in pixels.
+        bytes: 1, or 2 with the lower byte first.
+        data: The numbers `n`, deflated, in Base64.
+        low, high: The least and the greatest value.
+        step: The difference between neighbouring values.
+        window: The values that become black and white, until the reader changes them.
+        inverted: Whether the least values are shown white.
+        heatmap: The address of the heatmap as a picture of the same size; None without one.
+    """
+
+    series: str | None
+    width: int
+    height: int
+    bytes: int
+    data: str
+    low: float
+    high: float
+    step: float
+    window: tuple[float, float]
+    inverted: bool
+    heatmap: str | None
+
+
+def show(
+    arranged: Arrangement,
+    chosen: int | None,
+    most: int,
+    on_walk: Callable[[], None],
+    on_sample: Callable[[], None],
+) -> None:
+    """Puts the viewer where the page is.
+
+    Args:
+        arranged: The slices.
+        chosen: The index of the slice to look at; None without slices.
+        most: How many files may be given.
+        on_walk: Called when the reader goes to another slice; the viewer's state has its index as `at`.
+        on_sample: Called when the visitor asks for the drawn sample.
+    """
+    shown = None if chosen is None else arranged.shown[chosen]
+    _component()(
+        key=KEY,
+        data={
+            "texts": texts.VIEWER,
+            "sign": sign("upload", ACCENT),
+            "most": most,
+            "opacity": OPACITY,
+            "at": chosen,
+            "count": len(arranged.shown),
+            "empty": shown is None,
+            "words": "" if shown is None else _words(shown),
+            "picture": None if shown is None or shown.pixels is None else asdict(picture(shown)),
+        },
+        on_at_change=on_walk,
+        on_sample_change=on_sample,
+    )
+
+
+def picture(shown: ShownSlice) -> Picture:
+    """Returns a slice for the viewer."""
+    greys = shown.greys()
+    low, high = float(greys.values.min()), float(greys.values.max())
+    whole = high - low <= LEVELS and bool((greys.values == np.rint(greys.values)).all())
+    step = 1.0 if whole else (high - low) / LEVELS
+    numbers = np.rint((greys.values - low) / step)
+    numbers = numbers.astype(np.uint8 if numbers.max() <= 255 else "<u2")
+    heatmap, origin = shown.heatmap, shown.result.origin
+    return Picture(
+        series=None if origin is None else origin.series_instance_uid,
+        width=numbers.shape[1],
+        height=numbers.shape[0],
+        bytes=numbers.itemsize,
+        data=base64.b64encode(zlib.compress(numbers.tobytes(), 1)).decode(),
+        low=low,
+        high=high,
+        step=step,
+        window=(greys.low, greys.high),
+        inverted=greys.inverted,
+        heatmap=None if heatmap is None else fragments.image(tint(heatmap)),
+    )
+
+
+def _words(shown: ShownSlice) -> str:
+    if shown.size is None:
+        return texts.NOT_SHOWN[shown.decision]
+    return texts.described(*shown.size, shown.strongest())
+
+
+@functools.cache
+def _component() -> ComponentRenderer:
+    from streamlit.components import v2
+
+    html, css, js = (
+        HERE.joinpath(f"viewer.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+    )
+    return v2.component("falx_viewer", html=html, css=css, js=js)

@@ -1,0 +1,137 @@
+"""What decodes the pixels of DICOM: plugins of pydicom, and two decoders of Falx's.
+
+`falx.reading.jpeg_lossless` decodes JPEG Lossless. JPEG-LS is decoded by CharLS, as pyjpegls has it, which
+refuses a frame with zero bytes before its End of Image; some encoders write them, and dcmtk reads past them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from falx.reading import jpeg_lossless
+from falx.reading.transfer_syntaxes import JPEG_LOSSLESS, JPEG_LS, TRANSFER_SYNTAXES
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from pydicom.dataset import Dataset
+    from pydicom.pixels.decoders.base import Decoder, DecodeRunner
+
+__all__ = ["frame", "missing", "own", "plugin", "reason"]
+
+DECODER_DEPENDENCIES: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys((*JPEG_LOSSLESS, *JPEG_LS), ())
+"""What pydicom asks a plugin for: the packages that it needs."""
+
+PLUGIN: Final = "falx"
+
+END: Final = b"\xff\xd9"
+"""End of Image (ISO/IEC 14495-1, C.2.2)."""
+
+MOST_PADDING: Final = 8
+"""Zero bytes before End of Image that are read past."""
+
+
+def frame(dataset: Dataset, index: int, syntax: str | None) -> npt.NDArray[np.integer]:
+    """Returns the pixels of a frame of a data set.
+
+    Args:
+        dataset: The data set, with all that decoding takes.
+        index: Which frame, from 0.
+        syntax: The transfer syntax that the data set names; None where it names none.
+    """
+    from pydicom.pixels.utils import as_pixel_options, pixel_array
+
+    decoder = own(syntax)
+    if decoder is None:
+        return pixel_array(dataset, index=index, decoding_plugin=plugin(syntax))
+    return decoder.as_array(dataset, index=index, **as_pixel_options(dataset))[0]
+
+
+def plugin(syntax: str | None) -> str:
+    """Returns which of pydicom's plugins decodes a transfer syntax; empty for the first that it finds."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    allowed = _plugins(syntax)
+    if not allowed or syntax is None:
+        return ""
+    installed = get_decoder(syntax).available_plugins
+    return next((name for name in allowed if name in installed), allowed[0])
+
+
+def missing(syntax: str | None) -> bool:
+    """Returns whether pydicom knows a transfer syntax, and no package that may decode it is installed."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    if syntax is None or syntax in JPEG_LOSSLESS:
+        return False
+    try:
+        decoder = get_decoder(syntax)
+    except Exception:  # noqa: BLE001 - an unknown syntax is another error
+        return False
+    allowed = _plugins(syntax)
+    return not {*allowed} & {*decoder.available_plugins} if allowed else not decoder.is_available
+
+
+def _plugins(syntax: str | None) -> tuple[str, ...]:
+    known = TRANSFER_SYNTAXES.get(syntax or "")
+    return () if known is None else known.plugins
+
+
+def own(syntax: str | None) -> Decoder | None:
+    """Returns a pydicom Decoder with a plugin of Falx's only; None where pydicom's are taken.
+
+    pydicom's own registry is left alone: it belongs to the whole process.
+    """
+    if syntax is None or syntax not in DECODER_DEPENDENCIES or missing(syntax):
+        return None
+    return _made(syntax)
+
+
+@cache
+def _made(syntax: str) -> Decoder:
+    from pydicom.pixels.decoders.base import Decoder
+    from pydicom.uid import UID
+
+    made = Decoder(UID(syntax))
+    made.add_plugin(PLUGIN, (__name__, "decode_lossless" if syntax in JPEG_LOSSLESS else "decode_jpeg_ls"))
+    return made
+
+
+def is_available(uid: str) -> bool:
+    """Returns whether this module decodes a transfer syntax; pydicom asks."""
+    return uid in DECODER_DEPENDENCIES
+
+
+def decode_lossless(source: bytes, runner: DecodeRunner) -> bytes:
+    """Decodes a frame of JPEG Lossless for pydicom."""
+    return jpeg_lossless.decode_frame(source, runner)
+
+
+def decode_jpeg_ls(source: bytes, runner: DecodeRunner) -> bytes:
+    """Decodes a frame of JPEG-LS for pydicom, also where zero bytes stand before its end."""
+    jpeg_ls = importlib.import_module("jpeg_ls")
+    # The last byte of a scan may be 0 too, so the frame is tried as it stands first.
+    for left in reversed(range(MOST_PADDING + 1)):
+        try:
+            pixels, about = jpeg_ls.decode_pixel_data(source)
+            break
+        except Exception:
+            coded = source[: source.rfind(END)]
+            if not left or not coded.endswith(b"\0"):
+                raise
+            source = coded[:-1] + END
+    if about["components"] > 1:
+        # Interleave mode 0 has colour by plane.
+        runner.set_option("planar_configuration", int(about["interleave_mode"] == 0))
+    runner.set_option("bits_allocated", 8 if about["bits_per_sample"] <= 8 else 16)
+    return bytes(pixels)
+
+
+def reason(error: Exception) -> str | None:
+    """Returns what a `DamagedFrameError` said that pydicom quotes in an error of its own; None for others."""
+    quoted = re.search(rf"^  {PLUGIN}: (.*)$", str(error), re.M)
+    return quoted[1] if quoted else None

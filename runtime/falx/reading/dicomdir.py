@@ -1,0 +1,39 @@
+"""DICOMDIR: the table of contents of a DICOM medium (PS3.3, annex F), given by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from falx.errors import ImageNotFound, UnreadableImage
+from falx.reading.dicom import open_file
+from falx.reading.input_file import InputFile
+from falx.slices.slice import Unreadable
+
+__all__ = ["NAME", "listed"]
+
+NAME: Final = "DICOMDIR"
+
+
+def listed(path: str) -> Iterator[InputFile | Unreadable]:
+    """Returns the images that a DICOMDIR lists, in its order, as files beside it or in folders below.
+
+    Raises:
+        DicomUnavailable: pydicom is not installed.
+        UnreadableImage: The DICOMDIR is damaged, or lists nothing.
+    """
+    records = open_file(InputFile.at(path)).directory
+    if not records:
+        raise UnreadableImage(f"{path}: expected a list of images, got none; give the folder instead")
+    folder = Path(path).parent
+    for record in records:
+        parts = [part for part in record if part]
+        file = str(folder.joinpath(*parts))
+        if not parts or any(part in (".", "..") or set(part) & set("/\\:") for part in parts):
+            error = UnreadableImage(f"{path}: lists a file outside of its folder, which was not read")
+            yield Unreadable(path, path, error)
+        elif not Path(file).is_file():
+            yield Unreadable(file, file, ImageNotFound(f"{file}: no such file, though {path} lists it"))
+        else:
+            yield InputFile.at(file)

@@ -1,0 +1,92 @@
+"""A file that is to be read: one on a disk, one in an archive, or bytes that a caller has."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
+
+__all__ = ["InputFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that is to be read. Made by `at` or `of`.
+
+    Attributes:
+        name: What messages call the file.
+        path: The path that results repeat; None where the file has none.
+        opener: Opens the file; the caller closes it.
+        on_disk: Whether the file lies at `path`.
+    """
+
+    name: str
+    path: str | None
+    opener: Callable[[], BinaryIO]
+    on_disk: bool = False
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> InputFile:
+        """Returns the file at a path, which need not exist yet."""
+        given = os.fsdecode(path)
+        return cls(given, given, partial(_open, given), on_disk=True)
+
+    @classmethod
+    def of(cls, name: str, data: bytes, path: str | None = None) -> InputFile:
+        """Returns a file of these bytes.
+
+        Args:
+            name: What messages call the file.
+            data: What the file holds.
+            path: The path that results repeat.
+        """
+        return cls(name, path, partial(io.BytesIO, data))
+
+    def open(self) -> BinaryIO:
+        """Opens the file; the caller closes it.
+
+        Raises:
+            ImageNotFound: There is no such file.
+            ImageForbidden: The file may not be read.
+            UnreadableImage: The path is that of a folder, a pipe or a device, or the file cannot be read.
+        """
+        try:
+            return self.opener()
+        except UnreadableImage:
+            raise
+        except FileNotFoundError as error:
+            raise ImageNotFound(f"{self.name}: no such file") from error
+        except PermissionError as error:
+            raise ImageForbidden(f"{self.name}: permission to read it is denied") from error
+        # ValueError: a path with a null byte.
+        except (OSError, ValueError) as error:
+            raise UnreadableImage(f"{self.name}: cannot be read: {error}") from error
+
+    def start(self, size: int) -> bytes:
+        """Returns the first bytes of the file; none where the file cannot be read.
+
+        Args:
+            size: How many bytes to read at most.
+        """
+        try:
+            with self.open() as stream:
+                return stream.read(size)
+        except (OSError, UnreadableImage):
+            return b""
+
+
+def _open(path: str) -> BinaryIO:
+    # Looked at before it is opened: opening a pipe waits for a writer.
+    kind = stat.S_IFMT(Path(path).stat().st_mode)
+    if kind == stat.S_IFDIR:
+        raise UnreadableImage(f"{path}: expected an image file, got a folder")
+    if kind != stat.S_IFREG:
+        raise UnreadableImage(f"{path}: expected an image file, got a pipe or a device")
+    return Path(path).open("rb")

@@ -1,0 +1,465 @@
+"""Volumes: NIfTI and MGH files, where nibabel is installed, and arrays of a caller.
+
+A file is cut along the axis of its coarsest voxels, which is how it was acquired; along the axis from foot to
+head where all are about alike. Slices are shown as a radiologist sees them, and as the pictures that models
+learn from are: axial ones from below, with the patient's right on the left and the nose up; coronal ones from
+the front; sagittal ones with the nose on the left. An array does not say where the head is: its slices are
+shown as they lie in it. Pixels are made square. Black and white are percentiles of the whole volume
+(`falx.reading.window.FALLBACK`), so that a slice beyond the head stays dark. A volume says neither which
+modality it holds nor whose: pixels tell what is not a head.
+
+A file is opened by its header alone. The first slice that is asked for reads the volume; it takes the memory
+of the stored voxels and one byte for each, and the latter only until each slice was read once.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
+
+from falx.errors import NotASlice, UnreadableImage, VolumeUnavailable
+from falx.optional import needs
+from falx.reading import window
+from falx.reading.damage import in_words
+from falx.reading.quiet import quiet_readers
+from falx.reading.sniffing import GZIP, START, Kind, kind_of, unpacked
+from falx.reading.tags import small_field
+from falx.slices.slice import Origin, Slice
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from nibabel.arrayproxy import ArrayProxy
+    from nibabel.openers import ImageOpener
+    from nibabel.spatialimages import SpatialImage
+
+    from falx.reading.input_file import InputFile
+
+    Voxels = npt.NDArray[np.generic]
+
+__all__ = ["Volume", "open_volume"]
+
+PLANES: Final = ("sagittal", "coronal", "axial")
+"""The plane of a slice across each axis of an upright volume: from left to right, from back to front, from
+foot to head."""
+
+COARSER: Final = 1.5
+"""Voxels this much longer along one axis than along the next coarsest say that the volume was cut there."""
+
+MOST_BYTES: Final = 2**30
+"""Bytes of the largest volume that is read, as it is stored: four times the finest heads of 7 tesla scanners
+in 16 bits. While it is read, it takes 2 GiB of memory at most."""
+
+MOST_SIDE: Final = 4096
+
+SAMPLES: Final = 2**20
+"""Voxels that black and white are taken from, evenly spread: a thousand are beyond each percentile."""
+
+MILLIMETRES: Final = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
+"""The units of NIfTI (`xyzt_units`); a file without one means millimetres."""
+
+NIFTI_2: Final = (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
+"""The size of its header, 540, which a NIfTI-2 file starts with."""
+
+VECTORS: Final = ("vector", "rgb vector", "rgba vector", "displacement vector", "symmetric matrix")
+"""Intents of NIfTI files whose further dimensions are not time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How a volume is cut into slices.
+
+    Attributes:
+        shape: The voxels along each axis.
+        axis: The axis that slices are cut across.
+        sizes_mm: The size of a voxel along each axis; None where it is unknown.
+        plane: The plane of the slices; None where it is unknown.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    sizes_mm: tuple[float, ...] | None
+    plane: str | None
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Height and width of a pixel; 0 where they are unknown."""
+        if self.sizes_mm is None:
+            return 0.0, 0.0
+        column_mm, row_mm = (size for axis, size in enumerate(self.sizes_mm) if axis != self.axis)
+        return row_mm, column_mm
+
+    @property
+    def field_mm(self) -> tuple[float, float]:
+        """Height and width of a slice; 0 where they are unknown: 1 mm along each axis is often a default."""
+        if self.sizes_mm is None or set(self.sizes_mm) == {1.0}:
+            return 0.0, 0.0
+        columns, rows = (count for axis, count in enumerate(self.shape) if axis != self.axis)
+        return rows * self.pixel_mm[0], columns * self.pixel_mm[1]
+
+
+class Volume:
+    """A volume of grey values, to be read slice by slice. Made by `open_volume` and `of_array`."""
+
+    def __init__(
+        self,
+        name: str,
+        path: str | None,
+        cut: _Cut,
+        load: Callable[[], Voxels],
+        *,
+        source: str,
+        notes: tuple[str, ...] = (),
+        inverted: bool = False,
+    ) -> None:
+        """Takes over what is known before the voxels are read.
+
+        Args:
+            name: What messages call the volume.
+            path: The path of the file, as it was given; None where there is none.
+            cut: How the volume is cut.
+            load: Reads the voxels: `(X, Y, Z)`, towards the right, the front and the head.
+            source: The format that `origin` names: `nifti`, `mgh`, `tiff` or `array`.
+            notes: What a reader of the answer must know; sentences.
+            inverted: Whether the least stored values are the brightest.
+        """
+        self.name = name
+        self.path = path
+        self.notes = notes
+        self._cut = cut
+        self._load = load
+        self._source = source
+        self._inverted = inverted
+        self._lock = threading.Lock()
+        self._slices: list[npt.NDArray[np.uint8]] = []
+        self._left = 0
+
+    @classmethod
+    def of_array(
+        cls, values: Voxels, *, spacing_mm: tuple[float, float, float] | None = None, axis: int | None = None
+    ) -> Volume:
+        """Returns the volume of an array, whose slices are shown as they lie in it.
+
+        Args:
+            values: `(D, H, W)` or in another order, of integers or floats.
+            spacing_mm: The size of a voxel along each axis; None where it is unknown.
+            axis: The axis that the slices are cut across; None takes the one of the coarsest voxels, and the
+                first one where all are about alike. A note says which it was.
+
+        Raises:
+            UnreadableImage: The array is not a volume of grey values.
+            ValueError: The axis or the spacing is not that of a volume.
+        """
+        name = f"{values.dtype} array of shape {values.shape}"
+        _check_values(values.dtype, name)
+        _check_shape(values.shape, values.dtype, name)
+        if axis is not None and not -3 <= axis < 3:
+            raise ValueError(f"axis must be 0, 1 or 2, got {axis!r}")
+        if spacing_mm is not None and (
+            np.shape(spacing_mm) != (3,) or not all(0 < mm < math.inf for mm in spacing_mm)
+        ):
+            raise ValueError(f"spacing must be three lengths in mm, one for each axis, got {spacing_mm!r}")
+        across = _coarsest(spacing_mm, 0) if axis is None else axis % 3
+        first, second = (number for number in range(3) if number != across)
+        order = (second, first, across)
+        cut = _Cut(
+            shape=tuple(values.shape[number] for number in order),
+            axis=2,
+            sizes_mm=None if spacing_mm is None else tuple(spacing_mm[number] for number in order),
+            plane=None,
+        )
+        # Turned so that a slice, which is read from the head and the right, lies as it does in the array.
+        note = f"The slices were taken across axis {across} of the array, {values.shape[across]} of them."
+        return cls(
+            name, None, cut, lambda: values.transpose(order)[::-1, ::-1], source="array", notes=(note,)
+        )
+
+    @classmethod
+    def of_pages(cls, pages: Voxels, file: InputFile) -> Volume:
+        """Returns the volume of the pages of a file, `(N, H, W)`, whose sizes in mm are unknown."""
+        made = cls.of_array(pages, axis=0)
+        return cls(file.name, file.path, made._cut, made._load, source="tiff")
+
+    @property
+    def plane(self) -> str | None:
+        """The plane of the slices: `axial`, `coronal` or `sagittal`; None where it is unknown."""
+        return self._cut.plane
+
+    @property
+    def frames(self) -> int:
+        """The number of slices."""
+        return self._cut.shape[self._cut.axis]
+
+    @property
+    def positions_mm(self) -> tuple[float, ...] | None:
+        """The position of each slice across its plane, rising; None where it is unknown."""
+        if self._cut.sizes_mm is None:
+            return None
+        return tuple(number * self._cut.sizes_mm[self._cut.axis] for number in range(self.frames))
+
+    def origin(self, number: int) -> Origin:
+        """Returns where the slice of this number, from 1, stands."""
+        return Origin(format=self._source, frame=number, plane=self.plane)
+
+    def read(self, number: int) -> Slice:
+        """Reads the slice of this number, from 1: from foot to head, back to front or left to right.
+
+        Raises:
+            NotASlice: The slice is too small for a human head.
+            UnreadableImage: The volume is damaged.
+        """
+        origin = self.origin(number)
+        reason = small_field(*self._cut.field_mm)
+        if reason is not None:
+            raise NotASlice(f"{self.name}: {reason.message}", reason, origin)
+        with self._lock:
+            if not self._slices:
+                self._slices, self._left = self._shown(), self.frames
+            pixels = self._slices[number - 1]
+            self._left -= 1
+            if self._left == 0:
+                self._slices = []
+        return Slice(window.squared(pixels, *self._cut.pixel_mm), 0.0, origin)
+
+    def check(self) -> None:
+        """Reads the voxels, to find out whether the volume is damaged.
+
+        Raises:
+            UnreadableImage: The volume is damaged.
+        """
+        self._shown()
+
+    def _shown(self) -> list[npt.NDArray[np.uint8]]:
+        """Returns the slices as they are shown, `(H, W)` each, with voxels as they are."""
+        voxels = self._load()
+        low, high = _black_and_white(voxels)
+        shown = []
+        for number in range(self.frames):
+            plane = np.take(voxels, number, axis=self._cut.axis).astype(np.float32)
+            # Rows from the top: head or nose first. Columns: the patient's right, or the nose, on the left.
+            brightness = self._brightness(plane[::-1, ::-1].T, low, high)
+            shown.append(np.ascontiguousarray(np.floor(255 * brightness + 0.5).astype(np.uint8)))
+        return shown
+
+    def _brightness(
+        self, values: npt.NDArray[np.float32], low: float, high: float
+    ) -> npt.NDArray[np.float32]:
+        """Returns values as brightness, 0 black to 1 white; what is not a number is black."""
+        if high <= low:
+            return np.zeros_like(values)
+        if self._inverted:
+            low, high = high, low
+        brightness = (values - np.float32(low)) / np.float32(high - low)
+        return np.where(np.isfinite(values), brightness, 0).clip(0, 1)
+
+
+def _black_and_white(voxels: Voxels) -> tuple[float, float]:
+    """Returns the values that become black and white, of at most `SAMPLES` voxels."""
+    step = max(1, math.ceil(voxels.size / SAMPLES))
+    while step > 1 and math.gcd(step, voxels.size) > 1:  # or all of them would lie in a few columns
+        step += 1
+    numbers = voxels.flat[::step].astype(np.float32)
+    numbers = numbers[np.isfinite(numbers)]
+    if not numbers.size:
+        return 0.0, 0.0
+    low, high = np.percentile(numbers, window.FALLBACK, overwrite_input=True)
+    return float(low), float(high)
+
+
+def open_volume(file: InputFile, number: int = 1) -> Volume:
+    """Opens a NIfTI or MGH file by its header.
+
+    Args:
+        file: The file, compressed or not.
+        number: Which volume to take, from 1, where the file holds several.
+
+    Raises:
+        VolumeUnavailable: nibabel is not installed.
+        ImageNotFound: There is no such file.
+        ImageForbidden: The file may not be read.
+        UnreadableImage: The file is damaged, or it holds something other than volumes of grey values.
+    """
+    with needs(f"{file.name}: a volume", "'falx[nifti]'", VolumeUnavailable, package="nibabel"):
+        from nibabel import orientations
+
+    with quiet_readers():
+        try:
+            with _opened(file) as (image, _):
+                proxy = _proxy(image)
+                units = _units(image, file.name)
+            shape, dtype = proxy.shape, proxy.dtype
+            _check_values(dtype, file.name)
+            _check_shape(shape[:3], dtype, file.name)
+            count = _count(shape, number, file.name)
+            turned = orientations.io_orientation(image.affine)  # type: ignore[no-untyped-call] # nibabel
+            axes = [int(axis) for axis in turned[:, 0]]
+            zooms = [round(units * float(zoom), 6) for zoom in image.header.get_zooms()[:3]]
+            whole = _is_whole(file, proxy.offset + math.prod(shape) * dtype.itemsize)
+        except UnreadableImage:
+            raise
+        except Exception as error:  # nibabel raises anything on damaged files
+            raise _damaged(file.name, error) from error
+    known = all(0 < zoom < math.inf for zoom in zooms)
+    sizes_mm = tuple(zooms[axes.index(axis)] for axis in range(3)) if known else None
+    across = _coarsest(sizes_mm, 2)
+    cut = _Cut(tuple(shape[axes.index(axis)] for axis in range(3)), across, sizes_mm, PLANES[across])
+    several = (
+        f"The file holds {count} volumes, such as points in time; this is volume {number} (--volume N or "
+        "volume=N takes another)."
+    )
+    volume = Volume(
+        file.name,
+        file.path,
+        cut,
+        lambda: _turned(_voxels(file, number), turned),
+        source="nifti" if hasattr(image.header, "get_xyzt_units") else "mgh",
+        notes=(several,) if count > 1 else (),
+        inverted=proxy.slope < 0,
+    )
+    if not whole:
+        volume.check()
+    return volume
+
+
+@contextmanager
+def _opened(file: InputFile) -> Iterator[tuple[SpatialImage, BinaryIO | gzip.GzipFile | ImageOpener]]:
+    """Opens a file as nibabel's image, whose voxels are not read yet, and the stream that holds them."""
+    import nibabel
+    from nibabel.openers import ImageOpener
+
+    start = file.start(START)
+    kind = kind_of(start)
+    with ExitStack() as stack:
+        if kind is Kind.NIFTI_PAIR and file.on_disk and file.path is not None:
+            pair = nibabel.Nifti2Pair if start[:4] in NIFTI_2 else nibabel.Nifti1Pair
+            image = pair.from_filename(file.path)
+            voxels = image.file_map["image"].filename or ""
+            yield image, stack.enter_context(ImageOpener(voxels))
+            return
+        stream: BinaryIO | gzip.GzipFile = stack.enter_context(file.open())
+        if start.startswith(GZIP):
+            stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
+            start = unpacked(start)
+        if kind not in (Kind.NIFTI, Kind.MGH):
+            raise UnreadableImage(f"{file.name}: expected a NIfTI or MGH volume, got {kind.value}")
+        nifti = nibabel.Nifti2Image if start[:4] in NIFTI_2 else nibabel.Nifti1Image
+        single = nibabel.MGHImage if kind is Kind.MGH else nifti
+        yield single.from_stream(stream), stream  # type: ignore[arg-type] # any file reads
+
+
+def _voxels(file: InputFile, number: int) -> Voxels:
+    """Reads the stored voxels of the volume of this number, from 1."""
+    from nibabel.fileslice import fileslice
+
+    with quiet_readers():
+        try:
+            with _opened(file) as (image, stream):
+                proxy = _proxy(image)
+                which = np.unravel_index(number - 1, proxy.shape[3:], order="F") if proxy.ndim > 3 else ()
+                wanted = (slice(None), slice(None), slice(None), *map(int, which))
+                read: Voxels = fileslice(  # type: ignore[no-untyped-call] # nibabel
+                    stream, wanted, proxy.shape, proxy.dtype, proxy.offset, order="F"
+                )
+                return read
+        except UnreadableImage:
+            raise
+        except Exception as error:  # nibabel raises anything on damaged files
+            raise _damaged(file.name, error) from error
+
+
+def _turned(voxels: Voxels, orientation: npt.NDArray[np.float64]) -> Voxels:
+    """Returns voxels upright, towards the right, the front and the head, without a copy."""
+    from nibabel import orientations
+
+    turned: Voxels = orientations.apply_orientation(voxels, orientation)  # type: ignore[no-untyped-call] # nibabel
+    return turned
+
+
+def _proxy(image: SpatialImage) -> ArrayProxy:
+    """Returns where the voxels of an image lie in its file."""
+    from nibabel.arrayproxy import ArrayProxy
+
+    assert isinstance(image.dataobj, ArrayProxy)  # noqa: S101 - our own invariant: it was read from a file
+    return image.dataobj
+
+
+def _is_whole(file: InputFile, size: int) -> bool:
+    """Returns whether a file certainly holds this many bytes, unpacked: a gzip file tells at its end.
+
+    Raises:
+        EOFError: The file is shorter.
+    """
+    start = file.start(START)
+    with file.open() as stream:
+        if kind_of(start) is Kind.NIFTI_PAIR:
+            return False
+        if start.startswith(GZIP):
+            stream.seek(-4, os.SEEK_END)
+            return int.from_bytes(stream.read(4), "little") == size
+        if stream.seek(0, os.SEEK_END) < size:
+            raise EOFError
+        return True
+
+
+def _units(image: SpatialImage, name: str) -> float:
+    """Returns the millimetres of a unit of length, of a file that holds grey values."""
+    from nibabel.nifti1 import Nifti1Header
+
+    if not isinstance(image.header, Nifti1Header):
+        return 1.0
+    if image.header.get_intent()[0] in VECTORS:  # type: ignore[no-untyped-call] # nibabel
+        raise UnreadableImage(
+            f"{name}: expected grey values, got vectors; save one component, or their length"
+        )
+    unit, _ = image.header.get_xyzt_units()  # type: ignore[no-untyped-call] # nibabel
+    return MILLIMETRES.get(unit, 1.0)
+
+
+def _check_values(dtype: np.dtype[np.generic], name: str) -> None:
+    if dtype.kind == "c":
+        raise UnreadableImage(f"{name}: expected grey values, got complex numbers; save their magnitude")
+    if dtype.names is not None:
+        raise UnreadableImage(f"{name}: expected grey values, got colours; save the volume that was coloured")
+    if dtype.kind not in "biuf":
+        raise UnreadableImage(f"{name}: expected integers or floats, got {dtype}")
+
+
+def _check_shape(shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> None:
+    if len(shape) != 3:
+        raise UnreadableImage(f"{name}: expected a volume of three dimensions, got {len(shape)}")
+    if min(shape) < 1:
+        raise UnreadableImage(f"{name}: the volume is damaged: it has {shape} voxels")
+    size = math.prod(shape) * dtype.itemsize
+    if max(shape) > MOST_SIDE or size > MOST_BYTES:
+        raise UnreadableImage(
+            f"{name}: too large to be a head, so it was not read: {shape} voxels, {size / 2**20:.0f} MiB; at "
+            f"most {MOST_BYTES // 2**20} MiB are read"
+        )
+
+
+def _count(shape: tuple[int, ...], number: int, name: str) -> int:
+    """Returns how many volumes a file holds, one of this number among them."""
+    count = math.prod(shape[3:])
+    if not 1 <= number <= count:
+        raise UnreadableImage(f"{name}: expected the number of a volume, from 1 to {count}, got {number}")
+    return count
+
+
+def _coarsest(sizes_mm: tuple[float, ...] | None, otherwise: int) -> int:
+    """Returns the axis of the coarsest voxels; `otherwise` where all are about alike, or unknown."""
+    if sizes_mm is None:
+        return otherwise
+    coarsest = int(np.argmax(sizes_mm))
+    others = [size for axis, size in enumerate(sizes_mm) if axis != coarsest]
+    return coarsest if sizes_mm[coarsest] >= COARSER * max(others) else otherwise
+
+
+def _damaged(name: str, error: Exception) -> UnreadableImage:
+    return UnreadableImage(f"{name}: the volume is damaged: {in_words(error)}")

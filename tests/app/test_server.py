@@ -1,0 +1,153 @@
+"""The server of the page: whom it lets in, and what its command accepts."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import falx
+from falx.app import command
+from falx.app.guard import MOST_DRAINED, Guard, Uploads
+
+
+class TestGuard:
+    def test_counts_the_uploads_of_a_session(self) -> None:
+        guard = Guard(accept, uploads=Uploads(2))
+        path = "/falx/_stcore/upload_file/one/"
+        assert [ask(guard, "PUT", f"{path}{file}") for file in "aab"] == [200, 200, 200]
+        assert ask(guard, "PUT", f"{path}c") == 413
+        assert ask(guard, "PUT", "/falx/_stcore/upload_file/other/c") == 200
+        assert ask(guard, "DELETE", f"{path}a") == 200
+        assert ask(guard, "PUT", f"{path}c") == 200
+
+    def test_what_is_forgotten_counts_no_more(self) -> None:
+        uploads = Uploads(2)
+        assert [uploads.take("one", file) for file in "abc"] == [True, True, False]
+        assert uploads.take("other", "c")
+        uploads.forget("one")
+        assert [uploads.take("one", file) for file in "cde"] == [True, True, False]
+        assert [uploads.take("other", file) for file in "de"] == [True, False]
+
+    def test_what_is_refused_is_answered_when_it_was_sent(self) -> None:
+        # A browser that still sends when the connection is closed says "network error", not why.
+        uploads = Uploads(1)
+        uploads.take("one", "a")
+        bodies = [{"type": "http.request", "body": bytes(2**20), "more_body": more} for more in (True, False)]
+        scope = {"type": "http", "method": "PUT", "path": "/_stcore/upload_file/one/b", "headers": []}
+        sent = run(Guard(accept, uploads=uploads), scope, bodies)
+        assert (sent[0]["status"], bodies) == (413, [])
+        endless = [{"type": "http.request", "body": bytes(MOST_DRAINED // 2), "more_body": True}] * 4
+        sent = run(Guard(accept, uploads=uploads), scope, endless)
+        assert (sent[0]["status"], len(endless)) == (413, 1)
+
+    def test_an_origin_is_compared_with_the_host(self) -> None:
+        guard = Guard(accept, uploads=Uploads(2))
+        host = (b"host", b"falx.example:8443")
+        assert ask(guard, "GET", "/", host, (b"origin", b"https://falx.example:8443")) == 200
+        assert ask(guard, "GET", "/", host, (b"origin", b"https://falx.example")) == 403
+        assert ask(guard, "GET", "/", host, (b"origin", b"null")) == 403
+
+    def test_a_websocket_of_another_origin_is_closed(self) -> None:
+        headers = [(b"host", b"localhost:8501"), (b"origin", b"http://elsewhere.example")]
+        scope = {"type": "websocket", "path": "/_stcore/stream", "headers": headers}
+        sent = run(Guard(accept, uploads=Uploads(2)), scope)
+        assert sent == [{"type": "websocket.close", "code": 1008, "reason": "Forbidden"}]
+
+    def test_streamlit_never_sees_the_origin(self) -> None:
+        seen: list[Any] = []
+
+        async def look_at(scope: Any, receive: Any, send: Any) -> None:
+            seen.extend(scope["headers"])
+
+        headers = [(b"host", b"falx.example"), (b"origin", b"https://falx.example")]
+        run(Guard(look_at, uploads=Uploads(2)), {"type": "websocket", "path": "/", "headers": headers})
+        assert seen == [(b"host", b"falx.example")]
+
+
+async def accept(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+def run(
+    guard: Guard, scope: MutableMapping[str, Any], messages: list[dict[str, Any]] | None = None
+) -> list[MutableMapping[str, Any]]:
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "websocket.connect"} if messages is None else messages.pop(0)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    # Nothing here waits, so it needs no event loop; Playwright's is running in this thread.
+    with pytest.raises(StopIteration):
+        guard(scope, receive, send).send(None)
+    return sent
+
+
+def ask(guard: Guard, method: str, path: str, *headers: tuple[bytes, bytes]) -> int:
+    scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+    return int(run(guard, scope)[0]["status"])
+
+
+class TestCommand:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--port", "0"], "expected a port, 1 to 65535, got '0'"),
+            (["--port", "x"], "expected a port, 1 to 65535, got 'x'"),
+            (["--base-path", "a b"], "expected a path such as /falx, got 'a b'"),
+            (["--max-files", "0"], "expected a whole number from 1, got '0'"),
+        ],
+    )
+    def test_says_what_an_option_must_be(
+        self, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        parser = argparse.ArgumentParser()
+        command.add_options(parser)
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_args(options)
+        assert words in capsys.readouterr().err
+
+    def test_listens_to_this_machine_unless_told_otherwise(self) -> None:
+        parser = argparse.ArgumentParser()
+        command.add_options(parser)
+        assert parser.parse_args([]).address == "127.0.0.1"
+        assert parser.parse_args(["--base-path", "/falx/"]).base_path == "falx"
+
+    def test_a_port_in_use_is_told_as_such(self) -> None:
+        pytest.importorskip("streamlit", reason="streamlit is not installed: pip install 'falx[app]'")
+        with taken() as port:
+            done = app("--port", str(port), "--no-browser")
+        assert done.returncode == 2
+        assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in done.stderr
+        assert "give another with --address or --port" in done.stderr
+
+    def test_what_is_not_installed_is_named(self) -> None:
+        done = app("--no-browser", without="streamlit")
+        assert done.returncode == 2
+        assert "the page needs streamlit, which is not installed: pip install 'falx[app]'" in done.stderr
+
+
+@contextmanager
+def taken() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield int(other.getsockname()[1])
+
+
+def app(*options: str, without: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `falx app`, where it must not start; a package can be made to be missing."""
+    code = f"import sys; sys.modules[{without!r}] = None; " if without else "import sys; "
+    code += f"sys.path[:0] = {[str(Path(falx.__file__).parents[1])]!r}; "
+    code += f"from falx.command.main import main; sys.exit(main(['app', *{list(options)!r}]))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

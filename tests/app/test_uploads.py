@@ -1,0 +1,252 @@
+"""Uploaded files become answered slices, in order, with the limits of their pictures."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.app.conftest import MAXIMUM_SLICES, Made, Pixels, classified, lettered, png
+
+from falx import phantom
+from falx.app import fragments, texts, viewer
+from falx.app.arrangement import Arrangement, arrange
+from falx.app.quality import LEAST_CONTRAST, LEAST_SIDE, look
+from falx.app.service import Service
+from falx.app.uploads import ShownSlice, taken
+from falx.prediction import Failure
+from falx.reading.source import read
+from falx.slices.reasons import TAG_REASONS
+
+
+def only(name: str, data: bytes, service: Service) -> ShownSlice:
+    (shown,) = classified(name, data, service).shown
+    return shown
+
+
+class TestQuality:
+    def test_a_good_slice_has_no_caution(self) -> None:
+        assert look(phantom.clear()) == look(phantom.lesion()) == ()
+
+    def test_small(self) -> None:
+        (found,) = look(np.asarray(Image.fromarray(phantom.clear()).resize((128, 128))))
+        assert found.code == "small"
+        assert f"105 pixels across; Falx needs {LEAST_SIDE}" in found.message
+
+    def test_low_contrast(self) -> None:
+        (found,) = look((phantom.clear() * (0.8 * LEAST_CONTRAST / 255)).astype(np.uint8))
+        assert found.code == "low_contrast"
+        assert f"of 255; Falx needs {LEAST_CONTRAST}." in found.message
+
+    @pytest.mark.parametrize("side", [256, 512, 1024])
+    def test_letters(self, side: int) -> None:
+        pixels = np.asarray(Image.fromarray(phantom.clear()).resize((side, side)))
+        assert look(pixels) == ()
+        assert [caution.code for caution in look(np.asarray(lettered(pixels)))] == ["marks"]
+
+
+class TestSlices:
+    def test_a_file_is_answered_as_falx_does(self, service: Service) -> None:
+        shown = only("a.png", png(phantom.lesion()), service)
+        expected = service.classifier.predict(png(phantom.lesion()))
+        assert not isinstance(shown.result, Failure)
+        assert shown.result.path == "a.png"
+        assert shown.result.probabilities == expected.probabilities
+        assert shown.size == (256, 256)
+        assert shown.pixels is not None
+        assert shown.heatmap is not None
+        assert expected.heatmap is not None
+        assert np.array_equal(shown.pixels, phantom.lesion())
+        assert np.array_equal(shown.heatmap, expected.heatmap)
+        assert expected.probabilities is not None
+        assert shown.evidence == pytest.approx(1 - expected.probabilities["no_tumor"], abs=1e-3)
+
+    @pytest.mark.parametrize(
+        ("flip", "where"),
+        [(False, "on the right side of the picture"), (True, "on the left side of the picture")],
+    )
+    def test_the_heatmap_is_told_by_the_sides_of_the_picture(
+        self, service: Service, *, flip: bool, where: str
+    ) -> None:
+        pixels = np.roll(phantom.lesion(), 20, axis=1)
+        shown = only("a.png", png(pixels[:, ::-1] if flip else pixels), service)
+        assert where in shown.strongest()
+
+    def test_a_large_picture_is_kept_no_larger_than_it_is_shown(self, service: Service) -> None:
+        large = np.asarray(Image.fromarray(phantom.lesion()).resize((1600, 1600)))
+        shown = only("a.png", png(large), service)
+        assert shown.size == (1600, 1600)
+        assert shown.pixels is not None
+        assert shown.heatmap is not None
+        assert shown.pixels.shape == shown.heatmap.shape == (768, 768)
+
+    def test_a_picture_that_claims_too_many_pixels_is_not_decoded(self, service: Service) -> None:
+        header = struct.pack(">IIBBBBB", 8000, 8000, 8, 0, 0, 0, 0)
+        chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+        # One block of the picture, so that the header can be read; decoding it would be an error.
+        data = b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 1) + b"IDAT" + b"\x00" + b"\x00" * 4
+        shown = only("bomb.png", data, service)
+        assert shown.decision == "error"
+        assert shown.trouble == (
+            "Too large to be a slice, so it was not decoded: 8000 x 8000 pixels, at most 4194304 are read."
+        )
+
+    def test_a_file_that_is_no_picture_is_named_without_its_size(self, service: Service) -> None:
+        shown = only("note.txt", b"words", service)
+        assert shown.trouble.startswith("Expected PNG, JPEG")
+        assert shown.trouble.endswith("got text.")
+        assert shown.result.to_dict()["error"]["message"].startswith("note.txt: expected PNG")
+
+
+class TestViewer:
+    @pytest.mark.parametrize(
+        "tags",
+        [
+            {},
+            {"RescaleSlope": 0.37, "RescaleIntercept": -20.5, "WindowCenter": 400, "WindowWidth": 700},
+            {"PhotometricInterpretation": "MONOCHROME1"},
+            {"PixelPaddingValue": 0},
+            {"WindowCenter": [], "WindowWidth": []},
+            # Nothing is cut: values and brightness are resampled alike.
+            {"PixelSpacing": [1, 0.5], "WindowCenter": 1500, "WindowWidth": 3200},
+        ],
+    )
+    def test_the_values_in_their_window_are_the_picture(
+        self, dicom: Made, service: Service, tags: dict[str, Any]
+    ) -> None:
+        data = dicom.windowed(**tags)
+        sent = viewer.picture(only("a", data, service))
+        assert sent.bytes == 2
+        assert np.abs(shown_by(sent).astype(int) - read(data).pixels).max() <= 1
+
+    def test_a_picture_without_values_has_a_window_over_its_greys(self, service: Service) -> None:
+        sent = viewer.picture(only("a.png", png(phantom.lesion()), service))
+        assert (sent.bytes, sent.window) == (1, (0, 255))
+        assert np.array_equal(shown_by(sent), phantom.lesion())
+
+
+def shown_by(sent: viewer.Picture) -> Pixels:
+    """The picture as the viewer draws it at first: `(H, W)` uint8."""
+    data = zlib.decompress(base64.b64decode(sent.data))
+    numbers = np.frombuffer(data, "<u2" if sent.bytes == 2 else "u1").astype(float)
+    values = (sent.low + sent.step * numbers).reshape(sent.height, sent.width)
+    low, high = sent.window
+    shown: Pixels = np.floor(255 * ((values - low) / (high - low)).clip(0, 1) + 0.5).astype(np.uint8)
+    return 255 - shown if sent.inverted else shown
+
+
+class TestArrangement:
+    def test_dicom_stands_in_the_order_of_its_positions(self, dicom: Made, service: Service) -> None:
+        arranged = arrange(classified(name, data, service) for name, data in dicom.series().items())
+        assert [one.name for one in arranged.shown] == ["IM3", "IM2", "IM1"]
+        assert arranged.study is not None
+        assert [series.positions_mm for series in arranged.study.series] == [(0.0, 5.0, 10.0)]
+        assert arranged.study.uid == "1.2.3"
+        assert arranged.shown[0].about == "IM3, 256 × 256, axial T1"
+        expected = service.classifier.predict_study(dicom.datasets())
+        assert arranged.study.decision == expected.decision
+        assert arranged.study.carriers == expected.carriers
+        assert arranged.study.to_dict()["series"] == expected.to_dict()["series"]
+
+    def test_each_frame_is_a_slice(self, dicom: Made, service: Service) -> None:
+        arranged = arrange([classified("scan.dcm", dicom.frames(), service)])
+        assert [one.name for one in arranged.shown] == [f"scan.dcm, frame {n}" for n in (1, 2, 3)]
+        assert [one.result.path for one in arranged.shown] == 3 * ["scan.dcm"]
+        for one, pixels in zip(arranged.shown, dicom.pixels, strict=True):
+            assert one.decision == service.classifier.predict(pixels).decision
+            assert one.pixels is not None
+            assert np.array_equal(one.pixels, pixels)
+
+    @pytest.mark.parametrize(
+        ("tags", "code"),
+        [
+            ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT"}, "not_mr"),
+            ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+            ({"BurnedInAnnotation": "YES"}, "annotated"),
+        ],
+    )
+    def test_a_slice_that_its_tags_reject_is_told_why(
+        self, dicom: Made, service: Service, tags: dict[str, Any], code: str
+    ) -> None:
+        shown = only("a.dcm", dicom.file(phantom.clear(), **tags), service)
+        assert shown.decision == "rejected"
+        said = fragments.slice_statement(shown)
+        assert said.kind == "rejected"
+        assert said.notes[0].startswith(TAG_REASONS[code])
+        assert (shown.pixels, shown.cautions, shown.trouble) == (None, (), said.notes[0])
+
+    def test_pictures_are_one_examination_only_where_the_visitor_says_so(
+        self, dicom: Made, service: Service
+    ) -> None:
+        files = {"a.png": png(phantom.clear()), **dicom.series(), "b.png": png(phantom.clear())}
+        uploads = [classified(name, data, service) for name, data in files.items()]
+        apart = arrange(uploads)
+        assert apart.loose == 2
+        assert apart.study is not None
+        assert [len(series.results) for series in apart.study.series] == [3]
+        assert [(row.number, row.name) for row in fragments.rows(apart)] == [
+            ("1", "IM3"),
+            ("2", "IM2"),
+            ("3", "IM1"),
+            ("picture 1", "a.png"),
+            ("picture 2", "b.png"),
+        ]
+        together = arrange(uploads, one_patient=True)
+        assert [(row.series, row.number, row.name) for row in fragments.rows(together)] == [
+            ("Series 1: axial T1, 3 slices", "1.1", "IM3"),
+            ("", "1.2", "IM2"),
+            ("", "1.3", "IM1"),
+            ("Series 2: 2 slices", "2.1", "a.png"),
+            ("", "2.2", "b.png"),
+        ]
+
+    def test_a_file_that_cannot_be_read_counts_in_the_study(self, dicom: Made, service: Service) -> None:
+        files = {**dicom.series(), "a": dicom.file(phantom.clear())[:300]}
+        arranged = arrange(classified(name, data, service) for name, data in files.items())
+        assert arranged.study is not None
+        assert arranged.study.counts["error"] == 1
+        alone = arrange([classified("a.png", b"no picture", service), classified("b", b"nor this", service)])
+        assert (alone.study, alone.loose, alone.numbers) == (None, 2, ("1", "2"))
+
+    def test_the_same_object_twice_is_one_slice_and_said(self, dicom: Made, service: Service) -> None:
+        data = dicom.series()["IM1"]
+        arranged = arrange(classified(name, data, service) for name in ("a", "b"))
+        assert [one.name for one in arranged.shown] == ["a"]
+        assert arranged.study is not None
+        said = fragments.study_statement(arranged.study)
+        assert said.name == "Study of 1 slice"
+        assert "1 slice left out: it is there twice." in said.notes
+
+    def test_two_studies_are_not_decided_on_together(self, dicom: Made, service: Service) -> None:
+        files = {"a": dicom.file(phantom.clear()), "b": dicom.file(phantom.clear(), StudyInstanceUID="1.9")}
+        arranged = arrange(classified(name, data, service) for name, data in files.items())
+        assert [one.name for one in arranged.shown] == ["a", "b"]
+        assert arranged.study is None
+        assert arranged.trouble == "Expected one study, got 2; give each study by itself."
+        assert fragments.trouble(arranged).notes == (arranged.trouble, texts.NOTHING_SAVED)
+
+    def test_a_study_comes_together_while_it_is_read(self, dicom: Made, service: Service) -> None:
+        upload = taken("scan.dcm", dicom.frames(), service, room=MAXIMUM_SLICES)
+        assert arrange([upload]) == Arrangement()
+        upload.answer(service)
+        assert not upload.done
+        assert [one.name for one in arrange([upload]).shown] == ["scan.dcm, frame 1"]
+
+    def test_more_slices_than_allowed_are_not_read(self, dicom: Made, service: Service) -> None:
+        (shown,) = classified("scan.dcm", dicom.frames(), service, room=2).shown
+        assert shown.trouble == (
+            f"Not read: at most {MAXIMUM_SLICES} slices are read at a time, and this file has 3."
+        )
+
+    def test_a_large_one_is_not_decoded(self, dicom: Made, service: Service) -> None:
+        shown = only("a", dicom.file(phantom.clear(), Rows=9000, Columns=9000), service)
+        assert shown.trouble.startswith("Too large to be a slice, so it was not decoded: 9000 x 9000 pixels")
+
+    def test_a_damaged_one_is_told_by_its_name(self, dicom: Made, service: Service) -> None:
+        shown = only("a", dicom.file(phantom.clear())[:300], service)
+        assert shown.decision == "error"
+        assert shown.result.to_dict()["error"]["message"].startswith("a: ")

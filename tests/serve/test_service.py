@@ -1,0 +1,350 @@
+"""The service over real connections, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from PIL import Image
+
+import falx
+from falx import phantom
+
+for package in ("python_multipart", "starlette", "uvicorn"):
+    pytest.importorskip(package, reason=f"{package} is not installed (pip install 'falx[serve]')")
+
+BEARER = "a-token-of-twenty-letters"
+BOUNDARY = "falx"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Served:
+    """A running service."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.log = (folder / "serve.log").open("wb")
+        command = [sys.executable, "-m", "falx", "serve", "--port", str(self.port), *options]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+        self.wait()
+
+    def wait(self) -> None:
+        for _ in range(600):
+            assert self.process.poll() is None, Path(self.log.name).read_text()
+            with contextlib.suppress(OSError):
+                if self.ask("/healthz").status == 200:
+                    return
+            time.sleep(0.05)
+        pytest.fail("the service does not answer")
+
+    def ask(self, path: str, data: bytes | None = None, **headers: str) -> Answer:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(url, data, given)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as found:  # noqa: S310 - as above
+                return Answer(found.status, {k.lower(): v for k, v in found.headers.items()}, found.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        self.log.close()
+        return status
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def png(pixels: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def form(*files: bytes) -> bytes:
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{n}.png"\r\n\r\n'.encode()
+        + data
+        + b"\r\n"
+        for n, data in enumerate(files)
+    ]
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
+FORM = {"Content_Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    running = Served(tmp_path_factory.mktemp("serve"), "--max-megabytes", "2", "--max-files", "20")
+    yield running
+    assert running.stop() == -signal.SIGTERM
+
+
+@pytest.fixture(scope="module")
+def lesion() -> bytes:
+    return png(phantom.lesion())
+
+
+@pytest.mark.parametrize("kind", ["body", "form"])
+def test_a_slice_is_answered_as_the_command_line_does(served: Served, lesion: bytes, kind: str) -> None:
+    answer = (
+        served.ask("/v1/predict", lesion)
+        if kind == "body"
+        else served.ask("/v1/predict", form(lesion), **FORM)
+    )
+    expected = falx.load().predict(lesion).to_dict()
+    assert answer.status == 200
+    assert {k: v for k, v in answer.json.items() if k != "elapsed_ms"} == {
+        k: v for k, v in expected.items() if k != "elapsed_ms"
+    }
+
+
+def test_thresholds_come_from_the_query(served: Served, lesion: bytes) -> None:
+    assert served.ask("/v1/predict?glioma=0.9999&meningioma=0.9999", lesion).json["decision"] == "ambiguous"
+    for query, message in (
+        ("glioma=2", "threshold of glioma must be in (0, 1], got 2.0"),
+        ("glioma=x", "expected numbers in (0, 1] as thresholds"),
+        ("tumour=0.5", "unknown parameter 'tumour'; known are thresholds of no_tumor, meningioma,"),
+    ):
+        answer = served.ask(f"/v1/predict?{query}", lesion)
+        assert answer.status == 422
+        assert message in answer.json["error"]["message"]
+
+
+def test_a_heatmap_is_a_picture_of_the_slice(served: Served, lesion: bytes) -> None:
+    answer = served.ask("/v1/heatmap", lesion)
+    assert answer.headers["content-type"] == "image/png"
+    with Image.open(io.BytesIO(answer.body)) as shown:
+        assert (shown.size, shown.mode) == ((256, 256), "RGB")
+    blank = served.ask("/v1/heatmap", png(phantom.clear() * 0))
+    assert blank.status == 409
+    assert "there is no heatmap: The picture is of one brightness" in blank.json["error"]["message"]
+
+
+def test_a_study_of_pictures(served: Served, lesion: bytes) -> None:
+    answer = served.ask("/v1/study", form(lesion, lesion, png(phantom.clear())), **FORM)
+    assert answer.status == 200
+    assert [row["decision"] for row in answer.json["slices"]] == ["glioma", "glioma", "no_tumor"]
+
+
+def test_a_study_in_a_zip(served: Served, lesion: bytes) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, data in enumerate((lesion, png(phantom.clear()))):
+            archive.writestr(f"slices/{number}.png", data)
+    answer = served.ask("/v1/study", buffer.getvalue())
+    assert answer.status == 200
+    assert [row["decision"] for row in answer.json["slices"]] == ["glioma", "no_tumor"]
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "headers", "status", "message"),
+    [
+        ("/v1/predict", b"", {}, 422, "expected a file"),
+        ("/v1/predict", b"not a picture", {}, 422, "expected PNG, JPEG"),
+        ("/v1/predict", form(b"a", b"b"), FORM, 422, "expected one file, got 2; /v1/study takes several"),
+        ("/v1/predict", b"--other", FORM, 400, "the form cannot be read"),
+        ("/v1/study", form(*[b"x"] * 21), FORM, 400, "Too many files"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(
+    served: Served, path: str, data: bytes, headers: dict[str, str], status: int, message: str
+) -> None:
+    answer = served.ask(path, data, **headers)
+    assert answer.status == status
+    assert message in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_is_too_large_is_refused_as_soon_as_that_is_known(served: Served, told: bool) -> None:
+    size = 3 * 1024 * 1024
+    length = f"Content-Length: {size}" if told else "Transfer-Encoding: chunked"
+    with socket.create_connection(("127.0.0.1", served.port), 20) as link:
+        link.sendall(f"POST /v1/predict HTTP/1.1\r\nHost: a\r\n{length}\r\n\r\n".encode())
+        if not told:
+            with contextlib.suppress(OSError):
+                link.sendall(f"{size:x}\r\n".encode() + bytes(size))
+        answer = b""
+        while b"}}" not in answer and (part := link.recv(5000)):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"expected at most 2 MiB, this request is larger" in answer
+
+
+def test_a_thousand_malformed_requests_leave_the_service_as_it_was(served: Served, lesion: bytes) -> None:
+    before = resident_kb(served.process.pid)
+
+    def send(number: int) -> None:
+        broken = [
+            b"POST /v1/predict HTTP/1.1\r\nContent-Length: 99\r\n\r\nx",
+            b"POST /v1/study HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data\r\n"
+            b"Content-Length: 3\r\n\r\nabc",
+            b"\x16\x03\x01\x02\x00" + bytes(200),
+            b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+            b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        ][number % 5]
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", served.port), 20) as link:
+            link.settimeout(0.2)
+            link.sendall(broken)
+            link.recv(1000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(1000)))
+    assert served.ask("/v1/predict", lesion).json["decision"] == "glioma"
+    # What the answers took stays within what Python keeps of its own.
+    assert resident_kb(served.process.pid) - before < 30_000
+
+
+def resident_kb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("/proc tells the memory of a process")
+    return int(status.read_text().partition("VmRSS:")[2].split()[0])
+
+
+def test_metrics_count_requests_and_decisions(served: Served, lesion: bytes) -> None:
+    def count(name: str) -> float:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", served.ask("/metrics").body.decode(), re.M)
+        return float(found[1]) if found else 0.0
+
+    name = 'falx_requests_total{endpoint="predict",status="200"}'
+    before, decided = count(name), count('falx_decisions_total{decision="glioma"}')
+    assert served.ask("/v1/predict", lesion).status == 200
+    assert count(name) == before + 1
+    assert count('falx_decisions_total{decision="glioma"}') == decided + 1
+    assert count('falx_request_seconds_bucket{le="+Inf"}') == count("falx_request_seconds_count")
+    assert count("falx_running") == 0
+
+
+def test_the_description_names_every_endpoint(served: Served) -> None:
+    document = served.ask("/openapi.json").json
+    assert document["openapi"] == "3.1.0"
+    assert set(document["paths"]) == {"/v1/predict", "/v1/heatmap", "/v1/study", "/healthz", "/metrics"}
+    page = served.ask("/").body.decode()
+    assert all(path in page for path in document["paths"])
+    assert "http://" not in page.replace("http://127.0.0.1", "").replace("http://json-schema", "")
+
+
+def test_nothing_of_a_request_is_stored_or_logged(served: Served, lesion: bytes, tmp_path: Path) -> None:
+    def files() -> set[Path]:
+        return {link.readlink() for link in Path(f"/proc/{served.process.pid}/fd").iterdir()}
+
+    before = files()
+    served.ask("/v1/predict", form(lesion * 8), **FORM)
+    assert {path for path in files() - before if path.is_relative_to(tempfile.gettempdir())} == set()
+    served.ask("/v1/predict?tumour=Mustermann", lesion)
+    assert "Mustermann" not in Path(served.log.name).read_text()
+
+
+def test_a_token_opens_the_service(tmp_path: Path, lesion: bytes) -> None:
+    (tmp_path / "token").write_text(f"{BEARER}\n")
+    served = Served(tmp_path, "--token-file", str(tmp_path / "token"))
+    try:
+        for path, data in (("/v1/predict", lesion), ("/metrics", None)):
+            assert served.ask(path, data).status == 401
+            assert (
+                served.ask(path, data, Authorization="Bearer wrong").headers["www-authenticate"] == "Bearer"
+            )
+            assert served.ask(path, data, Authorization=f"Bearer {BEARER}").status == 200
+        assert served.ask("/openapi.json").json["security"] == [{"token": []}]
+    finally:
+        assert served.stop() == -signal.SIGTERM
+
+
+def test_a_full_queue_says_when_to_come_again_and_slow_senders_are_given_up(
+    tmp_path: Path, lesion: bytes
+) -> None:
+    served = Served(tmp_path, "--max-running", "1", "--max-waiting", "1", "--max-seconds", "3")
+    try:
+        slow = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(20)]
+        for link in slow:
+            link.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nx")
+        # They send slowly, and take nobody's turn.
+        assert served.ask("/v1/predict", lesion).status == 200
+        study = form(*[lesion] * 60)
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: served.ask("/v1/study", study, **FORM), range(6)))
+        assert {answer.status for answer in answers} <= {200, 429, 503}
+        refused = [answer for answer in answers if answer.status == 429]
+        assert refused
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        for link in slow:
+            link.settimeout(20)
+            assert b" 503 " in link.recv(1000).split(b"\r\n")[0]
+            link.close()
+    finally:
+        assert served.stop() == -signal.SIGTERM
+
+
+def test_a_client_that_goes_leaves_no_turn_taken(tmp_path: Path, lesion: bytes) -> None:
+    served = Served(tmp_path, "--max-running", "1", "--max-waiting", "1")
+    try:
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", served.port)) as link:
+                link.sendall(
+                    b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(lesion)
+                    + lesion[:-1]
+                )
+        assert served.ask("/v1/predict", lesion).status == 200
+        text = served.ask("/metrics").body.decode()
+        assert "\nfalx_running 0\n" in text
+        assert "\nfalx_waiting 0\n" in text
+    finally:
+        assert served.stop() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--token-file", "absent"), "absent: cannot read the token"),
+        (("--token-file", "short"), "expected one word of at least 16 characters"),
+        (("--model", "absent.tflite"), "no such model file"),
+    ],
+)
+def test_a_start_that_fails_says_why(tmp_path: Path, options: tuple[str, str], message: str) -> None:
+    (tmp_path / "short").write_text("abc")
+    command = [sys.executable, "-m", "falx", "serve", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "-m", "falx", "serve", "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "give another with --address or --port" in done.stderr
