@@ -35,10 +35,8 @@ SHORT: Final[Changes] = {
     "stage2.schedule": "cosine",
     "stage2.full": 2,
     "missed_tumors": 0.01,
-    "map_weight": 0.0,
 }
-"""What every row has: few epochs are one cycle, the last two of 224 pixels; and the head decides, for what
-the map says beside it was measured by itself (docs/recipe.md)."""
+"""What every row has: few epochs are one cycle, the last two of 224 pixels."""
 
 ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "default": ("the default recipe", {}),
@@ -94,7 +92,7 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
         {
             name: value
             for name, value in CLASSIC.changes(DEFAULT).items()
-            if name not in ("stage2.epochs", "missed_tumors", "map_weight", "stage2.full")
+            if name not in ("stage2.epochs", "missed_tumors", "stage2.full")
         },
     ),
 }
@@ -213,7 +211,6 @@ def _row(
         "seconds": done.seconds,
         "thresholds": done.thresholds.to_dict(),
         "temperature": done.temperature,
-        "offset": done.offset,
         "machine": figures.machine(["keras", "tensorflow", "numpy"]),
         **measured,
     }

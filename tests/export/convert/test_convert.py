@@ -123,7 +123,6 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
     from keras import layers
 
     from falx_trainer.training import network
-    from falx_trainer.training.calibration import Calibration
 
     keras.utils.set_random_seed(4)
     image = keras.Input((224, 224, 1), name="image")
@@ -148,7 +147,7 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
     for name in ("logits", "familiarity"):
         # So that neither is certain of everything.
         made.get_layer(name).bias.assign(-answers[name].mean(axis=0))
-    return network.inference_model(network.Network(backbone, made, whole, ()), Calibration(1.5))
+    return network.inference_model(network.Network(backbone, made, whole, ()), 1.5)
 
 
 def card_of(model: Any, quantization: str) -> Card:

@@ -52,7 +52,7 @@ def values(setting: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
 def recipes(draw: st.DrawFn) -> Recipe:
     changes = {name: draw(values(setting)) for name, setting, _ in settings(Recipe())}
     if changes["head"] != "map":
-        changes |= dict.fromkeys(("box_weight", "place_weight", "seen_weight", "map_weight"), 0.0)
+        changes |= dict.fromkeys(("box_weight", "place_weight", "seen_weight"), 0.0)
     changes["size"] -= changes["size"] % 32
     return Recipe().override(changes)
 
@@ -114,7 +114,7 @@ def test_every_setting_is_an_option(
     changes = (
         {name: value}
         if name != "head"
-        else {name: value, "box_weight": 1, "place_weight": 1, "seen_weight": 1, "map_weight": 1}
+        else {name: value, "box_weight": 1, "place_weight": 1, "seen_weight": 1}
     )
     options = [text for key, new in changes.items() for text in (f"--{key.replace('_', '-')}", str(new))]
     assert shown(capsys, *options) == start.override(changes).to_toml()
@@ -146,7 +146,7 @@ def test_help_names_every_setting_and_its_meaning(capsys: pytest.CaptureFixture[
         ({"stage2.layers": 155}, r"stage2\.layers: expected a value from 0 to 154, got 155"),
         ({"head": "gap", "box_weight": 1.0}, r"box_weight needs head = 'map'"),
         ({"head": "gap", "place_weight": 1.0}, r"place_weight needs head = 'map'"),
-        ({"head": "gap", "map_weight": 1.0}, r"map_weight needs head = 'map'"),
+        ({"head": "gap", "seen_weight": 1.0}, r"seen_weight needs head = 'map'"),
         ({"size": 100}, r"size: expected a multiple of 32, got 100"),
     ],
 )

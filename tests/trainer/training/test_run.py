@@ -177,7 +177,7 @@ def test_a_run_may_start_from_a_trained_model(
     first = json.loads((finished[0] / "meta.json").read_text())
     assert meta["metrics"]["val"]["accuracy"] == first["metrics"]["val"]["accuracy"]
     assert meta["temperature"] == pytest.approx(first["temperature"], rel=1e-3)
-    assert (tmp_path / "history.csv").read_text().splitlines() == []
+    assert (tmp_path / "history.csv").read_text().splitlines() == ["stage,epoch"]
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_bad_data_end_with_one_line(
     assert "glioma: 1 different images or patients; at least 7" in failed(
         capsys, "--data", data, "--out", out, *weights
     )
-    assert not out.exists()
+    assert not (out / "recipe.toml").exists()
 
 
 def test_one_kind_of_image_is_not_trained_on(

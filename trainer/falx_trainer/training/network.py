@@ -23,7 +23,6 @@ from keras import layers
 
 from falx.slices.preprocessing import SIZE
 from falx.words import LABELS
-from falx_trainer.training.calibration import Calibration
 from falx_trainer.training.recipe import Recipe
 
 __all__ = [
@@ -317,12 +316,12 @@ def split(network: Network, last: int) -> tuple[keras.Model | None, keras.Model]
     )
 
 
-def inference_model(network: Network, calibration: Calibration) -> keras.Model:
+def inference_model(network: Network, temperature: float) -> keras.Model:
     """What is saved and exported: calibrated probabilities, and the heatmap where there is one.
 
     Args:
         network: the trained network.
-        calibration: of its outputs; what its `probabilities` are, the model's are.
+        temperature: of its logits.
 
     Returns:
         `image` `(B, 224, 224, 1)` float 0..255 -> `{"probabilities": (B, 4)}`; for a map head also
@@ -335,9 +334,7 @@ def inference_model(network: Network, calibration: Calibration) -> keras.Model:
     head = keras.Model(network.head.inputs, network.head.output, name="head")
     outputs = head(network.backbone(image))
     logits = outputs["logits"]
-    if calibration.map_weight:
-        logits = layers.Add(name="pooled")([logits, _opinion(outputs["seen"], calibration)])
-    logits = layers.Rescaling(1 / calibration.temperature, name="temperature")(logits)
+    logits = layers.Rescaling(1 / temperature, name="temperature")(logits)
     answer = {"probabilities": layers.Softmax(name="probabilities")(logits)}
     if "evidence" in outputs:
         places = layers.Reshape((GRID, GRID), name="grid")(outputs["evidence"])
@@ -347,12 +344,3 @@ def inference_model(network: Network, calibration: Calibration) -> keras.Model:
         shown = layers.Reshape((3, 1), name="shown")(layers.Softmax(name="familiar")(outputs["familiarity"]))
         answer["familiarity"] = layers.Flatten(name="brain")(layers.Cropping1D((0, 2), name="first")(shown))
     return keras.Model(image, answer, name="falx")
-
-
-def _opinion(seen: Any, calibration: Calibration) -> Any:
-    """What the map adds to the logits, `(B, 4)`: to that of `no_tumor` alone."""
-    opinion = layers.Dense(len(LABELS), name="opinion")
-    added = opinion(seen)
-    first = np.eye(len(LABELS), dtype=np.float32)[0]
-    opinion.set_weights([-calibration.map_weight * first[None], calibration.offset * first])
-    return added

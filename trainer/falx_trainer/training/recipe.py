@@ -172,13 +172,6 @@ class Recipe(_Settings):
     place_weight: float = _setting(
         0.0, "weight of the loss that wants the strongest evidence inside a box", 0, 100
     )
-    map_weight: float = _setting(
-        0.0,
-        "weight in the decision, once all is trained, of what the map says by itself of a tumour: on a "
-        "collection left out of training it was a better judge than the rest of the head",
-        0,
-        10,
-    )
     seen_weight: float = _setting(
         0.0,
         "weight of the loss that wants the map by itself to say whether there is a tumour, boxed or not",
@@ -218,7 +211,7 @@ class Recipe(_Settings):
             _check(name, setting, value)
         if self.size % 32:
             raise RecipeError(f"size: expected a multiple of 32, got {self.size}")
-        for name in ("box_weight", "place_weight", "seen_weight", "map_weight"):
+        for name in ("box_weight", "place_weight", "seen_weight"):
             if getattr(self, name) and self.head != "map":
                 raise RecipeError(
                     f"{name} needs head = 'map', which says where the evidence is; or set {name} = 0"
@@ -327,15 +320,14 @@ DEFAULT: Final = Recipe(
     balance="sources",
     box_weight=3.0,
     place_weight=0.3,
-    map_weight=0.25,
     seen_weight=0.2,
     blind="doubt",
     drawn_outliers=0.04,
     real_outliers=0.08,
-    missed_tumors=0.02,
+    missed_tumors=0.03,
     stage1=Stage1(epochs=4, learning_rate=1e-3, echo=4),
     stage2=Stage2(
-        epochs=60, full=18, learning_rate=2e-4, layers=100, schedule="cycles", cycle=6, averaged=3, echo=2
+        epochs=66, full=18, learning_rate=2e-4, layers=100, schedule="cycles", cycle=6, averaged=3, echo=2
     ),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15

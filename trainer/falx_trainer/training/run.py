@@ -22,7 +22,7 @@ from falx.decision import Thresholds
 from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
-from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, to_csv
+from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, targets, to_csv
 from falx_runs.run_folder import MANIFEST, MODEL, FinishedRun, is_finished, write_run
 from falx_trainer import plots
 from falx_trainer.data import tensors
@@ -95,8 +95,10 @@ def run(
         expected = "weights of the backbone, or 'imagenet'" if start_from is None else "a trained model.keras"
         raise RunError(f"{weights}: no such file; expected {expected}")
     origin = weights if weights == "imagenet" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    records = read_records(data)
+    _begin(folder, {})
     prepared = cache or folder / "prepared"
-    loaded = tensors.load(read_records(data), prepared)
+    loaded = tensors.load(records, prepared)
     others = None if outliers is None else _load_outliers(outliers, prepared)
     division = divide(loaded.records, loaded.pixels, recipe.seed)
     found = survey(loaded, division, recipe.untyped)
@@ -131,10 +133,10 @@ def run(
     keras.utils.set_random_seed(recipe.seed)
     network = _build(recipe, weights) if start_from is None else _build_from(recipe, Path(weights))
     history = stages.train(network, train, val, recipe, folder / "checkpoint", others)
-    calibrated, thresholds, least_familiarity, metrics = _calibrate(
+    temperature, thresholds, least_familiarity, metrics = _calibrate(
         folder, network, val, foreign, recipe, history
     )
-    model = inference_model(network, calibrated)
+    model = inference_model(network, temperature)
     for suffix in ("keras", "h5") if h5 else ("keras",):
         model.save(folder / f"model.{suffix}")
     done = FinishedRun(
@@ -142,8 +144,7 @@ def run(
         name=name,
         preset=preset,
         changes=recipe.changes(PRESETS[preset]),
-        temperature=round(calibrated.temperature, 6),
-        offset=round(calibrated.offset, 6) if recipe.map_weight else None,
+        temperature=round(temperature, 6),
         thresholds=thresholds,
         least_familiarity=least_familiarity,
         metrics=metrics,
@@ -241,7 +242,7 @@ def _calibrate(
     foreign: Tensors | None,
     recipe: Recipe,
     history: stages.History,
-) -> tuple[calibration.Calibration, Thresholds, float, dict[str, object]]:
+) -> tuple[float, Thresholds, float, dict[str, object]]:
     """Calibrates on val, chooses thresholds and the least familiarity; writes what people look at.
 
     The threshold of `no_tumor` is chosen on collections left out, where there are some: val is of
@@ -249,13 +250,13 @@ def _calibrate(
     """
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
-    found = calibration.calibrate(outputs, labels, recipe.map_weight)
+    temperature = calibration.fit_temperature(outputs["logits"], np.array(targets(labels)))
     judged = {"val": (val, outputs)}
     if foreign is not None:
         judged["left_out"] = foreign, stages.predict(network, foreign.pixels)
     *_, (judging, theirs) = judged.values()
     thresholds = calibration.choose_thresholds(
-        found.probabilities(theirs), shows_tumor(judging), recipe.missed_tumors
+        calibration.probabilities(theirs["logits"], temperature), shows_tumor(judging), recipe.missed_tumors
     )
     if recipe.no_tumor:
         thresholds = dataclasses.replace(thresholds, no_tumor=recipe.no_tumor)
@@ -264,7 +265,7 @@ def _calibrate(
     scores = {}
     metrics: dict[str, object] = {}
     for name, (data, said) in judged.items():
-        answers = found.probabilities(said)
+        answers = calibration.probabilities(said["logits"], temperature)
         scores[name] = score([record.label for record in data.records], answers)
         measured = measure(data, answers, said.get("evidence"), thresholds)
         metrics[name] = {**scores[name], **measured}
@@ -280,7 +281,7 @@ def _calibrate(
     least = 0.0
     if "familiarity" in outputs:
         least = calibration.choose_least_familiarity(softmax(outputs["familiarity"], axis=1)[:, BRAIN])
-    return found, thresholds, least, metrics
+    return temperature, thresholds, least, metrics
 
 
 def write_history(path: Path, history: stages.History) -> None:
