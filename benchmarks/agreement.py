@@ -1,66 +1,46 @@
-"""Measures whether everything that runs a model decides alike, slice by slice.
+"""Measures whether all engines decide alike, slice by slice.
 
-    python -m benchmarks.agreement engines --data ../shared/data --out benchmarks/results/engines-DATE.json
-    python -m benchmarks.agreement examples FOLDER --data ../shared/data
+    python -m benchmarks.agreement --data ../shared/data --out benchmarks/results/engines-DATE.json
 
-`engines`: each engine answers for every slice of the manifest, in an environment of its own with the wheel of
-this checkout and the newest that the engine's extra allows: tflite-runtime needs NumPy 1 and Python 3.11, and
-does not live beside the others. Pixels are decoded and prepared there too, so that the whole way is compared.
-LiteRT on the released int8 .tflite is what the others are compared with; with `--kind float` the float16
-.tflite and the float32 .onnx are taken, which the export writes.
-
-`examples`: the examples for Python, Node, C++ and the browser answer with the self-contained files of FOLDER,
-on slices of the val split as PNG, which all decoders read alike. They are compared with Falx on the plain
-file beside. A program that is not installed is left out; the one for C++ is given compiled, with `--cpp`.
+Each engine answers for every slice of the manifest, in an environment of its own with the wheel of this
+checkout and the newest that the engine's extra allows: tflite-runtime needs NumPy 1 and Python 3.11, and
+does not live beside the others. Pixels are decoded and prepared there too, so that the whole way is
+compared. LiteRT on the released int8 .tflite is what the others are compared with; with `--kind float` the
+float16 .tflite and the float32 .onnx are taken, which the export writes.
 
 The promise, and the exit status (0 kept, 1 broken): no decision and no rejection differs. Of the decisions
-that differ, the table counts those that are contrary (two different labels, not a label and `ambiguous`) and
-those that are far: no probability lies within 0.01 of its threshold. How files answer beside Keras, also the
-self-contained ones, `python -m falx_export verify` measures.
+that differ, the table counts those that are contrary (two different labels, not a label and `ambiguous`)
+and those that are far: no probability lies within 0.01 of its threshold.
+
+How files answer beside Keras, the self-contained ones too, `python -m falx_export verify` measures;
+tests/examples compare the programs in other languages with Falx.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import http.server
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
-from benchmarks import chromium, figures
+from benchmarks import figures
 from benchmarks.debian import wheel
-from benchmarks.manifest import chosen
-from PIL import Image
 
 import falx
-from falx.slices.reasons import REASONS
 from falx.words import LABELS
 from falx_runs.manifest import read_records
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
-__all__ = ["Answer", "as_png", "asked", "compare", "main", "program", "rows"]
+__all__ = ["Answer", "compare", "main", "rows"]
 
 ALL: Final = "all"
 NEAR: Final = 0.01
 """A decision that differs with a probability as near to its threshold is one of rounding."""
-
-EXAMPLES: Final = figures.CHECKOUT / "examples"
-SELF_CONTAINED: Final = "-self-contained.onnx"
-CODES: Final = ("", *REASONS)
-"""The code of each reason that a self-contained file gives as a number; 0 is no reason."""
 
 EXTRAS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     "litert": ("", "tflite", ("ai-edge-litert", "numpy", "pillow")),
@@ -90,21 +70,7 @@ paths = [line.rstrip("\\n") for line in sys.stdin]
 for answer in classifier.predict_many(paths, workers=os.cpu_count() or 1):
     print(json.dumps(answer.to_dict()))
 """
-"""What runs in an engine's environment: the paths of slices come in, a line of JSON each goes out."""
-
-# Modules of the page, used as the page uses them, for each picture of a folder.
-CLASSIFY: Final = """
-async ([model, count]) => {
-  const { start, decode, classify } = await import("./falx.js");
-  const session = await start(new Uint8Array(await (await fetch(model)).arrayBuffer()));
-  const answers = [];
-  for (let i = 0; i < count; i++) {
-    const answer = await classify(session, await decode(await (await fetch(`pictures/${i}`)).blob()));
-    answers.push({ ...answer, heatmap: answer.heatmap.reduce((a, b) => Math.max(a, b)) });
-  }
-  return answers;
-}
-"""
+"""The program of an engine's environment: the paths of slices come in, a line of JSON each goes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +107,32 @@ class Answer:
         )
 
 
-Program = Callable[[Path, Sequence[Path]], list[dict[str, Any]]]
-"""An example: what it answers, with a model file, for pictures."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.what == "examples" and options.folder is None:
-        parser.error("examples: give the folder of the self-contained files and the plain ones")
-    setting, measured = (_engines if options.what == "engines" else _examples)(options)
+    options = _parser().parse_args(arguments)
+    models = figures.released(options)
+    records = read_records(options.data)[:: options.every]
+    built = wheel(options.environments)
+    files = {
+        engine: models / f"{models.name}-{KINDS[options.kind][EXTRAS[engine][1]]}"
+        for engine in options.engines
+    }
+    thresholds = falx.load(files[options.engines[0]]).card.thresholds.to_dict()
+    about, answers = {}, {}
+    for engine, file in files.items():
+        python = _environment(options.environments, engine, built)
+        command = [python, "-I", "-c", ANSWER, file, engine, *EXTRAS[engine][2]]
+        said, *lines = _run(command, "\n".join(str(record.path.resolve()) for record in records)).splitlines()
+        about[engine] = {"file": file.name, **json.loads(said)}
+        answers[engine] = [Answer.of(json.loads(line)) for line in lines]
+        print(f"{engine}: {len(records)} slices", file=sys.stderr)
+    setting = {**figures.machine(("falx",)), "model": models.name, "kind": options.kind}
+    setting |= {"every": options.every, "engines": about, "compared with": options.engines[0]}
+    first = answers[options.engines[0]]
+    sources = [record.source for record in records]
+    measured = [
+        row for engine in options.engines for row in rows(engine, first, answers[engine], sources, thresholds)
+    ]
     figures.tell(setting, measured, options.out)
     return 1 if any(row["decisions"] or row["rejections"] for row in measured) else 0
 
@@ -198,73 +179,11 @@ def compare(pairs: Sequence[tuple[Answer, Answer]], thresholds: Mapping[str, flo
     }
 
 
-def program(*words: str | Path) -> Program:
-    """Returns what asks an example by its command."""
-
-    def ask(file: Path, pictures: Sequence[Path]) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in _run([*words, file, *pictures]).splitlines()]
-
-    return ask
-
-
-def as_png(pictures: Sequence[Path], folder: Path) -> list[Path]:
-    """Writes pictures as PNG files with the same pixels; returns their paths."""
-    paths = [folder / f"{number}.png" for number in range(len(pictures))]
-    for picture, path in zip(pictures, paths, strict=True):
-        with Image.open(picture) as image:
-            image.save(path)
-    return paths
-
-
-def asked(
-    page: Page, folder: Path, pictures: Sequence[Path], model: str = "vendor/model.onnx"
-) -> list[dict[str, Any]]:
-    """Returns what the modules of the page for browsers answer.
-
-    Args:
-        page: in a browser, open.
-        folder: that it is served from; the pictures are laid into it.
-        pictures: to ask for.
-        model: the file's address, from the page.
-    """
-    (folder / "pictures").mkdir(exist_ok=True)
-    for number, path in enumerate(pictures):
-        shutil.copyfile(path, folder / "pictures" / str(number))
-    answers: list[dict[str, Any]] = page.evaluate(CLASSIFY, [model, len(pictures)])
-    return answers
-
-
 def _near(answer: Answer, thresholds: Mapping[str, float]) -> bool:
     if answer.probabilities is None:
         return False
     pairs = zip(LABELS, answer.probabilities, strict=True)
     return any(abs(value - thresholds[label]) <= NEAR for label, value in pairs)
-
-
-def _engines(options: argparse.Namespace) -> tuple[dict[str, Any], list[figures.Row]]:
-    models = figures.released(options)
-    records = read_records(options.data)[:: options.every]
-    built = wheel(options.environments)
-    files = {
-        engine: models / f"{models.name}-{KINDS[options.kind][EXTRAS[engine][1]]}"
-        for engine in options.engines
-    }
-    thresholds = falx.load(files[options.engines[0]]).card.thresholds.to_dict()
-    about, answers = {}, {}
-    for engine, file in files.items():
-        python = _environment(options.environments, engine, built)
-        command = [python, "-I", "-c", ANSWER, file, engine, *EXTRAS[engine][2]]
-        said, *lines = _run(command, "\n".join(str(record.path.resolve()) for record in records)).splitlines()
-        about[engine] = {"file": file.name, **json.loads(said)}
-        answers[engine] = [Answer.of(json.loads(line)) for line in lines]
-        print(f"{engine}: {len(records)} slices", file=sys.stderr)
-    setting = {**figures.machine(("falx",)), "model": models.name, "kind": options.kind}
-    setting |= {"every": options.every, "engines": about, "compared with": options.engines[0]}
-    first = answers[options.engines[0]]
-    sources = [record.source for record in records]
-    return setting, [
-        row for engine in options.engines for row in rows(engine, first, answers[engine], sources, thresholds)
-    ]
 
 
 def _environment(folder: Path, engine: str, built: Path) -> Path:
@@ -282,80 +201,6 @@ def _environment(folder: Path, engine: str, built: Path) -> Path:
     return python
 
 
-def _examples(options: argparse.Namespace) -> tuple[dict[str, Any], list[figures.Row]]:
-    files = sorted(options.folder.glob(f"*{SELF_CONTAINED}"))
-    if not files:
-        raise SystemExit(f"agreement: {options.folder}: has no NAME{SELF_CONTAINED}")
-    setting = figures.machine(("falx", "numpy", "pillow", "onnxruntime"))
-    measured = []
-    with tempfile.TemporaryDirectory() as name, _programs(options.cpp) as programs:
-        slices = as_png(chosen(options.data, options.slices), Path(name))
-        for file in files:
-            plain = file.with_name(file.name.replace(SELF_CONTAINED, ".onnx"))
-            classifier = falx.load(plain, engine="onnx")
-            expected = [Answer.of(classifier.predict(path).to_dict()) for path in slices]
-            for who, ask in programs.items():
-                answers = [
-                    Answer(said["decision"], CODES[said["reason"]], tuple(said["probabilities"]))
-                    for said in ask(file, slices)
-                ]
-                pairs = list(zip(expected, answers, strict=True))
-                found = compare(pairs, classifier.card.thresholds.to_dict())
-                measured.append({"name": who, "of": file.name, **found, "median_ms": None})
-    return setting | {"node": _version("node"), "chromium": _version(*chromium.NAMES)}, measured
-
-
-@contextmanager
-def _programs(cpp: Path | None) -> Iterator[dict[str, Program]]:
-    """Finds the examples that are installed, by name."""
-    found = {"Python": program(sys.executable, EXAMPLES / "python" / "classify.py")}
-    if shutil.which("node") and (EXAMPLES / "node" / "node_modules").exists():
-        found["Node"] = program("node", EXAMPLES / "node" / "classify.mjs")
-    if cpp is not None:
-        found["C++"] = program(cpp)
-    browsers = chromium.found()
-    if browsers is None or not (EXAMPLES / "browser" / "node_modules").exists():
-        yield found
-        return
-    from playwright.sync_api import sync_playwright
-
-    with (
-        tempfile.TemporaryDirectory() as name,
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=browsers) as browser,
-    ):
-        folder = Path(name, "page")
-        shutil.copytree(EXAMPLES / "browser", folder, ignore=shutil.ignore_patterns("node_modules", "vendor"))
-        (folder / "node_modules").symlink_to((EXAMPLES / "browser" / "node_modules").resolve())
-        with _served(folder) as url:
-            page = browser.new_page()
-
-            def ask(file: Path, pictures: Sequence[Path]) -> list[dict[str, Any]]:
-                _run(["node", folder / "vendor.mjs", file.resolve()])
-                page.goto(url)
-                return asked(page, folder, pictures)
-
-            yield {**found, "Chromium": ask}
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-def _version(*names: str) -> str:
-    found = next(filter(None, map(shutil.which, names)), None)
-    return "not installed" if found is None else _run([found, "--version"]).strip()
-
-
 def _run(command: Sequence[str | Path], text: str | None = None) -> str:
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(  # noqa: S603 - this Python, those made here, the examples
@@ -368,29 +213,23 @@ def _run(command: Sequence[str | Path], text: str | None = None) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = figures.parser("benchmarks.agreement", __doc__)
-    parser.add_argument("what", choices=("engines", "examples"))
-    parser.add_argument("folder", type=Path, nargs="?", help=f"with NAME{SELF_CONTAINED} and NAME.onnx")
     parser.add_argument("--data", type=Path, required=True, help="a manifest, or its folder")
-    engines = parser.add_argument_group("engines")
-    figures.add_model(engines)
-    engines.add_argument("--kind", default="int8", choices=KINDS, help="which files (int8)")
-    engines.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th slice (1)")
-    engines.add_argument(
+    figures.add_model(parser)
+    parser.add_argument("--kind", default="int8", choices=KINDS, help="which files (int8)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th slice (1)")
+    parser.add_argument(
         "--engines",
         nargs="+",
         default=list(EXTRAS),
         choices=list(EXTRAS),
         help="the first is what the others are compared with (all; tflite takes 100 ms and more on x86)",
     )
-    engines.add_argument(
+    parser.add_argument(
         "--environments",
         type=Path,
         default=figures.CHECKOUT / "runs" / "engines",
         help="where the environments are made, and kept (runs/engines)",
     )
-    examples = parser.add_argument_group("examples")
-    examples.add_argument("--slices", type=int, default=150, help="at most, of all sources and labels (150)")
-    examples.add_argument("--cpp", type=Path, metavar="PROGRAM", help="examples/cpp, compiled")
     return parser
 
 

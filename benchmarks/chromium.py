@@ -8,9 +8,9 @@ from typing import Final
 __all__ = ["NAMES", "found"]
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
-"""What systems call it."""
+"""The names that systems have for it."""
 
 
 def found() -> str | None:
-    """Where Chromium is; None where none is installed."""
+    """Returns the path of Chromium; None where it is not installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)

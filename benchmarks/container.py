@@ -52,7 +52,7 @@ kill $server; wait $server 2>/dev/null
 rm -f /tmp/said
 echo "files left in /tmp: $(find /tmp -type f | wc -l)"
 """
-"""What is run as the image's user, beside the entry point."""
+"""A script that is run as the image's user, beside the entry point."""
 
 
 @dataclass(slots=True)

@@ -161,7 +161,7 @@ def _untold() -> None:
 
 
 def _squeezed(data: bytes) -> Any:
-    """`(1, 224, 224, 1)` uint8, the whole slice squeezed into the square: what one writes by hand."""
+    """Returns the whole slice squeezed into the square, as one writes it by hand, `(1, 224, 224, 1)`."""
     import io
 
     import numpy as np

@@ -32,7 +32,7 @@ REGISTRATIONS: Final = [Path(f"/usr/lib/binfmt.d/qemu-{cpu}.conf") for cpu in ("
 BINFMT: Final = Path("/proc/sys/fs/binfmt_misc")
 DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 USERS: Final = 65536
-"""How many user and group numbers are the same inside as outside: those of Debian's packages."""
+"""The number of user and group numbers that are the same inside as outside: those of Debian's packages."""
 
 # Of unshare(2).
 CLONE_NEWNS: Final = 0x00020000

@@ -32,7 +32,7 @@ __all__ = ["Server", "main", "rows"]
 
 SLICES: Final = 16
 BURST: Final = 3
-"""How often a contender decides a slice in its turn, after once that is not counted."""
+"""The number of times that a contender decides a slice in its turn, after once that is not counted."""
 
 PACKAGES: Final = (
     *("falx", "numpy", "pillow", "ai-edge-litert", "onnxruntime", "mediapipe", "keras", "tensorflow"),

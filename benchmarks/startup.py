@@ -34,7 +34,7 @@ __all__ = ["FALX", "Run", "installed_mb", "main", "rows", "start"]
 REFERENCE: Final = 'python -c "import numpy, PIL.Image"'
 FALX: Final = "falx predict"
 SLOW: Final = 8
-"""What takes this many times as long as the reference starts in every fourth round only."""
+"""A way that takes this many times as long as the reference starts in every fourth round only."""
 
 LAUNCHER: Final = """
 import json, os, sys, time

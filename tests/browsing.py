@@ -1,4 +1,4 @@
-"""What tests of pages in Chromium share; the browser itself is a fixture of `tests/conftest.py`."""
+"""Helpers that tests of pages in Chromium share; the browser itself is a fixture of `tests/conftest.py`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TIMEOUT_MS: Final = 60_000
 """For anything a page does: a busy machine is slow, not wrong."""
 
 SERIOUS: Final = ("serious", "critical")
-"""What axe calls the faults that keep somebody from using a page."""
+"""The names that axe has for faults that keep somebody from using a page."""
 
 AXE: Final = Path(__file__).parents[1] / "examples" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def violations(page: Page, impacts: tuple[str, ...] = ("minor", "moderate", *SERIOUS)) -> list[str]:
-    """What axe-core finds wrong on a page, of these impacts: the rule, and the element."""
+    """Returns the faults that axe-core finds on a page, of these impacts: the rule, and the element."""
     if not AXE.exists():
         pytest.skip("axe-core is not installed: run `npm ci --ignore-scripts` in examples/browser")
     if not page.evaluate("'axe' in window"):

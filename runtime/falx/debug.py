@@ -12,7 +12,7 @@ __all__ = ["debug"]
 
 
 def debug(message: str, *values: object) -> None:
-    """Logs a message, where the program uses `logging` at all: loading it costs a tenth of a start.
+    """Logs a message where the program has loaded `logging`; to load it for nobody would delay the start.
 
     Args:
         message: with a placeholder for each value, as `logging` takes it.

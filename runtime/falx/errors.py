@@ -16,6 +16,7 @@ FalxError
 ├── EngineUnavailable(ImportError)           the engine asked for cannot run here
 ├── UnknownEngine(ValueError)                there is no engine of that name
 ├── ThresholdError(ValueError)               thresholds outside (0, 1], missing, or for no label
+├── Cancelled                                a caller's progress function asked to stop
 ├── HeatmapUnavailable(ValueError)           a heatmap is asked of a model that makes none
 ├── OutputError(OSError)                     a file or folder that cannot be written, or is there already
 └── AddressUnavailable(OSError)              an address or port that cannot be listened at
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AddressUnavailable",
+    "Cancelled",
     "CardError",
     "ChecksumError",
     "DicomUnavailable",
@@ -146,6 +148,10 @@ class UnknownEngine(FalxError, ValueError):
 
 class ThresholdError(FalxError, ValueError):
     """A threshold lies outside (0, 1], is missing, or belongs to no label."""
+
+
+class Cancelled(FalxError):
+    """A caller's progress function asked to stop."""
 
 
 class HeatmapUnavailable(FalxError, ValueError):

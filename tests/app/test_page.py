@@ -37,9 +37,10 @@ from falx import phantom
 from falx.app.guard import HEADERS
 from falx.app.texts import BAND_MEANINGS, NAMES, VIEWER, percent
 from falx.pictures.overlay import tint
+from falx.reading.series import Gathering, Series
 from falx.reading.source import read
 from falx.slices.reasons import REASONS, TAG_REASONS
-from falx.study import Series, sum_up
+from falx.study import sum_up
 from falx.words import DISCLAIMER, LABELS
 
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ class TestGiving:
         answered(page, MAXIMUM_FILES)
         assert f"Only the first {MAXIMUM_FILES} of {len(paths)} files" in page.locator(".most").inner_text()
 
+    @pytest.mark.slow
     def test_the_next_patient_finds_nothing(self, page: Page, files: Files) -> None:
         page.get_by_label("Patient (optional)").fill(PATIENT)
         page.keyboard.press("Enter")
@@ -257,12 +259,13 @@ class TestStudy:
         give(page, *(files[name] for name in names))
         assert page.locator(".st-key-study .verdict").count() == 0
         one_patient(page)
-        study = sum_up([Series(results=tuple(results))])
+        found = Gathering((Series(sources=(b"",) * len(results)),))
+        study = sum_up(found, results)
         said = page.locator(".st-key-study .verdict").inner_text()
         assert study.decision == "tumor"
         assert "Tumour: glioma" in said
-        assert study.reason in said
-        assert study.recommendation in said
+        assert study.verdict.reason in said
+        assert study.verdict.recommendation in said
         page.get_by_text("All slices in a table").click()
         rows = page.locator(".slices tbody tr")
         # In the order of their numbers, not of their letters.
@@ -270,9 +273,9 @@ class TestStudy:
         cells = rows.locator(".said").all_inner_texts()
         assert all(NAMES[one.decision] in text for one, text in zip(results, cells, strict=True))
         marked = [i for i in range(10) if rows.nth(i).get_by_text("key slice").count()]
-        assert marked == list(study.carriers)
+        assert marked == list(study.verdict.carriers)
         # The slice that the study names as the surest is shown first.
-        surest = max(study.carriers, key=lambda index: results[index].confidence or 0)
+        surest = max(study.verdict.carriers, key=lambda index: results[index].confidence or 0)
         assert names[surest] in page.locator(".st-key-answer .name").inner_text()
 
     def test_a_broken_file_is_a_message_and_the_others_answer(
@@ -356,6 +359,7 @@ class TestReports:
 
 
 class TestPrivacy:
+    @pytest.mark.slow
     def test_two_visitors_see_their_own(
         self, page: Page, browser: Browser, served: Served, files: Files
     ) -> None:
@@ -406,6 +410,7 @@ class TestPrivacy:
         refused.value.close()
 
 
+@pytest.mark.slow
 class TestForEveryone:
     def test_works_by_keyboard(self, page: Page, files: Files) -> None:
         # From now on Playwright, not Chromium, opens the dialog for files.
@@ -517,7 +522,7 @@ def tab_to(page: Page, name: str, of: str = "") -> None:
 
 
 def faults(page: Page, html: bytes) -> list[str]:
-    """What axe finds wrong, serious or not, on a page that was saved."""
+    """Returns all faults, serious or not, that axe finds on a page that was saved."""
     saved = page.context.new_page()
     saved.set_content(html.decode())
     found = violations(saved)

@@ -107,6 +107,7 @@ def asked(proxy: Proxy, path: str = "/", *, user: str = "") -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_the_page_works_through_it(browser: Browser, proxy: Proxy, files: dict[str, Path]) -> None:
     context = browser.new_context(
         ignore_https_errors=True, http_credentials={"username": USER, "password": PASSWORD}

@@ -144,12 +144,12 @@ class TestArrangement:
         arranged = arrange(classified(name, data, service) for name, data in dicom.series().items())
         assert [one.name for one in arranged.shown] == ["IM3", "IM2", "IM1"]
         assert arranged.study is not None
-        assert [series.positions_mm for series in arranged.study.series] == [(0.0, 5.0, 10.0)]
+        assert [one.about.positions_mm for one in arranged.study.series] == [(0.0, 5.0, 10.0)]
         assert arranged.study.uid == "1.2.3"
         assert arranged.shown[0].about == "IM3, 256 × 256, axial T1"
         expected = service.classifier.predict_study(dicom.datasets())
         assert arranged.study.decision == expected.decision
-        assert arranged.study.carriers == expected.carriers
+        assert arranged.study.verdict.carriers == expected.verdict.carriers
         assert arranged.study.to_dict()["series"] == expected.to_dict()["series"]
 
     def test_each_frame_is_a_slice(self, dicom: Made, service: Service) -> None:
@@ -208,7 +208,7 @@ class TestArrangement:
         files = {**dicom.series(), "a": dicom.file(phantom.clear())[:300]}
         arranged = arrange(classified(name, data, service) for name, data in files.items())
         assert arranged.study is not None
-        assert arranged.study.counts["error"] == 1
+        assert arranged.study.verdict.counts["error"] == 1
         alone = arrange([classified("a.png", b"no picture", service), classified("b", b"nor this", service)])
         assert (alone.study, alone.loose, alone.numbers) == (None, 2, ("1", "2"))
 
@@ -219,14 +219,14 @@ class TestArrangement:
         assert arranged.study is not None
         said = fragments.study_statement(arranged.study)
         assert said.name == "Study of 1 slice"
-        assert "1 slice left out: it is there twice." in said.notes
+        assert "1 slice left out: its place is shown already." in said.notes
 
     def test_two_studies_are_not_decided_on_together(self, dicom: Made, service: Service) -> None:
         files = {"a": dicom.file(phantom.clear()), "b": dicom.file(phantom.clear(), StudyInstanceUID="1.9")}
         arranged = arrange(classified(name, data, service) for name, data in files.items())
         assert [one.name for one in arranged.shown] == ["a", "b"]
         assert arranged.study is None
-        assert arranged.trouble == "Expected one study, got 2; give each study by itself."
+        assert arranged.trouble == "Expected one study, got 2: 1.2.3, 1.9; name one, or give each by itself."
         assert fragments.trouble(arranged).notes == (arranged.trouble, texts.NOTHING_SAVED)
 
     def test_a_study_comes_together_while_it_is_read(self, dicom: Made, service: Service) -> None:

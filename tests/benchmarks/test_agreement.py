@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import agreement, figures, raspberry_pi
+from benchmarks import agreement, raspberry_pi
 from benchmarks.agreement import Answer
 from benchmarks.manifest import chosen
-from PIL import Image
 
 import falx
 from falx import phantom
-from falx.model import file as model_file
 
 THRESHOLDS = {"no_tumor": 0.85, "meningioma": 0.6, "glioma": 0.5, "pituitary": 0.5}
 CHECKOUT = Path(__file__).parents[2]
@@ -91,48 +86,3 @@ def test_slices_are_of_all_sources_and_labels_in_turn(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("\n".join(["path,label,source,split", *lines]) + "\n")
     assert [path.stem for path in chosen(tmp_path, 9)] == ["a", "d", "b", "e"]
     assert chosen(tmp_path, 2) == [tmp_path / "a.png", tmp_path / "d.png"]
-
-
-def test_png_files_hold_the_same_pixels(tmp_path: Path) -> None:
-    picture = tmp_path / "slice.bmp"
-    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(picture)
-    (path,) = agreement.as_png([picture], tmp_path)
-    with Image.open(path) as image, Image.open(picture) as original:
-        assert image.format == "PNG"
-        np.testing.assert_array_equal(np.asarray(image), np.asarray(original))
-
-
-def test_a_program_is_asked_on_its_command_line(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text("import json, sys\nfor path in sys.argv[2:]: print(json.dumps({'path': path}))\n")
-    ask = agreement.program(sys.executable, program)
-    assert ask(Path("m.onnx"), [Path("a.png"), Path("b.png")]) == [{"path": "a.png"}, {"path": "b.png"}]
-
-
-def test_a_folder_without_self_contained_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"agreement: .*: has no NAME-self-contained\.onnx"):
-        agreement.main(["examples", str(tmp_path), "--data", str(tmp_path)])
-
-
-@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs onnxruntime")
-def test_an_example_is_compared_slice_by_slice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from falx_export.self_contained import onnx_file
-
-    plain = next(CHECKOUT.glob("models/*/*-int8.onnx"))
-    (tmp_path / "m-int8.onnx").write_bytes(plain.read_bytes())
-    card, payload = model_file.read(plain)
-    (tmp_path / "m-int8-self-contained.onnx").write_bytes(onnx_file.sealed(payload, card))
-    for name, draw in phantom.PHANTOMS.items():
-        Image.fromarray(draw()).save(tmp_path / f"{name}.png")
-    lines = [f"{name}.png,glioma,val" for name in phantom.PHANTOMS]
-    (tmp_path / "manifest.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
-    # Python's example alone: the others have tests of their own.
-    monkeypatch.setattr(shutil, "which", lambda _name: None)
-    out = tmp_path / "out.json"
-    assert agreement.main(["examples", str(tmp_path), "--data", str(tmp_path), "--out", str(out)]) == 0
-    (row,) = json.loads(out.read_text())["rows"]
-    assert (row["name"], row["of"], row["slices"]) == ("Python", "m-int8-self-contained.onnx", 2)
-    assert (row["decisions"], row["rejections"], row["largest"]) == (0, 0, 0)
-    assert figures.table([row]) in capsys.readouterr().out

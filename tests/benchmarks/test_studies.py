@@ -2,60 +2,86 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 from benchmarks import studies
-from PIL import Image
-from tests.test_study import CLEAN, DOUBT, FAILURE, NOTHING, answer
+from benchmarks.studies import Case, by_slices, rows
+from tests.heads import DOUBT, FAILURE, REJECTED, SURE, Answer, answer, head
 
 from falx import phantom
-from falx_runs.manifest import SPLITS, Record
+from falx.reading.series import Gathering
+from falx.study import Study, sum_up
 
 
-def line(source: str, group: str, label: str, sequence: str = "T1") -> Record:
-    return Record(Path("x.png"), label, source, group, sequence=sequence, plane="axial")
+def study(changes: dict[int, Answer]) -> Study:
+    series, results = head(changes)
+    return sum_up(Gathering((series,)), results)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "no_tumor"),
+        ({11: SURE}, "tumor"),
+        ({11: answer("glioma", 0.7)}, "ambiguous"),
+        ({11: answer("glioma", 0.7), 12: answer("meningioma", 0.7, label="meningioma")}, "tumor"),
+        ({11: answer("glioma", 0.7), 13: answer("glioma", 0.7)}, "ambiguous"),
+        ({3: DOUBT}, "ambiguous"),
+        ({3: FAILURE}, "ambiguous"),
+        (dict.fromkeys(range(28), REJECTED), "rejected"),
+    ],
+)
+def test_the_rule_before_let_slices_decide(changes: dict[int, Answer], said: str) -> None:
+    assert by_slices(study(changes)) == said
 
 
 def test_studies_are_counted_by_what_they_come_to() -> None:
-    unsure = answer("glioma", 0.7)
-    slices: list[tuple[Record, Any]] = [
-        # Two unsure slices in one series are neighbours, in two series they are not.
-        (line("a", "1", "glioma"), unsure),
-        (line("a", "1", "no_tumor"), unsure),
-        (line("a", "2", "glioma"), unsure),
-        (line("a", "2", "glioma", "T2"), unsure),
-        (line("a", "3", "tumor_untyped"), CLEAN),
-        (line("a", "4", "no_tumor"), CLEAN),
-        (line("a", "5", "no_tumor"), DOUBT),
-        # The same patient in another collection is another study.
-        (line("b", "1", "no_tumor"), NOTHING),
-        (line("b", "2", "no_tumor"), CLEAN),
-        (line("b", "2", "no_tumor"), FAILURE),
-        *[(line("b", "3", "no_tumor"), CLEAN)] * 12,
+    def case(tumor: bool, rule: str, before: str, volumes: int = 1) -> Case:
+        return Case("x", tumor, volumes, {"rule": rule, "by slices": before}, 1.0, 0, 0)
+
+    cases = [
+        *[case(False, "no_tumor", "tumor")] * 3,
+        case(False, "ambiguous", "ambiguous"),
+        case(True, "tumor", "tumor"),
+        case(True, "no_tumor", "ambiguous"),
+        case(True, "tumor", "tumor", volumes=2),
     ]
-    measured = studies.rows(studies.studies(slices))
-    assert [list(row.values()) for row in measured] == [
-        # studies, slices, tumor, ambiguous, no_tumor, cleared, rejected, any slice, carriers, with a tumour
-        ["a", "tumour", 3, 5, 1, 1, 0, 1, 0, 2, 2, 1],
-        ["all", "tumour", 3, 5, 1, 1, 0, 1, 0, 2, 2, 1],
-        ["a", "none", 2, 2, 0, 1, 0, 1, 0, 0, 0, 0],
-        ["b", "none", 3, 15, 0, 1, 1, 0, 1, 0, 0, 0],
-        ["all", "none", 5, 17, 0, 2, 1, 1, 1, 0, 0, 0],
-    ]
+    counted = {(row["studies"], row["rule"]): row for row in rows(cases)}
+    assert len(counted) == 6
+    healthy = counted["healthy volumes", "rule"]
+    assert (healthy["count"], healthy["no_tumor"], healthy["opposite"]) == (4, 3, "0 % (0 to 49)")
+    assert counted["healthy volumes", "by slices"]["opposite"] == "75 % (30 to 95)"
+    assert counted["tumour volumes", "rule"]["opposite"] == "50 % (9 to 91)"
+    assert counted["tumour volumes", "rule"]["decided"] == "100 % (34 to 100)"
+    assert counted["tumour heads", "rule"]["tumor"] == 1
 
 
-def test_it_takes_the_val_split_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.fromarray(phantom.lesion()).save(tmp_path / "x.png")
-    lines = [f"x.png,{split},drawn,{split},glioma" for split in SPLITS]
-    (tmp_path / "manifest.csv").write_text("\n".join(["path,split,source,group,label", *lines]) + "\n")
+def test_it_measures_volumes_and_heads_and_names_what_is_not_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed (pip install 'falx[nifti]')")
+    columns = ("path", "label", "source", "group", "sequence", "plane", "split", "slices", "note")
+    with (tmp_path / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        for name, sequence, split in (("a", "T1", "val"), ("b", "T2", "val"), ("c", "T1", "test")):
+            shown = [phantom.lesion() if n in (6, 7) else phantom.clear() for n in range(14)]
+            cells = np.stack([one[::-1, ::-1].T for one in shown], axis=2)
+            nibabel.save(nibabel.Nifti1Image(cells, np.diag([1.0, 1.0, 10.0, 1.0])), tmp_path / f"{name}.nii")
+            writer.writerow([f"{name}.nii", "glioma", "drawn", "one", sequence, "axial", split, "6 7", ""])
     out = tmp_path / "out.json"
     assert studies.main(["--data", str(tmp_path), "--out", str(out)]) == 0
-    rows = json.loads(out.read_text())["rows"]
-    assert [(row["source"], row["studies"], row["slices"]) for row in rows[:2]] == [
-        ("drawn", 1, 1),
-        ("all", 1, 1),
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert [(row["studies"], row["count"], row["tumor"]) for row in document["rows"]] == [
+        ("tumour volumes", 2, 2),
+        ("tumour volumes", 2, 2),
+        ("tumour heads", 1, 1),
+        ("tumour heads", 1, 1),
     ]
-    assert "| drawn | tumour | 1 | 1 |" in capsys.readouterr().out
+    assert (document["carriers"], document["carriers_marked"], document["splits"]) == (4, 4, ["train", "val"])
+    assert "a.nii" not in out.read_text(encoding="utf-8")
+    capsys.readouterr()

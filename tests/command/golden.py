@@ -141,7 +141,7 @@ COMMANDS: Final = (
     ("study", "--json", "volume.nii.gz"),
     ("study", "--json", "cut.nii.gz"),
 )
-"""What is asked, in the folder of the inputs."""
+"""The commands that are asked, in the folder of the inputs."""
 
 
 def answers() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the command line answers for fixed inputs, held by a file."""
+"""The command line answers for fixed inputs as a file holds it."""
 
 from __future__ import annotations
 

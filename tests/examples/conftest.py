@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from benchmarks.agreement import as_png
 from benchmarks.manifest import chosen
 from PIL import Image
 
@@ -32,7 +31,7 @@ CHECKOUT = Path(__file__).parents[2]
 SUFFIX = "-self-contained.onnx"
 
 SLICES = 50
-"""Of the data: slices of all sources and labels in turn."""
+"""The number of slices of the data, of all sources and labels in turn."""
 
 IMAGE = TensorSpec("image", "uint8", (1, 224, 224, 1))
 PLAIN = {
@@ -46,7 +45,7 @@ PLAIN = {
 """The input and the outputs of a released graph."""
 
 TOLERANCE = 0.01
-"""Of a probability, and the distance to a threshold within which a decision may differ, 0..1."""
+"""The tolerance of a probability, and how near to a threshold a decision may differ, 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ class Model:
     _known: dict[Path, Prediction] = field(default_factory=dict)
 
     def expected(self, picture: Path) -> Prediction:
-        """What Falx answers."""
+        """Returns what Falx answers."""
         if picture not in self._known:
             self._known[picture] = self.falx.predict(picture)
         return self._known[picture]
@@ -176,4 +175,8 @@ def originals() -> list[Path]:
 @pytest.fixture(scope="session")
 def slices(originals: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same as PNG files, which all decoders read alike."""
-    return as_png(originals, tmp_path_factory.mktemp("slices"))
+    folder = tmp_path_factory.mktemp("slices")
+    for number, original in enumerate(originals):
+        with Image.open(original) as image:
+            image.save(folder / f"{number}.png")
+    return [folder / f"{number}.png" for number in range(len(originals))]

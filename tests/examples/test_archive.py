@@ -53,6 +53,7 @@ def _lines(out: Path) -> list[dict[str, object]]:
     return [json.loads(line) for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_gone_on_with_and_every_slice_is_answered_once(tmp_path: Path, listed: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, str(EXAMPLE), str(listed), str(out), "--workers", "1", "--part", str(PART)]

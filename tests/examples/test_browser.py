@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.agreement import asked
 from PIL import Image
 from tests.browsing import TIMEOUT_MS, violations
 
@@ -36,14 +35,14 @@ if TYPE_CHECKING:
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser"
 
 EXACT = 1e-4
-"""Of probabilities and heatmaps in float32, 0..1: adding up in another order changes the last digits."""
+"""The tolerance of values in float32, 0..1: adding up in another order changes the last digits."""
 
 ROUNDED = 0.1
-"""Of a probability in int8: where a sum lies between two steps, kernels round it to one or the other, and
-layers behind it make more of that. Measured for falx-4 on 30 slices: 0.041 at most."""
+"""The tolerance of a probability in int8: where a sum lies between two steps, kernels round it to one or the
+other, and layers behind it make more of that. Measured for falx-4 on 30 slices: 0.041 at most."""
 
 ROUNDED_MEAN = 0.015
-"""Of the largest difference of a slice; measured: 0.0071."""
+"""The tolerance of the mean of a slice's largest difference; measured: 0.0071."""
 
 NAMES = {
     "no_tumor": "No tumour",
@@ -72,6 +71,21 @@ GIVE = """
 """
 
 
+# Modules of the page, used as the page uses them, for each picture of a folder.
+CLASSIFY = """
+async ([model, count]) => {
+  const { start, decode, classify } = await import("./falx.js");
+  const session = await start(new Uint8Array(await (await fetch(model)).arrayBuffer()));
+  const answers = [];
+  for (let i = 0; i < count; i++) {
+    const answer = await classify(session, await decode(await (await fetch(`pictures/${i}`)).blob()));
+    answers.push({ ...answer, heatmap: answer.heatmap.reduce((a, b) => Math.max(a, b)) });
+  }
+  return answers;
+}
+"""
+
+
 @dataclass
 class Site:
     """The page, served from a folder; and what was asked of the server."""
@@ -90,6 +104,24 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:  # noqa: ARG002 - the overridden one has it
         self.site.requests.append(f"{self.command} {self.path} {code}")
+
+
+def asked(
+    page: Page, folder: Path, pictures: Sequence[Path], model: str = "vendor/model.onnx"
+) -> list[dict[str, Any]]:
+    """Returns what the modules of the page for browsers answer.
+
+    Args:
+        page: in a browser, open.
+        folder: that it is served from; the pictures are laid into it.
+        pictures: to ask for.
+        model: the file's address, from the page.
+    """
+    (folder / "pictures").mkdir(exist_ok=True)
+    for number, path in enumerate(pictures):
+        shutil.copyfile(path, folder / "pictures" / str(number))
+    answers: list[dict[str, Any]] = page.evaluate(CLASSIFY, [model, len(pictures)])
+    return answers
 
 
 @pytest.fixture(scope="module")
@@ -159,17 +191,20 @@ class TestAnswers:
             shown = float32.expected(path).heatmap
             assert answer["heatmap"] == pytest.approx(0.0 if shown is None else shown.max(), abs=EXACT)
 
+    @pytest.mark.slow
     def test_of_patients_are_falx_s(self, page: Page, site: Site, float32: Model, slices: list[Path]) -> None:
         assert len(slices) >= 50
         for path, answer in zip(slices, asked(page, site.folder, slices), strict=True):
             float32.check(path, answer, EXACT)
 
+    @pytest.mark.slow
     def test_of_patients_from_jpeg_are_falx_s(
         self, page: Page, site: Site, float32: Model, originals: list[Path]
     ) -> None:
         for path, answer in zip(originals[:20], asked(page, site.folder, originals[:20]), strict=True):
             float32.check(path, answer)
 
+    @pytest.mark.slow
     def test_of_int8_are_near(self, page: Page, site: Site, int8: Model, slices: list[Path]) -> None:
         shutil.copy(int8.path, site.folder / "vendor" / "int8.onnx")
         differences = []
@@ -308,6 +343,7 @@ class TestPrivacy:
         assert "Failed to fetch" in refused[0]
         assert "Failed to fetch" in refused[1]
 
+    @pytest.mark.slow
     def test_works_offline_once_loaded(self, fresh: Page, drawings: list[Path]) -> None:
         fresh.get_by_text("Ready, also without a network").wait_for()
         fresh.context.set_offline(True)
@@ -330,6 +366,7 @@ class TestPrivacy:
         assert kept == served | {f"vendor/{name}" for name in run}
 
 
+@pytest.mark.slow
 class TestEveryone:
     @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
     def test_axe_finds_nothing(
@@ -522,7 +559,7 @@ def answered(page: Page, name: str) -> None:
 
 
 def canvas(page: Page) -> npt.NDArray[np.int64]:
-    """What is drawn: `(H, W, 3)`."""
+    """Returns what is drawn, `(H, W, 3)`."""
     url = page.evaluate("document.getElementById('picture').toDataURL()")
     with Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) as image:
         return np.asarray(image.convert("RGB"), np.int64)

@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parents[2] / "examples" / "cpp" / "classify.cpp"
 
 HEADERS = ("onnxruntime_cxx_api.h", "stb_image.h")
 PLACES = ("/usr/include/onnxruntime", "/usr/local/include/onnxruntime", "/usr/include/stb")
-"""Where Debian has them; CPLUS_INCLUDE_PATH names others."""
+"""The folders of Debian's headers; CPLUS_INCLUDE_PATH names others."""
 
 Command = list[str | Path]
 

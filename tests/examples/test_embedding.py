@@ -34,7 +34,7 @@ SNIPPETS = {
 MAXIMUM_LINES = 60
 
 ROW = r"^\| `(\w+)` \| (\w+) \| `(\([^`]*\))` \|"
-"""Of a table of inputs or outputs: name, type, shape."""
+"""A row of a table of inputs or outputs: name, type, shape."""
 
 
 @pytest.fixture(scope="module")

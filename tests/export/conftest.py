@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def meta() -> dict[str, Any]:
-    """What a training writes beside its model."""
+    """Returns what a training writes beside its model."""
     return {
         "schema": 1,
         "name": "small",
@@ -93,7 +93,7 @@ def build_model(head: str = "map", dense: int = 16) -> Any:
 
 
 def _trained(dense: int) -> Any:
-    """What the trainer builds."""
+    """Returns a model as the trainer builds it."""
     import keras
 
     from falx_trainer.training import network

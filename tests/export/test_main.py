@@ -103,9 +103,18 @@ def test_a_name_given_stands_in_for_the_runs_before_that_is_checked(
     path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "my run"}))
     assert main([str(altered), "--out", str(tmp_path / "out")]) == 2
     assert "name must be a name of letters, digits, '.', '_' and '-', got 'my run'" in capsys.readouterr().err
-    # The next thing in the way: 24 images are too few.
-    assert main([str(altered), "--out", str(tmp_path / "out"), "--name", "mine"]) == 2
+    # The next thing in the way: there are 24 images.
+    assert main([str(altered), "--out", str(tmp_path / "out"), "--name", "mine", "--samples", "300"]) == 2
     assert "expected at least 300 images for parity" in capsys.readouterr().err
+
+
+def test_counts_are_checked_before_tensorflow_is_loaded(altered: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from falx_export.__main__ import main\n"
+        f"assert main([{str(altered)!r}, '--out', {str(tmp_path / 'out')!r}, '--samples', '300']) == 2\n"
+        "assert not {'keras', 'tensorflow'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_keras_runs_on_tensorflow_whatever_it_trains_on() -> None:

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def batches(inputs: int, seed: int) -> Iterator[dict[str, Any]]:
-    """What is to be tried: every file of a target in turn, as many inputs as are its share."""
+    """Gives what is to be tried: every file of a target in turn, as many inputs as are its share."""
     for name, target in TARGETS.items():
         files = target.seeds()
         if not files:  # what reads them is not installed

@@ -35,7 +35,7 @@ PACKAGES: Final = ("falx", "ai-edge-litert", "onnxruntime")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Flip bits of the released files; returns 0 where every flip was refused or changed nothing, else 1."""
+    """Flips bits of the released files; returns 0 where every flip was refused or changed nothing, else 1."""
     parser = argparse.ArgumentParser("tests.fuzz.flips", description="Single bits of model files, flipped.")
     parser.add_argument(
         "files", nargs="*", type=Path, help="model files (the int8 files of the model in Falx)"
@@ -63,7 +63,7 @@ KINDS: Final = (".tflite", ".onnx")
 
 
 def flipped(path: Path, flips: int, seed: int) -> dict[str, Any]:
-    """What became of a file with one bit flipped, for each of many bits.
+    """Flips many bits of a file, one at a time, and counts what became of the file.
 
     Half of the bits are anywhere in the file, which is nearly all graph; the other half in the card and
     around it.

@@ -1,4 +1,4 @@
-"""How real files are changed, as Hypothesis strategies: what fails shrinks to the least change that does."""
+"""Hypothesis strategies that change real files: a failure shrinks to the least change that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is mutated: real files of every kind that Falx reads, and cards and models as it writes them."""
+"""The files to mutate: real ones of every kind that Falx reads, and cards and models as it writes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DATA: Final = Path(os.environ.get("FALX_DATA", Path(__file__).parents[3] / "shar
 """Slices of patients, where they are; only mutated here, never kept."""
 
 SLICES: Final = 3
-"""How many of those are taken."""
+"""The number of those that are taken."""
 
 PYDICOM_FILES: Final = (
     "CT_small.dcm",
@@ -55,7 +55,7 @@ PYDICOM_FILES: Final = (
     "reportsi.dcm",
     "rtdose_1frame.dcm",
 )
-"""Of those that come with pydicom: most transfer syntaxes, and what is no picture. JPEG Lossless is made."""
+"""Files that come with pydicom: most transfer syntaxes, and some without a picture. JPEG Lossless is made."""
 
 
 def images() -> dict[str, bytes]:

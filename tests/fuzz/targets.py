@@ -1,4 +1,4 @@
-"""What is tried with each input, and what may come of it: an answer, or an error that is documented."""
+"""Each input is tried, and must end in an answer or in an error that is documented."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def own(card: Card) -> Card:
 
 
 def answers(kind: Format, payload: bytes, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-    """What a graph answers in the engine itself, which knows nothing of Falx."""
+    """Returns what a graph answers in the engine itself, which knows nothing of Falx."""
     name = "onnxruntime" if kind == "onnx" else "ai_edge_litert.interpreter"
     package = pytest.importorskip(name, reason=f"{name} is not installed")
     tensor = image[np.newaxis, ..., np.newaxis]
@@ -189,7 +189,7 @@ EVALUATED: dict[str, Any] = {
     },
     "warnings": ["too few", "and too old"],
 }
-"""What matters of an evaluation's thresholds.json."""
+"""The part of an evaluation's thresholds.json that matters here."""
 
 
 class TestReadThresholds:

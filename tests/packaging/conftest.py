@@ -71,7 +71,7 @@ class Environment:
 
 @functools.cache
 def isolation() -> tuple[str, ...]:
-    """What a command is preceded by to have no network: an empty network namespace where permitted."""
+    """Returns the words that keep a command from the network: an empty network namespace where permitted."""
     for prefix in (("unshare", "--net"), ("unshare", "--map-root-user", "--net")):
         if shutil.which("unshare") and subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
             return prefix

@@ -29,6 +29,7 @@ def tracked(checkout: Path) -> list[Path]:
     return [checkout / name for name in listed.stdout.split("\0") if name and (checkout / name).is_file()]
 
 
+@pytest.mark.slow
 def test_an_editable_install_is_one_plain_path_file(
     checkout: Path, new_environment: Callable[[], Environment]
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the container image installs is what pyproject.toml asks for."""
+"""The container image installs what pyproject.toml asks for."""
 
 from __future__ import annotations
 

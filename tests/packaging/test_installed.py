@@ -1,4 +1,4 @@
-"""What someone gets who installs Falx with the README's first command, and then pulls the plug."""
+"""Falx works without a network once the README's first command has installed it."""
 
 from __future__ import annotations
 

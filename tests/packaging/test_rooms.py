@@ -16,9 +16,10 @@ ROOMS = {
     "serve": "classifier pictures study engines model reading decision prediction slices",
     "workstation": "classifier pictures study engines model reading decision prediction slices",
     "check": "classifier engines model reading decision prediction slices",
-    "classifier": "study engines model reading decision prediction slices",
+    "classifier": "study finding engines model reading decision prediction slices",
     "pictures": "study reading prediction slices",
-    "study": "reading prediction slices",
+    "study": "finding reading prediction slices",
+    "finding": "reading prediction slices",
     "engines": "model decision prediction slices",
     "model": "decision slices",
     "reading": "decision prediction slices",
@@ -49,7 +50,18 @@ WORKSHOPS = {
 }
 """The rooms of the export and of the trainer, and the rooms that each may import."""
 
-LEAVES = {"debug", "errors", "frozen", "optional", "phantom", "timings", "words", "writing", "_version"}
+LEAVES = {
+    "debug",
+    "errors",
+    "frozen",
+    "optional",
+    "phantom",
+    "progress",
+    "timings",
+    "words",
+    "writing",
+    "_version",
+}
 """Modules that every room may import. They import each other at most, and nothing above."""
 
 
@@ -84,7 +96,7 @@ def falx(checkout: Path) -> dict[str, Path]:
 
 
 def test_every_module_stands_in_a_room(falx: dict[str, Path]) -> None:
-    assert {room(name) for name in falx} - {""} <= {*ROOMS} | LEAVES | {"__main__"}
+    assert {room(name) for name in falx} - {""} <= {*ROOMS} | LEAVES | {"__main__", "_pyinstaller"}
     assert {*ROOMS} <= {room(name) for name in falx}
 
 

@@ -1,4 +1,4 @@
-"""What is in the box, and what it asks for."""
+"""The wheel holds what it should, and asks for no more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ CONTENTS = (
     r"falx/command/completion\.(bash|zsh)",
     r"falx/app/templates/\w+\.(css|html)",
     r"falx/workstation/((node|objects)/)?\w+\.py",
-    r"falx/py\.typed",
+    r"falx/_pyinstaller/(__init__|hook-falx)\.py",
+    r"falx/(py\.typed|schema\.json)",
     r"falx/default\.tflite",
     r"falx-[\d.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)",
     r"falx-[\d.]+\.dist-info/licenses/LICENSE",

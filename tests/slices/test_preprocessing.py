@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -268,14 +268,12 @@ class TestPadding:
         pixels = phantom.PHANTOMS[name]()
         return prepare(pixels), prepare(np.pad(pixels, ((top, bottom), (left, right))))
 
-    @settings(max_examples=40)
     @given(st.integers(0, 60), st.integers(0, 60))
     def test_right_and_below_it_is_the_same_tensor(self, name: str, bottom: int, right: int) -> None:
         (tensor, frame), (padded, moved) = self.padded(name, 0, bottom, 0, right)
         assert moved == frame
         assert np.array_equal(padded, tensor)
 
-    @settings(max_examples=40)
     @given(st.tuples(*[st.integers(0, 130), st.integers(0, 60)] * 2))
     def test_all_around_it_is_within_two_grey_levels(self, name: str, sides: tuple[int, ...]) -> None:
         # Mostly the same, but the resize adds where the head begins to its coordinates, and rounds.
@@ -283,7 +281,6 @@ class TestPadding:
         assert moved == Frame(frame.left + sides[2], frame.top + sides[0], frame.width, frame.height)
         assert distance(padded, tensor) <= 2
 
-    @settings(max_examples=40)
     @given(st.tuples(*[st.integers(0, 250)] * 4))
     def test_far_around_the_head_shrinks_by_few_pixels(self, name: str, sides: tuple[int, ...]) -> None:
         # A row counts by its share of bright pixels, so a wide slice loses the outermost rows of a head.

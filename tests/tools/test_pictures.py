@@ -24,7 +24,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def packages(tmp_path: Path) -> Path:
-    """What packages look like when unpacked, with drawn pictures in place of theirs."""
+    """Packages as they look when unpacked, with drawn pictures in place of theirs."""
     folder = tmp_path / "packages"
     rng = np.random.default_rng(1)
     for name in (

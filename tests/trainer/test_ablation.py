@@ -49,6 +49,7 @@ def test_the_page_shows_the_saved_rows() -> None:
         assert shown.count("\n") >= 5
 
 
+@pytest.mark.slow
 def test_a_row_is_trained_once_and_shown_again(
     manifest: Path, random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

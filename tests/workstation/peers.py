@@ -58,7 +58,7 @@ def call(name: str, *arguments: str | Path, timeout: float = 60) -> subprocess.C
     )
 
 
-def until(condition: Callable[[], T], timeout: float = 30.0) -> T:
+def until(condition: Callable[[], T], timeout: float = 60.0) -> T:
     """Returns the result of a condition as soon as it is true."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
@@ -96,8 +96,8 @@ def image(study: str, series: str, number: int, pixels: np.ndarray, **tags: Any)
     data.ScanningSequence, data.SequenceVariant, data.MRAcquisitionType = "SE", "NONE", "2D"
     data.RepetitionTime, data.EchoTime, data.ContrastBolusAgent = "500", "10", "Gd"
     data.InstanceNumber = number
-    data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 5 * number]
-    data.PixelSpacing, data.SliceThickness = [0.9, 0.9], 5
+    data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 6 * number]
+    data.PixelSpacing, data.SliceThickness = [0.9, 0.9], 6
     data.FrameOfReferenceUID = series
     data.Rows, data.Columns = pixels.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -121,13 +121,19 @@ class WrittenStudy:
 
 
 def write_study(folder: Path, slices: int = 3, lesion: int | None = 1, **tags: Any) -> WrittenStudy:
-    """A study of drawn heads, one of them with a lesion."""
+    """A study of drawn heads, with a lesion in up to three of them from the one of this index on."""
     folder.mkdir(parents=True, exist_ok=True)
     study, series = generate_uid(), generate_uid()
     clear, ill = phantom.clear(), phantom.lesion()
     files = []
     for number in range(slices):
-        data = image(study, series, number + 1, ill if number == lesion else clear, **tags)
+        data = image(
+            study,
+            series,
+            number + 1,
+            ill if lesion is not None and lesion <= number < lesion + 3 else clear,
+            **tags,
+        )
         files.append(folder / f"{number:04}.dcm")
         data.save_as(files[-1], enforce_file_format=True)
     return WrittenStudy(folder, study, tuple(files))

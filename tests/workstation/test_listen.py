@@ -19,6 +19,7 @@ def begun(study: Path) -> bool:
     return (study / "kept").exists() or any(study.glob("batch-*"))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_every_study_is_reported_once(
     listen: Callable[..., Process], archive: Archive, tmp_path: Path
 ) -> None:

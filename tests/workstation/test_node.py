@@ -112,7 +112,7 @@ def change(file: Path, **tags: Any) -> None:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the node itself logged."""
+    """Returns the messages that the node itself logged."""
     return [record.getMessage() for record in caplog.records if record.name == "falx.listen"]
 
 
@@ -359,17 +359,15 @@ def test_a_sender_that_falls_silent_is_ended(
     until(lambda: not association.is_established)
 
 
-def test_twenty_at_once_are_each_answered(
-    node: Callable[..., Node], archive: Archive, tmp_path: Path
-) -> None:
+def test_ten_at_once_are_each_answered(node: Callable[..., Node], archive: Archive, tmp_path: Path) -> None:
     made = node(destination=to(archive))
-    studies = [write_study(tmp_path / str(number), 1) for number in range(20)]
+    studies = [write_study(tmp_path / str(number), 1) for number in range(10)]
     sent = [
         subprocess.Popen([program("storescu"), "-aec", "FALX", "127.0.0.1", str(made.port), study.files[0]])
         for study in studies
     ]
-    assert [one.wait(60) for one in sent] == [0] * 20
-    until(lambda: made.status()["results_sent"] == 20)
+    assert [one.wait(60) for one in sent] == [0] * 10
+    until(lambda: made.status()["results_sent"] == 10)
     assert {one.StudyInstanceUID for one in archive.reports()} == {study.uid for study in studies}
 
 
@@ -450,6 +448,7 @@ def test_a_study_that_is_not_classified_is_tried_again(
     ]
 
 
+@pytest.mark.slow
 def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are_answered(
     node: Callable[..., Node], archive: Archive, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -561,6 +560,7 @@ def test_a_disk_that_is_full_for_a_while_ends_no_thread(
     assert logged(caplog) == [said, said]
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_the_study(
     node: Callable[..., Node], study: WrittenStudy, tmp_path: Path
 ) -> None:

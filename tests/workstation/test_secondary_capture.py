@@ -38,8 +38,8 @@ def test_a_picture_names_its_source_and_nothing_of_the_patient_is_in_its_pixels(
     classifier: falx.Classifier, study: WrittenStudy
 ) -> None:
     answer, (_, *pictures) = study_objects.make(classifier, study.files, capture=True)
-    assert len(pictures) == len(answer.carriers) >= 1
-    for number, (index, picture) in enumerate(zip(answer.carriers, pictures, strict=True), start=1):
+    assert len(pictures) == len(answer.verdict.carriers) >= 1
+    for number, (index, picture) in enumerate(zip(answer.verdict.carriers, pictures, strict=True), start=1):
         source = picture.SourceImageSequence[0]
         assert source.ReferencedSOPInstanceUID == pydicom.dcmread(study.files[index]).SOPInstanceUID
         assert (picture.BurnedInAnnotation, picture.InstanceNumber, picture.Modality) == ("NO", number, "OT")
@@ -55,11 +55,12 @@ def test_pixels_that_name_the_patient_are_not_copied(classifier: falx.Classifier
     study = write_study(tmp_path / "study", BurnedInAnnotation="YES")
     answer, made = study_objects.make(classifier, study.files, capture=True)
     assert [one.Modality for one in made] == ["SR"]
-    assert isinstance(answer.results[0], falx.Prediction)
+    assert (answer.results, answer.not_used[0].reason.code) == ((), "annotated")
     header = headers.read(str(study.files[0]))
+    seen = classifier.predict(phantom.clear())
     rule = Rule(classifier.model, classifier.card.thresholds, classifier.card.thresholds)
     with pytest.raises(ReportError, match=r"its pixels name the patient \(Burned In Annotation\)"):
-        secondary_capture(answer.results[0], phantom.clear(), header, rule=rule, identity="one", number=1)
+        secondary_capture(seen, phantom.clear(), header, rule=rule, identity="one", number=1)
 
 
 def test_what_was_lossy_stays_lossy(classifier: falx.Classifier, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def test_it_writes_what_a_study_comes_to(
     assert made == {
         "uid": str(expected[0].SOPInstanceUID),
         "decision": answer.decision,
-        "label": answer.label,
-        "confidence": answer.confidence,
+        "label": answer.verdict.label,
+        "confidence": answer.verdict.confidence,
     }
     written = [pydicom.dcmread(file) for file in sorted(out.iterdir())]
     assert [one.SOPInstanceUID for one in written] == [one.SOPInstanceUID for one in expected]

@@ -24,7 +24,7 @@ __all__ = [
     "engine_answers",
     "judged",
     "keras_answers",
-    "require",
+    "refused",
     "table",
 ]
 
@@ -62,6 +62,7 @@ class Parity:
 
     def beyond(self, tolerance: Tolerance) -> list[str]:
         """Returns the measures past the tolerance, in words; empty where none is."""
+        tolerance = tolerance.among(self.slices)
         measured = {
             "largest": self.largest,
             "mean": self.mean,
@@ -162,17 +163,20 @@ def _largest(
     return float(np.abs(got[output] - expected[output]).max()) if output in expected else None
 
 
-def require(results: Iterable[tuple[Parity, Tolerance]]) -> None:
-    """Lets pass what lies within its tolerance.
+def refused(results: Iterable[tuple[Parity, Tolerance]]) -> dict[str, list[str]]:
+    """Returns the files that answer too differently from Keras, each with the measures past its tolerance.
 
     Raises:
-        ParityError: something does not; everything that lies past it, a line each.
+        ParityError: every file does; says so of each, a line a measure.
     """
-    beyond = [line for result, tolerance in results for line in result.beyond(tolerance)]
-    if beyond:
+    judgements = {result.file: result.beyond(tolerance) for result, tolerance in results}
+    found = {file: lines for file, lines in judgements.items() if lines}
+    if len(found) == len(judgements):
+        lines = [line for lines in found.values() for line in lines]
         raise ParityError(
-            "the exported files answer too differently from Keras; nothing was written\n" + "\n".join(beyond)
+            "the exported files answer too differently from Keras; nothing was written\n" + "\n".join(lines)
         )
+    return found
 
 
 def table(results: Sequence[Parity]) -> str:

@@ -28,8 +28,11 @@ from falx_runs.manifest import Record, find_manifest, images_below, read_records
 
 __all__ = ["LEAST_CALIBRATION", "LEAST_PARITY", "SPLITS", "PreparedSlice", "Samples", "prepared", "read"]
 
-LEAST_PARITY: Final = 300
-"""Parity on fewer slices says little; it has to be asked for."""
+MOST_PARITY: Final = 400
+"""More slices cost time and tell nothing new; `verify` compares on all."""
+
+LEAST_PARITY: Final = 20
+"""Parity on fewer slices says nothing; it has to be asked for."""
 
 LEAST_CALIBRATION: Final = 16
 """Activation ranges from fewer slices are not worth quantizing with."""
@@ -75,28 +78,42 @@ def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = Fals
         data: a manifest, such as a run's `data.csv`; a folder that holds a `manifest.csv`; or a folder of
             images.
         calibration: the most slices to calibrate on.
-        parity: the number of slices to compare on; None means 400, and at least 300.
+        parity: the number of slices to compare on; None means all, and at most 400.
         quiet: show no progress.
 
     Raises:
         DataError: the data are not there or not readable, or too few of the images are.
     """
+    uses = _uses(data, calibration, parity)
+    (calibrating, first), (comparing, second) = (
+        (use.name, _prepare(data, use, found, quiet=quiet)) for use, found in uses
+    )
+    return Samples(first[0], second[0], {calibrating: first[1], comparing: second[1]})
+
+
+def check(data: Path, calibration: int, parity: int | None) -> None:
+    """Checks that there are enough images for `read`, without reading one.
+
+    Raises:
+        DataError: the data are not there, or the images are too few.
+    """
+    _uses(data, calibration, parity)
+
+
+def _uses(data: Path, calibration: int, parity: int | None) -> list[tuple[_Use, list[Record]]]:
+    """Returns what the slices are for, with the images for each."""
     train, validation, names = _divided(_found(data))
     calibrating = _Use("calibration", names[0], calibration, min(calibration, LEAST_CALIBRATION))
     comparing = _Use(
         "parity",
         names[1],
-        parity or 400,
+        parity or MOST_PARITY,
         LEAST_PARITY if parity is None else parity,
-        "; give more data, or --samples for fewer",
+        "; give more data with --data, or --samples for fewer",
     )
     _enough(data, calibrating, len(train))
     _enough(data, comparing, len(validation))
-    first, second = (
-        _prepare(data, use, found, quiet=quiet)
-        for use, found in ((calibrating, train), (comparing, validation))
-    )
-    return Samples(first[0], second[0], {calibrating.name: first[1], comparing.name: second[1]})
+    return [(calibrating, train), (comparing, validation)]
 
 
 def prepared(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = False) -> Iterator[PreparedSlice]:

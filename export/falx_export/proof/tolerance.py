@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
+from scipy.stats import binom
+
 __all__ = ["MEASURES", "TOLERANCES", "Tolerance"]
 
 MEASURES: Final = """\
@@ -17,6 +19,13 @@ MEASURES: Final = """\
   heatmap      difference of any cell of the heatmap on any slice
   familiarity  difference of the familiarity of any slice"""
 """What a tolerance bounds, for the help of a command."""
+
+
+MEANT_FOR: Final = 400
+"""The slices on which the tolerances were measured."""
+
+PASSES: Final = 0.99
+"""The share of exports on few slices that chance alone does not stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,17 @@ class Tolerance:
             value = getattr(self, field.name)
             if not math.isfinite(value) or not 0 <= value <= 1:
                 raise ValueError(f"tolerance {field.name} must be in 0..1, got {value}")
+
+    def among(self, slices: int) -> Tolerance:
+        """Returns this tolerance for a number of slices; from `MEANT_FOR` on, it is the same.
+
+        On fewer slices chance moves the share of decisions that differ. A file at half of the tolerance in
+        the long run, as falx-3 to falx-5 were, still passes 99 of 100 times (a binomial quantile).
+        """
+        if slices >= MEANT_FOR:
+            return self
+        chance = float(binom.ppf(PASSES, slices, self.decisions / 2)) / slices
+        return replace(self, decisions=max(self.decisions, chance))
 
     def changed(self, measure: str, value: float) -> Tolerance:
         """This tolerance with another value for one measure.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from falx.app import texts
 from falx.app.uploads import ShownSlice, Upload
 from falx.errors import UnreadableImage
 from falx.reading import dicom
-from falx.reading.series import Row, gather
+from falx.reading.series import Series, gather
 from falx.slices.slice import Part
-from falx.study import TUMOR, Series, Study, sum_up
+from falx.study import Study, sum_up
 
 __all__ = ["Arrangement", "arrange"]
 
@@ -41,9 +41,8 @@ class Arrangement:
         strongest evidence of a tumour.
         """
         study = self.study
-        indices = study.carriers if study is not None and study.carriers else range(len(self.shown))
-        if study is not None and study.decision == TUMOR:
-            return max(indices, key=lambda index: self.shown[index].confidence)
+        carriers = () if study is None else study.verdict.carriers
+        indices = carriers or range(len(self.shown))
         return max(indices, key=lambda index: self.shown[index].evidence or 0.0)
 
     @cached_property
@@ -75,21 +74,24 @@ def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangem
     alone = [] if one_patient else [one for one in loose if one.source is None or not examined]
     together = [upload for upload in named if upload not in alone]
     try:
-        found = gather(upload.source or upload for upload in together)
+        found = gather((upload.source or upload for upload in together), one_patient=True)
     except UnreadableImage as error:
         message = str(error).removeprefix("these files: ")
         every = tuple(shown for upload in named for shown in upload.shown)
         return Arrangement(every, None, f"{message[:1].upper()}{message[1:]}.", len(loose))
     holders = {id(upload.source or upload): upload for upload in named}
     series, shown = [], []
-    for row in found.rows:
-        there = [(index, one) for index, source in enumerate(row.sources) if (one := _shown(holders, source))]
+    for one in found.series:
+        there = [(index, own) for index, source in enumerate(one.sources) if (own := _shown(holders, source))]
         if there:
-            series.append(_series(row, there))
-            shown += [one for _, one in there]
+            series.append(_reduced(one, [index for index, _ in there]))
+            shown += [own for _, own in there]
     left_out = sum(len(upload.shown) for upload in together) - len(shown)
-    study = sum_up(series, uid=found.uid) if len(shown) > 1 or left_out else None
-    shown += [one for upload in alone for one in upload.shown]
+    study = None
+    if shown and (len(shown) > 1 or left_out):
+        study = sum_up(replace(found, series=tuple(series)), [own.result for own in shown])
+    # Where nothing is used, each slice is shown with its own answer.
+    shown += [own for upload in (alone if shown else named) for own in upload.shown]
     return Arrangement(tuple(shown), study, "", sum(upload.source is None for upload in loose))
 
 
@@ -100,15 +102,14 @@ def _shown(holders: dict[int, Upload], source: object) -> ShownSlice | None:
     return answered[number - 1] if number <= len(answered) else None
 
 
-def _series(row: Row, there: Sequence[tuple[int, ShownSlice]]) -> Series:
-    at = row.positions_mm
-    return Series(
-        results=tuple(one.result for _, one in there),
-        positions_mm=None if at is None else tuple(at[index] for index, _ in there),
-        uid=row.uid,
-        plane=row.plane,
-        sequence=row.sequence,
-        notes=row.notes,
+def _reduced(series: Series, indices: Sequence[int]) -> Series:
+    """Returns a series of the slices of these indices alone."""
+    at, layout = series.positions_mm, series.layout
+    return replace(
+        series,
+        sources=tuple(series.sources[i] for i in indices),
+        positions_mm=None if at is None else tuple(at[i] for i in indices),
+        layout=tuple(layout[i] for i in indices) if layout else (),
     )
 
 

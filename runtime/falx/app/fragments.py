@@ -120,20 +120,22 @@ def slice_statement(shown: ShownSlice) -> Statement:
 
 def study_statement(study: Study) -> Statement:
     """Returns the decision on a study in words."""
-    label = "" if study.label is None else f": {NAMES[study.label].lower()}"
+    verdict = study.verdict
+    label = "" if verdict.label is None else f": {NAMES[verdict.label].lower()}"
     several = len(study.series) > 1
     notes = [
         texts.series_heading(number, note) if several else note
         for number, series in enumerate(study.series, start=1)
-        for note in series.notes
+        for note in series.about.notes
     ]
+    notes += [texts.not_used(one.slices, one.reason.message) for one in study.not_used]
     return Statement(
         kind=kind(study.decision),
         name=texts.study_heading(len(study.results)),
         decision=f"{NAMES[study.decision]}{label}",
-        confidence=texts.confidence(study.confidence, study.band),
+        confidence=texts.confidence(verdict.confidence, verdict.band),
         band="",
-        notes=(study.reason, *notes, *study.notes, study.recommendation),
+        notes=(verdict.reason, *notes, *study.notes, verdict.recommendation),
     )
 
 
@@ -180,7 +182,7 @@ def bars(shown: ShownSlice, thresholds: Thresholds, own: Thresholds) -> list[Pro
 def rows(arranged: Arrangement) -> list[TableRow]:
     """Returns the table of all slices."""
     headings = _headings(arranged.study)
-    key_slices = () if arranged.study is None else arranged.study.carriers
+    key_slices = () if arranged.study is None else arranged.study.verdict.carriers
     return [
         TableRow(
             series=headings.get(index, ""),
@@ -203,7 +205,7 @@ def _headings(study: Study | None) -> dict[int, str]:
     found: dict[int, str] = {}
     first = 0
     for number, series in enumerate(() if study is None else study.series, start=1):
-        words = ", ".join(filter(None, [series.name, texts.counted(len(series.results))]))
+        words = ", ".join(filter(None, [series.about.name, texts.counted(len(series.results))]))
         found[first] = texts.series_heading(number, words)
         first += len(series.results)
     return found if len(found) > 1 else {}

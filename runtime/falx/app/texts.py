@@ -246,6 +246,11 @@ def numbered_picture(number: int) -> str:
     return f"picture {number}"
 
 
+def not_used(slices: int, why: str) -> str:
+    """Returns the line for a series that is not used."""
+    return f"Not used, {counted(slices)}: {why}"
+
+
 def series_heading(number: int, words: str) -> str:
     """Returns a heading, or a note, of a series."""
     return f"Series {number}: {words}"

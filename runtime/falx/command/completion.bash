@@ -5,10 +5,10 @@
 #    source ~/.local/share/bash_completion/falx
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_falx_subparsers=(predict study info check demo app serve retarget listen completion)
+_shtab_falx_subparsers=(predict study info check demo app serve retarget listen schema completion)
 
-_shtab_falx_predict_option_strings=(-h --help --model --engine --threads --json --resume --heatmaps --threshold --timings --workers)
-_shtab_falx_study_option_strings=(-h --help --model --engine --threads --json --sheets --heatmaps --sr --sc --threshold --workers)
+_shtab_falx_predict_option_strings=(-h --help --volume --model --engine --threads --json --resume --heatmaps --threshold --timings --workers)
+_shtab_falx_study_option_strings=(-h --help --study --one-patient --volume --model --engine --threads --json --sheets --heatmaps --sr --sc --threshold --workers)
 _shtab_falx_info_option_strings=(-h --help --json)
 _shtab_falx_check_option_strings=(-h --help --model --engine --threads --json --no-latency)
 _shtab_falx_demo_option_strings=(-h --help --model --engine --threads --out)
@@ -16,6 +16,7 @@ _shtab_falx_app_option_strings=(-h --help --model --engine --threads --threshold
 _shtab_falx_serve_option_strings=(-h --help --model --engine --threads --address --port --token-file --processes --max-megabytes --max-files --max-seconds --max-running --max-waiting)
 _shtab_falx_retarget_option_strings=(-h --help --threshold --thresholds --choice --out)
 _shtab_falx_listen_option_strings=(-h --help --model --engine --threads --config --echo --spool --destination --title --host --port --allow --quiet --keep --spool-mb --object-mb --associations --idle --workers --longest --again --capture --health-port --retry --retry-most --tls-certificate --tls-key --tls-authority --destination-tls)
+_shtab_falx_schema_option_strings=(-h --help)
 _shtab_falx_completion_option_strings=(-h --help)
 _shtab_falx_option_strings=(-h --help --version)
 
@@ -44,7 +45,7 @@ _shtab_falx_listen___model_COMPGEN=_shtab_compgen_files
 _shtab_falx_listen___spool_COMPGEN=_shtab_compgen_dirs
 
 _shtab_falx_completion_pos_0_choices=(bash zsh)
-_shtab_falx_pos_0_choices=(predict study info check demo app serve retarget listen completion)
+_shtab_falx_pos_0_choices=(predict study info check demo app serve retarget listen schema completion)
 
 _shtab_falx_predict_pos_0_nargs=+
 _shtab_falx_predict__h_nargs=0
@@ -54,6 +55,7 @@ _shtab_falx_predict___timings_nargs=0
 _shtab_falx_study_pos_0_nargs=+
 _shtab_falx_study__h_nargs=0
 _shtab_falx_study___help_nargs=0
+_shtab_falx_study___one_patient_nargs=0
 _shtab_falx_study___json_nargs=0
 _shtab_falx_info__h_nargs=0
 _shtab_falx_info___help_nargs=0
@@ -77,6 +79,8 @@ _shtab_falx_listen___echo_nargs=0
 _shtab_falx_listen___again_nargs=0
 _shtab_falx_listen___capture_nargs=0
 _shtab_falx_listen___destination_tls_nargs=0
+_shtab_falx_schema__h_nargs=0
+_shtab_falx_schema___help_nargs=0
 _shtab_falx_completion__h_nargs=0
 _shtab_falx_completion___help_nargs=0
 _shtab_falx_pos_0_nargs=A...

@@ -18,6 +18,7 @@ _shtab_falx_commands() {
     listen:'Receive studies over DICOM and send reports on them.'
     predict:'Classify slices.'
     retarget:'Write a model file with other thresholds.'
+    schema:'Print the JSON Schema of what is printed with --json.'
     serve:'Answer programs over HTTP.'
     study:'Classify the slices of examinations, and sum each up.'
   )
@@ -128,6 +129,7 @@ _shtab_falx_listen_defaults_added=0
 
 _shtab_falx_predict_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--volume[of a file that holds several volumes, such as points in time, take this one (default 1)]:N:"
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
   "--threads[threads of one inference (default 1)]:N:"
@@ -137,7 +139,7 @@ _shtab_falx_predict_options=(
   "*--threshold[the least probability for a label (no_tumor, meningioma, glioma, pituitary) instead of the card\'s\; repeatable]:LABEL=VALUE:"
   "--timings[say what each step took\: read, prepare, infer, decide]"
   "--workers[slices worked on at a time (default 1)]:N:"
-  "(*):an image or DICOM file of any name, a NIfTI volume, or a folder\: its images and volumes by suffix, and its DICOM files\; of a file of several frames, each:_files"
+  "(*):a picture, DICOM, a NIfTI or MGH volume, a TIFF stack, a zip archive of these, or a folder\: its images of any name\; of a file of several slices, each\; - for standard input:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -154,6 +156,13 @@ _shtab_falx_retarget_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_falx_retarget_defaults_added=0
+
+_shtab_falx_schema_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_falx_schema_defaults_added=0
 
 _shtab_falx_serve_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -176,6 +185,9 @@ _shtab_falx_serve_defaults_added=0
 
 _shtab_falx_study_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--study[answer only the study of this Study Instance UID]:UID:"
+  "--one-patient[what has no tags is of one patient\: pictures, in the order of their names, and volumes]"
+  "--volume[of a file that holds several volumes, such as points in time, take this one (default 1)]:N:"
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
   "--threads[threads of one inference (default 1)]:N:"
@@ -186,7 +198,7 @@ _shtab_falx_study_options=(
   "--sc[write a DICOM picture of each slice that carries the decision to this new or empty folder]:DIR:_files -/"
   "*--threshold[the least probability for a label (no_tumor, meningioma, glioma, pituitary) instead of the card\'s\; repeatable]:LABEL=VALUE:"
   "--workers[slices worked on at a time (default 1)]:N:"
-  "(*):a folder with the slices of one study, a DICOM file of several frames, or a NIfTI volume:_files"
+  "(*):a folder or zip archive with the slices of one study, a DICOMDIR, a DICOM file of several frames, or a NIfTI or MGH volume\; - for standard input:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -219,6 +231,7 @@ _shtab_falx() {
         listen) _arguments -C -s $_shtab_falx_listen_options ;;
         predict) _arguments -C -s $_shtab_falx_predict_options ;;
         retarget) _arguments -C -s $_shtab_falx_retarget_options ;;
+        schema) _arguments -C -s $_shtab_falx_schema_options ;;
         serve) _arguments -C -s $_shtab_falx_serve_options ;;
         study) _arguments -C -s $_shtab_falx_study_options ;;
       esac

@@ -104,31 +104,40 @@ class Progress:
     SHORT: Final = 10
     """Fewer items than this need no bar."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None = None) -> None:
         """Shows nothing yet.
 
         Args:
-            total: how many items there are.
+            total: how many items there are; None where that is not known.
         """
         self._total = total
         self._shown = 0.0
-        self._active = sys.stderr.isatty() and total >= self.SHORT
+        self._stream = sys.stderr if sys.stderr.isatty() else None
 
-    def update(self, done: int) -> None:
-        """Shows how many items are done, at most ten times a second."""
+    def update(self, done: int, total: int | None = None) -> None:
+        """Shows how many items are done, at most ten times a second.
+
+        Args:
+            done: how many items are done.
+            total: how many items there are, where that is known by now.
+        """
         now = time.monotonic()
-        if not self._active or now - self._shown < self.INTERVAL_S:
+        total = self._total if total is None else total
+        if self._stream is None or now - self._shown < self.INTERVAL_S:
+            return
+        if total is not None and total < self.SHORT:
             return
         self._shown = now
-        filled = 30 * done // self._total
-        sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done} of {self._total}")
-        sys.stderr.flush()
+        filled = 30 * done // total if total else 0
+        bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {total}" if total else f"{done} files"
+        self._stream.write(f"\r{bar}")
+        self._stream.flush()
 
     def clear(self) -> None:
         """Takes the bar away, so that a row can stand in its line."""
-        if self._active and self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        if self._stream is not None and self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
             self._shown = 0.0
 
 

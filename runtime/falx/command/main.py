@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "serve": ("serve", "answer programs over HTTP"),
     "retarget": ("others", "write a model file with other thresholds"),
     "listen": ("others", "receive studies over DICOM and send reports on them"),
+    "schema": ("others", "print the JSON Schema of what is printed with --json"),
     "completion": ("others", "print the completion of these commands for a shell"),
 }
 """The module of each command and what the command does, in the order of the help.

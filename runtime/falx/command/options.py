@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from falx.words import LABELS
@@ -26,7 +22,6 @@ __all__ = [
     "add_threshold",
     "add_workers",
     "load",
-    "quiet_engines",
     "thresholds",
     "whole_number",
 ]
@@ -34,9 +29,6 @@ __all__ = [
 OK: Final = 0
 SOME_FAILED: Final = 1
 """Exit statuses: all was as it should be; some input could not be read, or a check failed."""
-
-STDERR: Final = 2
-"""The number of standard error, where compiled code writes."""
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +72,7 @@ def load(options: argparse.Namespace) -> Classifier:
     """Loads the model that the options name, and says on standard error what it warns of."""
     from falx import classifier as classifiers
 
-    with warnings.catch_warnings(record=True) as caught, quiet_engines():
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         classifier = classifiers.load(options.model, engine=options.engine, threads=options.threads)
     for warning in caught:
@@ -90,29 +82,6 @@ def load(options: argparse.Namespace) -> Classifier:
         gc.freeze()
         gc.enable()
     return classifier
-
-
-@contextmanager
-def quiet_engines() -> Iterator[None]:
-    """Keeps standard error empty meanwhile.
-
-    Engines greet there while they start, and NumPy prints a traceback where an engine was compiled for
-    another version of it. An error is raised all the same.
-    """
-    sys.stderr.flush()
-    try:
-        kept = os.dup(STDERR)
-    except OSError:
-        # Closed by whoever started this process: nothing to keep quiet.
-        yield
-        return
-    try:
-        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-            os.dup2(nowhere.fileno(), STDERR)
-            yield
-    finally:
-        os.dup2(kept, STDERR)
-        os.close(kept)
 
 
 def _threshold(text: str) -> tuple[str, float]:

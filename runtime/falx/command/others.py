@@ -21,6 +21,7 @@ __all__ = [
     "add_info",
     "add_listen",
     "add_retarget",
+    "add_schema",
     "app",
     "check",
     "completion",
@@ -28,6 +29,7 @@ __all__ = [
     "info",
     "listen",
     "retarget",
+    "schema",
 ]
 
 SCRIPTS: Final = {"bash": "completion.bash", "zsh": "completion.zsh"}
@@ -73,12 +75,14 @@ def add_check(check: argparse.ArgumentParser) -> None:
 def check(options: argparse.Namespace) -> int:
     """Proves that this installation works, and prints what was found."""
     from falx import check
+    from falx.prediction import SCHEMA
 
     classifier = load(options)
     report = check.run(classifier, latency=options.latency)
     model = classifier.model
     if options.json:
         about = {
+            "schema": SCHEMA,
             "falx": __version__,
             "model": model.to_dict(),
             "engine": classifier.engine,
@@ -202,5 +206,20 @@ def add_completion(parser: argparse.ArgumentParser) -> None:
 
 def completion(options: argparse.Namespace) -> int:
     """Prints the script that completes commands, options and files for a shell."""
-    sys.stdout.write(Path(__file__).with_name(SCRIPTS[options.shell]).read_text(encoding="utf-8"))
+    # Through Python's loader, here and below: the package may lie in a zip file.
+    from importlib.resources import files
+
+    sys.stdout.write(files("falx.command").joinpath(SCRIPTS[options.shell]).read_text(encoding="utf-8"))
+    return OK
+
+
+def add_schema(_: argparse.ArgumentParser) -> None:
+    """Adds nothing: `falx schema` has no options."""
+
+
+def schema(_: argparse.Namespace) -> int:
+    """Prints the JSON Schema of everything that Falx prints as JSON."""
+    from importlib.resources import files
+
+    sys.stdout.write(files("falx").joinpath("schema.json").read_text(encoding="utf-8"))
     return OK

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falx.command.console import Progress, paragraph, say
+from falx.command.inputs import add_volume, given, warn_of
 from falx.command.options import (
     OK,
     SOME_FAILED,
@@ -16,7 +18,6 @@ from falx.command.options import (
     add_threshold,
     add_workers,
     load,
-    quiet_engines,
     thresholds,
 )
 from falx.words import DISCLAIMER
@@ -36,9 +37,10 @@ def add_predict(predict: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="an image or DICOM file of any name, a NIfTI volume, or a folder: its images and volumes by "
-        "suffix, and its DICOM files; of a file of several frames, each",
+        help="a picture, DICOM, a NIfTI or MGH volume, a TIFF stack, a zip archive of these, or a folder: "
+        "its images of any name; of a file of several slices, each; - for standard input",
     )
+    add_volume(predict)
     add_model(predict)
     predict.add_argument("--json", action="store_true", help="print one JSON object a line, as they come")
     predict.add_argument(
@@ -67,13 +69,14 @@ def predict(options: argparse.Namespace) -> int:
     classifier = load(options)
     maps = None if options.heatmaps is None else _heatmaps(options, classifier)
     decided_by = thresholds(options, classifier)
-    items = list(expand(options.paths))
+    passed_over: Counter[str] = Counter()
+    items = list(expand(given(options.paths), volume=options.volume, passed_over=passed_over))
+    warn_of(items, passed_over)
     names = [_name(item) for item in items]
     table = None if options.json else Results(names, decided_by, classifier.card, timings=options.timings)
     progress = Progress(len(items))
     failed = False
-    with quiet_engines():
-        results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
+    results = classifier.predict_many(items, workers=options.workers, thresholds=decided_by)
     for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
         failed = failed or isinstance(result, Failure)
         progress.clear()
@@ -114,12 +117,11 @@ def _resume(options: argparse.Namespace) -> int:
     decided_by = thresholds(options, classifier)
     with Journal(options.resume, classifier.model) as journal:
         failures = journal.failures
-        items = list(expand(options.paths))
+        items = list(expand(given(options.paths), volume=options.volume))
         # The frames of a file have its path; they are answered in their order.
         left = [item for item in items if not journal.take(_path(item))]
         progress = Progress(len(left))
-        with quiet_engines():
-            results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
+        results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
         for done, result in enumerate(results, start=1):
             journal.add(result, timings=options.timings)
             failures += isinstance(result, Failure)

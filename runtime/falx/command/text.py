@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -170,15 +170,16 @@ def _median(values: Sequence[float]) -> float:
 def study_text(study: Study) -> str:
     """Returns a study as text for people."""
     rows = {"study": plain(study.path or NONE), "decision": _study_decision(study.verdict)}
-    rows |= {"reason": study.reason, "recommendation": study.recommendation}
+    rows |= {"reason": study.verdict.reason, "recommendation": study.verdict.recommendation}
     if study.notes:
         rows["notes"] = " ".join(study.notes)
-    for number, (series, verdict) in enumerate(zip(study.series, study.verdicts, strict=True), start=1):
-        about = (
-            f"{series.name or 'unknown'}, {words.counted(len(series.results))}: {_study_decision(verdict)}."
-        )
-        rows[f"series {number}"] = " ".join([about, verdict.reason, *series.notes])
-    counts = [f"{count} {name}" for name, count in study.counts.items()]
+    for number, one in enumerate(study.series, start=1):
+        size = words.counted(len(one.results))
+        about = f"{one.about.name or 'unknown'}, {size}: {_study_decision(one.verdict)}."
+        rows[f"series {number}"] = " ".join([about, one.verdict.reason, *one.about.notes])
+    for number, unused in enumerate(study.not_used, start=1):
+        rows[f"not used {number}"] = f"{words.counted(unused.slices)}: {unused.reason.message}"
+    counts = [f"{count} {name}" for name, count in study.verdict.counts.items()]
     rows["slices"] = ", ".join(counts) or "none"
     unread = [str(result.error) for result in study.results if isinstance(result, Failure)]
     for number, message in enumerate(unread[:MOST_UNREAD], start=1):
@@ -274,10 +275,10 @@ def _without(path: str, message: str) -> str:
     return message.removeprefix(f"{path}: ").removeprefix(f"{Path(path)}: ")
 
 
-def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
+def _metrics(metrics: Mapping[str, object]) -> dict[str, str]:
     """Returns a line for every split that the trainer measured, and anything else by its path."""
     rows: dict[str, str] = {}
-    unknown: dict[str, Any] = {}
+    unknown: dict[str, object] = {}
     for name, value in metrics.items():
         summary = _split(value) if isinstance(value, Mapping) else ""
         if summary:
@@ -287,11 +288,12 @@ def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
     return rows | _limited("metrics", unknown)
 
 
-def _split(scores: Mapping[str, Any]) -> str:
+def _split(scores: Mapping[str, object]) -> str:
     """Returns accuracy, slices, AUC-ROC and recall of a split, if it has them; empty without accuracy."""
-    if not _is_number(scores.get("accuracy")):
+    accuracy = scores.get("accuracy")
+    if not _is_number(accuracy):
         return ""
-    parts = [f"accuracy {scores['accuracy']:.3f}"]
+    parts = [f"accuracy {accuracy:.3f}"]
     if _is_number(scores.get("slices")):
         parts[0] += f" over {scores['slices']} slices"
     area = _at(scores, "auc_roc", "macro")
@@ -304,7 +306,7 @@ def _split(scores: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _provenance(provenance: Mapping[str, Any]) -> dict[str, str]:
+def _provenance(provenance: Mapping[str, object]) -> dict[str, str]:
     """Returns preset, seed, trainer and sources, or everything by its path where none of these is there."""
     parts = [f"{name} {provenance[name]}" for name in PROVENANCE if name in provenance]
     sources = _at(provenance, "data", "sources")
@@ -314,18 +316,18 @@ def _provenance(provenance: Mapping[str, Any]) -> dict[str, str]:
     return rows or _limited("provenance", provenance)
 
 
-def _at(values: Any, *path: str) -> Any:
+def _at(values: object, *path: str) -> object:
     """Returns the value at a path in nested JSON; None where there is none."""
     for key in path:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _limited(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+def _limited(prefix: str, values: Mapping[str, object]) -> dict[str, str]:
     """Returns the first leaves of nested JSON, each by its path, and how many more there are."""
     rows = _flat(prefix, values)
     if len(rows) <= MAXIMUM_LEAVES:
@@ -334,7 +336,7 @@ def _limited(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
     return kept | {f"{prefix}, more": f"{len(rows) - MAXIMUM_LEAVES} values; --json prints all"}
 
 
-def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+def _flat(prefix: str, values: Mapping[str, object]) -> dict[str, str]:
     """Returns nested JSON as one text a leaf, by its path."""
     rows: dict[str, str] = {}
     for key, value in values.items():

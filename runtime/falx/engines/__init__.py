@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from falx.errors import ModelError, UnknownEngine
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from falx.model.card import Card, Format
 
-__all__ = ["ENGINES", "Engine", "Inference", "caution", "choose", "start"]
+__all__ = ["ENGINES", "Engine", "Inference", "OnnxOptions", "caution", "choose", "start"]
 
 ENGINES: Final[Mapping[str, tuple[str, str]]] = {
     "litert": ("tflite", "ai_edge_litert"),
@@ -67,6 +67,22 @@ class Inference:
     familiarity: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """What to tell ONNX Runtime about the hardware and the session; see https://onnxruntime.ai/docs.
+
+    Attributes:
+        providers: of execution, the preferred first, each a name or a name with its options. All of them must
+            be there: none is left out silently. Falx's models are proved and measured on the CPU alone.
+        session: attributes of `onnxruntime.SessionOptions` and their values, such as
+            `{"enable_profiling": True}`; a name with a dot is an entry of its configuration, such as
+            `{"session.intra_op.allow_spinning": "0"}`.
+    """
+
+    providers: Sequence[str | tuple[str, Mapping[str, object]]] = ("CPUExecutionProvider",)
+    session: Mapping[str, object] = field(default_factory=dict)
+
+
 def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's word
     """The name of the engine for a file.
 
@@ -94,7 +110,7 @@ def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's 
     return name
 
 
-def start(name: str, payload: bytes, card: Card, *, threads: int) -> Engine:
+def start(name: str, payload: bytes, card: Card, *, threads: int, onnx: OnnxOptions | None = None) -> Engine:
     """Make a graph ready to run.
 
     Args:
@@ -102,13 +118,19 @@ def start(name: str, payload: bytes, card: Card, *, threads: int) -> Engine:
         payload: the graph; a card behind or in it does not disturb an engine.
         card: what its inputs and outputs must be.
         threads: how many a run may use, from 1.
+        onnx: for engine `onnx` alone.
 
     Raises:
-        EngineUnavailable: the engine is not installed, or does not work here.
-        GraphError: it cannot run this graph, or the graph is not as its card says.
+        EngineUnavailable: the engine or a provider is not installed, or does not work here.
+        ValueError: ONNX Runtime does not know an option, or `onnx` is given for another engine.
+        GraphError: the engine cannot run this graph, or the graph is not as its card says.
     """
     module: Any = importlib.import_module(f"falx.engines.{name}")
-    engine: Engine = module.start(payload, card, threads)
+    if onnx is not None and name != "onnx":
+        raise ValueError(
+            f"onnx= is for engine onnx, this model runs on {name}; give an .onnx file, or leave onnx= out"
+        )
+    engine: Engine = module.start(payload, card, threads, *([onnx] if onnx else []))
     return engine
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from falx.engines._compare import compare
+from falx.engines.greeting import no_greeting
 from falx.errors import GraphError
 from falx.model.card import TensorSpec
 
@@ -32,8 +33,9 @@ class InterpreterEngine:
         self.name = name
         try:
             # None would mean one thread to LiteRT, so the number is always given.
-            self._interpreter = interpreter(model_content=payload, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with no_greeting(name):
+                self._interpreter = interpreter(model_content=payload, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise GraphError(f"engine {name} cannot run this graph: {error}") from error
         if SIGNATURE not in self._interpreter.get_signature_list():

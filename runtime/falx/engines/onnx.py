@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from falx.engines import OnnxOptions
 from falx.engines._compare import compare
 from falx.errors import EngineUnavailable, GraphError
 from falx.model.card import TensorSpec
 from falx.optional import needs
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import numpy.typing as npt
 
     from falx.model.card import Card
@@ -25,23 +28,26 @@ __all__ = ["OnnxEngine", "start"]
 ERRORS_ONLY: Final = 3
 """A log severity of ONNX Runtime: its warnings are for whoever wrote the graph."""
 
+DEFAULTS: Final = OnnxOptions()
+
 TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
 
 DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
-def start(payload: bytes, card: Card, threads: int) -> OnnxEngine:
+def start(payload: bytes, card: Card, threads: int, options: OnnxOptions = DEFAULTS) -> OnnxEngine:
     """Make an ONNX graph ready to run.
 
     Raises:
-        EngineUnavailable: `onnxruntime` is not installed, or does not work here.
+        EngineUnavailable: `onnxruntime` or a provider is not installed, or does not work here.
+        ValueError: `onnxruntime` does not know an option.
         GraphError: the graph cannot be run, or is not as its card says.
     """
     with needs("engine onnx", "'falx[onnx]'", EngineUnavailable, package="onnxruntime"), _no_telemetry():
         onnxruntime = importlib.import_module("onnxruntime")
     # Where the program imported it before.
     getattr(onnxruntime, "disable_telemetry_events", bool)()
-    return OnnxEngine(onnxruntime, payload, card, threads)
+    return OnnxEngine(onnxruntime, payload, card, threads, options)
 
 
 @contextmanager
@@ -67,23 +73,32 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, onnxruntime: Any, payload: bytes, card: Card, threads: int) -> None:
+    def __init__(
+        self, onnxruntime: ModuleType, payload: bytes, card: Card, threads: int, options: OnnxOptions
+    ) -> None:
         """Build the session and compare the graph with its card.
 
         Raises:
+            EngineUnavailable: a provider is not there, or does not work here.
+            ValueError: `onnxruntime` does not know an option.
             GraphError: the graph cannot be run, or is not as its card says.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = ERRORS_ONLY
+        providers = [one if isinstance(one, str) else one[0] for one in options.providers]
+        _check_providers(providers, onnxruntime.get_available_providers())
+        session = onnxruntime.SessionOptions()
+        session.intra_op_num_threads = threads
+        session.inter_op_num_threads = 1
+        session.log_severity_level = ERRORS_ONLY
+        _set(session, options.session)
         try:
             self._session = onnxruntime.InferenceSession(
-                payload, sess_options=options, providers=["CPUExecutionProvider"]
+                payload, sess_options=session, providers=list(options.providers)
             )
         # ONNX Runtime's own exceptions have no common base but this.
         except Exception as error:
             raise GraphError(f"engine onnx cannot run this graph: {error}") from error
+        # A provider that cannot start, for want of a driver, is left out without an error.
+        _check_providers(providers, self._session.get_providers())
         compare("input", _specs(self._session.get_inputs()), [card.input])
         compare("output", _specs(self._session.get_outputs()), list(card.outputs.values()))
         self._input = card.input.name
@@ -95,6 +110,32 @@ class OnnxEngine:
             list(self._outputs.values()), {self._input: tensor[np.newaxis, :, :, np.newaxis]}
         )
         return {name: value[0] for name, value in zip(self._outputs, values, strict=True)}
+
+
+def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
+    absent = [name for name in wanted if name not in there]
+    if absent or not wanted:
+        raise EngineUnavailable(
+            f"engine onnx: expected providers of {', '.join(there)}, got {', '.join(absent) or 'none'}; "
+            "install the onnxruntime that has it, such as onnxruntime-gpu, and its drivers"
+        )
+
+
+class _SessionOptions(Protocol):
+    def add_session_config_entry(self, name: str, value: str) -> None: ...
+
+
+def _set(options: _SessionOptions, given: Mapping[str, object]) -> None:
+    for name, value in given.items():
+        try:
+            if "." in name:
+                options.add_session_config_entry(name, str(value))
+            else:
+                setattr(options, name, value)
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                f"engine onnx: onnxruntime.SessionOptions does not take {name}={value!r}: {error}"
+            ) from error
 
 
 def _specs(tensors: list[Any]) -> list[TensorSpec]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from falx import engines
 from falx.debug import debug
-from falx.engines import Engine, Inference
+from falx.engines import Engine, Inference, OnnxOptions
 from falx.errors import GraphError
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class Pool:
     another, or waits where there are `limit` of them. A process that was forked starts engines of its own.
     """
 
-    def __init__(self, model: ModelFile, engine: str, *, threads: int, limit: int) -> None:
+    def __init__(
+        self, model: ModelFile, engine: str, *, threads: int, limit: int, onnx: OnnxOptions | None = None
+    ) -> None:
         """Starts the first engine.
 
         Args:
@@ -53,15 +55,18 @@ class Pool:
             engine: a key of `falx.engines.ENGINES`.
             threads: how many threads one inference uses, from 1.
             limit: how many engines there may be, from 1.
+            onnx: for engine `onnx` alone.
 
         Raises:
-            EngineUnavailable: the engine is not installed, or does not work here.
+            EngineUnavailable: the engine or a provider is not installed, or does not work here.
+            ValueError: ONNX Runtime does not know an option, or `onnx` is given for another engine.
             GraphError: the engine cannot run this graph, or the graph is not as its card says.
         """
         self._model = model
         self._engine = engine
         self._threads = threads
         self._limit = limit
+        self._onnx = onnx
         self._forget()
         self._idle.append(self._start())
         _watch_forks()
@@ -101,7 +106,9 @@ class Pool:
 
     def _start(self) -> Engine:
         started = time.perf_counter()
-        engine = engines.start(self._engine, self._model.data, self._model.card, threads=self._threads)
+        engine = engines.start(
+            self._engine, self._model.data, self._model.card, threads=self._threads, onnx=self._onnx
+        )
         self._started.append(engine)
         debug(
             "engine %s (%d of at most %d) started in %.1f ms, threads: %d",

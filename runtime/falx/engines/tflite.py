@@ -7,7 +7,9 @@ slower than LiteRT and over the budget of 100 ms; `falx.load` says so in a `Falx
 from __future__ import annotations
 
 import importlib
+import io
 import platform
+from contextlib import nullcontext, redirect_stderr
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -35,7 +37,9 @@ def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
     with needs("engine tflite", "'falx[tflite]'", EngineUnavailable, package=needed):
         package = importlib.import_module("tflite_runtime.interpreter")
     try:
-        return InterpreterEngine("tflite", package.Interpreter, payload, card, threads)
+        # Beside NumPy 2, NumPy says the same as the error below, in fourteen lines.
+        with redirect_stderr(io.StringIO()) if np.__version__[0] != "1" else nullcontext():
+            return InterpreterEngine("tflite", package.Interpreter, payload, card, threads)
     except (SystemError, AttributeError, ImportError) as error:
         # It was compiled for NumPy 1: beside NumPy 2 it can be imported, and then fails here.
         raise EngineUnavailable(

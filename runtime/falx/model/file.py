@@ -181,11 +181,9 @@ def load_bytes(path: Path) -> bytes:
         ModelNotFound: there is no such file, or this installation came without a model.
         ModelError: it cannot be read.
     """
-    if path == DEFAULT_MODEL and not path.exists():
-        raise ModelNotFound(
-            f"{path}: this installation has no model of its own; install the wheel, or give a model file"
-        )
     try:
+        if path == DEFAULT_MODEL:
+            return _own_model()
         # Before it is read: a pipe waits for a writer, a device may never end.
         _check_file(path)
         return path.read_bytes()
@@ -198,8 +196,19 @@ def load_bytes(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot read the model file: {error}") from error
 
 
+def _own_model() -> bytes:
+    """Returns the model in the wheel, through Python's loader: the package may lie in a zip file."""
+    try:
+        data: bytes = globals()["__loader__"].get_data(str(DEFAULT_MODEL))
+    except OSError as error:
+        raise FileNotFoundError(str(error)) from error
+    return data
+
+
 def _missing(path: Path) -> str:
     """Returns why there is no model file at a path, and what to give instead."""
+    if path == DEFAULT_MODEL:
+        return "this installation has no model of its own; install the wheel, or give a model file"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path.as_posix()):
         return "is an address, and Falx downloads nothing; download the file and give its path"
     if not path.parent.exists():

@@ -13,7 +13,7 @@ from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.reading.pixels import DERIVED
 from falx.reading.source import read
-from falx.study import Series, Study, Verdict
+from falx.study import Study, Verdict
 from falx.words import AMBIGUOUS, DISCLAIMER, TUMOR_LABELS
 
 __all__ = ["sheet"]
@@ -49,12 +49,12 @@ def sheet(study: Study, index: int, sources: Sequence[Any]) -> Image.Image:
     Args:
         study: the answer.
         index: of the series, from 0.
-        sources: of the slices of that series, as `falx.reading.series.Row` has them.
+        sources: of the slices of that series, as `falx.reading.series.Series` has them.
 
     Returns:
         An RGB picture.
     """
-    series, verdict = study.series[index], study.verdicts[index]
+    series, verdict = study.series[index], study.series[index].verdict
     columns = max(4, min(COLUMNS, len(sources)))
     width = 2 * MARGIN + columns * (TILE + GAP) - GAP
     lines = _lines(study, index, width)
@@ -81,7 +81,7 @@ def sheet(study: Study, index: int, sources: Sequence[Any]) -> Image.Image:
 
 
 def _title(study: Study, index: int) -> str:
-    series, verdict = study.series[index], study.verdicts[index]
+    series, verdict = study.series[index].about, study.series[index].verdict
     which = f"Series {index + 1} of {len(study.series)}" if len(study.series) > 1 else "Series"
     kind = f", {series.name}" if series.name else ""
     return f"{which}{kind}: {_called(verdict)}"
@@ -93,11 +93,10 @@ def _called(verdict: Verdict) -> str:
 
 
 def _lines(study: Study, index: int, width: int) -> list[str]:
-    series: Series = study.series[index]
-    verdict = study.verdicts[index]
-    texts = [verdict.reason, *series.notes]
+    one = study.series[index]
+    texts = [one.verdict.reason, *one.about.notes]
     if len(study.series) > 1:
-        texts.append(f"The whole study: {_called(study.verdict)}. {study.reason}")
+        texts.append(f"The whole study: {_called(study.verdict)}. {study.verdict.reason}")
     if study.model is not None:
         texts.append(f"{study.model.name} {study.model.version}")
     # The default font is at most this wide for each letter.

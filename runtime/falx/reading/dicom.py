@@ -355,7 +355,7 @@ def _read(file: InputFile, *, pixels: bool) -> Dataset:
     _require_pydicom(file.name)
     import pydicom
 
-    wanted = [*tags.TAGS, *(PIXEL_TAGS if pixels else ())]
+    wanted = [*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ())]
     with quiet_readers(), file.open() as stream:
         try:
             _check_deflated(stream, file.name)

@@ -1,35 +1,51 @@
-"""From a folder, or what a caller has, to the series of a study with their slices in order.
+"""From folders, files or what a caller has to studies: their series, with the slices in order.
 
-Slices of one series stand in one row where Series Instance UID, plane, echo time and size agree: a
-series of two echoes or of three planes becomes several. They are sorted by position along the normal
-of their plane (Image Position Patient; file names and Instance Number are often in another order), and
-where there is no position, or the same for all, by Instance Number and then as they came. The same
-object twice is taken once. Nothing is left out without a note.
+- **Studies.** Slices are of one study where patient, day and Study Instance UID agree. Volumes and pictures
+  without tags belong to no study: each volume is one by itself, and pictures are refused, unless the caller
+  says that all is of one patient.
+- **Series.** Slices stand in one series where Series Instance UID, plane, image type, echo, b-value, time
+  point and size agree (`falx.reading.tags.Kind`). What is no diagnostic image of a head is not used
+  (`falx.reading.set_aside`), and said so.
+- **Places.** Slices are sorted by their position along the normal of their plane; file names and Instance
+  Number are often in another order, and count only where there is no position. A place that is shown again,
+  by the same object or by another one, is taken once.
+- **Fresh UIDs.** Some anonymisers give every file a Study or Series Instance UID of its own. Files whose
+  patient, day, kind and geometry agree are put together, and said so.
+
+Nothing is left out without a word.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from falx import words
 from falx.errors import UnreadableImage
-from falx.reading import dicom, files, tags
+from falx.progress import Progress, watched
+from falx.reading import dicom, files, set_aside, tags
 from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import is_dataset
 from falx.reading.source import Source, describe
-from falx.reading.tags import Geometry
+from falx.reading.tags import Geometry, Kind
 from falx.reading.volume import Volume
-from falx.slices.slice import Holder, Origin, Part, Unreadable
+from falx.slices.reasons import Reason, series_reason
+from falx.slices.slice import Holder, Part, Unreadable
 
-__all__ = ["Gathering", "Row", "gather"]
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from falx.slices.slice import Origin
+
+__all__ = ["Gathering", "NotUsed", "Series", "gather", "gather_all", "only"]
 
 PARALLEL: Final = float(np.cos(np.radians(5)))
 """Planes whose normals are within 5 degrees are one plane: scanners round what they write."""
@@ -37,24 +53,78 @@ PARALLEL: Final = float(np.cos(np.radians(5)))
 SAME_MM: Final = 0.01
 """Positions nearer than this are the same."""
 
+ALIGNED_MM: Final = 1.0
+"""The first pixels of the slices of one series lie on a line across their plane, as exactly as this."""
+
+FRESH: Final = 3
+"""This many files of UIDs of their own, in a row, are one series whose UIDs were made afresh."""
+
+DICOM_SUFFIX: Final = ".dcm"
+
 HOLE: Final = 1.6
 """A distance this much longer than the middle one of a series says that a slice between is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The slices of a series, in order; the attributes are those of `falx.study.Series`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Slices that belong together, in order.
 
     Attributes:
-        sources: what `Classifier.predict_many` takes: paths, parts, data sets.
+        sources: what `Classifier.predict_many` takes for each slice; empty in a study that was answered.
+        positions_mm: of each slice along the normal of their plane, rising towards the head, the back or the
+            left; None where they are unknown: the slices are then in the order of their numbers or names.
+        uid: the Series Instance UID; None where there is none, or one for each slice.
+        plane: `axial`, `coronal` or `sagittal`; None where it is unknown or oblique.
+        sequence: `T1`, `T1C+`, `T2`, `FLAIR`, `PD` or `DWI`; None where it is unknown.
+        layout: where each slice lies in the patient; empty where this is unknown.
+        frame_of_reference: the UID within which layouts can be compared; None where there is none.
+        notes: what else a reader must know, such as duplicates that were left out; sentences.
+
+    Raises:
+        ValueError: the positions fall, or sources, positions and layout differ in number.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] = ()
     positions_mm: tuple[float, ...] | None = None
     uid: str | None = None
     plane: str | None = None
     sequence: str | None = None
+    layout: tuple[Geometry, ...] = ()
+    frame_of_reference: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        at = self.positions_mm
+        counts = {len(items) for items in (self.sources, at or (), self.layout) if items}
+        if len(counts) > 1:
+            raise ValueError(f"expected as many sources as positions and places, got {sorted(counts)}")
+        if at is not None and any(b < a for a, b in pairwise(at)):
+            raise ValueError("expected positions that rise; sort the slices by position")
+
+    @property
+    def name(self) -> str:
+        """Plane and sequence for people, such as `axial T1C+`; empty where neither is known."""
+        return " ".join(part for part in (self.plane, self.sequence) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class NotUsed:
+    """Slices of a series that decide nothing.
+
+    Attributes:
+        uid: the Series Instance UID; None where there is none, or several.
+        slices: how many.
+        reason: why, with a code of `falx.slices.reasons`.
+    """
+
+    uid: str | None
+    slices: int
+    reason: Reason
+
+    def to_dict(self) -> dict[str, str | int | None]:
+        """The series as plain JSON values."""
+        about = {"code": self.reason.code, "message": self.reason.message}
+        return {"series_instance_uid": self.uid, "slices": self.slices, **about}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +132,54 @@ class Gathering:
     """A study before it is classified.
 
     Attributes:
-        rows: its series.
-        uid: the Study Instance UID; None where there is none.
+        series: what is to be classified.
+        not_used: what is not, and why.
+        uid: the Study Instance UID; None where there is none, or one for each file.
         path: as it was given; None where it was none.
+        notes: what else a reader must know about the whole; sentences.
     """
 
-    rows: tuple[Row, ...]
-    uid: str | None
-    path: str | None
+    series: tuple[Series, ...]
+    not_used: tuple[NotUsed, ...] = ()
+    uid: str | None = None
+    path: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """The slices of all series, one after the other."""
-        return tuple(source for row in self.rows for source in row.sources)
+        return tuple(source for one in self.series for source in one.sources)
 
 
 @dataclass(slots=True)
 class _Found:
-    """One slice, and what decides where it belongs."""
+    """One slice, and what decides where it belongs.
+
+    Attributes:
+        study, series: tell studies and series apart: their UIDs, or what stands for them.
+        joined: whether its UIDs were its own, and those of its neighbours count instead.
+    """
 
     source: Part
     origin: Origin
     place: Geometry | None
     number: float
-    kind: tuple[object, ...]
+    kind: Kind
+    frame_of_reference: str | None
+    patient: tuple[str, ...] = field(repr=False)
+    visit: tuple[str, ...] = field(repr=False)
+    series_number: float | None
+    refused: Reason | None
+    study: object
+    series: object
+    joined: bool = False
+
+    @property
+    def dataset(self) -> Dataset:
+        """The tags of its file."""
+        assert isinstance(self.source.holder, dicom.DicomImage)  # noqa: S101 - our own invariant: `_slices` made it
+        dataset: Dataset = self.source.holder.dataset
+        return dataset
 
     def identity(self) -> tuple[object, ...] | None:
         """The same for the same slice; None where nothing tells. The UID alone is not enough: who
@@ -99,74 +193,177 @@ class _Found:
 
 @dataclass(slots=True)
 class _Group:
-    key: tuple[object, ...]
-    normal: tuple[float, float, float] | None
+    """Slices that can stand in one series."""
+
+    key: object
     found: list[_Found] = field(default_factory=list)
     seen: set[tuple[object, ...]] = field(default_factory=set)
-    duplicates: int = 0
+    copies: int = 0
+
+    @property
+    def first(self) -> _Found:
+        return self.found[0]
+
+    @property
+    def shown(self) -> Counter[int]:
+        """How often each place is shown; empty where the positions are unknown."""
+        at = Counter(round(one.place.position_mm / SAME_MM) for one in self.found if one.place is not None)
+        return at if len(at) > 1 or len(self.found) == 1 else Counter()
+
+    def takes(self, one: _Found, *, aligned: bool) -> bool:
+        """Whether a slice of the same key belongs here by kind and plane; `aligned`: by its corner too."""
+        place, other = self.first.place, one.place
+        if not self.first.kind.alike(one.kind):
+            return False
+        if place is None or other is None:
+            return place is other
+        if float(np.dot(place.normal, other.normal)) < PARALLEL:
+            return False
+        apart = np.subtract(place.corner, other.corner)
+        aside = apart - np.dot(apart, place.normal) * np.array(place.normal)
+        return not aligned or float(np.linalg.norm(aside)) <= ALIGNED_MM
 
     def add(self, one: _Found) -> None:
         identity = one.identity()
         if identity is not None and identity in self.seen:
-            self.duplicates += 1
+            self.copies += 1
             return
         if identity is not None:
             self.seen.add(identity)
         self.found.append(one)
 
 
-def gather(source: str | os.PathLike[str] | Iterable[Source | Holder], *, volume: int = 1) -> Gathering:
-    """Find the slices of a study, read their tags, and put them in order.
+@dataclass(slots=True)
+class _Things:
+    """What was found, by what it is. Failures are also the paths of what is named as DICOM and is none:
+    whoever reads them says what is wrong.
+    """
+
+    slices: list[_Found] = field(default_factory=list)
+    volumes: list[Holder] = field(default_factory=list)
+    pictures: list[Source] = field(default_factory=list)
+    failures: list[Source] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+
+def gather(
+    source: str | os.PathLike[str] | InputFile | Iterable[Source | Holder],
+    *,
+    study: str | None = None,
+    one_patient: bool = False,
+    volume: int = 1,
+    progress: Progress | None = None,
+) -> Gathering:
+    """Find the slices of one study, read their tags, and put them in order.
 
     Args:
         source: a folder, a file, or several files, folders, pydicom Datasets and volumes.
+        study: the Study Instance UID of the study that is meant, where there are several.
+        one_patient: whether what has no tags is of one patient: pictures in order, and volumes.
         volume: which volume to take of a file that holds several, from 1.
+        progress: is called with how many files were opened, and None.
 
     Raises:
-        UnreadableImage: there are slices of more than one study; each is answered by itself.
+        UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be of
+            one patient.
     """
-    path = describe(source) if isinstance(source, str | os.PathLike) else None
-    given: Iterable[Source | Holder] = [source] if isinstance(source, str | os.PathLike) else source
-    groups: list[_Group] = []
-    volumes: list[Row] = []
-    pictures: list[Source] = []
-    failures: list[Part] = []
-    for holder in _holders(given, volume):
-        if isinstance(holder, Unreadable):
-            failures.append(Part(holder, 1))
-        elif isinstance(holder, Volume):
-            volumes.append(_volume_row(holder))
-        elif isinstance(holder, dicom.DicomImage):
-            for one in _slices(holder):
-                _group_of(groups, one).add(one)
-        elif isinstance(holder, InputFile):
-            pictures.append(holder.path if holder.on_disk and holder.path else holder)
-        elif isinstance(holder, Holder):
-            pictures += [Part(holder, number) for number in range(1, holder.frames + 1)]
-        else:
-            pictures.append(holder)
-    studies = {one.origin.study_instance_uid for group in groups for one in group.found} - {None}
-    if len(studies) > 1:
+    studies = gather_all(source, study=study, one_patient=one_patient, volume=volume, progress=progress)
+    return only(studies, source)
+
+
+def only(studies: Iterable[Gathering], source: object) -> Gathering:
+    """Returns the one study that there is.
+
+    Args:
+        studies: from `gather_all`.
+        source: what they were found in.
+
+    Raises:
+        UnreadableImage: there are several.
+    """
+    found = list(studies)
+    if len(found) == 1:
+        return found[0]
+    each = ", ".join(one.uid or one.path or "one without UID" for one in found)
+    raise UnreadableImage(
+        f"{_called(source)}: expected one study, got {len(found)}: {each}; name one, or give each by itself"
+    )
+
+
+def gather_all(
+    source: str | os.PathLike[str] | InputFile | Iterable[Source | Holder],
+    *,
+    study: str | None = None,
+    one_patient: bool = False,
+    volume: int = 1,
+    progress: Progress | None = None,
+) -> Iterator[Gathering]:
+    """Find the studies in what a caller gives, one after the other; see `gather`.
+
+    Yields:
+        At least one study: those of DICOM in the order in which they were found, then each volume, then what
+        could not be read where it may belong to any of several.
+
+    Raises:
+        UnreadableImage: there is no study of that UID, or there are pictures that nothing says to be of one
+            patient.
+    """
+    path = source.path if isinstance(source, InputFile) else None
+    path = describe(source) if isinstance(source, str | os.PathLike) else path
+    given: Iterable[Source | Holder] = (
+        [source] if isinstance(source, str | os.PathLike | InputFile) else source
+    )
+    things = _things(given, volume, progress)
+    if study is not None:
+        own = [one for one in things.slices if one.origin.study_instance_uid == study]
+        if not own:
+            raise UnreadableImage(f"{_called(source)}: there is no study {study} in it")
+        things = replace(things, slices=own, volumes=[], pictures=[])
+    if not (one_patient or things.slices or things.volumes) and len(things.pictures) > 1:
         raise UnreadableImage(
-            f"{path or 'these files'}: expected one study, got {len(studies)}; give each study by itself"
+            f"{_called(source)}: nothing says that {len(things.pictures)} pictures without tags are of one "
+            "patient; if they are, and in order, say so: --one-patient, one_patient=True"
         )
-    rows = [_row(group) for group in groups] + volumes
-    if pictures:
-        rows.append(Row(tuple(pictures)))
-    if failures:
-        rows.append(Row(tuple(failures), notes=("What could not be read belongs to no known series.",)))
-    return Gathering(tuple(rows), next(iter(studies), None), path)
+    for part in _split(things, one_patient=one_patient):
+        alone = part.volumes[0].path if len(part.volumes) == 1 and not part.slices else None
+        yield _study(part, alone or path, one_patient=one_patient)
 
 
-def _holders(given: Iterable[Source | Holder], volume: int) -> Iterator[Source | Holder]:
-    """Returns what holds slices, and plain pictures."""
+def _called(source: object) -> str:
+    return describe(source) if isinstance(source, str | os.PathLike | InputFile) else "these files"
+
+
+def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | None) -> _Things:
+    """Everything that is there, by what it is."""
+    things = _Things()
+    for holder in watched(_holders(given, volume, things.passed_over), progress):
+        if isinstance(holder, Unreadable):
+            things.failures.append(Part(holder, 1))
+        elif isinstance(holder, dicom.DicomImage):
+            things.slices += _slices(holder)
+        elif isinstance(holder, InputFile):
+            named = things.failures if holder.name.lower().endswith(DICOM_SUFFIX) else things.pictures
+            named.append(holder.path if holder.on_disk and holder.path else holder)
+        elif isinstance(holder, Holder) and holder.frames > 1:
+            things.volumes.append(holder)
+        elif isinstance(holder, Holder):
+            things.pictures.append(Part(holder, 1))
+        else:
+            things.pictures.append(holder)
+    return things
+
+
+def _holders(
+    given: Iterable[Source | Holder], volume: int, passed_over: Counter[str]
+) -> Iterator[Source | Holder]:
+    """What holds slices, and plain pictures."""
     for item in given:
         if is_dataset(item):
             yield dicom.open_dataset(item)
         elif isinstance(item, InputFile):
-            yield from files.opened([item], volume=volume)
+            yield from files.opened([item], volume=volume, passed_over=passed_over)
         elif isinstance(item, str | os.PathLike):
-            yield from files.opened([describe(item)], volume=volume)
+            yield from files.opened([describe(item)], volume=volume, passed_over=passed_over)
         else:
             yield item
 
@@ -175,73 +372,186 @@ def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
     dataset = holder.dataset
     for number in range(1, holder.frames + 1):
         with quiet_readers():
+            origin = holder.origin(number)
+            series_number = tags.number(dataset, "SeriesNumber")
             yield _Found(
                 source=Part(holder, number),
-                origin=holder.origin(number),
+                origin=origin,
                 place=tags.geometry(dataset, number),
                 number=tags.instance_number(dataset),
                 kind=tags.kind(dataset, number),
+                frame_of_reference=tags.text(dataset, "FrameOfReferenceUID") or None,
+                patient=tags.patient(dataset),
+                visit=tags.visit(dataset),
+                series_number=series_number,
+                refused=tags.refusal(dataset, number),
+                study=origin.study_instance_uid,
+                series=origin.series_instance_uid or series_number,
             )
 
 
-def _group_of(groups: list[_Group], one: _Found) -> _Group:
-    key = (one.origin.study_instance_uid, one.origin.series_instance_uid, *one.kind)
-    normal = None if one.place is None else one.place.normal
+def _split(things: _Things, *, one_patient: bool) -> list[_Things]:
+    """One part for each study; what could not be read is a part of its own where there are several."""
+    _join(things.slices)
+    known = {(one.patient, one.study) for one in things.slices if one.study is not None}
+    by_study: dict[object, list[_Found]] = {}
+    for one in things.slices:
+        if one.study is None and len(known) == 1:
+            # Without a UID, a slice belongs to the only study that there is.
+            one.patient, one.study = next(iter(known))
+        by_study.setdefault((one.patient, one.study), []).append(one)
+    parts = [_Things(slices=own) for own in by_study.values()]
+    if not one_patient:
+        parts += [_Things(volumes=[volume]) for volume in things.volumes]
+    elif things.volumes and len(parts) != 1:
+        parts.append(_Things(volumes=things.volumes))
+    elif things.volumes:
+        parts[0].volumes = things.volumes
+    if not parts or (one_patient and len(parts) > 1 and things.pictures):
+        parts.append(_Things())
+    for part in parts[-1:] if one_patient else parts:
+        part.pictures = things.pictures
+    parts[0].passed_over = things.passed_over
+    if len(parts) == 1:
+        parts[0].failures = things.failures
+    elif things.failures:
+        parts.append(_Things(failures=things.failures))
+    return parts
+
+
+def _join(slices: Sequence[_Found]) -> None:
+    """Put files together that have UIDs of their own and agree in all else: an anonymiser made these."""
+    for level in ("study", "series"):
+        counts = Counter((one.study, getattr(one, level)) for one in slices)
+        groups: list[_Group] = []
+        for one in slices:
+            if one.place is not None and counts[one.study, getattr(one, level)] == 1:
+                _put(groups, one, (one.patient, one.visit, one.series_number), aligned=True)
+        for group in groups:
+            if len(group.shown) >= FRESH:
+                for one in group.found:
+                    setattr(one, level, ("joined", one.series_number if level == "series" else None))
+                    one.joined = True
+
+
+def _put(groups: list[_Group], one: _Found, key: object, *, aligned: bool = False) -> None:
+    """Add a slice to the group that it belongs to, or to a new one."""
     for group in groups:
-        if group.key == key and _parallel(group.normal, normal):
-            return group
-    groups.append(_Group(key, normal))
-    return groups[-1]
+        if group.key == key and group.takes(one, aligned=aligned):
+            group.add(one)
+            return
+    groups.append(_Group(key))
+    groups[-1].add(one)
 
 
-def _parallel(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return float(np.dot(one, other)) >= PARALLEL
+def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering:
+    """Put what belongs to one study in order."""
+    groups: list[_Group] = []
+    for one in things.slices:
+        _put(groups, one, (one.study, one.series, one.refused))
+    with quiet_readers():
+        not_used, used = _set_aside(groups)
+    series = [_ordered(group) for group in used] + [_volume(volume) for volume in things.volumes]
+    if things.pictures and (one_patient or (not series and not not_used)):
+        series.append(Series(sources=tuple(things.pictures)))
+    elif things.pictures:
+        not_used.append(NotUsed(None, len(things.pictures), series_reason("pictures", "")))
+    if things.failures:
+        unknown = "What could not be read belongs to no known series."
+        series.append(Series(sources=tuple(things.failures), notes=(unknown,)))
+    notes = []
+    if any(one.joined for one in things.slices):
+        notes.append("Files with UIDs of their own were put together by patient, day and geometry.")
+    if things.passed_over:
+        kinds = (f"{count} {kind}" for kind, count in things.passed_over.most_common())
+        notes.append(f"Passed over in the folder: {', '.join(kinds)}.")
+    uids = {one.origin.study_instance_uid for one in things.slices}
+    uid = next(iter(uids)) if len(uids) == 1 else None
+    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes))
 
 
-def _row(group: _Group) -> Row:
+def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
+    """Which groups of slices are not used, and which are."""
+    scanned: dict[object, list[_Group]] = {}
+    for group in groups:
+        scanned.setdefault((group.first.study, group.first.series), []).append(group)
+    whole = any(len(group.shown) >= set_aside.LEAST_PLACES for group in groups)
+    not_used: dict[tuple[str | None, Reason], int] = {}
+    used = []
+    for members in scanned.values():
+        b_values = {b for group in members if (b := group.first.kind.b_value) is not None}
+        times = {group.first.kind.time_point for group in members} - {None}
+        planes: Counter[str] = Counter()
+        for group in members:
+            planes[group.first.origin.plane or "oblique"] += len(group.shown)
+        for group in members:
+            reason = (
+                group.first.refused
+                or set_aside.by_tags(group.first.dataset, group.first.source.number, b_values)
+                or set_aside.by_planes(planes)
+                or set_aside.by_places(group.shown, len(times), whole=whole)
+            )
+            if reason is None:
+                used.append(group)
+            else:
+                key = _agreed([one.origin.series_instance_uid for one in group.found]), reason
+                not_used[key] = not_used.get(key, 0) + len(group.found)
+    return [NotUsed(uid, count, reason) for (uid, reason), count in not_used.items()], used
+
+
+def _ordered(group: _Group) -> Series:
+    """The slices of a group, each place once, in order."""
     found = sorted(group.found, key=lambda one: (one.number, one.source.number))
-    positions = [one.place.position_mm for one in found if one.place is not None]
-    notes = [f"{words.counted(group.duplicates)} left out: it is there twice."] if group.duplicates else []
-    known = bool(positions) and (len(found) == 1 or max(positions) - min(positions) > SAME_MM)
+    known = [one for one in found if one.place is not None] if group.shown else []
+    copies = group.copies
+    notes = []
     if known:
-        order = sorted(range(len(found)), key=positions.__getitem__)
-        found, positions = [found[i] for i in order], [positions[i] for i in order]
-        notes += _holes(positions)
+        known.sort(key=_at)
+        first = known[:1]
+        for one in known:
+            if _at(one) - _at(first[-1]) > SAME_MM:
+                first.append(one)
+        copies += len(known) - len(first)
+        found = first
+    if copies:
+        which = "its place is" if copies == 1 else "their places are"
+        notes.append(f"{words.counted(copies)} left out: {which} shown already.")
+    if known:
+        notes += _holes([_at(one) for one in found])
     elif len(found) > 1:
         notes.append("The positions of the slices are unknown; they are in the order of their numbers.")
-    return Row(
+    layout = tuple(one.place for one in found if one.place is not None and any(one.place.right))
+    return Series(
         sources=tuple(one.source for one in found),
-        positions_mm=tuple(positions) if known else None,
-        uid=found[0].origin.series_instance_uid,
+        positions_mm=tuple(map(_at, found)) if known else None,
+        uid=_agreed([one.origin.series_instance_uid for one in found]),
         plane=_agreed([one.origin.plane for one in found]),
         sequence=_agreed([one.origin.sequence for one in found]),
+        layout=layout if known and len(layout) == len(found) else (),
+        frame_of_reference=_agreed([one.frame_of_reference for one in found]),
         notes=tuple(notes),
     )
 
 
+def _at(one: _Found) -> float:
+    assert one.place is not None  # noqa: S101 - our own invariant: asked only where positions are known
+    return one.place.position_mm
+
+
 def _holes(positions: list[float]) -> list[str]:
-    """Notes on slices that seem to be missing, and on places with several."""
+    """Notes on slices that seem to be missing."""
     steps = [after - before for before, after in pairwise(positions)]
-    apart = [step for step in steps if step > SAME_MM]
-    usual = median(apart) if apart else 0.0
-    missing = sum(step > HOLE * usual for step in apart)
-    notes = [f"Between its slices {words.counted(missing)} or more seem to be missing."] if missing else []
-    if len(apart) < len(steps):
-        notes.append("At some positions there are several slices.")
-    return notes
+    usual = median(steps) if steps else 0.0
+    missing = sum(step > HOLE * usual for step in steps)
+    return [f"Between its slices {words.counted(missing)} or more seem to be missing."] if missing else []
 
 
-def _volume_row(found: Volume) -> Row:
-    numbers = range(1, found.frames + 1)
-    return Row(
-        sources=tuple(Part(found, number) for number in numbers),
-        positions_mm=found.positions_mm,
-        plane=found.plane,
-        notes=found.notes,
-    )
+def _volume(found: Holder) -> Series:
+    sources = tuple(Part(found, number) for number in range(1, found.frames + 1))
+    if not isinstance(found, Volume):
+        return Series(sources=sources)
+    return Series(sources=sources, positions_mm=found.positions_mm, plane=found.plane, notes=found.notes)
 
 
-def _agreed(values: list[str | None]) -> str | None:
+def _agreed(values: Sequence[str | None]) -> str | None:
     return values[0] if len(set(values)) == 1 else None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -26,25 +26,34 @@ from falx.slices.slice import Origin
 __all__ = [
     "LARGEST_HEAD_MM",
     "LEAST_FIELD_MM",
+    "PRIVATE",
     "TAGS",
     "Geometry",
+    "Kind",
     "aspect",
+    "b_value",
+    "contrast",
+    "described",
     "directory",
     "doubt",
+    "extent_mm",
     "frames",
     "geometry",
     "has_table",
+    "image_type",
     "instance_number",
     "kind",
     "number",
     "origin",
     "padding",
+    "patient",
     "refusal",
     "rescale",
     "small_field",
     "spacing_mm",
     "table_bits",
     "text",
+    "visit",
     "window",
 ]
 
@@ -68,8 +77,34 @@ MODALITIES: Final = (
 """Modalities besides MR (PS3.3, C.7.3.1.1.1) that a message names; other text in their place could be
 anything, a name too."""
 
-NOT_SLICES: Final = {"LOCALIZER": "localizer", "PROJECTION IMAGE": "projection", "SCREEN SAVE": "projection"}
-"""Values of Image Type and frame type that are no slice to classify, with the code of the reason."""
+NOT_SLICES: Final = {
+    "localizer": r"LOCALIZER|SCOUT|SURVEY",
+    "projection": r"PROJECTION IMAGE|SCREEN SAVE|(MAX|MIN)[ _]?IP|MIP|MNIP|((CSA|CURVED|THICK)[ _])?MPR"
+    r"|MPR[ _](RANGE|THICK)|REFORMATTED|(VOLUME|SURFACE)[ _]RENDER(ED|ING)?|VRT|SSD",
+    "phase": r"P|PHASE([ _](MAP|CONTRAST))?|R|REAL|I|IMAGINARY|[PRI]_(FFE|TFE|SE|IR|PCA|B1)|PCR|VELOCITY"
+    r"|FLOW_ENCODED",
+    "map": r"[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|(REL|R)?(CBF|CBV|MTT|TTP)|TMAX"
+    r"|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?"
+    r"|T[ _]?TEST",
+    "mosaic": r"MOSAIC",
+}
+"""What is no slice to classify, by code of the reason: values of Image Type from the third on, of frame type,
+of Complex Image Component and of Volume Based Calculation Technique, as the standard has them (PS3.3,
+C.8.3.1.1.1 and C.8.16) and as Siemens, GE and Philips write them. P, R and I stand for phase, real and
+imaginary part, M for magnitude. What is matched may be repeated: it is no text of a person."""
+
+Tag = str | tuple[int, int]
+"""The keyword of an element, or the numbers of a private one."""
+
+RAW_DATA_TYPE: Final = (0x0043, 0x102F)
+RAW_DATA_TYPES: Final = {1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
+"""Where GE says what a picture shows, and what the numbers mean; 0 is magnitude."""
+
+B_VALUES: Final = ((0x0019, 0x100C), (0x0043, 0x1039))
+"""Where Siemens and GE have the b-value of older objects. GE adds 10^9 to it in some versions."""
+
+PRIVATE: Final = ((0x0019, 0x0010), (0x0043, 0x0010), RAW_DATA_TYPE, *B_VALUES)
+"""The private elements that are read, and who made them."""
 
 HEAD: Final = (
     "HEAD",
@@ -135,8 +170,12 @@ TAGS: Final = (
     ),
     *("ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
+    *("ComplexImageComponent", "AcquisitionContrast", "VolumeBasedCalculationTechnique", "RescaleType"),
+    *("QualityControlImage", "StudyDescription", "TemporalPositionIdentifier", "SeriesNumber"),
+    *("PatientID", "PatientName", "PatientBirthDate", "StudyDate", "StudyTime"),
 )
-"""All that is read of a file besides its pixels; the patient's name is not among it."""
+"""All that is read of a file besides its pixels and `PRIVATE`. What names the patient is compared, to tell
+patients apart, and goes nowhere."""
 
 LARGEST_HEAD_MM: Final = 260.0
 """No head is longer on a slice, with the upper neck: the longest adult heads measure 220 mm."""
@@ -147,18 +186,63 @@ LEAST_FIELD_MM: Final = 100.0
 
 OBLIQUE: Final = float(np.cos(np.pi / 4))
 
+GE_OFFSET: Final = 10**9
+
+ECHO_MS: Final = 0.2
+ECHO_SHARE: Final = 0.02
+"""Echo times that differ by less than this, or this share of them, are one: the echoes of a series that has
+several are at least 0.7 ms apart."""
+
+Vector = tuple[float, float, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Where a slice lies.
 
     Attributes:
-        normal: unit vector of its plane, in the patient's coordinates (to the left, back, and head).
+        normal: unit vector across its plane, in the patient's coordinates (to the left, back, and head);
+            of the two the one that points to the left, the back or the head.
         position_mm: of its plane along the normal.
+        corner: of its first pixel, in mm.
+        right, down: from there along the first row, and the first column, over all of the slice, in mm; as
+            long as 0 where the size of a pixel is unknown.
     """
 
-    normal: tuple[float, float, float]
+    normal: Vector
     position_mm: float
+    corner: Vector = (0.0, 0.0, 0.0)
+    right: Vector = (0.0, 0.0, 0.0)
+    down: Vector = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the slices of one series have in common, and those of two have not.
+
+    Attributes:
+        image_type: what the picture shows, in the words of the scanner.
+        echo: Echo Number.
+        echo_ms: Echo Time; scanners write it with jitter, see `alike`.
+        b_value: in s/mm^2; None where there is none, and for 0: Philips writes that into every image.
+        time_point: Temporal Position Identifier or Index.
+        size: rows and columns.
+    """
+
+    image_type: tuple[str, ...]
+    echo: float | None
+    echo_ms: float | None
+    b_value: float | None
+    time_point: float | None
+    size: tuple[float | None, float | None]
+
+    def alike(self, other: Kind) -> bool:
+        """Whether slices of these kinds can stand in one series."""
+        if replace(self, echo_ms=None) != replace(other, echo_ms=None):
+            return False
+        if self.echo_ms is None or other.echo_ms is None:
+            return self.echo_ms is other.echo_ms
+        return abs(self.echo_ms - other.echo_ms) <= max(ECHO_MS, ECHO_SHARE * self.echo_ms)
 
 
 def frames(dataset: Any) -> int:
@@ -175,13 +259,11 @@ def refusal(dataset: Any, frame: int = 1) -> Reason | None:
     if modality and modality not in ("MR", "OT"):
         which = modality if modality in MODALITIES else "another"
         return tag_reason("not_mr", f"Its modality is {which}.")
-    kinds = {value.upper() for value in _texts(dataset, "ImageType")}
-    kinds |= {
-        value.upper() for value in _texts(_item(dataset, frame, "MRImageFrameTypeSequence"), "FrameType")
-    }
-    for kind, code in NOT_SLICES.items():
-        if kind in kinds:
-            return tag_reason(code, f"Its image type says {kind}.")
+    shows = image_type(dataset, frame)
+    for code, pattern in NOT_SLICES.items():
+        said = next((value for value in shows if re.fullmatch(pattern, value)), None)
+        if said is not None:
+            return tag_reason(code, f"Its image type says {said}.")
     if text(dataset, "BurnedInAnnotation").upper() == "YES":
         return tag_reason("annotated", "Its Burned In Annotation is YES.")
     return None
@@ -224,15 +306,28 @@ def geometry(dataset: Any, frame: int = 1) -> Geometry | None:
     length = float(np.linalg.norm(normal))
     if not 0.9 < length < 1.1:
         return None
-    normal /= length
-    x, y, z = normal.tolist()
-    return Geometry((x, y, z), float(normal @ np.array(corner)))
+    normal *= np.sign(normal[np.argmax(np.abs(normal))]) / length
+    height, width = extent_mm(dataset, frame)
+    right, down = width * np.array(axes[:3]), height * np.array(axes[3:])
+    first, across, along, below = (tuple(map(float, v)) for v in (corner, normal, right, down))
+    return Geometry(across, float(normal @ np.array(corner)), first, along, below)  # type: ignore[arg-type]
 
 
 def spacing_mm(dataset: Any, frame: int = 1) -> tuple[float, float] | None:
     """Distance of the centres of neighbouring rows, and columns; None where the tags do not tell."""
     values = _numbers(_item(dataset, frame, "PixelMeasuresSequence"), "PixelSpacing")
     return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
+
+
+def extent_mm(dataset: Any, frame: int = 1) -> tuple[float, float]:
+    """Height and width of a slice, in mm; 0, 0 where the tags do not tell."""
+    row_mm, column_mm = spacing_mm(dataset, frame) or (0.0, 0.0)
+    return (number(dataset, "Rows") or 0.0) * row_mm, (number(dataset, "Columns") or 0.0) * column_mm
+
+
+def contrast(dataset: Any, frame: int = 1) -> str:
+    """What an enhanced object is weighted by (PS3.3, C.8.16.2), upper case; empty where it does not say."""
+    return text(_item(dataset, frame, "MRImageFrameTypeSequence"), "AcquisitionContrast").upper()
 
 
 def aspect(dataset: Any, frame: int = 1) -> tuple[float, float]:
@@ -260,11 +355,53 @@ def rescale(dataset: Any, frame: int = 1) -> tuple[float, float] | None:
     return (slope, intercept) if slope and intercept is not None else None
 
 
-def kind(dataset: Any, frame: int = 1) -> tuple[object, ...]:
-    """What tells slices of one series apart that do not belong in one row: echo and size."""
-    echo = number(_item(dataset, frame, "MREchoSequence"), "EffectiveEchoTime")
-    echo = number(dataset, "EchoTime") if echo is None else echo
-    return echo, number(dataset, "Rows"), number(dataset, "Columns")
+def image_type(dataset: Any, frame: int = 1) -> tuple[str, ...]:
+    """What a picture shows, in the scanner's words: Image Type from its third value on, and its kin."""
+    of_frame = _item(dataset, frame, "MRImageFrameTypeSequence")
+    said = [*_texts(dataset, "ImageType")[2:], *_texts(of_frame, "FrameType")[2:]]
+    said += [text(of_frame, "ComplexImageComponent"), text(of_frame, "VolumeBasedCalculationTechnique")]
+    said.append(RAW_DATA_TYPES.get(int(number(dataset, RAW_DATA_TYPE) or 0), ""))
+    return tuple(dict.fromkeys(value.upper() for value in said if value not in ("", "NONE")))
+
+
+def kind(dataset: Any, frame: int = 1) -> Kind:
+    """What tells slices apart that do not belong in one series, though the scanner put them in one."""
+    echo_ms = number(_item(dataset, frame, "MREchoSequence"), "EffectiveEchoTime")
+    time_point = number(_item(dataset, frame, "FrameContentSequence"), "TemporalPositionIndex")
+    return Kind(
+        image_type=image_type(dataset, frame),
+        echo=number(dataset, "EchoNumbers"),
+        echo_ms=number(dataset, "EchoTime") if echo_ms is None else echo_ms,
+        b_value=b_value(dataset, frame) or None,
+        time_point=number(dataset, "TemporalPositionIdentifier") if time_point is None else time_point,
+        size=(number(dataset, "Rows"), number(dataset, "Columns")),
+    )
+
+
+def b_value(dataset: Any, frame: int = 1) -> float | None:
+    """The diffusion weighting, in s/mm^2; None where there is none."""
+    found = number(_item(dataset, frame, "MRDiffusionSequence"), "DiffusionBValue")
+    if found is not None:
+        return found
+    private = next((value for tag in B_VALUES if (value := number(dataset, tag)) is not None), None)
+    return None if private is None else private % GE_OFFSET
+
+
+def patient(dataset: Any) -> tuple[str, ...]:
+    """What tells patients apart; for comparison alone, never to be shown."""
+    known = text(dataset, "PatientID")
+    return (known,) if known else (text(dataset, "PatientName"), text(dataset, "PatientBirthDate"))
+
+
+def visit(dataset: Any) -> tuple[str, ...]:
+    """When a study was made, as it is written; for comparison alone, never to be shown."""
+    return text(dataset, "StudyDate"), text(dataset, "StudyTime")
+
+
+def described(dataset: Any) -> str:
+    """What people call a series and its protocol, in upper case, words apart; never to be shown."""
+    said = " ".join(text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName"))
+    return " ".join(re.findall(r"[A-Z0-9*]+", said.upper()))
 
 
 def instance_number(dataset: Any) -> float:
@@ -297,11 +434,10 @@ def _sequence(dataset: Any, frame: int) -> str | None:
 
 
 def _weighting(dataset: Any, frame: int) -> str | None:
-    contrast = text(_item(dataset, frame, "MRImageFrameTypeSequence"), "AcquisitionContrast").upper()
     known = {"T1": "T1", "T2": "T2", "PROTON_DENSITY": "PD", "FLUID_ATTENUATED": "FLAIR", "DIFFUSION": "DWI"}
-    if contrast in known:
-        return known[contrast]
-    if number(dataset, "DiffusionBValue") is not None:
+    if contrast(dataset, frame) in known:
+        return known[contrast(dataset, frame)]
+    if b_value(dataset, frame):
         return "DWI"
     echo, repetition = number(dataset, "EchoTime"), number(dataset, "RepetitionTime")
     inversion = number(dataset, "InversionTime") or 0.0
@@ -321,7 +457,7 @@ def _weighting(dataset: Any, frame: int) -> str | None:
 
 
 def _described(dataset: Any) -> str | None:
-    described = f"{text(dataset, 'SeriesDescription')} {text(dataset, 'ProtocolName')}".upper()
+    said = described(dataset)
     words = {
         "FLAIR": "FLAIR",
         "DWI|DIFF|TRACE": "DWI",
@@ -330,7 +466,7 @@ def _described(dataset: Any) -> str | None:
         "T2": "T2",
         r"\bPD\b": "PD",
     }
-    return next((name for pattern, name in words.items() if re.search(pattern, described)), None) or None
+    return next((name for pattern, name in words.items() if re.search(pattern, said)), None) or None
 
 
 def _class_name(uid: str) -> str:
@@ -358,9 +494,10 @@ def _first(sequence: Any) -> Any:
         return None
 
 
-def _get(dataset: Any, keyword: str) -> Any:
+def _get(dataset: Any, keyword: Tag) -> Any:
     try:
-        return dataset.get(keyword)
+        found = dataset.get(keyword)
+        return found if isinstance(keyword, str) else getattr(found, "value", None)
     except Exception:  # noqa: BLE001 - pydicom raises anything on damaged values; missing, then
         return None
 
@@ -374,12 +511,12 @@ def _texts(dataset: Any, keyword: str) -> list[str]:
     return [str(value).strip(" \0") for value in _values(dataset, keyword)]
 
 
-def number(dataset: Any, keyword: str) -> float | None:
+def number(dataset: Any, keyword: Tag) -> float | None:
     """The first value of a tag as a number; None where it is missing or one of them is no finite number."""
     return next(iter(_numbers(dataset, keyword)), None)
 
 
-def _numbers(dataset: Any, keyword: str) -> list[float]:
+def _numbers(dataset: Any, keyword: Tag) -> list[float]:
     """All values of a tag; none where one of them is no finite number."""
     try:
         numbers = [float(value) for value in _values(dataset, keyword)]
@@ -388,7 +525,7 @@ def _numbers(dataset: Any, keyword: str) -> list[float]:
     return numbers if np.isfinite(numbers).all() else []
 
 
-def _values(dataset: Any, keyword: str) -> Iterator[Any]:
+def _values(dataset: Any, keyword: Tag) -> Iterator[Any]:
     value = None if dataset is None else _get(dataset, keyword)
     if value is None or isinstance(value, bytes):
         return

@@ -65,6 +65,8 @@ SAMPLES: Final = 2**20
 MILLIMETRES: Final = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 """The units of NIfTI (`xyzt_units`); a file without one means millimetres."""
 
+CHUNK: Final = 2**20
+
 NIFTI_2: Final = (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
 """The size of its header, 540, which a NIfTI-2 file starts with."""
 
@@ -241,8 +243,9 @@ class Volume:
         voxels = self._load()
         low, high = _black_and_white(voxels)
         shown = []
-        for number in range(self.frames):
-            plane = np.take(voxels, number, axis=self._cut.axis).astype(np.float32)
+        # Views: `np.take` would copy the whole volume for each slice.
+        for view in np.moveaxis(voxels, self._cut.axis, 0):
+            plane = view.astype(np.float32)
             # Rows from the top: head or nose first. Columns: the patient's right, or the nose, on the left.
             brightness = self._brightness(plane[::-1, ::-1].T, low, high)
             shown.append(np.ascontiguousarray(np.floor(255 * brightness + 0.5).astype(np.uint8)))
@@ -356,18 +359,19 @@ def _opened(file: InputFile) -> Iterator[tuple[SpatialImage, BinaryIO | gzip.Gzi
 
 def _voxels(file: InputFile, number: int) -> Voxels:
     """Reads the stored voxels of the volume of this number, from 1."""
-    from nibabel.fileslice import fileslice
-
     with quiet_readers():
         try:
             with _opened(file) as (image, stream):
                 proxy = _proxy(image)
-                which = np.unravel_index(number - 1, proxy.shape[3:], order="F") if proxy.ndim > 3 else ()
-                wanted = (slice(None), slice(None), slice(None), *map(int, which))
-                read: Voxels = fileslice(  # type: ignore[no-untyped-call] # nibabel
-                    stream, wanted, proxy.shape, proxy.dtype, proxy.offset, order="F"
-                )
-                return read
+                size = math.prod(proxy.shape[:3]) * proxy.dtype.itemsize
+                stream.seek(proxy.offset + (number - 1) * size)
+                data = stream.read(size)
+                if len(data) < size:
+                    raise EOFError  # noqa: TRY301 - as where nibabel reads
+                # A packed file tells at its end whether it is whole.
+                while number == math.prod(proxy.shape[3:]) and stream.read(CHUNK):
+                    pass
+                return np.frombuffer(data, proxy.dtype).reshape(proxy.shape[:3], order="F")
         except UnreadableImage:
             raise
         except Exception as error:  # nibabel raises anything on damaged files

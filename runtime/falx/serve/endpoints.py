@@ -157,7 +157,8 @@ class _Service:
     def _summed(self, files: list[bytes], thresholds: Thresholds) -> Response:
         try:
             given = [InputFile.of(f"file {number}", data) for number, data in enumerate(files, start=1)]
-            study = self._classifier.predict_study(given, thresholds=thresholds)
+            # Files of one request are of one examination.
+            study = self._classifier.predict_study(given, one_patient=True, thresholds=thresholds)
         except UnreadableImage as error:
             return JSONResponse(Failure(None, error).to_dict(), 422)
         self._metrics.decision(study.decision)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from falx._version import __version__
 from falx.serve.bounds import Bounds
@@ -15,9 +15,11 @@ from falx.words import DISCLAIMER, LABELS
 
 __all__ = ["document", "page"]
 
-FILE = {"schema": {"type": "string", "format": "binary"}}
+JsonObject: TypeAlias = dict[str, Any]
 
-ERROR = {
+FILE: Final[JsonObject] = {"schema": {"type": "string", "format": "binary"}}
+
+ERROR: Final[JsonObject] = {
     "type": "object",
     "required": ["error"],
     "properties": {
@@ -30,7 +32,7 @@ ERROR = {
 }
 
 
-def document(bounds: Bounds, *, with_token: bool) -> dict[str, Any]:
+def document(bounds: Bounds, *, with_token: bool) -> JsonObject:
     """Returns the OpenAPI document.
 
     Args:
@@ -53,7 +55,7 @@ def document(bounds: Bounds, *, with_token: bool) -> dict[str, Any]:
         ),
         "/metrics": _get("Returns counts in Prometheus's text format.", "text/plain"),
     }
-    found: dict[str, Any] = {
+    found: JsonObject = {
         "openapi": "3.1.0",
         "info": {
             "title": "Falx",
@@ -94,9 +96,9 @@ def page(bounds: Bounds, *, with_token: bool) -> str:
     )
 
 
-def _post(summary: str, answer: str, *, one: bool = False, png: bool = False) -> dict[str, Any]:
+def _post(summary: str, answer: str, *, one: bool = False, png: bool = False) -> JsonObject:
     files = {"type": "array", "items": FILE["schema"]}
-    content: dict[str, Any] = {
+    content: JsonObject = {
         "multipart/form-data": {
             "schema": {"type": "object", "properties": {"file": FILE["schema"] if one else files}}
         }
@@ -113,7 +115,7 @@ def _post(summary: str, answer: str, *, one: bool = False, png: bool = False) ->
     ]
     told = {"image/png": {}} if png else {"application/json": {"schema": {"type": "object"}}}
     refused = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    responses: dict[str, Any] = {"200": {"description": answer, "content": told}}
+    responses: JsonObject = {"200": {"description": answer, "content": told}}
     for status, why in (
         (400, "The form is damaged."),
         (401, "The token is missing or wrong."),
@@ -138,7 +140,7 @@ def _post(summary: str, answer: str, *, one: bool = False, png: bool = False) ->
     }
 
 
-def _get(summary: str, kind: str) -> dict[str, Any]:
+def _get(summary: str, kind: str) -> JsonObject:
     return {
         "get": {"summary": summary, "responses": {"200": {"description": summary, "content": {kind: {}}}}}
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["REASONS", "TAG_REASONS", "Reason", "rejected", "tag_reason"]
+__all__ = ["REASONS", "SERIES_REASONS", "TAG_REASONS", "Reason", "rejected", "series_reason", "tag_reason"]
 
 REASONS: Final = {
     "too_small": "The picture has too few pixels to show a slice.",
@@ -19,12 +19,23 @@ REASONS: Final = {
 TAG_REASONS: Final = {
     "not_mr": "The DICOM object is not an MR image.",
     "localizer": "The DICOM image is a localizer, not a slice of a series.",
-    "projection": "The DICOM image is a projection or a screen, not a slice.",
+    "projection": "The DICOM image is a projection, a reformatted view or a screen, not a slice.",
+    "phase": "The DICOM image shows phase, or a real or imaginary part, not magnitude.",
+    "map": "The DICOM image is a map that was computed from others, not a slice.",
+    "mosaic": "The DICOM image shows many slices side by side.",
     "annotated": "The DICOM image has text burned in, which may name the patient.",
     "other_body_part": "The DICOM image is of another part of the body.",
     "small_field": "The picture is too small, in millimetres, to show a human head.",
 }
 """The sentence of every reason in the tags of a DICOM object, by its code."""
+
+SERIES_REASONS: Final = {
+    "diffusion": "The series is diffusion-weighted.",
+    "time_series": "The series shows the same places many times, as functional and perfusion series do.",
+    "phantom": "The series shows a phantom.",
+    "pictures": "These are pictures without tags: nothing says that they are of this patient.",
+}
+"""Why a series is not used in a study, besides `TAG_REASONS`: every code, with its sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,7 @@ class Reason:
     """The reason to reject a picture.
 
     Attributes:
-        code: a key of `REASONS` or `TAG_REASONS`.
+        code: a key of `REASONS`, `TAG_REASONS` or `SERIES_REASONS`.
         message: its sentence, with what was found.
     """
 
@@ -48,3 +59,8 @@ def rejected(code: str, found: str) -> Reason:
 def tag_reason(code: str, found: str) -> Reason:
     """Returns a reason in the tags: a key of `TAG_REASONS`, and what was found, a sentence."""
     return Reason(code, f"{TAG_REASONS[code]} {found}")
+
+
+def series_reason(code: str, found: str) -> Reason:
+    """A reason not to use a series: a key of `TAG_REASONS` or `SERIES_REASONS`, and what was found."""
+    return Reason(code, f"{(TAG_REASONS | SERIES_REASONS)[code]} {found}".strip())

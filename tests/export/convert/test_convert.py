@@ -26,7 +26,7 @@ from falx_export.errors import ConversionError
 from falx_export.proof import parity, samples
 
 Layers = list[tuple[tuple[int, ...], bool]]
-"""Of each layer with weights: its kernel's dimensions, sorted and without ones; whether it is int8."""
+"""Each layer with weights: its kernel's dimensions, sorted and without ones, and whether it is int8."""
 
 
 def kernel(shape: Any) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ def onnx_layers(payload: bytes) -> Layers:
 
 
 EVIDENCE = {(48, 1280): True, (32, 48): True, (3, 3, 48, 48): True, (48,): False, (4,): False}
-"""Of the head with evidence: `coarse`, `fine`, `around`, `evidence`, `local`."""
+"""The layers of the head with evidence: `coarse`, `fine`, `around`, `evidence`, `local`."""
 
 
 @pytest.fixture(scope="module")

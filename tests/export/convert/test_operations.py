@@ -1,4 +1,4 @@
-"""Which operations stay in float, told by what depends on what."""
+"""The operations that stay in float follow from what depends on what."""
 
 from __future__ import annotations
 

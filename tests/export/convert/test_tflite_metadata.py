@@ -46,7 +46,7 @@ def metadata(data: bytes, schema: Any) -> Any:
 
 
 def classified(data: bytes, pixels: Iterable[tuple[int, ...]]) -> list[list[tuple[str, float]]]:
-    """What MediaPipe names for images whose first pixels are these."""
+    """Returns what MediaPipe names for images whose first pixels are these."""
     from mediapipe import Image, ImageFormat
     from mediapipe.tasks.python import BaseOptions
     from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions

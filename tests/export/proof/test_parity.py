@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,9 +51,9 @@ def test_the_heatmap_is_compared_too() -> None:
     )
     assert result.heatmap == 0.25
     allowed = Tolerance(largest=1, mean=1, decisions=1, missed=1, heatmap=0.25)
-    parity.require([(result, allowed)])
+    assert parity.refused([(result, allowed)]) == {}
     with pytest.raises(ParityError, match=r"\nx: heatmap is 0\.25, tolerance 0\.2$"):
-        parity.require([(result, allowed.changed("heatmap", 0.2))])
+        parity.refused([(result, allowed.changed("heatmap", 0.2))])
 
 
 def test_familiarity_is_compared_and_decides_what_is_rejected() -> None:
@@ -63,9 +64,9 @@ def test_familiarity_is_compared_and_decides_what_is_rejected() -> None:
     assert (result.differing, result.missed) == (1, 0)
     assert parity.compare("x", "y", got, expected, DEFAULT_THRESHOLDS).differing == 0
     allowed = Tolerance(largest=0, mean=0, decisions=0.25, missed=0, heatmap=0, familiarity=0.1001)
-    parity.require([(result, allowed)])
+    assert parity.refused([(result, allowed)]) == {}
     with pytest.raises(ParityError, match=r"\nx: familiarity is 0\.1, tolerance 0\.05$"):
-        parity.require([(result, allowed.changed("familiarity", 0.05))])
+        parity.refused([(result, allowed.changed("familiarity", 0.05))])
 
 
 def test_a_heatmap_that_is_not_a_number_is_measured_as_that() -> None:
@@ -80,15 +81,33 @@ def test_a_heatmap_that_is_not_a_number_is_measured_as_that() -> None:
 
 def test_a_tolerance_may_be_reached_not_passed() -> None:
     reached = Tolerance(largest=0.9, mean=0.2, decisions=0.5, missed=0.25, heatmap=0.2)
-    parity.require([(measured(), reached)])
+    file = replace(measured(), file="x-int8.tflite", slices=400, differing=200, missed=100)
+    assert parity.refused([(file, reached)]) == {}
+    less = reached.changed("decisions", 0.49).changed("missed", 0.2)
     with pytest.raises(ParityError) as caught:
-        parity.require(
-            [(measured(), reached.changed("decisions", 0.49)), (measured(), reached.changed("missed", 0.2))]
-        )
+        parity.refused([(file, less)])
     assert str(caught.value).splitlines()[1:] == [
-        "x.tflite: decisions is 0.5, tolerance 0.49",
-        "x.tflite: missed is 0.25, tolerance 0.2",
+        "x-int8.tflite: decisions is 0.5, tolerance 0.49",
+        "x-int8.tflite: missed is 0.25, tolerance 0.2",
     ]
+
+
+def test_what_passes_is_not_held_up_by_what_does_not() -> None:
+    good, bad = (
+        Parity(f"x-{name}.onnx", "onnx", 400, 0.1, 0.001, n, 0, None) for name, n in (("a", 1), ("b", 90))
+    )
+    found = parity.refused([(good, TOLERANCES["int8"]), (bad, TOLERANCES["int8"])])
+    assert found == {"x-b.onnx": ["x-b.onnx: decisions is 0.225, tolerance 0.03"]}
+
+
+@pytest.mark.parametrize(
+    ("slices", "differing"), [(20, 2), (36, 3), (100, 5), (399, 12), (400, 12), (5000, 150)]
+)
+def test_a_tolerance_knows_how_many_slices_there_are(slices: int, differing: int) -> None:
+    def passes(count: int) -> bool:
+        return Parity("x", "y", slices, 0, 0, count, 0, None).beyond(TOLERANCES["int8"]) == []
+
+    assert (passes(differing), passes(differing + 1)) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which slices calibrate and which compare."""
+"""Some slices calibrate, and others compare."""
 
 from __future__ import annotations
 
@@ -54,10 +54,25 @@ def test_every_kind_gives_its_share() -> None:
 
 def test_too_few_slices_for_parity(data: Path) -> None:
     message = (
-        "expected at least 300 images for parity (split val), got 24; give more data, or --samples for fewer"
+        "expected at least 30 images for parity (split val), got 24; give more data with --data, or --samples"
     )
     with pytest.raises(DataError, match=re.escape(message)):
-        samples.read(data, 16, None, quiet=True)
+        samples.check(data, 16, 30)
+    samples.check(data, 16, 24)
+
+
+def test_a_small_set_is_compared_on_all_that_it_has(data: Path) -> None:
+    read = samples.read(data, 16, None, quiet=True)
+    assert (len(read.calibration), len(read.parity)) == (16, 24)
+
+
+def test_so_few_slices_prove_nothing(data: Path, tmp_path: Path) -> None:
+    lines = (data / "manifest.csv").read_text().splitlines()
+    few = [line for line in lines[1:] if line.endswith("val")][:19]
+    rows = [lines[0], *(f"{data}/{line}" for line in few + [x for x in lines[1:] if x.endswith("train")])]
+    (tmp_path / "few.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(DataError, match=r"expected at least 20 images for parity .*, got 19; give more"):
+        samples.check(tmp_path / "few.csv", 16, None)
 
 
 def test_no_data(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -204,7 +204,6 @@ def expected_code(image: Pixels, limits: Limits) -> int:
 
 class TestPreparation:
     @given(image=pictures)
-    @settings(max_examples=60)
     def test_any_picture_becomes_the_same_tensor(self, prepared: Run, image: Pixels) -> None:
         expected, _ = prepare(source.read(image).pixels)
         np.testing.assert_array_equal(prepared(image=image)["tensor"][0, :, :, 0], expected)
@@ -237,7 +236,6 @@ class TestPreparation:
 
 class TestRejection:
     @given(image=pictures, side=st.sampled_from([1, 64]))
-    @settings(max_examples=40)
     def test_any_picture(self, checked: Run, image: Pixels, side: int) -> None:
         limits = Limits(minimum_side=side)
         assert checked(image=image, limits=limits)["reason"] == expected_code(image, limits)
@@ -262,7 +260,6 @@ class TestRejection:
         background=st.sampled_from([0, 30]),
         holes=st.sampled_from([0.0, 0.3, 0.6]),
     )
-    @settings(max_examples=80)
     def test_each_limit_of_the_shape_of_a_head(
         self,
         checked: Run,

@@ -32,7 +32,7 @@ def images(pixels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint8]:
 
 
 def expected(card: Any, pixels: npt.NDArray[np.integer[Any]]) -> list[str]:
-    """What the runtime decides."""
+    """Returns what the runtime decides."""
     values = pixels.astype(np.float32) / np.float32(256)
     return [
         REJECTED if check_familiarity(row[4], card.rejection) else decide(row[:4], card.thresholds)

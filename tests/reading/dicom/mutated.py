@@ -35,7 +35,7 @@ PIXELS = b"\xe0\x7f\x10\0"
 """The tag of the pixels, little-endian."""
 
 EDGES = (b"\0\0", b"\xff\xff", b"\x01\0", b"\xfe\xff\0\xe0", b"\x7f\xff\xff\xff", b"DICM", b"1e9\\-5", b"UN")
-"""What is written over bytes besides random ones: lengths, tags and values at the ends of their ranges."""
+"""Bytes that are written over others: lengths, tags and values at the ends of their ranges."""
 
 
 def seeds() -> list[bytes]:

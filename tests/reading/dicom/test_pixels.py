@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from tests.reading.dicom import made
 
@@ -264,3 +265,28 @@ def test_a_deflated_file_that_inflates_beyond_measure(head: Pixels, monkeypatch:
     monkeypatch.setattr(dicom, "MOST_BYTES", 10_000)
     with pytest.raises(UnreadableImage, match="it inflates to over 10000 bytes"):
         source.read(file)
+
+
+def test_zero_bytes_before_the_end_of_jpeg_ls_are_read_past(head: Pixels) -> None:
+    values = head.astype(np.uint16) * 8
+    plain = made.encoded(made.dataset(values), made.SYNTAXES["jpeg-ls"])
+    built = pydicom.dcmread(io.BytesIO(plain))
+    (frame,) = generate_frames(built.PixelData, number_of_frames=1)
+    coded = frame.rstrip(b"\0")
+    for padding in (1, 2, 7):
+        padded = coded[:-2] + bytes(padding) + coded[-2:]
+        built.PixelData = encapsulate([padded + bytes(len(padded) % 2)])
+        assert np.array_equal(source.read(made.written(built)).pixels, source.read(plain).pixels)
+    built.PixelData = encapsulate([coded[: len(coded) // 2] + coded[-2:]])
+    with pytest.raises(UnreadableImage, match="the DICOM pixels cannot be decoded"):
+        source.read(made.written(built))
+
+
+@pytest.mark.parametrize(("spacing_mm", "code"), [(0.3, "small_field"), (0.4, None)])
+def test_a_field_of_view_smaller_than_a_head_is_rejected(
+    head: Pixels, spacing_mm: float, code: str | None, classifier: falx.Classifier
+) -> None:
+    found = classifier.predict(made.dataset(head, PixelSpacing=[spacing_mm] * 2))
+    assert (found.reason and found.reason.code) == code
+    if found.reason is not None:
+        assert found.reason.message.endswith("It shows 76.8 mm, and a head takes 100 mm.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 import pytest
 from PIL import Image
 from tests.reading.dicom import made
@@ -25,7 +26,7 @@ from falx.reading import source
 from falx.reading.files import expand
 from falx.reading.input_file import InputFile
 from falx.reading.pixels import DERIVED
-from falx.reading.series import gather
+from falx.reading.series import gather, gather_all
 from falx.reading.volume import open_volume
 from falx.slices.slice import Part, Slice
 
@@ -40,7 +41,7 @@ def series(folder: Path, uid: str = "1.2.3.4", count: int = SLICES, **tags: Any)
     paths = []
     for n in range(count):
         part = made.dataset(
-            phantom.lesion() if n == 6 else phantom.clear(),
+            phantom.lesion() if n in (6, 7) else phantom.clear(),
             SeriesInstanceUID=uid,
             SOPInstanceUID=f"{uid}.{n + 1}",
             InstanceNumber=count - n,
@@ -63,7 +64,7 @@ def numbers(row: Any) -> list[int]:
 def test_slices_are_in_the_order_of_their_positions(tmp_path: Path) -> None:
     series(tmp_path / "exam")
     found = gather(tmp_path / "exam")
-    (row,) = found.rows
+    (row,) = found.series
     assert numbers(row) == list(range(1, SLICES + 1))
     assert row.positions_mm == tuple(-50.0 + 8 * n for n in range(SLICES))
     assert (row.plane, row.uid, found.uid, row.notes) == ("axial", "1.2.3.4", "1.2.3", ())
@@ -74,11 +75,11 @@ def test_a_study_is_summed_up(classifier: falx.Classifier, tmp_path: Path) -> No
     study = classifier.predict_study(tmp_path / "exam")
     clear, lesion = (classifier.predict(draw()).decision for draw in (phantom.clear, phantom.lesion))
     assert [result.decision for result in study.results if isinstance(result, falx.Prediction)] == [
-        lesion if n == 6 else clear for n in range(SLICES)
+        lesion if n in (6, 7) else clear for n in range(SLICES)
     ]
     assert study.path == str(tmp_path / "exam")
     assert study.model == classifier.model
-    assert 6 in study.carriers
+    assert (study.decision, study.verdict.carriers) == ("tumor", (6, 7))
     document = study.to_dict()
     assert document["series"][0]["series_instance_uid"] == "1.2.3.4"
     assert [one["origin"]["sop_instance_uid"] for one in document["slices"]] == [
@@ -91,14 +92,13 @@ def test_every_series_is_summed_up_apart(classifier: falx.Classifier, tmp_path: 
     series(tmp_path / "b", "1.2.3.5", EchoTime=100, RepetitionTime=4000)
     series(tmp_path / "scout", "1.2.3.6", 3, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     study = classifier.predict_study(tmp_path)
-    assert [(one.uid, one.sequence, len(one.results)) for one in study.series] == [
+    assert [(one.about.uid, one.about.sequence, len(one.results)) for one in study.series] == [
         ("1.2.3.4", "T1", SLICES),
         ("1.2.3.5", "T2", SLICES),
-        ("1.2.3.6", None, 3),
     ]
-    assert study.verdicts[2].reason == "No slice could be classified (3 localizer)."
-    assert study.counts["rejected"] == 3
-    assert study.complete
+    assert [(one.uid, one.slices, one.reason.code) for one in study.not_used] == [("1.2.3.6", 3, "localizer")]
+    assert "rejected" not in study.verdict.counts
+    assert study.verdict.complete
 
 
 def test_echoes_and_planes_of_one_series_stand_apart(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_echoes_and_planes_of_one_series_stand_apart(tmp_path: Path) -> None:
         ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
         ImagePositionPatient=[0, 5, 0],
     )
-    assert [(len(row.sources), row.plane) for row in gather(tmp_path).rows] == [
+    assert [(len(row.sources), row.plane) for row in gather(tmp_path).series] == [
         (SLICES, "axial"),
         (SLICES, "axial"),
         (SLICES, "coronal"),
@@ -120,28 +120,28 @@ def test_echoes_and_planes_of_one_series_stand_apart(tmp_path: Path) -> None:
 def test_copies_are_left_out(tmp_path: Path) -> None:
     for path in series(tmp_path / "a", count=5)[:2]:
         (tmp_path / f"{path.name}-copy").write_bytes(path.read_bytes())
-    (row,) = gather(tmp_path).rows
+    (row,) = gather(tmp_path).series
     assert len(row.sources) == 5
-    assert row.notes == ("2 slices left out: it is there twice.",)
+    assert row.notes == ("2 slices left out: their places are shown already.",)
 
 
 def test_one_uid_for_all_slices_loses_none_of_them(tmp_path: Path) -> None:
     series(tmp_path, SOPInstanceUID="1.2.3.4.1")
-    (row,) = gather(tmp_path).rows
+    (row,) = gather(tmp_path).series
     assert len(row.sources) == SLICES
 
 
 def test_a_missing_slice_is_noted(tmp_path: Path) -> None:
     paths = series(tmp_path)
     paths[5].unlink()
-    (row,) = gather(tmp_path).rows
+    (row,) = gather(tmp_path).series
     assert row.notes == ("Between its slices 1 slice or more seem to be missing.",)
 
 
 @pytest.mark.parametrize("position", [None, [0, 0, 0]])
 def test_without_positions_the_instance_number_orders(tmp_path: Path, position: list[int] | None) -> None:
     series(tmp_path, ImagePositionPatient=position)
-    (row,) = gather(tmp_path).rows
+    (row,) = gather(tmp_path).series
     assert numbers(row) == list(range(SLICES, 0, -1))
     assert row.positions_mm is None
     assert row.notes == ("The positions of the slices are unknown; they are in the order of their numbers.",)
@@ -153,24 +153,133 @@ def test_a_slice_that_cannot_be_read_counts(classifier: falx.Classifier, tmp_pat
     paths[3].write_bytes(data[: len(data) // 2])
     (tmp_path / "broken.dcm").write_bytes(b"no DICOM")
     study = classifier.predict_study(tmp_path)
-    assert study.counts["error"] == 2
-    assert not study.complete
+    assert study.verdict.counts["error"] == 2
+    assert not study.verdict.complete
     assert study.decision != "no_tumor"
 
 
-def test_two_studies_are_not_one(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_several_studies_are_answered_one_by_one(classifier: falx.Classifier, tmp_path: Path) -> None:
     series(tmp_path / "a")
     series(tmp_path / "b", StudyInstanceUID="1.2.9")
-    with pytest.raises(UnreadableImage, match=r"expected one study, got 2; give each study by itself"):
+    # The same study UID of another patient is another study.
+    series(tmp_path / "c", PatientID="another")
+    with pytest.raises(UnreadableImage, match=r"expected one study, got 3: 1\.2\.3, 1\.2\.9, 1\.2\.3; "):
         classifier.predict_study(tmp_path)
+    assert [(one.uid, len(one.sources)) for one in gather_all(tmp_path)] == [
+        ("1.2.3", SLICES),
+        ("1.2.9", SLICES),
+        ("1.2.3", SLICES),
+    ]
+    assert classifier.predict_study(tmp_path, study="1.2.9").uid == "1.2.9"
+    with pytest.raises(UnreadableImage, match=r"there is no study 1\.2\.7 in it"):
+        gather(tmp_path, study="1.2.7")
 
 
-def test_data_sets_and_pictures(classifier: falx.Classifier, head: Pixels, tmp_path: Path) -> None:
-    Image.fromarray(head).save(tmp_path / "a.png")
-    study = classifier.predict_study([made.dataset(head), tmp_path / "a.png"])
-    assert len(study.series) == 2
-    assert len({result.decision for result in study.results if isinstance(result, falx.Prediction)}) == 1
+def test_what_cannot_be_read_may_belong_to_any_of_several_studies(
+    classifier: falx.Classifier, tmp_path: Path
+) -> None:
+    series(tmp_path / "a")
+    series(tmp_path / "b", StudyInstanceUID="1.2.9")
+    (tmp_path / "broken.dcm").write_bytes(b"")
+    *_, last = gather_all(tmp_path)
+    assert classifier.predict_study(last).verdict.reason == "Nothing could be read of 1 file."
+
+
+def test_pictures_are_of_one_patient_if_the_caller_says_so(
+    classifier: falx.Classifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(14):
+        Image.fromarray(phantom.clear()).save(tmp_path / f"{n:02}.png")
+    with pytest.raises(UnreadableImage, match=r"14 pictures without tags .*--one-patient, one_patient=True"):
+        classifier.predict_study(tmp_path)
+    assert main.main(["study", str(tmp_path)]) == 1
+    assert "--one-patient" in capsys.readouterr().out
+    study = classifier.predict_study(tmp_path, one_patient=True)
+    assert [len(one.results) for one in study.series] == [14]
+    assert main.main(["study", str(tmp_path), "--one-patient", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decision"] == study.decision
+    assert len(classifier.predict_study(tmp_path / "03.png").results) == 1
+
+
+def test_pictures_beside_dicom_are_not_of_the_study_unless_the_caller_says_so(
+    classifier: falx.Classifier, tmp_path: Path
+) -> None:
+    series(tmp_path, count=3)
+    Image.fromarray(phantom.clear()).save(tmp_path / "a.png")
+    study = classifier.predict_study(tmp_path)
+    assert [len(one.results) for one in study.series] == [3]
+    assert [(one.slices, one.reason.code) for one in study.not_used] == [(1, "pictures")]
+    together = classifier.predict_study(tmp_path, one_patient=True)
+    assert [len(one.results) for one in together.series] == [3, 1]
     assert classifier.predict_study([]).decision == "rejected"
+
+
+def test_volumes_are_studies_of_their_own_unless_the_caller_says_otherwise(tmp_path: Path) -> None:
+    cells = np.zeros((40, 40, 13), np.uint8)
+    for name in "ab":
+        volume(tmp_path / f"{name}.nii", cells, np.diag([1.0, 1.0, 10.0, 1.0]))
+    assert [one.path for one in gather_all(tmp_path)] == [str(tmp_path / f"{name}.nii") for name in "ab"]
+    assert [len(one.sources) for one in gather(tmp_path, one_patient=True).series] == [13, 13]
+
+
+def test_what_is_passed_over_is_counted_by_kind_and_not_named(tmp_path: Path) -> None:
+    series(tmp_path, count=2)
+    for name in ("Mustermann.txt", "b.TXT", "DICOMDIR", ".hidden", "Erika.Mustermann", "notes"):
+        (tmp_path / name).write_text("words")
+    assert gather(tmp_path).notes == (
+        "Passed over in the folder: 2 without suffix, 2 .txt, 1 hidden, 1 DICOMDIR.",
+    )
+
+
+def test_one_place_shown_again_is_one_place(tmp_path: Path) -> None:
+    for n, path in enumerate(series(tmp_path / "a", count=5)):
+        again = pydicom.dcmread(path)
+        again.SOPInstanceUID = f"1.2.9.{n}"
+        again.save_as(tmp_path / f"again-{n}")
+    (one,) = gather(tmp_path).series
+    assert (len(one.sources), len(set(one.positions_mm or ()))) == (5, 5)
+    assert one.notes == ("5 slices left out: their places are shown already.",)
+
+
+@pytest.mark.parametrize("level", ["StudyInstanceUID", "SeriesInstanceUID", "both"])
+def test_fresh_uids_for_each_file_do_not_break_a_study(tmp_path: Path, level: str) -> None:
+    def fresh(part: pydicom.Dataset, n: int) -> None:
+        for name in ("StudyInstanceUID", "SeriesInstanceUID") if level == "both" else (level,):
+            setattr(part, name, f"1.2.840.{n}")
+
+    for folder, echo in (("a", 10), ("b", 100)):
+        for n, path in enumerate(series(tmp_path / folder, EchoTime=echo, PixelSpacing=[1, 1])):
+            part = pydicom.dcmread(path)
+            fresh(part, 100 * echo + n)
+            part.save_as(path)
+    found = gather(tmp_path)
+    assert [len(one.sources) for one in found.series] == [SLICES, SLICES]
+    assert found.notes == ("Files with UIDs of their own were put together by patient, day and geometry.",)
+    # Another patient's slice is not put together with them, nor is one that lies elsewhere.
+    stray = pydicom.dcmread(path)
+    fresh(stray, 7)
+    stray.PatientID, stray.StudyInstanceUID = "another", "1.2.999"
+    stray.save_as(tmp_path / "stray")
+    assert [len(one.sources) for one in gather_all(tmp_path)] == [1, 2 * SLICES]
+
+
+def test_loose_slices_of_different_heads_are_not_put_together(tmp_path: Path) -> None:
+    for n, path in enumerate(series(tmp_path, count=5, PatientID="")):
+        part = pydicom.dcmread(path)
+        part.StudyInstanceUID, part.SeriesInstanceUID = f"1.2.840.{n}", f"1.2.841.{n}"
+        part.ImagePositionPatient = [9 * n, 0, 8 * n]
+        part.save_as(path)
+    assert len(list(gather_all(tmp_path))) == 5
+
+
+@pytest.mark.parametrize("step", [0.0, 0.001, 0.04])
+def test_echo_times_with_jitter_are_one_series(tmp_path: Path, step: float) -> None:
+    for n, path in enumerate(series(tmp_path)):
+        part = pydicom.dcmread(path)
+        part.EchoTime = 2.98 + step * (n % 5)
+        part.save_as(path)
+    (one,) = gather(tmp_path).series
+    assert len(one.sources) == SLICES
 
 
 def volume(path: Path, cells: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Path:
@@ -218,7 +327,8 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
     path = volume(tmp_path / "v.nii", cells, np.diag([1.0, 1.0, 10.0, 1.0]))
     study = classifier.predict_study(path)
     (one,) = study.series
-    assert (len(one.results), one.plane, one.positions_mm and one.positions_mm[-1]) == (13, "axial", 120.0)
+    at = one.about.positions_mm or ()
+    assert (len(one.results), one.about.plane, at[-1]) == (13, "axial", 120.0)
     alone = classifier.predict(source.read(cells[::-1, ::-1, 0].T.astype(np.int32)).pixels)
     assert study.results[5].to_dict()["decision"] == alone.decision
     # Fuzzed: a file that claims no voxels was answered by nothing, or by an IndexError.
@@ -237,7 +347,7 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
     (tmp_path / "x.nii").write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UnreadableImage, match="the volume is damaged: it ends too early"):
         open_volume(InputFile.at(tmp_path / "x.nii"))
-    assert next(iter(classifier.predict_study(tmp_path / "x.nii").counts)) == "error"
+    assert next(iter(classifier.predict_study(tmp_path / "x.nii").verdict.counts)) == "error"
 
 
 def test_the_command_line(
@@ -249,7 +359,7 @@ def test_the_command_line(
     document = json.loads(capsys.readouterr().out)
     expected = classifier.predict_study(tmp_path / "exam")
     assert document["decision"] == expected.decision
-    assert document["carriers"] == list(expected.carriers)
+    assert document["carriers"] == list(expected.verdict.carriers)
     (picture,) = sheets.iterdir()
     assert picture.name == "study-1-series-1.png"
     with Image.open(picture) as page:
@@ -264,16 +374,17 @@ def test_the_command_line(
     assert main.main(["study", str(tmp_path / "absent")]) == 1
     assert f"not read 1      {tmp_path / 'absent'}: no such file" in capsys.readouterr().out
     series(tmp_path / "exam" / "another", StudyInstanceUID="1.2.9", count=1)
-    assert main.main(["study", str(tmp_path / "exam")]) == 1
-    assert capsys.readouterr().out.split() == (
-        f"{tmp_path / 'exam'}: expected one study, got 2; give each study by itself".split()
-    )
+    assert main.main(["study", str(tmp_path / "exam"), "--json"]) == 0
+    both = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["study_instance_uid"] for one in both] == ["1.2.3", "1.2.9"]
+    assert main.main(["study", str(tmp_path / "exam"), "--study", "1.2.9", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["study_instance_uid"] == "1.2.9"
 
 
 def test_what_could_not_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(MOST_UNREAD + 2):
         (tmp_path / f"{number:02}.png").write_text("no picture")
-    assert main.main(["study", str(tmp_path)]) == 1
+    assert main.main(["study", str(tmp_path), "--one-patient"]) == 1
     shown = capsys.readouterr().out
     assert shown.count("expected PNG") == MOST_UNREAD
     assert "09.png" in shown
@@ -291,11 +402,11 @@ def test_heatmaps_of_a_study(
     (tmp_path / made.NAME / "broken.dcm").write_bytes(b"no DICOM")
     maps = tmp_path / "maps"
     assert main.main(["study", str(tmp_path / made.NAME), "--json", "--heatmaps", str(maps)]) == 1
-    assert json.loads(capsys.readouterr().out)["counts"]["rejected"] == 1
+    assert json.loads(capsys.readouterr().out)["not_used"][0]["code"] == "localizer"
     assert [path.name for path in sorted(maps.iterdir())] == [
         f"study-1-series-1-slice-{n:03}.png" for n in (1, 2, 3, 4)
     ]
-    (first, *_), _, _ = (row.sources for row in gather(tmp_path / made.NAME).rows)
+    (first, *_), _ = (row.sources for row in gather(tmp_path / made.NAME).series)
     heatmap = classifier.predict(first).heatmap
     assert heatmap is not None
     with Image.open(maps / "study-1-series-1-slice-001.png") as picture:
@@ -320,7 +431,7 @@ def test_a_sheet_frames_the_slices_that_carry_the_decision(
     series(tmp_path, count=8)
     found = gather(tmp_path)
     study = classifier.predict_study(found)
-    drawn = sheet(study, 0, found.rows[0].sources)
+    drawn = sheet(study, 0, found.series[0].sources)
     assert drawn.info["Software"] == DERIVED
     page = np.asarray(drawn)
     white = (page == 255).all(axis=2)
@@ -343,10 +454,10 @@ def test_a_slice_that_changed_meanwhile_is_an_empty_tile(
     series(tmp_path, count=4)
     found = gather(tmp_path)
     study = classifier.predict_study(found)
-    whole = np.asarray(sheet(study, 0, found.rows[0].sources))
+    whole = np.asarray(sheet(study, 0, found.series[0].sources))
     other = Slice(np.full((10, 10), 255, np.uint8))
     monkeypatch.setattr("falx.pictures.sheet.read", lambda _: other)
-    changed = np.asarray(sheet(study, 0, found.rows[0].sources))
+    changed = np.asarray(sheet(study, 0, found.series[0].sources))
     assert changed.shape == whole.shape
     # Frames may be white, but no tile is.
     assert (changed.min(axis=2) == 255).sum() < TILE**2 / 2

@@ -1,4 +1,4 @@
-"""What tags decide, what they do not, and what of them reaches a result."""
+"""Tags decide some things and not others, and few of them reach a result."""
 
 from __future__ import annotations
 

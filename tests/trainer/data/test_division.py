@@ -105,7 +105,7 @@ def splits_by_group(records: list[Record]) -> dict[str, set[str]]:
     return splits
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)  # two divisions each
 @given(
     sizes=st.lists(st.integers(1, 3), min_size=36, max_size=45),
     seed=st.integers(0, 2**31 - 2),

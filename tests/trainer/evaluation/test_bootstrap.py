@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
@@ -45,7 +45,6 @@ def arrays(
     return score / 12, positive, Groups(group.astype(str)), chosen
 
 
-@settings(max_examples=60)
 @given(rows=ranked)
 def test_ranking_is_that_of_scikit_learn(rows: list[tuple[int, bool, int, int]]) -> None:
     scores, positive, groups, chosen = arrays(rows)
@@ -69,7 +68,6 @@ def test_ranking_is_that_of_scikit_learn(rows: list[tuple[int, bool, int, int]])
         assert gains[cuts == best[index]] == pytest.approx(gains.max())
 
 
-@settings(max_examples=60)
 @given(rows=ranked, share=st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 1.0]))
 def test_no_more_are_above_than_allowed(rows: list[tuple[int, bool, int, int]], share: float) -> None:
     scores, _, groups, chosen = arrays(rows)

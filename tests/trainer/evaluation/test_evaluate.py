@@ -101,7 +101,7 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
 
 @pytest.fixture(scope="session")
 def finished() -> FinishedRun:
-    """What a run of no folder yet tells of its model."""
+    """A run that is in no folder yet, with what it tells of its model."""
     return FinishedRun(
         folder=Path(),
         name="x",

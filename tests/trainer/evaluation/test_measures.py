@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
@@ -180,7 +180,6 @@ def predictions(draw: st.DrawFn) -> Pairs:
 class TestAsScikitLearn:
     """The numbers of hypothesis-made predictions agree to the last digit shown."""
 
-    @settings(max_examples=40)
     @given(pairs=predictions())
     def test_labels(self, pairs: Pairs) -> None:
         typed = [(r.label, a.probabilities) for r, a in pairs if r.label != UNTYPED]
@@ -207,7 +206,6 @@ class TestAsScikitLearn:
                 value = score(true, said, labels=occurring, average=average, zero_division=0)
                 assert decimal(found["averages"][average][name]) == f"{value:.3f}"
 
-    @settings(max_examples=40)
     @given(pairs=predictions())
     def test_ranking(self, pairs: Pairs) -> None:
         found, drawn = measure(pairs), curves(pairs)
@@ -249,7 +247,6 @@ class TestAsScikitLearn:
             )
             assert decimal(found["averages"]["macro"]["auc_roc"]) == f"{macro:.3f}"
 
-    @settings(max_examples=20)
     @given(pairs=predictions())
     def test_calibration(self, pairs: Pairs) -> None:
         known = [

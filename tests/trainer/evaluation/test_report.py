@@ -38,7 +38,7 @@ VOID = {"meta", "img", "br", "col"}
 
 
 class Page(HTMLParser):
-    """What a test asks of a page; raises where a tag is closed that is not open."""
+    """A reader of a page for tests; raises where a tag is closed that is not open."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

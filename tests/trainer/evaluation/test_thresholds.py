@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
@@ -171,7 +171,6 @@ def slices(draw: st.DrawFn) -> Pairs:
     return pairs
 
 
-@settings(max_examples=25)
 @given(pairs=slices(), sensitivity=st.sampled_from([0.5, 0.9, 0.95, 0.99, 1.0]))
 def test_any_data_give_thresholds_that_hold(pairs: Pairs, sensitivity: float) -> None:
     found = thresholds.choose(pairs, CURRENT, sensitivity)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from falx.slices.preprocessing import SIZE, prepare
@@ -159,7 +159,6 @@ ANY = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     chosen=ANY,
     seed=st.integers(0, 2**32 - 1),

@@ -45,7 +45,7 @@ def networks(random_weights: Path) -> dict[str, Network]:
 
 
 def difference_from_colour(weights: Path, network: Network, images: Floats) -> list[float]:
-    """How far the backbone's outputs are from those of Keras's, with three channels and normalisation."""
+    """Returns how far outputs are from those of Keras's backbone with three channels and normalisation."""
     colour = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=str(weights))
     colour = keras.Model(colour.input, [colour.output, colour.get_layer(DETAIL).output])
     expected = colour.predict_on_batch(np.repeat(images / 127.5 - 1, 3, axis=-1))

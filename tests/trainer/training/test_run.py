@@ -197,6 +197,7 @@ def test_another_model_is_no_start(
         run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_train_too(backend: str, manifest: Path, random_weights: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:

@@ -289,6 +289,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert Checkpoint(tmp_path / "checkpoint").load() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "changes", "kills"),
     [

@@ -11,6 +11,7 @@ from typing import Final, cast
 from falx.errors import AddressUnavailable, DicomUnavailable
 from falx.optional import needs
 from falx.reading.quiet import quiet_readers
+from falx.reading.tags import MR_CLASSES
 from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
 from falx.words import plain
 from falx.workstation.errors import SpoolFull
@@ -21,6 +22,7 @@ from falx.workstation.objects.headers import REQUIRED
 
 with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
     from pydicom import dcmread
+    from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
     from pynetdicom import AE, AllStoragePresentationContexts, evt
     from pynetdicom.association import Association
     from pynetdicom.dimse_primitives import C_STORE
@@ -31,15 +33,12 @@ __all__ = ["IMAGES", "Receiver"]
 
 log = logging.getLogger("falx.listen")
 
-IMAGES: Final = {
-    "1.2.840.10008.5.1.4.1.1.4": "MR Image",
-    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image",
-    "1.2.840.10008.5.1.4.1.1.4.3": "Enhanced MR Color Image",
-    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image",
-    "1.2.840.10008.5.1.4.1.1.2": "CT Image",
-    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image",
-    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image",
-}
+IMAGES: Final = (
+    *MR_CLASSES,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+)
 """SOP classes that are kept and classified. A CT study is answered too: with `rejected`. Every other
 storage class is acknowledged and not kept, so that a study with reports in it can be sent as a whole."""
 

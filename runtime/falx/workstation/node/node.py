@@ -84,7 +84,7 @@ class Node:
 
     @property
     def failed(self) -> bool:
-        """Whether a thread has ended that should not have: this process should be started anew."""
+        """True when a thread has ended that should not have: then this process should be started anew."""
         return self._failed.is_set()
 
     def start(self) -> None:

@@ -78,12 +78,12 @@ PORT: Final = Range(f"a port from 0 to {PORTS}", lambda value: 0 <= value <= POR
 
 
 class About(NamedTuple):
-    """What a setting is, beside its name and default.
+    """The description of a setting, beside its name and default.
 
     Attributes:
         help: a sentence for the command line and the manual.
-        unit: what stands behind the option: a unit, or what the value is; empty for a switch.
-        range: the numbers that are allowed; None for what is no number.
+        unit: the word behind the option: a unit, or a name for the value; empty for a switch.
+        range: the numbers that are allowed; None for other values than numbers.
         kind: the type of the value.
     """
 
@@ -101,7 +101,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a node does; `falx listen --help` and docs/workstation.md explain each setting.
+    """The settings of a node; `falx listen --help` and docs/workstation.md explain each.
 
     Raises:
         SettingsError: a value is out of its range, or contradicts another; the message names the setting.
@@ -181,12 +181,12 @@ class Settings:
         return cls(**given)  # type: ignore[arg-type] # `_read` has checked each
 
     def retry_after_s(self, failures: int) -> float:
-        """The wait before the next try after a number of failures, from 1, in seconds."""
+        """Returns the wait before the next try after a number of failures, from 1, in seconds."""
         return min(self.retry_s * 2.0 ** min(failures - 1, 30), self.retry_most_s)
 
 
 ABOUT: Final[Mapping[str, About]] = {one.name: one.metadata["about"] for one in dataclasses.fields(Settings)}
-"""What each setting is, by the name of its field."""
+"""The description of each setting, by the name of its field."""
 
 DEFAULT: Final[Mapping[str, str]] = {
     one.name: f"{one.default:g}" if isinstance(one.default, float) else str(one.default)

@@ -128,12 +128,6 @@ class Spool:
         """Leaves the folder to other processes."""
         self._lock.close()
 
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     @property
     def size(self) -> int:
         """The size of what the folder holds, in bytes."""
@@ -141,7 +135,7 @@ class Spool:
 
     @property
     def full(self) -> bool:
-        """Whether the folder holds as much as it may."""
+        """True while the folder holds as much as it may."""
         return self._bytes >= self._limit
 
     def store(self, study: str, instance: str, data: bytes) -> None:
@@ -161,7 +155,7 @@ class Spool:
         except OSError as error:
             self._grow(-len(data))
             if lacks_room(error):
-                raise SpoolFull from error
+                raise SpoolFull(f"{self.path}: the disk is full") from error
             raise
         folder = self.path / "studies" / study / "new"
         # A batch is begun by renaming `new`: not between making it and moving the image into it.
@@ -331,7 +325,7 @@ class Spool:
                 if self._bytes + size <= self._limit:
                     break
             if self._bytes + size > self._limit:
-                raise SpoolFull
+                raise SpoolFull(f"{self.path}: the spool is full")
             self._bytes += size
 
     def _grow(self, size: int) -> None:

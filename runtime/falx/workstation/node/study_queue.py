@@ -52,7 +52,7 @@ class StudyQueue:
 
     @property
     def classifying(self) -> bool:
-        """Whether a study is being classified."""
+        """True while a study is being classified."""
         with self._guard:
             return self._classifying
 
@@ -151,7 +151,7 @@ class StudyQueue:
             self._not_before[study] = time.monotonic() + wait_s
 
     def _pause_s(self, study: str) -> float:
-        """How long a study waits whose batch was begun and not finished, in seconds: it may end the node."""
+        """Returns the wait of a study whose batch was begun and not finished, in seconds."""
         tries = self._spool.tries(study)
         return 0.0 if tries < STUCK else self._settings.retry_after_s(tries)
 

@@ -292,8 +292,8 @@ def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> 
     return {
         "uid": str(made[0].SOPInstanceUID),
         "decision": study.decision,
-        "label": study.label,
-        "confidence": study.confidence,
+        "label": study.verdict.label,
+        "confidence": study.verdict.confidence,
     }
 
 

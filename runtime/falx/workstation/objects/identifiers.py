@@ -7,10 +7,9 @@ same object to every archive, and not a second result.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["content", "unique"]
+__all__ = ["unique"]
 
 NAMESPACE: Final = uuid.UUID("7d0c8a3e-5a0b-4a53-9b0e-2f6d1c0fa1b7")
 """Drawn once for Falx, so that its identifiers differ from everybody else's."""
@@ -26,13 +25,3 @@ def unique(*parts: str) -> str:
         `2.25.` and a UUID of version 5 as a decimal number (DICOM PS3.5, B.2): at most 44 characters.
     """
     return f"2.25.{uuid.uuid5(NAMESPACE, '|'.join(parts)).int}"
-
-
-def content(instances: Iterable[str], *further: str) -> str:
-    """Joins what a result depends on into one text.
-
-    Args:
-        instances: the SOP Instance UIDs of its images, in any order.
-        further: whatever else the result depends on, such as the model's checksum.
-    """
-    return "/".join([*sorted(set(instances)), *further])

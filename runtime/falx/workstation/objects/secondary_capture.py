@@ -91,7 +91,7 @@ def secondary_capture(
         prediction: the answer.
         pixels: `(H, W)` uint8, the slice as a viewer shows it.
         header: the header of its image, from `falx.workstation.objects.headers.read`.
-        rule: what decided.
+        rule: the model and the thresholds that decided.
         identity: as for `structured_report`.
         number: the number of the picture in its series, from 1.
         frame: the number of the frame in the image, from 1; None if the image is a single frame.

@@ -17,8 +17,8 @@ from falx.errors import DicomUnavailable
 from falx.optional import needs
 from falx.prediction import ModelIdentity, Prediction
 from falx.reading.quiet import quiet_readers
-from falx.study import Study
-from falx.words import DISCLAIMER
+from falx.study import Study, Verdict
+from falx.words import DISCLAIMER, counted
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
 
@@ -41,7 +41,7 @@ DECIMALS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What decided on the slices of a study.
+    """The model and the thresholds that decided on the slices of a study.
 
     Attributes:
         model: the model that answered.
@@ -68,7 +68,7 @@ def structured_report(
         study: from `Classifier.predict_study`.
         sources: the headers of its images by their SOP Instance UID, from
             `falx.workstation.objects.headers.read`.
-        rule: what decided.
+        rule: the model and the thresholds that decided.
         identity: tells this report from every other; the same identity gives the same SOP Instance UID, see
             `falx.workstation.objects.identifiers`.
 
@@ -82,7 +82,7 @@ def structured_report(
     images = headers.same_study(sources.values())
     with quiet_readers():
         groups = [_study_group(study, rule, unique("tracking", "study", identity))]
-        for index in study.carriers:
+        for index in study.verdict.carriers:
             one = study.results[index]
             origin = one.origin
             instance = "" if origin is None else origin.sop_instance_uid or ""
@@ -143,11 +143,18 @@ def _observer(model: ModelIdentity) -> sr.ObservationContext:
 
 
 def _study_group(study: Study, rule: Rule, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
-    evaluations, measurements = _answer(study)
-    texts = [(codes.private("REASON", "Reason"), study.reason)]
-    texts += [(codes.COMMENT, text) for text in (*study.notes, study.recommendation, DISCLAIMER)]
-    found = study.label or study.decision
+    verdict = study.verdict
+    evaluations, measurements = _answer(verdict)
+    texts = [(codes.private("REASON", "Reason"), verdict.reason)]
+    texts += [(codes.COMMENT, text) for text in (*_notes(study), verdict.recommendation, DISCLAIMER)]
+    found = verdict.label or verdict.decision
     return _group("study", tracking, found, rule, evaluations, measurements, texts, images=[])
+
+
+def _notes(study: Study) -> list[str]:
+    """The study's notes, and what of it is not used, sentences."""
+    unused = [f"Not used, {counted(one.slices)}: {one.reason.message}" for one in study.not_used]
+    return [*study.notes, *unused]
 
 
 def _slice_group(
@@ -163,7 +170,7 @@ def _slice_group(
     return _group(name, tracking, one.decision, rule, evaluations, measurements, texts, [image])
 
 
-def _answer(of: Study | Prediction) -> tuple[list[sr.QualitativeEvaluation], list[sr.Measurement]]:
+def _answer(of: Verdict | Prediction) -> tuple[list[sr.QualitativeEvaluation], list[sr.Measurement]]:
     """Returns the decision, and band and confidence if there are any."""
     evaluations = [_evaluation("DECISION", "Decision", codes.DECISIONS[of.decision])]
     measurements = []

@@ -12,7 +12,6 @@ from falx.prediction import Prediction
 from falx.reading.series import Gathering, gather
 from falx.reading.source import read
 from falx.workstation.objects import headers
-from falx.workstation.objects.identifiers import content
 from falx.workstation.objects.secondary_capture import secondary_capture
 from falx.workstation.objects.structured_report import Rule, structured_report
 
@@ -72,7 +71,7 @@ def objects_of(
         study: made from `found`.
         found: its slices.
         known: the headers of its images, from `sources`.
-        rule: what decided.
+        rule: the model and the thresholds that decided.
         capture: whether to make pictures, as far as slices may be copied.
         further: whatever else tells this report from another, such as how often the study was reported.
 
@@ -80,7 +79,7 @@ def objects_of(
         ReportError: the images are of several studies, or there are none.
     """
     changed = [] if rule.thresholds == rule.own else [rule.text]
-    identity = content(known, rule.model.sha256, __version__, *changed, *further)
+    identity = "/".join([*sorted(known), rule.model.sha256, __version__, *changed, *further])
     report = structured_report(study, known, rule=rule, identity=identity)
     return [report, *(_pictures(study, found, known, rule, identity) if capture else [])]
 
@@ -101,8 +100,8 @@ def _pictures(
     study: Study, found: Gathering, known: Mapping[str, Dataset], rule: Rule, identity: str
 ) -> Iterator[Dataset]:
     number = 0
-    slices = [source for row in found.rows for source in row.sources]
-    for index in study.carriers:
+    slices = found.sources
+    for index in study.verdict.carriers:
         one = study.results[index]
         origin = one.origin
         header = None if origin is None else known.get(origin.sop_instance_uid or "")

@@ -1,0 +1,34 @@
+"""Long work that a caller watches, and may end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias, TypeVar
+
+from falx.errors import Cancelled
+
+__all__ = ["Progress", "watched"]
+
+T = TypeVar("T")
+
+Progress: TypeAlias = Callable[[int, int | None], object]
+"""Is called with how many items are done, and how many there are, None where that is not known yet. Where it
+returns False, the work ends with `Cancelled`."""
+
+
+def watched(items: Iterable[T], progress: Progress | None, total: int | None = None) -> Iterator[T]:
+    """Returns the items, and calls a function before each is given.
+
+    Args:
+        items: The items, each made when its turn comes.
+        progress: The function; None for none.
+        total: How many items there are; None where that is not known.
+
+    Raises:
+        Cancelled: The function returned False.
+    """
+    for done, item in enumerate(items, start=1):
+        if progress is not None and progress(done, total) is False:
+            of = "" if total is None else f" of {total}"
+            raise Cancelled(f"cancelled by the caller after {done}{of}")
+        yield item
