@@ -93,7 +93,7 @@ def head(
     """A model, and which layers of its head are int8."""
     kind, dense = request.param
     expected = {tuple(sorted((dense, 1280))): True, tuple(sorted((4, dense))): False}
-    expected |= {"gap": {}, "map": {(1280,): False}, "evidence": EVIDENCE | {(dense,): False}}[kind]
+    expected |= {"gap": {}, "map": {(1280,): False}, "evidence": EVIDENCE | {(3, dense): False}}[kind]
     return build(kind, dense), expected
 
 
