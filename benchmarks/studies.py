@@ -29,7 +29,7 @@ from falx.prediction import Prediction
 from falx.reading.series import Gathering, gather
 from falx.study import STUDY_DECISIONS, TUMOR, Study, sum_up
 from falx.words import AMBIGUOUS, NO_TUMOR, REJECTED, TUMOR_LABELS
-from falx_runs.manifest import SPLITS, Volume, read_volumes
+from falx_runs.manifest import SPLITS, LabelledVolume, read_volumes
 
 __all__ = ["Case", "by_slices", "main", "rows"]
 
@@ -105,7 +105,9 @@ def _share(count: int, of: int) -> str:
     return f"{100 * count / of:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
 
-def _answered(classifier: falx.Classifier, volumes: Iterable[Volume], workers: int) -> Iterator[Study]:
+def _answered(
+    classifier: falx.Classifier, volumes: Iterable[LabelledVolume], workers: int
+) -> Iterator[Study]:
     """Yields the study of each volume; its sequence is that of the manifest, as NIfTI names none."""
     for volume in volumes:
         found = gather(volume.path)
@@ -113,7 +115,7 @@ def _answered(classifier: falx.Classifier, volumes: Iterable[Volume], workers: i
         yield classifier.predict_study(replace(found, series=named), workers=workers)
 
 
-def _case(volumes: Sequence[Volume], studies: Sequence[Study]) -> Case:
+def _case(volumes: Sequence[LabelledVolume], studies: Sequence[Study]) -> Case:
     """Returns what the volumes of one head come to, together."""
     series = tuple(one for study in studies for one in study.series)
     about = tuple(replace(one.about, sources=(b"",) * len(one.results)) for one in series)
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     volumes = [volume for volume in read_volumes(options.data) if volume.split in splits]
     classifier = falx.load(options.model)
     setting = {**figures.machine(PACKAGES), "model": classifier.model.to_dict(), "splits": splits}
-    heads: dict[str, list[tuple[Volume, Study]]] = {}
+    heads: dict[str, list[tuple[LabelledVolume, Study]]] = {}
     for volume, study in zip(volumes, _answered(classifier, volumes, options.workers), strict=True):
         heads.setdefault(volume.group, []).append((volume, study))
     cases = [_case([volume], [study]) for own in heads.values() for volume, study in own]

@@ -9,6 +9,7 @@ The first command takes all, to be looked at before a release; the second takes 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _give(page: Page, url: str, paths: list[Path]) -> None:
     page.goto(url)
-    page.locator('[data-testid="stFileUploaderDropzone"]').wait_for()
+    page.get_by_role("button", name="Try a drawn sample").wait_for()
     if not paths:
         return
     page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(paths)
@@ -111,7 +112,8 @@ def _take(page: Page, size: str, path: Path) -> None:
     page.emulate_media(media="print" if size == "print" else "screen")
     # Streamlit moves what has another place, for a moment.
     page.wait_for_timeout(1500)
-    page.screenshot(path=path)
+    with Image.open(io.BytesIO(page.screenshot())) as taken:
+        taken.convert("RGB").save(path, optimize=True)
 
 
 def _draw(folder: Path) -> None:
@@ -120,7 +122,13 @@ def _draw(folder: Path) -> None:
     for number, name in enumerate(SERIES, start=1):
         head = phantom.lesion() if 5 <= number <= 7 else phantom.clear()
         _dicom(folder / name, turns.noisy(head, len(head), random, 2), number)
-    _dicom(folder / "localizer", phantom.clear(), 1, SeriesInstanceUID="1.2.3.5", ImageType="LOCALIZER")
+    _dicom(
+        folder / "localizer",
+        phantom.clear(),
+        1,
+        SeriesInstanceUID="1.2.3.5",
+        ImageType=r"ORIGINAL\PRIMARY\LOCALIZER",
+    )
     _dicom(folder / "ct", phantom.clear(), 1, SeriesInstanceUID="1.2.3.6", Modality="CT")
     pictures = {"lesion": phantom.lesion(), "clear": phantom.clear(), "between": _between()}
     for name, pixels in pictures.items():

@@ -20,8 +20,8 @@ from falx_export.package import Converted, Terms
 from falx_export.proof import parity, samples
 from falx_export.proof.parity import Parity
 from falx_export.proof.tolerance import TOLERANCES, Tolerance
-from falx_export.quiet import silenced
 from falx_export.self_contained import onnx_file, tflite_file
+from falx_export.silence import silenced
 from falx_runs.run_folder import FinishedRun, read_run
 
 __all__ = ["Request", "export"]
@@ -35,10 +35,10 @@ class Request:
         run: folder of the run.
         out: folder for the files.
         data: manifest or folder of images, for calibration and parity; None takes the run's `data.csv`.
-        name: of the model; None takes the run's.
+        name: the model's; None takes the run's.
         calibration: how many slices to calibrate on.
         parity: how many slices to compare on; None means 400, and at least 300.
-        tolerances: by quantization.
+        tolerances: the tolerance of each quantization.
         version, license, intended_use: for the card; None takes the default (the run's license first).
         self_contained: also write the ONNX files that prepare and decide by themselves, and a TFLite file
             that decides.
@@ -96,7 +96,7 @@ def export(request: Request) -> Exported:
         falx.FalxError: an engine refuses a graph.
     """
     trained = read_run(request.run, request.name)
-    model, name = loaded(trained), trained.name
+    name = trained.name
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
     if request.self_contained:
         names += [onnx_file.file_name(file) for file in names if file.endswith(".onnx")]
@@ -106,6 +106,7 @@ def export(request: Request) -> Exported:
     slices = samples.read(
         trained.images(request.data), request.calibration, request.parity, quiet=request.quiet
     )
+    model = loaded(trained)
     expected = parity.keras_answers(model, slices.parity)
     terms = _terms(request, trained)
 

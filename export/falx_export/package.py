@@ -20,7 +20,7 @@ from falx_runs.run_folder import FinishedRun
 
 __all__ = ["INTENDED_USE", "LICENSE", "Converted", "Terms", "card", "sealed", "started", "with_metadata"]
 
-LICENSE: Final = "weights: research use only, see MODEL_CARD.md"
+LICENSE: Final = "weights: research use only, unless the data they were trained on allow more"
 """Unless the run or the command line says otherwise: some training images are for research only."""
 
 INTENDED_USE: Final = (
@@ -34,8 +34,8 @@ class Terms:
     """The parts of a card that no training knows.
 
     Attributes:
-        version: of the model.
-        license: of its weights.
+        version: the model's.
+        license: the license of its weights.
         intended_use: what it is for and what not.
     """
 

@@ -39,11 +39,11 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
     a process killed meanwhile leaves whole files, old and new, and no report.
 
     Args:
-        folder: of the files.
+        folder: where the files are written.
         files: their content by name; `parity.json` among them.
 
     Raises:
-        WriteError: there is no room for them; none is left.
+        WriteError: there is no room for them; nothing of them is left.
         OSError: the folder cannot be made or written to; names it.
     """
     folder = folder.resolve()

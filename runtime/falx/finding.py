@@ -101,7 +101,7 @@ class Zone(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What the slices of a series mark. N places, each of one slice or of several thin ones.
+    """The marks of the slices of a series: N places, each of one slice or of several thin ones.
 
     Attributes:
         members: `N` tuples of indices into the results of the series.
@@ -141,12 +141,12 @@ class Evidence:
 
 
 def usable(result: Prediction | Failure) -> bool:
-    """Whether a slice was read and not rejected."""
+    """Returns whether a slice was read and not rejected."""
     return isinstance(result, Prediction) and result.decision != REJECTED
 
 
 def find(series: Series, results: Sequence[Prediction | Failure]) -> Evidence:
-    """Measure what the slices of one series mark.
+    """Measures what the slices of one series mark.
 
     Args:
         series: its positions and its plane. Where positions are unknown, slices are taken to be
@@ -177,7 +177,7 @@ def tumor_probability(result: Prediction | Failure) -> float:
 
 
 def compare(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Marks, Marks]]:
-    """Let the series of one head confirm and contradict each other.
+    """Lets the series of one head confirm and contradict each other.
 
     Strengths of one spot of the head add up where several series show it. Where other series see the spot
     and none shows it, half of the strength remains; a finding on `T1C+` only another `T1C+` halves.
@@ -228,7 +228,7 @@ def _points(
     rows: npt.NDArray[np.int64],
     columns: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
-    """The centres of spots in the patient, `(K, 3)`, in mm."""
+    """Returns the centres of spots in the patient, `(K, 3)`, in mm."""
     middle = [series.layout[group[len(group) // 2]] for group in one.members]
     corners, rights, downs = (
         np.array([getattr(g, name) for g in middle]) for name in ("corner", "right", "down")
@@ -241,7 +241,7 @@ def _points(
 def _sampled(
     evidence: Evidence, strengths: Marks, series: Series, points: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """The strengths of a series at points, or next to them; NaN where its middle part does not reach."""
+    """Returns the strengths of a series at points or next to them; NaN outside its middle part."""
     out = np.full(len(points), np.nan)
     if not evidence.members:
         return out
@@ -262,7 +262,7 @@ def _sampled(
 
 
 def _places(own: Sequence[int], at: Sequence[float]) -> tuple[tuple[int, ...], ...]:
-    """Usable slices by place: those less than `LEAST_DIFFERENCE_MM` from the first of a place share it."""
+    """Returns usable slices by place, which those share that are less than `LEAST_DIFFERENCE_MM` apart."""
     groups: list[list[int]] = []
     for index in own:
         if groups and at[index] - at[groups[-1][0]] < LEAST_DIFFERENCE_MM - ROUNDING_MM:
@@ -289,14 +289,14 @@ def _mean_marks(results: Sequence[Prediction | Failure], group: Sequence[int]) -
 
 
 def _marks(result: Prediction | Failure) -> Marks:
-    """The mark of each spot of a slice, `(GRID, GRID)`; even where the model makes no heatmap."""
+    """Returns the mark of each spot of a slice, `(GRID, GRID)`; even where the model makes no heatmap."""
     tumor = np.float32(tumor_probability(result))
     location = result.location if isinstance(result, Prediction) else None
     return np.full((GRID, GRID), tumor) if location is None else tumor * _cells(location)
 
 
 def _cells(location: Location) -> Marks:
-    """The heatmap at the centres of spots; 0 outside what the model saw."""
+    """Returns the heatmap at the centres of spots; 0 outside what the model saw."""
     frame, (height, width) = location.frame, location.shape
     left, top, across, below = frame.content
     scale = location.cells.shape[0] / SIZE
@@ -311,7 +311,7 @@ def _cells(location: Location) -> Marks:
 
 
 def _spread(spots: Marks) -> Marks:
-    """Each spot with the highest value of itself and its eight neighbours: tumours do not stand upright."""
+    """Returns the highest value of each spot and its eight neighbours: tumours do not stand upright."""
     if not len(spots):
         return np.zeros((0, GRID, GRID), np.float32)
     wide = np.pad(spots, ((0, 0), (1, 1), (1, 1)))
@@ -321,7 +321,7 @@ def _spread(spots: Marks) -> Marks:
 
 
 def _strengths(marks: Marks, place_mm: npt.NDArray[np.float64], gaps: Sequence[float]) -> tuple[Marks, Marks]:
-    """The strength of each spot: of runs of any number of places, and of two or more."""
+    """Returns the strength of each spot: of runs of any number of places, and of two or more."""
     # The length that one place stands for.
     step = min(float(np.diff(place_mm).min()), GREATEST_GAP_MM) if len(place_mm) > 1 else UNKNOWN_STEP_MM
     strength, lasting = marks * np.float32(step), np.zeros_like(marks)

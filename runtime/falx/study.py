@@ -1,4 +1,4 @@
-"""What the slices of an examination come to: one decision for the study, and the slices that carry it.
+"""Sums an examination up: one decision for the study, and the slices that carry it.
 
 A slice decides nothing by itself, for a model errs on one slice in ten or so, and a head has many. What
 decides is a *finding*: the same spot marked through neighbouring slices (`falx.finding`; its strength is in
@@ -70,7 +70,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, pairwise
 from typing import Any, Final
 
@@ -141,7 +141,7 @@ Results = tuple[Prediction | Failure, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What slices come to; the attributes are those of the JSON."""
+    """The decision on slices; the attributes are those of the JSON."""
 
     decision: str
     label: str | None
@@ -159,11 +159,11 @@ class Verdict:
 
     @property
     def recommendation(self) -> str:
-        """What to do, a sentence."""
+        """A sentence that says what to do."""
         return RECOMMENDATIONS[self.decision]
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as plain JSON values."""
+        """Returns the verdict as plain JSON values."""
         return {
             "decision": self.decision,
             "label": self.label,
@@ -212,7 +212,7 @@ class Study:
     path: str | None = None
     uid: str | None = None
     notes: tuple[str, ...] = ()
-    elapsed_ms: float = 0.0
+    elapsed_ms: float = field(default=0.0, compare=False)
 
     def __repr__(self) -> str:
         sure = self.verdict.confidence
@@ -226,16 +226,16 @@ class Study:
 
     @property
     def results(self) -> Results:
-        """Of all slices: series after series, each in spatial order."""
+        """The results of all slices: series after series, each in spatial order."""
         return tuple(result for one in self.series for result in one.results)
 
     @property
     def model(self) -> ModelIdentity | None:
-        """Which model answered; None where no slice was answered."""
+        """The model that answered; None where no slice was answered."""
         return next((result.model for result in self.results if isinstance(result, Prediction)), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The study as plain JSON values; see the table of this module."""
+        """Returns the study as plain JSON values; see the table of this module."""
         model = self.model
         # The thresholds are those of the call, the same for every slice.
         decided = next((result for result in self.results if isinstance(result, Prediction)), None)
@@ -277,7 +277,7 @@ class Study:
 
 
 def sum_up(found: Gathering, results: Iterable[Prediction | Failure], *, elapsed_ms: float = 0.0) -> Study:
-    """Sum up a study: each of its series apart, then all of them.
+    """Sums up a study: each of its series apart, then all of them.
 
     Args:
         found: the study, from `falx.reading.series.gather`.
@@ -300,7 +300,7 @@ def sum_up(found: Gathering, results: Iterable[Prediction | Failure], *, elapsed
 
 
 def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, ...]:
-    """Why slices do not show a whole head, sentences; empty where they do."""
+    """Returns why slices do not show a whole head, sentences; empty where they do."""
     own = [i for i, result in enumerate(results) if usable(result)]
     unread = sum(isinstance(result, Failure) for result in results)
     found = [f"{words.counted(unread)} could not be read."] if unread else []
@@ -332,7 +332,7 @@ class _Judged:
     first: int
 
     def carriers(self, strengths: finding.Marks, least_mm: float) -> list[int]:
-        """The slices with a spot of at least this strength, by their index in the study."""
+        """Returns the slices with a spot of at least this strength, by their index in the study."""
         return [self.first + index for index in self.evidence.slices(strengths, least_mm)]
 
     @property
@@ -343,7 +343,7 @@ class _Judged:
 
     @property
     def clears(self) -> bool:
-        """Whether this series shows a whole head, and the model cleared enough of its slices."""
+        """True where this series shows a whole head and the model cleared enough of its slices."""
         return not gaps(self.about, self.results) and self.evidence.cleared >= LEAST_CLEARED
 
     @property
@@ -355,7 +355,7 @@ class _Judged:
 def judge(
     series: Sequence[tuple[Series, Sequence[Prediction | Failure]]], not_used: Sequence[NotUsed] = ()
 ) -> Verdict:
-    """Decide on series with their answers by the rule of this module; the carriers count through all."""
+    """Decides on series with their answers by the rule of this module; the carriers count through all."""
     parts = _compared(series)
     results = [result for part in parts for result in part.results]
     unread = sum(isinstance(result, Failure) for result in results)
@@ -433,7 +433,7 @@ def _compared(series: Sequence[tuple[Series, Sequence[Prediction | Failure]]]) -
 
 
 def _leading(results: Iterable[Prediction | Failure]) -> str | None:
-    """The most probable tumour of more than half of the slices; None where they disagree."""
+    """Returns the most probable tumour of more than half of the slices; None where they disagree."""
     known = [one.probabilities for one in results if isinstance(one, Prediction) and one.probabilities]
     labels = Counter(max(TUMOR_LABELS, key=own.__getitem__) for own in known)
     label, count = labels.most_common(1)[0]
@@ -450,7 +450,7 @@ def _decision(result: Prediction | Failure) -> str:
 
 
 def _why(results: Iterable[Prediction | Failure], not_used: Sequence[NotUsed] = ()) -> str:
-    """How many slices could not be used for which reason."""
+    """Returns how many slices could not be used for which reason."""
     why = Counter(r.reason.code if isinstance(r, Prediction) and r.reason else "unread" for r in results)
     for one in not_used:
         why[one.reason.code] += one.slices
@@ -458,7 +458,7 @@ def _why(results: Iterable[Prediction | Failure], not_used: Sequence[NotUsed] = 
 
 
 def _named(parts: Sequence[_Judged], indices: Sequence[int]) -> str:
-    """Slices by their number in their series, and which series where there are several."""
+    """Returns slices by their number in their series, and which series where there are several."""
     names = []
     for number, part in enumerate(parts, start=1):
         count = len(part.results)
@@ -474,7 +474,7 @@ def _named(parts: Sequence[_Judged], indices: Sequence[int]) -> str:
 
 
 def _runs(numbers: Sequence[int]) -> str:
-    """Rising numbers for people: `3, 7 to 9`."""
+    """Returns rising numbers for people: `3, 7 to 9`."""
     # Within a run, a number and its place in the list keep their distance.
     groups = groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
     runs = [[number for _, number in run] for _, run in groups]

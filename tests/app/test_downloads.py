@@ -11,20 +11,22 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.app.conftest import Made, classified, png
+from PIL import Image
+from tests.app.conftest import Made, classified, lettered, png
 
 from falx import phantom
-from falx.app import downloads, fonts, fragments, pdf, server, texts
+from falx.app import downloads, fonts, fragments, pdf, texts
 from falx.app.arrangement import arrange
-from falx.app.colours import DARK, LIGHT
+from falx.app.colours import DARK
+from falx.app.page_service import Service
 from falx.app.saved import Patient, Saved
-from falx.app.service import Service
-from falx.app.texts import percent, perhaps
+from falx.app.texts import KINDS, percent, perhaps
 from falx.prediction import Failure
 from falx.words import DISCLAIMER, LABELS
 
-APP = Path(server.__file__).parent
+APP = Path(texts.__file__).parent
 NAME = 'Zoë <b>"Ünal"</b> & =1+1'
 
 
@@ -74,24 +76,32 @@ def test_csv_has_the_answers_and_no_formula(saved: Saved, dicom: Made) -> None:
     assert [(row["path"], row["frame"]) for row in rows] == [("scan.dcm", f"{n}") for n in (1, 2, 3)]
 
 
-def test_json_is_falx_s(saved: Saved) -> None:
-    arranged = saved.arranged
-    assert arranged.study is not None
-    assert json.loads(downloads.as_json(saved)) == arranged.study.to_dict()
-    apart = replace(saved, arranged=replace(arranged, study=None))
-    assert json.loads(downloads.as_json(apart)) == [one.result.to_dict() for one in arranged.shown]
-    one = replace(saved, arranged=replace(arranged, study=None, shown=arranged.shown[:1]))
-    assert json.loads(downloads.as_json(one)) == arranged.shown[0].result.to_dict()
+def test_json_is_falx_s(saved: Saved, service: Service) -> None:
+    (study,) = saved.arranged.studies
+    assert json.loads(downloads.as_json(saved)) == study.to_dict()
+    uploads = [classified(name, png(phantom.clear()), service) for name in ("a.png", "b.png")]
+    for given in (uploads, uploads[:1]):
+        apart = replace(saved, arranged=arrange(given))
+        answers = [one.result.to_dict() for one in apart.arranged.shown]
+        assert json.loads(downloads.as_json(apart)) == (answers if len(given) > 1 else answers[0])
 
 
 def test_pdf_says_what_the_page_says(saved: Saved) -> None:
     written = text_of(pdf.make(saved))
-    confidence = fragments.slice_statement(saved.arranged.shown[1]).confidence
+    confidence = fragments.slice_statement(saved.arranged.shown[1]).confidence.replace("\xa0", " ")
     assert confidence.endswith(" confidence")
     for words in (NAME, "Glioma", "lesion.png, 256 × 256", confidence, DISCLAIMER, "Cannot be read"):
         assert words in written
     assert "Scan date: 2026-03-04." in written
     assert f"SHA-256 {saved.service.classifier.model.sha256}" in written
+
+
+def test_a_pdf_has_no_empty_pages(service: Service) -> None:
+    small = np.asarray(lettered(np.asarray(Image.fromarray(phantom.lesion()).resize((120, 120)))))
+    arranged = arrange(classified(f"{n}.png", png(small), service) for n in range(6))
+    assert [len(one.cautions) for one in arranged.shown] == [2] * 6
+    made = pdf.make(Saved(arranged, Patient(), service))
+    assert len(re.findall(rb"/Type /Page\b", made)) == 5  # the table and a slice, five slices, the model
 
 
 def test_thresholds_in_force_are_named_and_those_a_caller_changed_are_marked(
@@ -150,30 +160,14 @@ def test_texts_stand_in_one_place() -> None:
     assert asked == set(texts.VIEWER)
 
 
-class TestPalette:
-    """The page, its paper and the page of examples/browser look like one thing: each colour has one value."""
-
-    def test_of_the_page_is_that_of_the_example(self) -> None:
-        example = Path(__file__).parents[2] / "examples" / "browser" / "style.css"
-        ours, theirs = palette(APP / "style.css"), palette(example)
-        assert ours == {name: theirs[name] for name in ours}
-        assert {kind: ours["quiet" if kind == "none" else kind] for kind in DARK} == DARK
-        names = ("backgroundColor", "textColor", "primaryColor", "borderColor")
-        assert [server.THEME[name] for name in names] == [
-            ours[name] for name in ("ground", "text", "accent", "line")
-        ]
-
-    def test_of_the_report_is_that_of_the_printed_page(self) -> None:
-        printed = palette(APP / "style.css", (APP / "style.css").read_text().index("@media print"))
-        report_s = palette(APP / "templates" / "report.css")
-        assert report_s == {name: printed[name] for name in report_s}
-        assert {kind: printed[kind] for kind in LIGHT} == LIGHT
-
-
-def palette(path: Path, start: int = 0) -> dict[str, str]:
-    """The colours that a style sheet names in its first `:root` from there."""
-    (root,) = re.findall(r":root \{(.*?)\}", path.read_text(encoding="utf-8")[start:], re.S)[:1]
-    return dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", root))
+def test_the_page_has_the_colours_of_the_page_of_the_example() -> None:
+    example = Path(__file__).parents[2] / "examples" / "browser" / "style.css"
+    (root,) = re.findall(r":root \{(.*?)\}", example.read_text(encoding="utf-8"), re.S)[:1]
+    theirs = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", root))
+    assert {name: DARK[name] for name in DARK if name in theirs} == {
+        name: theirs[name] for name in DARK if name in theirs
+    }
+    assert {"ground", "text", *KINDS} <= {*theirs}
 
 
 def text_of(document: bytes) -> str:

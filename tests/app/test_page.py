@@ -36,9 +36,9 @@ import falx
 from falx import phantom
 from falx.app.guard import HEADERS
 from falx.app.texts import BAND_MEANINGS, NAMES, VIEWER, percent
-from falx.pictures.overlay import tint
 from falx.reading.series import Gathering, Series
 from falx.reading.source import read
+from falx.slices.overlay import tint
 from falx.slices.reasons import REASONS, TAG_REASONS
 from falx.study import sum_up
 from falx.words import DISCLAIMER, LABELS
@@ -274,9 +274,12 @@ class TestStudy:
         assert all(NAMES[one.decision] in text for one, text in zip(results, cells, strict=True))
         marked = [i for i in range(10) if rows.nth(i).get_by_text("key slice").count()]
         assert marked == list(study.verdict.carriers)
-        # The slice that the study names as the surest is shown first.
-        surest = max(study.verdict.carriers, key=lambda index: results[index].confidence or 0)
-        assert names[surest] in page.locator(".st-key-answer .name").inner_text()
+        # The key slice with the strongest evidence of a tumour is shown first.
+        clear = [(one.probabilities or {})["no_tumor"] for one in results]
+        assert (
+            names[min(study.verdict.carriers, key=clear.__getitem__)]
+            in page.locator(".st-key-answer .name").inner_text()
+        )
 
     def test_a_broken_file_is_a_message_and_the_others_answer(
         self, page: Page, files: Files, classifier: falx.Classifier
@@ -291,33 +294,37 @@ class TestStudy:
             f"3 · ◆ Glioma, {share:.0%} · lesion.png".replace("%", " %"),
         ]
 
-    def test_dicom_is_put_in_order_and_a_ct_is_rejected(
+    def test_dicom_is_put_in_order_and_a_ct_is_not_used(
         self, page: Page, dicom: Made, tmp_path: Path
     ) -> None:
-        scan = {**dicom.series(), "ct.dcm": dicom.file(phantom.clear(), Modality="CT")}
-        for name, data in {**scan, "frames": dicom.frames(SeriesInstanceUID="1.2.3.5")}.items():
+        scan = {
+            **dicom.series(),
+            "ct.dcm": dicom.file(phantom.clear(), Modality="CT", SeriesInstanceUID="1.2.3.6"),
+            "frames": dicom.frames(SeriesInstanceUID="1.2.3.5"),
+        }
+        for name, data in scan.items():
             (tmp_path / name).write_bytes(data)
-        give(page, *(tmp_path / name for name in (*scan, "frames")), slices=7)
+        give(page, *(tmp_path / name for name in scan), slices=7)
         page.get_by_text("All slices in a table").click()
         table = page.locator(".slices tbody")
-        assert [text.strip() for text in table.locator("tr.series").all_inner_texts()] == [
-            "Series 1: 1 slice",
-            "Series 2: 3 slices",
-            "Series 3: axial T1, 3 slices",
-        ]
+        headings = [text.strip() for text in table.locator("tr.series").all_inner_texts()]
+        assert headings == ["Series 1: 3 slices", "Series 2: axial T1, 3 slices", "Not used"]
         frames = [f"frames, frame {number}" for number in (1, 2, 3)]
-        assert table.locator(".file").all_inner_texts() == ["ct.dcm", *frames, "IM3", "IM2", "IM1"]
-        assert TAG_REASONS["not_mr"] in table.locator(".said").nth(0).inner_text()
+        assert table.locator(".file").all_inner_texts() == [*frames, "IM3", "IM2", "IM1", "ct.dcm"]
+        assert f"Not used, 1 slice: {TAG_REASONS['not_mr']}" in page.locator(".st-key-study").inner_text()
         page.locator(".st-key-list label", has_text="ct.dcm").click()
-        rejected = page.locator('.st-key-answer .verdict[data-kind="rejected"]')
-        rejected.wait_for()
-        assert TAG_REASONS["not_mr"] in rejected.inner_text()
-        assert "Not shown: its DICOM tags say" in page.locator(".stage .words").inner_text()
-        # A slice of another study: nothing is said of both together, and nothing can be saved.
+        said = page.locator(".st-key-answer .verdict")
+        said.get_by_role("heading", name="Not used").wait_for()
+        assert TAG_REASONS["not_mr"] in said.inner_text()
+        assert page.locator(".stage .words").inner_text() == "Not used"
+        # A slice of another study: each study is answered, and nothing can be saved of both together.
         (tmp_path / "other.dcm").write_bytes(dicom.file(phantom.clear(), StudyInstanceUID="1.2.9"))
         give(page, tmp_path / "other.dcm", slices=8)
-        page.get_by_text("Expected one study, got 2; give each study by itself.").wait_for()
-        assert page.locator(".st-key-save").get_by_role("button").all_inner_texts() == ["Next patient"]
+        page.get_by_text("Study B of 1 slice").wait_for()
+        assert page.get_by_text("Study A of 6 slices").count() == 1
+        save = page.locator(".st-key-save")
+        assert "Nothing can be saved: these slices are of several studies." in save.inner_text()
+        assert save.get_by_role("button").all_inner_texts() == ["Next patient"]
 
 
 class TestReports:
@@ -352,7 +359,7 @@ class TestReports:
         page.keyboard.press("Enter")
         give(page, files["lesion.png"])
         told = page.locator(".st-key-save").inner_text()
-        assert "No PDF: no font of this server has “\U00012000” (U+12000): install one, such as Noto." in told
+        assert "No PDF: no font of this server has “\U00012000” (U+12000); print the web page" in told
         assert page.get_by_role("button", name="PDF", exact=True).is_disabled()
         name, html = downloaded(page, "Web page")
         assert (name, "Zoë \U00012000" in html.decode()) == ("falx-report.html", True)

@@ -13,10 +13,10 @@ from PIL import Image
 from tests.app.conftest import MAXIMUM_SLICES, Made, Pixels, classified, lettered, png
 
 from falx import phantom
-from falx.app import fragments, texts, viewer
+from falx.app import fragments, viewer
 from falx.app.arrangement import Arrangement, arrange
+from falx.app.page_service import Service
 from falx.app.quality import LEAST_CONTRAST, LEAST_SIDE, look
-from falx.app.service import Service
 from falx.app.uploads import ShownSlice, taken
 from falx.prediction import Failure
 from falx.reading.source import read
@@ -129,7 +129,7 @@ class TestViewer:
         assert np.array_equal(shown_by(sent), phantom.lesion())
 
 
-def shown_by(sent: viewer.Picture) -> Pixels:
+def shown_by(sent: viewer.ViewerPicture) -> Pixels:
     """The picture as the viewer draws it at first: `(H, W)` uint8."""
     data = zlib.decompress(base64.b64decode(sent.data))
     numbers = np.frombuffer(data, "<u2" if sent.bytes == 2 else "u1").astype(float)
@@ -143,14 +143,12 @@ class TestArrangement:
     def test_dicom_stands_in_the_order_of_its_positions(self, dicom: Made, service: Service) -> None:
         arranged = arrange(classified(name, data, service) for name, data in dicom.series().items())
         assert [one.name for one in arranged.shown] == ["IM3", "IM2", "IM1"]
-        assert arranged.study is not None
-        assert [one.about.positions_mm for one in arranged.study.series] == [(0.0, 5.0, 10.0)]
-        assert arranged.study.uid == "1.2.3"
         assert arranged.shown[0].about == "IM3, 256 × 256, axial T1"
+        (study,) = arranged.studies
         expected = service.classifier.predict_study(dicom.datasets())
-        assert arranged.study.decision == expected.decision
-        assert arranged.study.verdict.carriers == expected.verdict.carriers
-        assert arranged.study.to_dict()["series"] == expected.to_dict()["series"]
+        assert study.uid == "1.2.3"
+        assert study.to_dict()["series"] == expected.to_dict()["series"]
+        assert study.verdict == expected.verdict
 
     def test_each_frame_is_a_slice(self, dicom: Made, service: Service) -> None:
         arranged = arrange([classified("scan.dcm", dicom.frames(), service)])
@@ -166,18 +164,26 @@ class TestArrangement:
         [
             ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT"}, "not_mr"),
             ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
-            ({"BurnedInAnnotation": "YES"}, "annotated"),
         ],
     )
     def test_a_slice_that_its_tags_reject_is_told_why(
         self, dicom: Made, service: Service, tags: dict[str, Any], code: str
     ) -> None:
-        shown = only("a.dcm", dicom.file(phantom.clear(), **tags), service)
-        assert shown.decision == "rejected"
+        data = dicom.file(phantom.clear(), SeriesInstanceUID="1.2.3.9", **tags)
+        shown = only("a.dcm", data, service)
+        assert (shown.decision, shown.pixels, shown.cautions) == ("rejected", None, ())
         said = fragments.slice_statement(shown)
-        assert said.kind == "rejected"
         assert said.notes[0].startswith(TAG_REASONS[code])
-        assert (shown.pixels, shown.cautions, shown.trouble) == (None, (), said.notes[0])
+        # In a study, it is not used.
+        files = {"a.dcm": data, **dicom.series()}
+        arranged = arrange(classified(name, data, service) for name, data in files.items())
+        assert [(row.number, row.name, row.decision) for row in fragments.rows(arranged)][3:] == [
+            ("–", "a.dcm", "Not used")
+        ]
+        (study,) = fragments.study_statements(arranged)
+        assert any(note.startswith(f"Not used, 1 slice: {TAG_REASONS[code]}") for note in study.notes)
+        assert arranged.shown[3].trouble.startswith(TAG_REASONS[code])
+        assert fragments.bars(arranged.shown[3], service.thresholds, service.thresholds) == []
 
     def test_pictures_are_one_examination_only_where_the_visitor_says_so(
         self, dicom: Made, service: Service
@@ -186,14 +192,12 @@ class TestArrangement:
         uploads = [classified(name, data, service) for name, data in files.items()]
         apart = arrange(uploads)
         assert apart.loose == 2
-        assert apart.study is not None
-        assert [len(series.results) for series in apart.study.series] == [3]
-        assert [(row.number, row.name) for row in fragments.rows(apart)] == [
-            ("1", "IM3"),
-            ("2", "IM2"),
-            ("3", "IM1"),
-            ("picture 1", "a.png"),
-            ("picture 2", "b.png"),
+        assert [(row.series, row.number, row.name) for row in fragments.rows(apart)] == [
+            ("Series 1: axial T1, 3 slices", "1", "IM3"),
+            ("", "2", "IM2"),
+            ("", "3", "IM1"),
+            ("Pictures, each by itself", "picture 1", "a.png"),
+            ("", "picture 2", "b.png"),
         ]
         together = arrange(uploads, one_patient=True)
         assert [(row.series, row.number, row.name) for row in fragments.rows(together)] == [
@@ -205,36 +209,36 @@ class TestArrangement:
         ]
 
     def test_a_file_that_cannot_be_read_counts_in_the_study(self, dicom: Made, service: Service) -> None:
-        files = {**dicom.series(), "a": dicom.file(phantom.clear())[:300]}
-        arranged = arrange(classified(name, data, service) for name, data in files.items())
-        assert arranged.study is not None
-        assert arranged.study.verdict.counts["error"] == 1
+        files = dicom.series()
+        files["IM1"] = files["IM1"][:-9000]
+        (study,) = arrange(classified(name, data, service) for name, data in files.items()).studies
+        assert study.verdict.counts["error"] == 1
         alone = arrange([classified("a.png", b"no picture", service), classified("b", b"nor this", service)])
-        assert (alone.study, alone.loose, alone.numbers) == (None, 2, ("1", "2"))
+        assert (alone.studies, alone.numbers) == ([], ("1", "2"))
 
-    def test_the_same_object_twice_is_one_slice_and_said(self, dicom: Made, service: Service) -> None:
+    def test_the_same_object_twice_counts_once_and_is_told(self, dicom: Made, service: Service) -> None:
         data = dicom.series()["IM1"]
         arranged = arrange(classified(name, data, service) for name in ("a", "b"))
-        assert [one.name for one in arranged.shown] == ["a"]
-        assert arranged.study is not None
-        said = fragments.study_statement(arranged.study)
+        assert [one.name for one in arranged.shown] == ["a", "b"]
+        assert [one.decision == "not_used" for one in arranged.shown] == [False, True]
+        (said,) = fragments.study_statements(arranged)
         assert said.name == "Study of 1 slice"
         assert "1 slice left out: its place is shown already." in said.notes
 
-    def test_two_studies_are_not_decided_on_together(self, dicom: Made, service: Service) -> None:
-        files = {"a": dicom.file(phantom.clear()), "b": dicom.file(phantom.clear(), StudyInstanceUID="1.9")}
+    def test_each_study_is_answered(self, dicom: Made, service: Service) -> None:
+        files = {**dicom.series(), "z": dicom.file(phantom.clear(), StudyInstanceUID="1.9")}
         arranged = arrange(classified(name, data, service) for name, data in files.items())
-        assert [one.name for one in arranged.shown] == ["a", "b"]
-        assert arranged.study is None
-        assert arranged.trouble == "Expected one study, got 2: 1.2.3, 1.9; name one, or give each by itself."
-        assert fragments.trouble(arranged).notes == (arranged.trouble, texts.NOTHING_SAVED)
+        assert arranged.numbers == ("A 1", "A 2", "A 3", "B 1")
+        names = [said.name for said in fragments.study_statements(arranged)]
+        assert names == ["Study A of 3 slices", "Study B of 1 slice"]
 
     def test_a_study_comes_together_while_it_is_read(self, dicom: Made, service: Service) -> None:
         upload = taken("scan.dcm", dicom.frames(), service, room=MAXIMUM_SLICES)
         assert arrange([upload]) == Arrangement()
-        upload.answer(service)
+        for names in (["1"], ["1", "2"]):
+            upload.answer(service)
+            assert [one.name for one in arrange([upload]).shown] == [f"scan.dcm, frame {n}" for n in names]
         assert not upload.done
-        assert [one.name for one in arrange([upload]).shown] == ["scan.dcm, frame 1"]
 
     def test_more_slices_than_allowed_are_not_read(self, dicom: Made, service: Service) -> None:
         (shown,) = classified("scan.dcm", dicom.frames(), service, room=2).shown

@@ -10,14 +10,14 @@ import pytest
 from benchmarks import figures
 
 ROWS: list[figures.Row] = [
-    {"name": "Falx", "times_falx": 1.0, "slices": 2000, "disk_mb": None},
-    {"name": "Keras", "times_falx": 7.3125, "slices": 12, "disk_mb": 2161.7},
+    {"name": "Falx", "times_falx": 1.0, "slices": 2000, "disk_mb": None, "kept": True},
+    {"name": "Keras", "times_falx": 7.3125, "slices": 12, "disk_mb": 2161.7, "kept": False},
 ]
 TABLE = """\
-| name | times falx | MB | disk mb |
-|---|---|---|---|
-| Falx | 1 | 2,000 | |
-| Keras | 7.3125 | 12 | 2,161.7 |"""
+| name | times falx | MB | disk mb | kept |
+|---|---|---|---|---|
+| Falx | 1 | 2,000 | | yes |
+| Keras | 7.3125 | 12 | 2,161.7 | no |"""
 
 
 def test_a_table_has_the_columns_of_its_first_row() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -186,6 +189,51 @@ def run_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     first, *rows = (data / "manifest.csv").read_text().splitlines()
     (folder / "data.csv").write_text("\n".join([first, *(f"{data}/{row}" for row in rows)]) + "\n")
     return folder
+
+
+WIDE = {"largest": 0.6, "mean": 0.08, "decisions": 0.4, "missed": 0.0, "heatmap": 0.9, "familiarity": 0.9}
+"""Random weights make a model on edge everywhere; what is tested is that the numbers are kept to. How near
+a trained model comes, its parity.json says."""
+
+
+class Exported(NamedTuple):
+    """What an export left."""
+
+    folder: Path
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def wide() -> dict[str, float]:
+    """The tolerance of int8 that the small model is held to."""
+    return WIDE
+
+
+@pytest.fixture(scope="session")
+def arguments() -> Callable[..., list[str]]:
+    """Arguments of an export of a run to a folder, with few slices and wide tolerances, and more behind."""
+
+    def of(run: Path, out: Path, *more: str) -> list[str]:
+        tolerances = [word for key, value in WIDE.items() for word in ("--tolerance", f"int8.{key}={value}")]
+        return [str(run), "--out", str(out), "--samples", "12", "--calibration", "16", *tolerances, *more]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def exported(
+    run_folder: Path, arguments: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    """The run with all its files, exported once for all tests."""
+    from falx_export.__main__ import main
+
+    out = tmp_path_factory.mktemp("exported") / "models" / "small"
+    printed = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
+        # The quantizers warn of what the export asks of them on purpose.
+        warnings.simplefilter("ignore")
+        assert main(arguments(run_folder, out, "--self-contained", "--mediapipe")) == 0
+    return Exported(out, printed.getvalue())
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ ROOMS = {
     "finding": "reading prediction slices",
     "engines": "model decision prediction slices",
     "model": "decision slices",
-    "reading": "decision prediction slices",
-    "prediction": "decision slices",
+    "prediction": "notebook reading decision slices",
+    "notebook": "reading slices",
+    "reading": "decision slices",
     "decision": "slices",
     "slices": "",
 }
@@ -31,12 +32,12 @@ ROOMS = {
 
 WORKSHOPS = {
     "export/falx_export": {
-        "__main__": "export package proof self_contained convert write quiet errors",
-        "export": "package proof self_contained convert write quiet errors",
+        "__main__": "export package proof self_contained convert write silence errors",
+        "export": "package proof self_contained convert write silence errors",
         "package": "convert",
-        "proof": "self_contained convert quiet errors",
-        "self_contained": "convert quiet errors",
-        "convert": "quiet errors",
+        "proof": "self_contained convert silence errors",
+        "self_contained": "convert silence errors",
+        "convert": "silence errors",
         "write": "errors",
     },
     "trainer/falx_trainer": {

@@ -11,9 +11,9 @@ from falx_runs.errors import DataError
 from falx_runs.manifest import (
     LEVELS,
     Box,
+    LabelledVolume,
     Outlier,
     Record,
-    Volume,
     read_outliers,
     read_records,
     read_volumes,
@@ -200,7 +200,10 @@ def test_a_name_that_is_no_text_cannot_be_written(tmp_path: Path) -> None:
         ("", r"must name the columns path and label; missing: label, path"),
         ("path,class\n1.png,glioma\n", r"must name the columns path and label; missing: label"),
         ("path,label\n", r"no images found"),
-        ("path,label\n1.png,glioma\n\n2.png,cyst\n", r"manifest\.csv, line 4: 'cyst' is not a class; expected "),
+        (
+            "path,label\n1.png,glioma\n\n2.png,cyst\n",
+            r"manifest\.csv, line 4: 'cyst' is not a class; expected ",
+        ),
         ("path,label\n1.png\n", r"manifest\.csv, line 2: expected as many values as the first line has"),
         (
             "path,label\n1.png,glioma,9\n",
@@ -282,10 +285,12 @@ def test_bad_manifests_of_outliers_name_the_line(text: str, message: str, tmp_pa
 
 
 def test_volumes_of_a_manifest(tmp_path: Path) -> None:
-    write(tmp_path, "path,label,plane,slices,note\nb.nii.gz,glioma,ax,3 4 5,skull off\na.nii.gz,no tumor,,,\n")
+    write(
+        tmp_path, "path,label,plane,slices,note\nb.nii.gz,glioma,ax,3 4 5,skull off\na.nii.gz,no tumor,,,\n"
+    )
     assert read_volumes(tmp_path) == [
-        Volume(tmp_path / "a.nii.gz", "no_tumor"),
-        Volume(tmp_path / "b.nii.gz", "glioma", plane="axial", slices=(3, 4, 5), note="skull off"),
+        LabelledVolume(tmp_path / "a.nii.gz", "no_tumor"),
+        LabelledVolume(tmp_path / "b.nii.gz", "glioma", plane="axial", slices=(3, 4, 5), note="skull off"),
     ]
 
 

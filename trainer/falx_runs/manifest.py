@@ -25,9 +25,9 @@ __all__ = [
     "SPLITS",
     "UNTYPED",
     "Box",
+    "LabelledVolume",
     "Outlier",
     "Record",
-    "Volume",
     "find_manifest",
     "images_below",
     "read_outliers",
@@ -43,7 +43,7 @@ UNTYPED: Final = "tumor_untyped"
 SPLITS: Final = ("train", "val", "test")
 
 LEVELS: Final = ("vertex", "upper", "middle", "base")
-"""How high in the head an axial slice lies, from the top down to the skull base and posterior fossa."""
+"""The heights of axial slices in the head, from the top down to the skull base and posterior fossa."""
 
 COLUMNS: Final = ("path", "label", "source", "group", "split", "sequence", "plane", "boxes", "level")
 """The columns of a manifest of slices; path and label are needed."""
@@ -124,7 +124,7 @@ class Outlier:
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class LabelledVolume:
     """One whole head as a volume.
 
     Attributes:
@@ -226,7 +226,7 @@ def read_outliers(data: Path) -> list[Outlier]:
     return _sorted(data, outliers, "one folder a kind of picture")
 
 
-def read_volumes(data: Path) -> list[Volume]:
+def read_volumes(data: Path) -> list[LabelledVolume]:
     """Reads all volumes of a manifest, or of a folder with a `manifest.csv`, sorted by path.
 
     Raises:
@@ -236,7 +236,7 @@ def read_volumes(data: Path) -> list[Volume]:
     if manifest is None:
         raise DataError(f"{data}: has no manifest.csv, which says what each volume shows")
     volumes = [
-        Volume(
+        LabelledVolume(
             path=row.path,
             label=_label(row["label"], row.where),
             source=row["source"],
@@ -301,7 +301,7 @@ def targets(labels: Sequence[str]) -> list[tuple[float, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _Line:
     """One line of a manifest, and what error messages call it."""
 
     manifest: Path
@@ -346,7 +346,7 @@ class _Row:
         return tuple(map(int, numbers))
 
 
-def _rows(manifest: Path, *needed: str) -> Iterator[_Row]:
+def _rows(manifest: Path, *needed: str) -> Iterator[_Line]:
     columns = ("path", *needed)
     names = " and ".join(columns)
     try:
@@ -363,12 +363,12 @@ def _rows(manifest: Path, *needed: str) -> Iterator[_Row]:
                 # None is the value of a column that is missing, and the name of those too many.
                 if None in values or None in values.values():
                     raise DataError(f"{where}: expected as many values as the first line has columns")
-                yield _Row(manifest, where, values)
+                yield _Line(manifest, where, values)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{manifest}: expected a CSV file with the columns {names}: {error}") from error
 
 
-Item = TypeVar("Item", Record, Outlier, Volume)
+Item = TypeVar("Item", Record, Outlier, LabelledVolume)
 
 
 def _sorted(data: Path, found: list[Item], folders: str) -> list[Item]:

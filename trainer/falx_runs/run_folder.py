@@ -34,7 +34,7 @@ MODEL: Final = "model.keras"
 """The trained model, from an image to probabilities."""
 
 FACTS: Final = "meta.json"
-"""What is known of the model; it is written last, so a folder that has it is a finished run."""
+"""The facts about the model; they are written last, so a folder that has them is a finished run."""
 
 MANIFEST: Final = "data.csv"
 """The images of the training, and the split of each."""
@@ -82,7 +82,7 @@ class FinishedRun:
         weights: SHA-256 of the weights that the backbone began with, or `imagenet`.
         versions: the version of each package that can change the outcome.
         seconds: how long the training took.
-        license: of the weights, where the run states one.
+        license: the license of the weights, where the run states one.
     """
 
     folder: Path

@@ -39,7 +39,7 @@ STROKES: Final = {
     "pituitary": ("#CC79A7", (0, (1, 1))),
     "tumor": ("#000000", "-"),
 }
-"""How the curve of each label is drawn: more of those colours, and a stroke, for prints without any."""
+"""The colour and stroke of each label's curve: more of those colours, and strokes for prints without any."""
 
 DPI: Final = 120
 
@@ -67,9 +67,9 @@ def plot_calibration(path: Path, bins: Sequence[Mapping[str, float]], title: str
     """Draws a reliability diagram over a histogram: how often a confidence is right, and how often it comes.
 
     Args:
-        path: of the PNG to write.
-        bins: of the confidence, each with its `slices`, mean `confidence` and the share `right`.
-        title: of the plot.
+        path: where the PNG is written.
+        bins: bins of the confidence, each with its `slices`, mean `confidence` and the share `right`.
+        title: the plot's.
 
     Returns:
         The figure, for other forms of it.
@@ -97,10 +97,10 @@ def plot_risk_coverage(
     """Draws which share of the surest slices is wrong.
 
     Args:
-        path: of the PNG to write.
+        path: where the PNG is written.
         curve: points with the `coverage`, share of the slices, and the `risk`, share wrong among them.
         decided: the share that the model decides by its thresholds and the share wrong of it; None without.
-        title: of the plot.
+        title: the plot's.
 
     Returns:
         The figure, for other forms of it.
@@ -128,10 +128,10 @@ def plot_curves(
     """Draws a curve a label, such as of ROC.
 
     Args:
-        path: of the PNG to write.
-        curves: by label, or `tumor`: what the legend says of it, and its points across and up, 0..1.
+        path: where the PNG is written.
+        curves: the legend and the points across and up, 0..1, of each label, or `tumor`.
         axes: what goes across and what goes up.
-        title: of the plot.
+        title: the plot's.
 
     Returns:
         The figure, for other forms of it.
@@ -153,8 +153,8 @@ class LocatedTumor:
     """A tumour, and where a model sees it.
 
     Attributes:
-        label: of the slice.
-        decision: of the model.
+        label: the slice's.
+        decision: the model's.
         location: what the heatmap is made of.
         boxes: around the tumour, in fractions of the image.
         inside: whether the heatmap is highest inside one.
@@ -173,7 +173,7 @@ def plot_heatmaps(path: Path, examples: Sequence[LocatedTumor]) -> Figure:
     Dotted: the part of the image that the model sees.
 
     Args:
-        path: of the PNG to write.
+        path: where the PNG is written.
         examples: at least one, drawn in their order, four a row.
 
     Returns:

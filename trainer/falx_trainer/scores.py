@@ -42,7 +42,7 @@ def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Sco
     """Scores the typed slices.
 
     Args:
-        labels: of all slices; `tumor_untyped` ones have no type to be right about and are left out.
+        labels: one a slice; `tumor_untyped` ones have no type to be right about and are left out.
         probabilities: `(N, 4)`.
     """
     typed = np.array([label != UNTYPED for label in labels])

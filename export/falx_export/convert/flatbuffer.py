@@ -17,9 +17,9 @@ from falx.model.attachment import TFLITE_IDENTIFIER
 from falx_export.convert.graph import unused
 from falx_export.errors import ConversionError
 
-__all__ = ["Graph", "add_metadata", "joined", "kinds", "named", "packed", "parsed", "sign"]
+__all__ = ["TfliteGraph", "add_metadata", "joined", "kinds", "named", "packed", "parsed", "sign"]
 
-Graph: TypeAlias = schema.ModelT
+TfliteGraph: TypeAlias = schema.ModelT
 """A graph in the mutable form of the TFLite schema."""
 
 _KINDS: Final = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
@@ -30,36 +30,38 @@ _RUNTIME: Final = b"min_runtime_version"
 """The metadata entry with the oldest version of TFLite that has every operation."""
 
 
-def parsed(data: bytes) -> Graph:
+def parsed(data: bytes) -> TfliteGraph:
     """Reads a graph."""
     return schema.ModelT.InitFromPackedBuf(data, 0)
 
 
-def packed(document: Graph) -> bytes:
+def packed(document: TfliteGraph) -> bytes:
     """Returns the bytes of a graph; equal graphs give equal bytes."""
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(document.Pack(builder), file_identifier=TFLITE_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def kinds(document: Graph) -> list[str]:
+def kinds(document: TfliteGraph) -> list[str]:
     """Returns the kind of each operation, in their order, as `BuiltinOperator` calls it."""
     codes = [_KINDS[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in document.operatorCodes]
     return [codes[operator.opcodeIndex] for operator in document.subgraphs[0].operators]
 
 
-def named(document: Graph, indices: Iterable[int]) -> dict[str, int]:
+def named(document: TfliteGraph, indices: Iterable[int]) -> dict[str, int]:
     """Returns the indices of tensors, a graph's inputs or outputs, by their names."""
     return {document.subgraphs[0].tensors[int(index)].name.decode(): int(index) for index in indices}
 
 
-def joined(first: Graph, second: Graph, wires: Mapping[str, str], outputs: Sequence[str]) -> Graph:
+def joined(
+    first: TfliteGraph, second: TfliteGraph, wires: Mapping[str, str], outputs: Sequence[str]
+) -> TfliteGraph:
     """Joins two graphs: some outputs of the first become the inputs of the second.
 
     Args:
         first: a graph; it is taken apart.
         second: a graph all of whose inputs are wired; it is taken apart.
-        wires: by the name of each input of the second, the name of an output of the first.
+        wires: the names of outputs of the first, by the names of the second's inputs.
         outputs: names of the result's outputs, of either part, in their order. What none of them depends
             on is left out.
 
@@ -97,7 +99,7 @@ def joined(first: Graph, second: Graph, wires: Mapping[str, str], outputs: Seque
     return first
 
 
-def sign(document: Graph) -> None:
+def sign(document: TfliteGraph) -> None:
     """Gives a graph the signature `serving_default`, with its inputs and outputs by their names."""
     graph = document.subgraphs[0]
 
@@ -118,7 +120,7 @@ def sign(document: Graph) -> None:
     document.signatureDefs = [signature]
 
 
-def add_metadata(document: Graph, name: str, content: bytes) -> None:
+def add_metadata(document: TfliteGraph, name: str, content: bytes) -> None:
     """Adds an entry to a graph's metadata, or replaces the one of this name."""
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(content, np.uint8)
@@ -132,7 +134,7 @@ def add_metadata(document: Graph, name: str, content: bytes) -> None:
     document.metadata = [*(document.metadata or []), entry]
 
 
-def _both_metadata(first: Graph, second: Graph, buffers: int) -> list[schema.MetadataT]:
+def _both_metadata(first: TfliteGraph, second: TfliteGraph, buffers: int) -> list[schema.MetadataT]:
     """Returns the first graph's entries, with the runtime version of the more demanding graph."""
     older, newer = ({e.name: e for e in part.metadata or []}.get(_RUNTIME) for part in (first, second))
     if older and newer:
@@ -145,7 +147,7 @@ def _both_metadata(first: Graph, second: Graph, buffers: int) -> list[schema.Met
     return list(first.metadata or [])
 
 
-def _prune(document: Graph) -> None:
+def _prune(document: TfliteGraph) -> None:
     """Leaves out the operations, tensors and buffers that no output depends on."""
     graph = document.subgraphs[0]
     needed, kept = {int(i) for i in graph.outputs}, []
@@ -166,7 +168,7 @@ def _prune(document: Graph) -> None:
     _prune_buffers(document)
 
 
-def _prune_codes(document: Graph) -> None:
+def _prune_codes(document: TfliteGraph) -> None:
     operators, codes = document.subgraphs[0].operators, document.operatorCodes
 
     def key(code: schema.OperatorCodeT) -> tuple[int, int, int, bytes | None]:
@@ -179,7 +181,7 @@ def _prune_codes(document: Graph) -> None:
     document.operatorCodes = list(kept.values())
 
 
-def _prune_buffers(document: Graph) -> None:
+def _prune_buffers(document: TfliteGraph) -> None:
     entries = document.metadata or []
     # The first buffer is empty, and stands for "none" by convention.
     used = sorted({0, *(t.buffer for t in document.subgraphs[0].tensors), *(e.buffer for e in entries)})
@@ -189,7 +191,7 @@ def _prune_buffers(document: Graph) -> None:
         holder.buffer = places[holder.buffer]
 
 
-def _name_apart(document: Graph, outputs: Sequence[str]) -> None:
+def _name_apart(document: TfliteGraph, outputs: Sequence[str]) -> None:
     """Gives every tensor a name of its own; inputs and outputs keep theirs."""
     graph = document.subgraphs[0]
     ends = {int(i) for i in (*graph.inputs, *graph.outputs)}

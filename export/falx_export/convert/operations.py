@@ -48,7 +48,7 @@ def left_in_float(operations: Sequence[Operation], outputs: Iterable[Hashable], 
 
     Args:
         operations: each behind those it depends on.
-        outputs: of the graph.
+        outputs: the graph's.
         stem: how many convolutions stay in float at the start, and what lies before them.
 
     Raises:
@@ -73,8 +73,8 @@ def last_layers(operations: Sequence[Operation], outputs: Iterable[Hashable]) ->
     """Returns the indices of layers with weights from which an output is reached without passing another.
 
     Args:
-        operations: of a graph.
-        outputs: of the graph.
+        operations: a graph's.
+        outputs: the graph's.
     """
     makers = {output: index for index, operation in enumerate(operations) for output in operation.outputs}
     found, seen, waiting = set(), set(), list(outputs)
@@ -95,7 +95,7 @@ def unfolded(operations: Sequence[Operation], constants: Collection[Hashable]) -
     """Finds what is left of batch normalisations: arithmetic with a constant directly behind a convolution.
 
     Args:
-        operations: of a graph.
+        operations: a graph's.
         constants: its tensors that hold given values.
 
     Returns:

@@ -35,11 +35,11 @@ STEPS: Final = 127
 """int8 without -128: symmetric, as TFLite rounds weights."""
 
 SLICES: Final = 32
-"""Means over so many slices (times all places) are steady enough; more costs time and memory."""
+"""The slices that means are taken over; more would cost time and memory and change little."""
 
 CHUNK: Final = 8
 
-Tensors: TypeAlias = list[keras.KerasTensor]
+KerasTensors: TypeAlias = list[keras.KerasTensor]
 
 Floats = npt.NDArray[np.float32]
 
@@ -51,7 +51,7 @@ class _Layer:
     Attributes:
         kernel: the layer.
         bias: what its sums are offset by: its own bias, or that of the batch normalisation behind it.
-        sums: with the offset, before any activation, for the image or features it is computed from.
+        sums: the sums with their offset, before any activation, for the image or features that make them.
         linear: the same layer without its activation, where `sums` needs one; its weights are copied.
     """
 
@@ -70,8 +70,8 @@ def rounded(kernel: Floats, axis: int, steps: int = STEPS) -> Floats:
     """Rounds a kernel to whole steps.
 
     Args:
-        kernel: of any shape.
-        axis: of the output channels; each has a step of its own.
+        kernel: the weights, of any shape.
+        axis: the axis of the output channels; each has a step of its own.
         steps: between 0 and the largest weight of a channel.
     """
     others = tuple(i for i in range(kernel.ndim) if i != axis)
@@ -109,7 +109,7 @@ def round_weights(
 
 
 def _correct(
-    sources: Tensors,
+    sources: KerasTensors,
     values: list[Floats],
     layers: list[_Layer],
     wanted: list[Floats],
@@ -196,7 +196,7 @@ def _layers(part: keras.Model, without: Collection[str] = ()) -> Iterator[_Layer
             yield _Layer(layer, after.beta, after.output)
 
 
-def _passes_all(tensor: keras.KerasTensor, targets: Tensors) -> bool:
+def _passes_all(tensor: keras.KerasTensor, targets: KerasTensors) -> bool:
     """Tells whether all that these are computed from passes through a tensor: no connection skips it."""
     try:
         keras.Model(tensor, targets)
@@ -205,7 +205,7 @@ def _passes_all(tensor: keras.KerasTensor, targets: Tensors) -> bool:
     return True
 
 
-def _outputs(sources: Tensors, targets: Tensors, values: list[Floats]) -> list[Floats]:
+def _outputs(sources: KerasTensors, targets: KerasTensors, values: list[Floats]) -> list[Floats]:
     """Computes tensors from given values of those before them."""
     if sources == targets:
         return values
@@ -214,7 +214,7 @@ def _outputs(sources: Tensors, targets: Tensors, values: list[Floats]) -> list[F
     return [np.concatenate([np.asarray(x) for x in made]) for made in zip(*chunks, strict=True)]
 
 
-def _means(sources: Tensors, targets: Tensors, values: list[Floats]) -> list[Floats]:
+def _means(sources: KerasTensors, targets: KerasTensors, values: list[Floats]) -> list[Floats]:
     """Returns the means of tensors over slices and places, `(channels,)` each, for given values of those
     before.
     """

@@ -80,17 +80,17 @@ INVERSE_LOGISTIC = 2
 CONTENTS: Final = {"FeatureProperties": 1, "ImageProperties": 2}
 UNITS: Final = {"NormalizationOptions": 1, "ScoreCalibrationOptions": 2, "ScoreThresholdingOptions": 3}
 
-Part: TypeAlias = "str | Table | Sequence[Table | float]"
-"""What lies outside the table that refers to it."""
+Reference: TypeAlias = "str | SchemaTable | Sequence[SchemaTable | float]"
+"""A value that lies outside the table that refers to it."""
 
-Value: TypeAlias = "Part | float"
+FieldValue: TypeAlias = "Reference | float"
 
 
-class Table(NamedTuple):
+class SchemaTable(NamedTuple):
     """A table of the schema: its name in `SCHEMA`, and its fields; those left out have their defaults."""
 
     name: str
-    fields: Mapping[str, Value]
+    fields: Mapping[str, FieldValue]
 
 
 DESCRIPTIONS: Final = {
@@ -111,7 +111,7 @@ def described(payload: bytes, card: Card) -> bytes:
 
     Args:
         payload: a TFLite graph without a card.
-        card: that it will get (`falx.model.file.embed`), which puts the files behind it that are named here.
+        card: the card it will get; `falx.model.file.embed` puts the files behind it that are named here.
 
     Raises:
         ConversionError: the graph's input or outputs are not those of the card.
@@ -122,30 +122,30 @@ def described(payload: bytes, card: Card) -> bytes:
     expected = [[card.input.name], list(card.outputs)]
     if ends != expected:
         raise ConversionError(f"the TFLite graph has inputs and outputs {ends}, its card {expected}")
-    part: dict[str, Value] = {
+    part: dict[str, FieldValue] = {
         "input_tensor_metadata": [_image(card.input)],
         "output_tensor_metadata": [_output(name) for name in card.outputs],
     }
-    model: dict[str, Value] = {
+    model: dict[str, FieldValue] = {
         "name": card.name,
         "description": f"{card.intended_use} {card.disclaimer}",
         "version": card.version,
-        "subgraph_metadata": [Table("SubGraphMetadata", part)],
+        "subgraph_metadata": [SchemaTable("SubGraphMetadata", part)],
         "license": card.license,
         "associated_files": [_file(CARD_FILE, "The card of Falx: all that is known of the model.", UNKNOWN)],
         "min_parser_version": PARSER_VERSION,
     }
     builder = flatbuffers.Builder(1024)
-    builder.Finish(_packed(builder, Table("ModelMetadata", model)), IDENTIFIER)
+    builder.Finish(_packed(builder, SchemaTable("ModelMetadata", model)), IDENTIFIER)
     flatbuffer.add_metadata(document, ENTRY, bytes(builder.Output()))
     return flatbuffer.packed(document)
 
 
-def _packed(builder: flatbuffers.Builder, value: Part) -> int:
+def _packed(builder: flatbuffers.Builder, value: Reference) -> int:
     """Writes a table, a vector or a string, what it refers to first; returns its offset in the buffer."""
     if isinstance(value, str):
         return int(builder.CreateString(value))
-    if isinstance(value, Table):
+    if isinstance(value, SchemaTable):
         # What a table refers to lies outside it, and comes before it.
         laid = {
             name: _packed(builder, field)
@@ -159,39 +159,39 @@ def _packed(builder: flatbuffers.Builder, value: Part) -> int:
             elif name in value.fields:
                 getattr(builder, f"Prepend{SCALARS[name]}Slot")(slot, value.fields[name], 0)
         return int(builder.EndObject())
-    offsets = [_packed(builder, item) if isinstance(item, Table) else item for item in value]
+    offsets = [_packed(builder, item) if isinstance(item, SchemaTable) else item for item in value]
     builder.StartVector(4, len(offsets), 4)
     for offset, item in zip(reversed(offsets), reversed(value), strict=True):
-        (builder.PrependUOffsetTRelative if isinstance(item, Table) else builder.PrependFloat32)(offset)
+        (builder.PrependUOffsetTRelative if isinstance(item, SchemaTable) else builder.PrependFloat32)(offset)
     return int(builder.EndVector())
 
 
-def _image(spec: TensorSpec) -> Table:
+def _image(spec: TensorSpec) -> SchemaTable:
     _, height, width, channels = spec.shape
     grey = channels == 1
-    size = Table("ImageSize", {"width": width, "height": height})
+    size = SchemaTable("ImageSize", {"width": width, "height": height})
     # The graph takes grey levels as they are.
-    normalization = Table("NormalizationOptions", {"mean": [0.0], "std": [1.0]})
+    normalization = SchemaTable("NormalizationOptions", {"mean": [0.0], "std": [1.0]})
     return _tensor(
         spec.name,
         "A slice of a head as `falx.slices.preprocessing` prepares it: grey levels, 0 black to 255 white"
         + ("." if grey else ", the same in every channel."),
         (0, 255),
-        Table("ImageProperties", {"color_space": GRAYSCALE if grey else RGB, "default_size": size}),
+        SchemaTable("ImageProperties", {"color_space": GRAYSCALE if grey else RGB, "default_size": size}),
         {"process_units": [_unit(normalization)]},
     )
 
 
-def _output(name: str) -> Table:
-    content = Table("FeatureProperties", {})
-    rest: Mapping[str, Value] = {}
+def _output(name: str) -> SchemaTable:
+    content = SchemaTable("FeatureProperties", {})
+    rest: Mapping[str, FieldValue] = {}
     if name == "probabilities":
         calibration = {"score_transformation": INVERSE_LOGISTIC, "default_score": 0.0}
         least = {"global_score_threshold": LEAST_SCORE}
         rest = {
             "process_units": [
-                _unit(Table("ScoreCalibrationOptions", calibration)),
-                _unit(Table("ScoreThresholdingOptions", least)),
+                _unit(SchemaTable("ScoreCalibrationOptions", calibration)),
+                _unit(SchemaTable("ScoreThresholdingOptions", least)),
             ],
             "associated_files": [
                 _file(LABELS_FILE, "A label a line, in the order of the probabilities.", TENSOR_AXIS_LABELS),
@@ -207,23 +207,31 @@ def _output(name: str) -> Table:
 
 
 def _tensor(
-    name: str, description: str, ends: tuple[int, int], properties: Table, rest: Mapping[str, Value]
-) -> Table:
+    name: str,
+    description: str,
+    ends: tuple[int, int],
+    properties: SchemaTable,
+    rest: Mapping[str, FieldValue],
+) -> SchemaTable:
     kind = CONTENTS[properties.name]
     stats = {"max": [float(ends[1])], "min": [float(ends[0])]}
-    fields: dict[str, Value] = {
+    fields: dict[str, FieldValue] = {
         "name": name,
         "description": description,
-        "content": Table("Content", {"content_properties_type": kind, "content_properties": properties}),
-        "stats": Table("Stats", stats),
+        "content": SchemaTable(
+            "Content", {"content_properties_type": kind, "content_properties": properties}
+        ),
+        "stats": SchemaTable("Stats", stats),
         **rest,
     }
-    return Table("TensorMetadata", {key: fields[key] for key in SCHEMA["TensorMetadata"] if key in fields})
+    return SchemaTable(
+        "TensorMetadata", {key: fields[key] for key in SCHEMA["TensorMetadata"] if key in fields}
+    )
 
 
-def _unit(options: Table) -> Table:
-    return Table("ProcessUnit", {"options_type": UNITS[options.name], "options": options})
+def _unit(options: SchemaTable) -> SchemaTable:
+    return SchemaTable("ProcessUnit", {"options_type": UNITS[options.name], "options": options})
 
 
-def _file(name: str, description: str, kind: int) -> Table:
-    return Table("AssociatedFile", {"name": name, "description": description, "type": kind})
+def _file(name: str, description: str, kind: int) -> SchemaTable:
+    return SchemaTable("AssociatedFile", {"name": name, "description": description, "type": kind})

@@ -44,7 +44,7 @@ STEPS: Final = 64
 """Between 0 and a channel's largest weight: 2 · 255 · 64 is below 2^15, 2 · 255 · 65 is not."""
 
 _NUMBER: Final = re.compile(r"__\d+(?=$|[:/])")
-"""What tf2onnx appends to names to tell them apart."""
+"""The number that tf2onnx appends to names to tell them apart."""
 
 
 def float32(model: keras.Model) -> bytes:
@@ -204,7 +204,8 @@ def _canonical(graph: onnx.GraphProto) -> None:
         del getattr(graph, field)[:]
         getattr(graph, field).extend(copies)
     del graph.value_info[:]
-    graph.name = "falx"
+    # It told the number that the function happened to have in this process.
+    graph.name, graph.doc_string = "falx", ""
 
 
 def _operations(graph: onnx.GraphProto) -> list[Operation]:

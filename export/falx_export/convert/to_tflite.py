@@ -34,12 +34,12 @@ from falx_export.convert.graph import INPUT, output_shapes, readable, serving, u
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
-from falx_export.quiet import silenced
+from falx_export.silence import silenced
 
 __all__ = ["float16", "int8"]
 
 QUANTIZED_OPS: Final = frozenset({"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "PAD"})
-"""What the backbone and the head's first layer are made of; nothing else is quantized."""
+"""The operations of the backbone and of the head's first layer; nothing else is quantized."""
 
 FORBIDDEN: Final = ("CUSTOM", "BATCH_NORM", "RSQRT", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE")
 """Flex operations are custom operations; a batch normalisation that wasn't folded may leave a RSQRT."""
@@ -89,7 +89,7 @@ def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete], function)
 
 
-def _described(document: flatbuffer.Graph) -> tuple[list[Operation], set[int]]:
+def _described(document: flatbuffer.TfliteGraph) -> tuple[list[Operation], set[int]]:
     """Returns the operations, and the tensors that hold given values."""
     graph = document.subgraphs[0]
     operations = [
@@ -100,7 +100,7 @@ def _described(document: flatbuffer.Graph) -> tuple[list[Operation], set[int]]:
     return operations, {index for index, tensor in enumerate(graph.tensors) if given[tensor.buffer]}
 
 
-def _denied(document: flatbuffer.Graph) -> list[str]:
+def _denied(document: flatbuffer.TfliteGraph) -> list[str]:
     """Returns the nodes that the quantizer must leave alone, by the name of their first output."""
     operations, _ = _described(document)
     in_float = left_in_float(operations, document.subgraphs[0].outputs, STEM_CONVOLUTIONS)

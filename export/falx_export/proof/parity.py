@@ -37,7 +37,7 @@ class Parity:
 
     Attributes:
         file: its name.
-        engine: that ran it.
+        engine: the engine that ran it.
         slices: how many.
         largest, mean: difference of a probability, 0..1.
         differing: slices whose decision differs.
@@ -61,7 +61,7 @@ class Parity:
         return asdict(self)
 
     def beyond(self, tolerance: Tolerance) -> list[str]:
-        """Returns the measures past the tolerance, in words; empty where none is."""
+        """Returns the measures past the tolerance, in words; empty where all are within it."""
         tolerance = tolerance.among(self.slices)
         measured = {
             "largest": self.largest,
@@ -83,7 +83,7 @@ def keras_answers(model: keras.Model, slices: npt.NDArray[np.uint8]) -> dict[str
     """Asks Keras.
 
     Args:
-        model: of a run.
+        model: a run's.
         slices: `(N, 224, 224, 1)` uint8.
 
     Returns:
@@ -118,7 +118,7 @@ def compare(
         got: answers by output: `probabilities` `(N, 4)`, and maybe `heatmap` `(N, S, S)` and
             `familiarity` `(N, 1)`.
         expected: those of Keras.
-        thresholds: to decide with.
+        thresholds: what is decided by.
         least_familiarity: below it a slice is rejected, where the model says how familiar it is.
     """
     difference = np.abs(got["probabilities"].astype(np.float64) - expected["probabilities"])
@@ -148,9 +148,9 @@ def judged(answers: Mapping[str, Probabilities], thresholds: Thresholds, limits:
     """Returns the decision about a slice, and the least distance of what decided from its threshold.
 
     Args:
-        answers: by output: `probabilities` `(4,)`, and maybe `familiarity` `(1,)`.
-        thresholds: to decide with.
-        limits: to reject by; only familiarity can, which is the model's.
+        answers: `probabilities` `(4,)` and maybe `familiarity` `(1,)`, by these names.
+        thresholds: what is decided by.
+        limits: what is rejected by; only familiarity counts, which is the model's.
     """
     familiarity = float(answers["familiarity"][0]) if "familiarity" in answers else None
     outcome = after(answers["probabilities"].tolist(), familiarity, None, limits, thresholds)

@@ -18,7 +18,7 @@ MEASURES: Final = """\
   missed       share of the slices that go from a tumour to no_tumor
   heatmap      difference of any cell of the heatmap on any slice
   familiarity  difference of the familiarity of any slice"""
-"""What a tolerance bounds, for the help of a command."""
+"""The measures that a tolerance bounds, for the help of a command."""
 
 
 MEANT_FOR: Final = 400
@@ -34,7 +34,7 @@ class Tolerance:
 
     Attributes:
         largest: difference of any probability on any slice, 0..1.
-        mean: of all these differences.
+        mean: the mean of all these differences.
         decisions: share of the slices whose decision differs.
         missed: share of the slices that go from a tumour to no_tumor.
         heatmap: difference of any cell of the heatmap on any slice; for models that make one.
@@ -84,25 +84,10 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "float16": Tolerance(largest=0.1, mean=0.005, decisions=0.01, missed=0.0, heatmap=0.1, familiarity=0.1),
     "int8": Tolerance(largest=0.4, mean=0.009, decisions=0.03, missed=0.0, heatmap=0.6, familiarity=0.05),
 }
-"""By quantization. For int8, measured by the export on its 400 slices, harder than all of val, with
-falx-3; and with falx-1, before its channels were equalised and before its biases were corrected
-(docs/quantization.md, `falx_export.convert.to_tflite`):
+"""Tolerances by quantization.
 
-| | largest | mean | decisions | heatmap |
-|---|---|---|---|---|
-| falx-3, both engines, weights of 8 bits | 0.11 | 0.0040 | 2.0 % | 0.24 |
-| falx-4, LiteRT | 0.09 | 0.0037 | 1.0 % | 0.18 |
-| falx-4, ONNX Runtime | 0.11 | 0.0049 | 2.3 % | 0.25 |
-| the same, weights of 8 bits, on a processor without VNNI | 0.23 | 0.0077 | 3.8 % | 0.27 |
-| calibrated on 16 slices, not 100; LiteRT | 0.10 | 0.0038 | 1.5 % | 0.19 |
-| the same; ONNX Runtime, weights of 8 bits, without VNNI | 0.31 | 0.0073 | 2.3 % | 0.49 |
-| falx-1, not equalised | 0.12 | 0.0054 | 3.5 % | |
-| falx-1, not corrected either | 0.26 | 0.0102 | 6 % | |
-| falx-5, LiteRT | 0.08 | 0.0046 | 2.0 % | 0.22 |
-| falx-5, ONNX Runtime | 0.11 | 0.0050 | 3.0 % | 0.25 |
-
-So 3 % and 0.009 let pass what is as good as falx-3, also calibrated on few slices (on ONNX Runtime measured
-with 8 bits alone), and stop what lost equalisation or correction; a single slice or cell may be far off. (The
-target is 0.5 % of decisions.) On ONNX Runtime falx-5 is at the limit: its threshold of `no_tumor` lies where
-more slices do. Familiarity differed by 0.004 at most with falx-3, by 0.013 with falx-4, 0.012 with
-falx-5."""
+That of int8 lets pass what is as good as falx-3 to falx-5 were on the export's 400 slices, which are harder
+than all of val (mean 0.004 to 0.005, 1 to 3 % of decisions; 0.0073 calibrated on 16 slices), and stops what
+lost equalisation or correction of biases (falx-1: 3.5 % and 6 %). A single slice or cell may be far off.
+docs/quantization.md has the measurements.
+"""

@@ -27,20 +27,20 @@ from falx.model import attachment
 from falx.model import card as cards
 from falx.model import file as model_file
 from falx.slices.limits import Limits
-from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS, percent
 from falx_export.convert.graph import loaded
-from falx_export.proof import own_answers, parity, samples
-from falx_export.proof.own_answers import Own
+from falx_export.proof import parity, samples, self_contained_answers
 from falx_export.proof.samples import PreparedSlice
+from falx_export.proof.self_contained_answers import SelfContainedAnswers
 from falx_export.proof.tolerance import Tolerance
 from falx_runs.errors import DataError, RunError
 from falx_runs.run_folder import FinishedRun, read_run
 from falx_runs.tables import aligned
 
-__all__ = ["CLOSE", "Comparison", "Slice", "compare", "table", "write_slices"]
+__all__ = ["CLOSE", "Verification", "VerifiedSlice", "compare", "table", "write_slices"]
 
 CHUNK: Final = 256
-"""So many slices are in memory at once."""
+"""The slices in memory at once."""
 
 CLOSE: Final = 0.02
 """A change of decision is told apart where Keras's probability lies this near to a threshold."""
@@ -51,11 +51,11 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Slice:
+class VerifiedSlice:
     """The answers of Keras and of a file for a slice.
 
     Attributes:
-        path, label, split: of the image.
+        path, label, split: the image's.
         expected, got: probabilities of Keras and of the file, `(4,)`, 0..1.
         before, after: the decisions of Keras and of the file. Pictures that the runtime rejects for their
             pixels are judged here as well, and only familiarity, which is the model's, can reject one; but
@@ -103,12 +103,12 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Verification:
     """A file against Keras.
 
     Attributes:
         file: its name.
-        engine: that ran it.
+        engine: the engine that ran it.
         quantization: `int8`, `float16` or `float32`.
         slices: each, in the order of the data.
     """
@@ -116,7 +116,7 @@ class Comparison:
     file: str
     engine: str
     quantization: str
-    slices: Sequence[Slice]
+    slices: Sequence[VerifiedSlice]
 
     @property
     def labels(self) -> list[str]:
@@ -125,7 +125,7 @@ class Comparison:
         return [label for label in LABELS if label in found] + sorted(found - set(LABELS))
 
     @property
-    def contradicting(self) -> list[Slice]:
+    def contradicting(self) -> list[VerifiedSlice]:
         """The slices that the file itself decides otherwise than Falx on its probabilities."""
         return [x for x in self.slices if x.contradiction]
 
@@ -164,7 +164,7 @@ class Comparison:
         )
 
 
-def _differences(slices: Sequence[Slice]) -> Floats:
+def _differences(slices: Sequence[VerifiedSlice]) -> Floats:
     """Returns the differences of the probabilities, `(N, 4)`, of the slices that have some."""
     return np.array([np.abs(x.got - x.expected) for x in slices if not x.silent]).reshape(-1, len(LABELS))
 
@@ -183,7 +183,7 @@ def compare(
     splits: Iterable[str] = samples.SPLITS,
     engine: str | None = None,
     quiet: bool = False,
-) -> Comparison:
+) -> Verification:
     """Lets both answer for every slice.
 
     Args:
@@ -192,7 +192,7 @@ def compare(
         data: a manifest, a folder that holds one, or a folder of images (`samples.read`); None
             takes the run's `data.csv`.
         splits: those of the manifest to take.
-        engine: that runs the file; None takes the first for its format that is installed. Files for programs
+        engine: what runs the file; None takes the first for its format that is installed. Files for programs
             without Falx run in ONNX Runtime and LiteRT only.
         quiet: show no progress.
 
@@ -214,12 +214,12 @@ def compare(
     kind = attachment.detect(payload)
     assert kind is not None  # noqa: S101 - `model_file.read` refuses anything else
     if card.self_contained:
-        name = own_answers.engine_for(file, engine, kind)
-        own = own_answers.starter(payload, card, kind)
+        name = self_contained_answers.engine_for(file, engine, kind)
+        own = self_contained_answers.starter(payload, card, kind)
     else:
         name = engines.choose(engine, kind)
         started = engines.start(name, payload, card, threads=1)
-    found: list[Slice] = []
+    found: list[VerifiedSlice] = []
     for chunk in _chunks(samples.prepared(data, frozenset(splits), quiet=quiet)):
         tensors = np.stack([item.tensor for item in chunk])
         expected = parity.keras_answers(model, tensors)
@@ -229,7 +229,7 @@ def compare(
         else:
             got = parity.engine_answers(started, tensors, title="", quiet=True)
             found += _compared(chunk, expected, got, trained, card)
-    return Comparison(file.name, name, str(card.quantization["format"]), found)
+    return Verification(file.name, name, str(card.quantization["format"]), found)
 
 
 def _chunks(items: Iterator[PreparedSlice]) -> Iterator[list[PreparedSlice]]:
@@ -243,8 +243,8 @@ def _compared(
     got: Mapping[str, parity.Probabilities],
     trained: FinishedRun,
     card: cards.Card,
-    own: Own | None = None,
-) -> Iterator[Slice]:
+    own: SelfContainedAnswers | None = None,
+) -> Iterator[VerifiedSlice]:
     if own is not None:
         # What the file does not say, it can neither be held to nor reject by.
         expected = {name: value for name, value in expected.items() if name in got}
@@ -263,7 +263,7 @@ def _compared(
         if own is not None:
             before = REJECTED if own.refused[index] else before
             after = after if own.decisions is None else own.decisions[index]
-        yield Slice(
+        yield VerifiedSlice(
             path=item.record.path,
             label=item.record.label,
             split=item.record.split,
@@ -279,12 +279,20 @@ def _compared(
         )
 
 
-def table(comparison: Comparison) -> str:
+def table(comparison: Verification) -> str:
     """Lays out a comparison for people: by label, by probability, and every change of a decision."""
     slices = comparison.slices
     groups = [(label, [x for x in slices if x.label == label]) for label in comparison.labels]
     groups.append(("all", list(slices)))
-    head = ("label", "slices", "changed", "tumour to no_tumor", "largest", "mean", *map(_percent, QUANTILES))
+    head = (
+        "label",
+        "slices",
+        "changed",
+        "tumour to no_tumor",
+        "largest",
+        "mean",
+        *(percent(quantile, 0) for quantile in QUANTILES),
+    )
     rows = [
         (
             label,
@@ -317,10 +325,10 @@ def table(comparison: Comparison) -> str:
     if silent := sum(x.silent for x in slices):
         lines += ["", f"{silent} slices that the file rejects have no probabilities to compare"]
     if changed:
-        close = sum(x.margin < CLOSE for x in changed)
+        close, share = sum(x.margin < CLOSE for x in changed), percent(len(changed) / len(slices), 2)
         lines += [
             "",
-            f"{len(changed)} decisions changed ({len(changed) / len(slices):.2%}), {close} of them where "
+            f"{len(changed)} decisions changed ({share}), {close} of them where "
             f"Keras was within {CLOSE} of a threshold:",
             *aligned(
                 [("slice", "label", "Keras", "file", "margin", "largest")]
@@ -337,12 +345,8 @@ def table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _short_largest(x: Slice) -> str:
+def _short_largest(x: VerifiedSlice) -> str:
     return "-" if x.silent else f"{x.largest:.4f}"
-
-
-def _percent(quantile: float) -> str:
-    return f"{quantile:.0%}"
 
 
 def _measures(differences: Floats) -> list[str]:
@@ -353,12 +357,12 @@ def _measures(differences: Floats) -> list[str]:
     return [f"{value:.5f}" for value in values]
 
 
-def write_slices(path: Path, comparison: Comparison) -> None:
+def write_slices(path: Path, comparison: Verification) -> None:
     """Writes what both answered, a row a slice; the file's probabilities are empty where it gives none.
 
     Args:
-        path: of the CSV.
-        comparison: of the file.
+        path: where the CSV is written.
+        comparison: the file's.
     """
     before, after = ([f"{who}_{label}" for label in LABELS] for who in ("keras", "file"))
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from falx_export.proof.verify import Comparison
+from falx_export.proof.verify import Verification
 
 __all__ = ["SUFFIXES", "draw"]
 
@@ -17,10 +17,10 @@ SUFFIXES: Final = (".png", ".svg", ".pdf")
 """Formats of the picture, by the end of its name."""
 
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-"""Of Okabe & Ito (2008), told apart with any kind of colour vision."""
+"""Colours of Okabe & Ito (2008), told apart with any kind of colour vision."""
 
 
-def draw(path: Path, comparison: Comparison) -> None:
+def draw(path: Path, comparison: Verification) -> None:
     """Draws a comparison.
 
     Left, the share of slices that differ by more than x, by label. Right, the probability of the decision's
@@ -28,8 +28,8 @@ def draw(path: Path, comparison: Comparison) -> None:
     Slices that the file rejects without probabilities are in neither.
 
     Args:
-        path: of the picture; its suffix is the format.
-        comparison: of the file.
+        path: where the picture is written; its suffix is the format.
+        comparison: the file's.
     """
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     spread, answers = figure.subplots(1, 2)
@@ -44,7 +44,7 @@ def draw(path: Path, comparison: Comparison) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None} if path.suffix.lower() == ".png" else None)
 
 
-def _spread(axes: Axes, comparison: Comparison) -> None:
+def _spread(axes: Axes, comparison: Verification) -> None:
     for index, label in enumerate(comparison.labels):
         # From the smallest that a logarithmic axis is to show.
         found = [x.largest for x in comparison.slices if x.label == label and not x.silent]
@@ -63,7 +63,7 @@ def _spread(axes: Axes, comparison: Comparison) -> None:
     axes.grid(alpha=0.3)
 
 
-def _answers(axes: Axes, comparison: Comparison) -> None:
+def _answers(axes: Axes, comparison: Verification) -> None:
     slices = [x for x in comparison.slices if not x.silent]
     places = [int(x.expected.argmax()) for x in slices]
     points = np.array([(x.expected[place], x.got[place]) for x, place in zip(slices, places, strict=True)])

@@ -35,9 +35,9 @@ class Tensor:
     """A value in a graph.
 
     Attributes:
-        graph: that computes it.
-        dtype: of its elements.
-        name: in the graph; empty until what it is part of is named.
+        graph: the graph that computes it.
+        dtype: the type of its elements.
+        name: its name in the graph; empty until the calculation it is part of is named.
     """
 
     graph: Graph = field(repr=False)
@@ -111,7 +111,7 @@ class Tensor:
 
 
 @dataclass(slots=True)
-class _Node:
+class _Step:
     operator: str
     inputs: Sequence[Tensor | None]
     output: Tensor
@@ -124,8 +124,8 @@ class Graph:
 
     def __init__(self) -> None:
         """Starts an empty graph."""
-        self._nodes: list[_Node | onnx.NodeProto] = []
-        self._unnamed: list[_Node] = []
+        self._nodes: list[_Step | onnx.NodeProto] = []
+        self._unnamed: list[_Step] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._values: list[onnx.ValueInfoProto] = []
         self._scopes: list[str] = []
@@ -197,14 +197,14 @@ class Graph:
         Args:
             operator: its name in ONNX.
             inputs: the first must be a tensor; numbers become constants of its type.
-            dtype: of the output; the first input's where it is not said.
-            attributes: of the node.
+            dtype: the output's; by default the first input's.
+            attributes: the operator's settings.
         """
         first = inputs[0]
         assert isinstance(first, Tensor)  # noqa: S101 - our own invariant
         tensors = [None if value is None else self.like(first, value) for value in inputs]
         output = Tensor(self, first.dtype if dtype is None else np.dtype(dtype))
-        node = _Node(operator, tensors, output, attributes)
+        node = _Step(operator, tensors, output, attributes)
         self._nodes.append(node)
         self._unnamed.append(node)
         return output
@@ -346,7 +346,7 @@ class Graph:
         return self._take(free)
 
 
-def _proto(node: _Node) -> onnx.NodeProto:
+def _proto(node: _Step) -> onnx.NodeProto:
     inputs = ["" if tensor is None else tensor.name for tensor in node.inputs]
     while inputs and not inputs[-1]:
         inputs.pop()

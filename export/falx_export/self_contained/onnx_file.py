@@ -11,7 +11,7 @@ no loop, so a picture that is rejected costs as much as another.
 |---|---|---|---|
 | `decision` | int32 | `()` | index into `falx.words.DECISIONS`: 0..3 the labels, 4 ambiguous, 5 rejected |
 | `decision_label` | string | `()` | the same as a word |
-| `rejected` | bool | `()` | whether the picture is no usable slice of a head |
+| `rejected` | bool | `()` | whether the picture is not a usable slice of a head |
 | `reason` | int32 | `()` | why: 0 not rejected, then the codes of `falx.slices.reasons.REASONS` from 1 |
 | `probabilities` | float32 | `(4,)` | of the labels in their order; all 0 where rejected |
 | `confidence` | float32 | `()` | of the decided label; 0 where ambiguous or rejected |
@@ -73,7 +73,7 @@ SUFFIX: Final = "-self-contained"
 """Stands in the file's name before `.onnx`."""
 
 TOLERANCE: Final = 0.01
-"""How far a probability may be from the one that the model's own graph answers, 0..1."""
+"""The most that a probability may be from the one that the model's own graph answers, 0..1."""
 
 INPUT: Final = TensorSpec("image", "uint8", ("height", "width", "channels"))
 
@@ -99,14 +99,14 @@ DOCUMENTATION: Final = {
     "image": "a decoded picture: 0 black to 255 white, 1 channel (grey) or 3 (RGB), any size",
     "decision": ", ".join(f"{index} {word}" for index, word in enumerate(DECISIONS)),
     "decision_label": "the decision as a word",
-    "rejected": "whether the picture is no usable MRI slice of a head",
+    "rejected": "whether the picture is not a usable MRI slice of a head",
     "reason": f"why it is rejected: {NONE} it is not, {_CODES}",
     "probabilities": f"of {', '.join(LABELS)}; all 0 where rejected",
     "confidence": "the probability of the decided label; 0 where ambiguous or rejected",
     "heatmap": "where a tumour would be, 0..1, on the picture; all 0 where rejected",
     "familiarity": "the probability, 0..1, that the picture is a slice of a head",
 }
-"""What a graph viewer shows beside an input or output."""
+"""The texts that a graph viewer shows beside an input or output."""
 
 
 def file_name(name: str) -> str:
@@ -119,7 +119,7 @@ def sealed(payload: bytes, card: Card) -> bytes:
 
     Args:
         payload: the model's own ONNX graph (`falx_export.convert.to_onnx`).
-        card: of that graph, with its self-test.
+        card: the card of that graph, with its self-test.
 
     Raises:
         ConversionError: the graph is not what Falx makes, or the self-contained one answers something else
@@ -198,7 +198,7 @@ def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
     Args:
         got: what it answers for a picture.
         picture: the same as Falx reads it.
-        card: of the file.
+        card: the file's.
 
     Returns:
         What is wrong, in words; empty where nothing is.
@@ -224,10 +224,10 @@ def prove(
     It is tried on the drawn phantoms, and on the slices, each taken for a picture and prepared once more.
 
     Args:
-        name: of the file.
+        name: the file's.
         data: the file.
         slices: `(N, 224, 224, 1)` uint8.
-        engine: that runs the model's own graph.
+        engine: what runs the model's own graph.
         quiet: show no progress.
 
     Raises:

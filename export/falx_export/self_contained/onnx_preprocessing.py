@@ -23,7 +23,7 @@ from falx.slices.preprocessing import (
 )
 from falx_export.self_contained.onnx_builder import Graph, Tensor
 
-__all__ = ["Frame", "Picture", "find_head", "heatmap", "prepare", "read", "resized"]
+__all__ = ["FrameTensors", "PictureTensors", "find_head", "heatmap", "prepare", "read", "resized"]
 
 LUMA: Final = {"red": 19595 / 65536, "green": 38470 / 65536, "blue": 7471 / 65536}
 """ITU-R BT.601 as Pillow has it (`src/libImaging/Convert.c`, L24). In float32 every sum is exact: there
@@ -36,7 +36,7 @@ LEVELS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureTensors:
     """A picture in a graph.
 
     Attributes:
@@ -52,11 +52,11 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class FrameTensors:
     """The rectangle of the head, as `falx.slices.preprocessing.Frame`; all int64 without axes.
 
     Attributes:
-        left, top, width, height: of the rectangle, in pixels of the slice.
+        left, top, width, height: the rectangle, in pixels of the slice.
         content: the same of where it lies in the tensor.
     """
 
@@ -67,7 +67,7 @@ class Frame:
     content: tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def read(g: Graph, image: Tensor) -> Picture:
+def read(g: Graph, image: Tensor) -> PictureTensors:
     """Returns a grey slice of uint8 `(H, W, 1)` or `(H, W, 3)` RGB; with other channels the graph cannot be
     run.
     """
@@ -91,10 +91,10 @@ def read(g: Graph, image: Tensor) -> Picture:
         distance = g.named("distance", g.most(samples, 2) - g.least(samples, 2))
         number = g.node("Size", distance, dtype=np.int64).to(np.float64)
         colour = g.named("colour", g.total(distance.to(np.int64)).to(np.float64) / number / 255)
-    return Picture(pixels, height, width, colour)
+    return PictureTensors(pixels, height, width, colour)
 
 
-def find_head(g: Graph, picture: Picture) -> Frame:
+def find_head(g: Graph, picture: PictureTensors) -> FrameTensors:
     """Returns the bounding rectangle of the head; see `falx.slices.preprocessing.find_head`."""
     with g.scope("head"):
         brightest = g.most(picture.pixels).to(np.float64)
@@ -125,10 +125,10 @@ def find_head(g: Graph, picture: Picture) -> Frame:
         content_height = g.named("content_height", _rounded(g, height, scale, 1))
         content_left = g.named("content_left", (SIZE - content_width) // 2)
         content_top = g.named("content_top", (SIZE - content_height) // 2)
-    return Frame(left, top, width, height, (content_left, content_top, content_width, content_height))
+    return FrameTensors(left, top, width, height, (content_left, content_top, content_width, content_height))
 
 
-def prepare(g: Graph, picture: Picture, frame: Frame) -> Tensor:
+def prepare(g: Graph, picture: PictureTensors, frame: FrameTensors) -> Tensor:
     """Returns the tensor, uint8 `(1, 224, 224, 1)`; see `falx.slices.preprocessing.prepare`."""
     left, top, width, height = frame.content
     with g.scope("resize"):
@@ -149,7 +149,7 @@ def prepare(g: Graph, picture: Picture, frame: Frame) -> Tensor:
 
 def resized(
     g: Graph,
-    picture: Picture,
+    picture: PictureTensors,
     start: tuple[Tensor, Tensor],
     length: tuple[Tensor, Tensor],
     size: tuple[Tensor, Tensor],
@@ -160,10 +160,10 @@ def resized(
 
     Args:
         g: the graph.
-        picture: to take it from.
-        start: of the part to resize, horizontal and vertical, in pixels; float64 without axes.
-        length: of that part, as `start`.
-        size: of the result, width and height; int64 without axes.
+        picture: where it is taken from.
+        start: where the part to resize begins, horizontal and vertical, in pixels; float64 without axes.
+        length: how long that part is, as `start`.
+        size: the result's width and height; int64 without axes.
         box: average (`Resampling.BOX`) instead of `Resampling.BILINEAR`.
 
     Returns:
@@ -177,7 +177,7 @@ def resized(
         return _resampled(g, rows, picture.height, start[1], length[1], size[1], box=box)
 
 
-def heatmap(g: Graph, cells: Tensor, side: int, picture: Picture, frame: Frame) -> Tensor:
+def heatmap(g: Graph, cells: Tensor, side: int, picture: PictureTensors, frame: FrameTensors) -> Tensor:
     """Returns the model's cells on the slice: float32 `(H, W)`; see `falx.prediction.Location.heatmap`.
 
     Args:
@@ -221,9 +221,9 @@ def _resampled(
         g: the graph.
         pixels: int32 `(number, M)`.
         number: int64 without axes.
-        start: of the part to resample, float64 without axes.
-        length: of that part, as `start`.
-        size: of the result, int64 without axes.
+        start: where the part to resample begins, float64 without axes.
+        length: how long that part is, as `start`.
+        size: the result's, int64 without axes.
         box: average instead of interpolating.
 
     Returns:

@@ -24,7 +24,7 @@ from falx.slices.rejection import (
     SAMPLES,
 )
 from falx_export.self_contained.onnx_builder import Graph, Tensor
-from falx_export.self_contained.onnx_preprocessing import Picture, resized
+from falx_export.self_contained.onnx_preprocessing import PictureTensors, resized
 
 __all__ = ["NONE", "reason"]
 
@@ -35,13 +35,13 @@ BEHIND_ALL: Final = 1e6
 """Greater than any Laplacian of grey levels."""
 
 
-def reason(g: Graph, picture: Picture, limits: Limits, familiarity: Tensor | None) -> Tensor:
+def reason(g: Graph, picture: PictureTensors, limits: Limits, familiarity: Tensor | None) -> Tensor:
     """Returns why a picture is rejected: int32 without axes, `NONE` or 1 + the place in `REASONS`.
 
     Args:
         g: the graph.
-        picture: to check.
-        limits: of the card.
+        picture: what is checked.
+        limits: the card's.
         familiarity: float32 `(1, 1)`, where the model says so.
     """
     values = {name: g.constant(name, value, np.float64) for name, value in limits.to_dict().items()}
@@ -64,7 +64,7 @@ def reason(g: Graph, picture: Picture, limits: Limits, familiarity: Tensor | Non
         return g.named("reason", index)
 
 
-def _no_head(g: Graph, picture: Picture, limits: dict[str, Tensor]) -> Tensor:
+def _no_head(g: Graph, picture: PictureTensors, limits: dict[str, Tensor]) -> Tensor:
     height, width, cells = _coarse(g, picture)
     number = g.node("Size", cells, dtype=np.int64).to(np.float64)
     flat = g.named("flat", g.node("Reshape", cells, g.integers(-1)))
@@ -87,7 +87,7 @@ def _no_head(g: Graph, picture: Picture, limits: dict[str, Tensor]) -> Tensor:
     return g.named("no_head", lit_corners | dark | scattered | lines | smooth_or_rough)
 
 
-def _coarse(g: Graph, picture: Picture) -> tuple[Tensor, Tensor, Tensor]:
+def _coarse(g: Graph, picture: PictureTensors) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the height and width of the coarse grid, and its cells, float32."""
     with g.scope("coarse"):
         height, width = picture.height.to(np.float64), picture.width.to(np.float64)
@@ -145,7 +145,9 @@ def _between(g: Graph, mask: Tensor, axis: int) -> Tensor:
     return (g.node("CumSum", ones, along) > 0) & (g.node("CumSum", ones, along, reverse=1) > 0)
 
 
-def _lit(g: Graph, picture: Picture, enclosed: Tensor, size: tuple[Tensor, Tensor], bright: Tensor) -> Tensor:
+def _lit(
+    g: Graph, picture: PictureTensors, enclosed: Tensor, size: tuple[Tensor, Tensor], bright: Tensor
+) -> Tensor:
     """Returns the share of the slice's own pixels in the enclosed part that is bright: float64."""
     step = g.maximum(g.maximum(picture.height, picture.width) // SAMPLES, 1)
     ends = [picture.height, picture.width]

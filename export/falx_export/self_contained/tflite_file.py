@@ -31,8 +31,8 @@ from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_L
 from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.convert.graph import INPUT
 from falx_export.errors import ConversionError, ParityError, converting
-from falx_export.quiet import silenced
 from falx_export.self_contained.onnx_file import Outputs
+from falx_export.silence import silenced
 
 __all__ = [
     "MEDIAPIPE_SUFFIX",
@@ -65,7 +65,7 @@ SAME: Final = 1e-5
 the same operations in the same way; it need not, where it takes others beside them to its accelerator."""
 
 _STAND_INS: Final = (0.9375, 0.8125, 0.6875, 0.5625)
-"""In the place of the thresholds while converting. The converter turns equal values into a scalar, which
+"""Values in place of the thresholds while converting. The converter turns equal values into a scalar, which
 could not be set to different ones later."""
 
 _LIMIT_STAND_IN: Final = 0.4375
@@ -76,7 +76,7 @@ def sealed(payload: bytes, card: Card) -> bytes:
 
     Args:
         payload: the model's own TFLite graph (`falx_export.convert.to_tflite`).
-        card: of that graph, with its self-test.
+        card: the card of that graph, with its self-test.
 
     Raises:
         ConversionError: the graph is not what Falx makes.
@@ -97,7 +97,7 @@ def with_decision(payload: bytes, card: Card) -> bytes:
 
     Args:
         payload: the plain graph, without a card.
-        card: of the plain graph; thresholds and rejection limits are taken from it.
+        card: the plain graph's; thresholds and rejection limits are taken from it.
 
     Raises:
         ConversionError: TensorFlow cannot convert the decision, or the graphs do not fit.
@@ -141,7 +141,7 @@ def answers(payload: bytes, slices: npt.NDArray[np.uint8], *, title: str, quiet:
     Args:
         payload: the graph.
         slices: `(N, 224, 224, 1)` uint8; where the graph takes three channels, each is given three times.
-        title: of the progress bar.
+        title: the progress bar's.
         quiet: show no progress.
 
     Returns:
@@ -170,7 +170,7 @@ def prove(
     """Lets pass a file that answers as the plain one does, and decides as Falx does.
 
     Args:
-        name: of the file.
+        name: the file's.
         data: the file.
         slices: `(N, 224, 224, 1)` uint8.
         plain: the plain file's answers for them, by output, `(N, ...)`.
@@ -199,7 +199,7 @@ def contradictions(got: Outputs, card: Card) -> list[str]:
 
     Args:
         got: what it answers, by output, `(N, ...)`; `decision` among them.
-        card: of the file.
+        card: the file's.
 
     Returns:
         For each slice what is wrong, in words; empty where nothing is.
@@ -258,7 +258,7 @@ def _converted(function: GenericFunction) -> bytes:
         return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], function).convert())
 
 
-def _name_ends(document: flatbuffer.Graph, specs: Iterable[TensorSpec]) -> None:
+def _name_ends(document: flatbuffer.TfliteGraph, specs: Iterable[TensorSpec]) -> None:
     """Names a small graph's inputs and outputs, which the converter orders and calls as it likes."""
     graph = document.subgraphs[0]
     tensors = [graph.tensors[int(index)] for index in (*graph.inputs, *graph.outputs)]
@@ -271,7 +271,7 @@ def _name_ends(document: flatbuffer.Graph, specs: Iterable[TensorSpec]) -> None:
 
 
 def _set_constant(
-    document: flatbuffer.Graph, name: str, stand_in: tuple[float, ...], values: npt.NDArray[np.float32]
+    document: flatbuffer.TfliteGraph, name: str, stand_in: tuple[float, ...], values: npt.NDArray[np.float32]
 ) -> None:
     """Gives the constant that holds the stand-ins its name, its values, and a buffer of its own."""
     wanted = np.array(stand_in, np.float32).tobytes()

@@ -6,16 +6,33 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from string import ascii_uppercase
 
 from falx.app import texts
 from falx.app.uploads import ShownSlice, Upload
-from falx.errors import UnreadableImage
 from falx.reading import dicom
-from falx.reading.series import Series, gather
+from falx.reading.series import Series, gather_all
 from falx.slices.slice import Part
 from falx.study import Study, sum_up
 
-__all__ = ["Arrangement", "arrange"]
+__all__ = ["Arrangement", "Group", "arrange"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Slices that stand together on the page.
+
+    Attributes:
+        slices: The slices; those of a study series by series, each by position where positions are known.
+        study: The decision on them; None where each stands by itself.
+        numbers: The number of each slice: from 1, or `2.1` for the first of the second series.
+        letter: The letter of one of several studies; empty for others.
+    """
+
+    slices: tuple[ShownSlice, ...]
+    study: Study | None = None
+    numbers: tuple[str, ...] = ()
+    letter: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,45 +40,49 @@ class Arrangement:
     """The slices that are answered, in order.
 
     Attributes:
-        shown: The slices of the study, series by series, each by position where positions are known; what
-            is there twice is left out. Then the pictures that belong to no study.
-        study: The decision on the study; None without one, and where slices belong to several studies.
-        trouble: Why the slices are not decided on together, a sentence; empty where they are.
-        loose: How many pictures, given in any order, carry no tags that say whose they are.
+        groups: The studies, then the slices that no study uses, then the pictures that stand by themselves.
+        loose: The number of pictures that carry no tags that say whose they are.
     """
 
-    shown: tuple[ShownSlice, ...] = ()
-    study: Study | None = None
-    trouble: str = ""
+    groups: tuple[Group, ...] = ()
     loose: int = 0
 
-    @property
-    def first(self) -> int:
-        """The index of the slice to look at first: the surest key slice of a tumour, or the one with the
-        strongest evidence of a tumour.
-        """
-        study = self.study
-        carriers = () if study is None else study.verdict.carriers
-        indices = carriers or range(len(self.shown))
-        return max(indices, key=lambda index: self.shown[index].evidence or 0.0)
+    @cached_property
+    def shown(self) -> tuple[ShownSlice, ...]:
+        """All slices."""
+        return tuple(shown for group in self.groups for shown in group.slices)
 
     @cached_property
     def numbers(self) -> tuple[str, ...]:
-        """The number of each slice: from 1, or `2.1` for the first of the second series; then the pictures
-        that belong to no study.
+        """The number of each slice."""
+        return tuple(number for group in self.groups for number in group.numbers)
+
+    @property
+    def studies(self) -> list[Study]:
+        """The decisions on studies."""
+        return [group.study for group in self.groups if group.study is not None]
+
+    @cached_property
+    def key_slices(self) -> tuple[int, ...]:
+        """The indices of the slices that the decisions on studies rest on."""
+        found: list[int] = []
+        first = 0
+        for group in self.groups:
+            if group.study is not None:
+                found += [first + index for index in group.study.verdict.carriers]
+            first += len(group.slices)
+        return tuple(found)
+
+    @property
+    def first(self) -> int:
+        """The index of the slice to look at first: the key slice, or the slice, with the strongest evidence
+        of a tumour.
         """
-        series = () if self.study is None else self.study.series
-        called = [
-            str(number) if len(series) == 1 else f"{part}.{number}"
-            for part, one in enumerate(series, start=1)
-            for number in range(1, len(one.results) + 1)
-        ]
-        alone = range(1, len(self.shown) - len(called) + 1)
-        return (*called, *(texts.numbered_picture(n) if called else str(n) for n in alone))
+        return max(self.key_slices or range(len(self.shown)), key=lambda i: self.shown[i].evidence or 0.0)
 
 
 def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangement:
-    """Puts slices in order, and sums them up.
+    """Puts slices in order, and sums up those of each study.
 
     Args:
         uploads: The files, some of whose slices may not be answered yet.
@@ -69,34 +90,49 @@ def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangem
     """
     named = sorted(uploads, key=lambda upload: _natural(upload.name))
     # A file that cannot be read counts in the study of the others, if they are one.
-    loose = [upload for upload in named if not isinstance(upload.source, dicom.DicomImage)]
-    examined = one_patient or len(loose) < len(named)
-    alone = [] if one_patient else [one for one in loose if one.source is None or not examined]
-    together = [upload for upload in named if upload not in alone]
-    try:
-        found = gather((upload.source or upload for upload in together), one_patient=True)
-    except UnreadableImage as error:
-        message = str(error).removeprefix("these files: ")
-        every = tuple(shown for upload in named for shown in upload.shown)
-        return Arrangement(every, None, f"{message[:1].upper()}{message[1:]}.", len(loose))
-    holders = {id(upload.source or upload): upload for upload in named}
-    series, shown = [], []
-    for one in found.series:
-        there = [(index, own) for index, source in enumerate(one.sources) if (own := _shown(holders, source))]
-        if there:
-            series.append(_reduced(one, [index for index, _ in there]))
-            shown += [own for _, own in there]
-    left_out = sum(len(upload.shown) for upload in together) - len(shown)
-    study = None
-    if shown and (len(shown) > 1 or left_out):
-        study = sum_up(replace(found, series=tuple(series)), [own.result for own in shown])
-    # Where nothing is used, each slice is shown with its own answer.
-    shown += [own for upload in (alone if shown else named) for own in upload.shown]
-    return Arrangement(tuple(shown), study, "", sum(upload.source is None for upload in loose))
+    examined = one_patient or any(isinstance(upload.source, dicom.DicomImage) for upload in named)
+    together = [one for one in named if one_patient or (examined and one.source is not None)]
+    alone = tuple(shown for upload in named if upload not in together for shown in upload.shown)
+    groups = _studies(together, one_patient=one_patient)
+    if alone:
+        each = range(1, len(alone) + 1)
+        groups.append(
+            Group(alone, None, tuple(texts.PICTURE.format(number=n) if groups else str(n) for n in each))
+        )
+    return Arrangement(tuple(groups), sum(upload.source is None for upload in named))
+
+
+def _studies(uploads: Sequence[Upload], *, one_patient: bool) -> list[Group]:
+    """Returns the studies of uploads, and the slices that none of them uses."""
+    every = [shown for upload in uploads for shown in upload.shown]
+    if len(every) < 2:
+        return [Group(tuple(every), None, ("1",))] if every else []
+    holders = {id(upload.source or upload): upload for upload in uploads}
+    sources = (upload.source or Part(upload, 1) for upload in uploads)
+    groups = []
+    for found in gather_all(sources, one_patient=one_patient):
+        series, slices = [], []
+        for one in found.series:
+            there = [(i, own) for i, source in enumerate(one.sources) if (own := _shown(holders, source))]
+            series += [_reduced(one, [i for i, _ in there])] if there else []
+            slices += [own for _, own in there]
+        if slices or found.not_used:
+            study = sum_up(replace(found, series=tuple(series)), [own.result for own in slices])
+            groups.append(Group(tuple(slices), study))
+    letters = ascii_uppercase if len(groups) > 1 else [""]
+    groups = [_numbered(group, letter) for group, letter in zip(groups, letters, strict=False)]
+    used = {id(own) for group in groups for own in group.slices}
+    why = {one.uid: one.reason.message for group in groups if group.study for one in group.study.not_used}
+    left = tuple(
+        replace(own, not_used=why.get(own.series_uid, texts.NOT_USED_HINT), cautions=())
+        for own in every
+        if id(own) not in used
+    )
+    return [*groups, Group(left, None, (texts.NONE,) * len(left))] if left else groups
 
 
 def _shown(holders: dict[int, Upload], source: object) -> ShownSlice | None:
-    """Returns the answer for a source of `gather`; None where it is not answered yet."""
+    """Returns the answer for a source of a series; None where it is not answered yet."""
     holder, number = (source.holder, source.number) if isinstance(source, Part) else (source, 1)
     answered = holders[id(holder)].shown
     return answered[number - 1] if number <= len(answered) else None
@@ -111,6 +147,17 @@ def _reduced(series: Series, indices: Sequence[int]) -> Series:
         positions_mm=None if at is None else tuple(at[i] for i in indices),
         layout=tuple(layout[i] for i in indices) if layout else (),
     )
+
+
+def _numbered(group: Group, letter: str) -> Group:
+    """Returns a study with a number for each slice, and its letter where there are several."""
+    series = () if group.study is None else group.study.series
+    numbers = [
+        str(number) if len(series) == 1 else f"{part}.{number}"
+        for part, one in enumerate(series, start=1)
+        for number in range(1, len(one.results) + 1)
+    ]
+    return replace(group, numbers=tuple(f"{letter} {number}".strip() for number in numbers), letter=letter)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -1,13 +1,20 @@
-"""Colours and drawn signs of decisions: a colour alone would tell some readers nothing."""
+"""Colours of the page and of paper, and drawn signs of decisions: a colour alone would tell some nothing."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["DARK", "LIGHT", "sign"]
+__all__ = ["DARK", "PAPER", "css", "sign"]
 
 DARK: Final = {
+    "ground": "#0b1015",
+    "panel": "#121a21",
+    "line": "#283641",
+    "text": "#e9eff4",
+    "quiet": "#a5b4c1",
+    "accent": "#74c9dc",
     "none": "#a5b4c1",
     "no_tumor": "#86d6b4",
     "tumor": "#ff8d80",
@@ -15,16 +22,22 @@ DARK: Final = {
     "rejected": "#b3c0cb",
     "error": "#e9eff4",
 }
-"""The colour of each kind on the page; style.css has them too."""
+"""The colours of the page, those of examples/browser; for each kind of decision too."""
 
-LIGHT: Final = {
+PAPER: Final = {
+    "ground": "#ffffff",
+    "panel": "#ffffff",
+    "line": "#c3ced7",
+    "text": "#111820",
+    "quiet": "#46535e",
+    "accent": "#0b6f86",
     "no_tumor": "#0b6b43",
     "tumor": "#b3261e",
     "ambiguous": "#7a5600",
     "rejected": "#46535e",
     "error": "#111820",
 }
-"""The colour of each kind on paper; templates/report.css has them too."""
+"""The colours of reports, and of the page in print."""
 
 SHAPES: Final = {
     "none": '<path d="M10 24h.1M24 24h.1M38 24h.1"/>',
@@ -36,6 +49,11 @@ SHAPES: Final = {
     "upload": '<path stroke-width="2.5" d="M24 31V9m0 0-8 8m8-8 8 8M8 32v7h32v-7"/>',
 }
 """The signs of examples/browser/index.html, on 48 × 48."""
+
+
+def css(colours: Mapping[str, str]) -> str:
+    """Returns colours as custom properties of CSS."""
+    return ":root { " + " ".join(f"--{name}: {colour};" for name, colour in colours.items()) + " }"
 
 
 def sign(kind: str, colour: str) -> str:

@@ -15,59 +15,28 @@ __all__ = ["add_options", "run"]
 
 ADDRESS: Final = "127.0.0.1"
 PORT: Final = 8501
-MAXIMUM_FILES: Final = 100
-MAXIMUM_SLICES: Final = 300
-"""More slices than a series of a head has; a 3-D one has up to about 250."""
-
-MAXIMUM_MEGABYTES: Final = 25
-MAXIMUM_MEGAPIXELS: Final = 16
-"""A slice of 4096 × 4096 pixels of 16 bits is 32 MiB in memory."""
+LIMITS: Final = {
+    "files": (100, "files that a visitor has on the page at a time"),
+    # More than a series of a head has; a 3-D one has up to about 250.
+    "slices": (300, "slices in these files; a DICOM file of several frames has as many"),
+    "megabytes": (25, "the size of one file, in MiB"),
+    # A slice of 4096 × 4096 pixels of 16 bits is 32 MiB in memory.
+    "megapixels": (16, "the pixels of one picture, in 1024 × 1024"),
+}
+"""The limits on what a visitor gives: the default of each, and its help."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Gives a parser the options of the page, besides those of the model and of thresholds."""
-    parser.add_argument(
-        "--address",
-        default=ADDRESS,
-        help=f"the address to listen at (default {ADDRESS}: reached from this machine only)",
-    )
+    about = f"the address to listen at (default {ADDRESS}: reached from this machine only)"
+    parser.add_argument("--address", default=ADDRESS, help=about)
     parser.add_argument("--port", type=_port, default=PORT, help=f"the port to listen at (default {PORT})")
-    parser.add_argument(
-        "--base-path",
-        type=_path,
-        default="",
-        metavar="PATH",
-        help="the path under which a proxy serves the page, such as /falx",
-    )
+    about = "the path under which a proxy serves the page, such as /falx"
+    parser.add_argument("--base-path", type=_path, default="", metavar="PATH", help=about)
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in the browser")
-    parser.add_argument(
-        "--max-files",
-        type=_number,
-        default=MAXIMUM_FILES,
-        metavar="N",
-        help=f"files that a visitor has on the page at a time (default {MAXIMUM_FILES})",
-    )
-    parser.add_argument(
-        "--max-slices",
-        type=_number,
-        default=MAXIMUM_SLICES,
-        metavar="N",
-        help=f"slices in these files; a DICOM file of several frames has as many (default {MAXIMUM_SLICES})",
-    )
-    parser.add_argument(
-        "--max-megabytes",
-        type=_number,
-        default=MAXIMUM_MEGABYTES,
-        metavar="N",
-        help=f"the size of one file, in MiB (default {MAXIMUM_MEGABYTES})",
-    )
-    parser.add_argument(
-        "--max-megapixels",
-        type=_number,
-        default=MAXIMUM_MEGAPIXELS,
-        metavar="N",
-        help=f"the pixels of one picture, in 1024 × 1024 (default {MAXIMUM_MEGAPIXELS})",
-    )
+    for name, (default, what) in LIMITS.items():
+        about = f"{what} (default {default})"
+        parser.add_argument(f"--max-{name}", type=_number, default=default, metavar="N", help=about)
 
 
 def run(options: argparse.Namespace, classifier: Classifier) -> None:
@@ -81,10 +50,10 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
         AppUnavailable: The packages of `falx[app]` are not installed.
         AddressUnavailable: The address or the port cannot be used.
     """
-    from falx.app import server
-    from falx.app.service import Service
+    from falx.app import streamlit_server
+    from falx.app.page_service import Service
 
-    if options.address not in server.LOOPBACK:
+    if options.address not in streamlit_server.LOOPBACK:
         sys.stderr.write(
             f"falx: warning: listening at {options.address}: the page asks nobody who they are, so let "
             "only a proxy reach it that does\n"
@@ -97,13 +66,13 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
         maximum_megabytes=options.max_megabytes,
         maximum_pixels=options.max_megapixels * 1024 * 1024,
     )
-    endpoint = server.Endpoint(
+    endpoint = streamlit_server.Endpoint(
         address=options.address,
         port=options.port,
         base_path=options.base_path,
         open_browser=not options.no_browser and sys.stdout.isatty(),
     )
-    server.start(service, endpoint)
+    streamlit_server.start(service, endpoint)
 
 
 def _port(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from falx.app import fragments, pdf
 from falx.app.fragments import render
 from falx.app.saved import Saved
-from falx.pictures.overlay import OPACITY
+from falx.slices.overlay import OPACITY
 from falx.words import LABELS
 
 __all__ = ["FILES", "FileKind", "as_csv", "as_html", "as_json"]
@@ -43,9 +43,9 @@ def as_json(saved: Saved) -> bytes:
     there are several pictures that belong to no study.
     """
     arranged = saved.arranged
-    study = [] if arranged.study is None else [arranged.study.to_dict()]
-    first = 0 if arranged.study is None else len(arranged.study.results)
-    documents = [*study, *(one.result.to_dict() for one in arranged.shown[first:])]
+    alone = [one for group in arranged.groups if group.study is None for one in group.slices]
+    documents = [study.to_dict() for study in arranged.studies]
+    documents += [one.result.to_dict() for one in alone if one.not_used is None]
     document = documents[0] if len(documents) == 1 else documents
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -66,18 +66,18 @@ def as_csv(saved: Saved) -> bytes:
     writer.writerow(columns)
     model = saved.service.classifier.model
     for shown, number in zip(saved.arranged.shown, saved.arranged.numbers, strict=True):
-        found = shown.result.to_dict()
+        found = {} if shown.not_used else shown.result.to_dict()
         shares = found.get("probabilities") or {}
         row = [
             shown.file,
             shown.frame,
             number,
-            found.get("decision"),
+            shown.decision if shown.not_used else found.get("decision"),
             found.get("confidence"),
             found.get("band"),
             *(shares.get(label) for label in LABELS),
             *(thresholds[label] for label in LABELS),
-            found.get("reason", {}).get("code"),
+            shown.not_used or found.get("reason", {}).get("code"),
             found.get("error", {}).get("message"),
             found.get("recommendation"),
             model.name,
@@ -97,8 +97,8 @@ def as_html(saved: Saved) -> bytes:
     return render(
         "report.html",
         saved=saved,
-        study=None if arranged.study is None else fragments.study_statement(arranged.study),
-        rows=fragments.rows(arranged) if len(arranged.shown) > 1 or arranged.study else [],
+        studies=fragments.study_statements(arranged),
+        rows=fragments.rows(arranged) if len(arranged.shown) > 1 else [],
         slices=[
             {
                 "statement": fragments.slice_statement(one),
@@ -108,6 +108,7 @@ def as_html(saved: Saved) -> bytes:
                 "words": one.strongest(),
             }
             for one in arranged.shown
+            if one.not_used is None
         ],
         limits=fragments.limits(service.thresholds, own),
     ).encode()

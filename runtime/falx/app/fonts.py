@@ -14,7 +14,7 @@ from typing import Final
 from falx.app import texts
 from falx.errors import FalxError
 
-__all__ = ["FOLDERS", "FontUnavailable", "covering", "is_western", "missing"]
+__all__ = ["FOLDERS", "FontUnavailable", "covering", "is_western", "missing", "numbered"]
 
 FOLDERS: Final = (
     "/usr/share/fonts",
@@ -55,13 +55,18 @@ def covering(text: str, folders: tuple[str, ...] = FOLDERS) -> list[Path]:
     """
     found, left = _covered(text, folders)
     if left:
-        raise FontUnavailable(texts.no_font(left))
+        raise FontUnavailable(texts.NO_FONT.format(letters=numbered(left)))
     return found
 
 
 def missing(text: str, folders: tuple[str, ...] = FOLDERS) -> str:
     """Returns the letters of a text that no font of these folders has, in the order of their codes."""
     return _covered(text, folders)[1]
+
+
+def numbered(letters: str) -> str:
+    """Returns letters that no font has, each with its number: they may not show."""
+    return ", ".join(f"“{letter}” (U+{ord(letter):04X})" for letter in letters)
 
 
 @functools.lru_cache(maxsize=256)

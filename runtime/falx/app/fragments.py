@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from falx.app import texts
-from falx.app.arrangement import Arrangement
-from falx.app.colours import DARK, LIGHT, sign
+from falx.app.arrangement import Arrangement, Group
+from falx.app.colours import DARK, PAPER, css, sign
 from falx.app.texts import NAMES, kind, percent
 from falx.app.uploads import ShownSlice
 from falx.decision import Thresholds
-from falx.prediction import Failure
-from falx.study import Study
-from falx.words import AMBIGUOUS, DISCLAIMER, LABELS
+from falx.prediction import Prediction
+from falx.study import Study, Verdict
+from falx.words import AMBIGUOUS, DISCLAIMER, LABELS, counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,8 +35,7 @@ __all__ = [
     "render",
     "rows",
     "slice_statement",
-    "study_statement",
-    "trouble",
+    "study_statements",
 ]
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -102,48 +101,55 @@ class TableRow:
 
 def slice_statement(shown: ShownSlice) -> Statement:
     """Returns the decision on a slice in words."""
-    result = shown.result
-    if isinstance(result, Failure):
-        return Statement(texts.ERROR, shown.about, NAMES[texts.ERROR], "", "", (shown.trouble,))
+    answer = shown.answer
     notes = [shown.trouble] if shown.trouble else []
-    if result.decision == AMBIGUOUS and result.probabilities is not None:
-        notes.append(texts.perhaps(result.probabilities))
+    if answer is not None and answer.decision == AMBIGUOUS and answer.probabilities is not None:
+        notes.append(texts.perhaps(answer.probabilities))
+    if answer is not None:
+        notes.append(answer.recommendation)
     return Statement(
-        kind=kind(result.decision),
+        kind=kind(shown.decision),
         name=shown.about,
-        decision=NAMES[result.decision],
-        confidence=texts.confidence(result.confidence, result.band),
-        band="" if result.band is None else texts.BAND_MEANINGS[result.band],
-        notes=(*notes, result.recommendation),
+        decision=NAMES[shown.decision],
+        confidence=_confidence(answer),
+        band="" if answer is None or answer.band is None else texts.BAND_MEANINGS[answer.band],
+        notes=tuple(notes),
     )
 
 
-def study_statement(study: Study) -> Statement:
-    """Returns the decision on a study in words."""
+def study_statement(group: Group, study: Study) -> Statement:
+    """Returns the decision on a study in words.
+
+    Args:
+        group: The slices of the study.
+        study: The decision.
+    """
     verdict = study.verdict
     label = "" if verdict.label is None else f": {NAMES[verdict.label].lower()}"
     several = len(study.series) > 1
     notes = [
-        texts.series_heading(number, note) if several else note
+        texts.SERIES.format(number=number, words=note) if several else note
         for number, series in enumerate(study.series, start=1)
         for note in series.about.notes
     ]
-    notes += [texts.not_used(one.slices, one.reason.message) for one in study.not_used]
+    notes += [
+        texts.NOT_USED_NOTE.format(slices=counted(one.slices), reason=one.reason.message)
+        for one in study.not_used
+    ]
+    name = texts.LETTERED_STUDY if group.letter else texts.STUDY
     return Statement(
         kind=kind(study.decision),
-        name=texts.study_heading(len(study.results)),
+        name=name.format(letter=group.letter, slices=counted(len(study.results))),
         decision=f"{NAMES[study.decision]}{label}",
-        confidence=texts.confidence(verdict.confidence, verdict.band),
+        confidence=_confidence(verdict),
         band="",
         notes=(verdict.reason, *notes, *study.notes, verdict.recommendation),
     )
 
 
-def trouble(arranged: Arrangement) -> Statement:
-    """Returns why slices are not decided on together."""
-    name = texts.counted(len(arranged.shown))
-    notes = (arranged.trouble, texts.NOTHING_SAVED)
-    return Statement(texts.ERROR, name, texts.SEVERAL_STUDIES, "", "", notes)
+def study_statements(arranged: Arrangement) -> list[Statement]:
+    """Returns the decision on each study in words."""
+    return [study_statement(group, group.study) for group in arranged.groups if group.study is not None]
 
 
 def limits(thresholds: Thresholds, own: Thresholds) -> list[Limit]:
@@ -157,7 +163,7 @@ def limits(thresholds: Thresholds, own: Thresholds) -> list[Limit]:
         Limit(
             name=NAMES[label],
             value=percent(thresholds[label]),
-            changed="" if thresholds[label] == own[label] else texts.changed(own[label]),
+            changed="" if thresholds[label] == own[label] else texts.CHANGED.format(own=percent(own[label])),
         )
         for label in LABELS
     ]
@@ -165,15 +171,16 @@ def limits(thresholds: Thresholds, own: Thresholds) -> list[Limit]:
 
 def bars(shown: ShownSlice, thresholds: Thresholds, own: Thresholds) -> list[ProbabilityBar]:
     """Returns the probability of every label; none where the slice was not classified."""
-    if isinstance(shown.result, Failure) or shown.result.probabilities is None:
+    shares = None if shown.answer is None else shown.answer.probabilities
+    if shares is None:
         return []
     return [
         ProbabilityBar(
             limit=limit,
-            share=percent(shown.result.probabilities[label]),
-            width=f"{100 * shown.result.probabilities[label]:.1f}",
+            share=percent(shares[label]),
+            width=f"{100 * shares[label]:.1f}",
             limit_at=f"{100 * thresholds[label]:.1f}",
-            decided=label == shown.result.decision,
+            decided=label == shown.decision,
         )
         for label, limit in zip(LABELS, limits(thresholds, own), strict=True)
     ]
@@ -181,8 +188,7 @@ def bars(shown: ShownSlice, thresholds: Thresholds, own: Thresholds) -> list[Pro
 
 def rows(arranged: Arrangement) -> list[TableRow]:
     """Returns the table of all slices."""
-    headings = _headings(arranged.study)
-    key_slices = () if arranged.study is None else arranged.study.verdict.carriers
+    headings = _headings(arranged)
     return [
         TableRow(
             series=headings.get(index, ""),
@@ -191,24 +197,35 @@ def rows(arranged: Arrangement) -> list[TableRow]:
             kind=kind(one.decision),
             sign=texts.SIGNS[kind(one.decision)],
             decision=NAMES[one.decision],
-            confidence=slice_statement(one).confidence or texts.NONE,
+            confidence=_confidence(one.answer, texts.SHORT_CONFIDENCE) or texts.NONE,
             evidence=texts.NONE if one.evidence is None else percent(one.evidence),
-            key_slice=index in key_slices,
+            key_slice=index in arranged.key_slices,
             trouble=one.trouble,
         )
         for index, one in enumerate(arranged.shown)
     ]
 
 
-def _headings(study: Study | None) -> dict[int, str]:
+def _headings(arranged: Arrangement) -> dict[int, str]:
     """Returns the heading above the first slice of each series, by its index; none for a single series."""
     found: dict[int, str] = {}
     first = 0
-    for number, series in enumerate(() if study is None else study.series, start=1):
-        words = ", ".join(filter(None, [series.about.name, texts.counted(len(series.results))]))
-        found[first] = texts.series_heading(number, words)
-        first += len(series.results)
+    for group in arranged.groups:
+        if group.study is None:
+            found[first] = NAMES[texts.NOT_USED] if group.slices[0].not_used else texts.PICTURES
+            first += len(group.slices)
+            continue
+        for number, series in enumerate(group.study.series, start=1):
+            said = ", ".join(filter(None, [series.about.name, counted(len(series.results))]))
+            found[first] = texts.SERIES.format(number=f"{group.letter} {number}".strip(), words=said)
+            first += len(series.results)
     return found if len(found) > 1 else {}
+
+
+def _confidence(answer: Prediction | Verdict | None, words: str = texts.CONFIDENCE) -> str:
+    if answer is None or answer.confidence is None:
+        return ""
+    return words.format(share=percent(answer.confidence), band=answer.band)
 
 
 def image(picture: Image.Image) -> str:
@@ -240,9 +257,11 @@ def _environment() -> Environment:
     environment.globals.update(
         sign=sign,
         dark=DARK,
-        light=LIGHT,
+        light=PAPER,
+        css=css,
         icon=f"data:image/svg+xml;base64,{icon}",
         texts=texts,
+        counted=counted,
         disclaimer=DISCLAIMER,
     )
     return environment

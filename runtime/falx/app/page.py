@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import functools
-import io
 import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from PIL import Image
-
-from falx import phantom
-from falx.app import downloads, fragments, pdf, texts, viewer
-from falx.app.arrangement import Arrangement, arrange
-from falx.app.colours import DARK
+from falx.app import downloads, fonts, fragments, pdf, texts, viewer
+from falx.app.arrangement import Arrangement
+from falx.app.colours import DARK, PAPER, css
 from falx.app.fragments import render
+from falx.app.page_service import Service, current
 from falx.app.saved import Patient, Saved
-from falx.app.service import Service, current
 from falx.app.texts import NAMES, SIGNS, kind, percent
 from falx.app.uploads import ShownSlice, Upload, refused, taken
+from falx.app.visit import DrawnSample, Visit
 from falx.errors import UnreadableImage
 from falx.words import DISCLAIMER
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
     from streamlit.runtime.state import SessionStateProxy
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 __all__ = ["show"]
 
 HERE: Final = Path(__file__).parent
+STYLE: Final = "<style>{} @media print {{ {} }} {}</style>"
 BATCH_S: Final = 0.4
 """Answers are shown at least this often while many slices are read, in seconds."""
 
@@ -45,84 +42,6 @@ ROW_PX: Final = 28
 COLOURS: Final = {"no_tumor": "green", "tumor": "red", "ambiguous": "yellow", "rejected": "gray"}
 """The colour of each kind by Streamlit's names; the theme says which green is meant."""
 
-SAMPLE: Final = "sample"
-"""The key of the drawn sample among the uploads."""
-
-
-class File(Protocol):
-    """A file that a visitor gave, as Streamlit holds it."""
-
-    @property
-    def file_id(self) -> str:
-        """Its identifier, unlike that of any other file of the visit."""
-
-    @property
-    def name(self) -> str:
-        """Its name, as the visitor calls it."""
-
-    def getvalue(self) -> bytes:
-        """Returns its bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The drawn sample, as a file."""
-
-    file_id: str = SAMPLE
-    name: str = texts.SAMPLE_FILE
-
-    def getvalue(self) -> bytes:
-        """Returns its bytes."""
-        stream = io.BytesIO()
-        Image.fromarray(phantom.lesion()).save(stream, "PNG")
-        return stream.getvalue()
-
-
-@dataclass(slots=True)
-class Visit:
-    """The files of a visitor, until they go on to the next patient.
-
-    Attributes:
-        number: The number of the patient; fields with another number in their key are new and empty.
-        files: The files that are there.
-        uploads: Those that are read, by their identifiers.
-        one_patient: Whether pictures without tags are one examination.
-        by_hand: Whether the visitor chose a slice.
-    """
-
-    number: int = 0
-    files: list[File] = field(default_factory=list)
-    uploads: dict[str, Upload] = field(default_factory=dict)
-    sample: bool = False
-    one_patient: bool = False
-    by_hand: bool = False
-    arranged: Arrangement = field(default_factory=Arrangement)
-    arranged_of: list[tuple[str, int, bool]] = field(default_factory=list)
-
-    @property
-    def chosen_key(self) -> str:
-        """The key of the list of slices."""
-        return f"chosen-{self.number}"
-
-    def complete(self) -> bool:
-        """Returns whether every slice is answered."""
-        return len(self.uploads) == len(self.files) and all(upload.done for upload in self.uploads.values())
-
-    @property
-    def progress(self) -> tuple[float, str]:
-        """How far reading is, 0..1 and in words; a file that is not looked at yet counts as one slice."""
-        done = sum(len(upload.shown) for upload in self.uploads.values())
-        total = sum(upload.frames for upload in self.uploads.values()) + len(self.files) - len(self.uploads)
-        return done / total, texts.progress(done, total)
-
-    def arrange(self) -> Arrangement:
-        """Returns the slices in order; they are put in order again only where there are others."""
-        there = [(file_id, len(upload.shown), self.one_patient) for file_id, upload in self.uploads.items()]
-        if self.arranged_of != there:
-            self.arranged_of = there
-            self.arranged = arrange(self.uploads.values(), one_patient=self.one_patient)
-        return self.arranged
-
 
 def show() -> None:
     """Runs the page once for one visitor."""
@@ -130,14 +49,14 @@ def show() -> None:
 
     try:
         st.set_page_config(page_title=texts.TITLE, page_icon=str(HERE / "icon.svg"), layout="wide")
-        st.html(HERE / "style.css")
+        st.html(STYLE.format(css(DARK), css(PAPER), (HERE / "style.css").read_text(encoding="utf-8")))
         visit = st.session_state.setdefault("visit", Visit())
         _show(st.container(), visit, st.session_state, current())
     except Exception as error:  # noqa: BLE001 - the last place to say it without quoting what may be a name
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
         sys.stderr.write(f"falx app: {place}\n")
-        st.error(texts.went_wrong(place))
+        st.error(texts.WENT_WRONG.format(place=place))
         return
     if not visit.complete():
         st.rerun()
@@ -173,15 +92,18 @@ def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service
 
 def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
     """Takes files from the visitor."""
-    files: Sequence[File] = place.file_uploader(
+    files = place.file_uploader(
         texts.GIVE,
         accept_multiple_files=True,
         key=f"files-{visit.number}",
         max_upload_size=service.maximum_megabytes,
-        help=texts.upload_help(service.maximum_files, service.maximum_megabytes, service.maximum_slices),
+        help=texts.GIVE_HELP.format(
+            files=service.maximum_files,
+            megabytes=service.maximum_megabytes,
+            slices=service.maximum_slices,
+        ),
     )
-    sample: list[File] = [Sample()] if visit.sample else []
-    visit.files = [*files, *sample]
+    visit.files = [*files, *([DrawnSample()] if visit.sample else [])]
 
 
 def _patient(place: DeltaGenerator, visit: Visit) -> Patient:
@@ -213,7 +135,8 @@ def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
     if visit.complete():
         return
     bar = place.progress(*visit.progress)
-    until = time.monotonic() + BATCH_S
+    # Putting many slices in order must not take longer than reading them.
+    until = time.monotonic() + max(BATCH_S, 3 * visit.arranging_s)
     for file in visit.files:
         if file.file_id not in visit.uploads:
             visit.uploads[file.file_id] = _read_file(file, visit, service)
@@ -227,9 +150,10 @@ def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
         bar.empty()
 
 
-def _read_file(file: File, visit: Visit, service: Service) -> Upload:
+def _read_file(file: UploadedFile | DrawnSample, visit: Visit, service: Service) -> Upload:
     if len(visit.uploads) >= service.maximum_files:
-        return refused(file.name, UnreadableImage(texts.too_many_files(file.name, service.maximum_files)))
+        message = texts.TOO_MANY_FILES.format(name=file.name, most=service.maximum_files)
+        return refused(file.name, UnreadableImage(message))
     room = service.maximum_slices - sum(upload.frames for upload in visit.uploads.values())
     return taken(file.name, file.getvalue(), service, room=room)
 
@@ -266,7 +190,8 @@ def _walk(visit: Visit, state: SessionStateProxy) -> None:
 def _line(number: str, shown: ShownSlice) -> str:
     """Returns a slice in the list, in Streamlit's Markdown."""
     what = kind(shown.decision)
-    share = f", {percent(shown.confidence)}" if shown.confidence else ""
+    sure = None if shown.answer is None else shown.answer.confidence
+    share = "" if sure is None else f", {percent(sure)}"
     sign = f":{COLOURS[what]}[{SIGNS[what]}]" if what in COLOURS else f"**{SIGNS[what]}**"
     name = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown.name)
     return f"{number} · {sign} **{NAMES[shown.decision]}**{share} · {name}"
@@ -297,15 +222,10 @@ def _read(place: DeltaGenerator, service: Service, chosen: ShownSlice | None) ->
 
 
 def _study(place: DeltaGenerator, arranged: Arrangement) -> None:
-    """Shows the decision on the slices together."""
-    if arranged.trouble:
-        said = fragments.trouble(arranged)
-    elif arranged.study is not None:
-        said = fragments.study_statement(arranged.study)
-    else:
-        return
-    place.html(render("verdict.html:verdict", said=said, level=2, colours=DARK))
-    if not arranged.trouble:
+    """Shows the decisions on studies."""
+    said = fragments.study_statements(arranged)
+    if said:
+        place.html("".join(render("verdict.html:verdict", said=one, level=2, colours=DARK) for one in said))
         place.expander(texts.TABLE).html(render("verdict.html:slices", rows=fragments.rows(arranged)))
 
 
@@ -317,10 +237,12 @@ def _foot(
     if not saved.arranged.shown:
         return
     buttons = place.container(key="save", horizontal=True, gap="small", vertical_alignment="center")
-    letters = pdf.missing(saved)
-    if letters:
-        buttons.caption(texts.no_pdf(letters))
-    for name, one in () if saved.arranged.trouble else downloads.FILES.items():
+    several, letters = len(saved.arranged.studies) > 1, pdf.missing(saved)
+    if several:
+        buttons.caption(texts.NOTHING_SAVED)
+    elif letters:
+        buttons.caption(texts.NO_PDF.format(letters=fonts.numbered(letters)))
+    for name, one in () if several else downloads.FILES.items():
         label, about = texts.FILES[name]
         buttons.download_button(
             label,
@@ -343,4 +265,5 @@ def _forget(visit: Visit, state: SessionStateProxy, service: Service) -> None:
     context = get_script_run_ctx()
     assert context is not None  # noqa: S101 - a callback runs in a session
     service.uploads.forget(context.session_id)
+    state.clear()
     state["visit"] = Visit(visit.number + 1)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from falx.app import fonts, fragments, texts
-from falx.app.colours import LIGHT
+from falx.app.colours import PAPER
 from falx.app.saved import Saved
 from falx.app.uploads import ShownSlice
-from falx.pictures.overlay import OPACITY
-from falx.words import DISCLAIMER
+from falx.slices.overlay import OPACITY
+from falx.words import DISCLAIMER, counted
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -23,6 +23,7 @@ Colour = tuple[int, int, int]
 """Red, green, blue, 0..255."""
 
 MARGIN_MM: Final = 15.0
+FOOT_MM: Final = 20.0
 LINE_MM: Final = 5.0
 PICTURE_MM: Final = 62.0
 """The height of a slice's pictures."""
@@ -34,7 +35,7 @@ TEXT_MM: Final = 45.0
 MODEL_MM: Final = 48.0
 """The section on the model begins on a new page where less than this is left."""
 
-COLUMNS_MM: Final = (16.0, 60.0, 44.0, 42.0, 18.0)
+COLUMNS_MM: Final = (20.0, 64.0, 44.0, 28.0, 24.0)
 """The widths of the columns of the table of slices."""
 
 
@@ -43,13 +44,10 @@ def _colour(css: str) -> Colour:
     return red, green, blue
 
 
-TONES: Final = {kind: _colour(css) for kind, css in LIGHT.items()}
-INK: Final = (17, 24, 32)
-QUIET: Final = (70, 83, 94)
-LINE: Final = (195, 206, 215)
+TONES: Final = {kind: _colour(css) for kind, css in PAPER.items()}
+INK, QUIET, LINE, DECIDED = (TONES[name] for name in ("text", "quiet", "line", "accent"))
 TRACK: Final = (225, 232, 238)
 BAR: Final = (106, 125, 140)
-DECIDED: Final = (11, 111, 134)
 
 
 def make(saved: Saved) -> bytes:
@@ -61,18 +59,19 @@ def make(saved: Saved) -> bytes:
     arranged = saved.arranged
     paper = _paper()
     paper.add_page()
-    _write(paper, texts.report_heading(len(arranged.shown)), size=15, bold=True)
+    _write(paper, texts.REPORT_HEADING.format(slices=counted(len(arranged.shown))), size=15, bold=True)
     paper.ln(1)
     scanned = saved.patient.scanned.isoformat() if saved.patient.scanned else texts.NOT_GIVEN
     _write(paper, f"{texts.REPORT_PATIENT}: {saved.patient.name or texts.NOT_GIVEN}", bold=True)
     _write(paper, f"{texts.REPORT_SCANNED}: {scanned}. {texts.REPORT_MADE}: {saved.made}.")
     paper.ln(2)
-    if arranged.study is not None:
-        _statement(paper, fragments.study_statement(arranged.study))
-    if arranged.study is not None or len(arranged.shown) > 1:
+    for said in fragments.study_statements(arranged):
+        _statement(paper, said)
+    if len(arranged.shown) > 1:
         _table(paper, fragments.rows(arranged))
     for shown in arranged.shown:
-        _slice(paper, saved, shown)
+        if shown.not_used is None:
+            _slice(paper, saved, shown)
     _model(paper, saved)
     return bytes(paper.output())
 
@@ -97,13 +96,13 @@ def _paper() -> FPDF:
             self.cell(0, 5, DISCLAIMER)
             self.set_x(-30)
             self.set_font("helvetica", "", 8)
-            self.cell(0, 5, texts.page_number(self.page_no(), "{nb}"), align="R")
+            self.cell(0, 5, texts.PAGE_NUMBER.format(number=self.page_no(), total="{nb}"), align="R")
 
     paper = Paper(format="A4")
     paper.core_fonts_encoding = "cp1252"
     paper.set_margin(MARGIN_MM)
-    paper.set_auto_page_break(auto=True, margin=18)
-    paper.set_title(texts.REPORT_TITLE)
+    paper.set_auto_page_break(auto=True, margin=FOOT_MM - 2)
+    paper.set_title(texts.REPORT)
     paper.set_lang("en")
     paper.set_creator("Falx")
     return paper
@@ -124,14 +123,14 @@ def _statement(paper: FPDF, said: fragments.Statement) -> None:
 
 
 def _slice(paper: FPDF, saved: Saved, shown: ShownSlice) -> None:
-    if paper.get_y() > paper.h - (TEXT_MM if shown.pixels is None else SLICE_MM):
-        paper.add_page()
+    _make_room(paper, TEXT_MM if shown.pixels is None else SLICE_MM)
     _statement(paper, fragments.slice_statement(shown))
     for caution in shown.cautions:
         _write(paper, f"{texts.QUALITY} {caution.message}", size=9)
     _pictures(paper, shown)
-    own = saved.service.classifier.card.thresholds
-    for bar in fragments.bars(shown, saved.service.thresholds, own):
+    bars = fragments.bars(shown, saved.service.thresholds, saved.service.classifier.card.thresholds)
+    _make_room(paper, FOOT_MM + LINE_MM * len(bars))
+    for bar in bars:
         _bar(paper, bar)
     paper.ln(2)
 
@@ -140,11 +139,12 @@ def _pictures(paper: FPDF, shown: ShownSlice) -> None:
     pictures = shown.pictures(OPACITY)
     if not pictures:
         return
-    paper.ln(1)
-    left, top = paper.l_margin, paper.get_y()
     width, height = pictures[0].size
     wide = min((paper.epw - 4) / 2, PICTURE_MM * width / height)
     high = wide * height / width
+    paper.ln(1)
+    _make_room(paper, FOOT_MM + high + LINE_MM)
+    left, top = paper.l_margin, paper.get_y()
     for number, picture in enumerate(pictures):
         words = shown.strongest() if number else texts.THE_SLICE
         x = left + number * (wide + 4)
@@ -190,8 +190,7 @@ def _table(paper: FPDF, rows: list[fragments.TableRow]) -> None:
 
 
 def _cells(paper: FPDF, cells: tuple[str, ...], tone: Colour) -> None:
-    if paper.get_y() > paper.h - 25:
-        paper.add_page()
+    _make_room(paper, FOOT_MM + LINE_MM)
     y, x = paper.get_y(), paper.l_margin
     for column, (width, text) in enumerate(zip(COLUMNS_MM, cells, strict=True)):
         _font(paper, text, 9, bold=column == 2)
@@ -212,8 +211,7 @@ def _cut(paper: FPDF, text: str, width: float) -> str:
 
 
 def _model(paper: FPDF, saved: Saved) -> None:
-    if paper.get_y() > paper.h - MODEL_MM:
-        paper.add_page()
+    _make_room(paper, MODEL_MM)
     _rule(paper)
     card, model = saved.service.classifier.card, saved.service.classifier.model
     limits = fragments.limits(saved.service.thresholds, card.thresholds)
@@ -225,6 +223,12 @@ def _model(paper: FPDF, saved: Saved) -> None:
         f"SHA-256 {model.sha256}",
     ):
         _write(paper, line, size=9, colour=QUIET)
+
+
+def _make_room(paper: FPDF, height_mm: float) -> None:
+    """Begins a new page where less than this is left."""
+    if paper.get_y() > paper.h - height_mm:
+        paper.add_page()
 
 
 def _rule(paper: FPDF) -> None:

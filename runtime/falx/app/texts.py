@@ -1,7 +1,7 @@
 """Every text of the page and of its reports, so that a translation is one file.
 
-Falx's own sentences about an answer, such as reasons and recommendations, come with the answer
-(`falx.words`, `falx.study`); they are the same on the command line.
+Words in braces are filled in. Falx's own sentences about an answer, such as reasons and recommendations, come
+with the answer (`falx.words`, `falx.study`); they are the same on the command line.
 """
 
 from __future__ import annotations
@@ -12,22 +12,10 @@ from typing import Final
 from falx import words
 from falx.words import AMBIGUOUS, BANDS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 
-__all__ = [
-    "BAND_MEANINGS",
-    "CAUTIONS",
-    "ERROR",
-    "KINDS",
-    "NAMES",
-    "SIGNS",
-    "VIEWER",
-    "counted",
-    "kind",
-    "percent",
-    "perhaps",
-    "strongest",
-]
+__all__ = ["BAND_MEANINGS", "CAUTIONS", "KINDS", "NAMES", "SIGNS", "VIEWER", "kind", "percent", "perhaps"]
 
 ERROR: Final = "error"
+NOT_USED: Final = "not_used"
 TUMOR: Final = "tumor"
 
 NAMES: Final = {
@@ -39,6 +27,7 @@ NAMES: Final = {
     AMBIGUOUS: "Ambiguous",
     REJECTED: "Rejected",
     ERROR: "Cannot be read",
+    NOT_USED: "Not used",
 }
 """The name of each decision, on a slice or on a study."""
 
@@ -49,38 +38,36 @@ SIGNS: Final = {NO_TUMOR: "○", TUMOR: "◆", AMBIGUOUS: "?", REJECTED: "⊘", 
 """The sign of each kind as a letter; on the page and in reports it is drawn (`falx.app.colours`)."""
 
 
+def kind(decision: str) -> str:
+    """Returns the kind of a decision, one of `KINDS`."""
+    return TUMOR if decision in TUMOR_LABELS else REJECTED if decision == NOT_USED else decision
+
+
 def percent(share: float) -> str:
     """Returns 0.976 as `98 %`, with a space that does not break."""
     return words.percent(share, 0, "\N{NO-BREAK SPACE}")
 
 
-def counted(count: int) -> str:
-    """Returns a number of slices: `1 slice`, `2 slices`."""
-    return words.counted(count)
+# A slice and its answer
 
-
-def kind(decision: str) -> str:
-    """Returns the kind of a decision, one of `KINDS`."""
-    return TUMOR if decision in TUMOR_LABELS else decision
-
-
-# The answer
-
+CONFIDENCE: Final = "{share}, {band} confidence"
+SHORT_CONFIDENCE: Final = "{share}, {band}"
 BAND_MEANINGS: Final = {
     "high": f"High confidence: {percent(BANDS['high'])} or more.",
     "moderate": f"Moderate confidence: {percent(BANDS['moderate'])} or more, below {percent(BANDS['high'])}; "
     "consider the other findings.",
     "low": f"Low confidence: below {percent(BANDS['moderate'])}; another finding may well be right.",
 }
+FRAME: Final = "{file}, frame {number}"
 FINDING: Final = "Finding"
 PROBABILITY: Final = "Probability"
 PROBABILITIES: Final = "All probabilities"
-PROBABILITIES_ABOUT: Final = (
-    "The probability of each finding, and the threshold from which Falx decides for it"
-)
+PROBABILITIES_ABOUT: Final = "The probability of each finding, and the threshold from which it is decided"
 THRESHOLD: Final = "Threshold"
 THRESHOLDS: Final = "Thresholds"
-THRESHOLDS_ABOUT: Final = "The probability from which Falx decides for each finding"
+THRESHOLDS_ABOUT: Final = "The probability from which each finding is decided"
+THRESHOLDS_NOTE: Final = "Bars are marked at the threshold of each finding."
+CHANGED: Final = "changed; the model's own is {own}"
 NONE: Final = "–"
 QUALITY: Final = "Picture quality:"
 CAUTIONS: Final = {
@@ -91,23 +78,20 @@ CAUTIONS: Final = {
     "marks": "There are letters or marks beside the head. Falx may take them for a part of the head; use "
     "the slice without them if you can.",
 }
-"""Why the quality of a picture limits its answer; `quality.look` fills in what it measured."""
+"""The limits that the quality of a picture sets to its answer; `quality.look` fills in what it measured."""
 
 NOT_SHOWN: Final = {
     ERROR: NAMES[ERROR],
+    NOT_USED: NAMES[NOT_USED],
     REJECTED: "Not shown: its DICOM tags say that it is not an MR slice of a head.",
 }
-"""Stands in the place of a slice that has no picture."""
+"""The words in the place of a slice that has no picture."""
 
-
-def confidence(share: float | None, band: str | None) -> str:
-    """Returns a confidence with its band: `97 %, high confidence`; empty for None."""
-    return "" if share is None else f"{percent(share)}, {band} confidence"
-
-
-def changed(own: float) -> str:
-    """Returns the mark of a threshold that was changed when the page was started."""
-    return f"changed; the model's own is {percent(own)}"
+DESCRIPTION: Final = "The slice, {width} by {height} pixels. {found}"
+STRONGEST: Final = "The heatmap is strongest, {peak}, {column} the picture{row}."
+ROWS: Final = (", in its upper third", "", ", in its lower third")
+COLUMNS: Final = ("on the left side of", "in the middle of", "on the right side of")
+HEATMAP_EMPTY: Final = "The heatmap is empty: nothing in this slice speaks for a tumour."
 
 
 def perhaps(probabilities: Mapping[str, float]) -> str:
@@ -121,34 +105,36 @@ def perhaps(probabilities: Mapping[str, float]) -> str:
     return f"Perhaps {' or '.join(shares)}."
 
 
-# The heatmap
+# A study
 
-HEATMAP_EMPTY: Final = "The heatmap is empty: nothing in this slice speaks for a tumour."
-ROWS: Final = (", in its upper third", "", ", in its lower third")
-COLUMNS: Final = ("on the left side of", "in the middle of", "on the right side of")
-
-
-def strongest(peak: float, row: int, column: int) -> str:
-    """Returns a sentence on where the heatmap is strongest.
-
-    Args:
-        peak: The greatest value, 0..1.
-        row: The third of the picture from the top, 0 to 2.
-        column: The third of the picture from the left, 0 to 2.
-    """
-    return f"The heatmap is strongest, {percent(peak)}, {COLUMNS[column]} the picture{ROWS[row]}."
-
-
-def described(width: int, height: int, found: str) -> str:
-    """Returns the description of a slice for those who do not see it."""
-    return f"The slice, {width} by {height} pixels. {found}".strip()
-
+STUDY: Final = "Study of {slices}"
+LETTERED_STUDY: Final = "Study {letter} of {slices}"
+SERIES: Final = "Series {number}: {words}"
+PICTURE: Final = "picture {number}"
+PICTURES: Final = "Pictures, each by itself"
+NOT_USED_HINT: Final = "No series of the study uses this slice; the notes on the study say why."
+NOT_USED_NOTE: Final = "Not used, {slices}: {reason}"
+TABLE: Final = "All slices in a table"
+TABLE_COLUMNS: Final = ("Slice", "File", "Decision", "Confidence", "Any tumour")
+TABLE_CAPTION: Final = (
+    "Key slices are those that the decision on the study rests on. Any tumour: the probabilities of the "
+    "three tumours, added up."
+)
+KEY_SLICE: Final = "key slice"
 
 # The page
 
 TITLE: Final = "Falx: slices of a brain MRI"
 SUBTITLE: Final = "Slices of a brain MRI, read by the machine that serves this page. Nothing is stored."
+READY: Final = "Ready: {name} {version}"
 GIVE: Final = "Files"
+GIVE_HELP: Final = (
+    "PNG, JPEG, BMP, TIFF or DICOM: grey slices, a head on a dark background. At most {files} files of "
+    "{megabytes} MB each, and {slices} slices."
+)
+TOO_MANY_FILES: Final = "{name}: not read: at most {most} files are read at a time"
+TOO_MANY_SLICES: Final = "{name}: not read: at most {most} slices are read at a time, and this file has {has}"
+PROGRESS: Final = "{done} of {total} slices read"
 SLICES: Final = "Slices"
 ONE_PATIENT: Final = "These pictures are one examination of one patient"
 ONE_PATIENT_HELP: Final = (
@@ -171,19 +157,11 @@ HOW_STUDY: Final = (
     "A study is decided by Falx's rule for studies, which never averages a tumour away. Falx knows three "
     "types of tumour. A slice beside a tumour looks healthy, and is."
 )
-TABLE: Final = "All slices in a table"
-TABLE_COLUMNS: Final = ("Slice", "File", "Decision", "Confidence", "Any tumour")
-TABLE_CAPTION: Final = (
-    "Key slices are those that the decision on the study rests on. Any tumour: the probabilities of the "
-    "three tumours, added up."
-)
-KEY_SLICE: Final = "key slice"
-SEVERAL_STUDIES: Final = "More than one study"
-NOTHING_SAVED: Final = "Nothing can be saved: these slices may be of several patients."
-SAVE: Final = "Save"
+NOTHING_SAVED: Final = "Nothing can be saved: these slices are of several studies. Give one study at a time."
 NEXT: Final = "Next patient"
 NEXT_HELP: Final = "Forgets the slices and the patient."
 SAMPLE_FILE: Final = "drawn head.png"
+WENT_WRONG: Final = "Something went wrong on the server ({place}). Load the page again."
 VIEWER: Final = {
     "drop": "Drop slices anywhere on this page",
     "kinds": "PNG, JPEG, BMP, TIFF or DICOM; one slice, several, or a folder",
@@ -211,62 +189,7 @@ VIEWER: Final = {
 }
 """The texts of the viewer, for its JavaScript."""
 
-
-def ready(name: str, version: str) -> str:
-    """Returns the line that says which model answers."""
-    return f"Ready: {name} {version}"
-
-
-def upload_help(files: int, megabytes: int, slices: int) -> str:
-    """Returns the help of the field for files."""
-    return (
-        "PNG, JPEG, BMP, TIFF or DICOM: grey slices, a head on a dark background. At most "
-        f"{files} files of {megabytes} MB each, and {slices} slices."
-    )
-
-
-def too_many_files(name: str, most: int) -> str:
-    """Returns the error for a file beyond the limit on files."""
-    return f"{name}: not read: at most {most} files are read at a time"
-
-
-def too_many_slices(name: str, most: int, frames: int) -> str:
-    """Returns the error for a file beyond the limit on slices."""
-    has = f", and this file has {frames}" if frames > 1 else ""
-    return f"{name}: not read: at most {most} slices are read at a time{has}"
-
-
-def progress(done: int, total: int) -> str:
-    """Returns how many slices are answered."""
-    return f"{done} of {total} slices read"
-
-
-def numbered_picture(number: int) -> str:
-    """Returns the name of a picture that belongs to no study, beside slices that do."""
-    return f"picture {number}"
-
-
-def not_used(slices: int, why: str) -> str:
-    """Returns the line for a series that is not used."""
-    return f"Not used, {counted(slices)}: {why}"
-
-
-def series_heading(number: int, words: str) -> str:
-    """Returns a heading, or a note, of a series."""
-    return f"Series {number}: {words}"
-
-
-def study_heading(count: int) -> str:
-    """Returns what stands above the decision on a study."""
-    return f"Study of {counted(count)}"
-
-
-def went_wrong(place: str) -> str:
-    """Returns the message for a fault of the page itself."""
-    return f"Something went wrong on the server ({place}). Load the page again."
-
-
-# What can be saved
+# Reports
 
 FILES: Final = {
     "pdf": ("PDF", "A report to print or to file."),
@@ -276,36 +199,14 @@ FILES: Final = {
 }
 """The button of each kind of file, and its help."""
 
-REPORT_TITLE: Final = "Falx: report"
+REPORT: Final = "Falx: report"
+REPORT_HEADING: Final = "Falx: report on {slices} of a brain MRI"
 REPORT_PATIENT: Final = "Patient"
 REPORT_SCANNED: Final = "Scan date"
 REPORT_MADE: Final = "Report made"
 NOT_GIVEN: Final = "not given"
 MODEL: Final = "Model"
 THE_SLICE: Final = "The slice."
-THRESHOLDS_NOTE: Final = "Bars are marked at the threshold of each finding."
-
-
-def report_heading(count: int) -> str:
-    """Returns the heading of a report."""
-    return f"Falx: report on {counted(count)} of a brain MRI"
-
-
-def page_number(number: int, total: str) -> str:
-    """Returns the number of a page at its foot."""
-    return f"{number} of {total}"
-
-
-def no_font(letters: str) -> str:
-    """Returns why a PDF cannot be made: letters that no font of the server has."""
-    return f"no font of this server has {_named(letters)}: install one, such as Noto"
-
-
-def no_pdf(letters: str) -> str:
-    """Returns the note beside the button of the PDF that cannot be made."""
-    return f"No PDF: {no_font(letters)}. The web page has every letter, and can be printed."
-
-
-def _named(letters: str) -> str:
-    """Returns letters with their numbers, for those that see no such letter either."""
-    return ", ".join(f"“{letter}” (U+{ord(letter):04X})" for letter in letters)
+PAGE_NUMBER: Final = "{number} of {total}"
+NO_FONT: Final = "no font of this server has {letters}: install one, such as Noto"
+NO_PDF: Final = "No PDF: no font of this server has {letters}; print the web page instead."

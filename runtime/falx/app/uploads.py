@@ -11,10 +11,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from falx.app import texts
+from falx.app.page_service import Service
 from falx.app.quality import Caution, look
-from falx.app.service import Service
 from falx.errors import UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.reading import dicom
 from falx.reading.input_file import InputFile
@@ -22,6 +21,7 @@ from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import START, is_dicom
 from falx.reading.source import FORMATS, describe, read
 from falx.reading.window import Greys
+from falx.slices.overlay import overlay
 from falx.slices.slice import Origin, Part, Slice, Unreadable
 from falx.words import TUMOR_LABELS
 
@@ -49,6 +49,7 @@ class ShownSlice:
         pixels: The slice, `(h, w)` uint8, no larger than `LONGEST_SIDE`; None without a picture.
         cautions: Why the quality of the picture limits the answer.
         source: The DICOM object that the slice is in; None for other pictures.
+        not_used: Why the study does not use the slice, a sentence; None where it does, and without a study.
     """
 
     file: str
@@ -58,11 +59,14 @@ class ShownSlice:
     pixels: npt.NDArray[np.uint8] | None = None
     cautions: tuple[Caution, ...] = ()
     source: dicom.DicomImage | None = field(default=None, repr=False)
+    not_used: str | None = None
 
     @property
     def name(self) -> str:
         """The name of the file, and the frame in it."""
-        return self.file if self.frame is None else f"{self.file}, frame {self.frame}"
+        if self.frame is None:
+            return self.file
+        return texts.FRAME.format(file=self.file, number=self.frame)
 
     @property
     def about(self) -> str:
@@ -73,39 +77,48 @@ class ShownSlice:
         return ", ".join(filter(None, [self.name, size, " ".join(filter(None, kind))]))
 
     @property
+    def answer(self) -> Prediction | None:
+        """The answer of Falx; None for a file that cannot be read, and for a slice that is not used."""
+        return self.result if isinstance(self.result, Prediction) and self.not_used is None else None
+
+    @property
     def heatmap(self) -> npt.NDArray[np.float32] | None:
         """The heatmap on the pixels, `(h, w)` float32, 0..1; None for rejected slices, and where the model
         makes none.
 
         Made anew at each access: to keep it would take four times the memory of the slice.
         """
-        found = None if isinstance(self.result, Failure) else self.result.heatmap
+        found = None if self.answer is None else self.answer.heatmap
         return None if found is None else _fitted(found)
 
     @property
     def decision(self) -> str:
-        """The decision of Falx, or `error`."""
-        return texts.ERROR if isinstance(self.result, Failure) else self.result.decision
+        """The decision of Falx, or `error`, or `not_used`."""
+        if self.not_used is not None:
+            return texts.NOT_USED
+        return texts.ERROR if self.answer is None else self.answer.decision
 
     @property
     def trouble(self) -> str:
-        """Why the file cannot be read, or the slice was rejected: a sentence; empty for other slices."""
+        """The reason why a file cannot be read, or a slice is rejected or not used; empty for others."""
+        if self.not_used is not None:
+            return self.not_used
         if isinstance(self.result, Prediction):
             return "" if self.result.reason is None else self.result.reason.message
         message = str(self.result.error).removeprefix(f"{self.file}: ").rstrip(".")
         return f"{message[:1].upper()}{message[1:]}."
 
     @property
-    def confidence(self) -> float:
-        """The confidence of the decision, 0..1; 0 without one."""
-        return (0.0 if isinstance(self.result, Failure) else self.result.confidence) or 0.0
-
-    @property
     def evidence(self) -> float | None:
         """The probability of any tumour, 0..1; None where the slice was not classified."""
-        if isinstance(self.result, Failure) or self.result.probabilities is None:
+        if self.answer is None or self.answer.probabilities is None:
             return None
-        return sum(self.result.probabilities[label] for label in TUMOR_LABELS)
+        return sum(self.answer.probabilities[label] for label in TUMOR_LABELS)
+
+    @property
+    def series_uid(self) -> str | None:
+        """The Series Instance UID; None where there is none."""
+        return None if self.result.origin is None else self.result.origin.series_instance_uid
 
     def pictures(self, opacity: float) -> list[Image.Image]:
         """Returns the slice alone, and with its heatmap over it, as far as there are.
@@ -129,7 +142,11 @@ class ShownSlice:
         height, width = heatmap.shape
         if peak < LEAST:
             return texts.HEATMAP_EMPTY
-        return texts.strongest(peak, 3 * int(row) // height, 3 * int(column) // width)
+        return texts.STRONGEST.format(
+            peak=texts.percent(peak),
+            row=texts.ROWS[3 * int(row) // height],
+            column=texts.COLUMNS[3 * int(column) // width],
+        )
 
     def greys(self) -> Greys:
         """Returns the values behind the picture, of the same shape, and the window it is shown with.
@@ -173,7 +190,7 @@ class Upload:
 
     @property
     def done(self) -> bool:
-        """Whether all of its slices are answered."""
+        """True once all of its slices are answered."""
         return len(self.shown) == self.frames
 
     def read(self, number: int) -> Slice:
@@ -223,7 +240,7 @@ def taken(name: str, data: bytes, service: Service, *, room: int) -> Upload:
         name: The name of the file, as the visitor calls it.
         data: The bytes of the file.
         service: Says how large a picture may be.
-        room: How many slices the visitor may still give; a file with more is not read.
+        room: The number of slices that the visitor may still give; a file with more is not read.
     """
     source, frames = None, 1
     try:
@@ -233,7 +250,8 @@ def taken(name: str, data: bytes, service: Service, *, room: int) -> Upload:
     except UnreadableImage as error:
         return refused(name, error)
     if frames > room:
-        return refused(name, UnreadableImage(texts.too_many_slices(name, service.maximum_slices, frames)))
+        message = texts.TOO_MANY_SLICES.format(name=name, most=service.maximum_slices, has=frames)
+        return refused(name, UnreadableImage(message))
     return Upload(name, name, data, service.maximum_pixels, source, frames)
 
 

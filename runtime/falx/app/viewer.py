@@ -19,25 +19,23 @@ import numpy as np
 
 from falx.app import fragments, texts
 from falx.app.arrangement import Arrangement
-from falx.app.colours import sign
+from falx.app.colours import DARK, sign
 from falx.app.uploads import ShownSlice
-from falx.pictures.overlay import OPACITY, tint
+from falx.slices.overlay import OPACITY, tint
 
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
-__all__ = ["KEY", "Picture", "picture", "show"]
+__all__ = ["KEY", "ViewerPicture", "picture", "show"]
 
 KEY: Final = "viewer"
 HERE: Final = Path(__file__).parent
 LEVELS: Final = 65535
 """The greatest value that a slice is sent in."""
 
-ACCENT: Final = "#74c9dc"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class ViewerPicture:
     """A slice for the viewer.
 
     Its values are `low + step * n`, where `n` are unsigned integers of `bytes` bytes, row by row.
@@ -79,7 +77,7 @@ def show(
     Args:
         arranged: The slices.
         chosen: The index of the slice to look at; None without slices.
-        most: How many files may be given.
+        most: The number of files that may be given.
         on_walk: Called when the reader goes to another slice; the viewer's state has its index as `at`.
         on_sample: Called when the visitor asks for the drawn sample.
     """
@@ -88,7 +86,7 @@ def show(
         key=KEY,
         data={
             "texts": texts.VIEWER,
-            "sign": sign("upload", ACCENT),
+            "sign": sign("upload", DARK["accent"]),
             "most": most,
             "opacity": OPACITY,
             "at": chosen,
@@ -102,7 +100,7 @@ def show(
     )
 
 
-def picture(shown: ShownSlice) -> Picture:
+def picture(shown: ShownSlice) -> ViewerPicture:
     """Returns a slice for the viewer."""
     greys = shown.greys()
     low, high = float(greys.values.min()), float(greys.values.max())
@@ -111,7 +109,7 @@ def picture(shown: ShownSlice) -> Picture:
     numbers = np.rint((greys.values - low) / step)
     numbers = numbers.astype(np.uint8 if numbers.max() <= 255 else "<u2")
     heatmap, origin = shown.heatmap, shown.result.origin
-    return Picture(
+    return ViewerPicture(
         series=None if origin is None else origin.series_instance_uid,
         width=numbers.shape[1],
         height=numbers.shape[0],
@@ -129,7 +127,8 @@ def picture(shown: ShownSlice) -> Picture:
 def _words(shown: ShownSlice) -> str:
     if shown.size is None:
         return texts.NOT_SHOWN[shown.decision]
-    return texts.described(*shown.size, shown.strongest())
+    width, height = shown.size
+    return texts.DESCRIPTION.format(width=width, height=height, found=shown.strongest()).strip()
 
 
 @functools.cache

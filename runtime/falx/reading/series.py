@@ -1,4 +1,4 @@
-"""From folders, files or what a caller has to studies: their series, with the slices in order.
+"""Finds the studies in folders, files or what a caller has: their series, with the slices in order.
 
 - **Studies.** Slices are of one study where patient, day and Study Instance UID agree. Volumes and pictures
   without tags belong to no study: each volume is one by itself, and pictures are refused, unless the caller
@@ -137,6 +137,7 @@ class Gathering:
         uid: the Study Instance UID; None where there is none, or one for each file.
         path: as it was given; None where it was none.
         notes: what else a reader must know about the whole; sentences.
+        files: the DICOM files that hold its slices, those that are not used too.
     """
 
     series: tuple[Series, ...]
@@ -144,6 +145,7 @@ class Gathering:
     uid: str | None = None
     path: str | None = None
     notes: tuple[str, ...] = ()
+    files: tuple[InputFile, ...] = ()
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -182,7 +184,7 @@ class _Found:
         return dataset
 
     def identity(self) -> tuple[object, ...] | None:
-        """The same for the same slice; None where nothing tells. The UID alone is not enough: who
+        """Returns the same for the same slice; None where nothing tells. The UID alone is not enough: who
         removes names from files sometimes gives all of them one.
         """
         if self.origin.sop_instance_uid is None:
@@ -206,12 +208,12 @@ class _Group:
 
     @property
     def shown(self) -> Counter[int]:
-        """How often each place is shown; empty where the positions are unknown."""
+        """Returns how often each place is shown; empty where the positions are unknown."""
         at = Counter(round(one.place.position_mm / SAME_MM) for one in self.found if one.place is not None)
         return at if len(at) > 1 or len(self.found) == 1 else Counter()
 
     def takes(self, one: _Found, *, aligned: bool) -> bool:
-        """Whether a slice of the same key belongs here by kind and plane; `aligned`: by its corner too."""
+        """Returns whether a slice belongs here by kind and plane; `aligned`: by its corner too."""
         place, other = self.first.place, one.place
         if not self.first.kind.alike(one.kind):
             return False
@@ -224,6 +226,7 @@ class _Group:
         return not aligned or float(np.linalg.norm(aside)) <= ALIGNED_MM
 
     def add(self, one: _Found) -> None:
+        """Adds a slice, if it is not there yet."""
         identity = one.identity()
         if identity is not None and identity in self.seen:
             self.copies += 1
@@ -235,8 +238,9 @@ class _Group:
 
 @dataclass(slots=True)
 class _Things:
-    """What was found, by what it is. Failures are also the paths of what is named as DICOM and is none:
-    whoever reads them says what is wrong.
+    """The things that were found, by what they are.
+
+    Failures are also the paths of what is named as DICOM and is none: whoever reads them says what is wrong.
     """
 
     slices: list[_Found] = field(default_factory=list)
@@ -254,7 +258,7 @@ def gather(
     volume: int = 1,
     progress: Progress | None = None,
 ) -> Gathering:
-    """Find the slices of one study, read their tags, and put them in order.
+    """Finds the slices of one study, reads their tags, and puts them in order.
 
     Args:
         source: a folder, a file, or several files, folders, pydicom Datasets and volumes.
@@ -298,7 +302,7 @@ def gather_all(
     volume: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Gathering]:
-    """Find the studies in what a caller gives, one after the other; see `gather`.
+    """Finds the studies in what a caller gives, one after the other; see `gather`.
 
     Yields:
         At least one study: those of DICOM in the order in which they were found, then each volume, then what
@@ -334,7 +338,7 @@ def _called(source: object) -> str:
 
 
 def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | None) -> _Things:
-    """Everything that is there, by what it is."""
+    """Returns everything that is there, by what it is."""
     things = _Things()
     for holder in watched(_holders(given, volume, things.passed_over), progress):
         if isinstance(holder, Unreadable):
@@ -356,7 +360,7 @@ def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | 
 def _holders(
     given: Iterable[Source | Holder], volume: int, passed_over: Counter[str]
 ) -> Iterator[Source | Holder]:
-    """What holds slices, and plain pictures."""
+    """Yields what holds slices, and plain pictures."""
     for item in given:
         if is_dataset(item):
             yield dicom.open_dataset(item)
@@ -391,14 +395,15 @@ def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
 
 
 def _split(things: _Things, *, one_patient: bool) -> list[_Things]:
-    """One part for each study; what could not be read is a part of its own where there are several."""
+    """Returns one part for each study, and one for what could not be read where there are several."""
     _join(things.slices)
-    known = {(one.patient, one.study) for one in things.slices if one.study is not None}
+    known = {(one.patient, one.study) for one in things.slices if one.study is not None and any(one.patient)}
     by_study: dict[object, list[_Found]] = {}
     for one in things.slices:
-        if one.study is None and len(known) == 1:
-            # Without a UID, a slice belongs to the only study that there is.
-            one.patient, one.study = next(iter(known))
+        own = [(patient, uid) for patient, uid in known if one.study in (uid, None)]
+        if len(own) == 1 and (one.study is None or not any(one.patient)):
+            # Without a UID, a slice is of the only study that there is; without a patient, of its study's.
+            one.patient, one.study = own[0]
         by_study.setdefault((one.patient, one.study), []).append(one)
     parts = [_Things(slices=own) for own in by_study.values()]
     if not one_patient:
@@ -420,7 +425,7 @@ def _split(things: _Things, *, one_patient: bool) -> list[_Things]:
 
 
 def _join(slices: Sequence[_Found]) -> None:
-    """Put files together that have UIDs of their own and agree in all else: an anonymiser made these."""
+    """Puts files together that have UIDs of their own and agree in all else: an anonymiser made these."""
     for level in ("study", "series"):
         counts = Counter((one.study, getattr(one, level)) for one in slices)
         groups: list[_Group] = []
@@ -435,7 +440,7 @@ def _join(slices: Sequence[_Found]) -> None:
 
 
 def _put(groups: list[_Group], one: _Found, key: object, *, aligned: bool = False) -> None:
-    """Add a slice to the group that it belongs to, or to a new one."""
+    """Adds a slice to the group that it belongs to, or to a new one."""
     for group in groups:
         if group.key == key and group.takes(one, aligned=aligned):
             group.add(one)
@@ -445,7 +450,7 @@ def _put(groups: list[_Group], one: _Found, key: object, *, aligned: bool = Fals
 
 
 def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering:
-    """Put what belongs to one study in order."""
+    """Puts what belongs to one study in order."""
     groups: list[_Group] = []
     for one in things.slices:
         _put(groups, one, (one.study, one.series, one.refused))
@@ -467,14 +472,19 @@ def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering
         notes.append(f"Passed over in the folder: {', '.join(kinds)}.")
     uids = {one.origin.study_instance_uid for one in things.slices}
     uid = next(iter(uids)) if len(uids) == 1 else None
-    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes))
+    holders = (one.source.holder for one in things.slices)
+    found = tuple(
+        dict.fromkeys(one.file for one in holders if isinstance(one, dicom.DicomImage) and one.file)
+    )
+    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes), found)
 
 
 def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
-    """Which groups of slices are not used, and which are."""
+    """Returns which groups of slices are not used, and which are."""
     scanned: dict[object, list[_Group]] = {}
     for group in groups:
-        scanned.setdefault((group.first.study, group.first.series), []).append(group)
+        first = group.first
+        scanned.setdefault((first.study, first.series, first.series_number), []).append(group)
     whole = any(len(group.shown) >= set_aside.LEAST_PLACES for group in groups)
     not_used: dict[tuple[str | None, Reason], int] = {}
     used = []
@@ -488,7 +498,7 @@ def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
             reason = (
                 group.first.refused
                 or set_aside.by_tags(group.first.dataset, group.first.source.number, b_values)
-                or set_aside.by_planes(planes)
+                or set_aside.by_planes(planes, numbered=members[0].first.series_number is not None)
                 or set_aside.by_places(group.shown, len(times), whole=whole)
             )
             if reason is None:
@@ -500,7 +510,7 @@ def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
 
 
 def _ordered(group: _Group) -> Series:
-    """The slices of a group, each place once, in order."""
+    """Returns the slices of a group, each place once, in order."""
     found = sorted(group.found, key=lambda one: (one.number, one.source.number))
     known = [one for one in found if one.place is not None] if group.shown else []
     copies = group.copies
@@ -539,7 +549,7 @@ def _at(one: _Found) -> float:
 
 
 def _holes(positions: list[float]) -> list[str]:
-    """Notes on slices that seem to be missing."""
+    """Returns notes on slices that seem to be missing."""
     steps = [after - before for before, after in pairwise(positions)]
     usual = median(steps) if steps else 0.0
     missing = sum(step > HOLE * usual for step in steps)
@@ -550,7 +560,13 @@ def _volume(found: Holder) -> Series:
     sources = tuple(Part(found, number) for number in range(1, found.frames + 1))
     if not isinstance(found, Volume):
         return Series(sources=sources)
-    return Series(sources=sources, positions_mm=found.positions_mm, plane=found.plane, notes=found.notes)
+    return Series(
+        sources=sources,
+        positions_mm=found.positions_mm,
+        plane=found.plane,
+        layout=found.layout,
+        notes=found.notes,
+    )
 
 
 def _agreed(values: Sequence[str | None]) -> str | None:

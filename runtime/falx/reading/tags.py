@@ -1,4 +1,4 @@
-"""What the tags of a DICOM data set say: whether it is an MR slice at all, of what, and where it lies.
+"""Reads what the tags of a DICOM data set say: which object it is, what it shows, and where it lies.
 
 Tags are set by software and by people, and those by people are often wrong or missing. So which object
 it is decides by itself: SOP Class UID and Modality, which software sets; Image Type and frame type,
@@ -6,22 +6,30 @@ which the scanner sets; Burned In Annotation, because a name in the picture must
 Body Part Examined, which is copied from an order, decides only where the picture speaks against a head
 too: what it shows is larger than one (`LARGEST_HEAD_MM`), or the model doubts it
 (`falx.slices.rejection.FAMILIARITY_AGAINST_TAGS`). Missing tags never speak against a slice, and free text,
-such as a series' description, is not asked whether a picture is one. No function here raises: what
-cannot be read counts as missing. None returns text of the data set: only UIDs and words of its own.
+such as a series' description, is not asked whether a picture is one: it only sets series of a study aside
+(`falx.reading.set_aside`). No function here raises: what cannot be read counts as missing. None returns
+text of the data set, but for `patient`, `visit` and `described`, whose answers are compared and never shown.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, SupportsFloat, cast
 
 import numpy as np
 
+from falx.reading.sniffing import is_dataset
 from falx.reading.window import Window
 from falx.slices.reasons import Reason, tag_reason
 from falx.slices.slice import Origin
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from pydicom import Dataset
+
+    Array = npt.NDArray[np.float64]
 
 __all__ = [
     "LARGEST_HEAD_MM",
@@ -83,9 +91,9 @@ NOT_SLICES: Final = {
     r"|MPR[ _](RANGE|THICK)|REFORMATTED|(VOLUME|SURFACE)[ _]RENDER(ED|ING)?|VRT|SSD",
     "phase": r"P|PHASE([ _](MAP|CONTRAST))?|R|REAL|I|IMAGINARY|[PRI]_(FFE|TFE|SE|IR|PCA|B1)|PCR|VELOCITY"
     r"|FLOW_ENCODED",
-    "map": r"[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|(REL|R)?(CBF|CBV|MTT|TTP)|TMAX"
-    r"|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?"
-    r"|T[ _]?TEST",
+    "map": r"F|FAT([ _]FRACTION)?|[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|TMAX"
+    r"|(REL|R)?(CBF|CBV|MTT|TTP)|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP"
+    r"|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?|T[ _]?TEST",
     "mosaic": r"MOSAIC",
 }
 """What is no slice to classify, by code of the reason: values of Image Type from the third on, of frame type,
@@ -198,7 +206,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where a slice lies.
+    """The place of a slice in the patient.
 
     Attributes:
         normal: unit vector across its plane, in the patient's coordinates (to the left, back, and head);
@@ -215,10 +223,18 @@ class Geometry:
     right: Vector = (0.0, 0.0, 0.0)
     down: Vector = (0.0, 0.0, 0.0)
 
+    @classmethod
+    def of(cls, across: Array, corner: Array, right: Array, down: Array) -> Geometry:
+        """Returns where a slice lies, of vectors `(3,)`; the one across its plane may have any length."""
+        normal = across * np.sign(across[np.argmax(np.abs(across))]) / np.linalg.norm(across)
+        x, y, z = normal.tolist()
+        ends = [(float(a), float(b), float(c)) for a, b, c in (corner, right, down)]
+        return cls((x, y, z), float(normal @ corner), *ends)
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the slices of one series have in common, and those of two have not.
+    """The properties that the slices of one series share, and those of two do not.
 
     Attributes:
         image_type: what the picture shows, in the words of the scanner.
@@ -237,7 +253,7 @@ class Kind:
     size: tuple[float | None, float | None]
 
     def alike(self, other: Kind) -> bool:
-        """Whether slices of these kinds can stand in one series."""
+        """Tells whether slices of these kinds can stand in one series."""
         if replace(self, echo_ms=None) != replace(other, echo_ms=None):
             return False
         if self.echo_ms is None or other.echo_ms is None:
@@ -245,13 +261,13 @@ class Kind:
         return abs(self.echo_ms - other.echo_ms) <= max(ECHO_MS, ECHO_SHARE * self.echo_ms)
 
 
-def frames(dataset: Any) -> int:
-    """How many frames a data set says it has, at least 1; what is no number counts as 1."""
+def frames(dataset: Dataset) -> int:
+    """Returns how many frames a data set says it has, at least 1; what is no number counts as 1."""
     return max(1, int(number(dataset, "NumberOfFrames") or 1))
 
 
-def refusal(dataset: Any, frame: int = 1) -> Reason | None:
-    """Why a data set, or a frame of it, is no MR slice of a head; None where nothing decisive says so."""
+def refusal(dataset: Dataset, frame: int = 1) -> Reason | None:
+    """Returns why a data set, or a frame of it, is no MR slice of a head; None where it may be one."""
     sop_class = text(dataset, "SOPClassUID")
     if sop_class and sop_class not in MR_CLASSES:
         return tag_reason("not_mr", f"It is of the SOP class {_class_name(sop_class)}.")
@@ -269,11 +285,10 @@ def refusal(dataset: Any, frame: int = 1) -> Reason | None:
     return None
 
 
-def doubt(dataset: Any, frame: int = 1) -> Reason | None:
-    """What speaks against a head without deciding: a Body Part Examined that is another part."""
+def doubt(dataset: Dataset, frame: int = 1) -> Reason | None:
+    """Returns what speaks against a head without deciding: a Body Part Examined that is another part."""
     parts = [text(dataset, "BodyPartExamined")]
-    anatomy = _item(dataset, frame, "FrameAnatomySequence")
-    region = _first(_get(anatomy, "AnatomicRegionSequence"))
+    region = _in_sequence(_item(dataset, frame, "FrameAnatomySequence"), "AnatomicRegionSequence")
     parts.append(text(region, "CodeMeaning"))
     words = re.findall("[A-Z]+", " ".join(parts).upper())
     if any(word.startswith(HEAD) for word in words):
@@ -282,8 +297,8 @@ def doubt(dataset: Any, frame: int = 1) -> Reason | None:
     return tag_reason("other_body_part", f"Its tags name {other}.") if other else None
 
 
-def origin(dataset: Any, frame: int | None = None) -> Origin:
-    """Where a slice stands; `frame` from 1, None where there is one only."""
+def origin(dataset: Dataset, frame: int | None = None) -> Origin:
+    """Returns where a slice stands; `frame` from 1, None where there is one only."""
     return Origin(
         format="dicom",
         frame=frame,
@@ -296,42 +311,38 @@ def origin(dataset: Any, frame: int | None = None) -> Origin:
     )
 
 
-def geometry(dataset: Any, frame: int = 1) -> Geometry | None:
-    """Where a slice lies (PS3.3, C.7.6.2.1.1); None where the tags do not tell."""
+def geometry(dataset: Dataset, frame: int = 1) -> Geometry | None:
+    """Returns where a slice lies (PS3.3, C.7.6.2.1.1); None where the tags do not tell."""
     axes = _numbers(_item(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient")
     corner = _numbers(_item(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient")
     if len(axes) != 6 or len(corner) != 3:
         return None
-    normal = np.cross(axes[:3], axes[3:])
-    length = float(np.linalg.norm(normal))
-    if not 0.9 < length < 1.1:
+    across = np.cross(axes[:3], axes[3:])
+    if not 0.9 < float(np.linalg.norm(across)) < 1.1:
         return None
-    normal *= np.sign(normal[np.argmax(np.abs(normal))]) / length
     height, width = extent_mm(dataset, frame)
-    right, down = width * np.array(axes[:3]), height * np.array(axes[3:])
-    first, across, along, below = (tuple(map(float, v)) for v in (corner, normal, right, down))
-    return Geometry(across, float(normal @ np.array(corner)), first, along, below)  # type: ignore[arg-type]
+    return Geometry.of(across, np.array(corner), width * np.array(axes[:3]), height * np.array(axes[3:]))
 
 
-def spacing_mm(dataset: Any, frame: int = 1) -> tuple[float, float] | None:
-    """Distance of the centres of neighbouring rows, and columns; None where the tags do not tell."""
+def spacing_mm(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
+    """Returns the distance of neighbouring rows, and columns, in mm; None where the tags do not tell."""
     values = _numbers(_item(dataset, frame, "PixelMeasuresSequence"), "PixelSpacing")
     return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
 
 
-def extent_mm(dataset: Any, frame: int = 1) -> tuple[float, float]:
-    """Height and width of a slice, in mm; 0, 0 where the tags do not tell."""
+def extent_mm(dataset: Dataset, frame: int = 1) -> tuple[float, float]:
+    """Returns height and width of a slice, in mm; 0, 0 where the tags do not tell."""
     row_mm, column_mm = spacing_mm(dataset, frame) or (0.0, 0.0)
     return (number(dataset, "Rows") or 0.0) * row_mm, (number(dataset, "Columns") or 0.0) * column_mm
 
 
-def contrast(dataset: Any, frame: int = 1) -> str:
-    """What an enhanced object is weighted by (PS3.3, C.8.16.2), upper case; empty where it does not say."""
+def contrast(dataset: Dataset, frame: int = 1) -> str:
+    """Returns what an enhanced object is weighted by (PS3.3, C.8.16.2), upper case; empty if it is silent."""
     return text(_item(dataset, frame, "MRImageFrameTypeSequence"), "AcquisitionContrast").upper()
 
 
-def aspect(dataset: Any, frame: int = 1) -> tuple[float, float]:
-    """Height and width of a pixel, of which only the ratio counts; 1, 1 where it is unknown."""
+def aspect(dataset: Dataset, frame: int = 1) -> tuple[float, float]:
+    """Returns height and width of a pixel, of which only the ratio counts; 1, 1 where it is unknown."""
     known = spacing_mm(dataset, frame)
     if known is not None:
         return known
@@ -339,8 +350,8 @@ def aspect(dataset: Any, frame: int = 1) -> tuple[float, float]:
     return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else (1.0, 1.0)
 
 
-def window(dataset: Any, frame: int = 1) -> Window | None:
-    """The first stored window of a frame; None where there is none that could be one."""
+def window(dataset: Dataset, frame: int = 1) -> Window | None:
+    """Returns the first stored window of a frame; None where there is none that could be one."""
     holder = _item(dataset, frame, "FrameVOILUTSequence")
     centre, width = _numbers(holder, "WindowCenter"), _numbers(holder, "WindowWidth")
     if not centre or not width:
@@ -348,15 +359,15 @@ def window(dataset: Any, frame: int = 1) -> Window | None:
     return Window.of(centre[0], width[0], text(holder, "VOILUTFunction") or "LINEAR")
 
 
-def rescale(dataset: Any, frame: int = 1) -> tuple[float, float] | None:
-    """Slope and intercept of a frame; None where there are none, or the slope is 0."""
+def rescale(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
+    """Returns slope and intercept of a frame; None where there are none, or the slope is 0."""
     holder = _item(dataset, frame, "PixelValueTransformationSequence")
     slope, intercept = number(holder, "RescaleSlope"), number(holder, "RescaleIntercept")
     return (slope, intercept) if slope and intercept is not None else None
 
 
-def image_type(dataset: Any, frame: int = 1) -> tuple[str, ...]:
-    """What a picture shows, in the scanner's words: Image Type from its third value on, and its kin."""
+def image_type(dataset: Dataset, frame: int = 1) -> tuple[str, ...]:
+    """Returns what a picture shows, in the scanner's words: Image Type from its third value on, and so on."""
     of_frame = _item(dataset, frame, "MRImageFrameTypeSequence")
     said = [*_texts(dataset, "ImageType")[2:], *_texts(of_frame, "FrameType")[2:]]
     said += [text(of_frame, "ComplexImageComponent"), text(of_frame, "VolumeBasedCalculationTechnique")]
@@ -364,8 +375,8 @@ def image_type(dataset: Any, frame: int = 1) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value.upper() for value in said if value not in ("", "NONE")))
 
 
-def kind(dataset: Any, frame: int = 1) -> Kind:
-    """What tells slices apart that do not belong in one series, though the scanner put them in one."""
+def kind(dataset: Dataset, frame: int = 1) -> Kind:
+    """Returns what tells slices apart that the scanner put in one series and that do not belong there."""
     echo_ms = number(_item(dataset, frame, "MREchoSequence"), "EffectiveEchoTime")
     time_point = number(_item(dataset, frame, "FrameContentSequence"), "TemporalPositionIndex")
     return Kind(
@@ -378,8 +389,8 @@ def kind(dataset: Any, frame: int = 1) -> Kind:
     )
 
 
-def b_value(dataset: Any, frame: int = 1) -> float | None:
-    """The diffusion weighting, in s/mm^2; None where there is none."""
+def b_value(dataset: Dataset, frame: int = 1) -> float | None:
+    """Returns the diffusion weighting, in s/mm^2; None where there is none."""
     found = number(_item(dataset, frame, "MRDiffusionSequence"), "DiffusionBValue")
     if found is not None:
         return found
@@ -387,30 +398,30 @@ def b_value(dataset: Any, frame: int = 1) -> float | None:
     return None if private is None else private % GE_OFFSET
 
 
-def patient(dataset: Any) -> tuple[str, ...]:
-    """What tells patients apart; for comparison alone, never to be shown."""
+def patient(dataset: Dataset) -> tuple[str, ...]:
+    """Returns what tells patients apart; for comparison alone, never to be shown."""
     known = text(dataset, "PatientID")
     return (known,) if known else (text(dataset, "PatientName"), text(dataset, "PatientBirthDate"))
 
 
-def visit(dataset: Any) -> tuple[str, ...]:
-    """When a study was made, as it is written; for comparison alone, never to be shown."""
+def visit(dataset: Dataset) -> tuple[str, ...]:
+    """Returns when a study was made, as it is written; for comparison alone, never to be shown."""
     return text(dataset, "StudyDate"), text(dataset, "StudyTime")
 
 
-def described(dataset: Any) -> str:
-    """What people call a series and its protocol, in upper case, words apart; never to be shown."""
+def described(dataset: Dataset) -> str:
+    """Returns what people call a series and its protocol, in upper case, words apart; never to be shown."""
     said = " ".join(text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName"))
     return " ".join(re.findall(r"[A-Z0-9*]+", said.upper()))
 
 
-def instance_number(dataset: Any) -> float:
-    """Where the scanner put a slice in its series; infinite where it does not say."""
+def instance_number(dataset: Dataset) -> float:
+    """Returns where the scanner put a slice in its series; infinite where it does not say."""
     place = number(dataset, "InstanceNumber")
     return float("inf") if place is None else place
 
 
-def _plane(dataset: Any, frame: int) -> str | None:
+def _plane(dataset: Dataset, frame: int) -> str | None:
     axes = _numbers(_item(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient")
     if len(axes) != 6:
         return None
@@ -419,8 +430,8 @@ def _plane(dataset: Any, frame: int) -> str | None:
     return ("sagittal", "coronal", "axial")[which] if normal[which] > OBLIQUE else None
 
 
-def _sequence(dataset: Any, frame: int) -> str | None:
-    """What is weighted: as an enhanced object says it, else by its times, else by its description.
+def _sequence(dataset: Dataset, frame: int) -> str | None:
+    """Returns what is weighted: as an enhanced object says it, else by its times, else by its description.
 
     The times are those of common protocols at 1.5 and 3 T; between them nothing is claimed.
     """
@@ -433,7 +444,7 @@ def _sequence(dataset: Any, frame: int) -> str | None:
     return "T1C+" if used or named else "T1"
 
 
-def _weighting(dataset: Any, frame: int) -> str | None:
+def _weighting(dataset: Dataset, frame: int) -> str | None:
     known = {"T1": "T1", "T2": "T2", "PROTON_DENSITY": "PD", "FLUID_ATTENUATED": "FLAIR", "DIFFUSION": "DWI"}
     if contrast(dataset, frame) in known:
         return known[contrast(dataset, frame)]
@@ -456,7 +467,7 @@ def _weighting(dataset: Any, frame: int) -> str | None:
     return _described(dataset)
 
 
-def _described(dataset: Any) -> str | None:
+def _described(dataset: Dataset) -> str | None:
     said = described(dataset)
     words = {
         "FLAIR": "FLAIR",
@@ -470,88 +481,91 @@ def _described(dataset: Any) -> str | None:
 
 
 def _class_name(uid: str) -> str:
-    """The name of a SOP class; no other text of the data set."""
+    """Returns the name of a SOP class; no other text of the data set."""
     from pydicom import uid as uids
 
     return str(uids.UID(uid).name) if UID.fullmatch(uid) else "that is none"
 
 
-def _item(dataset: Any, frame: int, group: str) -> Any:
-    """The functional group of a frame: its own, else the shared one, else the data set itself."""
-    of_frames = _get(dataset, "PerFrameFunctionalGroupsSequence") or ()
-    shared = _get(dataset, "SharedFunctionalGroupsSequence") or ()
-    for holder in (*of_frames[frame - 1 : frame], *shared[:1]):
-        found = _first(_get(holder, group))
+def _item(dataset: Dataset, frame: int, group: str) -> Dataset:
+    """Returns the functional group of a frame: its own, else the shared one, else the data set itself."""
+    for keyword, index in (
+        ("PerFrameFunctionalGroupsSequence", frame - 1),
+        ("SharedFunctionalGroupsSequence", 0),
+    ):
+        holder = _in_sequence(dataset, keyword, index)
+        found = None if holder is None else _in_sequence(holder, group)
         if found is not None:
             return found
     return dataset
 
 
-def _first(sequence: Any) -> Any:
-    try:
-        return sequence[0]
-    except (IndexError, KeyError, TypeError):
-        return None
+def _in_sequence(dataset: Dataset, keyword: str, index: int = 0) -> Dataset | None:
+    """Returns an item of a sequence; None where there is none."""
+    items = _get(dataset, keyword)
+    found = items[index] if isinstance(items, Sequence) and len(items) > index else None
+    return found if is_dataset(found) else None
 
 
-def _get(dataset: Any, keyword: Tag) -> Any:
+def _get(dataset: Dataset, keyword: Tag) -> object:
     try:
-        found = dataset.get(keyword)
+        found: object = dataset.get(keyword)
         return found if isinstance(keyword, str) else getattr(found, "value", None)
     except Exception:  # noqa: BLE001 - pydicom raises anything on damaged values; missing, then
         return None
 
 
-def text(dataset: Any, keyword: str) -> str:
-    """The first value of a tag as text without padding; empty where it is missing."""
+def text(dataset: Dataset | None, keyword: str) -> str:
+    """Returns the first value of a tag as text without padding; empty where it is missing."""
     return next(iter(_texts(dataset, keyword)), "")
 
 
-def _texts(dataset: Any, keyword: str) -> list[str]:
+def _texts(dataset: Dataset | None, keyword: str) -> list[str]:
     return [str(value).strip(" \0") for value in _values(dataset, keyword)]
 
 
-def number(dataset: Any, keyword: Tag) -> float | None:
-    """The first value of a tag as a number; None where it is missing or one of them is no finite number."""
+def number(dataset: Dataset | None, keyword: Tag) -> float | None:
+    """Returns the first value of a tag as a number; None where it is missing, or not all are finite."""
     return next(iter(_numbers(dataset, keyword)), None)
 
 
-def _numbers(dataset: Any, keyword: Tag) -> list[float]:
-    """All values of a tag; none where one of them is no finite number."""
+def _numbers(dataset: Dataset | None, keyword: Tag) -> list[float]:
+    """Returns all values of a tag; none where one of them is no finite number."""
     try:
-        numbers = [float(value) for value in _values(dataset, keyword)]
+        numbers = [float(cast("SupportsFloat", value)) for value in _values(dataset, keyword)]
     except (TypeError, ValueError, OverflowError):
         return []
     return numbers if np.isfinite(numbers).all() else []
 
 
-def _values(dataset: Any, keyword: Tag) -> Iterator[Any]:
+def _values(dataset: Dataset | None, keyword: Tag) -> Iterator[object]:
     value = None if dataset is None else _get(dataset, keyword)
     if value is None or isinstance(value, bytes):
         return
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
+    # A person's name can be iterated too, letter by letter.
+    if isinstance(value, str) or not isinstance(value, Sequence):
         yield value
     else:
         yield from value
 
 
-def _uid(dataset: Any, keyword: str) -> str | None:
+def _uid(dataset: Dataset, keyword: str) -> str | None:
     uid = text(dataset, keyword)
     return uid if len(uid) <= LONGEST_UID and UID.fullmatch(uid) else None
 
 
-def has_table(dataset: Any, keyword: str) -> bool:
-    """Whether a sequence holds a lookup table."""
-    return len(_numbers(_first(_get(dataset, keyword)), "LUTDescriptor")) == 3
+def has_table(dataset: Dataset, keyword: str) -> bool:
+    """Returns whether a sequence holds a lookup table."""
+    return len(_numbers(_in_sequence(dataset, keyword), "LUTDescriptor")) == 3
 
 
-def table_bits(dataset: Any, keyword: str) -> int:
-    """The bits of an entry of a lookup table, at least 1."""
-    return max(1, int(_numbers(_first(_get(dataset, keyword)), "LUTDescriptor")[2]))
+def table_bits(dataset: Dataset, keyword: str) -> int:
+    """Returns the bits of an entry of a lookup table, at least 1."""
+    return max(1, int(_numbers(_in_sequence(dataset, keyword), "LUTDescriptor")[2]))
 
 
-def padding(dataset: Any) -> tuple[float, float] | None:
-    """The least and the greatest stored value that are no picture (PS3.3, C.7.5.1.1.2); None without."""
+def padding(dataset: Dataset) -> tuple[float, float] | None:
+    """Returns the least and the greatest stored value that are no picture (PS3.3, C.7.5.1.1.2), if any."""
     value, limit = number(dataset, "PixelPaddingValue"), number(dataset, "PixelPaddingRangeLimit")
     if value is None:
         return None
@@ -559,10 +573,10 @@ def padding(dataset: Any) -> tuple[float, float] | None:
     return min(value, limit), max(value, limit)
 
 
-def directory(dataset: Any) -> list[list[str]]:
+def directory(dataset: Dataset) -> list[list[str]]:
     """Returns the files that a DICOMDIR lists (PS3.3, F.3.2.2), each the parts of its path."""
-    records = _get(dataset, "DirectoryRecordSequence") or ()
-    listed = (_texts(record, "ReferencedFileID") for record in records)
+    records = _get(dataset, "DirectoryRecordSequence")
+    listed = (_texts(one, "ReferencedFileID") for one in cast("Iterable[Dataset]", records or ()))
     return [parts for parts in listed if parts]
 
 

@@ -31,7 +31,7 @@ from falx.reading import window
 from falx.reading.damage import in_words
 from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import GZIP, START, Kind, kind_of, unpacked
-from falx.reading.tags import small_field
+from falx.reading.tags import Geometry, small_field
 from falx.slices.slice import Origin, Slice
 
 if TYPE_CHECKING:
@@ -76,19 +76,22 @@ VECTORS: Final = ("vector", "rgb vector", "rgba vector", "displacement vector", 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """How a volume is cut into slices.
+    """A way to cut a volume into slices.
 
     Attributes:
         shape: The voxels along each axis.
         axis: The axis that slices are cut across.
         sizes_mm: The size of a voxel along each axis; None where it is unknown.
         plane: The plane of the slices; None where it is unknown.
+        affine: `(4, 4)`, from voxels to mm towards the patient's right, front and head; None where it is
+            unknown.
     """
 
     shape: tuple[int, ...]
     axis: int
     sizes_mm: tuple[float, ...] | None
     plane: str | None
+    affine: npt.NDArray[np.float64] | None = None
 
     @property
     def pixel_mm(self) -> tuple[float, float]:
@@ -206,6 +209,23 @@ class Volume:
             return None
         return tuple(number * self._cut.sizes_mm[self._cut.axis] for number in range(self.frames))
 
+    @property
+    def layout(self) -> tuple[Geometry, ...]:
+        """The place of each slice in the patient; empty where this is unknown."""
+        affine, axis = self._cut.affine, self._cut.axis
+        if affine is None:
+            return ()
+        # DICOM counts towards the patient's left and back.
+        toward = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
+        columns, rows = (number for number in range(3) if number != axis)
+        first = np.array([*np.array(self._cut.shape) - 1, 1.0])
+        found = []
+        for number in range(self.frames):
+            first[axis] = number
+            right, down = (-self._cut.shape[one] * toward[:, one] for one in (columns, rows))
+            found.append(Geometry.of(toward[:, axis], toward @ first, right, down))
+        return tuple(found)
+
     def origin(self, number: int) -> Origin:
         """Returns where the slice of this number, from 1, stands."""
         return Origin(format=self._source, frame=number, plane=self.plane)
@@ -304,6 +324,8 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
             turned = orientations.io_orientation(image.affine)  # type: ignore[no-untyped-call] # nibabel
             axes = [int(axis) for axis in turned[:, 0]]
             zooms = [round(units * float(zoom), 6) for zoom in image.header.get_zooms()[:3]]
+            upright = orientations.inv_ornt_aff(turned, shape[:3])  # type: ignore[no-untyped-call] # nibabel
+            affine = np.diag([units, units, units, 1.0]) @ image.affine @ upright
             whole = _is_whole(file, proxy.offset + math.prod(shape) * dtype.itemsize)
         except UnreadableImage:
             raise
@@ -312,7 +334,13 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
     known = all(0 < zoom < math.inf for zoom in zooms)
     sizes_mm = tuple(zooms[axes.index(axis)] for axis in range(3)) if known else None
     across = _coarsest(sizes_mm, 2)
-    cut = _Cut(tuple(shape[axes.index(axis)] for axis in range(3)), across, sizes_mm, PLANES[across])
+    cut = _Cut(
+        tuple(shape[axes.index(axis)] for axis in range(3)),
+        across,
+        sizes_mm,
+        PLANES[across],
+        affine if known else None,
+    )
     several = (
         f"The file holds {count} volumes, such as points in time; this is volume {number} (--volume N or "
         "volume=N takes another)."

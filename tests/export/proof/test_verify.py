@@ -23,16 +23,13 @@ from falx.model import card as cards
 from falx.model import file as model_file
 from falx.slices.limits import Limits
 from falx.words import LABELS
-from falx_export import package
 from falx_export.__main__ import main
-from falx_export.convert import to_onnx, to_tflite
 from falx_export.convert.graph import loaded
-from falx_export.package import Converted, Terms
-from falx_export.proof import own_answers, parity, samples, verify
+from falx_export.proof import parity, samples, self_contained_answers, verify
 from falx_export.proof.samples import PreparedSlice
 from falx_export.proof.tolerance import TOLERANCES
-from falx_export.proof.verify import Comparison, Slice
-from falx_export.self_contained import onnx_file, tflite_file
+from falx_export.proof.verify import Verification, VerifiedSlice
+from falx_export.self_contained import tflite_file
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import Record
 from falx_runs.run_folder import read_run
@@ -52,33 +49,27 @@ def model_of(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run in float16, the quickest to make of all."""
-    model = model_of(run_folder)
-    graph = Converted(to_tflite.float16(model), "tflite", "float16", "weights float16")
-    described = package.card(read_run(run_folder), model, Terms(), graph)
-    sealed = package.sealed(graph, described, package.started(graph, described))
-    path = tmp_path_factory.mktemp("exported") / "small-float16.tflite"
-    path.write_bytes(sealed)
+def file(exported: Any) -> Path:
+    """The run in float16."""
+    path: Path = exported.folder / "small-float16.tflite"
     return path
 
 
 @pytest.fixture(scope="module")
-def for_others(exported: Path, run_folder: Path) -> dict[str, Path]:
+def for_others(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same run for programs without Falx, by what takes it."""
-    card, payload = model_file.read(exported)
-    model = model_of(run_folder)
-    graph = Converted(to_onnx.float32(model), "onnx", "float32", "not quantized")
-    described = package.card(read_run(run_folder), model, Terms(), graph)
+    folder = tmp_path_factory.mktemp("for_others")
+    card, payload = model_file.read(exported.folder / "small-float16.tflite")
     files = {
         "small-float16-self-contained.tflite": tflite_file.sealed(payload, card),
         "small-float16-mediapipe.tflite": tflite_file.sealed_for_mediapipe(payload, card),
-        "small-float32-self-contained.onnx": onnx_file.sealed(graph.payload, described),
+        "small-float32-self-contained.onnx": (
+            exported.folder / "small-float32-self-contained.onnx"
+        ).read_bytes(),
     }
-    paths = {name: exported.with_name(name) for name in files}
     for name, data in files.items():
-        paths[name].write_bytes(data)
-    return dict(zip(("tflite", "mediapipe", "onnx"), paths.values(), strict=True))
+        (folder / name).write_bytes(data)
+    return dict(zip(("tflite", "mediapipe", "onnx"), (folder / name for name in files), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -108,18 +99,22 @@ def table_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def made(before: str, after: str, label: str = "glioma", off: float = 0.0, margin: float = 0.3) -> Slice:
+def made(
+    before: str, after: str, label: str = "glioma", off: float = 0.0, margin: float = 0.3
+) -> VerifiedSlice:
     expected = np.array([0.1, 0.1, 0.7, 0.1])
     got = expected + np.array([off, 0, -off, 0])
-    return Slice(Path(f"{label}.png"), label, "val", expected, got, before, after, 0.25, 0.125, margin)
+    return VerifiedSlice(
+        Path(f"{label}.png"), label, "val", expected, got, before, after, 0.25, 0.125, margin
+    )
 
 
-def comparison(*slices: Slice) -> Comparison:
-    return Comparison("x-int8.tflite", "litert", "int8", slices)
+def comparison(*slices: VerifiedSlice) -> Verification:
+    return Verification("x-int8.tflite", "litert", "int8", slices)
 
 
-def test_every_slice_of_the_data_is_compared(exported: Path, run_folder: Path, data: Path) -> None:
-    found = verify.compare(exported, run_folder, data, quiet=True)
+def test_every_slice_of_the_data_is_compared(file: Path, run_folder: Path, data: Path) -> None:
+    found = verify.compare(file, run_folder, data, quiet=True)
     assert (found.file, found.engine, found.quantization) == ("small-float16.tflite", "litert", "float16")
     rows = table_of(data / "manifest.csv")
     assert sorted((x.path.name, x.label, x.split) for x in found.slices) == sorted(
@@ -137,24 +132,24 @@ def test_every_slice_of_the_data_is_compared(exported: Path, run_folder: Path, d
     assert all(x.expected.sum() == pytest.approx(1, abs=1e-5) for x in found.slices)
 
 
-def test_one_split_of_it(exported: Path, run_folder: Path) -> None:
-    found = verify.compare(exported, run_folder, None, splits=["val"], quiet=True)
+def test_one_split_of_it(file: Path, run_folder: Path) -> None:
+    found = verify.compare(file, run_folder, None, splits=["val"], quiet=True)
     assert {x.split for x in found.slices} == {"val"}
     assert len(found.slices) == 24
 
 
-def test_each_decides_by_its_own_thresholds(exported: Path, run_folder: Path, tmp_path: Path) -> None:
+def test_each_decides_by_its_own_thresholds(file: Path, run_folder: Path, tmp_path: Path) -> None:
     # Above all probabilities but one: what Keras decides, the file leaves open.
     strict = replace(DEFAULT_THRESHOLDS, no_tumor=1.0, meningioma=1.0, glioma=1.0, pituitary=1.0)
-    path = changed(exported, tmp_path / "strict.tflite", lambda card: replace(card, thresholds=strict))
+    path = changed(file, tmp_path / "strict.tflite", lambda card: replace(card, thresholds=strict))
     found = verify.compare(path, run_folder, None, splits=["val"], quiet=True)
     assert {x.after for x in found.slices} == {"ambiguous"}
     assert any(x.before != "ambiguous" for x in found.slices)
 
 
-def test_a_file_of_another_model_is_refused(exported: Path, run_folder: Path, tmp_path: Path) -> None:
+def test_a_file_of_another_model_is_refused(file: Path, run_folder: Path, tmp_path: Path) -> None:
     path = changed(
-        exported,
+        file,
         tmp_path / "other.tflite",
         lambda card: replace(card, provenance={**card.provenance, "model_sha256": "0" * 64}),
     )
@@ -230,13 +225,13 @@ def test_the_table_has_each_label_each_probability_and_every_change() -> None:
     assert lines == [
         "x-int8.tflite on litert against Keras: 4 slices; differences of probabilities",
         "",
-        "label          slices  changed  tumour to no_tumor  largest     mean      50%      90%      99%",
+        "label          slices  changed  tumour to no_tumor  largest     mean     50 %     90 %     99 %",
         "no_tumor            1        0                   0  0.00000  0.00000  0.00000  0.00000  0.00000",
         "glioma              2        1                   0  0.20000  0.05250  0.00500  0.20000  0.20000",
         "tumor_untyped       1        1                   1  0.50000  0.25000  0.25000  0.50000  0.50000",
         "all                 4        2                   1  0.50000  0.08875  0.00000  0.35000  0.50000",
         "",
-        "probability    largest     mean      50%      90%      99%",
+        "probability    largest     mean     50 %     90 %     99 %",
         "P(no_tumor)    0.50000  0.17750  0.10500  0.41000  0.49100",
         "P(meningioma)  0.00000  0.00000  0.00000  0.00000  0.00000",
         "P(glioma)      0.50000  0.17750  0.10500  0.41000  0.49100",
@@ -246,7 +241,7 @@ def test_the_table_has_each_label_each_probability_and_every_change() -> None:
         "heatmap      0.25000",
         "familiarity  0.12500",
         "",
-        "2 decisions changed (50.00%), 1 of them where Keras was within 0.02 of a threshold:",
+        "2 decisions changed (50.00 %), 1 of them where Keras was within 0.02 of a threshold:",
         "slice              label          Keras   file       margin  largest",
         "glioma.png         glioma         glioma  ambiguous  0.0150   0.2000",
         "tumor_untyped.png  tumor_untyped  glioma  no_tumor   0.3000   0.5000",
@@ -290,11 +285,11 @@ def test_the_table_of_a_file_that_decides_by_itself() -> None:
 
 
 def test_self_contained_tflite_is_compared_as_the_plain_file(
-    exported: Path, for_others: dict[str, Path], run_folder: Path
+    file: Path, for_others: dict[str, Path], run_folder: Path
 ) -> None:
     plain, own, bare = (
         verify.compare(path, run_folder, None, splits=["val"], quiet=True)
-        for path in (exported, for_others["tflite"], for_others["mediapipe"])
+        for path in (file, for_others["tflite"], for_others["mediapipe"])
     )
     assert (own.file, own.engine, own.quantization) == (for_others["tflite"].name, "litert", "float16")
     for other in (own, bare):
@@ -361,7 +356,7 @@ def test_a_familiarity_that_mediapipe_is_not_told_rejects_nothing() -> None:
     judge: Any = SimpleNamespace(thresholds=DEFAULT_THRESHOLDS, least_familiarity=0.5, rejection=limits)
     got = {"probabilities": np.array([[0, 0, 1, 0]], np.float32)}
     expected = {**got, "familiarity": np.array([[0.25]], np.float32)}
-    own = own_answers.Own(got, None, [""], [False], [False])
+    own = self_contained_answers.SelfContainedAnswers(got, None, [""], [False], [False])
     (found,) = verify._compared(chunk, expected, got, judge, judge, own)
     assert (found.before, found.after, found.familiarity) == ("glioma", "glioma", None)
 
@@ -396,15 +391,15 @@ WIDE = [word for key in ("decisions", "largest", "heatmap") for word in ("--tole
 """Random weights are on edge everywhere."""
 
 
-def call(exported: Path, run_folder: Path, folder: Path, *more: str) -> int:
-    arguments = ["verify", str(exported), "--against", str(run_folder), "--split", "val"]
+def call(file: Path, run_folder: Path, folder: Path, *more: str) -> int:
+    arguments = ["verify", str(file), "--against", str(run_folder), "--split", "val"]
     return main([*arguments, "--plot", str(folder / "plot.png"), "--csv", str(folder / "slices.csv"), *more])
 
 
 def test_the_command_prints_draws_and_passes(
-    exported: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    file: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(exported, run_folder, tmp_path, *WIDE) == 0
+    assert call(file, run_folder, tmp_path, *WIDE) == 0
     out = capsys.readouterr().out
     assert out.startswith("small-float16.tflite on litert against Keras: 24 slices")
     assert out.endswith(f"\nplot: {tmp_path / 'plot.png'}\nslices: {tmp_path / 'slices.csv'}\npassed\n")
@@ -417,14 +412,14 @@ def test_the_command_prints_draws_and_passes(
 
 
 def test_past_the_tolerance_is_status_1(
-    exported: Path,
+    file: Path,
     run_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["verify", str(exported), "--against", str(run_folder), "--split", "val"]
+    arguments = ["verify", str(file), "--against", str(run_folder), "--split", "val"]
     assert main([*arguments, *WIDE, "--quiet", "--tolerance", "mean=0"]) == 1
     # The same model in the other format has a picture of its own.
     assert [path.name for path in tmp_path.iterdir()] == ["small-float16-tflite-parity.png"]
@@ -435,16 +430,16 @@ def test_past_the_tolerance_is_status_1(
 
 
 def test_what_cannot_be_used_is_status_2(
-    exported: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    file: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(tmp_path / "none.tflite", run_folder, tmp_path) == 2
     assert "none.tflite" in capsys.readouterr().err
-    assert call(exported, run_folder, tmp_path, "--data", str(tmp_path / "gone")) == 2
+    assert call(file, run_folder, tmp_path, "--data", str(tmp_path / "gone")) == 2
     message = f"{tmp_path / 'gone'}: expected a manifest (CSV) or a folder of images, found neither"
     assert capsys.readouterr().err == f"falx_export: {message}\n"
     with pytest.raises(SystemExit, match="2"):
-        call(exported, run_folder, tmp_path, "--tolerance", "worst=1")
+        call(file, run_folder, tmp_path, "--tolerance", "worst=1")
     assert "unknown measure 'worst'" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        call(exported, run_folder, tmp_path, "--plot", "plot.txt")
+        call(file, run_folder, tmp_path, "--plot", "plot.txt")
     assert "--plot plot.txt: expected a name that ends in .png, .svg, .pdf" in capsys.readouterr().err

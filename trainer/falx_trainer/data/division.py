@@ -65,7 +65,7 @@ def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) 
     Args:
         records: as read; either all of them have a group or none, and likewise a split.
         pixels: `(N, 224, 224)` uint8, their tensors.
-        seed: of the draw.
+        seed: the seed of the draw.
 
     Raises:
         DataError: where groups or splits are given for some records only, where a given group

@@ -13,11 +13,11 @@ from falx_trainer.data.tensors import Tensors
 __all__ = ["BANDS", "band", "survey"]
 
 BANDS: Final = ((2000, "excellent"), (500, "good"), (100, "fair"), (0, "poor"))
-"""What accuracy to expect from that many training images, from the most down."""
+"""The accuracy to expect from a number of training images, from the most down."""
 
 
 NAMED: Final = 10
-"""How many unreadable files are named; there may be thousands."""
+"""The most unreadable files that are named; there may be thousands."""
 
 
 def band(images: int) -> str:

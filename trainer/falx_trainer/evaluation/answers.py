@@ -24,7 +24,7 @@ class ModelAnswer:
 
     Attributes:
         decision: a label, `ambiguous` or `rejected`.
-        probabilities: of the four labels; None for `rejected`.
+        probabilities: one for each of the four labels; None for `rejected`.
         peak: where the heatmap is highest, `x, y` in fractions of the image; None without a heatmap.
         location: what the heatmap is made of; None without one.
         reason: why it was rejected, a key of `falx.slices.reasons.REASONS`; empty where it was not.
@@ -42,7 +42,7 @@ class LearnedFrom:
     """The slices a model learned from, as far as they are known.
 
     Attributes:
-        fingerprint: of all its data, as `Tensors.fingerprint` has it; None where it is not told.
+        fingerprint: the fingerprint of all its data (`Tensors.fingerprint`); None where it is not told.
         manifest: the manifest of its slices, with their splits; None where there is none.
     """
 

@@ -131,7 +131,7 @@ class Groups:
         10.1001/jama.1983.03330370053031). One group alone tells nothing of others: 0 to 1.
 
         Args:
-            value: of all slices.
+            value: the value over all slices.
             samples: `(RESAMPLES,)`, of each resample; NaN where it has none.
             of: `(N,)`, the slices it is measured on.
         """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
@@ -11,22 +9,12 @@ from sklearn.metrics import roc_auc_score
 
 from falx.words import LABELS, NO_TUMOR
 from falx_trainer.evaluation.bootstrap import PERCENTILES, Mask
-from falx_trainer.evaluation.measures import Pairs, Sample
+from falx_trainer.evaluation.measures import AnswerArrays, Document, Pairs
 
-__all__ = ["BETTER", "compare"]
-
-BETTER: Final = {
-    "accuracy": 1,
-    "right": 1,
-    "missed": -1,
-    "cleared": 1,
-    "tumor_auc_roc": 1,
-    "macro_auc_roc": 1,
-}
-"""What is compared, and whether more of it is better (1) or worse (-1)."""
+__all__ = ["compare"]
 
 
-def compare(first: Pairs, second: Pairs) -> dict[str, Any]:
+def compare(first: Pairs, second: Pairs) -> Document:
     """Differences of two models, JSON-ready; the first less the second.
 
     `accuracy`, `missed` and `cleared` are as in `measures.shares`; `right` is the share of typed slices that
@@ -41,7 +29,7 @@ def compare(first: Pairs, second: Pairs) -> dict[str, Any]:
         first: slices, and what the first model says of them.
         second: the same slices in the same order, with the answers of the second.
     """
-    one, other = Sample.of(first), Sample.of(second)
+    one, other = AnswerArrays.of(first), AnswerArrays.of(second)
     return {
         "accuracy": _shares(one, one.typed, one.likeliest == one.labels, other.likeliest == one.labels),
         "right": _shares(one, one.typed, one.decisions == one.labels, other.decisions == one.labels),
@@ -53,8 +41,8 @@ def compare(first: Pairs, second: Pairs) -> dict[str, Any]:
 
 
 def _shares(
-    sample: Sample, of: Mask, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
-) -> dict[str, Any] | None:
+    sample: AnswerArrays, of: Mask, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
+) -> Document | None:
     if not of.any():
         return None
     only_first, only_second = (int((of & x & ~y).sum()) for x, y in ((first, second), (second, first)))
@@ -74,7 +62,7 @@ def _shares(
     }
 
 
-def _areas(one: Sample, other: Sample, kinds: list[str]) -> dict[str, Any] | None:
+def _areas(one: AnswerArrays, other: AnswerArrays, kinds: list[str]) -> Document | None:
     both_answered = one.answered & other.answered
     counted, values, resampled = both_answered, [], []
     for kind in kinds:
@@ -97,7 +85,7 @@ def _areas(one: Sample, other: Sample, kinds: list[str]) -> dict[str, Any] | Non
 
 
 def _difference(
-    sample: Sample, value: float, samples: npt.NDArray[np.floating], of: Mask
+    sample: AnswerArrays, value: float, samples: npt.NDArray[np.floating], of: Mask
 ) -> list[float | int | None]:
     """Returns a difference with its interval; None for its ends where one group alone tells nothing of
     others.

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import falx
 from falx.errors import FalxError
@@ -18,10 +18,10 @@ from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records
 from falx_trainer.evaluation import comparison, measures, overlap, thresholds
 from falx_trainer.evaluation.answers import MeasuredModel
 from falx_trainer.evaluation.file_answers import FileModel
-from falx_trainer.evaluation.measures import Pairs, measure
+from falx_trainer.evaluation.measures import Document, Pairs, measure
 from falx_trainer.evaluation.overlap import Copy
 from falx_trainer.evaluation.processor import processor
-from falx_trainer.evaluation.report import csv_files, document, figures, terminal, worst
+from falx_trainer.evaluation.report import csv_files, document, own_card, report_plots, terminal, worst
 
 __all__ = ["SENSITIVITY", "evaluate"]
 
@@ -29,6 +29,10 @@ SENSITIVITY: Final = 0.99
 """The share of tumours that thresholds are chosen not to miss, unless another is stated."""
 
 THRESHOLDS_SCHEMA: Final = 1
+
+CARD: Final = "model_card.md"
+RELEASED: Final = "MODEL_CARD.md"
+"""The card of a released model, which is written by hand; a model of one's own gets one that is made."""
 
 UNKNOWN: Final = "not recorded"
 
@@ -42,7 +46,7 @@ BREAKDOWNS: Final[dict[str, Callable[[Record], str]]] = {
         f"{record.source}, {record.sequence}" if record.source and record.sequence else ""
     ),
 }
-"""What the slices are measured apart by; each gives a value, empty where it is unknown."""
+"""The properties that slices are measured apart by; each gives a value, empty where it is unknown."""
 
 
 def evaluate(
@@ -59,8 +63,8 @@ def evaluate(
 ) -> str:
     """Measures a model and writes a report.
 
-    Written are `report.html`, which holds all of it; `metrics.json`, `metrics.txt`, `thresholds.json`; tables
-    as CSV and plots as PNG.
+    Written are `report.html`, which holds all of it; `model_card.md`, one page to hand on with the model;
+    `metrics.json`, `metrics.txt`, `thresholds.json`; tables as CSV and plots as PNG.
 
     Args:
         model: an exported file, measured through the runtime; or a run folder, through Keras.
@@ -123,12 +127,14 @@ def evaluate(
     }
     _write(out / "metrics.json", json.dumps(metrics, indent=1))
     _write(out / "thresholds.json", json.dumps(_chosen(pairs, metrics, data), indent=1))
+    if not (out / RELEASED).exists():
+        _write(out / CARD, own_card.card(metrics, data.name, asked.thresholds.to_dict()).rstrip())
     text = terminal.text(metrics)
     _write(out / "metrics.txt", text)
     csv_files.write(out, metrics, curves)
     if not shareable:
         csv_files.write_slices(out, pairs, knew.copies)
-    plots = figures.draw(out, pairs, metrics, curves)
+    plots = report_plots.draw(out, pairs, metrics, curves)
     shown = [] if shareable else worst.worst(pairs)
     _write(out / "report.html", document.render(metrics, data.name, plots, shown))
     return text
@@ -144,14 +150,14 @@ def _answered(model: MeasuredModel, records: Sequence[Record]) -> Pairs:
     return [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
 
 
-def _without(pairs: Pairs, copies: Sequence[Copy]) -> dict[str, Any] | None:
+def _without(pairs: Pairs, copies: Sequence[Copy]) -> Document | None:
     """Returns the shares of the slices that training did not know; None where it knew none, or all."""
     known = {id(copy.record) for copy in copies}
     rest = [pair for pair in pairs if id(pair[0]) not in known]
     return {"slices": len(rest), **measures.shares(rest)} if known and rest else None
 
 
-def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]:
+def _chosen(pairs: Pairs, metrics: Document, data: Path) -> Document:
     """Returns the document of `thresholds.json`, which `falx retarget` reads."""
     labels = Counter(record.label for record, _ in pairs)
     groups = {
@@ -173,7 +179,7 @@ def _chosen(pairs: Pairs, metrics: dict[str, Any], data: Path) -> dict[str, Any]
     }
 
 
-def _compared(pairs: Pairs, other: MeasuredModel) -> dict[str, Any]:
+def _compared(pairs: Pairs, other: MeasuredModel) -> Document:
     """Measures another model on the same slices.
 
     Raises:
@@ -192,7 +198,7 @@ def _compared(pairs: Pairs, other: MeasuredModel) -> dict[str, Any]:
     }
 
 
-def _apart(pairs: Pairs, value: Callable[[Record], str]) -> dict[str, Any]:
+def _apart(pairs: Pairs, value: Callable[[Record], str]) -> Document:
     """Returns the measures of the slices of each value; of those without, only where others have one."""
     values = sorted({value(record) for record, _ in pairs} - {""})
     unknown = [UNKNOWN] if values and any(not value(record) for record, _ in pairs) else []
@@ -235,7 +241,7 @@ def _families(pictures: Path, split: str | None) -> dict[str, list[Path]]:
     return dict(sorted(families.items()))
 
 
-def _rejected(model: MeasuredModel, families: dict[str, list[Path]]) -> dict[str, Any]:
+def _rejected(model: MeasuredModel, families: dict[str, list[Path]]) -> Document:
     """Counts the rejected among pictures that are not brain MRI, in all and by kind."""
     told = {name: model.answers(paths) for name, paths in families.items()}
     digest = hashlib.sha256()

@@ -26,8 +26,9 @@ from falx_trainer.evaluation.bootstrap import Groups, Interval, Mask
 
 __all__ = [
     "AVERAGES",
+    "AnswerArrays",
+    "Document",
     "Pairs",
-    "Sample",
     "calibration",
     "curves",
     "decisions",
@@ -41,6 +42,9 @@ __all__ = [
 
 Pairs = Sequence[tuple[Record, ModelAnswer]]
 
+Document = dict[str, Any]
+"""A part of `metrics.json`: its fields by their names, which the functions that make it tell."""
+
 Area = tuple[float, npt.NDArray[np.floating]]
 """An area under a curve, and that of each resample."""
 
@@ -51,11 +55,11 @@ VARIANT: Final = "--"
 """Pictures of the same name before this are variants of one, so one observation."""
 
 AVERAGES: Final = ("macro", "weighted")
-"""Of precision, recall and F1 over the labels that occur: each alike, or by its number of slices."""
+"""The averages of precision, recall and F1 over the labels: each alike, or by its number of slices."""
 
 
 @dataclass(frozen=True)
-class Sample:
+class AnswerArrays:
     """Labelled slices and what a model says of each, as arrays.
 
     Attributes:
@@ -71,7 +75,7 @@ class Sample:
     groups: Groups
 
     @classmethod
-    def of(cls, pairs: Pairs) -> Sample:
+    def of(cls, pairs: Pairs) -> AnswerArrays:
         """Returns the arrays of records and answers."""
         unknown = (np.nan,) * len(LABELS)
         return cls(
@@ -132,7 +136,7 @@ def shares(pairs: Pairs) -> dict[str, Interval | None]:
     the share of healthy among all decided so; `ambiguous` and `rejected` the shares of all slices decided so;
     `peak_in_box` the tumours decided as such, with a known box, whose heatmap is highest inside one.
     """
-    sample = Sample.of(pairs)
+    sample = AnswerArrays.of(pairs)
     labels, decided_as = sample.labels, sample.decisions
     typed, tumor, likeliest = sample.typed, sample.tumor, sample.likeliest
     decided = typed & np.isin(decided_as, LABELS)
@@ -159,7 +163,7 @@ def shares(pairs: Pairs) -> dict[str, Interval | None]:
     return dict(zip(asked, sample.groups.shares([*asked.values()]), strict=True))
 
 
-def measure(pairs: Pairs) -> dict[str, Any]:
+def measure(pairs: Pairs) -> Document:
     """Returns all measures of some slices, JSON-ready; they come as `[value, low, high, slices]` or None.
 
     The `shares`, and: `calibration_error`, the expected calibration error of the most probable label over
@@ -170,7 +174,7 @@ def measure(pairs: Pairs) -> dict[str, Any]:
     for the former, and has no probability for the latter. `averages` are over the labels that occur. `tumor`
     is any tumour against none. `confusion` counts most probable labels, `decisions` decisions.
     """
-    sample = Sample.of(pairs)
+    sample = AnswerArrays.of(pairs)
     rows, counts = decisions(pairs)
     return {
         "slices": len(pairs),
@@ -184,7 +188,7 @@ def measure(pairs: Pairs) -> dict[str, Any]:
     }
 
 
-def _by_class(sample: Sample) -> dict[str, Any]:
+def _by_class(sample: AnswerArrays) -> Document:
     """Returns `classes`, `averages`, `tumor` and `confusion` of `measure`."""
     occurring = [label for label in LABELS if label in sample.labels]
     reported, averages = _report(sample, occurring) if occurring else ({}, {})
@@ -215,7 +219,7 @@ def _by_class(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _report(sample: Sample, occurring: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _report(sample: AnswerArrays, occurring: Sequence[str]) -> tuple[Document, Document]:
     """Returns precision, recall and F1 of each label that occurs, and their averages."""
     typed = sample.typed
     is_label = np.stack([typed & (sample.labels == label) for label in occurring], axis=1)
@@ -227,10 +231,11 @@ def _report(sample: Sample, occurring: Sequence[str]) -> tuple[dict[str, Any], d
         weights = there / there.sum(axis=1, keepdims=True)
     true, predicted = sample.labels[typed], sample.likeliest[typed]
 
-    def scored(average: str | None) -> Any:
-        return precision_recall_fscore_support(
+    def scored(average: str | None) -> list[npt.NDArray[np.float64]]:
+        found = precision_recall_fscore_support(
             true, predicted, labels=occurring, average=average, zero_division=0.0
-        )[:3]
+        )
+        return [np.asarray(values) for values in found[:3]]
 
     names = ("precision", "recall", "f1")
     values = scored(None)
@@ -239,7 +244,7 @@ def _report(sample: Sample, occurring: Sequence[str]) -> tuple[dict[str, Any], d
         # Of what was never said, no share is right.
         over = (said[:, index], is_label[:, index], is_label[:, index] | said[:, index])
         classes[label] = {
-            name: sample.groups.interval(values[which][index], samples[which][:, index], of)
+            name: sample.groups.interval(float(values[which][index]), samples[which][:, index], of)
             if of.any()
             else None
             for which, (name, of) in enumerate(zip(names, over, strict=True))
@@ -249,7 +254,7 @@ def _report(sample: Sample, occurring: Sequence[str]) -> tuple[dict[str, Any], d
     averaged = {"macro": filled.mean(axis=2), "weighted": (filled * weights).sum(axis=2)}
     averages = {
         average: {
-            name: sample.groups.interval(value, row, typed)
+            name: sample.groups.interval(float(value), row, typed)
             for name, value, row in zip(names, scored(average), averaged[average], strict=True)
         }
         for average in AVERAGES
@@ -257,7 +262,7 @@ def _report(sample: Sample, occurring: Sequence[str]) -> tuple[dict[str, Any], d
     return classes, averages
 
 
-def _ranked(sample: Sample, kind: str, counted: Mask, positive: Mask) -> tuple[dict[str, Any], Area | None]:
+def _ranked(sample: AnswerArrays, kind: str, counted: Mask, positive: Mask) -> tuple[Document, Area | None]:
     """Returns the area under the ROC curve and the average precision, with intervals; and the former with its
     resamples.
     """
@@ -274,7 +279,7 @@ def _ranked(sample: Sample, kind: str, counted: Mask, positive: Mask) -> tuple[d
     }, (area, resampled.area)
 
 
-def _macro(sample: Sample, areas: Sequence[Area | None]) -> Interval | None:
+def _macro(sample: AnswerArrays, areas: Sequence[Area | None]) -> Interval | None:
     """Returns the mean area of the labels that occur; None where one of them has none."""
     known = [area for area in areas if area is not None]
     if len(known) < len(areas):
@@ -285,14 +290,14 @@ def _macro(sample: Sample, areas: Sequence[Area | None]) -> Interval | None:
 
 
 def curves(pairs: Pairs) -> dict[str, dict[str, dict[str, list[float | None]]]]:
-    """Returns the ROC and the precision–recall curve of each kind of `Sample.kinds` that has positives and
-    others.
+    """Returns the ROC and the precision–recall curve of each kind of `AnswerArrays.kinds` that has positives
+    and others.
 
     Returns:
         By kind, `roc` with `false_positive_rate` and `true_positive_rate`, and `precision_recall` with
         `recall` and `precision`, each with its `threshold`; as scikit-learn has them.
     """
-    sample = Sample.of(pairs)
+    sample = AnswerArrays.of(pairs)
     found: dict[str, dict[str, dict[str, list[float | None]]]] = {}
     for kind, (counted, positive) in sample.kinds().items():
         true, scores = positive[counted], sample.score(kind)[counted]
@@ -338,11 +343,11 @@ def inside(record: Record, answer: ModelAnswer) -> bool:
     return any(abs(x - box.x) <= box.width / 2 and abs(y - box.y) <= box.height / 2 for box in record.boxes)
 
 
-def _confidences(pairs: Pairs) -> tuple[npt.NDArray[np.float64], Mask, Sample, Mask]:
+def _confidences(pairs: Pairs) -> tuple[npt.NDArray[np.float64], Mask, AnswerArrays, Mask]:
     """Returns the greatest probability of the typed slices that were not rejected, whether it is right, and
     which slices they are.
     """
-    sample = Sample.of(pairs)
+    sample = AnswerArrays.of(pairs)
     known = sample.typed & sample.answered
     right = sample.likeliest == sample.labels
     return sample.probabilities[known].max(axis=1), right[known], sample, known
@@ -399,11 +404,11 @@ def risk_coverage(pairs: Pairs) -> list[dict[str, float]]:
     ]
 
 
-def rejections(paths: Sequence[Path], told: Sequence[ModelAnswer | None]) -> dict[str, Any]:
+def rejections(paths: Sequence[Path], told: Sequence[ModelAnswer | None]) -> Document:
     """Counts the pictures that are rejected, and why, and the decisions on the others, JSON-ready.
 
     Args:
-        paths: of the pictures; those named alike before `--` are variants of one.
+        paths: the pictures; those named alike before `--` are variants of one.
         told: what a model says of each; None where it cannot be read.
     """
     known = [(path, answer) for path, answer in zip(paths, told, strict=True) if answer is not None]

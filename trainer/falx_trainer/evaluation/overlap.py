@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from falx_runs.manifest import Record, read_records
 from falx_trainer.data import tensors
 from falx_trainer.data.division import CORRELATION, closest
 from falx_trainer.evaluation.answers import LearnedFrom
+from falx_trainer.evaluation.measures import Document
 
 __all__ = ["Copy", "Overlap", "check"]
 
@@ -27,7 +28,7 @@ class Copy:
         record: the slice.
         kind: what it is to the training slice: the same, a near-duplicate, or of the same group.
         other: the training slice.
-        correlation: of their thumbnails, 0..1; None where only the group is the same.
+        correlation: how alike their thumbnails are, 0..1; None where only the group is the same.
     """
 
     record: Record
@@ -46,7 +47,7 @@ class Overlap:
         warnings: sentences.
     """
 
-    found: dict[str, Any]
+    found: Document
     copies: Sequence[Copy]
     warnings: Sequence[str]
 
@@ -140,7 +141,7 @@ def _copies(measured: tensors.Tensors, learned: tensors.Tensors) -> list[Copy]:
     return copies
 
 
-def _warnings(found: dict[str, Any], same: bool | None, slices: int) -> list[str]:
+def _warnings(found: Document, same: bool | None, slices: int) -> list[str]:
     warnings = []
     if same:
         warnings.append(

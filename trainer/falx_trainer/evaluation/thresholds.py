@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from falx.decision import Thresholds, decide
 from falx.words import LABELS, NO_TUMOR
 from falx_trainer.evaluation.bootstrap import PERCENTILES, Mask
-from falx_trainer.evaluation.measures import Pairs, Sample, shares
+from falx_trainer.evaluation.measures import AnswerArrays, Document, Pairs, shares
 from falx_trainer.training.calibration import least_no_tumor
 
 __all__ = ["choose"]
@@ -25,7 +25,7 @@ WIDEST: Final = 0.2
 """A threshold whose interval is wider is not fixed by the data: our own limit too."""
 
 
-def choose(pairs: Pairs, current: Thresholds, sensitivity: float) -> dict[str, Any]:
+def choose(pairs: Pairs, current: Thresholds, sensitivity: float) -> Document:
     """Chooses thresholds, with the counts behind them and what would be decided by them.
 
     Args:
@@ -38,14 +38,14 @@ def choose(pairs: Pairs, current: Thresholds, sensitivity: float) -> dict[str, A
         and `youden`, each with its `thresholds` and the `measured` shares; and `warnings`, sentences. All
         is measured on the slices that chose it, so other slices do a little worse.
     """
-    sample = Sample.of(pairs)
+    sample = AnswerArrays.of(pairs)
     warnings: list[str] = []
     stated, found = _for_sensitivity(sample, current, sensitivity, warnings)
     youden = {label: _youden(sample, label, warnings) for label in LABELS}
     balanced = {
         label: current[label] if chosen is None else chosen["threshold"] for label, chosen in youden.items()
     }
-    choices: dict[str, Any] = {
+    choices: Document = {
         "current": {"thresholds": current.to_dict()},
         "sensitivity": {"stated": sensitivity, "thresholds": stated, NO_TUMOR: found},
         "youden": {"thresholds": balanced, "classes": youden},
@@ -57,9 +57,9 @@ def choose(pairs: Pairs, current: Thresholds, sensitivity: float) -> dict[str, A
 
 
 def _for_sensitivity(
-    sample: Sample, current: Thresholds, sensitivity: float, warnings: list[str]
-) -> tuple[dict[str, float], dict[str, Any] | None]:
-    """Returns the threshold of `no_tumor` at which so many tumours are not missed; the others stay."""
+    sample: AnswerArrays, current: Thresholds, sensitivity: float, warnings: list[str]
+) -> tuple[dict[str, float], Document | None]:
+    """Returns the threshold of `no_tumor` that misses no more tumours than stated; the others stay."""
     stated = current.to_dict()
     if not sample.tumor.any():
         warnings.append("No slice has a tumour, so no threshold keeps a sensitivity; no_tumor stays.")
@@ -94,7 +94,7 @@ def _for_sensitivity(
     }
 
 
-def _youden(sample: Sample, label: str, warnings: list[str]) -> dict[str, Any] | None:
+def _youden(sample: AnswerArrays, label: str, warnings: list[str]) -> Document | None:
     """Returns the threshold of a label with the greatest sensitivity + specificity - 1; None where it cannot
     be.
 
@@ -164,7 +164,7 @@ def _between_levels(
     return np.where(np.isfinite(samples), standing[found], np.nan)
 
 
-def _measured(pairs: Pairs, thresholds: Mapping[str, float]) -> dict[str, Any]:
+def _measured(pairs: Pairs, thresholds: Mapping[str, float]) -> Document:
     chosen = Thresholds.from_mapping(thresholds)
     decided = [
         (
@@ -186,7 +186,7 @@ def _shares_above(
     return np.asarray(1 - np.searchsorted(np.sort(scores), levels, side="left") / len(scores))
 
 
-def _groups(sample: Sample, of: Mask) -> int:
+def _groups(sample: AnswerArrays, of: Mask) -> int:
     return len(np.unique(sample.groups.member[of]))
 
 
@@ -213,7 +213,7 @@ def _drawn_again(interval: list[float] | None) -> str:
     return f"; drawn again, they put it between {interval[0]:.2f} and {interval[1]:.2f}"
 
 
-def _warn_missed(choices: Mapping[str, Any], warnings: list[str]) -> None:
+def _warn_missed(choices: Document, warnings: list[str]) -> None:
     now, then = (choices[name]["measured"]["missed"] for name in ("current", "youden"))
     if now is not None and then[0] > now[0]:
         warnings.append(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from falx._version import __version__
 from falx.errors import FalxError, UnreadableImage
 from falx.prediction import Prediction
+from falx.reading.input_file import InputFile
 from falx.reading.series import Gathering, gather
 from falx.reading.source import read
 from falx.workstation.objects import headers
@@ -51,7 +52,9 @@ def make(
     study = classifier.predict_study(found, workers=workers)
     own = classifier.card.thresholds
     rule = Rule(classifier.model, own, own)
-    return study, objects_of(study, found, sources(map(str, paths)), rule, capture=capture, further=further)
+    return study, objects_of(
+        study, found, sources(map(InputFile.at, paths)), rule, capture=capture, further=further
+    )
 
 
 def objects_of(
@@ -84,12 +87,12 @@ def objects_of(
     return [report, *(_pictures(study, found, known, rule, identity) if capture else [])]
 
 
-def sources(paths: Iterable[str]) -> dict[str, Dataset]:
+def sources(files: Iterable[InputFile]) -> dict[str, Dataset]:
     """Reads the headers of images, by their SOP Instance UID; it passes over what is not a DICOM image."""
     known = {}
-    for path in paths:
+    for file in files:
         try:
-            header = headers.read(path)
+            header = headers.read(file)
         except UnreadableImage:
             continue
         known[str(header.SOPInstanceUID)] = header

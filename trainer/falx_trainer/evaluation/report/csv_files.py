@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from falx.words import DECISIONS, LABELS, REJECTED
-from falx_trainer.evaluation.measures import AVERAGES, Pairs
+from falx_trainer.evaluation.measures import AVERAGES, Document, Pairs
 from falx_trainer.evaluation.overlap import Copy
 
 __all__ = ["PART_MEASURES", "write", "write_slices"]
@@ -40,14 +40,14 @@ CURVES: Final[dict[str, tuple[str, ...]]] = {
 """Columns of these tables, as the documents have them."""
 
 
-def write(folder: Path, metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> None:
+def write(folder: Path, metrics: Document, curves: Document) -> None:
     """Writes the tables, which name no slice.
 
     These are `measures.csv`, `labels.csv`, `decisions.csv`, `calibration.csv`, `risk_coverage.csv`,
     `roc.csv` and `precision_recall.csv`.
 
     Args:
-        folder: to write to.
+        folder: where they are written.
         metrics: the document of `metrics.json`.
         curves: as `measures.curves` gives them.
     """
@@ -77,7 +77,7 @@ def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
     """Writes `slices.csv`, what was decided of each slice, and `overlap.csv`, which of them training knew.
 
     Args:
-        folder: to write to.
+        folder: where they are written.
         pairs: slices and what the model says of each.
         copies: the slices that the model knows from training.
     """
@@ -103,7 +103,7 @@ def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
     )
 
 
-def _measures(metrics: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+def _measures(metrics: Document) -> Iterator[tuple[object, ...]]:
     """Gives a row for each measure: of all slices, and of each part of each breakdown."""
     for by, parts in {
         "all": {"": metrics["all"]},
@@ -115,7 +115,7 @@ def _measures(metrics: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
                     yield (by, name, label, measure, *interval)
 
 
-def _of_part(part: Mapping[str, Any]) -> Iterator[tuple[str, str, Sequence[float] | None]]:
+def _of_part(part: Document) -> Iterator[tuple[str, str, Sequence[float] | None]]:
     for measure in PART_MEASURES:
         yield "", measure, part[measure]
     for label, found in part["classes"].items():
@@ -129,7 +129,7 @@ def _of_part(part: Mapping[str, Any]) -> Iterator[tuple[str, str, Sequence[float
             yield average, measure, interval
 
 
-def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)

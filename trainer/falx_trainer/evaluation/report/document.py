@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 import jinja2
 
 from falx.words import DECISIONS, DISCLAIMER, LABELS, REJECTED
 from falx_trainer.evaluation.bootstrap import RESAMPLES
+from falx_trainer.evaluation.measures import Document
 from falx_trainer.evaluation.report import numbers
 from falx_trainer.evaluation.report.numbers import NAMES
 from falx_trainer.evaluation.report.worst import Section
@@ -25,13 +26,13 @@ BREAKDOWNS: Final = {
 }
 
 
-def render(metrics: Mapping[str, Any], data: str, plots: Mapping[str, str], errors: Sequence[Section]) -> str:
+def render(metrics: Document, data: str, plots: Mapping[str, str], errors: Sequence[Section]) -> str:
     """Returns the page.
 
     Args:
         metrics: the document of `metrics.json`.
         data: what the data are called.
-        plots: by name, as `data:` URIs.
+        plots: `data:` URIs by name.
         errors: the worst, with pictures; empty to show none.
     """
     environment = jinja2.Environment(

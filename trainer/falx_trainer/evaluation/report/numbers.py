@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from falx import words
+
 __all__ = [
     "NAMES",
     "NONE",
@@ -32,7 +34,7 @@ NAMES: Final = {
 """Labels and decisions in words."""
 
 
-PERCENT: Final = "\N{NO-BREAK SPACE}%"
+SPACE: Final = "\N{NO-BREAK SPACE}"
 
 CEILINGS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -45,12 +47,12 @@ def ceiling(share: float) -> float:
 def percent(share: float | Sequence[float] | None) -> str:
     """Returns a share, or an interval's value, with one decimal."""
     value = _value(share)
-    return NONE if value is None else f"{value * 100:.1f}{PERCENT}"
+    return NONE if value is None else words.percent(value, space=SPACE)
 
 
 def percent_range(interval: Sequence[float] | None) -> str:
     """Returns the ends of an interval of shares."""
-    return "" if interval is None else f"{interval[1] * 100:.1f}–{interval[2] * 100:.1f}{PERCENT}"
+    return "" if interval is None else f"{interval[1] * 100:.1f}–{words.percent(interval[2], space=SPACE)}"
 
 
 def decimal(number: float | Sequence[float] | None) -> str:

@@ -1,12 +1,13 @@
-"""An evaluation as text for the terminal."""
+"""Lays out an evaluation as text for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from falx.words import DECISIONS, LABELS, REJECTED
-from falx_trainer.evaluation.measures import AVERAGES
+from falx.words import DECISIONS, LABELS, NO_TUMOR, REJECTED, percent
+from falx_runs.tables import aligned
+from falx_trainer.evaluation.measures import AVERAGES, Document
 from falx_trainer.evaluation.report.numbers import NONE, decimal, decimal_range
 from falx_trainer.scores import confusion_text
 
@@ -16,7 +17,7 @@ SHARES: Final = ("missed", "cleared", "decided", "right_of_decided", "accuracy",
 CLASS: Final = ("precision", "recall", "f1", "auc_roc")
 
 
-def text(metrics: Mapping[str, Any]) -> str:
+def text(metrics: Document) -> str:
     """Returns the measures: missed tumours first, then labels, decisions, parts, thresholds and warnings.
 
     Args:
@@ -25,8 +26,7 @@ def text(metrics: Mapping[str, Any]) -> str:
     whole = metrics["all"]
     blocks = [_missed(whole), _classes(whole)]
     if whole["confusion"]:
-        columns = [*LABELS, REJECTED]
-        blocks.append(_matrix("likeliest label", whole["confusion"], columns))
+        blocks.append(_matrix("likeliest label", whole["confusion"], [*LABELS, REJECTED]))
     blocks.append(_matrix("decision", whole["decisions"], DECISIONS))
     blocks.append(_parts(metrics))
     if "pictures" in metrics:
@@ -39,28 +39,29 @@ def text(metrics: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def _missed(whole: Mapping[str, Any]) -> str:
+def _missed(whole: Document) -> str:
     if whole["missed"] is None:
         return "missed tumours: no slice has one"
     value, low, high, slices = whole["missed"]
-    missed = sum(row["no_tumor"] for label, row in whole["decisions"].items() if label != "no_tumor")
+    missed = sum(row[NO_TUMOR] for label, row in whole["decisions"].items() if label != NO_TUMOR)
     return (
-        f"missed tumours: {value * 100:.1f} % ({low * 100:.1f}–{high * 100:.1f} %), "
+        f"missed tumours: {percent(value)} ({low * 100:.1f}–{percent(high)}), "
         f"{missed:,} of {slices:,} decided no_tumor"
     )
 
 
-def _classes(whole: Mapping[str, Any]) -> str:
-    """Returns the classification report of the likeliest label."""
+def _classes(whole: Document) -> str:
+    """Lays out the classification report of the likeliest label."""
     titles = {"f1": "F1", "auc_roc": "AUC-ROC"}
-    lines = [f"{'':14}" + "".join(f"{titles.get(name, name):>21}" for name in CLASS) + f"{'slices':>8}"]
+    rows = [("", *(titles.get(name, name) for name in CLASS), "slices")]
     for label in LABELS:
         row = whole["classes"][label]
-        lines.append(f"{label:14}" + "".join(_cell(row[name]) for name in CLASS) + f"{row['slices']:8}")
+        rows.append((label, *(_cell(row[name]) for name in CLASS), str(row["slices"])))
     for average in AVERAGES:
         row = whole["averages"].get(average, {})
-        lines.append(f"{average + ' average':14}".ljust(14) + "".join(_cell(row.get(name)) for name in CLASS))
-    lines.append(f"{'any tumour':14}{'':63}{_cell(whole['tumor']['auc_roc'])}")
+        rows.append((f"{average} average", *(_cell(row.get(name)) for name in CLASS), ""))
+    rows.append(("any tumour", "", "", "", _cell(whole["tumor"]["auc_roc"]), ""))
+    lines = aligned(rows)
     error = whole["calibration_error"]
     if error is not None:
         lines.append(f"expected calibration error {decimal(error)} ({decimal_range(error)})")
@@ -68,67 +69,59 @@ def _classes(whole: Mapping[str, Any]) -> str:
 
 
 def _cell(interval: Sequence[float] | None) -> str:
-    return f"{NONE if interval is None else f'{decimal(interval)} ({decimal_range(interval)})':>21}"
+    return NONE if interval is None else f"{decimal(interval)} ({decimal_range(interval)})"
 
 
-def _matrix(what: str, rows: Mapping[str, Mapping[str, int]], columns: Sequence[str]) -> str:
+def _matrix(title: str, rows: Mapping[str, Mapping[str, int]], columns: Sequence[str]) -> str:
     counts = [[row[column] for column in columns] for row in rows.values()]
-    return f"{what}, slices\n" + confusion_text(list(rows), columns, counts)
+    return f"{title}, slices\n" + confusion_text(list(rows), columns, counts)
 
 
-def _parts(metrics: Mapping[str, Any]) -> str:
+def _parts(metrics: Document) -> str:
     """Lays out a row for all slices, and one for those of each value of each breakdown."""
-    parts: list[tuple[str, Any]] = [("all", metrics["all"])]
+    blank = ("",) * (2 + len(SHARES))
+    rows = [("%", "slices", *SHARES), _part("all", metrics["all"])]
     for name, found in metrics.items():
         if name.startswith("by_") and len(found) > 1:
-            parts += [("", None), *found.items()]
-    wide = max(len(name) for name, _ in parts) + 2
-    lines = [f"{'%':{wide}}{'slices':>7}" + "".join(f"{name:>20}" for name in SHARES)]
-    for name, part in parts:
-        if part is None:
-            lines.append("")
-            continue
-        cells = [_percentage(part[share]) for share in SHARES]
-        lines.append(f"{name:{wide}}{part['slices']:7}" + "".join(f"{cell:>20}" for cell in cells))
-    return "\n".join(lines)
+            rows += [blank, *(_part(value, part) for value, part in found.items())]
+    return "\n".join(aligned(rows))
 
 
-def _pictures(pictures: Mapping[str, Any]) -> str:
-    families = {"all": pictures["all"], **pictures["by_family"]}
-    wide = max(len("no brain MRI, %"), *map(len, families)) + 2
-    lines = [f"{'no brain MRI, %':{wide}}{'pictures':>9}{'rejected':>20}   decided all the same"]
-    for name, part in families.items():
-        others = ", ".join(f"{n} {d}" for d, n in part["decisions"].items() if n and d != REJECTED)
-        lines.append(
-            f"{name:{wide}}{part['pictures']:9}{_percentage(part['rejected']):>20}   {others}".rstrip()
-        )
-    return "\n".join(lines)
+def _part(name: str, part: Document) -> tuple[str, ...]:
+    return (name, str(part["slices"]), *(_percentage(part[share]) for share in SHARES))
 
 
-def _comparison(metrics: Mapping[str, Any]) -> str:
+def _pictures(pictures: Document) -> str:
+    rows, others = [("not brain MRI, %", "pictures", "rejected")], ["decided all the same"]
+    for name, part in {"all": pictures["all"], **pictures["by_family"]}.items():
+        rows.append((name, str(part["pictures"]), _percentage(part["rejected"])))
+        others.append(", ".join(f"{n} {d}" for d, n in part["decisions"].items() if n and d != REJECTED))
+    lines = zip(aligned(rows), others, strict=True)
+    return "\n".join(f"{line}   {other}".rstrip() for line, other in lines)
+
+
+def _comparison(metrics: Document) -> str:
     first, second = metrics["model"]["name"], metrics["comparison"]["model"]["name"]
-    lines = [f"compared: {first} (first) and {second} (second), the first less the second"]
-    lines.append(
-        f"{'':16}{'first':>8}{'second':>8}{'difference':>28}{'only first':>12}{'only second':>12}{'p':>9}"
-    )
+    rows = [("", "first", "second", "difference", "only first", "only second", "p")]
     for name, row in metrics["comparison"]["tests"].items():
         if row is None:
             continue
         value, low, high, _ = row["difference"]
         ends = "" if low is None else f" ({low:+.3f} to {high:+.3f})"
-        line = f"{name:16}{row['first']:8.3f}{row['second']:8.3f}{f'{value:+.3f}{ends}':>28}"
+        alone = ("", "", "")
         if "p" in row:
-            line += f"{row['only_first']:12}{row['only_second']:12}{row['p']:9.3g}"
-        lines.append(line)
-    return "\n".join(lines)
+            alone = (str(row["only_first"]), str(row["only_second"]), f"{row['p']:.3g}")
+        rows.append((name, f"{row['first']:.3f}", f"{row['second']:.3f}", f"{value:+.3f}{ends}", *alone))
+    title = f"compared: {first} (first) and {second} (second), the first less the second"
+    return "\n".join([title, *aligned(rows)])
 
 
-def _thresholds(thresholds: Mapping[str, Any]) -> str:
-    lines = [f"{'thresholds':14}" + "".join(f"{label:>12}" for label in LABELS) + f"{'missed, %':>20}"]
+def _thresholds(thresholds: Document) -> str:
+    rows = [("thresholds", *LABELS, "missed, %")]
     for name, choice in thresholds["choices"].items():
-        values = "".join(f"{choice['thresholds'][label]:12.4g}" for label in LABELS)
-        lines.append(f"{name:14}{values}{_percentage(choice['measured']['missed']):>20}")
-    return "\n".join(lines)
+        values = (f"{choice['thresholds'][label]:.4g}" for label in LABELS)
+        rows.append((name, *values, _percentage(choice["measured"]["missed"])))
+    return "\n".join(aligned(rows))
 
 
 def _percentage(share: Sequence[float] | None) -> str:

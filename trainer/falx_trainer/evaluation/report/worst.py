@@ -12,32 +12,32 @@ from typing import Final
 from PIL import Image, ImageDraw
 
 from falx.errors import UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.reading.source import read
+from falx.slices.overlay import overlay
 from falx.slices.reasons import REASONS
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Pairs, group
 
-__all__ = ["KINDS", "Kind", "Section", "Shown", "worst"]
+__all__ = ["KINDS", "ErrorKind", "Section", "Shown", "worst"]
 
 SIDE: Final = 224
 """The longer side of a picture in the page, in pixels."""
 
 QUALITY: Final = 82
 A_GROUP: Final = 2
-"""At most so many slices of one patient are shown: they resemble each other."""
+"""The most slices of one patient that are shown: they resemble each other."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class ErrorKind:
     """A kind of error.
 
     Attributes:
         title, explanation: for people.
         holds: whether an answer is such an error.
-        most: at most so many are shown.
+        most: the most that are shown.
     """
 
     title: str
@@ -47,19 +47,19 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind(
+    ErrorKind(
         "Missed tumours",
         "There is a tumour, and the model decided that there is none: the error that matters most.",
         lambda record, answer: record.label != NO_TUMOR and answer.decision == NO_TUMOR,
         12,
     ),
-    Kind(
+    ErrorKind(
         "False alarms",
         "There is no tumour in the slice, and the model decided that there is one.",
         lambda record, answer: record.label == NO_TUMOR and answer.decision in TUMOR_LABELS,
         8,
     ),
-    Kind(
+    ErrorKind(
         "Wrong type",
         "There is a tumour, and the model decided for another type of tumour.",
         lambda record, answer: (
@@ -69,7 +69,7 @@ KINDS: Final = (
         ),
         8,
     ),
-    Kind(
+    ErrorKind(
         "Rejected slices",
         "These are labelled slices, and the model took them for no usable slice of a brain.",
         lambda _, answer: answer.decision == REJECTED,
@@ -85,7 +85,7 @@ class Shown:
 
     Attributes:
         record: the slice.
-        decision: of the model.
+        decision: the model's.
         confidence: the probability of the decision, 0..1; None for `rejected`.
         reason: why it was rejected, for people; empty where it was not.
         slice: a `data:` URI, the box of the tumour drawn in where it is known.
@@ -110,7 +110,7 @@ class Section:
         shown: the worst of them, the surest first, at most two of a group.
     """
 
-    kind: Kind
+    kind: ErrorKind
     total: int
     shown: Sequence[Shown]
 
@@ -120,7 +120,7 @@ def worst(pairs: Pairs) -> list[Section]:
     return [_section(kind, [(r, a) for r, a in pairs if kind.holds(r, a)]) for kind in KINDS]
 
 
-def _section(kind: Kind, errors: Pairs) -> Section:
+def _section(kind: ErrorKind, errors: Pairs) -> Section:
     ranked = sorted(errors, key=lambda pair: -(_confidence(pair[1]) or 0.0))
     seen: Counter[str] = Counter()
     shown: list[Shown] = []

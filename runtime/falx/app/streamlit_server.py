@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from falx.app.colours import DARK
 from falx.app.guard import Guard
-from falx.app.service import Service, install
+from falx.app.page_service import Service, install
 from falx.errors import AddressUnavailable, FalxError
 from falx.optional import needs
 from falx.words import DISCLAIMER
@@ -35,12 +35,12 @@ FORGET_S: Final = 60
 
 THEME: Final = {
     "base": "dark",
-    "primaryColor": "#74c9dc",
-    "backgroundColor": "#0b1015",
-    "secondaryBackgroundColor": "#121a21",
-    "textColor": "#e9eff4",
-    "linkColor": "#74c9dc",
-    "borderColor": "#283641",
+    "primaryColor": DARK["accent"],
+    "backgroundColor": DARK["ground"],
+    "secondaryBackgroundColor": DARK["panel"],
+    "textColor": DARK["text"],
+    "linkColor": DARK["accent"],
+    "borderColor": DARK["line"],
     "greenTextColor": DARK["no_tumor"],
     "redTextColor": DARK["tumor"],
     "yellowTextColor": DARK["ambiguous"],
@@ -48,7 +48,7 @@ THEME: Final = {
     "baseRadius": "10px",
     "font": 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif',
 }
-"""The colours and letters of examples/browser/style.css."""
+"""The theme of Streamlit's own elements."""
 
 
 class AppUnavailable(FalxError, ImportError):  # noqa: N818 - the name says what is wrong

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -16,18 +14,13 @@ from falx_runs.manifest import Record
 from falx_trainer import plots
 from falx_trainer.evaluation import measures
 from falx_trainer.evaluation.answers import ModelAnswer
-from falx_trainer.evaluation.measures import Pairs
+from falx_trainer.evaluation.measures import Document, Pairs
 from falx_trainer.evaluation.report.numbers import NAMES, decimal
 
 __all__ = ["draw"]
 
-STYLE: Final[dict[Any, Any]] = {"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11}
 
-SVG: Final[dict[Any, Any]] = {"svg.hashsalt": "falx", "svg.fonttype": "path"}
-"""Equal plots are equal text, and look alike whatever fonts a reader has."""
-
-
-def draw(folder: Path, pairs: Pairs, metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> dict[str, str]:
+def draw(folder: Path, pairs: Pairs, metrics: Document, curves: Document) -> dict[str, str]:
     """Draws all plots.
 
     Args:
@@ -42,7 +35,17 @@ def draw(folder: Path, pairs: Pairs, metrics: Mapping[str, Any], curves: Mapping
     slices = f"{metrics['split'] or 'all'} slices"
     whole = metrics["all"]
     shown: dict[str, str] = {}
-    with rc_context({**STYLE, **SVG}):
+    style = rc_context(
+        {
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 11,
+            # Equal plots are equal text, and look alike whatever fonts a reader has.
+            "svg.hashsalt": "falx",
+            "svg.fonttype": "path",
+        }
+    )
+    with style:
         rows, counts = measures.decisions(pairs)
         plots.plot_confusion(folder / "decisions.png", rows, DECISIONS, counts, f"decisions, {slices}")
         if whole["confusion"]:
@@ -84,7 +87,7 @@ def draw(folder: Path, pairs: Pairs, metrics: Mapping[str, Any], curves: Mapping
     return shown
 
 
-def _curves(folder: Path, whole: Mapping[str, Any], curves: Mapping[str, Any], slices: str) -> dict[str, str]:
+def _curves(folder: Path, whole: Document, curves: Document, slices: str) -> dict[str, str]:
     found = {**whole["classes"], "tumor": whole["tumor"]}
     drawn = {}
     for name, measure, across, up, axes, title in (

@@ -26,18 +26,18 @@ from falx_export.proof.samples import PreparedSlice
 from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.errors import DataError
 
-__all__ = ["ENGINES", "Own", "engine_for", "starter"]
+__all__ = ["ENGINES", "SelfContainedAnswers", "engine_for", "starter"]
 
 ENGINES: Final[dict[Format, str]] = {"onnx": "onnx", "tflite": "litert"}
-"""What runs such a file here, by its format."""
+"""The engine that runs such a file here, by its format."""
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class SelfContainedAnswers:
     """The answers of such a file for slices.
 
     Attributes:
-        outputs: that can be compared with Keras's, `(N, ...)`.
+        outputs: those that can be compared with Keras's, `(N, ...)`.
         decisions: the file's own; None where it makes none.
         contradictions: for each slice, where that is another decision than Falx makes of the same
             probabilities, in words; empty where it is the same.
@@ -71,12 +71,14 @@ def engine_for(file: object, asked: str | None, kind: Format) -> str:
     return engines.choose(name, kind)
 
 
-def starter(payload: bytes, card: Card, kind: Format) -> Callable[[Sequence[PreparedSlice]], Own]:
+def starter(
+    payload: bytes, card: Card, kind: Format
+) -> Callable[[Sequence[PreparedSlice]], SelfContainedAnswers]:
     """Returns a function that answers for slices.
 
     Args:
         payload: the graph of a self-contained file, or of one for MediaPipe.
-        card: of the file.
+        card: the file's.
         kind: its format.
     """
     if kind == "tflite":
@@ -85,12 +87,12 @@ def starter(payload: bytes, card: Card, kind: Format) -> Callable[[Sequence[Prep
     return lambda chunk: _from_pictures(run, card, chunk)
 
 
-def _from_tensors(payload: bytes, card: Card, chunk: Sequence[PreparedSlice]) -> Own:
+def _from_tensors(payload: bytes, card: Card, chunk: Sequence[PreparedSlice]) -> SelfContainedAnswers:
     tensors = np.stack([item.tensor for item in chunk])
     got = tflite_file.answers(payload, tensors, title="", quiet=True)
     decides = "decision" in got
     none = [False] * len(chunk)
-    return Own(
+    return SelfContainedAnswers(
         outputs={name: got[name] for name in ("probabilities", "heatmap", "familiarity") if name in got},
         decisions=[DECISIONS[index] for index in got["decision"].tolist()] if decides else None,
         contradictions=tflite_file.contradictions(got, card) if decides else [""] * len(chunk),
@@ -101,7 +103,7 @@ def _from_tensors(payload: bytes, card: Card, chunk: Sequence[PreparedSlice]) ->
 
 def _from_pictures(
     run: Callable[[npt.NDArray[np.uint8]], onnx_file.Outputs], card: Card, chunk: Sequence[PreparedSlice]
-) -> Own:
+) -> SelfContainedAnswers:
     got: list[onnx_file.Outputs] = []
     contradictions, refused = [], []
     for item in chunk:
@@ -113,7 +115,7 @@ def _from_pictures(
     outputs = {"probabilities": np.stack([answer["probabilities"] for answer in got])}
     if "familiarity" in card.outputs:
         outputs["familiarity"] = np.stack([answer["familiarity"].reshape(1) for answer in got])
-    return Own(
+    return SelfContainedAnswers(
         outputs=outputs,
         decisions=[DECISIONS[int(answer["decision"])] for answer in got],
         contradictions=contradictions,

@@ -1,0 +1,86 @@
+"""The files of a visitor, until they go on to the next patient."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image
+
+from falx import phantom
+from falx.app import texts
+from falx.app.arrangement import Arrangement, arrange
+from falx.app.uploads import Upload
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+__all__ = ["DrawnSample", "Visit"]
+
+SAMPLE: Final = "sample"
+"""The key of the drawn sample among the uploads."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSample:
+    """The drawn sample, as a file."""
+
+    file_id: str = SAMPLE
+    name: str = texts.SAMPLE_FILE
+
+    def getvalue(self) -> bytes:
+        """Returns its bytes."""
+        stream = io.BytesIO()
+        Image.fromarray(phantom.lesion()).save(stream, "PNG")
+        return stream.getvalue()
+
+
+@dataclass(slots=True)
+class Visit:
+    """The files of a visitor, until they go on to the next patient.
+
+    Attributes:
+        number: The number of the patient; fields with another number in their key are new and empty.
+        files: The files that are there.
+        uploads: Those that are read, by their identifiers.
+        one_patient: Whether pictures without tags are one examination.
+        by_hand: Whether the visitor chose a slice.
+    """
+
+    number: int = 0
+    files: Sequence[UploadedFile | DrawnSample] = field(default_factory=list)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    sample: bool = False
+    one_patient: bool = False
+    by_hand: bool = False
+    arranged: Arrangement = field(default_factory=Arrangement)
+    arranged_of: list[tuple[str, int, bool]] = field(default_factory=list)
+    arranging_s: float = 0.0
+
+    @property
+    def chosen_key(self) -> str:
+        """The key of the list of slices."""
+        return f"chosen-{self.number}"
+
+    def complete(self) -> bool:
+        """Returns whether every slice is answered."""
+        return len(self.uploads) == len(self.files) and all(upload.done for upload in self.uploads.values())
+
+    @property
+    def progress(self) -> tuple[float, str]:
+        """The progress of reading, 0..1 and in words; a file that is still unread counts as one slice."""
+        done = sum(len(upload.shown) for upload in self.uploads.values())
+        total = sum(upload.frames for upload in self.uploads.values()) + len(self.files) - len(self.uploads)
+        return done / total, texts.PROGRESS.format(done=done, total=total)
+
+    def arrange(self) -> Arrangement:
+        """Returns the slices in order; they are put in order again only where there are others."""
+        there = [(file_id, len(upload.shown), self.one_patient) for file_id, upload in self.uploads.items()]
+        if self.arranged_of != there:
+            self.arranged_of, started = there, time.monotonic()
+            self.arranged = arrange(self.uploads.values(), one_patient=self.one_patient)
+            self.arranging_s = time.monotonic() - started
+        return self.arranged
