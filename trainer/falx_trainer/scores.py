@@ -15,7 +15,6 @@ from falx.slices.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
 from falx_runs.manifest import UNTYPED
 from falx_runs.tables import aligned
-from falx_trainer.data.tensors import Boxes, Tensors
 
 __all__ = ["Scores", "confusion_text", "measure", "report_text", "score"]
 
@@ -70,7 +69,8 @@ def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Sco
 
 
 def measure(
-    data: Tensors,
+    labels: Sequence[str],
+    boxes: Sequence[npt.NDArray[np.float32]],
     probabilities: npt.NDArray[np.float64],
     evidence: npt.NDArray[np.float32] | None,
     thresholds: Thresholds,
@@ -78,7 +78,8 @@ def measure(
     """Measures answers in shares; None where there are no slices of a kind.
 
     Args:
-        data: the slices.
+        labels: of the slices.
+        boxes: of each, `(n, 4)`: left, top, right, bottom of its tumours in tensor pixels.
         probabilities: `(N, 4)`.
         evidence: `(N, 196)`, the map's; None without a map.
         thresholds: that decide.
@@ -87,15 +88,14 @@ def measure(
         `auc`, of tumour or none; `missed`, tumours decided `no_tumor`; `cleared`, healthy slices decided so;
         `peak_in_box`, the map is highest in a box, over tumours with boxes that are not taken for healthy.
     """
-    labels = np.array([record.label for record in data.records])
-    tumor = labels != NO_TUMOR
+    tumor = np.array(labels) != NO_TUMOR
     cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
     both = bool(tumor.any() and not tumor.all())
     inside = (
         [
-            _peak_in(boxes, cells)
-            for boxes, cells, row in zip(data.boxes, evidence, probabilities, strict=True)
-            if len(boxes) and row.argmax() != LABELS.index(NO_TUMOR)
+            _peak_in(own, cells)
+            for own, cells, row in zip(boxes, evidence, probabilities, strict=True)
+            if len(own) and row.argmax() != LABELS.index(NO_TUMOR)
         ]
         if evidence is not None
         else []
@@ -112,7 +112,7 @@ def _share(values: Sequence[bool] | npt.NDArray[np.bool_]) -> float | None:
     return round(float(np.mean(values)), 4) if len(values) else None
 
 
-def _peak_in(boxes: Boxes, cells: npt.NDArray[np.float32]) -> bool:
+def _peak_in(boxes: npt.NDArray[np.float32], cells: npt.NDArray[np.float32]) -> bool:
     """Tells whether the middle of the strongest place lies in a box; both in tensor pixels."""
     grid = math.isqrt(len(cells))
     y, x = (np.array(divmod(int(cells.argmax()), grid)) + 0.5) * SIZE / grid

@@ -266,8 +266,9 @@ def _calibrate(
     metrics: dict[str, object] = {}
     for name, (data, said) in judged.items():
         answers = calibration.probabilities(said["logits"], temperature)
-        scores[name] = score([record.label for record in data.records], answers)
-        measured = measure(data, answers, said.get("evidence"), thresholds)
+        labels = [record.label for record in data.records]
+        scores[name] = score(labels, answers)
+        measured = measure(labels, data.boxes, answers, said.get("evidence"), thresholds)
         metrics[name] = {**scores[name], **measured}
     table = confusion_text(LABELS, LABELS, scores["val"]["confusion"])
     report = f"val split\n\n{report_text(scores['val'])}\n\n{table}\n"
