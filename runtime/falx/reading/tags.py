@@ -37,7 +37,7 @@ __all__ = [
     "PRIVATE",
     "TAGS",
     "Geometry",
-    "Kind",
+    "SeriesKind",
     "aspect",
     "b_value",
     "contrast",
@@ -91,9 +91,9 @@ NOT_SLICES: Final = {
     r"|MPR[ _](RANGE|THICK)|REFORMATTED|(VOLUME|SURFACE)[ _]RENDER(ED|ING)?|VRT|SSD",
     "phase": r"P|PHASE([ _](MAP|CONTRAST))?|R|REAL|I|IMAGINARY|[PRI]_(FFE|TFE|SE|IR|PCA|B1)|PCR|VELOCITY"
     r"|FLOW_ENCODED",
-    "map": r"[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|(REL|R)?(CBF|CBV|MTT|TTP)|TMAX"
-    r"|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?"
-    r"|T[ _]?TEST",
+    "map": r"F|FAT([ _]FRACTION)?|[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|TMAX"
+    r"|(REL|R)?(CBF|CBV|MTT|TTP)|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP"
+    r"|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?|T[ _]?TEST",
     "mosaic": r"MOSAIC",
 }
 """What is no slice to classify, by code of the reason: values of Image Type from the third on, of frame type,
@@ -233,7 +233,7 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SeriesKind:
     """The properties that the slices of one series share, and those of two do not.
 
     Attributes:
@@ -252,7 +252,7 @@ class Kind:
     time_point: float | None
     size: tuple[float | None, float | None]
 
-    def alike(self, other: Kind) -> bool:
+    def alike(self, other: SeriesKind) -> bool:
         """Tells whether slices of these kinds can stand in one series."""
         if replace(self, echo_ms=None) != replace(other, echo_ms=None):
             return False
@@ -375,11 +375,11 @@ def image_type(dataset: Dataset, frame: int = 1) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value.upper() for value in said if value not in ("", "NONE")))
 
 
-def kind(dataset: Dataset, frame: int = 1) -> Kind:
+def kind(dataset: Dataset, frame: int = 1) -> SeriesKind:
     """Returns what tells slices apart that the scanner put in one series and that do not belong there."""
     echo_ms = number(_item(dataset, frame, "MREchoSequence"), "EffectiveEchoTime")
     time_point = number(_item(dataset, frame, "FrameContentSequence"), "TemporalPositionIndex")
-    return Kind(
+    return SeriesKind(
         image_type=image_type(dataset, frame),
         echo=number(dataset, "EchoNumbers"),
         echo_ms=number(dataset, "EchoTime") if echo_ms is None else echo_ms,
@@ -542,7 +542,8 @@ def _values(dataset: Dataset | None, keyword: Tag) -> Iterator[object]:
     value = None if dataset is None else _get(dataset, keyword)
     if value is None or isinstance(value, bytes):
         return
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    # A person's name can be iterated too, letter by letter.
+    if isinstance(value, str) or not isinstance(value, Sequence):
         yield value
     else:
         yield from value
