@@ -21,7 +21,6 @@ def finished(folder: Path) -> FinishedRun:
         preset="default",
         changes={"batch": 8},
         temperature=1.5,
-        offset=0.25,
         thresholds=DEFAULT_THRESHOLDS,
         least_familiarity=0.9,
         metrics={"val": {"accuracy": 0.5}},
@@ -61,9 +60,9 @@ def test_a_folder_is_that_of_a_finished_run_once_its_facts_are_written(tmp_path:
 
 
 def test_what_a_run_does_not_tell_is_not_written(tmp_path: Path) -> None:
-    write_run(dataclasses.replace(finished(tmp_path), changes=None, offset=None, license=None, seconds=None))
+    write_run(dataclasses.replace(finished(tmp_path), changes=None, license=None, seconds=None))
     facts = json.loads((tmp_path / "meta.json").read_text())
-    assert not {"changes", "offset", "license", "seconds", "folder"} & facts.keys()
+    assert not {"changes", "license", "seconds", "folder"} & facts.keys()
     assert read_run(tmp_path).changes is None
 
 
