@@ -1,6 +1,6 @@
 """Measures what a few hundred slices of one's own buy: a trained model goes on from them.
 
-    python -m benchmarks.own_slices runs/without-feltrin --source feltrin --data ../shared/data --runs runs/own
+    python -m benchmarks.own_slices runs/without-feltrin --source feltrin --data MANIFEST --runs runs/own
 
 The model must not have learned the collection. Some of its slices, whole groups of its `train` split, are
 taken for one's own, a fifth of them for `val`; the preset `own` goes on from the model with them. Measured is
