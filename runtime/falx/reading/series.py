@@ -4,7 +4,7 @@
   without tags belong to no study: each volume is one by itself, and pictures are refused, unless the caller
   says that all is of one patient.
 - **Series.** Slices stand in one series where Series Instance UID, plane, image type, echo, b-value, time
-  point and size agree (`falx.reading.tags.Kind`). What is no diagnostic image of a head is not used
+  point and size agree (`falx.reading.tags.SeriesKind`). What is no diagnostic image of a head is not used
   (`falx.reading.set_aside`), and said so.
 - **Places.** Slices are sorted by their position along the normal of their plane; file names and Instance
   Number are often in another order, and count only where there is no position. A place that is shown again,
@@ -35,7 +35,7 @@ from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import is_dataset
 from falx.reading.source import Source, describe
-from falx.reading.tags import Geometry, Kind
+from falx.reading.tags import Geometry, SeriesKind
 from falx.reading.volume import Volume
 from falx.slices.reasons import Reason, series_reason
 from falx.slices.slice import Holder, Part, Unreadable
@@ -166,7 +166,7 @@ class _Found:
     origin: Origin
     place: Geometry | None
     number: float
-    kind: Kind
+    kind: SeriesKind
     frame_of_reference: str | None
     patient: tuple[str, ...] = field(repr=False)
     visit: tuple[str, ...] = field(repr=False)

@@ -34,7 +34,7 @@ __all__ = [
     "PRIVATE",
     "TAGS",
     "Geometry",
-    "Kind",
+    "SeriesKind",
     "aspect",
     "b_value",
     "contrast",
@@ -232,7 +232,7 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SeriesKind:
     """The properties that the slices of one series share, and those of two do not.
 
     Attributes:
@@ -251,7 +251,7 @@ class Kind:
     time_point: float | None
     size: tuple[float | None, float | None]
 
-    def alike(self, other: Kind) -> bool:
+    def alike(self, other: SeriesKind) -> bool:
         """Tells whether slices of these kinds can stand in one series."""
         if self._exact() != other._exact():
             return False
@@ -385,11 +385,11 @@ def image_type(dataset: Dataset, frame: int = 1) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value.upper() for value in said if value not in ("", "NONE")))
 
 
-def kind(dataset: Dataset, frame: int = 1) -> Kind:
+def kind(dataset: Dataset, frame: int = 1) -> SeriesKind:
     """Returns what tells slices apart that the scanner put in one series and that do not belong there."""
     echo_ms = number(_item(dataset, frame, "MREchoSequence"), "EffectiveEchoTime")
     time_point = number(_item(dataset, frame, "FrameContentSequence"), "TemporalPositionIndex")
-    return Kind(
+    return SeriesKind(
         image_type=image_type(dataset, frame),
         echo=number(dataset, "EchoNumbers"),
         echo_ms=number(dataset, "EchoTime") if echo_ms is None else echo_ms,
