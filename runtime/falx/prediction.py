@@ -177,7 +177,7 @@ class Prediction:
 
     @property
     def heatmap(self) -> npt.NDArray[np.float32] | None:
-        """Where a tumour would be: `(H, W)` float32, 0..1, on the slice as a viewer shows it.
+        """The place where a tumour would be: `(H, W)` float32, 0..1, on the slice as a viewer shows it.
 
         Made anew at each access. None where the model makes none, and for `rejected`.
         """

@@ -77,7 +77,7 @@ def band(confidence: float) -> str:
 
 
 def counted(count: int, what: str = "slice") -> str:
-    """So many of a thing, for people: `1 slice`, `2 slices`."""
+    """Returns a number of things for people: `1 slice`, `2 slices`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

@@ -189,10 +189,9 @@ def test_dcmtk_and_dicom3tools_find_nothing_wrong(
     answer = classifier.predict_study(gathered, thresholds=thresholds)
     word = case.partition(" ")[0]
     assert answer.decision == (word if word in ("ambiguous", "rejected") else "tumor")
-    known = study_objects.sources(map(InputFile.at, study.files))
     own = classifier.card.thresholds
     rule = Rule(classifier.model, own if thresholds is None else Thresholds(**thresholds), own)
-    report, *pictures = study_objects.objects_of(answer, gathered, known, rule, capture=True)
+    report, *pictures = study_objects.objects_of(answer, gathered, rule, capture=True)
     path = saved(report, tmp_path)
     dumped = call("dsrdump", "+Pl", path)
     assert (dumped.returncode, dumped.stderr) == (0, "")
@@ -249,9 +248,9 @@ def test_changed_thresholds_are_marked_and_make_another_report(
 
 def test_images_of_two_studies_are_no_study(classifier: falx.Classifier, tmp_path: Path) -> None:
     files = [*write_study(tmp_path / "a", 1).files, *write_study(tmp_path / "b", 1).files]
-    known = study_objects.sources(map(InputFile.at, files))
+    known = [headers.read(InputFile.at(file)) for file in files]
     with pytest.raises(FalxError, match="a report belongs to one study, and these images are of 2"):
-        headers.same_study(known.values())
+        headers.same_study(known)
     with pytest.raises(FalxError, match="needs DICOM images to refer to, and there are none"):
         headers.same_study([])
 

@@ -175,6 +175,14 @@ def test_several_studies_are_answered_one_by_one(classifier: falx.Classifier, tm
         gather(tmp_path, study="1.2.7")
 
 
+def test_a_slice_without_patient_or_study_is_of_the_only_one_there_is(tmp_path: Path) -> None:
+    series(tmp_path / "a")
+    nobody = dict.fromkeys(("PatientID", "PatientName", "PatientBirthDate"), "")
+    series(tmp_path / "b", "1.2.3.5", 3, **nobody)
+    series(tmp_path / "c", "1.2.3.6", 3, StudyInstanceUID="")
+    assert [len(one.sources) for one in gather(tmp_path).series] == [SLICES, 3, 3]
+
+
 def test_what_cannot_be_read_may_belong_to_any_of_several_studies(
     classifier: falx.Classifier, tmp_path: Path
 ) -> None:

@@ -75,15 +75,11 @@ def write_outputs(
     """
     if options.sr is None and options.sc is None:
         return []
-    from falx.prediction import Failure
-    from falx.reading.input_file import InputFile
     from falx.workstation.objects.structured_report import Rule
-    from falx.workstation.objects.study_objects import objects_of, sources
+    from falx.workstation.objects.study_objects import objects_of
 
-    failed = [InputFile.at(one.path) for one in study.results if isinstance(one, Failure) and one.path]
-    known = sources([*found.files, *failed])
     rule = Rule(classifier.model, thresholds, classifier.card.thresholds)
-    report, *pictures = objects_of(study, found, known, rule, capture=options.sc is not None)
+    report, *pictures = objects_of(study, found, rule, capture=options.sc is not None)
     written = []
     if options.sr is not None:
         _save(report, Path(options.sr))
