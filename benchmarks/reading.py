@@ -5,8 +5,7 @@
 - `volume`: the memory that reading a volume takes, slice by slice, beside what its file holds unpacked: 200
   slices of 512 x 512 in 16 bits, packed and not. The promise: at most 3 times as much.
 - `study`: processor time from the folder to the decision, 200 slices of 512 x 512 in 16 bits (DICOM), two
-  workers. The promise: at most 4 s. The time on the clock, which stands beside it, is about half of that on two
-  cores without other work.
+  workers. The promise: at most 4 s. Beside it stands the time on the clock, which a busy machine draws out.
 - `gather`: processor time of reading the headers of 5,000 files and putting them in order, beside a bare loop
   of pydicom that reads the same tags of the same files, and their values. The promise: at most 1.2 times.
 

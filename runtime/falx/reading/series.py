@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from operator import mul
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -219,12 +218,14 @@ class _Group:
             return False
         if place is None or other is None:
             return place is other
-        if _dot(place.normal, other.normal) < PARALLEL:
+        if sum(a * b for a, b in zip(place.normal, other.normal, strict=True)) < PARALLEL:
             return False
-        apart = tuple(a - b for a, b in zip(place.corner, other.corner, strict=True))
-        along = _dot(apart, place.normal)
+        if not aligned:
+            return True
+        apart = [a - b for a, b in zip(place.corner, other.corner, strict=True)]
+        along = sum(a * n for a, n in zip(apart, place.normal, strict=True))
         aside = (a - along * n for a, n in zip(apart, place.normal, strict=True))
-        return not aligned or math.hypot(*aside) <= ALIGNED_MM
+        return math.hypot(*aside) <= ALIGNED_MM
 
     def add(self, one: _Found) -> None:
         """Adds a slice, if it is not there yet."""
@@ -318,7 +319,8 @@ def gather_all(
     given: Iterable[Source | Holder] = (
         [source] if isinstance(source, str | os.PathLike | InputFile) else source
     )
-    things = _things(given, volume, progress)
+    with quiet_readers():
+        things = _things(given, volume, progress)
     if study is not None:
         own = [one for one in things.slices if one.origin.study_instance_uid == study]
         if not own:
@@ -332,10 +334,6 @@ def gather_all(
     for part in _split(things, one_patient=one_patient):
         alone = part.volumes[0].path if len(part.volumes) == 1 and not part.slices else None
         yield _study(part, alone or path, one_patient=one_patient)
-
-
-def _dot(one: Sequence[float], other: Sequence[float]) -> float:
-    return math.fsum(map(mul, one, other))
 
 
 def _called(source: object) -> str:
@@ -396,7 +394,7 @@ def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
             place=tags.geometry(dataset, number),
             number=tags.instance_number(dataset),
             kind=tags.kind(dataset, number),
-            frame_of_reference=tags.text(dataset, "FrameOfReferenceUID") or None,
+            frame_of_reference=tags.uid(dataset, "FrameOfReferenceUID"),
             patient=tags.patient(dataset),
             visit=tags.visit(dataset),
             series_number=series_number,

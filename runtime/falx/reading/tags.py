@@ -13,12 +13,11 @@ text of the data set, but for `patient`, `visit` and `described`, whose answers 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from operator import mul
 from typing import TYPE_CHECKING, Final, SupportsFloat, cast
 
 from falx.reading.sniffing import is_dataset
@@ -28,7 +27,6 @@ from falx.slices.slice import Origin
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-    from pydicom.tag import BaseTag
 
 __all__ = [
     "LARGEST_HEAD_MM",
@@ -56,11 +54,11 @@ __all__ = [
     "patient",
     "refusal",
     "rescale",
-    "scaled",
     "small_field",
     "spacing_mm",
     "table_bits",
     "text",
+    "uid",
     "visit",
     "window",
 ]
@@ -196,6 +194,7 @@ LEAST_FIELD_MM: Final = 100.0
 (WHO Child Growth Standards: 345 mm around), and a field of view holds more than the head."""
 
 OBLIQUE: Final = math.cos(math.pi / 4)
+PLANES: Final = ("sagittal", "coronal", "axial")
 
 GE_OFFSET: Final = 10**9
 
@@ -227,14 +226,13 @@ class Geometry:
     down: Vector = (0.0, 0.0, 0.0)
 
     @classmethod
-    def of(
-        cls, across: Sequence[float], corner: Sequence[float], right: Sequence[float], down: Sequence[float]
-    ) -> Geometry:
-        """Returns where a slice lies, of vectors of three; the one across its plane may have any length."""
-        largest = max(across, key=abs)
-        normal = scaled(math.copysign(1 / math.hypot(*across), largest), across)
-        at = math.fsum(map(mul, normal, corner))
-        return cls(normal, at, scaled(1.0, corner), scaled(1.0, right), scaled(1.0, down))
+    def of(cls, across: Vector, corner: Vector, right: Vector, down: Vector) -> Geometry:
+        """Returns where a slice lies; the vector across its plane may have any length."""
+        x, y, z = across
+        length = math.copysign(math.hypot(x, y, z), max(across, key=abs))
+        normal = x / length, y / length, z / length
+        position_mm = sum(one * other for one, other in zip(normal, corner, strict=True))
+        return cls(normal, position_mm, corner, right, down)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +257,14 @@ class SeriesKind:
 
     def alike(self, other: SeriesKind) -> bool:
         """Tells whether slices of these kinds can stand in one series."""
-        mine = (self.image_type, self.echo, self.b_value, self.time_point, self.size)
-        if mine != (other.image_type, other.echo, other.b_value, other.time_point, other.size):
+        if self._exact() != other._exact():
             return False
         if self.echo_ms is None or other.echo_ms is None:
             return self.echo_ms is other.echo_ms
         return abs(self.echo_ms - other.echo_ms) <= max(ECHO_MS, ECHO_SHARE * self.echo_ms)
+
+    def _exact(self) -> tuple[object, ...]:
+        return self.image_type, self.echo, self.b_value, self.time_point, self.size
 
 
 def frames(dataset: Dataset) -> int:
@@ -308,10 +308,10 @@ def origin(dataset: Dataset, frame: int | None = None) -> Origin:
     return Origin(
         format="dicom",
         frame=frame,
-        sop_class_uid=_uid(dataset, "SOPClassUID"),
-        sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
-        series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
-        study_instance_uid=_uid(dataset, "StudyInstanceUID"),
+        sop_class_uid=uid(dataset, "SOPClassUID"),
+        sop_instance_uid=uid(dataset, "SOPInstanceUID"),
+        series_instance_uid=uid(dataset, "SeriesInstanceUID"),
+        study_instance_uid=uid(dataset, "StudyInstanceUID"),
         plane=_plane(dataset, frame or 1),
         sequence=_sequence(dataset, frame or 1),
     )
@@ -323,23 +323,19 @@ def geometry(dataset: Dataset, frame: int = 1) -> Geometry | None:
     corner = _numbers(_item(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient")
     if len(axes) != 6 or len(corner) != 3:
         return None
-    across = _cross(axes[:3], axes[3:])
+    across = _across(axes)
     if not 0.9 < math.hypot(*across) < 1.1:
         return None
     height, width = extent_mm(dataset, frame)
-    return Geometry.of(across, corner, scaled(width, axes[:3]), scaled(height, axes[3:]))
+    (a, b, c, d, e, f), (x, y, z) = axes, corner
+    right, down = (width * a, width * b, width * c), (height * d, height * e, height * f)
+    return Geometry.of(across, (x, y, z), right, down)
 
 
-def _cross(one: Sequence[float], other: Sequence[float]) -> Vector:
-    """Returns the cross product; NumPy takes 20 times as long for three numbers."""
-    (a, b, c), (x, y, z) = one, other
-    return b * z - c * y, c * x - a * z, a * y - b * x
-
-
-def scaled(factor: float, vector: Sequence[float]) -> Vector:
-    """Returns a vector times a number."""
-    x, y, z = vector
-    return factor * float(x), factor * float(y), factor * float(z)
+def _across(axes: Sequence[float]) -> Vector:
+    """Returns the cross product of the directions of rows and columns."""
+    a, b, c, d, e, f = axes
+    return b * f - c * e, c * d - a * f, a * e - b * d
 
 
 def spacing_mm(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
@@ -443,9 +439,8 @@ def _plane(dataset: Dataset, frame: int) -> str | None:
     axes = _numbers(_item(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient")
     if len(axes) != 6:
         return None
-    normal = [abs(part) for part in _cross(axes[:3], axes[3:])]
-    which = normal.index(max(normal))
-    return ("sagittal", "coronal", "axial")[which] if normal[which] > OBLIQUE else None
+    sizes = [abs(part) for part in _across(axes)]
+    return PLANES[sizes.index(max(sizes))] if max(sizes) > OBLIQUE else None
 
 
 def _sequence(dataset: Dataset, frame: int) -> str | None:
@@ -526,47 +521,24 @@ def _in_sequence(dataset: Dataset, keyword: str, index: int = 0) -> Dataset | No
 
 
 def _get(dataset: Dataset, keyword: Tag) -> object:
-    """Returns the value of a tag, as pydicom has it; None where it is missing or damaged.
-
-    Most tags are missing in most files, which takes `Dataset.get` long to find out.
-    """
     try:
-        number, _ = _known(keyword)
-        element: object = dataset.get_item(number)
-        return None if element is None else dataset[number].value
+        tag = _number_of(keyword)
+        # Most tags that are asked for are missing: pydicom takes ten times as long to say so.
+        return dataset[tag].value if tag in dataset.keys() else None  # noqa: SIM118 - its `in` is slow
     except Exception:  # noqa: BLE001 - pydicom raises anything on damaged values; missing, then
         return None
 
 
-@cache
-def _known(keyword: Tag) -> tuple[BaseTag, str]:
-    """Returns the number of a tag, and its value representation; empty for private ones."""
-    from pydicom.datadict import dictionary_VR
-    from pydicom.tag import Tag as TagNumber
+@functools.cache
+def _number_of(tag: Tag) -> int:
+    """Returns the group and the element of a tag as one number."""
+    if not isinstance(tag, str):
+        return tag[0] << 16 | tag[1]
+    from pydicom.datadict import tag_for_keyword
 
-    number = TagNumber(keyword)
-    return number, "" if isinstance(keyword, tuple) else dictionary_VR(number)
-
-
-def _plain(dataset: Dataset, keyword: Tag) -> list[str] | None:
-    """Returns the values of a tag that a file holds as plain text; None where pydicom must read them."""
-    from pydicom.dataelem import RawDataElement
-
-    try:
-        number, representation = _known(keyword)
-        element: object = dataset.get_item(number)
-        if element is None:  # pydicom's type leaves this out
-            return []
-        if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
-            return None
-        value, representation = element.value, element.VR or representation
-        if representation == "US" and len(value) == 2:
-            return [str(int.from_bytes(value, "little" if element.is_little_endian else "big"))]
-        if representation in PLAIN and value.isascii():
-            return [part.strip(" \0") for part in value.decode("ascii").split("\\")]
-    except Exception:  # noqa: BLE001 - pydicom says what is wrong with it
-        return None
-    return None
+    number = tag_for_keyword(tag)
+    assert number is not None, tag  # noqa: S101 - our own invariant: only keywords of the standard are asked for
+    return number
 
 
 def text(dataset: Dataset | None, keyword: str) -> str:
@@ -592,23 +564,45 @@ def _numbers(dataset: Dataset | None, keyword: Tag) -> list[float]:
     return numbers if all(map(math.isfinite, numbers)) else []
 
 
-def _values(dataset: Dataset | None, keyword: Tag) -> Sequence[object]:
-    """Returns the values of a tag; none where it is missing or damaged, or holds bytes."""
-    if dataset is None:
-        return ()
-    plain = _plain(dataset, keyword)
-    if plain is not None:
-        return plain
+def _plain(dataset: Dataset, keyword: Tag) -> list[str] | None:
+    """Returns the values of a tag that a file holds as plain text; None where pydicom must read them.
+
+    Reading text and numbers in ASCII takes pydicom ten times as long.
+    """
+    from pydicom.datadict import dictionary_VR
+    from pydicom.dataelem import RawDataElement
+
+    tag = _number_of(keyword)
+    if tag not in dataset.keys():  # noqa: SIM118 - as in `_get`
+        return []
+    element = cast("object", dataset.get_item(tag))
+    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        return None
+    representation = element.VR or (dictionary_VR(tag) if isinstance(keyword, str) else "UN")
+    if representation not in PLAIN or not element.value.isascii():
+        return None
+    return [part.strip(" \0") for part in element.value.decode("ascii").split("\\")]
+
+
+def _values(dataset: Dataset | None, keyword: Tag) -> Iterator[object]:
+    plain = [] if dataset is None else _plain(dataset, keyword)
+    if dataset is None or plain is not None:
+        yield from plain or ()
+        return
     value = _get(dataset, keyword)
     if value is None or isinstance(value, bytes):
-        return ()
+        return
     # A person's name can be iterated too, letter by letter.
-    return value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        yield value
+    else:
+        yield from value
 
 
-def _uid(dataset: Dataset, keyword: str) -> str | None:
-    uid = text(dataset, keyword)
-    return uid if len(uid) <= LONGEST_UID and UID.fullmatch(uid) else None
+def uid(dataset: Dataset, keyword: str) -> str | None:
+    """Returns a UID; None where it is missing, or something other than a UID stands there."""
+    found = text(dataset, keyword)
+    return found if len(found) <= LONGEST_UID and UID.fullmatch(found) else None
 
 
 def has_table(dataset: Dataset, keyword: str) -> bool:

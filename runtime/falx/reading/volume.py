@@ -222,9 +222,11 @@ class Volume:
         found = []
         for number in range(self.frames):
             first[axis] = number
-            right, down = (-self._cut.shape[one] * toward[:, one] for one in (columns, rows))
-            vectors = (toward[:, axis], toward @ first, right, down)
-            found.append(Geometry.of(*(vector.tolist() for vector in vectors)))
+            sides = [-self._cut.shape[one] * toward[:, one] for one in (columns, rows)]
+            across, corner, right, down = (
+                (float(x), float(y), float(z)) for x, y, z in (toward[:, axis], toward @ first, *sides)
+            )
+            found.append(Geometry.of(across, corner, right, down))
         return tuple(found)
 
     def origin(self, number: int) -> Origin:
