@@ -575,7 +575,10 @@ def _plain(dataset: Dataset, keyword: Tag) -> list[str] | None:
     tag = _number_of(keyword)
     if tag not in dataset.keys():  # noqa: SIM118 - as in `_get`
         return []
-    element = cast("object", dataset.get_item(tag))
+    try:
+        element = cast("object", dataset.get_item(tag))
+    except Exception:  # noqa: BLE001 - pydicom raises anything on damaged values
+        return None
     if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
         return None
     representation = element.VR or (dictionary_VR(tag) if isinstance(keyword, str) else "UN")
