@@ -1,12 +1,12 @@
 """Measures what each part of the recipe buys, and how it holds on a collection that it never saw.
 
-Each row is the default recipe with one part changed, trained over few epochs without one collection; the
+Each row is a run of the default recipe with one part changed, over few epochs and without one collection; the
 rate falls once, to zero, unless the row says otherwise. It is measured on `val` of the others (whether it
-learned), and on `train` and `val` of the collection left out (whether it learned tumours, or collections).
-Nothing is measured on `test`.
+learned), and on `train` and `val` of the collection left out (whether it learned tumours, or collections), at
+the threshold that misses 1 % there. Nothing is measured on `test`.
 
     python -m benchmarks.ablation --data ../shared/data --weights WEIGHTS --out runs/ablation
-    python -m benchmarks.ablation ... --rows default --without tcga_lgg
+    python -m benchmarks.ablation ... --rows default --without tcga_lgg --outliers ../shared/outliers
 
 A row that was cut off goes on from its last epoch; rows already there are only shown. `--save` keeps the
 rows as JSON, and prints them as the tables of `docs/recipe.md`.
@@ -17,30 +17,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-import numpy as np
-import numpy.typing as npt
 from benchmarks import figures
 
-from falx.decision import Thresholds, decide
-from falx.slices.preprocessing import SIZE
-from falx.words import LABELS, NO_TUMOR
-from falx_runs.manifest import SPLITS, UNTYPED, read_records
-from falx_trainer.data.tensors import Boxes, Tensors
+from falx_runs.run_folder import is_finished, read_run
 from falx_trainer.training.recipe import PRESETS, Recipe
 
 Changes = dict[str, Any]
 
 DEFAULT, CLASSIC = PRESETS["default"], PRESETS["classic"]
 
-SHORT: Final[Changes] = {"stage2.schedule": "cosine", "missed_tumors": 0.01, "map_weight": 0.0}
-"""The settings of every row. Few epochs are one cycle; with the default's half of 1 %, the threshold would
-depend on two slices of val; the head decides alone: the map's word was measured apart (docs/recipe.md)."""
+SHORT: Final[Changes] = {
+    "stage2.schedule": "cosine",
+    "stage2.full": 2,
+    "missed_tumors": 0.01,
+}
+"""What every row has: few epochs are one cycle, the last two of 224 pixels."""
 
 ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "default": ("the default recipe", {}),
@@ -60,7 +56,10 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
         {"counterfactual.control": 0.0},
     ),
     "no inversion": ("moved lesions keep their contrast", {"counterfactual.inverted": 0.0}),
-    "no boxes": ("no map of evidence", {"head": "gap", "box_weight": 0.0, "place_weight": 0.0}),
+    "no boxes": (
+        "no map of evidence",
+        {"head": "gap", "box_weight": 0.0, "place_weight": 0.0, "seen_weight": 0.0},
+    ),
     "no place": ("the map is held to the boxes cell by cell only", {"place_weight": 0.0}),
     "no other scanners": (
         "only the usual augmentation: geometry, brightness, weak gamma and bias field",
@@ -75,14 +74,25 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
         },
     ),
     "no spectra": ("amplitudes of spectra are not mixed", {"augmentation.spectrum": 0.0}),
-    "no outliers": ("no pictures that are no head, and no output for them", {"outliers": 0.0}),
+    "no word": ("the map is not asked whether there is a tumour at all", {"seen_weight": 0.0}),
+    "no outliers": (
+        "no pictures that are no slice of a brain, and no output for them",
+        {"drawn_outliers": 0.0, "real_outliers": 0.0},
+    ),
+    "drawn outliers": (
+        "pictures that are no slice of a brain are drawn, none is real",
+        {"real_outliers": 0.0},
+    ),
+    "224 pixels": ("no smaller images", {"size": 224, "stage2.full": 0}),
+    "no echo": ("each epoch varies and computes everything anew", {"stage2.echo": 1}),
+    "float32": ("convolutions compute in float32", {"precision": "float32"}),
     "60 layers": ("60 layers of the backbone learn instead of 100", {"stage2.layers": 60}),
     "classic": (
         "the preset `classic`, with as many epochs of stage 2",
         {
             name: value
             for name, value in CLASSIC.changes(DEFAULT).items()
-            if name not in ("stage2.epochs", "missed_tumors", "map_weight")
+            if name not in ("stage2.epochs", "missed_tumors", "stage2.full")
         },
     ),
 }
@@ -90,6 +100,8 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
 
 MEAN: Final = "mean"
 """The name of the row that was made of others (docs/recipe.md)."""
+
+RECIPE: Final = "recipe.toml"
 
 MEASURES: Final = ("accuracy", "auc", "missed", "cleared", "peak_in_box")
 """The likeliest label is right, over typed slices; the AUC of tumour or none; tumours decided `no_tumor`;
@@ -101,9 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.ablation", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a manifest with sources and splits")
     parser.add_argument("--weights", required=True, help="of the ImageNet backbone")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the rows' results")
+    parser.add_argument("--outliers", type=Path, help="pictures that are no slice of a brain")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the rows' runs")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="which")
-    parser.add_argument("--without", default="br35h", help="the collection left out (br35h)")
+    parser.add_argument("--without", default="feltrin", help="the collection left out (feltrin)")
     parser.add_argument("--epochs", type=int, default=6, help="of stage 2 (6)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all rows"
@@ -112,13 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     common = dict(_setting(text) for text in options.set)
-    common = SHORT | common | {"stage2.epochs": options.epochs}
+    common = SHORT | common | {"stage2.epochs": options.epochs, "without": options.without}
     recipes = {name: DEFAULT.override(common | ROWS[name][1]) for name in options.rows}
     parent = options.out / f"without-{options.without}" / f"{options.epochs}-epochs"
     rows = []
     for name, recipe in recipes.items():
         folder = parent / name.replace(" ", "-")
-        rows.append({"name": name, **_row(folder, recipe, options.data, options.without, options.weights)})
+        given = (options.data, options.outliers, options.out / "prepared", options.weights)
+        rows.append({"name": name, **_row(folder, recipe, *given)})
         print(markdown(rows, by="row"), flush=True)
         if options.save:
             _save(options.save, rows[-1])
@@ -169,111 +183,37 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _row(folder: Path, recipe: Recipe, data: Path, without: str, weights: str) -> figures.Row:
+def _row(
+    folder: Path, recipe: Recipe, data: Path, outliers: Path | None, cache: Path, weights: str
+) -> figures.Row:
     """Returns the row's measures, trained where they are not there yet."""
-    path = folder / "row.json"
-    if path.exists():
-        kept: figures.Row = json.loads(path.read_text(encoding="utf-8"))
-        if kept["recipe"] != recipe.to_toml():
-            raise SystemExit(f"{path}: of another recipe; give another --out, or delete it")
-        return kept
-    import keras
+    from falx_trainer.training.run import run
 
-    from falx_trainer.data import tensors
-    from falx_trainer.training import calibration, stages
-    from falx_trainer.training.network import build_for
-
-    everything = tensors.load([record for record in read_records(data) if record.split in SPLITS[:2]])
-    left_out, train, val = (
-        everything.select(indices, [everything.records[index] for index in indices])
-        for indices in parts(everything.records, without, recipe.untyped)
-    )
-    keras.utils.set_random_seed(recipe.seed)
-    network = build_for(recipe, weights)
-    started = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-    stages.train(network, train, val, recipe, folder / "checkpoint")
-    seconds = time.monotonic() - started
-    outputs = {"val": stages.predict(network, val.pixels)}
-    outputs["left_out"] = stages.predict(network, left_out.pixels)
-    found, thresholds = calibration.calibrate(
-        outputs["val"], [record.label for record in val.records], recipe.missed_tumors, recipe.map_weight
-    )
-    row = {
-        "recipe": recipe.to_toml(),
-        "without": without,
-        "seconds": round(seconds),
-        "thresholds": thresholds.to_dict(),
-        "temperature": found.temperature,
-        "offset": found.offset,
-        "machine": figures.machine(["keras", "tensorflow", "numpy"]),
-    }
-    for name, part in (("val", val), ("left_out", left_out)):
-        answers = found.probabilities(outputs[name])
-        row[name] = measures(part, answers, outputs[name].get("evidence"), thresholds)
-        for output, array in outputs[name].items():
-            np.save(folder / f"{name}-{output}.npy", array)
-    figures.write(path, row)
-    return row
-
-
-def parts(records: Sequence[Any], without: str, untyped: str = "partial") -> list[npt.NDArray[np.intp]]:
-    """Returns the indices of what is left out, of train and of val; untyped tumours are always measured."""
-    other = [record.source != without for record in records]
-    return [
-        np.flatnonzero(part)
-        for part in (
-            [not kept for kept in other],
-            [
-                kept and record.split == "train" and (untyped == "partial" or record.label != UNTYPED)
-                for kept, record in zip(other, records, strict=True)
-            ],
-            [kept and record.split == "val" for kept, record in zip(other, records, strict=True)],
+    if not is_finished(folder):
+        run(
+            data,
+            folder,
+            recipe,
+            preset="default",
+            name=folder.name,
+            weights=weights,
+            outliers=outliers,
+            cache=cache,
         )
-    ]
-
-
-def measures(
-    data: Tensors,
-    probabilities: npt.NDArray[np.float64],
-    evidence: npt.NDArray[np.float32] | None,
-    thresholds: Thresholds,
-) -> dict[str, float | None]:
-    """Returns `MEASURES` of answers; None where there are no slices of a kind."""
-    from sklearn.metrics import roc_auc_score
-
-    labels = np.array([record.label for record in data.records])
-    typed, tumor = labels != UNTYPED, labels != NO_TUMOR
-    right = labels == np.array(LABELS)[probabilities.argmax(axis=1)]
-    cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
-    both = bool(tumor.any() and not tumor.all())
-    inside = (
-        [
-            _peak_in(boxes, cells)
-            for boxes, cells, row in zip(data.boxes, evidence, probabilities, strict=True)
-            if len(boxes) and row.argmax() != LABELS.index(NO_TUMOR)
-        ]
-        if evidence is not None
-        else []
-    )
+    elif (folder / RECIPE).read_text(encoding="utf-8") != recipe.to_toml():
+        raise SystemExit(f"{folder}: of another recipe; give another --out, or delete it")
+    done = read_run(folder)
+    metrics = cast("dict[str, dict[str, float | None]]", done.metrics)
+    measured = {part: {name: metrics[part].get(name) for name in MEASURES} for part in ("val", "left_out")}
     return {
-        "accuracy": _share(right[typed]),
-        "auc": round(float(roc_auc_score(tumor, -probabilities[:, 0])), 4) if both else None,
-        "missed": _share(cleared[tumor]),
-        "cleared": _share(cleared[~tumor]),
-        "peak_in_box": _share(inside),
+        "recipe": recipe.to_toml(),
+        "without": recipe.without,
+        "seconds": done.seconds,
+        "thresholds": done.thresholds.to_dict(),
+        "temperature": done.temperature,
+        "machine": figures.machine(["keras", "tensorflow", "numpy"]),
+        **measured,
     }
-
-
-def _share(values: Any) -> float | None:
-    return round(float(np.mean(values)), 4) if len(values) else None
-
-
-def _peak_in(boxes: Boxes, cells: npt.NDArray[np.float32]) -> bool:
-    """Says whether the middle of the strongest place lies in a box; both in tensor pixels."""
-    y, x = (np.array(np.unravel_index(cells.argmax(), cells.shape)) + 0.5) * SIZE / len(cells)
-    left, top, right, bottom = boxes.T
-    return bool(((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any())
 
 
 if __name__ == "__main__":

@@ -71,8 +71,12 @@ def test_predictions_and_failures(
 
 
 def test_studies(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for line in printed(capsys, "study", "--json", inputs, inputs / "text.png"):
-        check("study", line)
+    answered, *failed = printed(capsys, "study", "--json", "--one-patient", inputs)
+    assert failed == []
+    check("study", answered)
+    assert len(answered["slices"]) == 4
+    for line in printed(capsys, "study", "--json", inputs):
+        check("failure", line)
 
 
 def test_the_golden_answers() -> None:

@@ -34,7 +34,7 @@ MODULES: Final = (
     "falx.model",
     "falx.model.card",
     "falx.pictures",
-    "falx.pictures.overlay",
+    "falx.slices.overlay",
 )
 """The modules that callers meet; the others are for readers of the source."""
 

@@ -20,7 +20,7 @@ from falx_runs.run_folder import FinishedRun
 
 __all__ = ["INTENDED_USE", "LICENSE", "Converted", "Terms", "card", "sealed", "started", "with_metadata"]
 
-LICENSE: Final = "weights: research use only, see MODEL_CARD.md"
+LICENSE: Final = "weights: research use only, unless the data they were trained on allow more"
 """Unless the run or the command line says otherwise: some training images are for research only."""
 
 INTENDED_USE: Final = (

@@ -77,7 +77,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check found.
+    """The outcome of a check.
 
     Attributes:
         steps: what was checked, in order.
@@ -89,7 +89,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that could be checked is as it should be."""
+        """True where everything that could be checked is as it should be."""
         return all(step.ok is not False for step in self.steps)
 
     def to_dict(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _fast(latency: Latency | None) -> Step:
 
 
 def _file(classifier: Classifier) -> Step:
-    """Whether the file is, now, the one that was loaded, and every byte of it as it was written."""
+    """Checks that the file is still the one that was loaded, and every byte of it as it was written."""
     path = classifier.path
     try:
         data = model_file.load_bytes(path)

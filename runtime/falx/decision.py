@@ -157,7 +157,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is decided about a slice from the answer of a model.
+    """The decision about a slice, made from the answer of a model.
 
     Attributes:
         decision: a label, `ambiguous` or `rejected`.

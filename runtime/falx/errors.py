@@ -23,7 +23,7 @@ FalxError
 FalxWarning(UserWarning)                     works, but not as well as it could
 ```
 
-Rooms add errors of their own: `falx.workstation.errors`, `falx.app.server`, `falx.app.fonts` and
+Rooms add errors of their own: `falx.workstation.errors`, `falx.app.streamlit_server`, `falx.app.fonts` and
 `falx.command.journal`.
 
 Each error is also the builtin a caller would expect, so `except ValueError` and `except FalxError`

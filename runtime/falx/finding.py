@@ -101,7 +101,7 @@ class Zone(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What the slices of a series mark. N places, each of one slice or of several thin ones.
+    """The marks of the slices of a series: N places, each of one slice or of several thin ones.
 
     Attributes:
         members: `N` tuples of indices into the results of the series.

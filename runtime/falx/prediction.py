@@ -163,9 +163,21 @@ class Prediction:
         why = "" if self.reason is None else f" {self.reason.code}"
         return f"<falx.Prediction {self.decision}{sure}{why} by {self.model.name}{_of(self)}>"
 
+    def _repr_html_(self) -> str:
+        """Returns the answer as HTML for notebooks; the slice is in it where its file can be read again."""
+        # Here: few programs are notebooks.
+        from falx.notebook import card, picture
+
+        shown, note = picture(self.path, self.origin.frame if self.origin else None, self.heatmap)
+        why = "" if self.reason is None else self.reason.message
+        changed = ", ".join(f"{label} {self.thresholds[label]:g}" for label in self.thresholds_changed)
+        given = f"Thresholds of the caller: {changed}." if changed else ""
+        model = f"{self.model.name} {self.model.version}, {self.elapsed_ms:.0f} ms"
+        return card(self.decision, self.probabilities, [why, self.recommendation, given, note, model], shown)
+
     @property
     def heatmap(self) -> npt.NDArray[np.float32] | None:
-        """Where a tumour would be: `(H, W)` float32, 0..1, on the slice as a viewer shows it.
+        """The place where a tumour would be: `(H, W)` float32, 0..1, on the slice as a viewer shows it.
 
         Made anew at each access. None where the model makes none, and for `rejected`.
         """

@@ -70,7 +70,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, pairwise
 from typing import Any, Final
 
@@ -159,7 +159,7 @@ class Verdict:
 
     @property
     def recommendation(self) -> str:
-        """What to do, a sentence."""
+        """A sentence that says what to do."""
         return RECOMMENDATIONS[self.decision]
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,7 +212,7 @@ class Study:
     path: str | None = None
     uid: str | None = None
     notes: tuple[str, ...] = ()
-    elapsed_ms: float = 0.0
+    elapsed_ms: float = field(default=0.0, compare=False)
 
     def __repr__(self) -> str:
         sure = self.verdict.confidence
@@ -226,12 +226,12 @@ class Study:
 
     @property
     def results(self) -> Results:
-        """Of all slices: series after series, each in spatial order."""
+        """The results of all slices: series after series, each in spatial order."""
         return tuple(result for one in self.series for result in one.results)
 
     @property
     def model(self) -> ModelIdentity | None:
-        """Which model answered; None where no slice was answered."""
+        """The model that answered; None where no slice was answered."""
         return next((result.model for result in self.results if isinstance(result, Prediction)), None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -343,7 +343,7 @@ class _Judged:
 
     @property
     def clears(self) -> bool:
-        """Whether this series shows a whole head, and the model cleared enough of its slices."""
+        """True where this series shows a whole head and the model cleared enough of its slices."""
         return not gaps(self.about, self.results) and self.evidence.cleared >= LEAST_CLEARED
 
     @property

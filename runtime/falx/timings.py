@@ -1,4 +1,4 @@
-"""Where the time of an answer goes, step by step, in milliseconds.
+"""The time of an answer, step by step, in milliseconds.
 
 | step | from and to |
 |---|---|
@@ -21,7 +21,7 @@ __all__ = ["Timings"]
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """What each step took, in milliseconds; see the table of this module."""
+    """The time that each step took, in milliseconds; see the table of this module."""
 
     read_ms: float
     prepare_ms: float = 0.0

@@ -9,6 +9,7 @@ __all__ = [
     "AMBIGUOUS",
     "BANDS",
     "DECISIONS",
+    "DERIVED",
     "DISCLAIMER",
     "LABELS",
     "MODEL_NAME",
@@ -56,6 +57,9 @@ RECOMMENDATIONS: Final = {
 """What to do about each decision, one sentence."""
 
 
+DERIVED: Final = "Falx, made of a slice"
+"""The PNG keyword `Software` of heatmaps and sheets, so that Falx takes none of them for a slice."""
+
 STEPS: Final = ("read", "prepare", "infer", "decide")
 """The steps from a picture to its answer, in the order in which they are taken."""
 
@@ -73,7 +77,7 @@ def band(confidence: float) -> str:
 
 
 def counted(count: int, what: str = "slice") -> str:
-    """So many of a thing, for people: `1 slice`, `2 slices`."""
+    """Returns a number of things for people: `1 slice`, `2 slices`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

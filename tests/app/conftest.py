@@ -24,7 +24,7 @@ from tests.browsing import TIMEOUT_MS
 
 import falx
 from falx import phantom
-from falx.app.service import Service
+from falx.app.page_service import Service
 from falx.app.uploads import Upload, taken
 
 if TYPE_CHECKING:

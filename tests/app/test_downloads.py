@@ -11,20 +11,22 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.app.conftest import Made, classified, png
+from PIL import Image
+from tests.app.conftest import Made, classified, lettered, png
 
 from falx import phantom
-from falx.app import downloads, fonts, fragments, pdf, server, texts
+from falx.app import downloads, fonts, fragments, pdf, texts
 from falx.app.arrangement import arrange
 from falx.app.colours import DARK
+from falx.app.page_service import Service
 from falx.app.saved import Patient, Saved
-from falx.app.service import Service
 from falx.app.texts import KINDS, percent, perhaps
 from falx.prediction import Failure
 from falx.words import DISCLAIMER, LABELS
 
-APP = Path(server.__file__).parent
+APP = Path(texts.__file__).parent
 NAME = 'Zoë <b>"Ünal"</b> & =1+1'
 
 
@@ -86,12 +88,20 @@ def test_json_is_falx_s(saved: Saved, service: Service) -> None:
 
 def test_pdf_says_what_the_page_says(saved: Saved) -> None:
     written = text_of(pdf.make(saved))
-    confidence = fragments.slice_statement(saved.arranged.shown[1]).confidence
+    confidence = fragments.slice_statement(saved.arranged.shown[1]).confidence.replace("\xa0", " ")
     assert confidence.endswith(" confidence")
     for words in (NAME, "Glioma", "lesion.png, 256 × 256", confidence, DISCLAIMER, "Cannot be read"):
         assert words in written
     assert "Scan date: 2026-03-04." in written
     assert f"SHA-256 {saved.service.classifier.model.sha256}" in written
+
+
+def test_a_pdf_has_no_empty_pages(service: Service) -> None:
+    small = np.asarray(lettered(np.asarray(Image.fromarray(phantom.lesion()).resize((120, 120)))))
+    arranged = arrange(classified(f"{n}.png", png(small), service) for n in range(6))
+    assert [len(one.cautions) for one in arranged.shown] == [2] * 6
+    made = pdf.make(Saved(arranged, Patient(), service))
+    assert len(re.findall(rb"/Type /Page\b", made)) == 5  # the table and a slice, five slices, the model
 
 
 def test_thresholds_in_force_are_named_and_those_a_caller_changed_are_marked(

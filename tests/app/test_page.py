@@ -36,9 +36,9 @@ import falx
 from falx import phantom
 from falx.app.guard import HEADERS
 from falx.app.texts import BAND_MEANINGS, NAMES, VIEWER, percent
-from falx.pictures.overlay import tint
 from falx.reading.series import Gathering, Series
 from falx.reading.source import read
+from falx.slices.overlay import tint
 from falx.slices.reasons import REASONS, TAG_REASONS
 from falx.study import sum_up
 from falx.words import DISCLAIMER, LABELS

@@ -15,8 +15,8 @@ from tests.app.conftest import MAXIMUM_SLICES, Made, Pixels, classified, lettere
 from falx import phantom
 from falx.app import fragments, viewer
 from falx.app.arrangement import Arrangement, arrange
+from falx.app.page_service import Service
 from falx.app.quality import LEAST_CONTRAST, LEAST_SIDE, look
-from falx.app.service import Service
 from falx.app.uploads import ShownSlice, taken
 from falx.prediction import Failure
 from falx.reading.source import read
@@ -129,7 +129,7 @@ class TestViewer:
         assert np.array_equal(shown_by(sent), phantom.lesion())
 
 
-def shown_by(sent: viewer.Picture) -> Pixels:
+def shown_by(sent: viewer.ViewerPicture) -> Pixels:
     """The picture as the viewer draws it at first: `(H, W)` uint8."""
     data = zlib.decompress(base64.b64decode(sent.data))
     numbers = np.frombuffer(data, "<u2" if sent.bytes == 2 else "u1").astype(float)

@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 from tests.browsing import TIMEOUT_MS, violations
 
-from falx.pictures.overlay import overlay
+from falx.slices.overlay import overlay
 from falx.slices.reasons import REASONS
 from falx.words import DISCLAIMER, LABELS, RECOMMENDATIONS, band
 

@@ -100,7 +100,6 @@ def _trained(dense: int) -> Any:
     import keras
 
     from falx_trainer.training import network
-    from falx_trainer.training.calibration import Calibration
 
     colour = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=None, alpha=0.35)
     _normalise(colour, lambda images: np.repeat(images, 3, axis=-1) / 127.5 - 1)
@@ -113,7 +112,7 @@ def _trained(dense: int) -> Any:
     local = built.head.get_layer("local")
     local.kernel.assign(np.random.default_rng(8).normal(0, 0.3, local.kernel.shape))
     _spread(built.head)
-    return network.inference_model(built, Calibration(1.5, map_weight=0.5, offset=0.3))
+    return network.inference_model(built, 1.5)
 
 
 def _normalise(backbone: Any, prepared: Callable[[Any], Any]) -> None:

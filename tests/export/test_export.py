@@ -72,7 +72,7 @@ def test_a_file_runs_in_its_engine_and_its_card_says_what_it_is(exported: Any, n
     assert (card.name, card.version, card.license) == (
         "small",
         "1.0.0",
-        "weights: research use only, see MODEL_CARD.md",
+        "weights: research use only, unless the data they were trained on allow more",
     )
     assert card.thresholds.pituitary == 0.5
     assert card.temperature == 1.5

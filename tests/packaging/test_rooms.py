@@ -22,8 +22,9 @@ ROOMS = {
     "finding": "reading prediction slices",
     "engines": "model decision prediction slices",
     "model": "decision slices",
-    "reading": "decision prediction slices",
-    "prediction": "decision slices",
+    "prediction": "notebook reading decision slices",
+    "notebook": "reading slices",
+    "reading": "decision slices",
     "decision": "slices",
     "slices": "",
 }

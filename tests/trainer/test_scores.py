@@ -13,6 +13,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from falx.decision import Thresholds
 from falx.words import LABELS
 from falx_runs.manifest import UNTYPED
 from falx_trainer import scores as scoring
@@ -28,6 +29,26 @@ def answers() -> tuple[list[str], npt.NDArray[np.float64]]:
             row *= 0.3
             row[LABELS.index(label)] += 0.7
     return labels, probabilities
+
+
+def test_measures_are_shares_of_what_they_name() -> None:
+    labels = ["no_tumor", "no_tumor", "glioma", "glioma", "tumor_untyped"]
+    box, none = np.array([[0, 0, 40, 40]], np.float32), np.zeros((0, 4), np.float32)
+    boxes = [none, none, box, box, none]
+    probabilities = np.array(
+        [[0.9, 0.1, 0, 0], [0.4, 0.6, 0, 0], [0.1, 0, 0.9, 0], [0.2, 0.7, 0.1, 0], [0.95, 0, 0, 0.05]]
+    )
+    evidence = np.zeros((5, 14, 14), np.float32)
+    evidence[2, 1, 1] = evidence[3, 8, 8] = 1  # inside the box, and elsewhere
+    thresholds = Thresholds(no_tumor=0.8, meningioma=0.5, glioma=0.5, pituitary=0.5)
+    measured = scoring.measure(labels, boxes, probabilities, evidence.reshape(5, 196), thresholds)
+    assert measured == {
+        "auc": 0.6667,  # of 6 pairs, the untyped tumour is behind both healthy slices
+        "missed": 0.3333,
+        "cleared": 0.5,
+        "peak_in_box": 0.5,
+    }
+    assert scoring.measure(labels, boxes, probabilities, None, thresholds) == measured | {"peak_in_box": None}
 
 
 def test_scores_are_those_of_scikit_learn(answers: tuple[list[str], npt.NDArray[np.float64]]) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,22 +121,69 @@ class WrittenStudy:
 
 
 def write_study(folder: Path, slices: int = 3, lesion: int | None = 1, **tags: Any) -> WrittenStudy:
-    """A study of drawn heads, with a lesion in up to three of them from the one of this index on."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes drawn heads, with a lesion in up to three of them from the one of this index on."""
     study, series = generate_uid(), generate_uid()
-    clear, ill = phantom.clear(), phantom.lesion()
-    files = []
-    for number in range(slices):
-        data = image(
+    drawn = [phantom.clear()] * slices
+    if lesion is not None:
+        drawn[lesion : lesion + 3] = [phantom.lesion()] * len(drawn[lesion : lesion + 3])
+    images = [image(study, series, n, pixels, **tags) for n, pixels in enumerate(drawn, start=1)]
+    return save(folder, study, images)
+
+
+def write_examination(folder: Path) -> WrittenStudy:
+    """Writes what a scanner sends of a healthy head: a localizer, the head, and a phase map of it."""
+    study, localizer, head, phase = (generate_uid() for _ in range(4))
+    axes = {2: [1, 0, 0, 0, 1, 0], 1: [1, 0, 0, 0, 0, -1], 0: [0, 1, 0, 0, 0, -1]}
+    planes = [(axis, orientation, at) for axis, orientation in axes.items() for at in (-20, 0, 20)]
+    images = [
+        image(
             study,
-            series,
-            number + 1,
-            ill if lesion is not None and lesion <= number < lesion + 3 else clear,
-            **tags,
+            localizer,
+            number,
+            phantom.lesion(),
+            # As GE writes it: the three planes alone tell what it is.
+            ImageType=["ORIGINAL", "PRIMARY", "OTHER"],
+            ImageOrientationPatient=orientation,
+            ImagePositionPatient=[at if axis == of else 0 for of in range(3)],
         )
-        files.append(folder / f"{number:04}.dcm")
-        data.save_as(files[-1], enforce_file_format=True)
+        for number, (axis, orientation, at) in enumerate(planes, start=1)
+    ]
+    images += [image(study, head, n, phantom.clear(), ImageComments="none") for n in range(1, 25)]
+    kind = ["ORIGINAL", "PRIMARY", "P", "ND"]
+    images += [image(study, phase, n, phantom.lesion(), ImageType=kind) for n in range(1, 25)]
+    return save(folder, study, images)
+
+
+def save(folder: Path, study: str, images: Sequence[Dataset]) -> WrittenStudy:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number:04}.dcm" for number in range(len(images))]
+    for file, one in zip(files, images, strict=True):
+        one.save_as(file, enforce_file_format=True)
     return WrittenStudy(folder, study, tuple(files))
+
+
+def found(report: Dataset, meaning: str) -> list[Any]:
+    """Returns the values of the content items of a name."""
+    values: list[Any] = []
+    for item in _items(report):
+        if item.ConceptNameCodeSequence[0].CodeMeaning != meaning:
+            continue
+        if item.ValueType == "CODE":
+            code = item.ConceptCodeSequence[0]
+            values.append((code.CodeValue, code.CodingSchemeDesignator))
+        elif item.ValueType == "NUM":
+            values.append(float(item.MeasuredValueSequence[0].NumericValue))
+        elif item.ValueType == "TEXT":
+            values.append(item.TextValue)
+        else:
+            values.append(item)
+    return values
+
+
+def _items(data: Dataset) -> Iterator[Dataset]:
+    for item in data.get("ContentSequence", []):
+        yield item
+        yield from _items(item)
 
 
 @dataclass

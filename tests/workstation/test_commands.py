@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pydicom
 import pytest
 from PIL import Image
 from pydicom.uid import UID
-from tests.workstation.peers import SECRET, WrittenStudy
+from tests.workstation.peers import SECRET, WrittenStudy, found, write_examination, write_study
 
 from falx import phantom
 from falx.command.main import main
@@ -50,6 +51,26 @@ def test_a_study_is_written_as_report_and_pictures(
     assert (
         "report.dcm: expected a new file, but this one exists; give another name" in capsys.readouterr().err
     )
+
+
+def test_series_that_are_not_used_are_in_the_report_too(tmp_path: Path) -> None:
+    examination = write_examination(tmp_path / "study")
+    assert main(["study", str(examination.folder), "--sr", str(tmp_path / "report.dcm")]) == 0
+    report = pydicom.dcmread(tmp_path / "report.dcm")
+    assert len(found(report, "Source")) == len(examination.files) == 57
+    assert sum(text.startswith("Not used, ") for text in found(report, "Comment")) == 2
+
+    archive = shutil.make_archive(str(tmp_path / "zipped"), "zip", examination.folder)
+    assert main(["study", archive, "--sr", str(tmp_path / "zipped.dcm"), "--sc", str(tmp_path / "sc")]) == 0
+    zipped = pydicom.dcmread(tmp_path / "zipped.dcm")
+    assert zipped.SOPInstanceUID == report.SOPInstanceUID
+    assert len(list((tmp_path / "sc").iterdir())) == 1
+
+    tomography = write_study(tmp_path / "ct", 3, Modality="CT")
+    assert main(["study", str(tomography.folder), "--sr", str(tmp_path / "ct.dcm")]) == 0
+    report = pydicom.dcmread(tmp_path / "ct.dcm")
+    assert found(report, "Decision") == [("REJECTED", "99FALX")]
+    assert len(found(report, "Source")) == 3
 
 
 def test_one_study_at_a_time(study: WrittenStudy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,6 +80,7 @@ def test_it_says_whether_the_destination_answers_and_takes_a_file_of_settings(
     [
         (["--spool", "s"], "destination must be given, with --destination or in the file of --config"),
         (["--spool", "s", "--destination", "x"], "destination: expected TITLE@HOST:PORT such as"),
+        (["--spool", "s", "--destination", "A@b:1", "--quiet", "x"], "quiet: expected a number, got 'x'"),
         (["--config", "none.toml"], "none.toml: cannot be read"),
         (
             ["--spool", "s", "--destination", "A@b:1", "--port", "70000"],

@@ -29,9 +29,11 @@ from tests.workstation.peers import (
     Archive,
     WrittenStudy,
     call,
+    found,
     free_port,
     program,
     until,
+    write_examination,
     write_study,
 )
 
@@ -161,6 +163,37 @@ def test_a_study_is_reported_once_and_again_where_that_is_asked(
     send(asked, *study.files)
     until(lambda: len(archive.reports()) == 2)
     assert len({one.SOPInstanceUID for one in archive.reports()}) == 2
+
+
+def test_what_is_no_picture_of_the_head_is_named_and_decides_nothing(
+    node: Callable[..., Node], archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = write_examination(tmp_path / "study")
+    made = node(destination=to(archive))
+    with caplog.at_level(logging.INFO, "falx.listen"):
+        # Sent twice, it is counted once.
+        send(made, *study.files, *study.files)
+        (report,) = until(archive.reports)
+    assert found(report, "Decision")[0] == ("NO_TUMOR", "99FALX")
+    phase, localizer = sorted(text for text in found(report, "Comment") if text.startswith("Not used"))
+    assert localizer.startswith("Not used, 9 slices: The DICOM image is a localizer")
+    assert phase.startswith("Not used, 24 slices: The DICOM image shows phase")
+    assert len(study.files) == 9 + 24 + 24
+    assert evidence(report) == uids(study)
+    assert len(found(report, "Source")) == len(study.files)
+    assert f"study {study.uid}: 57 images, no_tumor, in " in caplog.text
+
+
+def test_a_study_that_cannot_be_read_says_so(
+    node: Callable[..., Node], archive: Archive, study: WrittenStudy
+) -> None:
+    made = node(destination=to(archive))
+    for file in study.files:
+        change(file, PixelData=b"", ImageComments="none")
+    send(made, *study.files)
+    (report,) = until(archive.reports)
+    assert found(report, "Decision") == [("82334004", "SCT")]
+    assert "read" in found(report, "Reason")[0]
 
 
 def test_late_images_are_reported_with_the_whole_study(

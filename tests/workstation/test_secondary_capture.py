@@ -10,6 +10,7 @@ from tests.workstation.peers import WrittenStudy, write_study
 
 import falx
 from falx import phantom
+from falx.reading.input_file import InputFile
 from falx.workstation.errors import ReportError
 from falx.workstation.objects import headers, study_objects
 from falx.workstation.objects.secondary_capture import burnt, secondary_capture
@@ -56,7 +57,7 @@ def test_pixels_that_name_the_patient_are_not_copied(classifier: falx.Classifier
     answer, made = study_objects.make(classifier, study.files, capture=True)
     assert [one.Modality for one in made] == ["SR"]
     assert (answer.results, answer.not_used[0].reason.code) == ((), "annotated")
-    header = headers.read(str(study.files[0]))
+    header = headers.read(InputFile.at(study.files[0]))
     seen = classifier.predict(phantom.clear())
     rule = Rule(classifier.model, classifier.card.thresholds, classifier.card.thresholds)
     with pytest.raises(ReportError, match=r"its pixels name the patient \(Burned In Annotation\)"):

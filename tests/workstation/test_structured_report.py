@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
-from tests.workstation.peers import SECRET, WrittenStudy, call, write_study
+from tests.workstation.peers import SECRET, WrittenStudy, call, found, write_study
 
 import falx
 from falx.command.main import main
 from falx.decision import Thresholds
 from falx.errors import FalxError
+from falx.reading.input_file import InputFile
 from falx.reading.series import gather
 from falx.words import DISCLAIMER, LABELS
 from falx.workstation.objects import headers, study_objects
@@ -46,30 +46,6 @@ def saved(data: Any, folder: Path) -> Path:
     path = folder / "written.dcm"
     data.save_as(path, enforce_file_format=True)
     return path
-
-
-def items(data: Dataset) -> Iterator[Dataset]:
-    for item in data.get("ContentSequence", []):
-        yield item
-        yield from items(item)
-
-
-def found(data: Dataset, meaning: str) -> list[Any]:
-    """The values of the content items of a name."""
-    values: list[Any] = []
-    for item in items(data):
-        if item.ConceptNameCodeSequence[0].CodeMeaning != meaning:
-            continue
-        if item.ValueType == "CODE":
-            code = item.ConceptCodeSequence[0]
-            values.append((code.CodeValue, code.CodingSchemeDesignator))
-        elif item.ValueType == "NUM":
-            values.append(float(item.MeasuredValueSequence[0].NumericValue))
-        elif item.ValueType == "TEXT":
-            values.append(item.TextValue)
-        else:
-            values.append(item)
-    return values
 
 
 def test_a_report_says_what_falx_says(
@@ -213,10 +189,9 @@ def test_dcmtk_and_dicom3tools_find_nothing_wrong(
     answer = classifier.predict_study(gathered, thresholds=thresholds)
     word = case.partition(" ")[0]
     assert answer.decision == (word if word in ("ambiguous", "rejected") else "tumor")
-    known = study_objects.sources(map(str, study.files))
     own = classifier.card.thresholds
     rule = Rule(classifier.model, own if thresholds is None else Thresholds(**thresholds), own)
-    report, *pictures = study_objects.objects_of(answer, gathered, known, rule, capture=True)
+    report, *pictures = study_objects.objects_of(answer, gathered, rule, capture=True)
     path = saved(report, tmp_path)
     dumped = call("dsrdump", "+Pl", path)
     assert (dumped.returncode, dumped.stderr) == (0, "")
@@ -273,9 +248,9 @@ def test_changed_thresholds_are_marked_and_make_another_report(
 
 def test_images_of_two_studies_are_no_study(classifier: falx.Classifier, tmp_path: Path) -> None:
     files = [*write_study(tmp_path / "a", 1).files, *write_study(tmp_path / "b", 1).files]
-    known = study_objects.sources(map(str, files))
+    known = [headers.read(InputFile.at(file)) for file in files]
     with pytest.raises(FalxError, match="a report belongs to one study, and these images are of 2"):
-        headers.same_study(known.values())
+        headers.same_study(known)
     with pytest.raises(FalxError, match="needs DICOM images to refer to, and there are none"):
         headers.same_study([])
 
@@ -285,9 +260,9 @@ def test_a_header_that_cannot_be_read_is_not_quoted(study: WrittenStudy, tmp_pat
     del data.SeriesInstanceUID
     path = tmp_path / "without.dcm"
     data.save_as(path)
-    with pytest.raises(FalxError, match="has no SeriesInstanceUID, so no result can refer to it") as error:
-        headers.read(str(path))
+    with pytest.raises(FalxError, match="has no SeriesInstanceUID, so no report can refer to it") as error:
+        headers.read(InputFile.at(path))
     assert SECRET not in str(error.value)
     path.write_bytes(b"nothing")
     with pytest.raises(FalxError, match="expected a DICOM file, got one whose header cannot be read"):
-        headers.read(str(path))
+        headers.read(InputFile.at(path))

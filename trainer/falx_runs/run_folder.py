@@ -73,7 +73,6 @@ class FinishedRun:
         preset: the preset that the recipe started from.
         changes: the settings that differ from the preset; None in runs that did not record them.
         temperature: what the logits are divided by, inside the model.
-        offset: what is added to the tumours' logits, inside the model; None without.
         thresholds: the least probability of each label.
         least_familiarity: pictures of a lower familiarity are rejected; 0 rejects none.
         metrics: measured quality; free JSON.
@@ -91,7 +90,6 @@ class FinishedRun:
     preset: str
     changes: Mapping[str, object] | None = None
     temperature: float
-    offset: float | None = None
     thresholds: Thresholds
     least_familiarity: float = 0.0
     metrics: Mapping[str, object]
@@ -279,14 +277,11 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "changes": ("an object", _is_object),
     "least_familiarity": ("a number in 0..1", lambda x: x == 0 or (_is_positive(x) and float(str(x)) <= 1)),
     "license": ("a text", _is_text),
-    "offset": ("a number", _is_number),
     "seconds": ("a number", _is_number),
     "versions": ("an object", _is_object),
     "weights": ("a text", _is_text),
 }
 """The fields of `meta.json`: the words for each, and its test."""
 
-_OPTIONAL: Final = frozenset(
-    ("changes", "least_familiarity", "license", "offset", "seconds", "versions", "weights")
-)
+_OPTIONAL: Final = frozenset(("changes", "least_familiarity", "license", "seconds", "versions", "weights"))
 """The fields that may be missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -9,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import classification_report, confusion_matrix, roc_auc_score
 
-from falx.words import LABELS
+from falx.decision import Thresholds, decide
+from falx.slices.preprocessing import SIZE
+from falx.words import LABELS, NO_TUMOR
 from falx_runs.manifest import UNTYPED
 from falx_runs.tables import aligned
 
-__all__ = ["Scores", "confusion_text", "report_text", "score"]
+__all__ = ["Scores", "confusion_text", "measure", "report_text", "score"]
 
 
 class Scores(TypedDict):
@@ -63,6 +66,58 @@ def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Sco
         ),
         "confusion": confusion_matrix(true, predicted, labels=every).tolist(),
     }
+
+
+def measure(
+    labels: Sequence[str],
+    boxes: Sequence[npt.NDArray[np.float32]],
+    probabilities: npt.NDArray[np.float64],
+    evidence: npt.NDArray[np.float32] | None,
+    thresholds: Thresholds,
+) -> dict[str, float | None]:
+    """Measures answers in shares; None where there are no slices of a kind.
+
+    Args:
+        labels: of the slices.
+        boxes: of each, `(n, 4)`: left, top, right, bottom of its tumours in tensor pixels.
+        probabilities: `(N, 4)`.
+        evidence: `(N, 196)`, the map's; None without a map.
+        thresholds: that decide.
+
+    Returns:
+        `auc`, of tumour or none; `missed`, tumours decided `no_tumor`; `cleared`, healthy slices decided so;
+        `peak_in_box`, the map is highest in a box, over tumours with boxes that are not taken for healthy.
+    """
+    tumor = np.array(labels) != NO_TUMOR
+    cleared = np.array([decide(row, thresholds) == NO_TUMOR for row in probabilities])
+    both = bool(tumor.any() and not tumor.all())
+    inside = (
+        [
+            _peak_in(own, cells)
+            for own, cells, row in zip(boxes, evidence, probabilities, strict=True)
+            if len(own) and row.argmax() != LABELS.index(NO_TUMOR)
+        ]
+        if evidence is not None
+        else []
+    )
+    return {
+        "auc": round(float(roc_auc_score(tumor, -probabilities[:, 0])), 4) if both else None,
+        "missed": _share(cleared[tumor]),
+        "cleared": _share(cleared[~tumor]),
+        "peak_in_box": _share(inside),
+    }
+
+
+def _share(values: Sequence[bool] | npt.NDArray[np.bool_]) -> float | None:
+    return round(float(np.mean(values)), 4) if len(values) else None
+
+
+def _peak_in(boxes: npt.NDArray[np.float32], cells: npt.NDArray[np.float32]) -> bool:
+    """Tells whether the middle of the strongest place lies in a box; both in tensor pixels."""
+    grid = math.isqrt(len(cells))
+    y, x = (np.array(divmod(int(cells.argmax()), grid)) + 0.5) * SIZE / grid
+    left, top, right, bottom = boxes.T
+    return bool(((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any())
 
 
 def report_text(scores: Scores) -> str:

@@ -37,7 +37,7 @@ PAPER: Final = {
     "rejected": "#46535e",
     "error": "#111820",
 }
-"""The same of reports, and of the page in print."""
+"""The colours of reports, and of the page in print."""
 
 SHAPES: Final = {
     "none": '<path d="M10 24h.1M24 24h.1M38 24h.1"/>',

@@ -50,10 +50,10 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
         AppUnavailable: The packages of `falx[app]` are not installed.
         AddressUnavailable: The address or the port cannot be used.
     """
-    from falx.app import server
-    from falx.app.service import Service
+    from falx.app import streamlit_server
+    from falx.app.page_service import Service
 
-    if options.address not in server.LOOPBACK:
+    if options.address not in streamlit_server.LOOPBACK:
         sys.stderr.write(
             f"falx: warning: listening at {options.address}: the page asks nobody who they are, so let "
             "only a proxy reach it that does\n"
@@ -66,13 +66,13 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
         maximum_megabytes=options.max_megabytes,
         maximum_pixels=options.max_megapixels * 1024 * 1024,
     )
-    endpoint = server.Endpoint(
+    endpoint = streamlit_server.Endpoint(
         address=options.address,
         port=options.port,
         base_path=options.base_path,
         open_browser=not options.no_browser and sys.stdout.isatty(),
     )
-    server.start(service, endpoint)
+    streamlit_server.start(service, endpoint)
 
 
 def _port(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from falx.app import fragments, pdf
 from falx.app.fragments import render
 from falx.app.saved import Saved
-from falx.pictures.overlay import OPACITY
+from falx.slices.overlay import OPACITY
 from falx.words import LABELS
 
 __all__ = ["FILES", "FileKind", "as_csv", "as_html", "as_json"]
@@ -77,7 +77,7 @@ def as_csv(saved: Saved) -> bytes:
             found.get("band"),
             *(shares.get(label) for label in LABELS),
             *(thresholds[label] for label in LABELS),
-            found.get("reason", {}).get("code"),
+            shown.not_used or found.get("reason", {}).get("code"),
             found.get("error", {}).get("message"),
             found.get("recommendation"),
             model.name,

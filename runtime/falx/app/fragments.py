@@ -197,7 +197,7 @@ def rows(arranged: Arrangement) -> list[TableRow]:
             kind=kind(one.decision),
             sign=texts.SIGNS[kind(one.decision)],
             decision=NAMES[one.decision],
-            confidence=_confidence(one.answer) or texts.NONE,
+            confidence=_confidence(one.answer, texts.SHORT_CONFIDENCE) or texts.NONE,
             evidence=texts.NONE if one.evidence is None else percent(one.evidence),
             key_slice=index in arranged.key_slices,
             trouble=one.trouble,
@@ -222,10 +222,10 @@ def _headings(arranged: Arrangement) -> dict[int, str]:
     return found if len(found) > 1 else {}
 
 
-def _confidence(answer: Prediction | Verdict | None) -> str:
+def _confidence(answer: Prediction | Verdict | None, words: str = texts.CONFIDENCE) -> str:
     if answer is None or answer.confidence is None:
         return ""
-    return texts.CONFIDENCE.format(share=percent(answer.confidence), band=answer.band)
+    return words.format(share=percent(answer.confidence), band=answer.band)
 
 
 def image(picture: Image.Image) -> str:

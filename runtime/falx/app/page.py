@@ -15,11 +15,11 @@ from falx.app import downloads, fonts, fragments, pdf, texts, viewer
 from falx.app.arrangement import Arrangement
 from falx.app.colours import DARK, PAPER, css
 from falx.app.fragments import render
+from falx.app.page_service import Service, current
 from falx.app.saved import Patient, Saved
-from falx.app.service import Service, current
 from falx.app.texts import NAMES, SIGNS, kind, percent
 from falx.app.uploads import ShownSlice, Upload, refused, taken
-from falx.app.visit import Sample, Visit
+from falx.app.visit import DrawnSample, Visit
 from falx.errors import UnreadableImage
 from falx.words import DISCLAIMER
 
@@ -103,7 +103,7 @@ def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
             slices=service.maximum_slices,
         ),
     )
-    visit.files = [*files, *([Sample()] if visit.sample else [])]
+    visit.files = [*files, *([DrawnSample()] if visit.sample else [])]
 
 
 def _patient(place: DeltaGenerator, visit: Visit) -> Patient:
@@ -150,7 +150,7 @@ def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
         bar.empty()
 
 
-def _read_file(file: UploadedFile | Sample, visit: Visit, service: Service) -> Upload:
+def _read_file(file: UploadedFile | DrawnSample, visit: Visit, service: Service) -> Upload:
     if len(visit.uploads) >= service.maximum_files:
         message = texts.TOO_MANY_FILES.format(name=file.name, most=service.maximum_files)
         return refused(file.name, UnreadableImage(message))

@@ -11,7 +11,7 @@ from falx.app import fonts, fragments, texts
 from falx.app.colours import PAPER
 from falx.app.saved import Saved
 from falx.app.uploads import ShownSlice
-from falx.pictures.overlay import OPACITY
+from falx.slices.overlay import OPACITY
 from falx.words import DISCLAIMER, counted
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ Colour = tuple[int, int, int]
 """Red, green, blue, 0..255."""
 
 MARGIN_MM: Final = 15.0
+FOOT_MM: Final = 20.0
 LINE_MM: Final = 5.0
 PICTURE_MM: Final = 62.0
 """The height of a slice's pictures."""
@@ -34,7 +35,7 @@ TEXT_MM: Final = 45.0
 MODEL_MM: Final = 48.0
 """The section on the model begins on a new page where less than this is left."""
 
-COLUMNS_MM: Final = (16.0, 60.0, 44.0, 42.0, 18.0)
+COLUMNS_MM: Final = (20.0, 64.0, 44.0, 28.0, 24.0)
 """The widths of the columns of the table of slices."""
 
 
@@ -100,7 +101,7 @@ def _paper() -> FPDF:
     paper = Paper(format="A4")
     paper.core_fonts_encoding = "cp1252"
     paper.set_margin(MARGIN_MM)
-    paper.set_auto_page_break(auto=True, margin=18)
+    paper.set_auto_page_break(auto=True, margin=FOOT_MM - 2)
     paper.set_title(texts.REPORT)
     paper.set_lang("en")
     paper.set_creator("Falx")
@@ -122,14 +123,14 @@ def _statement(paper: FPDF, said: fragments.Statement) -> None:
 
 
 def _slice(paper: FPDF, saved: Saved, shown: ShownSlice) -> None:
-    if paper.get_y() > paper.h - (TEXT_MM if shown.pixels is None else SLICE_MM):
-        paper.add_page()
+    _make_room(paper, TEXT_MM if shown.pixels is None else SLICE_MM)
     _statement(paper, fragments.slice_statement(shown))
     for caution in shown.cautions:
         _write(paper, f"{texts.QUALITY} {caution.message}", size=9)
     _pictures(paper, shown)
-    own = saved.service.classifier.card.thresholds
-    for bar in fragments.bars(shown, saved.service.thresholds, own):
+    bars = fragments.bars(shown, saved.service.thresholds, saved.service.classifier.card.thresholds)
+    _make_room(paper, FOOT_MM + LINE_MM * len(bars))
+    for bar in bars:
         _bar(paper, bar)
     paper.ln(2)
 
@@ -138,11 +139,12 @@ def _pictures(paper: FPDF, shown: ShownSlice) -> None:
     pictures = shown.pictures(OPACITY)
     if not pictures:
         return
-    paper.ln(1)
-    left, top = paper.l_margin, paper.get_y()
     width, height = pictures[0].size
     wide = min((paper.epw - 4) / 2, PICTURE_MM * width / height)
     high = wide * height / width
+    paper.ln(1)
+    _make_room(paper, FOOT_MM + high + LINE_MM)
+    left, top = paper.l_margin, paper.get_y()
     for number, picture in enumerate(pictures):
         words = shown.strongest() if number else texts.THE_SLICE
         x = left + number * (wide + 4)
@@ -188,8 +190,7 @@ def _table(paper: FPDF, rows: list[fragments.TableRow]) -> None:
 
 
 def _cells(paper: FPDF, cells: tuple[str, ...], tone: Colour) -> None:
-    if paper.get_y() > paper.h - 25:
-        paper.add_page()
+    _make_room(paper, FOOT_MM + LINE_MM)
     y, x = paper.get_y(), paper.l_margin
     for column, (width, text) in enumerate(zip(COLUMNS_MM, cells, strict=True)):
         _font(paper, text, 9, bold=column == 2)
@@ -210,8 +211,7 @@ def _cut(paper: FPDF, text: str, width: float) -> str:
 
 
 def _model(paper: FPDF, saved: Saved) -> None:
-    if paper.get_y() > paper.h - MODEL_MM:
-        paper.add_page()
+    _make_room(paper, MODEL_MM)
     _rule(paper)
     card, model = saved.service.classifier.card, saved.service.classifier.model
     limits = fragments.limits(saved.service.thresholds, card.thresholds)
@@ -223,6 +223,12 @@ def _model(paper: FPDF, saved: Saved) -> None:
         f"SHA-256 {model.sha256}",
     ):
         _write(paper, line, size=9, colour=QUIET)
+
+
+def _make_room(paper: FPDF, height_mm: float) -> None:
+    """Begins a new page where less than this is left."""
+    if paper.get_y() > paper.h - height_mm:
+        paper.add_page()
 
 
 def _rule(paper: FPDF) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from falx.app.arrangement import Arrangement
-from falx.app.service import Service
+from falx.app.page_service import Service
 
 __all__ = ["Patient", "Saved"]
 

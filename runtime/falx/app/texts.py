@@ -51,6 +51,7 @@ def percent(share: float) -> str:
 # A slice and its answer
 
 CONFIDENCE: Final = "{share}, {band} confidence"
+SHORT_CONFIDENCE: Final = "{share}, {band}"
 BAND_MEANINGS: Final = {
     "high": f"High confidence: {percent(BANDS['high'])} or more.",
     "moderate": f"Moderate confidence: {percent(BANDS['moderate'])} or more, below {percent(BANDS['high'])}; "

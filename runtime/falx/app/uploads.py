@@ -11,10 +11,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from falx.app import texts
+from falx.app.page_service import Service
 from falx.app.quality import Caution, look
-from falx.app.service import Service
 from falx.errors import UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.reading import dicom
 from falx.reading.input_file import InputFile
@@ -22,6 +21,7 @@ from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import START, is_dicom
 from falx.reading.source import FORMATS, describe, read
 from falx.reading.window import Greys
+from falx.slices.overlay import overlay
 from falx.slices.slice import Origin, Part, Slice, Unreadable
 from falx.words import TUMOR_LABELS
 
@@ -100,7 +100,7 @@ class ShownSlice:
 
     @property
     def trouble(self) -> str:
-        """Why the file cannot be read, or the slice is rejected or not used: a sentence; empty otherwise."""
+        """The reason why a file cannot be read, or a slice is rejected or not used; empty for others."""
         if self.not_used is not None:
             return self.not_used
         if isinstance(self.result, Prediction):
@@ -190,7 +190,7 @@ class Upload:
 
     @property
     def done(self) -> bool:
-        """Whether all of its slices are answered."""
+        """True once all of its slices are answered."""
         return len(self.shown) == self.frames
 
     def read(self, number: int) -> Slice:
@@ -240,7 +240,7 @@ def taken(name: str, data: bytes, service: Service, *, room: int) -> Upload:
         name: The name of the file, as the visitor calls it.
         data: The bytes of the file.
         service: Says how large a picture may be.
-        room: How many slices the visitor may still give; a file with more is not read.
+        room: The number of slices that the visitor may still give; a file with more is not read.
     """
     source, frames = None, 1
     try:

@@ -21,12 +21,12 @@ from falx.app import fragments, texts
 from falx.app.arrangement import Arrangement
 from falx.app.colours import DARK, sign
 from falx.app.uploads import ShownSlice
-from falx.pictures.overlay import OPACITY, tint
+from falx.slices.overlay import OPACITY, tint
 
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
-__all__ = ["KEY", "Picture", "picture", "show"]
+__all__ = ["KEY", "ViewerPicture", "picture", "show"]
 
 KEY: Final = "viewer"
 HERE: Final = Path(__file__).parent
@@ -35,7 +35,7 @@ LEVELS: Final = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class ViewerPicture:
     """A slice for the viewer.
 
     Its values are `low + step * n`, where `n` are unsigned integers of `bytes` bytes, row by row.
@@ -77,7 +77,7 @@ def show(
     Args:
         arranged: The slices.
         chosen: The index of the slice to look at; None without slices.
-        most: How many files may be given.
+        most: The number of files that may be given.
         on_walk: Called when the reader goes to another slice; the viewer's state has its index as `at`.
         on_sample: Called when the visitor asks for the drawn sample.
     """
@@ -100,7 +100,7 @@ def show(
     )
 
 
-def picture(shown: ShownSlice) -> Picture:
+def picture(shown: ShownSlice) -> ViewerPicture:
     """Returns a slice for the viewer."""
     greys = shown.greys()
     low, high = float(greys.values.min()), float(greys.values.max())
@@ -109,7 +109,7 @@ def picture(shown: ShownSlice) -> Picture:
     numbers = np.rint((greys.values - low) / step)
     numbers = numbers.astype(np.uint8 if numbers.max() <= 255 else "<u2")
     heatmap, origin = shown.heatmap, shown.result.origin
-    return Picture(
+    return ViewerPicture(
         series=None if origin is None else origin.series_instance_uid,
         width=numbers.shape[1],
         height=numbers.shape[0],

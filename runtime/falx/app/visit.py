@@ -18,14 +18,14 @@ from falx.app.uploads import Upload
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-__all__ = ["Sample", "Visit"]
+__all__ = ["DrawnSample", "Visit"]
 
 SAMPLE: Final = "sample"
 """The key of the drawn sample among the uploads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class DrawnSample:
     """The drawn sample, as a file."""
 
     file_id: str = SAMPLE
@@ -51,7 +51,7 @@ class Visit:
     """
 
     number: int = 0
-    files: Sequence[UploadedFile | Sample] = field(default_factory=list)
+    files: Sequence[UploadedFile | DrawnSample] = field(default_factory=list)
     uploads: dict[str, Upload] = field(default_factory=dict)
     sample: bool = False
     one_patient: bool = False
@@ -71,7 +71,7 @@ class Visit:
 
     @property
     def progress(self) -> tuple[float, str]:
-        """How far reading is, 0..1 and in words; a file that is not looked at yet counts as one slice."""
+        """The progress of reading, 0..1 and in words; a file that is still unread counts as one slice."""
         done = sum(len(upload.shown) for upload in self.uploads.values())
         total = sum(upload.frames for upload in self.uploads.values()) + len(self.files) - len(self.uploads)
         return done / total, texts.PROGRESS.format(done=done, total=total)

@@ -13,8 +13,8 @@ from falx.classifier import Classifier
 from falx.command.console import paragraph, say, width
 from falx.command.text import Results, picture
 from falx.pictures.folder import Folder
-from falx.pictures.overlay import overlay
 from falx.prediction import Prediction
+from falx.slices.overlay import overlay
 
 __all__ = ["show"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from falx.errors import HeatmapUnavailable, UnreadableImage
 from falx.pictures.folder import Folder
-from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
 from falx.reading.source import read
+from falx.slices.overlay import overlay
 from falx.words import plain
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the paths of a command line stand for, and what is said of the inputs besides their answers."""
+"""The inputs that the paths of a command line stand for, and what is said of them besides their answers."""
 
 from __future__ import annotations
 

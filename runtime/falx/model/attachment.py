@@ -1,4 +1,4 @@
-"""How a card lies in a model file: the bytes, not their meaning.
+"""The bytes by which a card lies in a model file, not their meaning.
 
 TFLite (the metadata standard's "associated files"): a zip of stored files after the flatbuffer, its
 offsets counted from the start of the whole file, as `zipfile` and the TFLite libraries expect.
@@ -83,8 +83,8 @@ def split(data: bytes) -> tuple[bytes, bytes | None]:
 
 
 def locate(data: bytes) -> tuple[int, int, bytes] | None:
-    """Where the card lies in a model file: the first byte that is not the graph's, the next one that is, and
-    the card's text; None where there is no card.
+    """Finds the card in a model file: the first byte that is not the graph's, the next one that is, and the
+    card's text; None where there is no card.
     """
     return _locate_tflite(data) if detect(data) == "tflite" else _locate_onnx(data)
 
@@ -118,7 +118,7 @@ def attachment(
 
 
 class _Behind(io.BytesIO):
-    """What is written behind bytes that are elsewhere: its positions count from their start."""
+    """A stream that is written behind bytes that are elsewhere: its positions count from their start."""
 
     def __init__(self, offset: int) -> None:
         super().__init__()

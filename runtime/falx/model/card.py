@@ -63,7 +63,7 @@ class SelfTest:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a file was set to before `falx retarget` made another of it.
+    """The setting of a file before `falx retarget` made another of it.
 
     Attributes:
         thresholds: the least probability of each label.
@@ -78,7 +78,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What a model file says about itself.
+    """The card of a model file: all that the file says about itself.
 
     Attributes:
         name, version: of the model.
@@ -167,12 +167,12 @@ class Card:
 
     @property
     def has_heatmap(self) -> bool:
-        """Whether the model says where the tumour is."""
+        """True where the model says where the tumour is."""
         return "heatmap" in self.outputs
 
     @property
     def has_familiarity(self) -> bool:
-        """Whether the model says how far a picture looks like those it learned from."""
+        """True where the model says how far a picture looks like those it learned from."""
         return "familiarity" in self.outputs
 
     def to_dict(self) -> dict[str, Any]:

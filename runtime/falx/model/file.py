@@ -119,7 +119,7 @@ def extract(data: bytes, *, name: str = "model") -> tuple[Card, bytes]:
 
 
 def prove(data: bytes, *, name: str = "model") -> tuple[Card, str]:
-    """What `extract` does, without making another copy of the graph.
+    """Proves a model file as `extract` does, without making another copy of the graph.
 
     Args:
         data: the whole file.
@@ -233,7 +233,7 @@ def _check_file(path: Path) -> None:
 
 
 def _described(data: bytes) -> str:
-    """What the bytes of a file look like, for a message."""
+    """Returns what the bytes of a file look like, for a message."""
     if not data:
         return "an empty file"
     start = data[:64]

@@ -46,7 +46,7 @@ TFLITE_FLOAT32: Final = 0
 
 
 def find(payload: bytes, kind: Format, name: str, count: int) -> int:
-    """Where a float32 constant lies.
+    """Finds where a float32 constant lies.
 
     Args:
         payload: a graph, without a card.

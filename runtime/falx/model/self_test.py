@@ -15,7 +15,7 @@ __all__ = ["answers"]
 
 
 def answers(infer: Callable[[npt.NDArray[np.uint8]], Sequence[float]]) -> tuple[SelfTest, ...]:
-    """What a model answers for every phantom, to be stored in its card.
+    """Returns what a model answers for every phantom, to be stored in its card.
 
     Args:
         infer: from a tensor, `(224, 224)` uint8, to the probabilities of the four labels.

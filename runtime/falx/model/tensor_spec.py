@@ -1,4 +1,4 @@
-"""What goes into a graph and what comes out: the part of the card that engines compare with the graph."""
+"""The inputs and outputs of a graph: the part of the card that engines compare with the graph."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ IMAGE: Final = TensorSpec("image", "uint8", INPUT_SHAPE)
 
 
 def is_output(name: str, shape: Sequence[object]) -> bool:
-    """Whether a graph may have this output in this shape, with a batch of one in front.
+    """Tells whether a graph may have this output in this shape, with a batch of one in front.
 
     Args:
         name: of the output.

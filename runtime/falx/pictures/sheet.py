@@ -9,12 +9,11 @@ from typing import Any, Final
 from PIL import Image, ImageDraw, ImageFont
 
 from falx.errors import UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.prediction import Failure, Prediction
-from falx.reading.pixels import DERIVED
 from falx.reading.source import read
+from falx.slices.overlay import overlay
 from falx.study import Study, Verdict
-from falx.words import AMBIGUOUS, DISCLAIMER, TUMOR_LABELS
+from falx.words import AMBIGUOUS, DERIVED, DISCLAIMER, TUMOR_LABELS
 
 __all__ = ["sheet"]
 

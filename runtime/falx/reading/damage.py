@@ -1,4 +1,4 @@
-"""What readers raise on damaged files: panics that pass by `except Exception`, and errors put into words."""
+"""The errors of readers on damaged files: panics that pass by `except Exception`, and words for errors."""
 
 from __future__ import annotations
 

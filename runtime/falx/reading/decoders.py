@@ -1,4 +1,4 @@
-"""What decodes the pixels of DICOM: plugins of pydicom, and two decoders of Falx's.
+"""The decoders of the pixels of DICOM: plugins of pydicom, and two decoders of Falx's.
 
 `falx.reading.jpeg_lossless` decodes JPEG Lossless. JPEG-LS is decoded by CharLS, as pyjpegls has it, which
 refuses a frame with zero bytes before its End of Image; some encoders write them, and dcmtk reads past them.

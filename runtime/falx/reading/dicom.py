@@ -90,7 +90,7 @@ class DicomImage:
         Args:
             dataset: The tags.
             file: The file that the pixels are read from; None for a data set that has them.
-            name: What messages call the image.
+            name: The name that messages give the image.
 
         Raises:
             UnreadableImage: The image claims more frames than there can be.
@@ -105,7 +105,7 @@ class DicomImage:
 
     @property
     def name(self) -> str:
-        """What messages call the image."""
+        """The name that messages give the image."""
         return self._name
 
     @property

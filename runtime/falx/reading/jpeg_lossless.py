@@ -175,7 +175,7 @@ def _tables(segment: bytes) -> dict[int, Table]:
 
 
 def _codes(counts: bytes, values: bytes) -> Codes:
-    """What a table says of every 16 bits (T.81, annex C); a code of 0 bits where there is none."""
+    """Returns what a table says of every 16 bits (T.81, annex C); a code of 0 bits where there is none."""
     lengths = np.repeat(np.arange(1, LONGEST + 1), np.frombuffer(counts, np.uint8))
     # Codes of a length are consecutive, so each stands for the next stretch of all 16-bit words.
     stretches = 1 << (LONGEST - lengths)

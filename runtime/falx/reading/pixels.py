@@ -12,13 +12,14 @@ from falx.errors import NotASlice, UnreadableImage
 from falx.reading.damage import in_words
 from falx.reading.quiet import quiet_readers
 from falx.slices.slice import Slice
+from falx.words import DERIVED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Values = npt.NDArray[Any]
 
-__all__ = ["DERIVED", "MAXIMUM_PIXELS", "PixelArray", "from_array", "from_image"]
+__all__ = ["MAXIMUM_PIXELS", "PixelArray", "from_array", "from_image"]
 
 MAXIMUM_PIXELS: Final = 4096 * 4096
 """16 times the largest matrix of a scanner. A file that claims more is not decoded; what is decoded keeps to
@@ -29,9 +30,6 @@ COLOUR_SAMPLES: Final = 128
 
 MULTIPLE_PICTURES_ALLOWED: Final = "MPO"
 """A JPEG of a phone, which holds a second picture of the same view."""
-
-DERIVED: Final = "Falx, made of a slice"
-"""What heatmaps and sheets say in the PNG keyword `Software`: found in a folder of slices, they are none."""
 
 ORIENTATION_TAG: Final = 0x0112
 TRANSPOSITIONS: Final = {

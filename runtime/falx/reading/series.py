@@ -137,6 +137,7 @@ class Gathering:
         uid: the Study Instance UID; None where there is none, or one for each file.
         path: as it was given; None where it was none.
         notes: what else a reader must know about the whole; sentences.
+        files: the DICOM files that hold its slices, those that are not used too.
     """
 
     series: tuple[Series, ...]
@@ -144,6 +145,7 @@ class Gathering:
     uid: str | None = None
     path: str | None = None
     notes: tuple[str, ...] = ()
+    files: tuple[InputFile, ...] = ()
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -395,12 +397,13 @@ def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
 def _split(things: _Things, *, one_patient: bool) -> list[_Things]:
     """Returns one part for each study, and one for what could not be read where there are several."""
     _join(things.slices)
-    known = {(one.patient, one.study) for one in things.slices if one.study is not None}
+    known = {(one.patient, one.study) for one in things.slices if one.study is not None and any(one.patient)}
     by_study: dict[object, list[_Found]] = {}
     for one in things.slices:
-        if one.study is None and len(known) == 1:
-            # Without a UID, a slice belongs to the only study that there is.
-            one.patient, one.study = next(iter(known))
+        own = [(patient, uid) for patient, uid in known if one.study in (uid, None)]
+        if len(own) == 1 and (one.study is None or not any(one.patient)):
+            # Without a UID, a slice is of the only study that there is; without a patient, of its study's.
+            one.patient, one.study = own[0]
         by_study.setdefault((one.patient, one.study), []).append(one)
     parts = [_Things(slices=own) for own in by_study.values()]
     if not one_patient:
@@ -469,14 +472,19 @@ def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering
         notes.append(f"Passed over in the folder: {', '.join(kinds)}.")
     uids = {one.origin.study_instance_uid for one in things.slices}
     uid = next(iter(uids)) if len(uids) == 1 else None
-    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes))
+    holders = (one.source.holder for one in things.slices)
+    found = tuple(
+        dict.fromkeys(one.file for one in holders if isinstance(one, dicom.DicomImage) and one.file)
+    )
+    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes), found)
 
 
 def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
     """Returns which groups of slices are not used, and which are."""
     scanned: dict[object, list[_Group]] = {}
     for group in groups:
-        scanned.setdefault((group.first.study, group.first.series), []).append(group)
+        first = group.first
+        scanned.setdefault((first.study, first.series, first.series_number), []).append(group)
     whole = any(len(group.shown) >= set_aside.LEAST_PLACES for group in groups)
     not_used: dict[tuple[str | None, Reason], int] = {}
     used = []
@@ -490,7 +498,7 @@ def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
             reason = (
                 group.first.refused
                 or set_aside.by_tags(group.first.dataset, group.first.source.number, b_values)
-                or set_aside.by_planes(planes)
+                or set_aside.by_planes(planes, numbered=members[0].first.series_number is not None)
                 or set_aside.by_places(group.shown, len(times), whole=whole)
             )
             if reason is None:

@@ -37,8 +37,11 @@ GREATEST_GAP_MM: Final = 10.0
 LARGEST_SLICE_MM: Final = 500.0
 """Scanners' fields of view are at most this long; a mosaic of slices claims more."""
 
+LARGEST_PIXEL_MM: Final = 3.0
+"""Calibrations, field maps and functional series have wider pixels; diagnostic series 0.4 to 1.2 mm."""
+
 DESCRIBED: Final = {
-    "localizer": r"LOC|LOCALI[SZ]ERS?|SCOUT|AAHSCOUT|AAHEAD SCOUT|SURVEY|(3|THREE|TRI) ?PL(ANE)?"
+    "localizer": r"LOC|LOCALI[SZ]ERS?|SMART ?BRAIN|SCOUT|AAHSCOUT|AAHEAD SCOUT|SURVEY|(3|THREE|TRI) ?PL(ANE)?"
     r"|SCANOGRAM|CALIBRATION|(ASSET|ARC) CAL|REF SCAN|PLAN SCAN|SHIM(MING)?",
     "projection": r"M(AX|IN)?IP|MNIP|(MIP|MINIP|MNIP) IMAGES|REFORMAT(TED|S)?|SCREEN ?SAVE|SCREEN ?SHOTS?",
     "phase": r"PHA|PHASE (MAP|IMAGES?)|PHA IMAGES",
@@ -52,8 +55,12 @@ DESCRIBED: Final = {
 for diagnostic series elsewhere are not among them: MPR is MPRAGE at Siemens, FA a flip angle."""
 
 EXCUSED: Final = re.compile(r"\bPHASE OVERSAMPLING\b|\bNO PHASE\b")
-CONTRASTS: Final = {"DIFFUSION": "diffusion", "PERFUSION": "time_series", "FLOW_ENCODED": "phase"}
-"""Values of Acquisition Contrast (PS3.3, C.8.16.2.1.3) that are not used."""
+CONTRASTS: Final = {
+    "DIFFUSION": "diffusion",
+    "FLOW_ENCODED": "phase",
+    **dict.fromkeys(("PERFUSION", "FMRI", "BOLD", "ASL", "DSC", "DCE"), "time_series"),
+}
+"""Values of Acquisition Contrast (PS3.3, C.8.16.2) and of Image Type that are not used."""
 
 SIGNED: Final = ("MILLIRADIAL", "MILLIRADIANS", "MRAD", "RAD", "HZ", "PPM")
 """Units of Rescale Type that phase images and field maps have."""
@@ -74,9 +81,13 @@ def by_tags(dataset: Dataset, frame: int, b_values: Collection[float]) -> Reason
         return series_reason("phantom", "It is a quality control image.")
     if "PHANTOM" in tags.text(dataset, "BodyPartExamined").upper():
         return series_reason("phantom", "Its body part says so.")
-    contrast = tags.contrast(dataset, frame)
-    if contrast in CONTRASTS:
-        return series_reason(CONTRASTS[contrast], f"Its contrast is {contrast}.")
+    if any("PHANTOM" in tags.text(dataset, keyword).upper() for keyword in ("PatientID", "PatientName")):
+        return series_reason("phantom", "Its patient is one.")
+    if (tags.number(dataset, "SamplesPerPixel") or 1) > 1:
+        return series_reason("projection", "It is in colour.")
+    for contrast in (tags.contrast(dataset, frame), *tags.image_type(dataset, frame)):
+        if contrast in CONTRASTS:
+            return series_reason(CONTRASTS[contrast], f"Its contrast is {contrast}.")
     if b_values:
         return series_reason("diffusion", f"It has b-values up to {max(b_values):g} s/mm².")
     unit = tags.text(dataset, "RescaleType").upper()
@@ -86,6 +97,9 @@ def by_tags(dataset: Dataset, frame: int, b_values: Collection[float]) -> Reason
         return series_reason("phase", "Its values are signed.")
     if max(tags.extent_mm(dataset, frame)) > LARGEST_SLICE_MM:
         return series_reason("mosaic", f"Its slices are larger than {LARGEST_SLICE_MM:g} mm.")
+    coarse = max(tags.spacing_mm(dataset, frame) or (0.0,))
+    if coarse > LARGEST_PIXEL_MM:
+        return series_reason("coarse", f"Its pixels are {coarse:.1f} mm wide.")
     return _by_description(tags.described(dataset))
 
 
@@ -97,13 +111,15 @@ def _by_description(said: str) -> Reason | None:
     return None
 
 
-def by_planes(planes: Counter[str]) -> Reason | None:
+def by_planes(planes: Counter[str], *, numbered: bool) -> Reason | None:
     """Returns why slices of one series that lie in several planes are not used; None where they are.
 
     Args:
         planes: how many places of the series lie in each plane.
+        numbered: whether all of them have one Series Number; an anonymiser may have given a study one UID.
     """
-    if len(planes) > 1 and max(planes.values()) < LEAST_PLACES:
+    several = len(planes) > 2 and numbered
+    if several or (len(planes) > 1 and max(planes.values()) < LEAST_PLACES):
         shown = ", ".join(f"{count} {plane}" for plane, count in sorted(planes.items()))
         return series_reason("localizer", f"One series has {shown} places.")
     return None

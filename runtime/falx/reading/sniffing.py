@@ -1,4 +1,4 @@
-"""What a file or an object is, told without its reader: most callers have neither DICOM nor volumes."""
+"""Tells what a file or an object is, without its reader: most callers have neither DICOM nor volumes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PNM: Final = re.compile(rb"P[1-6]\s+[#\d]")
 
 
 class Kind(Enum):
-    """What a file is, as far as Falx must know; the values are for messages."""
+    """The kind of a file, as far as Falx must know it; the values are for messages."""
 
     PICTURE = "a picture"
     TIFF = "a TIFF picture"
@@ -58,12 +58,12 @@ class Kind(Enum):
 
     @property
     def is_volume(self) -> bool:
-        """Whether `falx.reading.volume` reads such a file."""
+        """True where `falx.reading.volume` reads such a file."""
         return self in (Kind.NIFTI, Kind.NIFTI_PAIR, Kind.MGH)
 
     @property
     def is_read(self) -> bool:
-        """Whether Falx reads such a file, or says what to convert it to."""
+        """True where Falx reads such a file, or says what to convert it to."""
         return self.is_volume or self in (Kind.PICTURE, Kind.TIFF, Kind.DICOM, Kind.NRRD, Kind.METAIMAGE)
 
 

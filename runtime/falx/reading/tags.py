@@ -91,9 +91,9 @@ NOT_SLICES: Final = {
     r"|MPR[ _](RANGE|THICK)|REFORMATTED|(VOLUME|SURFACE)[ _]RENDER(ED|ING)?|VRT|SSD",
     "phase": r"P|PHASE([ _](MAP|CONTRAST))?|R|REAL|I|IMAGINARY|[PRI]_(FFE|TFE|SE|IR|PCA|B1)|PCR|VELOCITY"
     r"|FLOW_ENCODED",
-    "map": r"[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|(REL|R)?(CBF|CBV|MTT|TTP)|TMAX"
-    r"|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?"
-    r"|T[ _]?TEST",
+    "map": r"F|FAT([ _]FRACTION)?|[ER]?ADC(_UNSPECIFIED)?|TRACEW?|FA|COLFA|TENSOR(_B0)?|CALC_BVALUE|TMAX"
+    r"|(REL|R)?(CBF|CBV|MTT|TTP)|T0|PBP|GBP|KTRANS|B[01]([ _]MAP)?|FIELD[ _]?MAP"
+    r"|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?|T[ _]?TEST",
     "mosaic": r"MOSAIC",
 }
 """What is no slice to classify, by code of the reason: values of Image Type from the third on, of frame type,
@@ -206,7 +206,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where a slice lies.
+    """The place of a slice in the patient.
 
     Attributes:
         normal: unit vector across its plane, in the patient's coordinates (to the left, back, and head);
@@ -234,7 +234,7 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the slices of one series have in common, and those of two have not.
+    """The properties that the slices of one series share, and those of two do not.
 
     Attributes:
         image_type: what the picture shows, in the words of the scanner.
@@ -253,7 +253,7 @@ class Kind:
     size: tuple[float | None, float | None]
 
     def alike(self, other: Kind) -> bool:
-        """Whether slices of these kinds can stand in one series."""
+        """Tells whether slices of these kinds can stand in one series."""
         if replace(self, echo_ms=None) != replace(other, echo_ms=None):
             return False
         if self.echo_ms is None or other.echo_ms is None:
@@ -542,7 +542,8 @@ def _values(dataset: Dataset | None, keyword: Tag) -> Iterator[object]:
     value = None if dataset is None else _get(dataset, keyword)
     if value is None or isinstance(value, bytes):
         return
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    # A person's name can be iterated too, letter by letter.
+    if isinstance(value, str) or not isinstance(value, Sequence):
         yield value
     else:
         yield from value

@@ -20,7 +20,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TransferSyntax:
-    """How the data sets of DICOM files and messages are encoded.
+    """An encoding of the data sets of DICOM files and messages.
 
     Attributes:
         name: The name of the standard, shortened.

@@ -76,7 +76,7 @@ VECTORS: Final = ("vector", "rgb vector", "rgba vector", "displacement vector", 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """How a volume is cut into slices.
+    """A way to cut a volume into slices.
 
     Attributes:
         shape: The voxels along each axis.
@@ -211,7 +211,7 @@ class Volume:
 
     @property
     def layout(self) -> tuple[Geometry, ...]:
-        """Where each slice lies in the patient; empty where this is unknown."""
+        """The place of each slice in the patient; empty where this is unknown."""
         affine, axis = self._cut.affine, self._cut.axis
         if affine is None:
             return ()

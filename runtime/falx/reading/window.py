@@ -36,7 +36,7 @@ MOST_STRETCH: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What of the values is shown.
+    """The range of the values that is shown.
 
     Attributes:
         low: what becomes black, with all below.

@@ -20,7 +20,6 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from falx.errors import ThresholdError, UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.prediction import Failure
 from falx.reading.input_file import InputFile
 from falx.reading.source import read
@@ -28,6 +27,7 @@ from falx.serve.admission import Admission, uploads
 from falx.serve.bounds import Bounds
 from falx.serve.metrics import CONTENT_TYPE, Metrics
 from falx.serve.openapi import document, page
+from falx.slices.overlay import overlay
 from falx.words import LABELS
 
 if TYPE_CHECKING:

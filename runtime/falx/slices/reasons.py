@@ -32,6 +32,7 @@ TAG_REASONS: Final = {
 SERIES_REASONS: Final = {
     "diffusion": "The series is diffusion-weighted.",
     "time_series": "The series shows the same places many times, as functional and perfusion series do.",
+    "coarse": "The series is too coarse to be a diagnostic one.",
     "phantom": "The series shows a phantom.",
     "pictures": "These are pictures without tags: nothing says that they are of this patient.",
 }

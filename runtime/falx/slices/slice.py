@@ -59,7 +59,7 @@ class Holder(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call the file."""
+        """The name that messages give the file."""
 
     @property
     def path(self) -> str | None:
@@ -81,7 +81,7 @@ class Unreadable:
     """A file that cannot be read, in the place of its slices: reading the one it has raises its error.
 
     Attributes:
-        name: What messages call the file.
+        name: The name that messages give the file.
         path: The path of the file, as it was given; None where there is none.
         error: Why the file cannot be read.
         frames: 1.

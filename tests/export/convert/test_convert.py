@@ -93,7 +93,7 @@ def head(
     """A model, and which layers of its head are int8."""
     kind, dense = request.param
     expected = {tuple(sorted((dense, 1280))): True, tuple(sorted((4, dense))): False}
-    expected |= {"gap": {}, "map": {(1280,): False}, "evidence": EVIDENCE | {(dense,): False}}[kind]
+    expected |= {"gap": {}, "map": {(1280,): False}, "evidence": EVIDENCE | {(3, dense): False}}[kind]
     return build(kind, dense), expected
 
 
@@ -123,7 +123,6 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
     from keras import layers
 
     from falx_trainer.training import network
-    from falx_trainer.training.calibration import Calibration
 
     keras.utils.set_random_seed(4)
     image = keras.Input((224, 224, 1), name="image")
@@ -148,7 +147,7 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
     for name in ("logits", "familiarity"):
         # So that neither is certain of everything.
         made.get_layer(name).bias.assign(-answers[name].mean(axis=0))
-    return network.inference_model(network.Network(backbone, made, whole, ()), Calibration(1.5))
+    return network.inference_model(network.Network(backbone, made, whole, ()), 1.5)
 
 
 def card_of(model: Any, quantization: str) -> Card:

@@ -1,4 +1,4 @@
-"""What of a study is no diagnostic image of a head, as Siemens, GE and Philips write it, and what is one."""
+"""The images of a study that are set aside, as Siemens, GE and Philips write them, and those that are not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 from tests.reading.dicom import made
 from tests.reading.dicom.test_studies import SLICES, series
@@ -44,6 +45,8 @@ SET_ASIDE: dict[str, tuple[str, dict[str, Any]]] = {
         {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"], "SeriesDescription": "gre_field_mapping"},
     ),
     "Siemens functional": ("time_series", {"SeriesDescription": "ep2d_bold_moco"}),
+    "Siemens XA functional": ("time_series", {"ImageType": ["ORIGINAL", "PRIMARY", "FMRI", "NONE"]}),
+    "Siemens XA diffusion": ("diffusion", {"ImageType": ["ORIGINAL", "PRIMARY", "DIFFUSION", "NONE"]}),
     "Siemens localizer": ("localizer", {"SeriesDescription": "AAHScout"}),
     "Siemens phase of SWI": ("phase", {"SeriesDescription": "Pha_Images"}),
     "Philips phase": ("phase", {"ImageType": ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"]}),
@@ -66,6 +69,9 @@ SET_ASIDE: dict[str, tuple[str, dict[str, Any]]] = {
     "a quality control image": ("phantom", {"QualityControlImage": "YES"}),
     "a phantom by its body part": ("phantom", {"BodyPartExamined": "PHANTOM"}),
     "a phantom by its name": ("phantom", {"ProtocolName": "ACR Phantom T1"}),
+    "a phantom by its patient": ("phantom", {"PatientID": "Erika-0815", "PatientName": "Head^Phantom"}),
+    "Siemens fat image": ("map", {"ImageType": ["DERIVED", "PRIMARY", "DIXON", "FAT", "ND"]}),
+    "Philips SmartBrain": ("localizer", {"SeriesDescription": "SmartBrain"}),
     "CT": ("not_mr", {"Modality": "CT"}),
     "text burned in": ("annotated", {"BurnedInAnnotation": "YES"}),
 }
@@ -134,6 +140,11 @@ def test_three_planes_in_one_series_are_a_localizer(tmp_path: Path) -> None:
     assert found.not_used[0].reason.message.endswith(said)
 
 
+def test_a_localizer_may_be_as_long_as_a_head(tmp_path: Path) -> None:
+    planes(tmp_path, "1.2.3.9", 15, SeriesNumber=1)
+    assert reasons(gather(tmp_path)) == [(45, "localizer")]
+
+
 def test_three_planes_that_an_anonymiser_put_into_one_series_are_not(tmp_path: Path) -> None:
     planes(tmp_path, "1.2.3.9", 12)
     assert [len(one.sources) for one in gather(tmp_path).series] == [12, 12, 12]
@@ -147,6 +158,15 @@ def test_a_few_slices_far_apart_are_a_localizer_beside_a_head_and_alone_are_none
     assert [len(one.sources) for one in gather(tmp_path).series] == [3]
     series(tmp_path / "head")
     assert reasons(gather(tmp_path)) == [(3, "localizer")]
+
+
+def test_a_series_of_wide_pixels_is_too_coarse(tmp_path: Path) -> None:
+    small = np.asarray(Image.fromarray(phantom.clear()).resize((64, 64)))
+    for n in range(5):
+        place = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, 5 * n]}
+        part = made.dataset(small, PixelSpacing=[3.4, 3.4], **place)
+        (tmp_path / str(n)).write_bytes(made.written(part))
+    assert reasons(gather(tmp_path)) == [(5, "coarse")]
 
 
 def test_one_b_value_above_0_makes_a_series_diffusion(tmp_path: Path) -> None:

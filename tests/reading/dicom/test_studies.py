@@ -20,15 +20,15 @@ from falx import phantom
 from falx.command import main
 from falx.command.text import MOST_UNREAD
 from falx.errors import UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.pictures.sheet import TILE, sheet
 from falx.reading import source
 from falx.reading.files import expand
 from falx.reading.input_file import InputFile
-from falx.reading.pixels import DERIVED
 from falx.reading.series import gather, gather_all
 from falx.reading.volume import open_volume
+from falx.slices.overlay import overlay
 from falx.slices.slice import Part, Slice
+from falx.words import DERIVED
 
 Pixels = npt.NDArray[np.uint8]
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -173,6 +173,14 @@ def test_several_studies_are_answered_one_by_one(classifier: falx.Classifier, tm
     assert classifier.predict_study(tmp_path, study="1.2.9").uid == "1.2.9"
     with pytest.raises(UnreadableImage, match=r"there is no study 1\.2\.7 in it"):
         gather(tmp_path, study="1.2.7")
+
+
+def test_a_slice_without_patient_or_study_is_of_the_only_one_there_is(tmp_path: Path) -> None:
+    series(tmp_path / "a")
+    nobody = dict.fromkeys(("PatientID", "PatientName", "PatientBirthDate"), "")
+    series(tmp_path / "b", "1.2.3.5", 3, **nobody)
+    series(tmp_path / "c", "1.2.3.6", 3, StudyInstanceUID="")
+    assert [len(one.sources) for one in gather(tmp_path).series] == [SLICES, 3, 3]
 
 
 def test_what_cannot_be_read_may_belong_to_any_of_several_studies(

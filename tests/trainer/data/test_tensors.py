@@ -99,6 +99,36 @@ def test_select_keeps_images_boxes_and_sizes_together(tmp_path: Path) -> None:
     assert some.fingerprint == loaded.fingerprint
 
 
+def test_prepared_images_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = []
+    for name in ("a", "b"):
+        pixels, box = framed(60, 50, 24, 30, (128, 140))
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        records.append(Record(tmp_path / f"{name}.png", "glioma", boxes=(box,)))
+    records.insert(1, Record(tmp_path / "none.png", "glioma"))
+    first = tensors.load(records, tmp_path / "cache")
+    prepared: list[Path] = []
+    prepare = tensors._prepare
+
+    def remember(record: Record) -> object:
+        prepared.append(record.path)
+        return prepare(record)
+
+    monkeypatch.setattr(tensors, "_prepare", remember)
+    again, plain = tensors.load(records, tmp_path / "cache"), tensors.load(records)
+    # What cannot be read is tried again, for its error; the last load keeps nothing.
+    assert prepared == [tmp_path / "none.png", *(record.path for record in records), tmp_path / "none.png"]
+    for loaded in (first, again):
+        assert loaded.fingerprint == plain.fingerprint
+        assert loaded.records == plain.records
+        np.testing.assert_array_equal(loaded.pixels, plain.pixels)
+        np.testing.assert_array_equal(loaded.boxes, plain.boxes)
+        assert loaded.sizes.tolist() == [[128, 140], [128, 140]]
+        assert [record.path.stem for record, _ in loaded.unreadable] == ["none"]
+    Image.fromarray(255 - pixels).save(tmp_path / "b.png")
+    assert tensors.load(records, tmp_path / "cache").fingerprint != first.fingerprint
+
+
 def test_unreadable_files_are_set_aside_and_named(tmp_path: Path) -> None:
     Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (200, 1))).save(tmp_path / "good.png")
     (tmp_path / "text.png").write_text("not an image")

@@ -18,6 +18,7 @@ from falx_runs.errors import DataError
 from falx_runs.run_folder import FinishedRun, write_run
 from falx_trainer.__main__ import main
 from falx_trainer.evaluation.evaluate import evaluate
+from falx_trainer.evaluation.report import own_card
 
 
 @pytest.fixture
@@ -89,6 +90,7 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
         "measures.csv",
         "metrics.json",
         "metrics.txt",
+        "model_card.md",
         "overlap.csv",
         "precision_recall.csv",
         "report.html",
@@ -97,6 +99,35 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
         "slices.csv",
         "thresholds.json",
     ]
+
+
+def test_the_card_tells_on_one_page_what_was_measured(tmp_path: Path) -> None:
+    metrics = {
+        "model": {"name": "mine", "version": "1.0.0", "file": "mine-int8.tflite", "sha256": "ab" * 32},
+        "measured": {"on": "2026-11-30", "processor": "Some CPU"},
+        "split": "test",
+        "warnings": ["few slices, so little is known."],
+        "all": {
+            "slices": 36,
+            "missed": [0.05, 0.0, 0.15, 20],
+            "cleared": [0.5, 0.3, 0.7, 16],
+            "decided": None,
+            "right_of_decided": None,
+            "peak_in_box": None,
+        },
+        "by_source": {},
+    }
+    text = own_card.card(metrics, "scans", {"no_tumor": 0.9, "glioma": 0.55})
+    assert text.startswith("# mine 1.0.0\n\nA model of Falx:")
+    assert "Falx is not a medical device" in text
+    assert "| measured on | scans, split `test`: 36 slices" in text
+    assert "| thresholds | no tumour 0.9, glioma 0.55 |" in text
+    assert (
+        "| **tumours decided no tumour** | 5.0\N{NO-BREAK SPACE}% | 0.0–15.0\N{NO-BREAK SPACE}% | 20 |"
+        in text
+    )
+    assert "neither ambiguous nor rejected" not in text
+    assert "Few slices, so little is known." in text
 
 
 @pytest.fixture(scope="session")

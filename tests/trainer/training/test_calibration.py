@@ -10,14 +10,11 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from falx.decision import DEFAULT_THRESHOLDS
-from falx_runs.manifest import UNTYPED
 from falx_trainer.training.calibration import (
-    Calibration,
-    calibrate,
     choose_least_familiarity,
     choose_thresholds,
     fit_temperature,
-    fit_temperature_and_offset,
+    probabilities,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -56,60 +53,9 @@ def test_extreme_logits_give_a_finite_temperature() -> None:
     assert 0.25 <= fit_temperature(logits, np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]])) <= 8
 
 
-@pytest.mark.parametrize("untyped", [0.0, 0.5])
-@pytest.mark.parametrize(("temperature", "offset"), [(0.5, 1.2), (1.7, -2.0), (1.0, 0.0)])
-def test_a_known_offset_is_found_too(temperature: float, offset: float, untyped: float) -> None:
-    logits, targets = simulated(temperature, untyped)
-    logits[:, 0] -= offset
-    found = fit_temperature_and_offset(logits, targets)
-    assert found == pytest.approx((temperature, offset), rel=0.03, abs=0.06)
-
-
-def test_offset_stays_in_its_range() -> None:
-    # All healthy: the more is added the better.
-    assert 5 < fit_temperature_and_offset(np.zeros((3, 4)), np.eye(4)[[0, 0, 0]])[1] <= 20
-
-
-def test_the_map_says_what_its_strongest_window_says() -> None:
-    evidence = np.full((2, 14, 14), -4.0, np.float32)
-    evidence[1, 3:5, 8:10] = [[1, 2], [3, 4]]  # a lesion
-    evidence[0, 7, 7] = 4.0  # one place alone: a mean of -2 over four
-    outputs = {"logits": np.array([[1, 0, 2, 0], [1, 0, 2, 0]], np.float32), "evidence": evidence}
-    expected = softmax(
-        np.array([[1 + 0.5 * 2.0 + 0.3, 0, 2, 0], [1 - 0.5 * 2.5 + 0.3, 0, 2, 0]]) / 1.5, axis=1
-    )
-    found = Calibration(1.5, map_weight=0.5, offset=0.3).probabilities(outputs)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    # What is left of the probability is divided among the tumours as before.
-    plain = Calibration(1.5).probabilities(outputs)
-    np.testing.assert_allclose(plain, softmax(outputs["logits"] / 1.5, axis=1), rtol=1e-6)
-    np.testing.assert_allclose(found[:, 1:] / found[:, 2:3], plain[:, 1:] / plain[:, 2:3], rtol=1e-6)
-    assert outputs["logits"].tolist() == [[1, 0, 2, 0], [1, 0, 2, 0]]
-
-
-def test_an_offset_is_of_the_map_s_word() -> None:
-    with pytest.raises(ValueError, match=r"offset 0\.3 without a map_weight; expected none"):
-        Calibration(1.5, offset=0.3)
-
-
-def test_calibration_is_of_what_is_decided_with() -> None:
-    """Head and map, each honest of slices it judges alone, and their sum, which needs less trust in both."""
-    rng = np.random.default_rng(3)
-    tumor = rng.random(4000) < 0.5
-    head, strongest = (np.where(tumor, 1.0, -1.0) + rng.normal(0, 1, 4000) for _ in range(2))
-    outputs = {
-        "logits": np.stack([-2 * head, *3 * [np.full(4000, -math.log(3))]], axis=1),
-        # The map's log-odds lie 5 too low.
-        "evidence": np.broadcast_to((2 * strongest - 5)[:, None, None], (4000, 14, 14)),
-    }
-    labels = [UNTYPED if one else "no_tumor" for one in tumor]
-    found, thresholds = calibrate(outputs, labels, 0.01, map_weight=1.0)
-    assert (found.temperature, found.offset) == pytest.approx((1.0, -5.0), abs=0.15)
-    missed = found.probabilities(outputs)[tumor, 0] >= thresholds.no_tumor
-    assert 0.008 < missed.mean() <= 0.01
-    alone, _ = calibrate(outputs, labels, 0.01)
-    assert alone.temperature == pytest.approx(1.0, abs=0.05)
-    assert alone.offset == 0
+def test_probabilities_are_the_softmax_of_cooler_logits() -> None:
+    logits = np.array([[1, 0, 2, 0]], np.float32)
+    np.testing.assert_allclose(probabilities(logits, 1.5), softmax(logits / 1.5, axis=1), rtol=1e-6)
 
 
 def chosen(values: list[float], most_missed: float) -> float:

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.special import expit
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import expit, softmax
 
 from falx_trainer.training import network as network_module
 from falx_trainer.training import stages
-from falx_trainer.training.calibration import Calibration
+from falx_trainer.training.calibration import probabilities
 from falx_trainer.training.network import (
     DETAIL,
     DETAIL_SHAPE,
@@ -20,7 +21,9 @@ from falx_trainer.training.network import (
     Network,
     build,
     inference_model,
+    set_precision,
     set_trainable,
+    split,
 )
 from falx_trainer.training.recipe import Recipe
 
@@ -112,7 +115,7 @@ def test_heads_compute_what_is_documented(networks: dict[str, Network]) -> None:
         logits = activated @ last + last_bias
         outputs = head.predict_on_batch(features if kind == "gap" else (features, detail))
         assert outputs.keys() == (
-            {"logits"} if kind == "gap" else {"logits", "evidence", "place", "familiarity"}
+            {"logits"} if kind == "gap" else {"logits", "evidence", "place", "seen", "familiarity"}
         )
         if kind == "map":
             # From zero: at first a head with a map decides as one without.
@@ -135,8 +138,10 @@ def test_heads_compute_what_is_documented(networks: dict[str, Network]) -> None:
                 for column in range(3)
             )
             places = np.maximum(blurred + around[1], 0) @ evidence[0][0, 0] + evidence[1]
-            np.testing.assert_allclose(outputs["evidence"], places[..., 0], atol=1e-4)
-            np.testing.assert_array_equal(outputs["place"], outputs["evidence"].reshape(3, 196))
+            np.testing.assert_allclose(outputs["evidence"], places.reshape(3, 196), atol=1e-4)
+            np.testing.assert_array_equal(outputs["place"], outputs["evidence"])
+            windows = sliding_window_view(places[..., 0], (2, 2), axis=(1, 2)).mean(axis=(3, 4))
+            np.testing.assert_allclose(outputs["seen"][:, 0], windows.max(axis=(1, 2)), atol=1e-4)
             logits = logits + places.max(axis=(1, 2)) * np.array([-1, 2, 3, 4])
             kernel, offset = head.get_layer("familiarity").get_weights()
             np.testing.assert_allclose(outputs["familiarity"], activated @ kernel + offset, atol=1e-4)
@@ -189,6 +194,59 @@ def test_stage_2_changes_the_last_60_layers_and_no_others(random_weights: Path, 
     assert all((new != was).any() for new, was in zip(network.head.get_weights(), head_before, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("last", "begins"),
+    [(0, None), (30, "block_11_add"), (60, "block_9_add"), (100, "block_5_add"), (135, "block_1_project")],
+)
+@pytest.mark.parametrize("size", [96, 224])
+def test_the_two_parts_answer_as_the_whole(
+    last: int, begins: str | None, size: int, networks: dict[str, Network], images: Floats
+) -> None:
+    network = networks["map"]
+    some = images[:, :size, :size]
+    frozen, learning = split(network, last)
+    assert frozen is not None
+    assert begins is None or frozen.output is network.backbone.get_layer(begins).output
+    expected = network.whole.predict_on_batch(some)
+    assert expected["evidence"].shape == (2, (size // 16) ** 2)
+    for name, values in learning.predict_on_batch(frozen.predict_on_batch(some)).items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_frozen_where_the_first_block_learns(networks: dict[str, Network]) -> None:
+    assert split(networks["map"], 154) == (None, networks["map"].whole)
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags", "used"),
+    [
+        ("bfloat16", "", True),
+        ("float32", "avx512_bf16", False),
+        ("auto", "flags : avx2 avx512_bf16 sse", True),
+        ("auto", "flags : avx2 avx512_vnni", False),
+    ],
+)
+def test_convolutions_may_compute_in_bfloat16(
+    precision: str,
+    flags: str,
+    used: bool,
+    networks: dict[str, Network],
+    images: Floats,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr(network_module, "PROCESSOR", tmp_path / "cpuinfo")
+    network = networks["gap"]
+    before = network.backbone(images)
+    set_precision(network, precision)
+    assert all(weight.dtype == "float32" for weight in network.backbone.weights)
+    other = np.abs(keras.ops.convert_to_numpy(network.backbone(images)) - before).max()
+    assert (other > 0) == used
+    set_precision(network, "float32")
+    np.testing.assert_array_equal(network.backbone(images), before)
+
+
 LOAD = """
 import sys, numpy, keras
 images = numpy.load(sys.argv[1])
@@ -206,11 +264,10 @@ def test_a_saved_model_loads_with_keras_alone_and_answers_the_same(
     expected, paths = {}, []
     for kind, network in networks.items():
         # As training leaves it: what the losses are must not travel in the file.
-        recipe = Recipe(head=kind, outliers=0.1 if kind == "map" else 0.0)
+        recipe = Recipe(head=kind, drawn_outliers=0.1 if kind == "map" else 0.0)
         stages._compile(network.head, recipe)
         stages._compile(network.whole, recipe)
-        calibration = Calibration(1.7, 0.5, -0.4) if kind == "map" else Calibration(1.7)
-        model = inference_model(network, calibration)
+        model = inference_model(network, 1.7)
         for suffix in ("keras", "h5"):
             path = tmp_path / f"{kind}.{suffix}"
             model.save(path)
@@ -218,13 +275,16 @@ def test_a_saved_model_loads_with_keras_alone_and_answers_the_same(
             expected[str(path)] = model.predict_on_batch(images)
         outputs = network.whole.predict_on_batch(images)
         answer = expected[paths[-1]]
-        np.testing.assert_allclose(answer["probabilities"], calibration.probabilities(outputs), atol=1e-5)
+        np.testing.assert_allclose(answer["probabilities"], probabilities(outputs["logits"], 1.7), atol=1e-5)
         assert answer.keys() == (
             {"probabilities"} if kind == "gap" else {"probabilities", "heatmap", "familiarity"}
         )
         if kind == "map":
-            np.testing.assert_allclose(answer["familiarity"], expit(outputs["familiarity"]), atol=1e-5)
-            np.testing.assert_allclose(answer["heatmap"], expit(outputs["evidence"]), atol=1e-5)
+            familiarity = softmax(outputs["familiarity"], axis=1)[:, :1]
+            np.testing.assert_allclose(answer["familiarity"], familiarity, atol=1e-5)
+            np.testing.assert_allclose(
+                answer["heatmap"], expit(outputs["evidence"]).reshape(2, 14, 14), atol=1e-5
+            )
     command = [sys.executable, "-I", "-c", LOAD, str(tmp_path / "images.npy"), *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

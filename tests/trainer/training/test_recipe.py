@@ -35,13 +35,15 @@ def test_classic_holds_the_published_recipe() -> None:
 
 
 def test_presets_are_default_and_classic() -> None:
-    assert list(PRESETS) == ["default", "classic"]
+    assert list(PRESETS) == ["default", "classic", "own"]
     assert PRESETS["default"] != PRESETS["classic"]
 
 
 def values(setting: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
     if "choices" in setting.metadata:
         return st.sampled_from(setting.metadata["choices"])
+    if isinstance(setting.default, str):
+        return st.sampled_from(["", "a", "a,b"])
     low, high = setting.metadata["low"], setting.metadata["high"]
     return st.floats(low, high) if isinstance(setting.default, float) else st.integers(low, high)
 
@@ -50,7 +52,8 @@ def values(setting: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
 def recipes(draw: st.DrawFn) -> Recipe:
     changes = {name: draw(values(setting)) for name, setting, _ in settings(Recipe())}
     if changes["head"] != "map":
-        changes |= dict.fromkeys(("box_weight", "place_weight", "map_weight"), 0.0)
+        changes |= dict.fromkeys(("box_weight", "place_weight", "seen_weight"), 0.0)
+    changes["size"] -= changes["size"] % 32
     return Recipe().override(changes)
 
 
@@ -106,11 +109,12 @@ def test_every_setting_is_an_option(
     name: str, setting: dataclasses.Field[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     value = setting.metadata["choices"][-1] if "choices" in setting.metadata else setting.metadata["high"]
+    value = "br35h" if value is None else value
     start = PRESETS["default"]
     changes = (
         {name: value}
         if name != "head"
-        else {name: value, "box_weight": 1, "place_weight": 1, "map_weight": 1}
+        else {name: value, "box_weight": 1, "place_weight": 1, "seen_weight": 1}
     )
     options = [text for key, new in changes.items() for text in (f"--{key.replace('_', '-')}", str(new))]
     assert shown(capsys, *options) == start.override(changes).to_toml()
@@ -142,7 +146,8 @@ def test_help_names_every_setting_and_its_meaning(capsys: pytest.CaptureFixture[
         ({"stage2.layers": 155}, r"stage2\.layers: expected a value from 0 to 154, got 155"),
         ({"head": "gap", "box_weight": 1.0}, r"box_weight needs head = 'map'"),
         ({"head": "gap", "place_weight": 1.0}, r"place_weight needs head = 'map'"),
-        ({"head": "gap", "map_weight": 1.0}, r"map_weight needs head = 'map'"),
+        ({"head": "gap", "seen_weight": 1.0}, r"seen_weight needs head = 'map'"),
+        ({"size": 100}, r"size: expected a multiple of 32, got 100"),
     ],
 )
 def test_wrong_settings_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -5,32 +5,36 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from falx.decision import Thresholds
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.words import LABELS, MODEL_NAME
 from falx_runs.errors import RunError
 from falx_runs.manifest import read_records
 from falx_trainer.__main__ import main
+from falx_trainer.data import tensors
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml
 from falx_trainer.training.run import run
 
 CHANGES = {
     "batch": 8,
     "stage1.epochs": 1,
-    "stage1.views": 1,
+    "size": 96,
+    "stage2.full": 0,
     "stage2.epochs": 1,
     "stage2.layers": 6,
-    "stage3.epochs": 1,
 }
 SMALL = tuple(
     text for name, value in CHANGES.items() for text in (f"--{name}", str(value)) if name != "batch"
@@ -75,9 +79,9 @@ def test_what_it_prints(finished: tuple[Path, str]) -> None:
     assert found in text
     assert report in text
     assert json.loads((folder / "meta.json").read_text())["data"]["fingerprint"] == fingerprint.strip()
-    # The survey comes before any training, and stage 3 after the report.
+    # The survey comes before any training.
     assert text.index("expected accuracy from 19 training images: poor") < text.index("stage 1, epoch 1 of 1")
-    assert text.index(report) < text.index("stage 3, epoch 1 of 1")
+    assert re.search(r"^\d+ slices a second$", text, re.MULTILINE)
     assert text.rstrip().endswith(f"wrote {folder / 'model.keras'}")
 
 
@@ -92,33 +96,142 @@ def test_meta(finished: tuple[Path, str], random_weights: Path) -> None:
     assert meta["data"]["counts"]["train"] == typed | {"tumor_untyped": 3}
     assert meta["data"]["counts"]["val"] == dict.fromkeys(typed, 2) | {"tumor_untyped": 1}
     assert sum(meta["data"]["sources"].values()) == 19
-    assert meta["data"]["fitted"] == ["train", "val"]
     assert meta["metrics"]["val"]["slices"] == 8
     assert meta["versions"]["keras"] == keras.__version__
     assert meta["versions"].keys() >= {"python", "backend", "numpy", "pillow", "scikit-learn", "scipy"}
     assert meta["seconds"] >= 0
     assert meta["weights"] == hashlib.sha256(random_weights.read_bytes()).hexdigest()
-    # The preset has one view anyway.
-    assert meta["changes"] == {name: value for name, value in CHANGES.items() if name != "stage1.views"}
+    assert meta["changes"] == CHANGES
     assert "data_path" not in meta
 
 
-def test_val_chooses_for_the_model_that_then_learns_it(
-    finished: tuple[Path, str], manifest: Path, random_weights: Path, tmp_path: Path
-) -> None:
-    folder, _ = finished
-    recipe = PRESETS["default"].override(CHANGES | {"stage3.epochs": 0})
-    run(manifest, tmp_path, recipe, preset="default", name="held", weights=str(random_weights))
-    assert (tmp_path / "report.txt").read_text() == (folder / "report.txt").read_text()
-    held, both = (json.loads((path / "meta.json").read_text()) for path in (tmp_path, folder))
-    for field in ("temperature", "thresholds", "least_familiarity", "metrics"):
-        assert held[field] == both[field]
-    assert held["data"]["fitted"] == ["train"]
-    first, second = (
-        keras.models.load_model(path / "model.keras", compile=False).get_weights()
-        for path in (tmp_path, folder)
+@pytest.fixture(scope="module")
+def foreign(
+    manifest: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """A run without the collection `b`, with pictures that are no slice of a brain, and its `meta.json`."""
+    folder, pictures = tmp_path_factory.mktemp("foreign"), tmp_path_factory.mktemp("pictures")
+    for kind in ("head_end", "photo"):
+        (pictures / kind).mkdir()
+        Image.effect_noise((64, 64), 60).save(pictures / kind / "a.png")
+    changes = CHANGES | {"real_outliers": 0.3, "without": "b", "missed_tumors": 0.5}
+    recipe = PRESETS["default"].override(changes)
+    run(
+        manifest,
+        folder / "run",
+        recipe,
+        preset="default",
+        name="foreign",
+        weights=str(random_weights),
+        outliers=pictures,
+        cache=folder / "cache",
     )
-    assert any(not np.array_equal(mine, theirs) for mine, theirs in zip(first, second, strict=True))
+    return folder, json.loads((folder / "run" / "meta.json").read_text())
+
+
+def test_a_collection_left_out_is_not_learned_and_chooses_the_threshold(
+    foreign: tuple[Path, dict[str, Any]], manifest: Path
+) -> None:
+    folder, meta = foreign
+    assert meta["data"]["sources"] == {"a": 10}
+    assert sum(meta["data"]["counts"]["val"].values()) == 4
+    # All of its slices with one of the four labels, of train and val.
+    left_out = [r for r in read_records(manifest) if r.source == "b" and r.label in LABELS]
+    assert meta["metrics"]["left_out"]["slices"] == len(left_out) == 12
+    model = keras.models.load_model(folder / "run" / "model.keras", compile=False)
+    tumors = [r for r in read_records(manifest) if r.source == "b" and r.label != "no_tumor"]
+    pixels = tensors.load(tumors).pixels[..., None].astype(np.float32)
+    healthy = model.predict_on_batch(pixels)["probabilities"][:, 0]
+    assert (healthy >= meta["thresholds"]["no_tumor"]).mean() <= 0.5
+    if meta["thresholds"]["no_tumor"] > 0.75:
+        assert (healthy >= meta["thresholds"]["no_tumor"] - 0.011).mean() > 0.5
+
+
+def test_prepared_images_are_kept_where_asked(foreign: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = foreign
+    assert sorted(path.name for path in (folder / "cache").glob("*/*")) == 2 * ["frames.npy"] + 2 * [
+        "pixels.npy"
+    ]
+    assert "outliers: " in (folder / "run" / "data.txt").read_text()
+
+
+def test_a_collection_that_is_not_there_cannot_be_left_out(
+    manifest: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    recipe = PRESETS["default"].override(CHANGES | {"without": "b,x"})
+    with pytest.raises(RunError, match=r"^without: no such collection in .*: x$"):
+        run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
+
+
+@pytest.mark.parametrize("given", ["", "model.keras"])
+def test_a_run_may_start_from_a_trained_model(
+    given: str, finished: tuple[Path, str], manifest: Path, tmp_path: Path
+) -> None:
+    changes = CHANGES | {"stage1.epochs": 0, "stage2.epochs": 0, "dense": 256}
+    recipe = PRESETS["own"].override(changes)
+    start = finished[0] / given if given else finished[0]
+    run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    assert meta["weights"] == hashlib.sha256((finished[0] / "model.keras").read_bytes()).hexdigest()
+    # Nothing was learned: it is the same network, calibrated and judged anew on the same slices.
+    first = json.loads((finished[0] / "meta.json").read_text())
+    assert meta["metrics"]["val"]["accuracy"] == first["metrics"]["val"]["accuracy"]
+    assert meta["temperature"] == pytest.approx(first["temperature"], rel=1e-3)
+    assert (tmp_path / "history.csv").read_text().splitlines() == ["stage,epoch"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.keras", r"model\.keras: expected a trained model of Falx whose head is .*dense = 9\): "),
+        ("meta.json", r"meta\.json: expected a trained model of Falx"),
+        ("none", r"none: no such file; expected a trained model\.keras"),
+    ],
+)
+def test_another_model_is_no_start(
+    name: str, message: str, finished: tuple[Path, str], manifest: Path, tmp_path: Path
+) -> None:
+    recipe = PRESETS["own"].override(CHANGES | {"dense": 9})
+    start = finished[0] / name
+    with pytest.raises(RunError, match=message):
+        run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_train_too(backend: str, manifest: Path, random_weights: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}: pip install --group {backend}")
+    command = [sys.executable, "-m", "falx_trainer", "train", "--backend", backend, "--data", str(manifest)]
+    command += [
+        "--out",
+        str(tmp_path),
+        "--weights",
+        str(random_weights),
+        "--name",
+        "x",
+        "--batch",
+        "8",
+        *SMALL,
+    ]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    assert meta["versions"]["backend"] == backend
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
+    # What it made is a model for any backend.
+    answer = keras.models.load_model(tmp_path / "model.keras", compile=False).predict_on_batch(
+        np.zeros((1, 224, 224, 1), np.float32)
+    )
+    assert answer["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_threshold_chosen_elsewhere_is_taken(manifest: Path, random_weights: Path, tmp_path: Path) -> None:
+    recipe = PRESETS["default"].override(CHANGES | {"stage2.epochs": 0, "no_tumor": 0.83})
+    run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    assert meta["thresholds"] == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0.83}
 
 
 def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path) -> None:
@@ -268,7 +381,7 @@ def test_bad_data_end_with_one_line(
     assert "glioma: 1 different images or patients; at least 7" in failed(
         capsys, "--data", data, "--out", out, *weights
     )
-    assert not out.exists()
+    assert not (out / "recipe.toml").exists()
 
 
 def test_one_kind_of_image_is_not_trained_on(

@@ -3,19 +3,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
 from falx.slices.preprocessing import prepare
 from falx_runs.manifest import UNTYPED, Box, Record
 from falx_trainer.data.tensors import Tensors
+from falx_trainer.training.network import BRAIN, NO_BRAIN, OTHER
 from falx_trainer.training.recipe import PRESETS, Recipe
-from falx_trainer.training.sampling import LABEL_SHARES, WORKERS, Epoch, Sampler, evidence_target
+from falx_trainer.training.sampling import LABEL_SHARES, Sampler, evidence_target, pack
 
 Pixels = npt.NDArray[np.uint8]
 DrawHead = Callable[..., tuple[Pixels, Box | None]]
@@ -51,32 +52,34 @@ def drawn(heads: Pixels) -> Tensors:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("stage", [1, 2])
-def test_same_seed_same_epoch(preset: str, stage: int, drawn: Tensors) -> None:
-    recipe = PRESETS[preset].override({"batch": 4})
-    first, second = (Epoch(Sampler(drawn, recipe), stage, 3) for _ in range(2))
-    assert len(first) == 3
-    assert first.size == 10
-    # In another order: a batch does not depend on those before.
-    assert first.workers == WORKERS
-    with ThreadPool(WORKERS) as pool:
-        batches = dict(zip((2, 0, 1), pool.map(second.__getitem__, (2, 0, 1)), strict=True))
-    for step in range(3):
-        images, targets, weights = first[step]
-        again, targets_again, weights_again = batches[step]
-        assert images.shape == ((4, 4, 2)[step], 224, 224, 1)
-        assert images.dtype == np.float32
-        np.testing.assert_array_equal(images, again)
-        assert targets.keys() == weights.keys() == targets_again.keys()
-        for name, values in targets.items():
-            np.testing.assert_array_equal(values, targets_again[name])
-            np.testing.assert_array_equal(weights[name], weights_again[name])
-    for other in (
-        Epoch(Sampler(drawn, recipe), stage, 4),
-        Epoch(Sampler(drawn, recipe), 3 - stage, 3),
-        Epoch(Sampler(drawn, recipe.override({"seed": 8})), stage, 3),
-    ):
-        assert (other[0][0] != first[0][0]).any()
+@pytest.mark.parametrize("size", [160, 224])
+def test_same_seed_same_example(preset: str, size: int, drawn: Tensors) -> None:
+    first, second = (Sampler(drawn, PRESETS[preset]) for _ in range(2))
+    assert first.order(1, 3).tolist() == second.order(1, 3).tolist() != first.order(1, 4).tolist()
+    assert first.order(1, 3).tolist() != first.order(2, 3).tolist()
+    for sampler in (first, second):
+        sampler.prepare(size)
+    for index in range(10):
+        one, same, other = (
+            sampler.example(index, np.random.default_rng(seed), size)
+            for sampler, seed in ((first, 1), (second, 1), (second, 2))
+        )
+        assert one.pixels.shape == (size, size)
+        assert one.pixels.dtype == np.uint8
+        assert one.evidence.shape == one.known.shape == (size // 16, size // 16)
+        for value, again in zip(one, same, strict=True):
+            np.testing.assert_array_equal(value, again)
+        assert (one.pixels != other.pixels).any()
+
+
+def test_a_smaller_image_is_the_same_image(drawn: Tensors) -> None:
+    sampler = Sampler(drawn, Recipe().override(STILL))
+    sampler.prepare(160)
+    small = sampler.example(5, np.random.default_rng(1), 160)
+    large = np.asarray(Image.fromarray(small.pixels).resize((224, 224), Image.Resampling.BILINEAR))
+    assert np.abs(large.astype(int) - drawn.pixels[5]).mean() < 4
+    # The disc at (90, 80) .. (130, 120) of 224 lies at (64, 57) .. (93, 86) of 160.
+    assert np.argwhere(small.evidence).tolist() == [[3, 4], [3, 5], [4, 4], [4, 5], [5, 4]]
 
 
 def test_class_weights_are_those_of_scikit_learn(heads: Pixels) -> None:
@@ -93,13 +96,6 @@ def test_class_weights_are_those_of_scikit_learn(heads: Pixels) -> None:
     # Every image once an epoch.
     assert sorted(sampler.order(2, 0).tolist()) == list(range(10))
     assert sampler.order(2, 0).tolist() != sampler.order(2, 1).tolist()
-    # The batch carries the weights of its images.
-    _, target, weight = Epoch(sampler, 2, 0)[0]
-    assert weight["logits"].shape == (10,)
-    column = {1: "meningioma", 2: "glioma", 3: "pituitary", 0: "no_tumor"}
-    by_label = dict(zip(["glioma", "no_tumor", "pituitary"], weights, strict=True))
-    for row, value in zip(target["logits"], weight["logits"], strict=True):
-        assert value == pytest.approx(by_label[column[int(row.argmax())]])
 
 
 def test_sources_shares() -> None:
@@ -135,6 +131,21 @@ def test_sources_shares() -> None:
     expected = 1000 * 0.40 * (20 / 30) / 400
     assert {once[index] for index in range(400)} <= {math.floor(expected), math.floor(expected) + 1}
     assert all(sampler.weight(index) == 1 for index in range(0, 1000, 99))
+
+
+def test_within_a_collection_each_level_of_each_sequence_is_heard(heads: Pixels) -> None:
+    cells = {("T1", "upper"): 64, ("T1", "base"): 16, ("T2", "base"): 4, ("", ""): 36}
+    pairs = [cell for cell, count in cells.items() for _ in range(count)]
+    records = [
+        Record(Path(f"{number}.png"), "no_tumor", "a", sequence=sequence, level=level)
+        for number, (sequence, level) in enumerate(pairs)
+    ]
+    pixels = np.broadcast_to(heads[:1], (120, 224, 224))
+    data = Tensors(records, pixels, [NO_BOXES] * 120, np.full((120, 2), 224), (), "")
+    sampler = Sampler(data, PRESETS["default"])
+    counts = Counter(pairs[index] for view in range(100) for index in sampler.order(2, view))
+    for cell, count in cells.items():
+        assert counts[cell] / 12_000 == pytest.approx(count**0.5 / (8 + 4 + 2 + 6), rel=0.02)
 
 
 def test_shares_of_labels_that_are_there_add_up(heads: Pixels) -> None:
@@ -221,14 +232,14 @@ STILL = {
         "spectrum": 0,
         "strip": 0,
     }.items()
-} | {"outliers": 0.0}
+} | {"drawn_outliers": 0.0}
 
 
 def test_nothing_is_made_up_in_classic(drawn: Tensors) -> None:
     sampler = Sampler(drawn, Recipe().override(STILL))
     for index, label in enumerate(LABELS):
-        pixels, target, evidence, known, familiar = sampler.example(index, np.random.default_rng(1))
-        assert familiar == 1
+        pixels, target, evidence, known, judged, shown = sampler.example(index, np.random.default_rng(1))
+        assert (judged, shown) == (1, BRAIN)
         np.testing.assert_array_equal(pixels, drawn.pixels[index])
         expected = evidence_target(label, drawn.boxes[index])
         np.testing.assert_array_equal(evidence, expected[0])
@@ -293,20 +304,39 @@ def test_lesions_are_turned_over_as_often_as_wanted(drawn: Tensors) -> None:
 
 
 def test_outliers_have_no_label_and_no_place(drawn: Tensors) -> None:
-    sampler = Sampler(drawn, PRESETS["default"].override({"outliers": 0.3}))
+    sampler = Sampler(drawn, PRESETS["default"].override({"drawn_outliers": 0.3}))
     examples = [sampler.example(6, np.random.default_rng(seed)) for seed in range(300)]
-    drawn_ones = [example for example in examples if example.familiar == 0]
-    assert len(drawn_ones) / 300 == pytest.approx(0.3, abs=0.08)
-    for example in drawn_ones:
-        # Every label is allowed: the loss of the labels is 0 whatever the answer.
-        assert example.target.tolist() == [1, 1, 1, 1]
-        assert example.known.sum() == 0
-    assert all(example.target.tolist() == [0, 0, 1, 0] for example in examples if example.familiar == 1)
-    _, targets, weights = Epoch(sampler, 2, 0)[0]
-    assert targets["familiarity"].shape == (10, 1)
-    assert set(targets["familiarity"].ravel().tolist()) <= {0.0, 1.0}
-    assert (weights["familiarity"] == 1).all()
-    assert "familiarity" not in Epoch(Sampler(drawn, PRESETS["classic"]), 2, 0)[0][1]
+    assert {example.shown for example in examples} == {BRAIN, OTHER}
+    assert sum(example.shown == OTHER for example in examples) / 300 == pytest.approx(0.3, abs=0.08)
+    for example in examples:
+        if example.shown == OTHER:
+            # Every label is allowed: the loss of the labels is 0 whatever the answer.
+            assert example.target.tolist() == [1, 1, 1, 1]
+            assert example.known.sum() == example.judged == 0
+        else:
+            assert example.target.tolist() == [0, 0, 1, 0]
+
+
+def test_real_outliers_are_shown_by_kind(drawn: Tensors, heads: Pixels) -> None:
+    kinds = ["head_end"] * 4 + ["photo"]
+    pictures = tensors_of(
+        kinds, [""] * 5, np.stack([*heads[:4], np.full((224, 224), 77, np.uint8)]), boxed=False
+    )
+    recipe = PRESETS["default"].override(STILL | {"real_outliers": 0.9})
+    sampler = Sampler(drawn, recipe, pictures)
+    examples = [sampler.example(6, np.random.default_rng(seed), 224) for seed in range(600)]
+    shares = [sum(example.shown == shown for example in examples) / 600 for shown in (BRAIN, NO_BRAIN, OTHER)]
+    # 0.9 of all, and of these by the square root of a kind's size: 2 to 1.
+    assert shares == pytest.approx([0.1, 0.6, 0.3], abs=0.06)
+    for example in examples:
+        if example.shown == OTHER:
+            assert set(np.unique(example.pixels)) <= {77, 255 - 77}
+            assert (example.target.tolist(), example.judged, example.known.sum()) == ([1, 1, 1, 1], 0, 0)
+        elif example.shown == NO_BRAIN:
+            # Not a slice of a brain, but at least not a tumour.
+            assert (example.target.tolist(), example.judged) == ([1, 0, 0, 0], 1)
+            assert example.known.all()
+            assert not example.evidence.any()
 
 
 def blind(heads: Pixels, sequence: str, showing: int) -> Tensors:
@@ -350,11 +380,25 @@ def test_slices_of_a_blind_sequence_are_either(
             assert set(found) == {own}
 
 
-def test_places_are_those_of_the_evidence_or_all(drawn: Tensors) -> None:
-    changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0, "batch": 10}
-    _, targets, weights = Epoch(Sampler(drawn, PRESETS["default"].override(changes)), 2, 0)[0]
-    boxed = targets["evidence"].any(axis=(1, 2))
-    assert 2 <= boxed.sum() <= 8
-    np.testing.assert_array_equal(targets["place"][boxed], targets["evidence"][boxed].reshape(-1, 196))
-    assert (targets["place"][~boxed] == 1).all()
-    assert (weights["place"] == 1).all()
+def test_targets_are_packed_by_output(drawn: Tensors) -> None:
+    changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0}
+    recipe = PRESETS["default"].override(changes)
+    sampler = Sampler(drawn, recipe)
+    examples = [sampler.example(index, np.random.default_rng(1)) for index in (0, 5, 9)]
+    examples[2] = examples[2]._replace(judged=0.0, shown=OTHER)
+    weights = np.array([1, 2, 3], np.float32)
+    targets, shares = pack(examples, weights, recipe)
+    assert targets.keys() == shares.keys() == {"logits", "evidence", "place", "seen", "familiarity"}
+    assert targets["logits"].tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 1, 1]]
+    np.testing.assert_array_equal(targets["evidence"][1], examples[1].evidence.ravel())
+    np.testing.assert_array_equal(targets["place"][1], targets["evidence"][1])
+    assert (targets["place"][0] == 1).all()
+    assert (targets["seen"].tolist(), shares["seen"].tolist()) == ([[0], [1], [1]], [1, 1, 0])
+    assert targets["familiarity"].tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    np.testing.assert_array_equal(
+        shares["evidence"], np.stack([example.known.ravel() for example in examples])
+    )
+    assert shares["logits"].tolist() == [1, 2, 3]
+    assert (shares["place"] == 1).all()
+    assert (shares["familiarity"] == 1).all()
+    assert pack(examples, weights, Recipe())[0].keys() == {"logits"}

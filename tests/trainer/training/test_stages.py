@@ -20,8 +20,7 @@ from falx_trainer.data import tensors
 from falx_trainer.training import stages
 from falx_trainer.training.checkpoint import Checkpoint, State
 from falx_trainer.training.network import build, build_for
-from falx_trainer.training.recipe import PRESETS, Recipe, Stage1, Stage2, Stage3
-from falx_trainer.training.sampling import WORKERS
+from falx_trainer.training.recipe import PRESETS, Recipe, Stage1, Stage2
 
 Floats = npt.NDArray[np.float32]
 
@@ -120,16 +119,13 @@ def test_cosine_falls_to_nothing_over_all_epochs() -> None:
     assert rates == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("stage", [Stage2, Stage3])
 @pytest.mark.parametrize(
     ("epochs", "expected"),
     # The first epoch is a warm-up, and the first cycle may be shorter.
     [(6, [0.3, 0.75, 0.25, 1, 0.75, 0.25]), (5, [0.225, 0.25, 1, 0.75, 0.25]), (1, [0.075])],
 )
-def test_in_cycles_the_rate_starts_again(
-    epochs: int, expected: list[float], stage: type[Stage2 | Stage3]
-) -> None:
-    cycles = stage(epochs=epochs, learning_rate=1.0, schedule="cycles", cycle=3)
+def test_in_cycles_the_rate_starts_again(epochs: int, expected: list[float]) -> None:
+    cycles = Stage2(epochs=epochs, learning_rate=1.0, schedule="cycles", cycle=3)
     rates = [stages._learning_rate(after(*[1.0] * epoch), cycles) for epoch in range(epochs)]
     assert rates == pytest.approx(expected)
 
@@ -171,16 +167,13 @@ def test_a_run_ends_with_the_average(
     monkeypatch.setattr(Checkpoint, "save", remember)
     changes = {"schedule": "cycles", "learning_rate": 1e-3, "epochs": 2, "cycle": 1, "averaged": 2}
     recipe = PRESETS["classic"].override(
-        TINY
-        | {"stage1.epochs": 0}
-        | {f"stage{stage}.{name}": value for stage in (2, 3) for name, value in changes.items()}
+        TINY | {"stage1.epochs": 0} | {f"stage2.{name}": value for name, value in changes.items()}
     )
     _, weights = go(manifest, random_weights, recipe, tmp_path)
-    for stage, outcome in ((2, ends[3, 0]), (3, weights)):
-        first, last = ends[stage, 1], ends[stage, 2]
-        assert any(abs(one - two).max() > 1e-4 for one, two in zip(first, last, strict=True))
-        for one, two, mean in zip(first, last, outcome, strict=True):
-            np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
+    first, last = ends[2, 1], ends[2, 2]
+    assert any(abs(one - two).max() > 1e-4 for one, two in zip(first, last, strict=True))
+    for one, two, mean in zip(first, last, weights, strict=True):
+        np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
 
 
 def test_stage_1_has_one_rate() -> None:
@@ -216,11 +209,11 @@ TINY: dict[str, Any] = {
     "batch": 4,
     "dense": 8,
     "stage1.epochs": 2,
-    "stage1.views": 1,
+    "size": 96,
+    "stage1.echo": 1,
+    "stage2.echo": 2,
     "stage2.epochs": 2,
     "stage2.layers": 12,
-    "stage3.epochs": 2,
-    "stage3.cycle": 1,
 }
 
 
@@ -232,8 +225,6 @@ def go(manifest: Path, weights: Path, recipe: Recipe, folder: Path) -> tuple[sta
     keras.utils.set_random_seed(recipe.seed)
     network = build_for(recipe, weights)
     history = stages.train(network, train, val, recipe, folder / "checkpoint")
-    everything = tensors.load([record for record in records if record.split != "test"])
-    history = history + stages.learn_all(network, everything, recipe, folder / "checkpoint-3")
     return history, network.whole.get_weights()
 
 
@@ -244,28 +235,41 @@ import importlib.util, json, os, signal, sys
 from pathlib import Path
 import numpy
 test, manifest, weights, folder, preset, stages, point = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("test_training", test)
+spec = importlib.util.spec_from_file_location("test_stages", test)
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 if point == "in a save":
     real, count = numpy.savez, [0]
-    def savez(path, *arrays):
-        count[0] += 1
+    def savez(path, *arrays, **named):
+        count[0] += "checkpoint" in str(path) and "views" not in str(path)
         if count[0] == 5:  # the second of three files of the second epoch
             Path(path).write_bytes(b"half")
             die()
-        real(path, *arrays)
+        real(path, *arrays, **named)
     numpy.savez = savez
+elif point == "in a view":
+    from falx_trainer.training.sampling import Sampler
+    real = Sampler.example
+    def example(self, index, rng, size):
+        if self.stage == 2:
+            die()
+        return real(self, index, rng, size)
+    order = Sampler.order
+    def remembered(self, stage, view):
+        self.stage = stage
+        return order(self, stage, view)
+    Sampler.example, Sampler.order = example, remembered
 else:
-    from falx_trainer.training import sampling
-    real = sampling.Epoch.__getitem__
+    from falx_trainer.training.views import Batches
+    real, count = Batches.__getitem__, [0]
     def batch(self, step):
-        if self._key[1:] == (int(point[-1]), 1) and step == 2:
+        count[0] += step == 2
+        if count[0] == 2:  # of the second epoch
             die()
         return real(self, step)
-    sampling.Epoch.__getitem__ = batch
+    Batches.__getitem__ = batch
 recipe = module.PRESETS[preset].override(module.TINY | json.loads(stages))
 module.go(Path(manifest), Path(weights), recipe, Path(folder))
 """
@@ -285,41 +289,30 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert Checkpoint(tmp_path / "checkpoint").load() is None
 
 
-KILLS = (
-    ("in a save", "checkpoint", (1, 1)),
-    ("in an epoch of stage 2", "checkpoint", (2, 1)),
-    ("in an epoch of stage 3", "checkpoint-3", (3, 1)),
-)
-"""The place of the interruption, the checkpoint that is left, and the stage and epoch that it holds."""
-
-
-# What a run of `classic` goes on with otherwise, the rate and the best epoch, is of stage 2; stages 1 and 3
-# of `default` need none between them.
-ONLY_STAGE_2 = {"stage1.epochs": 0, "stage3.epochs": 0}
-NO_STAGE_2 = {"stage2.epochs": 0}
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("preset", "stages", "kills"),
-    [("default", NO_STAGE_2, KILLS[::2]), ("classic", ONLY_STAGE_2, KILLS[1:2])],
+    ("preset", "changes", "kills"),
+    [
+        # Smaller images, then those of 224 pixels.
+        ("default", {"stage1.epochs": 1, "stage2.full": 1}, (("in a view", (2, 0)), ("in an epoch", (2, 1)))),
+        # The rate and the best epoch hang on what was before.
+        ("classic", {"stage1.epochs": 0}, (("in a save", (2, 1)),)),
+    ],
 )
 def test_a_killed_run_ends_as_it_would_have(
     preset: str,
-    stages: dict[str, int],
-    kills: tuple[tuple[str, str, tuple[int, int]], ...],
+    changes: dict[str, int],
+    kills: tuple[tuple[str, tuple[int, int]], ...],
     manifest: Path,
     random_weights: Path,
     tmp_path: Path,
 ) -> None:
-    changes = TINY | stages
-    recipe = PRESETS[preset].override(changes)
+    recipe = PRESETS[preset].override(TINY | changes)
     history, weights = go(manifest, random_weights, recipe, tmp_path / "whole")
-    done = [stage for stage in (1, 2, 3) if changes[f"stage{stage}.epochs"]]
-    assert [(row["stage"], row["epoch"]) for row in history] == [(s, e) for s in done for e in (1, 2)]
-    # Nothing is held out of the last stage.
-    assert all(("val_loss" in row) == (row["stage"] < 3) for row in history)
-    arguments = (__file__, manifest, random_weights, tmp_path / "killed", preset, json.dumps(stages))
-    for point, checkpoint, reached in kills:
+    expected_rows = [(1, e + 1) for e in range(recipe.stage1.epochs)] + [(2, 1), (2, 2)]
+    assert [(row["stage"], row["epoch"]) for row in history] == expected_rows
+    arguments = (__file__, manifest, random_weights, tmp_path / "killed", preset, json.dumps(changes))
+    for point, reached in kills:
         ended = subprocess.run(
             [sys.executable, "-c", KILLED, *map(str, arguments), point],
             capture_output=True,
@@ -328,7 +321,7 @@ def test_a_killed_run_ends_as_it_would_have(
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert ended.returncode == -signal.SIGKILL, ended.stderr
-        state = Checkpoint(tmp_path / "killed" / checkpoint).load()
+        state = Checkpoint(tmp_path / "killed" / "checkpoint").load()
         assert state is not None
         assert (state.stage, state.epoch) == reached
     again, resumed = go(manifest, random_weights, recipe, tmp_path / "killed")
@@ -345,31 +338,16 @@ def test_a_killed_run_ends_as_it_would_have(
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_batches_hold_everything_in_order(count: int) -> None:
-    inputs = [np.arange(35 * 3, dtype=np.float16).reshape(35, 3) + part for part in range(count)]
-    labels, weights = np.arange(35), np.arange(35) / 2
-    batches = stages._in_order(inputs, ({"logits": labels}, {"logits": weights}))
-    assert batches.workers == WORKERS > 1  # a single one goes through tf.data's tuner
-    found = [batches[step] for step in range(len(batches))]
-    assert [len(wanted["logits"]) for _, wanted, _ in found] == [32, 3]
-    for index, part in enumerate(inputs):
-        got = np.concatenate([given if count == 1 else given[index] for given, _, _ in found])
-        assert got.dtype == np.float32
-        np.testing.assert_array_equal(got, part)
-    np.testing.assert_array_equal(np.concatenate([wanted["logits"] for _, wanted, _ in found]), labels)
-    np.testing.assert_array_equal(np.concatenate([shares["logits"] for *_, shares in found]), weights)
-
-
 def test_answers_for_images_are_those_of_the_whole(random_weights: Path) -> None:
     network = build("map", 8, 0.3, 7, random_weights, familiarity=True)
     pixels = np.random.default_rng(1).integers(0, 256, (35, 224, 224)).astype(np.uint8)
     answers = stages.predict(network, pixels)
     assert {name: values.shape for name, values in answers.items()} == {
         "logits": (35, 4),
-        "evidence": (35, 14, 14),
+        "evidence": (35, 196),
         "place": (35, 196),
-        "familiarity": (35, 1),
+        "seen": (35, 1),
+        "familiarity": (35, 3),
     }
     expected = network.whole.predict_on_batch(pixels[33:, ..., None].astype(np.float32))
     for name, values in expected.items():

@@ -7,17 +7,21 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from falx._version import __version__
 from falx.errors import FalxError
 from falx.reading.source import read
 from falx.slices import preprocessing
 from falx_runs.manifest import Box, Record
 
 __all__ = ["Boxes", "Tensors", "load"]
+
+Pixels = npt.NDArray[np.uint8]
 
 Boxes = npt.NDArray[np.float32]
 """`(N, 4)`: left, top, right, bottom in tensor pixels; N is 0 where no box is known."""
@@ -55,51 +59,90 @@ class Tensors:
         )
 
 
-def load(records: Sequence[Record]) -> Tensors:
-    """Reads and prepares images, in parallel; unreadable ones are set aside, not fatal."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(tqdm(pool.map(_prepare, records), "reading", len(records), unit="image", disable=None))
-    prepared = [
-        (record, *result)
-        for record, result in zip(records, results, strict=True)
-        if isinstance(result, tuple)
-    ]
-    unreadable = [
-        (record, result)
-        for record, result in zip(records, results, strict=True)
-        if not isinstance(result, tuple)
-    ]
-    pixels = (
-        np.stack([tensor for _, tensor, _, _ in prepared])
-        if prepared
-        else np.zeros((0, preprocessing.SIZE, preprocessing.SIZE), np.uint8)
-    )
+def load(records: Sequence[Record], cache: Path | None = None) -> Tensors:
+    """Reads and prepares images, in parallel; unreadable ones are set aside, not fatal.
+
+    Args:
+        records: the images.
+        cache: a folder in which the prepared images are kept, and read where these files were prepared
+            before and have not changed since; None keeps nothing.
+    """
+    pixels, frames = _prepared(records, cache)
+    readable = np.flatnonzero(frames[:, 0] > 0).tolist()
     digest = hashlib.sha256()
-    for record, tensor, _, _ in prepared:
-        digest.update(record.label.encode())
-        digest.update(tensor.tobytes())
+    for index in readable:
+        digest.update(records[index].label.encode())
+        digest.update(pixels[index].tobytes())
     return Tensors(
-        records=[record for record, _, _, _ in prepared],
-        pixels=pixels,
-        boxes=[boxes for _, _, boxes, _ in prepared],
-        sizes=np.array([size for _, _, _, size in prepared], np.int64).reshape(-1, 2),
-        unreadable=unreadable,
+        records=[records[index] for index in readable],
+        pixels=pixels if len(readable) == len(records) else pixels[readable],
+        boxes=[_in_tensor(records[index].boxes, frames[index]) for index in readable],
+        sizes=frames[readable, :2].astype(np.int64),
+        unreadable=[
+            (records[index], error)
+            for index in np.flatnonzero(frames[:, 0] == 0).tolist()
+            if isinstance(error := _prepare(records[index]), FalxError)
+        ],
         fingerprint=digest.hexdigest(),
     )
 
 
-def _prepare(record: Record) -> tuple[npt.NDArray[np.uint8], Boxes, tuple[int, int]] | FalxError:
+def _prepared(records: Sequence[Record], cache: Path | None) -> tuple[Pixels, npt.NDArray[np.float64]]:
+    """The tensors of all records, and of each its row of `_prepare`: zeros where it cannot be read."""
+    shape = (len(records), preprocessing.SIZE, preprocessing.SIZE)
+    if cache is None:
+        pixels = np.zeros(shape, np.uint8)
+        return pixels, _fill(records, pixels)
+    folder = cache / _key(records)
+    if not folder.exists():
+        draft = folder.with_name(folder.name + ".draft")
+        draft.mkdir(parents=True, exist_ok=True)
+        room = np.lib.format.open_memmap(draft / "pixels.npy", "w+", np.uint8, shape)
+        np.save(draft / "frames.npy", _fill(records, room))
+        room.flush()
+        draft.replace(folder)
+    return np.load(folder / "pixels.npy", mmap_mode="r"), np.load(folder / "frames.npy")
+
+
+def _fill(records: Sequence[Record], pixels: Pixels) -> npt.NDArray[np.float64]:
+    frames = np.zeros((len(records), 7))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(_prepare, records)
+        for index, result in enumerate(tqdm(results, "reading", len(records), unit="image", disable=None)):
+            if isinstance(result, tuple):
+                pixels[index], frames[index] = result
+    return frames
+
+
+def _key(records: Sequence[Record]) -> str:
+    """Names these files, as they are now, prepared as they are now."""
+    digest = hashlib.sha256(f"{preprocessing.NAME} {__version__}".encode())
+    for record in records:
+        try:
+            found = record.path.stat()
+        except OSError:
+            continue  # unreadable, as `read` will say
+        digest.update(
+            f"{record.path.resolve()}\0{found.st_size} {found.st_mtime_ns}\n".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
+    return digest.hexdigest()
+
+
+def _prepare(record: Record) -> tuple[Pixels, tuple[float, ...]] | FalxError:
+    """A tensor; height and width of the image, left, top and scale of the head, left and top of its place."""
     try:
         pixels = read(record.path).pixels
     except FalxError as error:
         return error
     tensor, frame = preprocessing.prepare(pixels)
-    return tensor, _in_tensor(record.boxes, pixels.shape, frame), (pixels.shape[0], pixels.shape[1])
+    height, width = pixels.shape
+    return tensor, (height, width, frame.left, frame.top, frame.scale, *frame.content[:2])
 
 
-def _in_tensor(boxes: Sequence[Box], shape: tuple[int, ...], frame: preprocessing.Frame) -> Boxes:
-    height, width = shape
-    left, top, _, _ = frame.content
+def _in_tensor(boxes: Sequence[Box], frame: npt.NDArray[np.float64]) -> Boxes:
+    height, width, head_left, head_top, scale, left, top = frame
     corners = np.array(
         [
             (
@@ -112,5 +155,5 @@ def _in_tensor(boxes: Sequence[Box], shape: tuple[int, ...], frame: preprocessin
         ],
         np.float32,
     ).reshape(-1, 4)
-    origin = np.array([frame.left, frame.top] * 2, np.float32)
-    return (corners - origin) * np.float32(frame.scale) + np.array([left, top] * 2, np.float32)
+    origin = np.array([head_left, head_top] * 2, np.float32)
+    return (corners - origin) * np.float32(scale) + np.array([left, top] * 2, np.float32)

@@ -21,7 +21,7 @@ from falx_trainer.evaluation.file_answers import FileModel
 from falx_trainer.evaluation.measures import Document, Pairs, measure
 from falx_trainer.evaluation.overlap import Copy
 from falx_trainer.evaluation.processor import processor
-from falx_trainer.evaluation.report import csv_files, document, report_plots, terminal, worst
+from falx_trainer.evaluation.report import csv_files, document, own_card, report_plots, terminal, worst
 
 __all__ = ["SENSITIVITY", "evaluate"]
 
@@ -29,6 +29,10 @@ SENSITIVITY: Final = 0.99
 """The share of tumours that thresholds are chosen not to miss, unless another is stated."""
 
 THRESHOLDS_SCHEMA: Final = 1
+
+CARD: Final = "model_card.md"
+RELEASED: Final = "MODEL_CARD.md"
+"""The card of a released model, which is written by hand; a model of one's own gets one that is made."""
 
 UNKNOWN: Final = "not recorded"
 
@@ -59,8 +63,8 @@ def evaluate(
 ) -> str:
     """Measures a model and writes a report.
 
-    Written are `report.html`, which holds all of it; `metrics.json`, `metrics.txt`, `thresholds.json`; tables
-    as CSV and plots as PNG.
+    Written are `report.html`, which holds all of it; `model_card.md`, one page to hand on with the model;
+    `metrics.json`, `metrics.txt`, `thresholds.json`; tables as CSV and plots as PNG.
 
     Args:
         model: an exported file, measured through the runtime; or a run folder, through Keras.
@@ -123,6 +127,8 @@ def evaluate(
     }
     _write(out / "metrics.json", json.dumps(metrics, indent=1))
     _write(out / "thresholds.json", json.dumps(_chosen(pairs, metrics, data), indent=1))
+    if not (out / RELEASED).exists():
+        _write(out / CARD, own_card.card(metrics, data.name, asked.thresholds.to_dict()).rstrip())
     text = terminal.text(metrics)
     _write(out / "metrics.txt", text)
     csv_files.write(out, metrics, curves)

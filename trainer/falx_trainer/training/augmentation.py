@@ -29,7 +29,7 @@ def augment(
     """Vary one image.
 
     Args:
-        pixels: `(224, 224)` uint8.
+        pixels: `(S, S)` uint8, at most 224 x 224.
         boxes: the tumours in it, in tensor pixels; they move with it.
         settings: how far.
         rng: the only source of chance.
@@ -44,7 +44,7 @@ def augment(
         pixels = _strip(pixels, boxes, rng)
     pixels, boxes = _move(pixels, boxes, settings, rng)
     if settings.blur and rng.random() < 0.5:
-        radius = rng.uniform(0.2, 1.0) * settings.blur
+        radius = rng.uniform(0.2, 1.0) * settings.blur * len(pixels) / SIZE
         pixels = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
     pixels = _levels(settings, rng)[pixels]
     return _field_and_noise(pixels, settings, rng), boxes
@@ -56,14 +56,14 @@ def _mix_spectrum(pixels: Pixels, other: Pixels, rng: np.random.Generator) -> Pi
     Yang & Soatto 2020, FDA, arXiv:2004.05498.
     """
     mine = fft.rfft2(pixels.astype(np.float32))
-    reach = round(rng.uniform(0.005, 0.03) * SIZE)
+    reach = round(rng.uniform(0.005, 0.03) * len(pixels))
     share = rng.uniform(0.2, 1.0)
     theirs = np.abs(fft.rfft2(other.astype(np.float32)))
     rows = np.r_[0 : reach + 1, -reach:0] if reach else np.array([0])
     block = np.ix_(rows, np.arange(reach + 1))
     amplitude = np.abs(mine[block])
     mine[block] *= 1 + share * (theirs[block] / np.maximum(amplitude, 1e-3) - 1)
-    mixed = fft.irfft2(mine, (SIZE, SIZE))
+    mixed = fft.irfft2(mine, pixels.shape)
     # The air around a head stays black.
     shown = np.where(pixels > 8, mixed, pixels)
     result: Pixels = np.rint(shown.clip(0, 255)).astype(np.uint8)
@@ -76,26 +76,29 @@ def _move(
     angle = math.radians(rng.uniform(-settings.rotation, settings.rotation))
     zoom = math.exp(rng.uniform(math.log(settings.zoom_min), math.log(settings.zoom_max)))
     shear = rng.uniform(-settings.shear, settings.shear)
-    shift = rng.uniform(-settings.shift, settings.shift, 2) * SIZE
+    side = len(pixels)
+    shift = rng.uniform(-settings.shift, settings.shift, 2) * side
     mirror = -1.0 if rng.random() < settings.flip else 1.0
     cos, sin = math.cos(angle), math.sin(angle)
     forward = zoom * np.array([[cos, -sin], [sin, cos]]) @ np.array([[mirror, shear], [0.0, 1.0]])
     # Coordinates count from the outer corner of the first pixel, as those of boxes do, and Pillow's,
     # which asks where each output pixel comes from.
-    centre = np.full(2, SIZE / 2)
+    centre = np.full(2, side / 2)
     offset = centre + shift - forward @ centre
     back = np.linalg.inv(forward)
     constant = -back @ offset
     moved = Image.fromarray(pixels).transform(
-        (SIZE, SIZE),
+        (side, side),
         Image.Transform.AFFINE,
         (back[0, 0], back[0, 1], constant[0], back[1, 0], back[1, 1], constant[1]),
         Image.Resampling.BILINEAR,
     )
-    return np.asarray(moved), _move_boxes(boxes, forward, offset)
+    return np.asarray(moved), _move_boxes(boxes, forward, offset, side)
 
 
-def _move_boxes(boxes: Boxes, forward: npt.NDArray[np.float64], offset: npt.NDArray[np.float64]) -> Boxes:
+def _move_boxes(
+    boxes: Boxes, forward: npt.NDArray[np.float64], offset: npt.NDArray[np.float64], side: int
+) -> Boxes:
     if not len(boxes):
         return boxes
     left, top, right, bottom = boxes.T
@@ -108,7 +111,7 @@ def _move_boxes(boxes: Boxes, forward: npt.NDArray[np.float64], offset: npt.NDAr
     centre = moved.mean(axis=1)
     half = np.stack([right - left, bottom - top], 1) / 2
     extent = np.sqrt(half**2 @ (forward**2).T)
-    rectangles: Boxes = np.concatenate([centre - extent, centre + extent], 1).clip(0, SIZE).astype(np.float32)
+    rectangles: Boxes = np.concatenate([centre - extent, centre + extent], 1).clip(0, side).astype(np.float32)
     return rectangles
 
 
@@ -126,9 +129,6 @@ def _levels(settings: Augmentation, rng: np.random.Generator) -> Pixels:
     return table
 
 
-_AXIS = np.linspace(-1.0, 1.0, SIZE, dtype=np.float32)
-
-
 def _field_and_noise(pixels: Pixels, settings: Augmentation, rng: np.random.Generator) -> Pixels:
     bias = settings.bias_field and rng.random() < 0.5
     noise = settings.noise and rng.random() < 0.5
@@ -136,16 +136,17 @@ def _field_and_noise(pixels: Pixels, settings: Augmentation, rng: np.random.Gene
         return pixels
     varied = pixels.astype(np.float32)
     if bias:
+        axis = np.linspace(-1.0, 1.0, len(pixels), dtype=np.float32)
         # A coil's sensitivity falls off smoothly: the exponential of a quadratic in x times one in y.
         across, down = (
-            np.exp(rng.uniform(-0.5, 0.5) * settings.bias_field * (_AXIS - rng.uniform(-0.5, 0.5)) ** power)
+            np.exp(rng.uniform(-0.5, 0.5) * settings.bias_field * (axis - rng.uniform(-0.5, 0.5)) ** power)
             for power in rng.integers(1, 3, 2)
         )
         varied *= down[:, None] * across[None, :]
     if noise:
         # Magnitude images have Rician noise (Gudbjartsson & Patz 1995): the modulus of a complex sum.
         sigma = np.float32(rng.uniform(0, settings.noise))
-        real, imaginary = rng.standard_normal((2, SIZE, SIZE), np.float32) * sigma
+        real, imaginary = rng.standard_normal((2, *pixels.shape), np.float32) * sigma
         varied = np.hypot(varied + real, imaginary)
     rounded: Pixels = np.rint(varied.clip(0, 255)).astype(np.uint8)
     return rounded
@@ -155,10 +156,10 @@ def _strip(pixels: Pixels, boxes: Boxes, rng: np.random.Generator) -> Pixels:
     """Take away the rim of the head, as brain extraction does, unless a tumour lies in it."""
     head = ndimage.binary_fill_holes(pixels[::2, ::2] > 25)
     depth = ndimage.distance_transform_cdt(head)
-    inner = np.repeat(np.repeat(depth > rng.uniform(0.05, 0.11) * SIZE / 2, 2, 0), 2, 1)
+    inner = np.repeat(np.repeat(depth > rng.uniform(0.05, 0.11) * len(pixels) / 2, 2, 0), 2, 1)
     if inner.mean() < 0.15:
         return pixels
-    for left, top, right, bottom in boxes.clip(0, SIZE).astype(int):
+    for left, top, right, bottom in boxes.clip(0, len(pixels)).astype(int):
         tumor = inner[top:bottom, left:right]
         if tumor.size and tumor.mean() < 0.7:
             return pixels

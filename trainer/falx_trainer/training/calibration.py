@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
-from falx.words import NO_TUMOR
-from falx_runs.manifest import targets
 
 __all__ = [
-    "WINDOW",
-    "Calibration",
-    "calibrate",
     "choose_least_familiarity",
     "choose_thresholds",
     "fit_temperature",
-    "fit_temperature_and_offset",
     "least_no_tumor",
+    "probabilities",
 ]
 
 Floats = npt.NDArray[np.floating]
 
-WINDOW: Final = 2
-"""Places each way over which the map's evidence is averaged before the strongest is taken: one place alone
-says more of noise than of a lesion, which covers several of 16 pixels. Without br35h, over 15 networks of 3
-to 6 epochs, the AUC there was 98.3 of windows of two, 98.0 of single places (28 November 2026)."""
-
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
-OFFSET_RANGE: Final = (-20.0, 20.0)
 LEAST_NO_TUMOR: Final = 0.75
 """No slice is cleared at a lower probability, however well val goes: on other scanners' slices a
 probability means less than on val's."""
@@ -52,71 +38,15 @@ one half rejected 88 % and none. The outliers of training are drawn, and what a 
 nearer to a head than they are."""
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What a network's outputs become probabilities by.
-
-    The head's log-odds of a tumour and the map's are added, as independent witnesses' would be (a
-    logarithmic opinion pool; Hinton 2002, doi 10.1162/089976602760128018). The head has seen that some
-    collections are of tumours alone, and so is the surer of the two on `val`; the map was only ever asked
-    where the lesion is, and is the better judge on a collection that neither has seen.
-
-    Attributes:
-        temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
-        map_weight: the map's log-odds of a tumour, times this, are taken from the logit of `no_tumor`.
-        offset: added to the logit of `no_tumor`: the map is held to places, not to slices, and its
-            log-odds of a slice lie off by a constant.
-    """
-
-    temperature: float
-    map_weight: float = 0.0
-    offset: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.offset and not self.map_weight:
-            raise ValueError(f"offset {self.offset:g} without a map_weight; expected none")
-
-    def probabilities(self, outputs: Mapping[str, Floats]) -> npt.NDArray[np.float64]:
-        """Calibrated probabilities.
-
-        Args:
-            outputs: `logits` `(N, 4)` of the network's head, and `evidence` `(N, 14, 14)` where the map
-                has a weight.
-        """
-        logits = _pooled(outputs, self.map_weight)
-        logits[:, 0] += self.offset
-        probabilities: npt.NDArray[np.float64] = softmax(logits / self.temperature, axis=1)
-        return probabilities
-
-
-def calibrate(
-    outputs: Mapping[str, Floats], labels: Sequence[str], most_missed: float, map_weight: float = 0.0
-) -> tuple[Calibration, Thresholds]:
-    """How a model is released: what makes its outputs probabilities, and the thresholds.
+def probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
+    """Calibrated probabilities, `(N, 4)`.
 
     Args:
-        outputs: the network's, of the val slices; as of `Calibration.probabilities`.
-        labels: theirs.
-        most_missed: the largest share of tumours missed, 0..1.
-        map_weight: of `Calibration`; without one there is no offset either.
+        logits: `(N, 4)`, the network's.
+        temperature: they are divided by it before the softmax.
     """
-    logits, wanted = _pooled(outputs, map_weight), np.array(targets(labels))
-    if map_weight:
-        temperature, offset = fit_temperature_and_offset(logits, wanted)
-    else:
-        temperature, offset = fit_temperature(logits, wanted), 0.0
-    found = Calibration(temperature, map_weight, offset)
-    tumor = np.array([label != NO_TUMOR for label in labels])
-    return found, choose_thresholds(found.probabilities(outputs), tumor, most_missed)
-
-
-def _pooled(outputs: Mapping[str, Floats], map_weight: float) -> npt.NDArray[np.float64]:
-    """The head's logits, with the map's log-odds of a tumour taken from that of `no_tumor`."""
-    logits = outputs["logits"].astype(np.float64)
-    if map_weight:
-        windows = sliding_window_view(outputs["evidence"].astype(np.float64), (WINDOW, WINDOW), (1, 2))
-        logits[:, 0] -= map_weight * windows.mean(axis=(3, 4)).max(axis=(1, 2))
-    return logits
+    found: npt.NDArray[np.float64] = softmax(logits.astype(np.float64) / temperature, axis=1)
+    return found
 
 
 def fit_temperature(logits: Floats, targets: Floats) -> float:
@@ -139,31 +69,6 @@ def fit_temperature(logits: Floats, targets: Floats) -> float:
     return math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
 
 
-def fit_temperature_and_offset(logits: Floats, targets: Floats) -> tuple[float, float]:
-    """The temperature, and what to add to the first logit, at which the labels allowed are likeliest.
-
-    As of `fit_temperature`; Platt 1999 (Probabilistic Outputs for Support Vector Machines) fits the two for
-    two classes.
-
-    Args:
-        logits: `(N, 4)`, before either.
-        targets: `(N, 4)`, 1 for each label allowed.
-
-    Returns:
-        A temperature in 0.25..8, and an offset in -20..20, in logits before the temperature.
-    """
-
-    def loss(parameters: Floats) -> float:
-        shifted = logits + parameters[1] * np.eye(logits.shape[1])[0]
-        return _likelihood_loss(shifted / math.exp(parameters[0]), targets)
-
-    low, high = map(math.log, TEMPERATURE_RANGE)
-    found = minimize(loss, [0.0, 0.0], bounds=[(low, high), OFFSET_RANGE], method="L-BFGS-B")
-    if not found.success:
-        raise ArithmeticError(f"no temperature and offset were found for these logits: {found.message}")
-    return math.exp(found.x[0]), float(found.x[1])
-
-
 def _likelihood_loss(logits: Floats, targets: Floats) -> float:
     """The mean of minus the logarithm of the probability of all the labels allowed."""
     log_p = log_softmax(logits, axis=1)
@@ -178,7 +83,7 @@ def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_
 
     Args:
         probabilities: `(N, 4)`, calibrated.
-        tumor: `(N,)`, whether there is a tumour.
+        tumor: `(N,)`, whether there is a tumour that shows.
         most_missed: the largest share of tumours missed, 0..1.
     """
     if not tumor.any():  # nothing to measure on

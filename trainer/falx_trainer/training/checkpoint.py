@@ -21,9 +21,9 @@ class State:
     """Between two epochs.
 
     Attributes:
-        stage: 1, 2 or 3.
+        stage: 1 or 2; 3 once both are done.
         epoch: how many epochs of that stage are done.
-        history: a row for each epoch so far, of all stages that share the checkpoint.
+        history: a row for each epoch so far, of both stages.
         weights: of the whole network, now.
         optimizer: its variables; None before the stage's first epoch.
         kept: the weights the stage would end with now: those of its best epoch, or the mean of
@@ -47,12 +47,12 @@ class Checkpoint:
     """A folder that holds the newest state of a run."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def save(self, state: State) -> None:
         """Write a state, then forget the older ones; a kill in between leaves one that loads."""
         serial = self._serials()[-1] + 1 if self._serials() else 0
-        draft = self._folder / "draft"
+        draft = self.folder / "draft"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         for name, arrays in (
@@ -64,16 +64,16 @@ class Checkpoint:
                 np.savez(draft / f"{name}.npz", *arrays)
         facts = {"stage": state.stage, "epoch": state.epoch, "history": state.history}
         (draft / "state.json").write_text(json.dumps(facts), encoding="utf-8")
-        draft.replace(self._folder / f"{serial:06d}")
+        draft.replace(self.folder / f"{serial:06d}")
         for older in self._serials()[:-1]:
-            shutil.rmtree(self._folder / f"{older:06d}")
+            shutil.rmtree(self.folder / f"{older:06d}")
 
     def load(self) -> State | None:
         """The newest state, or None where there is none."""
         serials = self._serials()
         if not serials:
             return None
-        folder = self._folder / f"{serials[-1]:06d}"
+        folder = self.folder / f"{serials[-1]:06d}"
         facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         weights = _read(folder / "weights.npz")
         assert weights is not None  # noqa: S101 - our own: every save writes it
@@ -88,12 +88,12 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete it: the run has ended."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _serials(self) -> list[int]:
-        if not self._folder.is_dir():
+        if not self.folder.is_dir():
             return []
-        return sorted(int(child.name) for child in self._folder.iterdir() if child.name.isdigit())
+        return sorted(int(child.name) for child in self.folder.iterdir() if child.name.isdigit())
 
 
 def _read(path: Path) -> Arrays | None:

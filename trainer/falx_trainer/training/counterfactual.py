@@ -41,8 +41,8 @@ def paste(
     lands in by the tissue around it, and blended over a soft rim.
 
     Args:
-        pixels: `(224, 224)` uint8, the slice that receives.
-        donor: `(224, 224)` uint8, the slice that gives.
+        pixels: `(S, S)` uint8, the slice that receives.
+        donor: `(S, S)` uint8, the slice that gives.
         box: the piece's rectangle in the donor: left, top, right, bottom, pixels.
         rng: the only source of chance.
         inverted: whether what was darker than the tissue around becomes brighter: the same lesion in
@@ -85,12 +85,17 @@ def _cut(
     centre = (box[:2] + box[2:]) / 2
     half = (box[2:] - box[:2]) / 2 * (1 + RIM)
     left, top = np.maximum(np.rint(centre - half), 0).astype(int)
-    right, bottom = np.minimum(np.rint(centre + half), SIZE).astype(int)
+    right, bottom = np.minimum(np.rint(centre + half), len(donor)).astype(int)
     scale = rng.uniform(0.45, 1.3)
     width, height = round((right - left) * scale), round((bottom - top) * scale)
-    if min(right - left, bottom - top) < 8 or min(width, height) < 10 or max(width, height) > 110:
+    unit = len(donor) / SIZE
+    if (
+        min(right - left, bottom - top) < 8 * unit
+        or min(width, height) < 10 * unit
+        or max(width, height) > 110 * unit
+    ):
         return None, None
-    margin = 12
+    margin = round(12 * unit)
     wide = donor[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin]
     tissue = wide[wide > HEAD_LEVEL]
     if tissue.size < 0.6 * wide.size:
@@ -113,7 +118,7 @@ def _find_place(pixels: Pixels, width: int, height: int, rng: np.random.Generato
             return None
         pick = int(rng.integers(rows.size))
         left, top = int(columns[pick]) * 8 - width // 2, int(rows[pick]) * 8 - height // 2
-        if left < 0 or top < 0 or left + width > SIZE or top + height > SIZE:
+        if left < 0 or top < 0 or left + width > len(pixels) or top + height > len(pixels):
             continue
         if (pixels[top : top + height : 4, left : left + width : 4] > HEAD_LEVEL).mean() > 0.85:
             return left, top
@@ -126,7 +131,7 @@ def tissue_box(
     """A rectangle of healthy tissue, of a lesion's size, that touches none of the tumours.
 
     Args:
-        donor: `(224, 224)` uint8.
+        donor: `(S, S)` uint8.
         avoid: the tumours in it.
         like: a lesion's box, for the size.
         rng: the only source of chance.
@@ -139,7 +144,7 @@ def tissue_box(
         left, top = place
         box = np.array([left, top, left + width, top + height], np.float32)
         # `paste` takes the soft rim from around the box.
-        across, down = (max(8.0, RIM * side / 2 + 1) for side in (width, height))
+        across, down = (max(8 * len(donor) / SIZE, RIM * side / 2 + 1) for side in (width, height))
         wide = box + np.array([-across, -down, across, down], np.float32)
         clear = (
             (avoid[:, 2] < wide[0])

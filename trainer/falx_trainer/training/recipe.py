@@ -1,4 +1,4 @@
-"""The recipe: every setting of a training run, in two presets, a TOML file and the command line.
+"""The recipe: every setting of a training run, in three presets, a TOML file and the command line.
 
 Precedence: command line, then TOML file, then preset. The resolved recipe is written into the
 run folder as `recipe.toml` and makes the same run again.
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from falx.errors import FalxError
 
-__all__ = ["PRESETS", "Augmentation", "Counterfactual", "Recipe", "RecipeError", "Stage1", "Stage2", "Stage3"]
+__all__ = ["PRESETS", "Augmentation", "Counterfactual", "Recipe", "RecipeError", "Stage1", "Stage2"]
 
 
 class RecipeError(FalxError, ValueError):
@@ -40,6 +40,12 @@ class _Settings:
                 object.__setattr__(self, setting.name, float(value))
 
 
+ECHO: Final = (
+    "epochs that see the same varied images, whose frozen features are computed once (data echoing: "
+    "Choi et al. 2019, arXiv:1907.05550)"
+)
+
+
 @dataclass(frozen=True)
 class Stage1(_Settings):
     """Backbone frozen, only the head learns."""
@@ -47,15 +53,17 @@ class Stage1(_Settings):
     epochs: int = _setting(12, "most epochs of stage 1", 0, 1000)
     learning_rate: float = _setting(1e-4, "Adam's step size in stage 1", 0, 1)
     patience: int = _setting(4, "epochs without a better validation loss before stage 1 ends", 1, 1000)
-    views: int = _setting(
-        4, "augmented views an image whose frozen features are computed once and then reused in turn", 1, 100
-    )
+    echo: int = _setting(3, ECHO, 1, 100)
 
 
 @dataclass(frozen=True)
 class Stage2(_Settings):
     """The last layers of the backbone learn too; batch normalisation keeps its statistics."""
 
+    echo: int = _setting(1, ECHO, 1, 100)
+    full: int = _setting(
+        0, "how many of the last epochs see images of 224 pixels, where those before are smaller", 0, 1000
+    )
     epochs: int = _setting(15, "epochs of stage 2, at most where the schedule is plateau", 0, 1000)
     learning_rate: float = _setting(5e-6, "Adam's step size in stage 2 (its peak, where it varies)", 0, 1)
     patience: int = _setting(
@@ -80,21 +88,6 @@ class Stage2(_Settings):
         2, "epochs without a better validation loss before the plateau schedule lowers the rate", 1, 1000
     )
     plateau_factor: float = _setting(0.2, "what the plateau schedule multiplies the rate by", 0, 1)
-
-
-@dataclass(frozen=True)
-class Stage3(_Settings):
-    """The same layers go on learning, from train and val together, once val has chosen what it is for."""
-
-    epochs: int = _setting(
-        0, "epochs of stage 3, on train and val together (0: val is never learned)", 0, 1000
-    )
-    learning_rate: float = _setting(5e-5, "Adam's step size in stage 3 (its peak, where it varies)", 0, 1)
-    schedule: str = _choice("cosine", "as of stage 2: cosine or cycles", "cosine", "cycles")
-    cycle: int = _setting(
-        3, "epochs of a cycle; the first may be shorter, and with 1 the rate stays", 1, 1000
-    )
-    averaged: int = _setting(3, "how many of the last cycles' ends are averaged, at most", 1, 1000)
 
 
 @dataclass(frozen=True)
@@ -137,6 +130,19 @@ class Recipe(_Settings):
 
     seed: int = _setting(7, "seed of everything random", 0, 2**31 - 1)
     batch: int = _setting(16, "images a step", 1, 4096)
+    size: int = _setting(
+        224, "pixels each way of the images learned from, a multiple of 32, until the last epochs", 96, 224
+    )
+    without: str = _setting(
+        "", "collections left out of training, by name with commas: thresholds are chosen on them, not on val"
+    )
+    precision: str = _choice(
+        "float32",
+        "of the convolutions while training; auto: bfloat16 where the processor has it",
+        "float32",
+        "bfloat16",
+        "auto",
+    )
     dense: int = _setting(256, "width of the head's hidden layer", 1, 4096)
     dropout: float = _setting(0.45, "share of the hidden layer dropped in training", 0, 0.95)
     head: str = _choice(
@@ -166,12 +172,11 @@ class Recipe(_Settings):
     place_weight: float = _setting(
         0.0, "weight of the loss that wants the strongest evidence inside a box", 0, 100
     )
-    map_weight: float = _setting(
+    seen_weight: float = _setting(
         0.0,
-        "weight in the decision, once all is trained, of what the map says by itself of a tumour: on a "
-        "collection left out of training it was a better judge than the rest of the head",
+        "weight of the loss that wants the map by itself to say whether there is a tumour, boxed or not",
         0,
-        10,
+        100,
     )
     blind: str = _choice(
         "keep",
@@ -183,15 +188,20 @@ class Recipe(_Settings):
     blind_healthy: float = _setting(
         0.25, "how often such a slice is shown as healthy; otherwise it has a tumour", 0, 1
     )
-    outliers: float = _setting(
+    drawn_outliers: float = _setting(
         0.0, "share of drawn pictures that are no head, for an output that tells them (0: without it)", 0, 0.9
     )
+    real_outliers: float = _setting(
+        0.0, "share of real pictures that are no slice of a brain, where --outliers gives some", 0, 0.9
+    )
     missed_tumors: float = _setting(
-        0.01, "the no_tumor threshold is the lowest that misses at most this share of val tumours", 0, 1
+        0.01, "the no_tumor threshold is the lowest that misses at most this share of tumours", 0, 1
+    )
+    no_tumor: float = _setting(
+        0.0, "the no_tumor threshold, where a run without a collection has chosen it on it (0: chosen)", 0, 1
     )
     stage1: Stage1 = field(default_factory=Stage1)
     stage2: Stage2 = field(default_factory=Stage2)
-    stage3: Stage3 = field(default_factory=Stage3)
     augmentation: Augmentation = field(default_factory=Augmentation)
     counterfactual: Counterfactual = field(default_factory=Counterfactual)
 
@@ -199,11 +209,18 @@ class Recipe(_Settings):
         super().__post_init__()
         for name, setting, value in settings(self):
             _check(name, setting, value)
-        for name in ("box_weight", "place_weight", "map_weight"):
+        if self.size % 32:
+            raise RecipeError(f"size: expected a multiple of 32, got {self.size}")
+        for name in ("box_weight", "place_weight", "seen_weight"):
             if getattr(self, name) and self.head != "map":
                 raise RecipeError(
                     f"{name} needs head = 'map', which says where the evidence is; or set {name} = 0"
                 )
+
+    @property
+    def tells_outliers(self) -> bool:
+        """Whether the network has an output that says if a picture is a slice of a brain."""
+        return self.drawn_outliers + self.real_outliers > 0
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with some settings changed.
@@ -295,21 +312,36 @@ def _check(name: str, setting: dataclasses.Field[Any], value: Any) -> None:
 CLASSIC: Final = Recipe()
 
 DEFAULT: Final = Recipe(
+    batch=32,
+    size=160,
+    precision="auto",
     head="map",
     untyped="partial",
     balance="sources",
     box_weight=3.0,
     place_weight=0.3,
-    map_weight=0.25,
+    seen_weight=0.2,
     blind="doubt",
-    outliers=0.08,
-    missed_tumors=0.005,
-    stage1=Stage1(epochs=4, learning_rate=1e-3, views=1),
-    stage2=Stage2(epochs=24, learning_rate=1.5e-4, layers=100, schedule="cycles"),
+    drawn_outliers=0.04,
+    real_outliers=0.08,
+    missed_tumors=0.03,
+    stage1=Stage1(epochs=4, learning_rate=1e-3, echo=4),
+    stage2=Stage2(
+        epochs=66, full=18, learning_rate=2e-4, layers=100, schedule="cycles", cycle=6, averaged=3, echo=2
+    ),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
     ),
     counterfactual=Counterfactual(transplant=0.25, inverted=0.3, control=0.2),
 )
 
-PRESETS: Final[Mapping[str, Recipe]] = {"default": DEFAULT, "classic": CLASSIC}
+OWN: Final = dataclasses.replace(
+    DEFAULT,
+    size=224,
+    batch=16,
+    real_outliers=0.0,
+    stage1=Stage1(epochs=6, learning_rate=1e-4, echo=2),
+    stage2=Stage2(epochs=8, learning_rate=3e-5, layers=60, schedule="cosine", echo=2),
+)
+
+PRESETS: Final[Mapping[str, Recipe]] = {"default": DEFAULT, "classic": CLASSIC, "own": OWN}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import platform
+import shutil
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -13,25 +15,26 @@ from typing import Final
 
 import keras
 import numpy as np
-from scipy.special import expit
+from scipy.special import softmax
 
 from falx._version import __version__
 from falx.decision import Thresholds
 from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
-from falx_runs.manifest import UNTYPED, read_records, to_csv
-from falx_runs.run_folder import MANIFEST, FinishedRun, is_finished, write_run
+from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, targets, to_csv
+from falx_runs.run_folder import MANIFEST, MODEL, FinishedRun, is_finished, write_run
 from falx_trainer import plots
 from falx_trainer.data import tensors
 from falx_trainer.data.division import divide
 from falx_trainer.data.survey import survey
 from falx_trainer.data.tensors import Tensors
-from falx_trainer.scores import Scores, confusion_text, report_text, score
+from falx_trainer.scores import confusion_text, measure, report_text, score
 from falx_trainer.training import calibration, stages
 from falx_trainer.training.checkpoint import Checkpoint
-from falx_trainer.training.network import Network, build_for, inference_model
+from falx_trainer.training.network import BRAIN, Network, build_for, inference_model, take_weights
 from falx_trainer.training.recipe import PRESETS, Recipe
+from falx_trainer.training.sampling import shows_tumor
 
 __all__ = ["run", "write_history"]
 
@@ -40,7 +43,17 @@ PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "sc
 
 
 def run(
-    data: Path, folder: Path, recipe: Recipe, *, preset: str, name: str, weights: str, h5: bool = False
+    data: Path,
+    folder: Path,
+    recipe: Recipe,
+    *,
+    preset: str,
+    name: str,
+    weights: str,
+    outliers: Path | None = None,
+    cache: Path | None = None,
+    start_from: Path | None = None,
+    h5: bool = False,
 ) -> Path:
     """Train a model and write its run folder; go on where an earlier call was cut off.
 
@@ -53,6 +66,11 @@ def run(
         preset: the name of the preset the recipe started from, for the record.
         name: the model's.
         weights: of the ImageNet backbone: a file, or `imagenet` to download them.
+        outliers: a folder or manifest of pictures that are no slice of a brain; those of `train`, and those
+            of no split, are learned.
+        cache: where prepared images are kept for other runs; None keeps them in the run folder until its end.
+        start_from: a trained model to go on from, in place of `weights`: its `model.keras`, or the folder of
+            a run or a release that holds one.
         h5: also write `model.h5`.
 
     Returns:
@@ -71,10 +89,17 @@ def run(
         )
     if is_finished(folder):
         raise RunError(f"{folder}: holds a finished run; give another --out, or delete it")
+    if start_from is not None:
+        weights = str(start_from / MODEL if start_from.is_dir() else start_from)
     if weights != "imagenet" and not Path(weights).is_file():
-        raise RunError(f"{weights}: no such file; expected weights of the backbone, or 'imagenet'")
+        expected = "weights of the backbone, or 'imagenet'" if start_from is None else "a trained model.keras"
+        raise RunError(f"{weights}: no such file; expected {expected}")
     origin = weights if weights == "imagenet" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()
-    loaded = tensors.load(read_records(data))
+    records = read_records(data)
+    _begin(folder, {})
+    prepared = cache or folder / "prepared"
+    loaded = tensors.load(records, prepared)
+    others = None if outliers is None else _load_outliers(outliers, prepared)
     division = divide(loaded.records, loaded.pixels, recipe.seed)
     found = survey(loaded, division, recipe.untyped)
     print(found, flush=True)  # noqa: T201 - the survey is for the person who started the run
@@ -82,32 +107,36 @@ def run(
         folder,
         {
             "recipe.toml": recipe.to_toml(),
-            "data.txt": f"{found}\nfingerprint: {loaded.fingerprint}\n",
+            "data.txt": f"{found}\nfingerprint: {loaded.fingerprint}\n"
+            + (f"outliers: {others.fingerprint}\n" if others else ""),
             MANIFEST: to_csv(division.records),
         },
     )
-    keep = [record.label != UNTYPED or recipe.untyped == "partial" for record in division.records]
-    chosen = {
-        split: np.flatnonzero(
-            [kept and record.split == split for kept, record in zip(keep, division.records, strict=True)]
-        )
-        for split in ("train", "val")
-    }
-    chosen["both"] = np.sort(np.concatenate(list(chosen.values())))
-    train, val, both = (
-        loaded.select(indices, [division.records[index] for index in indices]) for indices in chosen.values()
-    )
-    del loaded
+    left_out = set(filter(None, recipe.without.split(",")))
+    if unknown := left_out - {record.source for record in division.records}:
+        raise RunError(f"without: no such collection in {data}: {', '.join(sorted(unknown))}")
+
+    def part(split: str, *, foreign: bool = False) -> Tensors:
+        indices = [
+            index
+            for index, record in enumerate(division.records)
+            if (record.source in left_out) == foreign
+            and (record.split == split if split else record.split != "test")
+            and (foreign or record.label != UNTYPED or recipe.untyped == "partial")
+        ]
+        return loaded.select(np.array(indices, np.intp), [division.records[index] for index in indices])
+
+    train, val = part("train"), part("val")
+    foreign = part("", foreign=True) if left_out else None
     _check_kinds(train, "train")
     _check_kinds(val, "val")
     keras.utils.set_random_seed(recipe.seed)
-    network = _build(recipe, weights)
-    history = stages.train(network, train, val, recipe, folder / "checkpoint")
-    calibrated, thresholds, least_familiarity, scores = _calibrate(folder, network, val, recipe, history)
-    if recipe.stage3.epochs:
-        # In a checkpoint of its own: cut off, it needs once more the weights that val has judged.
-        history = history + stages.learn_all(network, both, recipe, folder / "checkpoint-3")
-    model = inference_model(network, calibrated)
+    network = _build(recipe, weights) if start_from is None else _build_from(recipe, Path(weights))
+    history = stages.train(network, train, val, recipe, folder / "checkpoint", others)
+    temperature, thresholds, least_familiarity, metrics = _calibrate(
+        folder, network, val, foreign, recipe, history
+    )
+    model = inference_model(network, temperature)
     for suffix in ("keras", "h5") if h5 else ("keras",):
         model.save(folder / f"model.{suffix}")
     done = FinishedRun(
@@ -115,28 +144,37 @@ def run(
         name=name,
         preset=preset,
         changes=recipe.changes(PRESETS[preset]),
-        temperature=round(calibrated.temperature, 6),
-        offset=round(calibrated.offset, 6) if recipe.map_weight else None,
+        temperature=round(temperature, 6),
         thresholds=thresholds,
         least_familiarity=least_familiarity,
-        metrics={"val": scores},
+        metrics=metrics,
         seed=recipe.seed,
         trainer=__version__,
         data={
             "fingerprint": train.fingerprint,
             "counts": {part: _count(some, "label") for part, some in (("train", train), ("val", val))},
             "sources": _count(train, "source"),
-            # The splits whose images the weights were fitted to.
-            "fitted": ["train", "val"] if recipe.stage3.epochs else ["train"],
         },
         weights=origin,
         versions=_versions(),
         seconds=round(sum(row["seconds"] for row in history)),
     )
     write_run(done)
-    for checkpoint in ("checkpoint", "checkpoint-3"):
-        Checkpoint(folder / checkpoint).remove()
+    Checkpoint(folder / "checkpoint").remove()
+    shutil.rmtree(folder / "prepared", ignore_errors=True)
     return done.model
+
+
+def _load_outliers(data: Path, cache: Path) -> Tensors:
+    """The pictures that are learned, their kinds as labels."""
+    learned = [
+        Record(one.path, one.kind, one.source, one.group)
+        for one in read_outliers(data)
+        if one.split in ("train", "")
+    ]
+    if not learned:
+        raise DataError(f"{data}: expected pictures of the split train, or of no split; found none")
+    return tensors.load(learned, cache)
 
 
 def _begin(folder: Path, documents: dict[str, str]) -> None:
@@ -175,6 +213,19 @@ def _build(recipe: Recipe, weights: str) -> Network:
         ) from error
 
 
+def _build_from(recipe: Recipe, path: Path) -> Network:
+    """The recipe's network with the weights of a trained model."""
+    network = build_for(recipe, None)
+    try:
+        take_weights(network, keras.models.load_model(path, compile=False, safe_mode=True))
+    except Exception as error:  # Keras, zipfile and h5py raise anything on a file of another kind
+        raise RunError(
+            f"{path}: expected a trained model of Falx whose head is that of this recipe "
+            f"(head = {recipe.head!r}, dense = {recipe.dense}): {error}"
+        ) from error
+    return network
+
+
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "backend": str(keras.backend.backend())}
     for package in PACKAGES:
@@ -185,26 +236,53 @@ def _versions() -> dict[str, str]:
 
 
 def _calibrate(
-    folder: Path, network: Network, val: Tensors, recipe: Recipe, history: stages.History
-) -> tuple[calibration.Calibration, Thresholds, float, Scores]:
-    """Calibrates and chooses thresholds and the least familiarity on val; writes what people look at."""
+    folder: Path,
+    network: Network,
+    val: Tensors,
+    foreign: Tensors | None,
+    recipe: Recipe,
+    history: stages.History,
+) -> tuple[float, Thresholds, float, dict[str, object]]:
+    """Calibrates on val, chooses thresholds and the least familiarity; writes what people look at.
+
+    The threshold of `no_tumor` is chosen on collections left out, where there are some: val is of
+    collections that are known. Slices whose tumour does not show choose none.
+    """
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
-    found, thresholds = calibration.calibrate(outputs, labels, recipe.missed_tumors, recipe.map_weight)
+    temperature = calibration.fit_temperature(outputs["logits"], np.array(targets(labels)))
+    judged = {"val": (val, outputs)}
+    if foreign is not None:
+        judged["left_out"] = foreign, stages.predict(network, foreign.pixels)
+    *_, (judging, theirs) = judged.values()
+    thresholds = calibration.choose_thresholds(
+        calibration.probabilities(theirs["logits"], temperature), shows_tumor(judging), recipe.missed_tumors
+    )
+    if recipe.no_tumor:
+        thresholds = dataclasses.replace(thresholds, no_tumor=recipe.no_tumor)
     write_history(folder / "history.csv", history)
     plots.plot_history(folder / "history.png", history)
-    scores = score(labels, found.probabilities(outputs))
-    table = confusion_text(LABELS, LABELS, scores["confusion"])
-    report = f"val split\n\n{report_text(scores)}\n\n{table}\n"
+    scores = {}
+    metrics: dict[str, object] = {}
+    for name, (data, said) in judged.items():
+        answers = calibration.probabilities(said["logits"], temperature)
+        labels = [record.label for record in data.records]
+        scores[name] = score(labels, answers)
+        measured = measure(labels, data.boxes, answers, said.get("evidence"), thresholds)
+        metrics[name] = {**scores[name], **measured}
+    table = confusion_text(LABELS, LABELS, scores["val"]["confusion"])
+    report = f"val split\n\n{report_text(scores['val'])}\n\n{table}\n"
+    if foreign is not None:
+        report += f"\nleft out: {recipe.without}\n\n{report_text(scores['left_out'])}\n"
     print("\n" + report, flush=True)  # noqa: T201 - and so is the outcome
     write_whole(folder / "report.txt", report.encode())
     plots.plot_confusion(
-        folder / "confusion.png", LABELS, LABELS, scores["confusion"], "val split, typed slices"
+        folder / "confusion.png", LABELS, LABELS, scores["val"]["confusion"], "val split, typed slices"
     )
     least = 0.0
     if "familiarity" in outputs:
-        least = calibration.choose_least_familiarity(expit(outputs["familiarity"][:, 0]))
-    return found, thresholds, least, scores
+        least = calibration.choose_least_familiarity(softmax(outputs["familiarity"], axis=1)[:, BRAIN])
+    return temperature, thresholds, least, metrics
 
 
 def write_history(path: Path, history: stages.History) -> None:

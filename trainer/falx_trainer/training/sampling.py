@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import keras
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
 from falx.slices.preprocessing import SIZE
@@ -18,47 +19,46 @@ from falx_trainer.data.tensors import Boxes, Tensors
 from falx_trainer.training import counterfactual
 from falx_trainer.training.augmentation import augment
 from falx_trainer.training.counterfactual import Donors
-from falx_trainer.training.network import GRID
+from falx_trainer.training.network import BRAIN, CELL, NO_BRAIN, OTHER
 from falx_trainer.training.outliers import draw_outlier
 from falx_trainer.training.recipe import Recipe
 
-__all__ = ["WORKERS", "Epoch", "Example", "Sampler", "evidence_target", "pack"]
+__all__ = ["Example", "Sampler", "evidence_target", "find_doubtful", "pack", "resized", "shows_tumor"]
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Wanted = tuple[dict[str, Floats], dict[str, Floats]]
+"""Targets and weights by output name."""
 
-WORKERS: Final = 2
-"""Threads that prepare batches ahead of the step that takes one. With more than one, Keras prefetches by
-itself and turns tf.data's tuner off. With one the tuner stays, and an iterator is taken down only when the
-tuner's sleep ends, 20, 41 or 82 s after the beginning and then every 60 s (TensorFlow 2.21): an epoch of
-170 s took 202."""
+HEAD_END: Final = "head_end"
+"""The kind of outlier that shows a head where there is no brain."""
 
 LABEL_SHARES: Final = {"no_tumor": 0.40, "meningioma": 0.17, "glioma": 0.20, "pituitary": 0.13, UNTYPED: 0.10}
 """Shares of the labels in an epoch with `balance = "sources"`: healthy and tumour nearly even, the
 types nearly even, a little towards those that vary most."""
 
-CELL: Final = SIZE // GRID
-"""Tensor pixels a cell of the evidence covers, each way."""
-
 COVERED: Final = 0.3
 """A cell shows a tumour when a box covers at least this fraction of it; a cell covered less is not judged."""
 
 
-def evidence_target(label: str, boxes: Boxes) -> tuple[Floats, Floats]:
+def evidence_target(label: str, boxes: Boxes, size: int = SIZE) -> tuple[Floats, Floats]:
     """Where the evidence should be, and where that is known.
 
     Args:
         label: of the slice.
         boxes: its tumours, tensor pixels.
+        size: of the tensor, pixels each way.
 
     Returns:
-        Two `(14, 14)` float32: 1 where a tumour is; and the weight of each cell in the loss: 1 where
-        it is known, 0 where not (a tumour without a box, a cell that a box only touches).
+        Two `(14, 14)` float32 (fewer of a smaller tensor): 1 where a tumour is; and the weight of each
+        cell in the loss: 1 where it is known, 0 where not (a tumour without a box, a cell that a box only
+        touches).
     """
-    cells = np.zeros((GRID, GRID), np.float32)
+    grid = size // CELL
+    cells = np.zeros((grid, grid), np.float32)
     if label != "no_tumor" and not len(boxes):
         return cells, np.zeros_like(cells)
-    edges = np.arange(GRID) * CELL
+    edges = np.arange(grid) * CELL
     for left, top, right, bottom in boxes:
         across = np.clip((np.minimum(right, edges + CELL) - np.maximum(left, edges)) / CELL, 0, 1)
         down = np.clip((np.minimum(bottom, edges + CELL) - np.maximum(top, edges)) / CELL, 0, 1)
@@ -74,35 +74,34 @@ class Example(NamedTuple):
     """One image as training sees it.
 
     Attributes:
-        pixels: `(224, 224)` uint8.
+        pixels: `(S, S)` uint8.
         target: `(4,)`, 1 for each label it may have.
-        evidence: `(14, 14)`, 1 where a tumour is.
-        known: `(14, 14)`, the weight of each of those places.
-        familiar: 1 for a slice of a head, 0 for an outlier.
+        evidence: `(S / 16, S / 16)`, 1 where a tumour is.
+        known: `(S / 16, S / 16)`, the weight of each of those places.
+        judged: whether the map is asked if there is a tumour at all.
+        shown: `BRAIN`, `NO_BRAIN` or `OTHER`.
     """
 
     pixels: Pixels
     target: Floats
     evidence: Floats
     known: Floats
-    familiar: float
+    judged: float
+    shown: int
 
 
 class Sampler:
     """Draws epochs from prepared training images."""
 
-    def __init__(self, data: Tensors, recipe: Recipe) -> None:
+    def __init__(self, data: Tensors, recipe: Recipe, outliers: Tensors | None = None) -> None:
         self.data = data
         self.recipe = recipe
         self.labels = [record.label for record in data.records]
         self.targets = np.array(targets(self.labels), np.float32)
-        shown = [
-            [_shows(pixels, box) for box in boxes]
-            for pixels, boxes in zip(data.pixels, data.boxes, strict=True)
-        ]
+        shown = _shown(data)
         self.donors = _find_donors(data, shown)
         self._doubtful = (
-            _find_doubtful(data, shown) if recipe.blind == "doubt" else np.zeros(len(self.labels), np.bool_)
+            find_doubtful(data) if recipe.blind == "doubt" else np.zeros(len(self.labels), np.bool_)
         )
         self._probabilities: npt.NDArray[np.float64] | None = None
         self._class_weights = np.ones(len(self.labels), np.float32)
@@ -113,26 +112,42 @@ class Sampler:
             weights = compute_class_weight("balanced", classes=np.array(present), y=self.labels)
             by_label = dict(zip(present, weights, strict=True))
             self._class_weights = np.array([by_label[label] for label in self.labels], np.float32)
+        self._outliers = outliers
+        self._kinds: npt.NDArray[np.float64] = np.zeros(0)
+        if outliers is not None:
+            counts = Counter(record.label for record in outliers.records)
+            roots = np.array([counts[record.label] ** -0.5 for record in outliers.records])
+            self._kinds = np.cumsum(roots / roots.sum())
+        self._sizes = {SIZE: data.pixels}
 
-    def order(self, stage: int, epoch: int) -> npt.NDArray[np.intp]:
-        """Indices of the images an epoch shows, in order."""
-        rng = np.random.default_rng([self.recipe.seed, stage, epoch])
+    def order(self, stage: int, view: int) -> npt.NDArray[np.intp]:
+        """Indices of the images a view of the data shows, in order."""
+        rng = np.random.default_rng([self.recipe.seed, stage, view])
         count = len(self.labels)
         if self._probabilities is None:
             return rng.permutation(count)
         return rng.permutation(_systematic(self._probabilities, count, rng))
 
-    def example(self, index: int, rng: np.random.Generator) -> Example:
+    def prepare(self, size: int) -> None:
+        """Make the images of another size ready, once, before threads ask for examples of it."""
+        if size not in self._sizes:
+            self._sizes[size] = resized(self.data.pixels, size)
+
+    def example(self, index: int, rng: np.random.Generator, size: int = SIZE) -> Example:
         """One varied image.
 
         Args:
             index: which of the training images.
             rng: the only source of chance.
+            size: of the image made, pixels each way; other than 224 it was prepared.
         """
-        pixels, boxes, label = self.data.pixels[index], self.data.boxes[index], self.labels[index]
-        if self.recipe.outliers and rng.random() < self.recipe.outliers:
-            nothing = np.zeros((GRID, GRID), np.float32)
-            return Example(draw_outlier(pixels, rng), np.ones(len(LABELS), np.float32), nothing, nothing, 0.0)
+        chance = rng.random()
+        if chance < self.recipe.drawn_outliers:
+            return self._nothing(draw_outlier(self.data.pixels[index], rng), OTHER, size)
+        if self._outliers is not None and chance < self.recipe.drawn_outliers + self.recipe.real_outliers:
+            return self._outlier(rng, size)
+        images = self._sizes[size]
+        pixels, boxes, label = images[index], self._boxes(index, size), self.labels[index]
         if self._doubtful[index]:
             # Nobody can know from this slice. It is called a tumour more often: that is the safer error.
             boxes = boxes[:0]
@@ -141,40 +156,66 @@ class Sampler:
                 label = NO_TUMOR if healthy else UNTYPED
         wanted = self.recipe.counterfactual
         chance = rng.random()
-        if label == "no_tumor" and chance < wanted.transplant and self.donors.lesions:
+        if label == NO_TUMOR and chance < wanted.transplant and self.donors.lesions:
             donor, box = self.donors.lesions[int(rng.integers(len(self.donors.lesions)))]
             inverted = bool(rng.random() < wanted.inverted)
-            made = counterfactual.paste(pixels, self.data.pixels[donor], box, rng, inverted=inverted)
+            made = counterfactual.paste(pixels, images[donor], box * (size / SIZE), rng, inverted=inverted)
             if made is not None:
                 (pixels, boxes), label = made, UNTYPED
         elif chance > 1 - wanted.control and self.donors.lesions and self._placed(index):
-            pixels = self._control(pixels, boxes, rng)
+            pixels = self._control(pixels, boxes, rng, size)
         pixels, boxes = augment(
             pixels,
             boxes,
             self.recipe.augmentation,
             rng,
-            other=lambda: self.data.pixels[int(rng.integers(len(self.labels)))],
+            other=lambda: images[int(rng.integers(len(self.labels)))],
         )
         target = (
             self.targets[index] if label == self.labels[index] else np.array(targets([label])[0], np.float32)
         )
-        evidence, known = evidence_target(label, boxes)
-        if self._doubtful[index] and not len(boxes):
+        evidence, known = evidence_target(label, boxes, size)
+        doubtful = self._doubtful[index] and not len(boxes)
+        if doubtful:
             known = np.zeros_like(known)
-        return Example(pixels, target, evidence, known, 1.0)
+        return Example(pixels, target, evidence, known, float(not doubtful), BRAIN)
+
+    def _outlier(self, rng: np.random.Generator, size: int) -> Example:
+        """A real picture that is no slice of a brain; the square root of a kind's size is its share."""
+        assert self._outliers is not None  # noqa: S101 - our own: asked for only where there are some
+        chosen = min(int(np.searchsorted(self._kinds, rng.random())), len(self._kinds) - 1)
+        pixels = self._outliers.pixels[chosen]
+        if rng.random() < 0.1:
+            pixels = 255 - pixels
+        pixels, _ = augment(pixels, np.zeros((0, 4), np.float32), self.recipe.augmentation, rng)
+        if self._outliers.records[chosen].label != HEAD_END:
+            return self._nothing(pixels, OTHER, size)
+        # Where it is not told from a slice of a brain, it is at least not a tumour.
+        evidence, known = evidence_target(NO_TUMOR, np.zeros((0, 4), np.float32), size)
+        healthy = np.array(targets([NO_TUMOR])[0], np.float32)
+        return Example(resized(pixels[None], size)[0], healthy, evidence, known, 1.0, NO_BRAIN)
+
+    @staticmethod
+    def _nothing(pixels: Pixels, shown: int, size: int) -> Example:
+        nothing = np.zeros((size // CELL, size // CELL), np.float32)
+        every = np.ones(len(LABELS), np.float32)
+        return Example(resized(pixels[None], size)[0], every, nothing, nothing, 0.0, shown)
+
+    def _boxes(self, index: int, size: int) -> Boxes:
+        return self.data.boxes[index] * np.float32(size / SIZE)
 
     def _placed(self, index: int) -> bool:
         """Whether it is known where the slice's tumours are, so that tissue does not hide one."""
         return self.labels[index] == "no_tumor" or len(self.data.boxes[index]) > 0
 
-    def _control(self, pixels: Pixels, boxes: Boxes, rng: np.random.Generator) -> Pixels:
+    def _control(self, pixels: Pixels, boxes: Boxes, rng: np.random.Generator, size: int) -> Pixels:
+        images = self._sizes[size]
         _, like = self.donors.lesions[int(rng.integers(len(self.donors.lesions)))]
         donor = int(rng.choice(self.donors.tissue))
-        box = counterfactual.tissue_box(self.data.pixels[donor], self.data.boxes[donor], like, rng)
+        box = counterfactual.tissue_box(images[donor], self._boxes(donor, size), like * (size / SIZE), rng)
         if box is None:
             return pixels
-        made = counterfactual.paste(pixels, self.data.pixels[donor], box, rng)
+        made = counterfactual.paste(pixels, images[donor], box, rng)
         if made is None:
             return pixels
         result, (place,) = made
@@ -192,6 +233,22 @@ class Sampler:
         return float(self._class_weights[index])
 
 
+def resized(pixels: Pixels, size: int) -> Pixels:
+    """Images `(N, S, S)` uint8 at another size, each way."""
+    if pixels.shape[1] == size:
+        return pixels
+    small = [
+        np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)) for one in pixels
+    ]
+    return np.stack(small)
+
+
+def _shown(data: Tensors) -> list[list[bool]]:
+    return [
+        [_shows(pixels, box) for box in boxes] for pixels, boxes in zip(data.pixels, data.boxes, strict=True)
+    ]
+
+
 def _find_donors(data: Tensors, shown: Sequence[Sequence[bool]]) -> Donors:
     lesions = []
     tissue = []
@@ -203,13 +260,14 @@ def _find_donors(data: Tensors, shown: Sequence[Sequence[bool]]) -> Donors:
     return Donors(lesions, np.array(tissue, np.intp))
 
 
-def _find_doubtful(data: Tensors, shown: Sequence[Sequence[bool]]) -> npt.NDArray[np.bool_]:
+def find_doubtful(data: Tensors) -> npt.NDArray[np.bool_]:
     """Slices that do not show whether there is a tumour, though their label says so.
 
     Where boxes were drawn on another sequence, a tumour may be in the box and not in the picture; and
     then the clean slices of that sequence look no different. That is found by collection and sequence:
     fewer than half of the boxed tumours show.
     """
+    shown = _shown(data)
     cells = [(record.source, record.sequence) for record in data.records]
     boxed: Counter[tuple[str, str]] = Counter()
     seen: Counter[tuple[str, str]] = Counter()
@@ -224,6 +282,11 @@ def _find_doubtful(data: Tensors, shown: Sequence[Sequence[bool]]) -> npt.NDArra
         ],
         np.bool_,
     )
+
+
+def shows_tumor(data: Tensors) -> npt.NDArray[np.bool_]:
+    """Tells for each slice whether it has a tumour that shows: those that choose an operating point."""
+    return np.array([record.label != NO_TUMOR for record in data.records], np.bool_) & ~find_doubtful(data)
 
 
 def _shows(pixels: Pixels, box: Floats) -> bool:
@@ -242,22 +305,27 @@ def _shows(pixels: Pixels, box: Floats) -> bool:
 def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
     """The probability of drawing each image.
 
-    Within a label a collection's share goes with the square root of its size, so that small ones
-    are heard and not worn out; labels have fixed shares.
+    Labels have fixed shares. Within a label a collection's share goes with the square root of its size, so
+    that small ones are heard and not worn out; and in the same way within a collection the share of a
+    sequence, plane and level.
     """
-    cells: dict[tuple[str, str], int] = {}
-    for record in records:
-        cells[record.label, record.source] = cells.get((record.label, record.source), 0) + 1
-    present = {label for label, _ in cells}
-    roots = {label: sum(n**0.5 for (other, _), n in cells.items() if other == label) for label in present}
-    total = sum(LABEL_SHARES[label] for label in present)
+    paths = [
+        (record.label, record.source, f"{record.sequence}/{record.plane}/{record.level}")
+        for record in records
+    ]
+    sizes: Counter[tuple[str, ...]] = Counter(path[:depth] for path in paths for depth in (1, 2, 3))
+    roots: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    for path, count in sizes.items():
+        roots[path[:-1]] += math.sqrt(count)
+    total = sum(LABEL_SHARES[label] for label in {path[0] for path in paths})
     return np.array(
         [
-            LABEL_SHARES[record.label]
+            LABEL_SHARES[path[0]]
             / total
-            / roots[record.label]
-            / cells[record.label, record.source] ** 0.5
-            for record in records
+            * (math.sqrt(sizes[path[:2]]) / roots[path[:1]])
+            * (math.sqrt(sizes[path]) / roots[path[:2]])
+            / sizes[path]
+            for path in paths
         ]
     )
 
@@ -275,55 +343,20 @@ def _systematic(
     return drawn
 
 
-class Epoch(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """The batches of one epoch, each varied when it is asked for."""
-
-    def __init__(self, sampler: Sampler, stage: int, epoch: int) -> None:
-        super().__init__(workers=WORKERS)
-        self._sampler = sampler
-        self._key = (sampler.recipe.seed, stage, epoch)
-        self._order = sampler.order(stage, epoch)
-        self._batch = sampler.recipe.batch
-
-    @property
-    def size(self) -> int:
-        """Number of images."""
-        return len(self._order)
-
-    def __len__(self) -> int:
-        """Number of batches; the last may be smaller."""
-        return -(-len(self._order) // self._batch)
-
-    def __getitem__(self, step: int) -> tuple[Any, Any, Any]:
-        """`(images, targets, weights)` of a batch, as `Model.fit` takes them."""
-        chosen = range(step * self._batch, min((step + 1) * self._batch, len(self._order)))
-        examples = [
-            self._sampler.example(int(self._order[i]), np.random.default_rng([*self._key, i, 1]))
-            for i in chosen
-        ]
-        pixels, target, evidence, known, familiar = (np.stack(part) for part in zip(*examples, strict=True))
-        weights = np.array([self._sampler.weight(int(self._order[i])) for i in chosen], np.float32)
-        return pixels[..., None].astype(np.float32), *pack(
-            target, evidence, known, familiar.astype(np.float32), weights, self._sampler.recipe
-        )
-
-
-def pack(
-    target: Floats,
-    evidence: Floats,
-    known: Floats,
-    familiar: Floats,
-    weights: Floats,
-    recipe: Recipe,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def pack(examples: Sequence[Example], weights: Floats, recipe: Recipe) -> Wanted:
     """Targets and weights by output name, for the outputs the recipe's head has."""
+    target, evidence, known, judged, shown = (
+        np.array(part) for part in list(zip(*examples, strict=True))[1:]
+    )
     wanted, shares = {"logits": target}, {"logits": weights}
     if recipe.head == "map":
-        wanted["evidence"], shares["evidence"] = evidence, known
+        places, known = (part.reshape(len(part), -1) for part in (evidence, known))
+        wanted["evidence"], shares["evidence"] = places, known
         # Every place is allowed where none is known: a loss of 0.
-        places = evidence.reshape(len(evidence), -1)
         wanted["place"] = np.where(places.any(axis=1, keepdims=True), places, 1).astype(np.float32)
         shares["place"] = np.ones_like(weights)
-    if recipe.outliers:
-        wanted["familiarity"], shares["familiarity"] = familiar[:, None], np.ones_like(weights)
+        wanted["seen"], shares["seen"] = 1 - target[:, :1], judged.astype(np.float32)
+    if recipe.tells_outliers:
+        wanted["familiarity"] = np.eye(3, dtype=np.float32)[shown]
+        shares["familiarity"] = np.ones_like(weights)
     return wanted, shares

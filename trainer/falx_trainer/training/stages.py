@@ -1,4 +1,4 @@
-"""The three stages, epoch by epoch, so that a run killed at any moment goes on and ends the same.
+"""The two stages, epoch by epoch, so that a run killed at any moment goes on and ends the same.
 
 Everything an epoch does follows from the seed, its number and the state saved after the epoch
 before: weights, those the stage would end with, the optimizer's variables and the history. Stopping and
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,18 +20,19 @@ from keras import ops
 from tqdm import tqdm
 
 from falx.errors import FalxError
+from falx.slices.preprocessing import SIZE
 from falx_runs.manifest import targets
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training.checkpoint import Arrays, Checkpoint, State
-from falx_trainer.training.network import Network, set_trainable
-from falx_trainer.training.recipe import Recipe, Stage1, Stage2, Stage3
-from falx_trainer.training.sampling import WORKERS, Epoch, Sampler, evidence_target, pack
+from falx_trainer.training.network import BRAIN, Network, set_precision, set_trainable, split
+from falx_trainer.training.recipe import Recipe, Stage1, Stage2
+from falx_trainer.training.sampling import Example, Sampler, Wanted, evidence_target, pack, resized
+from falx_trainer.training.views import Batches, View, open_view
 
 __all__ = [
     "DivergedError",
     "History",
     "binary_crossentropy",
-    "learn_all",
     "partial_crossentropy",
     "predict",
     "train",
@@ -47,7 +47,7 @@ WARM_UP_FACTOR: Final = 0.3
 
 PREDICTION_BATCH: Final = 32
 
-Features = npt.NDArray[np.float16]
+Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
@@ -83,15 +83,23 @@ def accuracy(target: Any, logits: Any) -> Any:
     return ops.sum(target * ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1]), axis=-1)
 
 
-def train(network: Network, training: Tensors, validation: Tensors, recipe: Recipe, folder: Path) -> History:
-    """Train the first two stages, or what is left of them.
+def train(
+    network: Network,
+    training: Tensors,
+    validation: Tensors,
+    recipe: Recipe,
+    folder: Path,
+    outliers: Tensors | None = None,
+) -> History:
+    """Train both stages, or what is left of them.
 
     Args:
         network: freshly built; holds the trained weights at the end.
         training: prepared images of the train split.
         validation: of the val split; never learned from.
         recipe: all settings.
-        folder: of the checkpoint, read and written.
+        folder: of the checkpoint and the views, read and written.
+        outliers: prepared pictures that are no slice of a brain, their kinds as labels.
 
     Returns:
         A row for each epoch of both stages.
@@ -100,50 +108,17 @@ def train(network: Network, training: Tensors, validation: Tensors, recipe: Reci
         DivergedError: a loss is not a finite number; the state before that epoch stays saved.
     """
     checkpoint = Checkpoint(folder)
-    sampler = Sampler(training, recipe)
+    sampler = Sampler(training, recipe, outliers)
     state = checkpoint.load() or State(1, 0, [], network.whole.get_weights(), None, None)
-    for stage, run in ((1, _first_stage), (2, _second_stage)):
-        if state.stage == stage:
+    set_precision(network, recipe.precision)
+    for number, stage in ((1, recipe.stage1), (2, recipe.stage2)):
+        if state.stage == number:
             network.whole.set_weights(state.weights)
-            state = run(network, sampler, validation, state, checkpoint)
-            state = State(stage + 1, 0, state.history, state.outcome, None, None)
+            state = _run(network, sampler, validation, stage, state, checkpoint)
+            state = State(number + 1, 0, state.history, state.outcome, None, None)
             checkpoint.save(state)
+    set_precision(network, "float32")
     network.whole.set_weights(state.weights)
-    return state.history
-
-
-def learn_all(network: Network, everything: Tensors, recipe: Recipe, folder: Path) -> History:
-    """Train stage 3, or what is left of it.
-
-    Args:
-        network: as stages 1 and 2 left it; holds the trained weights at the end.
-        everything: prepared images of the train and val splits; no image is held out any more.
-        recipe: all settings.
-        folder: of the checkpoint, read and written.
-
-    Returns:
-        A row for each epoch of stage 3, without measures of val.
-
-    Raises:
-        DivergedError: the loss is not a finite number; the state before that epoch stays saved.
-    """
-    checkpoint = Checkpoint(folder)
-    state = checkpoint.load() or State(3, 0, [], network.whole.get_weights(), None, None)
-    network.whole.set_weights(state.weights)
-    set_trainable(network, recipe.stage2.layers)
-    sampler = Sampler(everything, recipe)
-    state = _run(
-        network,
-        network.whole,
-        lambda epoch: Epoch(sampler, 3, epoch),
-        None,
-        recipe.stage3,
-        recipe,
-        state,
-        checkpoint,
-        time.monotonic(),
-    )
-    network.whole.set_weights(state.outcome)
     return state.history
 
 
@@ -165,66 +140,21 @@ def predict(network: Network, pixels: npt.NDArray[np.uint8]) -> dict[str, Floats
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _first_stage(
-    network: Network, sampler: Sampler, validation: Tensors, state: State, checkpoint: Checkpoint
-) -> State:
-    stage = sampler.recipe.stage1
-    set_trainable(network, 0)
-    if _ended(state, stage):
-        return state
-    started = time.monotonic()
-    # The frozen backbone gives the same features every time: once a view is enough.
-    views = [_View(network.backbone, sampler, view) for view in range(min(stage.views, stage.epochs))]
-    held = _in_order(
-        _features(network.backbone, validation.pixels, "features of val"),
-        _known(validation, sampler.recipe),
-    )
-    return _run(
-        network,
-        network.head,
-        lambda epoch: views[epoch % len(views)].batches(sampler.recipe, epoch),
-        held,
-        stage,
-        sampler.recipe,
-        state,
-        checkpoint,
-        started,
-    )
-
-
-def _second_stage(
-    network: Network, sampler: Sampler, validation: Tensors, state: State, checkpoint: Checkpoint
-) -> State:
-    stage = sampler.recipe.stage2
-    set_trainable(network, stage.layers)
-    if _ended(state, stage):
-        return state
-    held = _in_order([validation.pixels[..., None]], _known(validation, sampler.recipe))
-    return _run(
-        network,
-        network.whole,
-        lambda epoch: Epoch(sampler, 2, epoch),
-        held,
-        stage,
-        sampler.recipe,
-        state,
-        checkpoint,
-        time.monotonic(),
-    )
-
-
 def _run(
     network: Network,
-    model: keras.Model,
-    batches: Callable[[int], keras.utils.PyDataset],
-    held_out: keras.utils.PyDataset | None,
-    stage: Stage1 | Stage2 | Stage3,
-    recipe: Recipe,
+    sampler: Sampler,
+    validation: Tensors,
+    stage: Stage1 | Stage2,
     state: State,
     checkpoint: Checkpoint,
-    started: float,
 ) -> State:
-    """The epochs of a stage that are still to do; `model` is the part of the network that learns."""
+    """The epochs of a stage that are still to do."""
+    if _ended(state, stage):
+        return state
+    recipe, started = sampler.recipe, time.monotonic()
+    layers = stage.layers if isinstance(stage, Stage2) else 0
+    set_trainable(network, layers)
+    frozen, model = split(network, layers)
     _compile(model, recipe)
     _restore(model.optimizer, state)
     while not _ended(state, stage):
@@ -233,9 +163,19 @@ def _run(
         title = f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}"
         print(title, flush=True)  # noqa: T201 - beside Keras's progress bar, which prints too
         _reseed(network, recipe.seed, state)
+        size = SIZE if stage.epochs - state.epoch <= _full(stage) else recipe.size
+        views = checkpoint.folder / "views"
+        held = _known(views / f"val-{state.stage}-{size}", frozen, validation, recipe, size)
+        view = state.epoch // stage.echo
+        shown = _varied(
+            views / f"train-{state.stage}-{view}-{size}", frozen, sampler, (state.stage, view), size
+        )
+        order = np.random.default_rng([recipe.seed, state.stage, state.epoch, 2]).permutation(
+            len(sampler.labels)
+        )
         log = model.fit(
-            batches(state.epoch),
-            validation_data=held_out,
+            Batches(shown, order, recipe.batch),
+            validation_data=Batches(held, np.arange(len(validation.records)), PREDICTION_BATCH),
             # The order is the epoch's own; Keras's comes from Python's generator, which a resumed run
             # has not used as often.
             shuffle=False,
@@ -248,6 +188,7 @@ def _run(
         }
         _require_finite(row)
         row["seconds"], started = round(time.monotonic() - started, 1), time.monotonic()
+        print(f"{len(order) / max(row['seconds'], 0.1):.0f} slices a second", flush=True)  # noqa: T201
         weights = network.whole.get_weights()
         kept = _kept(state, stage, row, weights)
         optimizer = [ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
@@ -274,10 +215,19 @@ def _compile(model: keras.Model, recipe: Recipe) -> None:
         shares["evidence"] = recipe.box_weight
         losses["place"] = partial_crossentropy
         shares["place"] = recipe.place_weight
-    if recipe.outliers:
-        losses["familiarity"] = binary_crossentropy
+        losses["seen"] = binary_crossentropy
+        shares["seen"] = recipe.seen_weight
+    if recipe.tells_outliers:
+        losses["familiarity"] = partial_crossentropy
         shares["familiarity"] = 1.0
-    model.compile("adam", loss=losses, loss_weights=shares, metrics={"logits": [accuracy]}, jit_compile=False)
+    model.compile(
+        "adam",
+        loss=losses,
+        loss_weights=shares,
+        metrics={"logits": [accuracy]},
+        # TensorFlow's compiler is slower on a CPU; JAX without its own takes operation by operation.
+        jit_compile=keras.backend.backend() == "jax",
+    )
     model.optimizer.build(model.trainable_variables)
 
 
@@ -295,16 +245,14 @@ def _reseed(network: Network, seed: int, state: State) -> None:
         generator.state.assign(np.array([seed, 1000 * state.stage + state.epoch], "uint32"))
 
 
-def _kept(
-    state: State, stage: Stage1 | Stage2 | Stage3, row: dict[str, float], weights: list[Any]
-) -> Arrays | None:
+def _kept(state: State, stage: Stage1 | Stage2, row: dict[str, float], weights: list[Any]) -> Arrays | None:
     """The weights the stage would end with after this epoch, where they are not simply the last.
 
     Each cycle ends in another minimum nearby, and the mean of their weights lies between them: one
     network that carries over to other scanners as an ensemble of them does (Izmailov et al. 2018,
     arXiv:1803.05407; Wortsman et al. 2022, arXiv:2203.05482).
     """
-    if isinstance(stage, Stage2 | Stage3) and stage.schedule == "cycles":
+    if isinstance(stage, Stage2) and stage.schedule == "cycles":
         ahead, rest = divmod(stage.epochs - state.epoch - 1, stage.cycle)
         number = min(stage.averaged, math.ceil(stage.epochs / stage.cycle)) - ahead
         if rest or number < 1:
@@ -318,7 +266,7 @@ def _kept(
     return state.kept
 
 
-def _keeps_best(stage: Stage1 | Stage2 | Stage3) -> bool:
+def _keeps_best(stage: Stage1 | Stage2) -> bool:
     return isinstance(stage, Stage1) or stage.schedule == "plateau"
 
 
@@ -326,19 +274,19 @@ def _val_losses(state: State) -> list[float]:
     return [row["val_loss"] for row in state.history if row["stage"] == state.stage]
 
 
-def _ended(state: State, stage: Stage1 | Stage2 | Stage3) -> bool:
+def _ended(state: State, stage: Stage1 | Stage2) -> bool:
     if state.epoch >= stage.epochs:
         return True
-    if isinstance(stage, Stage3) or not _keeps_best(stage):
+    if not _keeps_best(stage):
         return False
     losses = _val_losses(state)
     return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= stage.patience
 
 
-def _learning_rate(state: State, stage: Stage1 | Stage2 | Stage3) -> float:
+def _learning_rate(state: State, stage: Stage1 | Stage2) -> float:
     if isinstance(stage, Stage1):
         return stage.learning_rate
-    if isinstance(stage, Stage3) or stage.schedule != "plateau":
+    if stage.schedule != "plateau":
         warm = WARM_UP_FACTOR if state.epoch == 0 else 1.0
         length = stage.cycle if stage.schedule == "cycles" else stage.epochs
         # Cycles count from the end, so that the last is whole.
@@ -353,83 +301,47 @@ def _learning_rate(state: State, stage: Stage1 | Stage2 | Stage3) -> float:
     return rate
 
 
-def _known(data: Tensors, recipe: Recipe) -> tuple[Any, Any]:
-    """Targets and weights of images as they are."""
+def _full(stage: Stage1 | Stage2) -> int:
+    """How many of the last epochs see images of the model's own size."""
+    return stage.full if isinstance(stage, Stage2) else 0
+
+
+def _known(folder: Path, frozen: keras.Model | None, data: Tensors, recipe: Recipe, size: int) -> View:
+    """Images as they are."""
     labels = [record.label for record in data.records]
-    pairs = [evidence_target(label, boxes) for label, boxes in zip(labels, data.boxes, strict=True)]
-    evidence, known = (np.stack(part) for part in zip(*pairs, strict=True))
-    ones = np.ones(len(labels), np.float32)
-    return pack(np.array(targets(labels), np.float32), evidence, known, ones, ones, recipe)
+    wanted = np.array(targets(labels), np.float32)
+
+    def part(some: range) -> tuple[Pixels, Wanted]:
+        pixels = resized(data.pixels[some.start : some.stop], size)
+        examples = [
+            Example(
+                image,
+                wanted[index],
+                *evidence_target(labels[index], data.boxes[index] * np.float32(size / SIZE), size),
+                1.0,
+                BRAIN,
+            )
+            for index, image in zip(some, pixels, strict=True)
+        ]
+        return pixels, pack(examples, np.ones(len(some), np.float32), recipe)
+
+    return open_view(folder, frozen, len(labels), part, "features of val")
 
 
-def _features(backbone: keras.Model, pixels: npt.NDArray[np.uint8], title: str) -> list[Features]:
-    result = _room(backbone, len(pixels))
-    for start in tqdm(range(0, len(pixels), PREDICTION_BATCH), title, unit="batch", disable=None):
-        _put(backbone, pixels[start : start + PREDICTION_BATCH, ..., None].astype(np.float32), result, start)
-    return result
+def _varied(
+    folder: Path, frozen: keras.Model | None, sampler: Sampler, key: tuple[int, int], size: int
+) -> View:
+    """The training images, each varied anew."""
+    order = sampler.order(*key)
+    sampler.prepare(size)
 
+    def part(some: range) -> tuple[Pixels, Wanted]:
+        chosen = [int(order[place]) for place in some]
+        examples = [
+            sampler.example(index, np.random.default_rng([sampler.recipe.seed, *key, place, 1]), size)
+            for place, index in zip(some, chosen, strict=True)
+        ]
+        weights = np.array([sampler.weight(index) for index in chosen], np.float32)
+        return np.stack([one.pixels for one in examples]), pack(examples, weights, sampler.recipe)
 
-def _room(backbone: keras.Model, count: int) -> list[Features]:
-    # Half precision: 125 to 163 kB an image, and what it rounds off is far below the augmentation.
-    return [np.empty((count, *output.shape[1:]), np.float16) for output in backbone.outputs]
-
-
-def _put(backbone: keras.Model, images: Any, result: list[Features], start: int) -> None:
-    outputs = backbone.predict_on_batch(images)
-    for room, values in zip(result, outputs if len(result) > 1 else [outputs], strict=True):
-        room[start : start + len(images)] = values
-
-
-class _View:
-    """The frozen backbone's features of one varied look at the training images, and their targets."""
-
-    def __init__(self, backbone: keras.Model, sampler: Sampler, view: int) -> None:
-        epoch = Epoch(sampler, 1, view)
-        self.features = _room(backbone, epoch.size)
-        wanted: list[dict[str, Any]] = []
-        weights: list[dict[str, Any]] = []
-        done = 0
-        for step in tqdm(range(len(epoch)), f"features of view {view + 1}", unit="batch", disable=None):
-            images, target, weight = epoch[step]
-            _put(backbone, images, self.features, done)
-            done += len(images)
-            wanted.append(target)
-            weights.append(weight)
-        self.targets = {name: np.concatenate([part[name] for part in wanted]) for name in wanted[0]}
-        self.weights = {name: np.concatenate([part[name] for part in weights]) for name in weights[0]}
-
-    def batches(self, recipe: Recipe, epoch: int) -> keras.utils.PyDataset:
-        """An epoch over them, in an order of its own."""
-        order = np.random.default_rng([recipe.seed, 1, epoch, 2]).permutation(len(self.features[0]))
-        return _Batches(self.features, (self.targets, self.weights), order, recipe.batch)
-
-
-class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """What a model is given and what is wanted of it, all in memory, in batches."""
-
-    def __init__(
-        self,
-        inputs: Sequence[npt.NDArray[Any]],
-        wanted: tuple[dict[str, Any], dict[str, Any]],
-        order: npt.NDArray[np.intp],
-        batch: int,
-    ) -> None:
-        super().__init__(workers=WORKERS)
-        self._inputs = inputs
-        self._wanted = wanted
-        self._order = order
-        self._batch = batch
-
-    def __len__(self) -> int:
-        return -(-len(self._order) // self._batch)
-
-    def __getitem__(self, step: int) -> tuple[Any, Any, Any]:
-        chosen = self._order[step * self._batch : (step + 1) * self._batch]
-        inputs = tuple(part[chosen].astype(np.float32) for part in self._inputs)
-        targets, weights = ({name: values[chosen] for name, values in part.items()} for part in self._wanted)
-        # Keras takes a tuple of inputs, and a single one as it is.
-        return inputs if len(inputs) > 1 else inputs[0], targets, weights
-
-
-def _in_order(inputs: Sequence[npt.NDArray[Any]], wanted: tuple[Any, Any]) -> _Batches:
-    return _Batches(inputs, wanted, np.arange(len(inputs[0])), PREDICTION_BATCH)
+    return open_view(folder, frozen, len(order), part, f"features of view {key[1] + 1}")

@@ -111,12 +111,14 @@ class Settings:
     destination: Destination = field(
         metadata={"about": About("send results there", "TITLE@HOST:PORT", None, Destination)}
     )
-    title: str = _setting("FALX", "AE title of this node; who calls another is refused", "TITLE")
+    title: str = _setting("FALX", "answer to this AE title, and refuse calls to others", "TITLE")
     host: str = _setting(
-        "127.0.0.1", "listen here; the default is this machine alone, 0.0.0.0 is all", "ADDRESS"
+        "127.0.0.1",
+        "listen at this address; 127.0.0.1 is this machine alone, 0.0.0.0 every network",
+        "ADDRESS",
     )
     port: int = _setting(11112, "listen at this port; 0 takes a free one", "N", PORT)
-    allow: tuple[str, ...] = _setting((), "accept this AE title; repeat it for more; without it all", "TITLE")
+    allow: tuple[str, ...] = _setting((), "accept only this AE title; repeat it for more titles", "TITLE")
     quiet_s: float = _setting(
         10.0, "classify a study when no image of it came for this long", SECONDS, ABOVE_0
     )
@@ -135,13 +137,13 @@ class Settings:
         None, "answer at http://127.0.0.1:N/healthz; 0 takes a free port", "N", PORT, int
     )
     retry_s: float = _setting(
-        5.0, "wait this long after a failure, and twice as long after each more", SECONDS, ABOVE_0
+        5.0, "wait this long after a failure to send, and twice as long after the next", SECONDS, ABOVE_0
     )
-    retry_most_s: float = _setting(300.0, "wait at most this long after a failure", SECONDS, ABOVE_0)
+    retry_most_s: float = _setting(300.0, "but wait at most this long", SECONDS, ABOVE_0)
     tls_certificate: str | None = _setting(
         None, "accept TLS alone, and show this certificate", "PEM", kind=str
     )
-    tls_key: str | None = _setting(None, "the key of the certificate", "PEM", kind=str)
+    tls_key: str | None = _setting(None, "use this key with the certificate", "PEM", kind=str)
     tls_authority: str | None = _setting(
         None, "accept only certificates that this one signed", "PEM", kind=str
     )
@@ -242,8 +244,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         elif about.kind is tuple:
             parser.add_argument(option, action="append", metavar=about.unit, default=unset, help=text)
         else:
-            number = float if about.kind is float else int if about.range else str
-            parser.add_argument(option, type=number, metavar=about.unit, default=unset, help=text)
+            parser.add_argument(option, metavar=about.unit, default=unset, help=text)
 
 
 def from_options(options: argparse.Namespace) -> Settings:
@@ -253,8 +254,20 @@ def from_options(options: argparse.Namespace) -> Settings:
         SettingsError: see `read_file` and `Settings.build`.
     """
     given = {} if options.config is None else read_file(Path(options.config))
-    words = map(_word, ABOUT)
-    return Settings.build(given | {word: getattr(options, word) for word in words if hasattr(options, word)})
+    for name, about in ABOUT.items():
+        if hasattr(options, word := _word(name)):
+            given[word] = _plain(about, getattr(options, word))
+    return Settings.build(given)
+
+
+def _plain(about: About, value: object) -> object:
+    """Turns the text of an option into a number, where a number is expected and the text is one."""
+    if about.range is None or not isinstance(value, str):
+        return value
+    try:
+        return int(value) if about.kind is int else float(value)
+    except ValueError:
+        return value
 
 
 def read_file(path: Path) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from falx.errors import DicomUnavailable, UnreadableImage
 from falx.optional import needs
+from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import ReportError
 
@@ -65,24 +66,24 @@ PIXELS: Final = (
 REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
-def read(path: str) -> Dataset:
+def read(file: InputFile) -> Dataset:
     """Reads the attributes of an image that this module names, and no others.
 
     Raises:
         UnreadableImage: the file is not DICOM, or lacks an identifier. The message quotes no value.
     """
-    wanted = [*REFERENCES, *IDENTITY, *ISSUERS, *PIXELS]
-    try:
-        with quiet_readers():
-            header = dcmread(path, stop_before_pixels=True, specific_tags=list(wanted))
-    except Exception as error:  # noqa: BLE001 - pydicom raises anything on damaged files
-        raise UnreadableImage(
-            f"{path}: expected a DICOM file, got one whose header cannot be read ({type(error).__name__})"
-        ) from None
+    wanted: list[str] = [*REFERENCES, *IDENTITY, *ISSUERS, *PIXELS]
+    with file.open() as stream, quiet_readers():
+        try:
+            header = dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
+        except Exception:  # noqa: BLE001 - pydicom raises anything on damaged files
+            raise UnreadableImage(
+                f"{file.name}: expected a DICOM file, got one whose header cannot be read"
+            ) from None
     missing = [name for name in REQUIRED if not header.get(name)]
     if missing:
         raise UnreadableImage(
-            f"{path}: the DICOM file has no {', '.join(missing)}, so no result can refer to it"
+            f"{file.name}: the DICOM file has no {', '.join(missing)}, so no report can refer to it"
         )
     return header
 

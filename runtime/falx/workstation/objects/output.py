@@ -76,11 +76,10 @@ def write_outputs(
     if options.sr is None and options.sc is None:
         return []
     from falx.workstation.objects.structured_report import Rule
-    from falx.workstation.objects.study_objects import objects_of, sources
+    from falx.workstation.objects.study_objects import objects_of
 
-    known = sources(dict.fromkeys(result.path for result in study.results if result.path))
     rule = Rule(classifier.model, thresholds, classifier.card.thresholds)
-    report, *pictures = objects_of(study, found, known, rule, capture=options.sc is not None)
+    report, *pictures = objects_of(study, found, rule, capture=options.sc is not None)
     written = []
     if options.sr is not None:
         _save(report, Path(options.sr))

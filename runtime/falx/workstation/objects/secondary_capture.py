@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from falx._version import __version__
 from falx.errors import DicomUnavailable
 from falx.optional import needs
-from falx.pictures.overlay import overlay
 from falx.prediction import Prediction
 from falx.reading.quiet import quiet_readers
+from falx.slices.overlay import overlay
 from falx.words import DISCLAIMER, percent
 from falx.workstation.errors import ReportError
 from falx.workstation.objects import codes, headers

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from falx._version import __version__
 from falx.errors import FalxError, UnreadableImage
-from falx.prediction import Prediction
+from falx.prediction import Failure, Prediction
+from falx.reading.input_file import InputFile
 from falx.reading.series import Gathering, gather
 from falx.reading.source import read
 from falx.workstation.objects import headers
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.study import Study
 
-__all__ = ["make", "objects_of", "sources"]
+__all__ = ["make", "objects_of"]
 
 
 def make(
@@ -51,17 +52,11 @@ def make(
     study = classifier.predict_study(found, workers=workers)
     own = classifier.card.thresholds
     rule = Rule(classifier.model, own, own)
-    return study, objects_of(study, found, sources(map(str, paths)), rule, capture=capture, further=further)
+    return study, objects_of(study, found, rule, capture=capture, further=further)
 
 
 def objects_of(
-    study: Study,
-    found: Gathering,
-    known: Mapping[str, Dataset],
-    rule: Rule,
-    *,
-    capture: bool,
-    further: Sequence[str] = (),
+    study: Study, found: Gathering, rule: Rule, *, capture: bool, further: Sequence[str] = ()
 ) -> list[Dataset]:
     """Makes the report of a study, and pictures of the slices that carry the decision.
 
@@ -70,7 +65,6 @@ def objects_of(
     Args:
         study: made from `found`.
         found: its slices.
-        known: the headers of its images, from `sources`.
         rule: the model and the thresholds that decided.
         capture: whether to make pictures, as far as slices may be copied.
         further: whatever else tells this report from another, such as how often the study was reported.
@@ -78,18 +72,20 @@ def objects_of(
     Raises:
         ReportError: the images are of several studies, or there are none.
     """
+    failed = (InputFile.at(one.path) for one in study.results if isinstance(one, Failure) and one.path)
+    known = _sources((*found.files, *failed))
     changed = [] if rule.thresholds == rule.own else [rule.text]
     identity = "/".join([*sorted(known), rule.model.sha256, __version__, *changed, *further])
     report = structured_report(study, known, rule=rule, identity=identity)
     return [report, *(_pictures(study, found, known, rule, identity) if capture else [])]
 
 
-def sources(paths: Iterable[str]) -> dict[str, Dataset]:
+def _sources(files: Iterable[InputFile]) -> dict[str, Dataset]:
     """Reads the headers of images, by their SOP Instance UID; it passes over what is not a DICOM image."""
     known = {}
-    for path in paths:
+    for file in files:
         try:
-            header = headers.read(path)
+            header = headers.read(file)
         except UnreadableImage:
             continue
         known[str(header.SOPInstanceUID)] = header

@@ -12,8 +12,8 @@ from typing import Final
 from PIL import Image, ImageDraw
 
 from falx.errors import UnreadableImage
-from falx.pictures.overlay import overlay
 from falx.reading.source import read
+from falx.slices.overlay import overlay
 from falx.slices.reasons import REASONS
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import UNTYPED, Record

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image
 
-from falx.reading.pixels import DERIVED
+from falx.words import DERIVED
 
 if TYPE_CHECKING:
     import numpy.typing as npt

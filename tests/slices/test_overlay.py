@@ -9,8 +9,8 @@ from PIL import Image
 from falx import phantom
 from falx.errors import FalxError, UnreadableImage
 from falx.pictures.folder import Folder
-from falx.pictures.overlay import overlay
 from falx.reading import source
+from falx.slices.overlay import overlay
 
 IMAGE = Image.new("RGB", (2, 2))
 

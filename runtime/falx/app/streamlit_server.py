@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from falx.app.colours import DARK
 from falx.app.guard import Guard
-from falx.app.service import Service, install
+from falx.app.page_service import Service, install
 from falx.errors import AddressUnavailable, FalxError
 from falx.optional import needs
 from falx.words import DISCLAIMER

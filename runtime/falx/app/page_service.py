@@ -1,4 +1,4 @@
-"""How the page answers: set once by `falx app`, read by the session of each visitor."""
+"""The model and the limits of the page: set once by `falx app`, read by the session of each visitor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Service", "current", "install"]
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How the page answers, and how much it takes.
+    """The model and the limits of the page.
 
     Attributes:
         classifier: Answers for all visitors; it keeps nothing of a slice.
