@@ -55,7 +55,7 @@ def run(
     start_from: Path | None = None,
     h5: bool = False,
 ) -> Path:
-    """Train a model and write its run folder; go on where an earlier call was cut off.
+    """Trains a model and writes its run folder; goes on where an earlier call was cut off.
 
     Args:
         data: a folder a class, or a manifest.
@@ -166,7 +166,7 @@ def run(
 
 
 def _load_outliers(data: Path, cache: Path) -> Tensors:
-    """The pictures that are learned, their kinds as labels."""
+    """Reads the pictures that are learned, their kinds as labels."""
     learned = [
         Record(one.path, one.kind, one.source, one.group)
         for one in read_outliers(data)
@@ -178,7 +178,7 @@ def _load_outliers(data: Path, cache: Path) -> Tensors:
 
 
 def _begin(folder: Path, documents: dict[str, str]) -> None:
-    """Write what identifies a run, or find that the folder's is the same."""
+    """Writes what identifies a run, or finds that the folder's is the same."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -214,7 +214,7 @@ def _build(recipe: Recipe, weights: str) -> Network:
 
 
 def _build_from(recipe: Recipe, path: Path) -> Network:
-    """The recipe's network with the weights of a trained model."""
+    """Builds the recipe's network with the weights of a trained model."""
     network = build_for(recipe, None)
     try:
         take_weights(network, keras.models.load_model(path, compile=False, safe_mode=True))
