@@ -17,11 +17,11 @@ from falx._version import __version__
 from falx.errors import FalxError
 from falx.reading.source import read
 from falx.slices import preprocessing
+from falx_runs.arrays import Pixels
 from falx_runs.manifest import Box, Record
 
 __all__ = ["Boxes", "Tensors", "load"]
 
-Pixels = npt.NDArray[np.uint8]
 
 Boxes = npt.NDArray[np.float32]
 """`(N, 4)`: left, top, right, bottom in tensor pixels; N is 0 where no box is known."""

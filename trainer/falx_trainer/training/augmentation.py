@@ -11,12 +11,11 @@ from PIL import Image, ImageFilter
 from scipy import fft, ndimage
 
 from falx.slices.preprocessing import SIZE
+from falx_runs.arrays import Pixels
 from falx_trainer.data.tensors import Boxes
 from falx_trainer.training.recipe import Augmentation
 
 __all__ = ["augment"]
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def augment(

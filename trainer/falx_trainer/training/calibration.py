@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
+from falx_runs.arrays import Floats
 
 __all__ = [
     "choose_least_familiarity",
@@ -20,7 +21,6 @@ __all__ = [
     "probabilities",
 ]
 
-Floats = npt.NDArray[np.floating]
 
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
 LEAST_NO_TUMOR: Final = 0.75

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from falx.slices.preprocessing import SIZE
+from falx_runs.arrays import Pixels
 from falx_trainer.data.tensors import Boxes
 
 __all__ = ["Donors", "paste", "tissue_box"]
 
-Pixels = npt.NDArray[np.uint8]
 
 HEAD_LEVEL = 25
 """Grey level above which a pixel of a prepared slice is tissue: a tenth of the range, as in preprocessing."""

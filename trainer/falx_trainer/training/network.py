@@ -18,11 +18,11 @@ from typing import Final
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers
 
 from falx.slices.preprocessing import SIZE
 from falx.words import LABELS
+from falx_runs.arrays import Float32s
 from falx_trainer.training.recipe import Recipe
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "take_weights",
 ]
 
-Floats = npt.NDArray[np.float32]
 
 CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D)
 
@@ -192,7 +191,7 @@ def _convolutions(model: keras.Model) -> Iterator[tuple[keras.Layer, keras.Layer
             yield layer, node.operation
 
 
-def _folded(layer: keras.Layer, normalisation: keras.Layer) -> tuple[Floats, Floats]:
+def _folded(layer: keras.Layer, normalisation: keras.Layer) -> tuple[Float32s, Float32s]:
     """Returns kernel and bias of a convolution with its batch normalisation (Ioffe & Szegedy 2015)."""
     (kernel,) = layer.get_weights()
     gamma, beta, mean, variance = normalisation.get_weights()

@@ -18,11 +18,9 @@ from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
 from falx.slices.preprocessing import SIZE, prepare
+from falx_runs.arrays import Float64s, Pixels
 
 __all__ = ["draw_outlier"]
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
 
 
 def draw_outlier(pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -44,7 +42,7 @@ def draw_outlier(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return prepared
 
 
-def _scaled(values: Floats) -> Pixels:
+def _scaled(values: Float64s) -> Pixels:
     low, high = np.quantile(values, [0.002, 0.998])
     levels: Pixels = np.rint(((values - low) / max(high - low, 1e-9)).clip(0, 1) * 255).astype(np.uint8)
     return levels
@@ -239,7 +237,7 @@ def _radiograph(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Draws a film: rays through ellipsoids, weakened by the length they go through each (Beer-Lambert)."""
     middle = np.full(2, SIZE / 2) + rng.uniform(-12, 12, 2)
 
-    def thickness(offset: tuple[float, float], across: float, down: float, turn: float = 0.0) -> Floats:
+    def thickness(offset: tuple[float, float], across: float, down: float, turn: float = 0.0) -> Float64s:
         return np.sqrt(np.clip(1 - _ellipse(middle + np.array(offset), across, down, turn), 0, None))
 
     wide, high = rng.uniform(70, 125), rng.uniform(85, 150)

@@ -34,7 +34,7 @@ def _choice(default: str, help_text: str, *choices: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class _RecipePart:
     def __post_init__(self) -> None:
         # 1 and 1.0 are one setting, and must be one in the run folder's text.
         for setting in dataclasses.fields(self):
@@ -50,7 +50,7 @@ ECHO: Final = (
 
 
 @dataclass(frozen=True)
-class Stage1(_Settings):
+class Stage1(_RecipePart):
     """The first stage: the backbone is frozen, and only the head learns."""
 
     epochs: int = _setting(12, "most epochs of stage 1", 0, 1000)
@@ -60,7 +60,7 @@ class Stage1(_Settings):
 
 
 @dataclass(frozen=True)
-class Stage2(_Settings):
+class Stage2(_RecipePart):
     """The second stage: the backbone's last layers learn too; batch normalisation keeps its statistics."""
 
     echo: int = _setting(1, ECHO, 1, 100)
@@ -94,7 +94,7 @@ class Stage2(_Settings):
 
 
 @dataclass(frozen=True)
-class Augmentation(_Settings):
+class Augmentation(_RecipePart):
     """The variation of training images, each time anew. Probabilities are those of the step being applied."""
 
     rotation: float = _setting(20.0, "largest rotation, degrees either way", 0, 180)
@@ -117,7 +117,7 @@ class Augmentation(_Settings):
 
 
 @dataclass(frozen=True)
-class Counterfactual(_Settings):
+class Counterfactual(_RecipePart):
     """The making of images that did not happen, so that only the lesion can tell a tumour from none."""
 
     transplant: float = _setting(0.0, "share of healthy images that are given another head's lesion", 0, 1)
@@ -128,7 +128,7 @@ class Counterfactual(_Settings):
 
 
 @dataclass(frozen=True)
-class Recipe(_Settings):
+class Recipe(_RecipePart):
     """All settings of a run. The defaults of this class are the preset `classic`."""
 
     seed: int = _setting(7, "seed of everything random", 0, 2**31 - 1)

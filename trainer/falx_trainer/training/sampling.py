@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from falx.slices.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
+from falx_runs.arrays import Float32s, Pixels
 from falx_runs.manifest import UNTYPED, Record, targets
 from falx_trainer.data.tensors import Boxes, Tensors
 from falx_trainer.training import counterfactual
@@ -25,9 +26,7 @@ from falx_trainer.training.recipe import Recipe
 
 __all__ = ["Example", "Sampler", "evidence_target", "find_doubtful", "pack", "resized", "shows_tumor"]
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Wanted = tuple[dict[str, Floats], dict[str, Floats]]
+Wanted = tuple[dict[str, Float32s], dict[str, Float32s]]
 """Targets and weights by output name."""
 
 HEAD_END: Final = "head_end"
@@ -41,7 +40,7 @@ COVERED: Final = 0.3
 """A cell shows a tumour when a box covers at least this fraction of it; a cell covered less is not judged."""
 
 
-def evidence_target(label: str, boxes: Boxes, size: int = SIZE) -> tuple[Floats, Floats]:
+def evidence_target(label: str, boxes: Boxes, size: int = SIZE) -> tuple[Float32s, Float32s]:
     """Returns where the evidence should be, and where that is known.
 
     Args:
@@ -83,9 +82,9 @@ class Example(NamedTuple):
     """
 
     pixels: Pixels
-    target: Floats
-    evidence: Floats
-    known: Floats
+    target: Float32s
+    evidence: Float32s
+    known: Float32s
     judged: float
     shown: int
 
@@ -289,7 +288,7 @@ def shows_tumor(data: Tensors) -> npt.NDArray[np.bool_]:
     return np.array([record.label != NO_TUMOR for record in data.records], np.bool_) & ~find_doubtful(data)
 
 
-def _shows(pixels: Pixels, box: Floats) -> bool:
+def _shows(pixels: Pixels, box: Float32s) -> bool:
     """Tells whether a lesion stands out of the tissue around it: boxes drawn on FLAIR can be empty on T1."""
     left, top, right, bottom = box.clip(0, SIZE).astype(int)
     if min(right - left, bottom - top) < 8:
@@ -343,7 +342,7 @@ def _systematic(
     return drawn
 
 
-def pack(examples: Sequence[Example], weights: Floats, recipe: Recipe) -> Wanted:
+def pack(examples: Sequence[Example], weights: Float32s, recipe: Recipe) -> Wanted:
     """Returns targets and weights by output name, for the outputs the recipe's head has."""
     target, evidence, known, judged, shown = (
         np.array(part) for part in list(zip(*examples, strict=True))[1:]

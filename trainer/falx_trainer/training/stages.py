@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from falx.errors import FalxError
 from falx.slices.preprocessing import SIZE
+from falx_runs.arrays import Float32s, Pixels
 from falx_runs.manifest import targets
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training.checkpoint import Arrays, Checkpoint, State
@@ -47,9 +48,6 @@ WARM_UP_FACTOR: Final = 0.3
 """The first epoch of a rate that follows a cosine, while Adam does not know the gradients' sizes yet."""
 
 PREDICTION_BATCH: Final = 32
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 
 Loss: TypeAlias = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
@@ -126,7 +124,7 @@ def train(
     return state.history
 
 
-def predict(network: Network, pixels: npt.NDArray[np.uint8]) -> dict[str, Floats]:
+def predict(network: Network, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32s]:
     """Asks the network for prepared images, before any temperature.
 
     Args:

@@ -38,7 +38,7 @@ tuner's sleep ends, 20, 41 or 82 s after the beginning and then every 60 s (Tens
 
 Inputs = tuple[npt.NDArray[np.float32], ...] | npt.NDArray[np.float32]
 
-Part = tuple[npt.NDArray[np.uint8], Wanted]
+SomeImages = tuple[npt.NDArray[np.uint8], Wanted]
 """Some images, `(N, S, S)`, and what is wanted of them."""
 
 
@@ -57,7 +57,7 @@ class View:
 
 
 def open_view(
-    folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], Part], title: str
+    folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], SomeImages], title: str
 ) -> View:
     """Reads a view, or makes it first where it is not there whole.
 
@@ -84,7 +84,7 @@ def open_view(
 
 
 def _make(
-    folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], Part], title: str
+    folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], SomeImages], title: str
 ) -> None:
     ranges = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
     room: list[npt.NDArray[np.generic]] = []
@@ -110,9 +110,9 @@ def _make(
         np.savez(folder / f"{name}.npz", allow_pickle=False, **joined)
 
 
-def _ahead(part: Callable[[range], Part], ranges: Sequence[range]) -> Iterator[Part]:
+def _ahead(part: Callable[[range], SomeImages], ranges: Sequence[range]) -> Iterator[SomeImages]:
     """Gives the parts in their order, made in threads a few ahead."""
-    waiting: deque[Future[Part]] = deque()
+    waiting: deque[Future[SomeImages]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for some in ranges:
             waiting.append(pool.submit(part, some))
