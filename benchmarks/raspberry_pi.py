@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from benchmarks import debian, figures
 from benchmarks.agreement import Answer, compare
-from benchmarks.manifest import SPLIT, chosen
+from benchmarks.chosen_slices import SPLIT, chosen
 from tqdm import tqdm
 
 import falx

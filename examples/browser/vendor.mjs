@@ -5,7 +5,7 @@
 // Without a file it takes that of the newest release in this checkout: float32 where there is one, since
 // WebAssembly rounds int8 in its own way and is no quicker with it; else int8.
 
-import { copyFileSync, mkdirSync, readdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -31,6 +31,7 @@ copyFileSync(model, join(VENDOR, "model.onnx"));
 console.log(`vendor/model.onnx is ${model}`);
 
 function newest() {
+  if (!existsSync(MODELS)) return undefined; // a copy of this folder alone
   const files = readdirSync(MODELS, { recursive: true }).filter((name) => name.endsWith("-self-contained.onnx"));
   const last = files.sort(new Intl.Collator("en", { numeric: true }).compare).at(-1);
   if (!last) return undefined;

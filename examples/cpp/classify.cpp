@@ -1,6 +1,6 @@
 // Falx's decision with ONNX Runtime for C++; stb_image decodes the images.
 //
-//     c++ -std=c++17 classify.cpp -o classify -I/usr/include/onnxruntime -I/usr/include/stb -lonnxruntime
+//     how it is built: docs/embedding.md#
 //     export ORT_DISABLE_TELEMETRY=1
 //     ./classify NAME-self-contained.onnx slice.png
 

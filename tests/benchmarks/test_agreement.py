@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from benchmarks import agreement, raspberry_pi
 from benchmarks.agreement import Answer
-from benchmarks.manifest import chosen
+from benchmarks.chosen_slices import chosen
 
 import falx
 from falx import phantom

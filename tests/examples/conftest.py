@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from benchmarks.manifest import chosen
+from benchmarks.chosen_slices import chosen
 from PIL import Image
 
 import falx

@@ -32,7 +32,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     if missing := [name for name in HEADERS if not any((Path(place) / name).exists() for place in places)]:
         pytest.skip(f"no {' and no '.join(missing)} (CPLUS_INCLUDE_PATH)")
     folder = tmp_path_factory.mktemp("cpp")
-    _link(folder)
+    link(folder)
     built = folder / "classify"
     subprocess.run(
         [
@@ -66,7 +66,7 @@ def test_cpp_says_how_it_is_used(command: Command) -> None:
     assert (done.returncode, done.stderr) == (2, "usage: classify MODEL IMAGE...\n")
 
 
-def _link(folder: Path) -> None:
+def link(folder: Path) -> None:
     """Names for the library of the Python package as a linker and a loader look for it."""
     found = importlib.util.find_spec("onnxruntime")
     assert found is not None

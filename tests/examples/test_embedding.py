@@ -1,113 +1,143 @@
-"""The page on embedding: its snippets are the examples, its tables what the graphs take and answer."""
+"""Every snippet of the guide on embedding runs, in a folder outside the checkout."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from PIL import Image
+from tests.examples.test_cpp import HEADERS, PLACES, link
+from tests.reading.dicom import made
 
 from falx import phantom
-from falx.model.file import extract
-from falx.model.tensor_spec import TensorSpec
-from falx.slices.reasons import REASONS
-from falx.words import DECISIONS
 
 if TYPE_CHECKING:
     from tests.examples.conftest import Model
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "embedding.md"
+CHECKOUT = Path(__file__).parents[2]
+PAGE = (CHECKOUT / "docs" / "embedding.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^## (.+?)\n|^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
-SNIPPETS = {
-    "python": "examples/python/classify.py",
-    "js": "examples/node/classify.mjs",
-    "javascript": "examples/browser/falx.js",
-    "cpp": "examples/cpp/classify.cpp",
+ELSEWHERE = {"python -m PyInstaller --onefile program.py\n"}
+"""Commands that other tests run: tests/packaging/test_frozen.py."""
+
+PRINTS = {
+    "One process 1": ["slice.png glioma", "scan.dcm glioma", "missing.png ImageNotFound"],
+    "One process 2": ['"thresholds_changed": ["glioma"]'],
+    "One process 4": ["<falx.Prediction glioma "],
+    "Threads 1": ["glioma\n" * 8],
+    "asyncio 1": ["['glioma', 'glioma', 'glioma', 'glioma']"],
+    "A pool of processes 1": ["glioma\n" * 4],
+    "A DICOM node 1": ["glioma 1.2.3"],
 }
-"""The file behind the code block of each language. GitHub colours `js` and `javascript` alike."""
-
-MAXIMUM_LINES = 60
-
-ROW = r"^\| `(\w+)` \| (\w+) \| `(\([^`]*\))` \|"
-"""A row of a table of inputs or outputs: name, type, shape."""
+"""What the snippets of a section print, among other things, by their number."""
 
 
-@pytest.fixture(scope="module")
-def page() -> str:
-    return PAGE.read_text(encoding="utf-8")
+def snippets(language: str) -> dict[str, str]:
+    """The snippets of a language by section and number."""
+    found, section, number = {}, "", 0
+    for heading, kind, code in SNIPPETS:
+        section, number = (heading, 0) if heading else (section, number)
+        if kind == language:
+            number += 1
+            found[f"{section} {number}"] = code
+    return found
 
 
-def test_each_snippet_is_an_example(page: str) -> None:
-    blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
-    del blocks["sh"]
-    assert blocks == {kind: (ROOT / path).read_text(encoding="utf-8") for kind, path in SNIPPETS.items()}
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    image = phantom.lesion()
+    Image.fromarray(image).save(tmp_path / "slice.png")
+    made.dataset(image, SOPInstanceUID="1.2.3").save_as(tmp_path / "scan.dcm", enforce_file_format=True)
+    return tmp_path
 
 
-@pytest.mark.parametrize("path", SNIPPETS.values())
-def test_an_example_is_short(path: str) -> None:
-    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) < MAXIMUM_LINES
+def run(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    (folder / "program.py").write_text(code)
+    command = [sys.executable, "program.py"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
-def test_the_onnx_tables_are_the_graphs(page: str) -> None:
-    from falx_export.self_contained import onnx_file
-
-    specs = [onnx_file.INPUT, *onnx_file.OUTPUTS.values()]
-    section = page[page.index("## ONNX") : page.index("## TFLite")]
-    assert re.findall(ROW, section, re.MULTILINE) == [(spec.name, spec.dtype, shown(spec)) for spec in specs]
-
-
-def test_the_tflite_tables_are_the_file_s(page: str) -> None:
-    card, _ = extract((ROOT / "tests" / "engines" / "self-contained.tflite").read_bytes())
-    section = page[page.index("## TFLite") :]
-    told = {name: (kind, shape) for name, kind, shape in re.findall(ROW, section, re.MULTILINE)}
-    specs = [card.input, *card.outputs.values()]
-    known = {spec.name: (spec.dtype, shown(spec)) for spec in specs}
-    if "heatmap" in known:
-        known["heatmap"] = ("float32", "(1, N, N)")
-    assert {name: told[name] for name in known} == known
-    assert told.keys() - known.keys() <= {"heatmap", "familiarity"}
-
-
-def test_the_picture_to_check_a_program_with_is_the_drawn_lesion() -> None:
-    with Image.open(ROOT / "examples" / "lesion.png") as image:
-        np.testing.assert_array_equal(np.asarray(image), phantom.lesion())
-
-
-def test_its_answers_are_those_of_the_cards(page: str) -> None:
-    section = page[page.index("**Check your program.**") : page.index("**As Falx decides.**")]
-    rows = re.findall(r"^\| `(falx-\S+)` \| (.*) \|$", section, re.MULTILINE)
-    assert len(rows) == 2
-    for file, told in rows:
-        # The card of a self-contained file has the answers of the plain one that it is made of.
-        files = (file, file.replace("-self-contained", ""))
-        found = next((path for name in files for path in ROOT.glob(f"models/*/{name}")), None)
-        if found is None:
-            pytest.skip(f"no {file}: the checkout came without its models")
-        tests = {test.phantom: test.probabilities for test in extract(found.read_bytes())[0].self_test}
-        assert told == " | ".join(f"{share:.4f}" for share in tests["lesion"])
+@pytest.mark.parametrize("name", snippets("python"))
+def test_a_snippet_runs(name: str, folder: Path) -> None:
+    code = snippets("python")[name]
+    if "fastapi" in code:
+        pytest.importorskip("fastapi")
+        code += (
+            "\nfrom fastapi.testclient import TestClient\n"
+            "client = TestClient(app)\n"
+            "answer = client.post('/predict', files={'file': open('slice.png', 'rb')})\n"
+            "assert (answer.status_code, answer.json()['decision']) == (200, 'glioma')\n"
+            "answer = client.post('/predict', files={'file': b'text'})\n"
+            "assert answer.status_code == 422 and 'expected' in answer.json()['detail']\n"
+        )
+    if "model.onnx" in code:
+        models = sorted((CHECKOUT / "models").glob("*/*-int8.onnx"))
+        if not models:
+            pytest.skip("the checkout came without its models")
+        shutil.copy(models[-1], folder / "model.onnx")
+    done = run(folder, code)
+    if "logging" in code:
+        assert done.stderr.startswith("DEBUG:falx:engine ")
+    elif "fastapi" not in code:
+        assert done.stderr == ""
+    for expected in PRINTS.get(name, []):
+        assert expected in done.stdout
 
 
-def test_the_numbers_of_decisions_and_reasons_are_the_graphs(page: str) -> None:
-    decisions = ", ".join(f"{index} `{word}`" for index, word in enumerate(DECISIONS))
-    reasons = ", ".join(f"{index} `{code}`" for index, code in enumerate(REASONS, 1))
-    assert decisions in page
-    assert f"0 not rejected, {reasons}" in page
+def test_every_command_is_run() -> None:
+    assert {code for name, code in snippets("sh").items() if name != "C++ 1"} == ELSEWHERE
 
 
-def test_the_python_example_answers_as_falx_does(int8: Model, drawings: list[Path]) -> None:
-    int8.check_run([sys.executable, ROOT / SNIPPETS["python"]], drawings)
+def test_the_commands_for_cpp(folder: Path, int8: Model) -> None:
+    if shutil.which("c++") is None:
+        pytest.skip("no C++ compiler is installed")
+    places = [*os.environ.get("CPLUS_INCLUDE_PATH", "").split(os.pathsep), *PLACES]
+    found = {name: next((p for p in places if (Path(p) / name).exists()), None) for name in HEADERS}
+    if None in found.values():
+        pytest.skip(f"no {' and no '.join(HEADERS)} (CPLUS_INCLUDE_PATH)")
+    assert importlib.util.find_spec("onnxruntime") is not None
+    runtime = folder / "onnxruntime"
+    (runtime / "lib").mkdir(parents=True)
+    (runtime / "include").symlink_to(str(found[HEADERS[0]]))
+    link(runtime / "lib")
+    shutil.copy(CHECKOUT / "examples" / "cpp" / "classify.cpp", folder)
+    shutil.copy(int8.path, folder / "NAME-self-contained.onnx")
+    commands = snippets("sh")["C++ 1"]
+    environment = {"PATH": os.environ["PATH"], "ORT": str(runtime)}
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    int8.check(folder / "slice.png", json.loads(done.stdout))
 
 
-def test_the_python_example_answers_as_falx_does_for_patients(int8: Model, slices: list[Path]) -> None:
-    int8.check_run([sys.executable, ROOT / SNIPPETS["python"]], slices)
-
-
-def shown(spec: TensorSpec) -> str:
-    """A shape as Python writes it: `(4,)`."""
-    axes = ", ".join(map(str, spec.shape))
-    return f"({axes},)" if len(spec.shape) == 1 else f"({axes})"
+def test_the_page_takes_a_model_in_a_copy_outside_the_checkout(folder: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node is not installed")
+    page = shutil.copytree(
+        CHECKOUT / "examples" / "browser",
+        folder / "page",
+        ignore=shutil.ignore_patterns("vendor", "node_modules"),
+    )
+    runtime = page / "node_modules" / "onnxruntime-web" / "dist"
+    runtime.mkdir(parents=True, exist_ok=True)
+    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
+        (runtime / name).write_bytes(b"")
+    (folder / "mine.onnx").write_bytes(b"model")
+    subprocess.run([node, page / "vendor.mjs", "mine.onnx"], cwd=folder, check=True)
+    assert (page / "vendor" / "model.onnx").read_bytes() == b"model"
+    done = subprocess.run([node, page / "vendor.mjs"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vendor: there is no *-self-contained.onnx in ../../models; make one")

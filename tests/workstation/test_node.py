@@ -181,7 +181,10 @@ def test_what_is_no_picture_of_the_head_is_named_and_decides_nothing(
     assert len(study.files) == 9 + 24 + 24
     assert evidence(report) == uids(study)
     assert len(found(report, "Source")) == len(study.files)
-    assert f"study {study.uid}: 57 images, no_tumor, in " in caplog.text
+    (line,) = [line for line in logged(caplog) if "57 images" in line]
+    assert line.startswith(f"study {study.uid}: 57 images, no_tumor, not used: ")
+    assert "9 localizer" in line
+    assert "24 phase" in line
 
 
 def test_a_study_that_cannot_be_read_says_so(

@@ -33,6 +33,7 @@ def test_it_writes_what_a_study_comes_to(
         "decision": answer.decision,
         "label": answer.verdict.label,
         "confidence": answer.verdict.confidence,
+        "not_used": [],
     }
     written = [pydicom.dcmread(file) for file in sorted(out.iterdir())]
     assert [one.SOPInstanceUID for one in written] == [one.SOPInstanceUID for one in expected]

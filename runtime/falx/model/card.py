@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from falx.decision import Thresholds
 from falx.errors import CardError, ChecksumError, ThresholdError
@@ -34,6 +34,9 @@ __all__ = [
 
 T = TypeVar("T")
 Format = Literal["tflite", "onnx"]
+
+JsonObject: TypeAlias = Mapping[str, Any]
+"""An object of JSON; its values are looked at before they are used."""
 
 SCHEMA: Final = 2
 """The version of the card's schema; it changes with any change to the fields."""
@@ -111,8 +114,8 @@ class Card:
     intended_use: str
     thresholds: Thresholds
     temperature: float
-    metrics: Mapping[str, Any]
-    provenance: Mapping[str, Any]
+    metrics: JsonObject
+    provenance: JsonObject
     quantization: Mapping[str, str]
     disclaimer: str = DISCLAIMER
     labels: tuple[str, ...] = LABELS
@@ -120,7 +123,7 @@ class Card:
     outputs: Mapping[str, TensorSpec] = field(
         default_factory=lambda: {"probabilities": TensorSpec("probabilities", "float32", (1, 4))}
     )
-    preprocessing: Mapping[str, Any] = field(default_factory=lambda: dict(PREPROCESSING))
+    preprocessing: JsonObject = field(default_factory=lambda: dict(PREPROCESSING))
     rejection: Limits = field(default_factory=Limits)
     self_test: tuple[SelfTest, ...] = ()
     history: tuple[Setting, ...] = ()
@@ -232,7 +235,7 @@ class Card:
         return card
 
 
-def _parsed(document: Mapping[str, Any]) -> dict[str, Any]:
+def _parsed(document: JsonObject) -> dict[str, Any]:
     """The constructor's arguments from a card's JSON values."""
     return {
         **document,
@@ -252,7 +255,7 @@ def _parsed(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parse(name: str, value: Any, parser: Callable[[Any], T]) -> T:
+def _parse(name: str, value: object, parser: Callable[[Any], T]) -> T:
     try:
         return parser(value)
     except ThresholdError as error:
@@ -262,17 +265,17 @@ def _parse(name: str, value: Any, parser: Callable[[Any], T]) -> T:
         raise CardError(f"card: {name} is not what it must be: {error} (got {_short(value)})") from error
 
 
-def _outputs(value: Mapping[str, Any]) -> dict[str, TensorSpec]:
+def _outputs(value: JsonObject) -> dict[str, TensorSpec]:
     return {name: TensorSpec.from_mapping(spec) for name, spec in value.items()}
 
 
-def _setting(value: Mapping[str, Any]) -> Setting:
+def _setting(value: JsonObject) -> Setting:
     if set(value) != {"thresholds"}:
         raise ValueError("expected thresholds")
     return Setting(Thresholds.from_mapping(value["thresholds"]))
 
 
-def _check_names(document: Mapping[str, Any]) -> None:
+def _check_names(document: JsonObject) -> None:
     known = {f.name for f in fields(Card)}
     missing, unknown = sorted(known - set(document)), sorted(set(document) - known)
     if missing:
@@ -289,7 +292,7 @@ def _check_number(name: str, value: object) -> None:
         raise _wrong(name, "a number above 0", value)
 
 
-def _check_quantization(value: Any) -> None:
+def _check_quantization(value: object) -> None:
     if not isinstance(value, Mapping) or set(value) != {"format", "scheme"}:
         raise _wrong("quantization", "format and scheme", value)
     if value["format"] not in QUANTIZATIONS:
@@ -298,15 +301,16 @@ def _check_quantization(value: Any) -> None:
         raise _wrong("quantization.scheme", "a text", value["scheme"])
 
 
-def _check_self_test(test: Any) -> None:
-    if not isinstance(test.phantom, str):
+def _check_self_test(test: object) -> None:
+    phantom: object = test.phantom if isinstance(test, SelfTest) else None
+    if not isinstance(test, SelfTest) or not isinstance(phantom, str):
         raise _wrong("self_test", "phantoms with their probabilities", test)
-    values = test.probabilities
+    values: tuple[object, ...] = test.probabilities
     if len(values) != len(LABELS) or not all(isinstance(p, int | float) and 0 <= p <= 1 for p in values):
         raise _wrong("self_test", f"{len(LABELS)} probabilities in 0..1", values)
 
 
-def _check_setting(setting: Any) -> None:
+def _check_setting(setting: object) -> None:
     if not isinstance(setting, Setting):
         raise _wrong("history", "earlier settings with their thresholds", setting)
 
@@ -329,7 +333,7 @@ def _is_sha256(value: object) -> bool:
     return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
-def _checksum(body: Mapping[str, Any]) -> str:
+def _checksum(body: JsonObject) -> str:
     """SHA-256 of the card in canonical JSON, without the field that holds it."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -339,7 +343,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
         raise ValueError("a key stands twice")

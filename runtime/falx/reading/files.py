@@ -139,7 +139,7 @@ def _listed(file: InputFile, kind: Kind) -> Iterator[InputFile | Unreadable] | N
     """Returns the files that a file stands for; None where it is an image by itself."""
     # Here, and below: most who classify have neither archives nor media, nor DICOM, nor volumes.
     if kind is Kind.ZIP:
-        from falx.reading.archive import members
+        from falx.reading.zip_archive import members
 
         return members(file)
     if kind is Kind.DICOM and file.path is not None and Path(file.path).name.upper() == INDEX:

@@ -4,7 +4,7 @@
   without tags belong to no study: each volume is one by itself, and pictures are refused, unless the caller
   says that all is of one patient.
 - **Series.** Slices stand in one series where Series Instance UID, plane, image type, echo, b-value, time
-  point and size agree (`falx.reading.tags.Kind`). What is no diagnostic image of a head is not used
+  point and size agree (`falx.reading.tags.SeriesKind`). What is no diagnostic image of a head is not used
   (`falx.reading.set_aside`), and said so.
 - **Places.** Slices are sorted by their position along the normal of their plane; file names and Instance
   Number are often in another order, and count only where there is no position. A place that is shown again,
@@ -35,7 +35,7 @@ from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import is_dataset
 from falx.reading.source import Source, describe
-from falx.reading.tags import Geometry, Kind
+from falx.reading.tags import Geometry, SeriesKind
 from falx.reading.volume import Volume
 from falx.slices.reasons import Reason, series_reason
 from falx.slices.slice import Holder, Part, Unreadable
@@ -166,7 +166,7 @@ class _Found:
     origin: Origin
     place: Geometry | None
     number: float
-    kind: Kind
+    kind: SeriesKind
     frame_of_reference: str | None
     patient: tuple[str, ...] = field(repr=False)
     visit: tuple[str, ...] = field(repr=False)
@@ -219,11 +219,13 @@ class _Group:
             return False
         if place is None or other is None:
             return place is other
-        if float(np.dot(place.normal, other.normal)) < PARALLEL:
+        if sum(a * b for a, b in zip(place.normal, other.normal, strict=True)) < PARALLEL:
             return False
+        if not aligned:
+            return True
         apart = np.subtract(place.corner, other.corner)
         aside = apart - np.dot(apart, place.normal) * np.array(place.normal)
-        return not aligned or float(np.linalg.norm(aside)) <= ALIGNED_MM
+        return float(np.linalg.norm(aside)) <= ALIGNED_MM
 
     def add(self, one: _Found) -> None:
         """Adds a slice, if it is not there yet."""
@@ -317,7 +319,8 @@ def gather_all(
     given: Iterable[Source | Holder] = (
         [source] if isinstance(source, str | os.PathLike | InputFile) else source
     )
-    things = _things(given, volume, progress)
+    with quiet_readers():
+        things = _things(given, volume, progress)
     if study is not None:
         own = [one for one in things.slices if one.origin.study_instance_uid == study]
         if not own:
@@ -375,23 +378,22 @@ def _holders(
 def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
     dataset = holder.dataset
     for number in range(1, holder.frames + 1):
-        with quiet_readers():
-            origin = holder.origin(number)
-            series_number = tags.number(dataset, "SeriesNumber")
-            yield _Found(
-                source=Part(holder, number),
-                origin=origin,
-                place=tags.geometry(dataset, number),
-                number=tags.instance_number(dataset),
-                kind=tags.kind(dataset, number),
-                frame_of_reference=tags.text(dataset, "FrameOfReferenceUID") or None,
-                patient=tags.patient(dataset),
-                visit=tags.visit(dataset),
-                series_number=series_number,
-                refused=tags.refusal(dataset, number),
-                study=origin.study_instance_uid,
-                series=origin.series_instance_uid or series_number,
-            )
+        origin = holder.origin(number)
+        series_number = tags.number(dataset, "SeriesNumber")
+        yield _Found(
+            source=Part(holder, number),
+            origin=origin,
+            place=tags.geometry(dataset, number),
+            number=tags.instance_number(dataset),
+            kind=tags.kind(dataset, number),
+            frame_of_reference=tags.text(dataset, "FrameOfReferenceUID") or None,
+            patient=tags.patient(dataset),
+            visit=tags.visit(dataset),
+            series_number=series_number,
+            refused=tags.refusal(dataset, number),
+            study=origin.study_instance_uid,
+            series=origin.series_instance_uid or series_number,
+        )
 
 
 def _split(things: _Things, *, one_patient: bool) -> list[_Things]:

@@ -583,7 +583,7 @@ def test_real_slices_are_answered_as_by_the_runtime(tmp_path: Path) -> None:
     for record in records:
         expected = classifier.predict(record.path)
         with Image.open(record.path) as image:
-            # Grey as it is; colours as RGB on black (docs/embedding.md).
+            # Grey as it is; colours as RGB on black (docs/self-contained.md).
             grey = image.mode == "L"
             black = Image.new("RGBA", image.size, (0, 0, 0, 255))
             shown = image if grey else Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")

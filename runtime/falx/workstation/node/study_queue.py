@@ -177,10 +177,11 @@ class StudyQueue:
             ),
         )
         log.info(
-            "study %s: %d images, %s, in %.1f s",
+            "study %s: %d images, %s, not used: %s, in %.1f s",
             study,
             len(batch.images),
             record["label"] or record["decision"],
+            ", ".join(record["not_used"]) or "none",
             time.perf_counter() - started,
         )
         self._reported()

@@ -101,7 +101,8 @@ class Worker:
             limit_s: the longest time it may take, in seconds; then the process is ended.
 
         Returns:
-            `uid`, the SOP Instance UID of the report, `decision`, `label` and `confidence`.
+            `uid`, the SOP Instance UID of the report, `decision`, `label`, `confidence`, and `not_used`: of
+            each series that decides nothing the number of its slices and the code of the reason.
 
         Raises:
             StudyUnanswered: the study ended the process, took too long, or raised an error.
@@ -294,6 +295,7 @@ def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> 
         "decision": study.decision,
         "label": study.verdict.label,
         "confidence": study.verdict.confidence,
+        "not_used": [f"{one.slices} {one.reason.code}" for one in study.not_used],
     }
 
 

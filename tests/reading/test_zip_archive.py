@@ -14,7 +14,7 @@ from PIL import Image
 import falx
 from falx import phantom
 from falx.errors import UnreadableImage
-from falx.reading import archive
+from falx.reading import zip_archive
 from falx.reading.files import expand, opened
 from falx.reading.input_file import InputFile
 from falx.reading.source import read
@@ -122,17 +122,17 @@ def test_an_encrypted_member_is_named() -> None:
 def test_archives_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     # A bomb is refused by what it claims, before it is unpacked.
     bomb = zipped({"a.png": bytes(2**16), "b.png": png()})
-    monkeypatch.setattr(archive, "MOST_BYTES_IN_ALL", 2**16)
+    monkeypatch.setattr(zip_archive, "MOST_BYTES_IN_ALL", 2**16)
     (found,) = opened([InputFile.of("x.zip", bomb)])
     assert isinstance(found, Unreadable)
     assert "x.zip: too large to be a study: 2 files of 0 MiB; at most 20000 of 0 MiB" in str(found.error)
     monkeypatch.undo()
-    monkeypatch.setattr(archive, "MOST_MEMBERS", 1)
+    monkeypatch.setattr(zip_archive, "MOST_MEMBERS", 1)
     (found,) = opened([InputFile.of("x.zip", bomb)])
     assert isinstance(found, Unreadable)
     monkeypatch.undo()
     # A member that lies about its size is read to the bound, and no further.
-    monkeypatch.setattr(archive, "MOST_BYTES", 100)
+    monkeypatch.setattr(zip_archive, "MOST_BYTES", 100)
     first, second = opened([InputFile.of("x.zip", zipped({"a.png": png() + bytes(100), "b.txt.png": b"P"}))])
     with pytest.raises(UnreadableImage, match=r"x\.zip/a\.png: too large to be a slice: over 0 MiB unpacked"):
         assert read(first) if isinstance(first, InputFile) else None
