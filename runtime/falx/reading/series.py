@@ -386,7 +386,7 @@ def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
             place=tags.geometry(dataset, number),
             number=tags.instance_number(dataset),
             kind=tags.kind(dataset, number),
-            frame_of_reference=tags.text(dataset, "FrameOfReferenceUID") or None,
+            frame_of_reference=tags.uid(dataset, "FrameOfReferenceUID"),
             patient=tags.patient(dataset),
             visit=tags.visit(dataset),
             series_number=series_number,

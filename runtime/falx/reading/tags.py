@@ -58,6 +58,7 @@ __all__ = [
     "spacing_mm",
     "table_bits",
     "text",
+    "uid",
     "visit",
     "window",
 ]
@@ -304,10 +305,10 @@ def origin(dataset: Dataset, frame: int | None = None) -> Origin:
     return Origin(
         format="dicom",
         frame=frame,
-        sop_class_uid=_uid(dataset, "SOPClassUID"),
-        sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
-        series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
-        study_instance_uid=_uid(dataset, "StudyInstanceUID"),
+        sop_class_uid=uid(dataset, "SOPClassUID"),
+        sop_instance_uid=uid(dataset, "SOPInstanceUID"),
+        series_instance_uid=uid(dataset, "SeriesInstanceUID"),
+        study_instance_uid=uid(dataset, "StudyInstanceUID"),
         plane=_plane(dataset, frame or 1),
         sequence=_sequence(dataset, frame or 1),
     )
@@ -571,9 +572,10 @@ def _values(dataset: Dataset | None, keyword: Tag) -> Iterator[object]:
         yield from value
 
 
-def _uid(dataset: Dataset, keyword: str) -> str | None:
-    uid = text(dataset, keyword)
-    return uid if len(uid) <= LONGEST_UID and UID.fullmatch(uid) else None
+def uid(dataset: Dataset, keyword: str) -> str | None:
+    """Returns a UID; None where it is missing, or something other than a UID stands there."""
+    found = text(dataset, keyword)
+    return found if len(found) <= LONGEST_UID and UID.fullmatch(found) else None
 
 
 def has_table(dataset: Dataset, keyword: str) -> bool:

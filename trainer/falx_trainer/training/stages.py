@@ -81,7 +81,7 @@ def binary_crossentropy(target: keras.KerasTensor, logits: keras.KerasTensor) ->
 
 
 def accuracy(target: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
-    """Tells whether the most probable label is allowed, `(B,)`."""
+    """Returns 1 where the most probable label is allowed, else 0, `(B,)`."""
     return ops.sum(target * ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1]), axis=-1)
 
 
@@ -92,6 +92,7 @@ def train(
     recipe: Recipe,
     folder: Path,
     outliers: Tensors | None = None,
+    told: Callable[[int, dict[str, float]], None] | None = None,
 ) -> History:
     """Trains both stages, or what is left of them.
 
@@ -101,7 +102,8 @@ def train(
         validation: of the val split; never learned from.
         recipe: all settings.
         folder: of the checkpoint and the views, read and written.
-        outliers: prepared pictures that are no slice of a brain, their kinds as labels.
+        outliers: prepared pictures that are not slices of a brain, their kinds as labels.
+        told: is called after each epoch with its number, from 1 over both stages, and its row.
 
     Returns:
         A row for each epoch of both stages.
@@ -116,7 +118,7 @@ def train(
     for number, stage in ((1, recipe.stage1), (2, recipe.stage2)):
         if state.stage == number:
             network.whole.set_weights(state.weights)
-            state = _run(network, sampler, validation, stage, state, checkpoint)
+            state = _run(network, sampler, validation, stage, state, checkpoint, told)
             state = State(number + 1, 0, state.history, state.outcome, None, None)
             checkpoint.save(state)
     set_precision(network, "float32")
@@ -149,8 +151,9 @@ def _run(
     stage: Stage1 | Stage2,
     state: State,
     checkpoint: Checkpoint,
+    told: Callable[[int, dict[str, float]], None] | None,
 ) -> State:
-    """Runs the epochs of a stage that are still to do."""
+    """Trains the epochs of a stage that are still to do."""
     if _ended(state, stage):
         return state
     recipe, started = sampler.recipe, time.monotonic()
@@ -196,6 +199,8 @@ def _run(
         optimizer = [ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
         state = State(state.stage, state.epoch + 1, [*state.history, row], weights, optimizer, kept)
         checkpoint.save(state)
+        if told is not None:
+            told(len(state.history), row)
     return state
 
 
