@@ -69,9 +69,18 @@ def _train(options: argparse.Namespace) -> int:
         outliers=options.outliers,
         cache=options.cache,
         start_from=options.start_from,
+        tensorboard=options.tensorboard,
         h5=options.h5,
     )
     print(f"wrote {model}")
+    return 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from falx_trainer.training.preview import preview
+
+    preview(options.data, options.out, _recipe(options), rows=options.rows, columns=options.columns)
+    print(f"wrote {options.out}")
     return 0
 
 
@@ -107,7 +116,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("falx_trainer", description="Train and evaluate Falx models.")
-    commands = parser.add_subparsers(required=True, metavar="{train,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{train,preview,evaluate}")
     train = commands.add_parser(
         "train",
         help="train a model on MRI slices",
@@ -150,10 +159,29 @@ def _parser() -> argparse.ArgumentParser:
         help="what Keras computes with, where it is installed (default: what KERAS_BACKEND says, else "
         "tensorflow)",
     )
+    train.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="tell TensorBoard the measures of each epoch",
+    )
     train.add_argument("--name", help="the model's: letters, digits, '.', '_', '-' (the run folder's name)")
     train.add_argument("--h5", action="store_true", help="also write model.h5")
     train.add_argument("--show", action="store_true", help="print the resolved recipe as TOML, and stop")
     _add_settings(train)
+    looked = commands.add_parser(
+        "preview",
+        help="draw how training varies your slices",
+        description="Write a sheet of slices: each as the model sees it, and as training varies it.",
+    )
+    looked.set_defaults(command=_preview)
+    looked.add_argument("--data", type=Path, required=True, help="a folder a class, or a manifest CSV")
+    looked.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
+    looked.add_argument("--rows", type=int, default=8, help="slices (8)")
+    looked.add_argument("--columns", type=int, default=7, help="tiles of each slice (7)")
+    looked.add_argument("--preset", choices=PRESETS, default="default", help="where the settings start")
+    looked.add_argument("--recipe", type=Path, metavar="TOML", help="a file of settings")
+    _add_settings(looked)
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a model on labelled slices",

@@ -219,11 +219,13 @@ class _Group:
             return False
         if place is None or other is None:
             return place is other
-        if float(np.dot(place.normal, other.normal)) < PARALLEL:
+        if sum(a * b for a, b in zip(place.normal, other.normal, strict=True)) < PARALLEL:
             return False
+        if not aligned:
+            return True
         apart = np.subtract(place.corner, other.corner)
         aside = apart - np.dot(apart, place.normal) * np.array(place.normal)
-        return not aligned or float(np.linalg.norm(aside)) <= ALIGNED_MM
+        return float(np.linalg.norm(aside)) <= ALIGNED_MM
 
     def add(self, one: _Found) -> None:
         """Adds a slice, if it is not there yet."""
@@ -317,7 +319,8 @@ def gather_all(
     given: Iterable[Source | Holder] = (
         [source] if isinstance(source, str | os.PathLike | InputFile) else source
     )
-    things = _things(given, volume, progress)
+    with quiet_readers():
+        things = _things(given, volume, progress)
     if study is not None:
         own = [one for one in things.slices if one.origin.study_instance_uid == study]
         if not own:
@@ -375,23 +378,22 @@ def _holders(
 def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
     dataset = holder.dataset
     for number in range(1, holder.frames + 1):
-        with quiet_readers():
-            origin = holder.origin(number)
-            series_number = tags.number(dataset, "SeriesNumber")
-            yield _Found(
-                source=Part(holder, number),
-                origin=origin,
-                place=tags.geometry(dataset, number),
-                number=tags.instance_number(dataset),
-                kind=tags.kind(dataset, number),
-                frame_of_reference=tags.text(dataset, "FrameOfReferenceUID") or None,
-                patient=tags.patient(dataset),
-                visit=tags.visit(dataset),
-                series_number=series_number,
-                refused=tags.refusal(dataset, number),
-                study=origin.study_instance_uid,
-                series=origin.series_instance_uid or series_number,
-            )
+        origin = holder.origin(number)
+        series_number = tags.number(dataset, "SeriesNumber")
+        yield _Found(
+            source=Part(holder, number),
+            origin=origin,
+            place=tags.geometry(dataset, number),
+            number=tags.instance_number(dataset),
+            kind=tags.kind(dataset, number),
+            frame_of_reference=tags.uid(dataset, "FrameOfReferenceUID"),
+            patient=tags.patient(dataset),
+            visit=tags.visit(dataset),
+            series_number=series_number,
+            refused=tags.refusal(dataset, number),
+            study=origin.study_instance_uid,
+            series=origin.series_instance_uid or series_number,
+        )
 
 
 def _split(things: _Things, *, one_patient: bool) -> list[_Things]:

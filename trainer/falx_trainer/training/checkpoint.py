@@ -68,6 +68,11 @@ class Checkpoint:
         for older in self._serials()[:-1]:
             shutil.rmtree(self.folder / f"{older:06d}")
 
+    @property
+    def is_empty(self) -> bool:
+        """True before the first state is saved."""
+        return not self._serials()
+
     def load(self) -> State | None:
         """The newest state, or None where there is none."""
         serials = self._serials()

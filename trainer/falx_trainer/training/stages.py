@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +80,7 @@ def binary_crossentropy(target: Any, logits: Any) -> Any:
 
 
 def accuracy(target: Any, logits: Any) -> Any:
-    """Whether the most probable label is allowed, `(B,)`."""
+    """Returns 1 where the most probable label is allowed, else 0, `(B,)`."""
     return ops.sum(target * ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1]), axis=-1)
 
 
@@ -90,8 +91,9 @@ def train(
     recipe: Recipe,
     folder: Path,
     outliers: Tensors | None = None,
+    told: Callable[[int, dict[str, float]], None] | None = None,
 ) -> History:
-    """Train both stages, or what is left of them.
+    """Trains both stages, or what is left of them.
 
     Args:
         network: freshly built; holds the trained weights at the end.
@@ -99,7 +101,8 @@ def train(
         validation: of the val split; never learned from.
         recipe: all settings.
         folder: of the checkpoint and the views, read and written.
-        outliers: prepared pictures that are no slice of a brain, their kinds as labels.
+        outliers: prepared pictures that are not slices of a brain, their kinds as labels.
+        told: is called after each epoch with its number, from 1 over both stages, and its row.
 
     Returns:
         A row for each epoch of both stages.
@@ -114,7 +117,7 @@ def train(
     for number, stage in ((1, recipe.stage1), (2, recipe.stage2)):
         if state.stage == number:
             network.whole.set_weights(state.weights)
-            state = _run(network, sampler, validation, stage, state, checkpoint)
+            state = _run(network, sampler, validation, stage, state, checkpoint, told)
             state = State(number + 1, 0, state.history, state.outcome, None, None)
             checkpoint.save(state)
     set_precision(network, "float32")
@@ -147,8 +150,9 @@ def _run(
     stage: Stage1 | Stage2,
     state: State,
     checkpoint: Checkpoint,
+    told: Callable[[int, dict[str, float]], None] | None,
 ) -> State:
-    """The epochs of a stage that are still to do."""
+    """Trains the epochs of a stage that are still to do."""
     if _ended(state, stage):
         return state
     recipe, started = sampler.recipe, time.monotonic()
@@ -194,6 +198,8 @@ def _run(
         optimizer = [ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
         state = State(state.stage, state.epoch + 1, [*state.history, row], weights, optimizer, kept)
         checkpoint.save(state)
+        if told is not None:
+            told(len(state.history), row)
     return state
 
 
