@@ -198,7 +198,7 @@ class Made:
 
     pixels = (phantom.clear(), phantom.lesion(), phantom.clear())
 
-    def file(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], **tags: Any) -> bytes:
+    def file(self, pixels: Pixels, **tags: Any) -> bytes:
         """A file of one slice, or of as many as there are pixels."""
         from tests.reading.dicom import made
 
@@ -279,15 +279,11 @@ def classified(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLI
     return upload
 
 
-def undecided(
-    clear: np.ndarray[Any, np.dtype[np.uint8]], lesion: np.ndarray[Any, np.dtype[np.uint8]]
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def undecided(clear: Pixels, lesion: Pixels) -> Pixels:
     """The lesion fading out of the clear head, to where the model in the wheel cannot tell."""
     classifier = falx.load()
     for share in np.linspace(0, 1, 81):
-        mixed: np.ndarray[Any, np.dtype[np.uint8]] = np.rint((1 - share) * clear + share * lesion).astype(
-            np.uint8
-        )
+        mixed: Pixels = np.rint((1 - share) * clear + share * lesion).astype(np.uint8)
         if classifier.predict(mixed).decision == "ambiguous":
             return mixed
     raise AssertionError("the model is sure of every mixture of the drawn heads")
@@ -323,6 +319,7 @@ def wait_until(true: Callable[[], bool], log: Path, seconds: float = 60) -> None
 
 def give(page: Page, *paths: Path, before: int = 0, slices: int | None = None) -> None:
     """Gives files, beside as many that are there already, and waits for all answers."""
+    drawn_whole(page)
     page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(list(paths))
     answered(page, before + len(paths) if slices is None else slices)
 

@@ -91,7 +91,7 @@ def test_the_other_commands_have_the_options_they_need(checkout: Path, guide: st
     commands = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m falx_")]
     assert commands
     for command in commands:
-        sub = [word for word in command[3:4] if word in ("train", "evaluate")]
+        sub = [word for word in command[3:4] if word in ("train", "preview", "evaluate")]
         options = [word for word in command if word.startswith("--")]
         shown = _help(command[2], *sub)
         assert [option for option in options if not re.search(rf"{option}\b", shown)] == []

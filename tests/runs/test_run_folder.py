@@ -21,7 +21,6 @@ def finished(folder: Path) -> FinishedRun:
         preset="default",
         changes={"batch": 8},
         temperature=1.5,
-        offset=0.25,
         thresholds=DEFAULT_THRESHOLDS,
         least_familiarity=0.9,
         metrics={"val": {"accuracy": 0.5}},
@@ -61,14 +60,14 @@ def test_a_folder_is_that_of_a_finished_run_once_its_facts_are_written(tmp_path:
 
 
 def test_what_a_run_does_not_tell_is_not_written(tmp_path: Path) -> None:
-    write_run(dataclasses.replace(finished(tmp_path), changes=None, offset=None, license=None, seconds=None))
+    write_run(dataclasses.replace(finished(tmp_path), changes=None, license=None, seconds=None))
     facts = json.loads((tmp_path / "meta.json").read_text())
-    assert not {"changes", "offset", "license", "seconds", "folder"} & facts.keys()
+    assert not {"changes", "license", "seconds", "folder"} & facts.keys()
     assert read_run(tmp_path).changes is None
 
 
 def test_what_a_run_may_lack(folder: Path) -> None:
-    optional = ("changes", "least_familiarity", "license", "offset", "seconds", "versions", "weights")
+    optional = ("changes", "least_familiarity", "license", "seconds", "versions", "weights")
     change(folder, *optional)
     (folder / "data.csv").unlink()
     run = read_run(folder)
@@ -136,7 +135,6 @@ def test_a_name_given_takes_the_place_of_the_runs(folder: Path) -> None:
         ({"least_familiarity": 1.5}, "least_familiarity must be a number in 0..1, got 1.5"),
         ({"least_familiarity": "0.5"}, "least_familiarity must be a number in 0..1, got '0.5'"),
         ({"least_familiarity": True}, "least_familiarity must be a number in 0..1, got True"),
-        ({"offset": "0"}, "offset must be a number, got '0'"),
         ({"seed": True}, "seed must be an integer, got True"),
         ({"versions": "3"}, "versions must be an object, got '3'"),
         ({"weights": None}, "weights must be a text, got None"),

@@ -597,28 +597,7 @@ def test_a_disk_that_is_full_for_a_while_ends_no_thread(
 
 
 @pytest.mark.slow
-def test_a_process_that_does_not_start_again_is_an_unwell_node_and_no_fault_of_the_study(
-    node: Callable[..., Node], study: WrittenStudy, tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken"
-    script = f'[ ! -e "{broken}" ] || exit 3; exec "$@"'
-    worker = Worker(command=["sh", "-c", script, "sh", *DEADLY])
-    made = node(worker)
-    broken.touch()
-    worker.stop()
-    send(made, *study.files)
-    until(lambda: made.status().get("trouble") == "the process that classifies does not start")
-    # As often as a study's own failures would set it aside.
-    until(lambda: made.spool.tries(study.uid) > TRIES)
-    assert (made.status()["status"], made.status()["studies_set_aside"]) == ("unwell", 0)
-    broken.unlink()
-    until(lambda: made.status()["results_to_send"] == 1)
-    until(lambda: made.status()["status"] == "ok")
-    made.stop()
-    worker.stop()
-
-
-def test_a_process_that_starts_again_is_a_well_node_also_where_the_study_fails(
+def test_a_process_that_does_not_start_is_an_unwell_node_and_no_fault_of_the_study(
     node: Callable[..., Node], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
@@ -628,7 +607,11 @@ def test_a_process_that_starts_again_is_a_well_node_also_where_the_study_fails(
     broken.touch()
     worker.stop()
     send(made, *study.files)
-    until(lambda: made.status()["status"] == "unwell")
+    until(lambda: made.status().get("trouble") == "the process that classifies does not start")
+    # As often as a study's own failures would set it aside.
+    until(lambda: made.spool.tries(study.uid) > TRIES)
+    assert (made.status()["status"], made.status()["studies_set_aside"]) == ("unwell", 0)
+    # Once the process starts, the node is well, also where the study fails.
     broken.unlink()
     until(lambda: made.status()["studies_set_aside"] == 1)
     until(lambda: made.status()["status"] == "ok", 5)

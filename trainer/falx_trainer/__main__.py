@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from falx.errors import FalxError
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml, settings
@@ -22,7 +21,7 @@ WEIGHTS_HELP = "weights of the ImageNet backbone: a file, or 'imagenet' to downl
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit status: 0 done, 2 wrong usage or unusable data."""
+    """Runs a command; returns its exit status: 0 done, 2 wrong usage or unusable data."""
     parser = _parser()
     options = parser.parse_args(arguments)
     # Before Keras is imported: quiet start-up chatter of TensorFlow, which is no news to anyone.
@@ -69,9 +68,18 @@ def _train(options: argparse.Namespace) -> int:
         outliers=options.outliers,
         cache=options.cache,
         start_from=options.start_from,
+        tensorboard=options.tensorboard,
         h5=options.h5,
     )
     print(f"wrote {model}")
+    return 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from falx_trainer.training.preview import preview
+
+    preview(options.data, options.out, _recipe(options), rows=options.rows, columns=options.columns)
+    print(f"wrote {options.out}")
     return 0
 
 
@@ -96,7 +104,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    changes: dict[str, Any] = read_toml(options.recipe) if options.recipe else {}
+    changes: dict[str, object] = read_toml(options.recipe) if options.recipe else {}
     changes |= {
         name: value
         for name, _, _ in settings(PRESETS["default"])
@@ -107,7 +115,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("falx_trainer", description="Train and evaluate Falx models.")
-    commands = parser.add_subparsers(required=True, metavar="{train,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{train,preview,evaluate}")
     train = commands.add_parser(
         "train",
         help="train a model on MRI slices",
@@ -150,10 +158,29 @@ def _parser() -> argparse.ArgumentParser:
         help="what Keras computes with, where it is installed (default: what KERAS_BACKEND says, else "
         "tensorflow)",
     )
+    train.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="tell TensorBoard the measures of each epoch",
+    )
     train.add_argument("--name", help="the model's: letters, digits, '.', '_', '-' (the run folder's name)")
     train.add_argument("--h5", action="store_true", help="also write model.h5")
     train.add_argument("--show", action="store_true", help="print the resolved recipe as TOML, and stop")
     _add_settings(train)
+    looked = commands.add_parser(
+        "preview",
+        help="draw how training varies your slices",
+        description="Write a sheet of slices: each as the model sees it, and as training varies it.",
+    )
+    looked.set_defaults(command=_preview)
+    looked.add_argument("--data", type=Path, required=True, help="a folder a class, or a manifest CSV")
+    looked.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
+    looked.add_argument("--rows", type=int, default=8, help="slices (8)")
+    looked.add_argument("--columns", type=int, default=7, help="tiles of each slice (7)")
+    looked.add_argument("--preset", choices=PRESETS, default="default", help="where the settings start")
+    looked.add_argument("--recipe", type=Path, metavar="TOML", help="a file of settings")
+    _add_settings(looked)
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a model on labelled slices",

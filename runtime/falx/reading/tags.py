@@ -13,12 +13,12 @@ text of the data set, but for `patient`, `visit` and `described`, whose answers 
 
 from __future__ import annotations
 
+import functools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, SupportsFloat, cast
-
-import numpy as np
 
 from falx.reading.sniffing import is_dataset
 from falx.reading.window import Window
@@ -26,10 +26,7 @@ from falx.slices.reasons import Reason, tag_reason
 from falx.slices.slice import Origin
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from pydicom import Dataset
-
-    Array = npt.NDArray[np.float64]
 
 __all__ = [
     "LARGEST_HEAD_MM",
@@ -61,6 +58,7 @@ __all__ = [
     "spacing_mm",
     "table_bits",
     "text",
+    "uid",
     "visit",
     "window",
 ]
@@ -100,6 +98,9 @@ NOT_SLICES: Final = {
 of Complex Image Component and of Volume Based Calculation Technique, as the standard has them (PS3.3,
 C.8.3.1.1.1 and C.8.16) and as Siemens, GE and Philips write them. P, R and I stand for phase, real and
 imaginary part, M for magnitude. What is matched may be repeated: it is no text of a person."""
+
+PLAIN: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI"))
+"""Value representations whose values are text with a backslash between them (PS3.5, 6.2)."""
 
 Tag = str | tuple[int, int]
 """The keyword of an element, or the numbers of a private one."""
@@ -192,7 +193,8 @@ LEAST_FIELD_MM: Final = 100.0
 """No picture of a human head is smaller along its longer side: the head of a newborn is about 110 mm long
 (WHO Child Growth Standards: 345 mm around), and a field of view holds more than the head."""
 
-OBLIQUE: Final = float(np.cos(np.pi / 4))
+OBLIQUE: Final = math.cos(math.pi / 4)
+PLANES: Final = ("sagittal", "coronal", "axial")
 
 GE_OFFSET: Final = 10**9
 
@@ -224,12 +226,13 @@ class Geometry:
     down: Vector = (0.0, 0.0, 0.0)
 
     @classmethod
-    def of(cls, across: Array, corner: Array, right: Array, down: Array) -> Geometry:
-        """Returns where a slice lies, of vectors `(3,)`; the one across its plane may have any length."""
-        normal = across * np.sign(across[np.argmax(np.abs(across))]) / np.linalg.norm(across)
-        x, y, z = normal.tolist()
-        ends = [(float(a), float(b), float(c)) for a, b, c in (corner, right, down)]
-        return cls((x, y, z), float(normal @ corner), *ends)
+    def of(cls, across: Vector, corner: Vector, right: Vector, down: Vector) -> Geometry:
+        """Returns where a slice lies; the vector across its plane may have any length."""
+        x, y, z = across
+        length = math.copysign(math.hypot(x, y, z), max(across, key=abs))
+        normal = x / length, y / length, z / length
+        position_mm = sum(one * other for one, other in zip(normal, corner, strict=True))
+        return cls(normal, position_mm, corner, right, down)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +257,14 @@ class SeriesKind:
 
     def alike(self, other: SeriesKind) -> bool:
         """Tells whether slices of these kinds can stand in one series."""
-        if replace(self, echo_ms=None) != replace(other, echo_ms=None):
+        if self._exact() != other._exact():
             return False
         if self.echo_ms is None or other.echo_ms is None:
             return self.echo_ms is other.echo_ms
         return abs(self.echo_ms - other.echo_ms) <= max(ECHO_MS, ECHO_SHARE * self.echo_ms)
+
+    def _exact(self) -> tuple[object, ...]:
+        return self.image_type, self.echo, self.b_value, self.time_point, self.size
 
 
 def frames(dataset: Dataset) -> int:
@@ -302,10 +308,10 @@ def origin(dataset: Dataset, frame: int | None = None) -> Origin:
     return Origin(
         format="dicom",
         frame=frame,
-        sop_class_uid=_uid(dataset, "SOPClassUID"),
-        sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
-        series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
-        study_instance_uid=_uid(dataset, "StudyInstanceUID"),
+        sop_class_uid=uid(dataset, "SOPClassUID"),
+        sop_instance_uid=uid(dataset, "SOPInstanceUID"),
+        series_instance_uid=uid(dataset, "SeriesInstanceUID"),
+        study_instance_uid=uid(dataset, "StudyInstanceUID"),
         plane=_plane(dataset, frame or 1),
         sequence=_sequence(dataset, frame or 1),
     )
@@ -317,11 +323,19 @@ def geometry(dataset: Dataset, frame: int = 1) -> Geometry | None:
     corner = _numbers(_item(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient")
     if len(axes) != 6 or len(corner) != 3:
         return None
-    across = np.cross(axes[:3], axes[3:])
-    if not 0.9 < float(np.linalg.norm(across)) < 1.1:
+    across = _across(axes)
+    if not 0.9 < math.hypot(*across) < 1.1:
         return None
     height, width = extent_mm(dataset, frame)
-    return Geometry.of(across, np.array(corner), width * np.array(axes[:3]), height * np.array(axes[3:]))
+    (a, b, c, d, e, f), (x, y, z) = axes, corner
+    right, down = (width * a, width * b, width * c), (height * d, height * e, height * f)
+    return Geometry.of(across, (x, y, z), right, down)
+
+
+def _across(axes: Sequence[float]) -> Vector:
+    """Returns the cross product of the directions of rows and columns."""
+    a, b, c, d, e, f = axes
+    return b * f - c * e, c * d - a * f, a * e - b * d
 
 
 def spacing_mm(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
@@ -425,9 +439,8 @@ def _plane(dataset: Dataset, frame: int) -> str | None:
     axes = _numbers(_item(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient")
     if len(axes) != 6:
         return None
-    normal = np.abs(np.cross(axes[:3], axes[3:]))
-    which = int(np.argmax(normal))
-    return ("sagittal", "coronal", "axial")[which] if normal[which] > OBLIQUE else None
+    sizes = [abs(part) for part in _across(axes)]
+    return PLANES[sizes.index(max(sizes))] if max(sizes) > OBLIQUE else None
 
 
 def _sequence(dataset: Dataset, frame: int) -> str | None:
@@ -509,10 +522,23 @@ def _in_sequence(dataset: Dataset, keyword: str, index: int = 0) -> Dataset | No
 
 def _get(dataset: Dataset, keyword: Tag) -> object:
     try:
-        found: object = dataset.get(keyword)
-        return found if isinstance(keyword, str) else getattr(found, "value", None)
+        tag = _number_of(keyword)
+        # Most tags that are asked for are missing: pydicom takes ten times as long to say so.
+        return dataset[tag].value if tag in dataset.keys() else None  # noqa: SIM118 - its `in` is slow
     except Exception:  # noqa: BLE001 - pydicom raises anything on damaged values; missing, then
         return None
+
+
+@functools.cache
+def _number_of(tag: Tag) -> int:
+    """Returns the group and the element of a tag as one number."""
+    if not isinstance(tag, str):
+        return tag[0] << 16 | tag[1]
+    from pydicom.datadict import tag_for_keyword
+
+    number = tag_for_keyword(tag)
+    assert number is not None, tag  # noqa: S101 - our own invariant: only keywords of the standard are asked for
+    return number
 
 
 def text(dataset: Dataset | None, keyword: str) -> str:
@@ -535,11 +561,38 @@ def _numbers(dataset: Dataset | None, keyword: Tag) -> list[float]:
         numbers = [float(cast("SupportsFloat", value)) for value in _values(dataset, keyword)]
     except (TypeError, ValueError, OverflowError):
         return []
-    return numbers if np.isfinite(numbers).all() else []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def _plain(dataset: Dataset, keyword: Tag) -> list[str] | None:
+    """Returns the values of a tag that a file holds as plain text; None where pydicom must read them.
+
+    Reading text and numbers in ASCII takes pydicom ten times as long.
+    """
+    from pydicom.datadict import dictionary_VR
+    from pydicom.dataelem import RawDataElement
+
+    tag = _number_of(keyword)
+    if tag not in dataset.keys():  # noqa: SIM118 - as in `_get`
+        return []
+    try:
+        element = cast("object", dataset.get_item(tag))
+    except Exception:  # noqa: BLE001 - pydicom raises anything on damaged values
+        return None
+    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        return None
+    representation = element.VR or (dictionary_VR(tag) if isinstance(keyword, str) else "UN")
+    if representation not in PLAIN or not element.value.isascii():
+        return None
+    return [part.strip(" \0") for part in element.value.decode("ascii").split("\\")]
 
 
 def _values(dataset: Dataset | None, keyword: Tag) -> Iterator[object]:
-    value = None if dataset is None else _get(dataset, keyword)
+    plain = [] if dataset is None else _plain(dataset, keyword)
+    if dataset is None or plain is not None:
+        yield from plain or ()
+        return
+    value = _get(dataset, keyword)
     if value is None or isinstance(value, bytes):
         return
     # A person's name can be iterated too, letter by letter.
@@ -549,9 +602,10 @@ def _values(dataset: Dataset | None, keyword: Tag) -> Iterator[object]:
         yield from value
 
 
-def _uid(dataset: Dataset, keyword: str) -> str | None:
-    uid = text(dataset, keyword)
-    return uid if len(uid) <= LONGEST_UID and UID.fullmatch(uid) else None
+def uid(dataset: Dataset, keyword: str) -> str | None:
+    """Returns a UID; None where it is missing, or something other than a UID stands there."""
+    found = text(dataset, keyword)
+    return found if len(found) <= LONGEST_UID and UID.fullmatch(found) else None
 
 
 def has_table(dataset: Dataset, keyword: str) -> bool:

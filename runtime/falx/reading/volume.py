@@ -222,8 +222,11 @@ class Volume:
         found = []
         for number in range(self.frames):
             first[axis] = number
-            right, down = (-self._cut.shape[one] * toward[:, one] for one in (columns, rows))
-            found.append(Geometry.of(toward[:, axis], toward @ first, right, down))
+            sides = [-self._cut.shape[one] * toward[:, one] for one in (columns, rows)]
+            across, corner, right, down = (
+                (float(x), float(y), float(z)) for x, y, z in (toward[:, axis], toward @ first, *sides)
+            )
+            found.append(Geometry.of(across, corner, right, down))
         return tuple(found)
 
     def origin(self, number: int) -> Origin:

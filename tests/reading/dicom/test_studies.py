@@ -70,6 +70,29 @@ def test_slices_are_in_the_order_of_their_positions(tmp_path: Path) -> None:
     assert (row.plane, row.uid, found.uid, row.notes) == ("axial", "1.2.3.4", "1.2.3", ())
 
 
+def test_positions_rise_towards_the_head_however_slices_lie(tmp_path: Path) -> None:
+    series(tmp_path, ImageOrientationPatient=[1, 0, 0, 0, -1, 0])
+    (row,) = gather(tmp_path).series
+    assert numbers(row) == list(range(1, SLICES + 1))
+    assert row.positions_mm == tuple(-50.0 + 8 * n for n in range(SLICES))
+
+
+def test_nothing_of_the_patient_stands_in_a_study(classifier: falx.Classifier, tmp_path: Path) -> None:
+    secret = {"FrameOfReferenceUID", "SeriesDescription", "ProtocolName", "StudyDescription", "RescaleType"}
+    series(tmp_path / "a", PatientName=made.NAME, StudyDate="19640812", StudyTime="081500")
+    for path in series(tmp_path / "b", "1.2.3.9", 3):
+        part = pydicom.dcmread(path)
+        for keyword in (*secret, "SeriesInstanceUID", "ImageType", "BodyPartExamined"):
+            element = pydicom.DataElement(keyword, "LO", "X", already_converted=True)
+            element._value = made.NAME
+            part[keyword] = element
+        part.save_as(path)
+    study = classifier.predict_study(tmp_path)
+    said = json.dumps(study.to_dict()) + repr(study) + repr(study.series) + repr(study.not_used)
+    said = said.lower()
+    assert [word for word in ("mustermann", "erika", "19640812", "081500") if word in said] == []
+
+
 def test_a_study_is_summed_up(classifier: falx.Classifier, tmp_path: Path) -> None:
     series(tmp_path / "exam")
     study = classifier.predict_study(tmp_path / "exam")

@@ -49,6 +49,7 @@ def finished(
     folder = tmp_path_factory.mktemp("runs") / "small"
     command = [sys.executable, "-m", "falx_trainer", "train", "--data", str(manifest), "--out", str(folder)]
     command += ["--weights", str(random_weights), "--batch", "8", "--h5", *SMALL]
+    command += ["--tensorboard", str(folder.with_name("board"))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
@@ -234,6 +235,18 @@ def test_a_threshold_chosen_elsewhere_is_taken(manifest: Path, random_weights: P
     assert meta["thresholds"] == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0.83}
 
 
+def test_tensorboard_is_told_of_every_epoch(finished: tuple[Path, str]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished[0].with_name("board")))
+    events.Reload()
+    with (finished[0] / "history.csv").open(encoding="utf-8") as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    told = events.Tensors("val/loss")
+    assert [event.step for event in told] == [*range(1, len(losses) + 1)]
+    assert [event.tensor_proto.float_val[0] for event in told] == pytest.approx(losses, abs=1e-4)
+
+
 def test_the_manifest_is_the_division(finished: tuple[Path, str], manifest: Path) -> None:
     folder, _ = finished
     expected = [dataclasses.replace(r, path=r.path.resolve()) for r in read_records(manifest)]
@@ -360,9 +373,19 @@ def test_a_run_of_another_recipe_or_other_data_is_not_gone_on_with(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / name).write_text(text)
+    # An epoch of it is saved.
+    (tmp_path / "checkpoint" / "000000").mkdir(parents=True)
     message = failed(capsys, "--data", manifest, "--out", tmp_path, "--weights", random_weights)
     assert f"{name}: an unfinished run of another recipe or other data is here" in message
     assert (tmp_path / name).read_text() == text
+
+
+def test_a_run_that_failed_before_its_first_epoch_does_not_block_its_folder(tmp_path: Path) -> None:
+    from falx_trainer.training import run
+
+    run._begin(tmp_path, {"recipe.toml": "seed = 1\n"})
+    run._begin(tmp_path, {"recipe.toml": "seed = 2\n"})
+    assert (tmp_path / "recipe.toml").read_text() == "seed = 2\n"
 
 
 def test_bad_data_end_with_one_line(

@@ -9,6 +9,7 @@ import hashlib
 import platform
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from scipy.special import softmax
 
 from falx._version import __version__
 from falx.decision import Thresholds
+from falx.errors import FalxError
+from falx.optional import needs
 from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
@@ -53,9 +56,10 @@ def run(
     outliers: Path | None = None,
     cache: Path | None = None,
     start_from: Path | None = None,
+    tensorboard: Path | None = None,
     h5: bool = False,
 ) -> Path:
-    """Train a model and write its run folder; go on where an earlier call was cut off.
+    """Trains a model and writes its run folder; goes on where an earlier call was cut off.
 
     Args:
         data: a folder a class, or a manifest.
@@ -71,6 +75,7 @@ def run(
         cache: where prepared images are kept for other runs; None keeps them in the run folder until its end.
         start_from: a trained model to go on from, in place of `weights`: its `model.keras`, or the folder of
             a run or a release that holds one.
+        tensorboard: a folder for the measures of each epoch, as TensorBoard reads them.
         h5: also write `model.h5`.
 
     Returns:
@@ -132,7 +137,8 @@ def run(
     _check_kinds(val, "val")
     keras.utils.set_random_seed(recipe.seed)
     network = _build(recipe, weights) if start_from is None else _build_from(recipe, Path(weights))
-    history = stages.train(network, train, val, recipe, folder / "checkpoint", others)
+    told = None if tensorboard is None else _scalars(tensorboard)
+    history = stages.train(network, train, val, recipe, folder / "checkpoint", others, told)
     temperature, thresholds, least_familiarity, metrics = _calibrate(
         folder, network, val, foreign, recipe, history
     )
@@ -165,8 +171,27 @@ def run(
     return done.model
 
 
+class TensorBoardUnavailable(FalxError, ImportError):  # noqa: N818 - the name says what is wrong
+    """TensorBoard is to be told of the training, and is not installed."""
+
+
+def _scalars(folder: Path) -> Callable[[int, dict[str, float]], None]:
+    """Returns a function that tells TensorBoard the measures of an epoch."""
+    with needs("--tensorboard", "tensorboard", TensorBoardUnavailable):
+        from tensorboard.summary import Writer
+    writer = Writer(str(folder))
+
+    def told(epoch: int, row: dict[str, float]) -> None:
+        for name, value in row.items():
+            part = "val" if name.startswith("val_") else "train"
+            writer.add_scalar(f"{part}/{name.removeprefix('val_')}", value, epoch)
+        writer.flush()
+
+    return told
+
+
 def _load_outliers(data: Path, cache: Path) -> Tensors:
-    """The pictures that are learned, their kinds as labels."""
+    """Reads the pictures that are learned, their kinds as labels."""
     learned = [
         Record(one.path, one.kind, one.source, one.group)
         for one in read_outliers(data)
@@ -178,14 +203,17 @@ def _load_outliers(data: Path, cache: Path) -> Tensors:
 
 
 def _begin(folder: Path, documents: dict[str, str]) -> None:
-    """Write what identifies a run, or find that the folder's is the same."""
+    """Writes what identifies a run, or finds that the folder's is the same.
+
+    Until a first epoch is saved nothing is lost with a run, so another one may take its folder.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder}: cannot be made the run's folder: {error}") from error
     for name, text in documents.items():
         path = folder / name
-        if not path.exists():
+        if not path.exists() or Checkpoint(folder / "checkpoint").is_empty:
             write_whole(path, text.encode())
         elif path.read_text(encoding="utf-8") != text:
             raise RunError(
@@ -214,7 +242,7 @@ def _build(recipe: Recipe, weights: str) -> Network:
 
 
 def _build_from(recipe: Recipe, path: Path) -> Network:
-    """The recipe's network with the weights of a trained model."""
+    """Builds the recipe's network with the weights of a trained model."""
     network = build_for(recipe, None)
     try:
         take_weights(network, keras.models.load_model(path, compile=False, safe_mode=True))
