@@ -164,7 +164,7 @@ def card_block(metrics: Metrics, folder: Path) -> str:
         if metrics.get(name):
             parts += [f"### {title}", _measures(metrics[name])]
     if "pictures" in metrics:
-        parts += ["### Pictures that are no brain MRI", _pictures(metrics["pictures"])]
+        parts += ["### Pictures that are not brain MRI", _pictures(metrics["pictures"])]
     parts += [f"![{title}]({name})" for name, title in PLOTS.items() if (folder / name).is_file()]
     return "\n\n".join(parts) + "\n"
 

@@ -63,7 +63,7 @@ TARGETS: Final = (
         decimals=3,
     ),
     Target("tumours decided as such: heatmap highest inside a box", ("all", "peak_in_box"), least=0.85),
-    Target("pictures that are no brain MRI: `rejected`", ("pictures", "all", "rejected"), least=0.98),
+    Target("pictures that are not brain MRI: `rejected`", ("pictures", "all", "rejected"), least=0.98),
     Target("real slices `rejected`", ("all", "rejected"), most=0.01),
 )
 """In the order of the table; tcga_lgg's boxes follow FLAIR, and on its T1 slices a tumour may not show."""

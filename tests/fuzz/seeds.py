@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import io
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,8 +109,8 @@ def images() -> dict[str, bytes]:
 
 
 def several() -> dict[str, bytes]:
-    """Files of several slices, by a name whose first word is their suffix: volumes, and DICOM of frames."""
-    return _volumes() | _frames()
+    """Files of several slices, by a name whose first word is their suffix."""
+    return _volumes() | _frames() | _stacks()
 
 
 def card() -> Card:
@@ -179,9 +180,30 @@ def _volumes() -> dict[str, bytes]:
         "nii floats": first(volume.astype(np.float32), thick),
         "nii of the second kind": second(volume, thick),
         "nii of four dimensions": first(volume[..., None], thick),
+        "nii of two volumes": first(np.stack([volume, volume], 3), thick),
+        "mgh": nibabel.MGHImage(volume, thick),
     }
     plain = {name: image.to_bytes() for name, image in made.items()}
-    return plain | {"nii.gz 8 bit": gzip.compress(plain["nii 8 bit"], 1, mtime=0)}
+    packed = {"nii.gz 8 bit": "nii 8 bit", "mgz": "mgh"}
+    return plain | {name: gzip.compress(plain[of], 1, mtime=0) for name, of in packed.items()}
+
+
+def _stacks() -> dict[str, bytes]:
+    """Returns a zip archive of pictures, packed and not, and TIFF stacks."""
+    head = Image.fromarray(_head(64))
+    deep = Image.fromarray(_head(64).astype(np.uint16) * 257)
+    pages = {"tif of pages": head, "tif of deep pages": deep}
+    found = {
+        name: _encoded(page, "TIFF", {"save_all": True, "append_images": [page]})
+        for name, page in pages.items()
+    }
+    for name, compression in {"zip": zipfile.ZIP_DEFLATED, "zip stored": zipfile.ZIP_STORED}.items():
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", compression) as archive:
+            for member in ("a.png", "b/c.png"):
+                archive.writestr(zipfile.ZipInfo(member), _encoded(head, "PNG", {}), compression)
+        found[name] = buffer.getvalue()
+    return found
 
 
 def _frames() -> dict[str, bytes]:

@@ -47,7 +47,7 @@ def test_the_card_has_a_table_for_each_breakdown_that_was_measured(tmp_path: Pat
         "2026-11-24 (Some CPU). In brackets, 95 % intervals"
     )
     titles = [line[4:] for line in text.splitlines() if line.startswith("### ")]
-    assert titles == ["Targets", "All", "By collection", "Pictures that are no brain MRI"]
+    assert titles == ["Targets", "All", "By collection", "Pictures that are not brain MRI"]
     assert "| figshare | 4 | 50.0 % [25.0 %, 75.0 %] | 0.0 % [0.0 %, 30.0 %] | 0.1 % [0.0 %, 0.2 %] |" in text
     # No column for what no slice can tell.
     assert "| | slices | accuracy | missed | rejected |\n|---|---|---|---|---|\n" in text

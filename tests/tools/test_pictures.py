@@ -1,4 +1,4 @@
-"""The pictures that are no brain MRI: drawn, dressed, and taken from packages where there are some."""
+"""The pictures that are not brain MRI: drawn, dressed, and taken from packages where there are some."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_a_row_without_a_target_or_a_measurement_says_so() -> None:
     found = _found()
     apart = found["the same, tcga_lgg T1 alone"]
     assert (apart["measured"], apart["target"], apart["met"]) == ("50.0 %", "", "")
-    for what in ("real slices `rejected`", "pictures that are no brain MRI: `rejected`"):
+    for what in ("real slices `rejected`", "pictures that are not brain MRI: `rejected`"):
         assert (found[what]["measured"], found[what]["met"]) == ("not measured", "")
         assert found[what]["target"]
     old = found["expected calibration error, typed and healthy"]

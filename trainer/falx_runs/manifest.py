@@ -1,6 +1,6 @@
 """Reads and writes manifests: CSV files that list images, one a line, with what is known of each.
 
-Three kinds have the same form: slices with labels, outliers (pictures that are no slice of a brain) and
+Three kinds have the same form: slices with labels, outliers (pictures that are not slices of a brain) and
 studies (whole heads as volumes). The first line names the columns, in any order; columns that are not named
 here are passed over. Folders of images are read too: a folder a class, as in the Kaggle layouts
 (`Training/CLASS`, `Testing/CLASS`) with the usual spellings of the classes, or a folder a kind of outlier.
@@ -102,7 +102,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """One picture that is no slice of a brain.
+    """One picture that is not a slice of a brain.
 
     Attributes:
         path: the file.
@@ -195,7 +195,7 @@ def read_records(data: Path) -> list[Record]:
 
 
 def read_outliers(data: Path) -> list[Outlier]:
-    """Reads all pictures that are no slice of a brain, sorted by path.
+    """Reads all pictures that are not slices of a brain, sorted by path.
 
     Args:
         data: a manifest with the columns `path` and `kind`; a folder with a `manifest.csv`; or a folder of

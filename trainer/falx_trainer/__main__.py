@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from falx.errors import FalxError
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml, settings
@@ -22,7 +21,7 @@ WEIGHTS_HELP = "weights of the ImageNet backbone: a file, or 'imagenet' to downl
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit status: 0 done, 2 wrong usage or unusable data."""
+    """Runs a command; returns its exit status: 0 done, 2 wrong usage or unusable data."""
     parser = _parser()
     options = parser.parse_args(arguments)
     # Before Keras is imported: quiet start-up chatter of TensorFlow, which is no news to anyone.
@@ -105,7 +104,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    changes: dict[str, Any] = read_toml(options.recipe) if options.recipe else {}
+    changes: dict[str, object] = read_toml(options.recipe) if options.recipe else {}
     changes |= {
         name: value
         for name, _, _ in settings(PRESETS["default"])

@@ -19,14 +19,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from falx_runs.arrays import Float32s
+
 __all__ = ["equalise"]
 
 FLOOR: Final = 1e-3
 """No channel is taken to have less than this part of its tensor's range; a dead one has none at all."""
 
 CHUNK: Final = 8
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ def _makes(layer: keras.Layer, takers: Sequence[keras.Layer]) -> bool:
     )
 
 
-def _scale_made(maker: keras.Layer, scale: Floats) -> None:
+def _scale_made(maker: keras.Layer, scale: Float32s) -> None:
     # Scale and offset of a batch normalisation, or kernel and bias of a convolution; channels are last.
     first, second, *others = maker.get_weights()
     maker.set_weights([first * scale, second * scale, *others])
@@ -144,7 +144,7 @@ def _scale_made(maker: keras.Layer, scale: Floats) -> None:
 
 def _ranges(
     backbone: keras.Model, tensors: list[keras.KerasTensor], slices: npt.NDArray[np.uint8]
-) -> list[Floats]:
+) -> list[Float32s]:
     """Returns the largest size of each channel, `(channels,)` for each tensor."""
     part = keras.Model(backbone.inputs, [keras.ops.max(abs(tensor), axis=(0, 1, 2)) for tensor in tensors])
     found = [np.zeros(tensor.shape[-1], np.float32) for tensor in tensors]

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from falx_export.convert.equalisation import equalise
 from falx_export.convert.operations import Operation, last_layers
 from falx_export.errors import ConversionError
+from falx_runs.arrays import Float32s
 
 __all__ = ["STEM_CONVOLUTIONS", "round_weights", "rounded"]
 
@@ -40,8 +41,6 @@ SLICES: Final = 32
 CHUNK: Final = 8
 
 KerasTensors: TypeAlias = list[keras.KerasTensor]
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class _Layer:
             self.linear.set_weights(self.kernel.get_weights())
 
 
-def rounded(kernel: Floats, axis: int, steps: int = STEPS) -> Floats:
+def rounded(kernel: Float32s, axis: int, steps: int = STEPS) -> Float32s:
     """Rounds a kernel to whole steps.
 
     Args:
@@ -110,9 +109,9 @@ def round_weights(
 
 def _correct(
     sources: KerasTensors,
-    values: list[Floats],
+    values: list[Float32s],
     layers: list[_Layer],
-    wanted: list[Floats],
+    wanted: list[Float32s],
     steps: int,
     progress: tqdm,
 ) -> None:
@@ -205,7 +204,7 @@ def _passes_all(tensor: keras.KerasTensor, targets: KerasTensors) -> bool:
     return True
 
 
-def _outputs(sources: KerasTensors, targets: KerasTensors, values: list[Floats]) -> list[Floats]:
+def _outputs(sources: KerasTensors, targets: KerasTensors, values: list[Float32s]) -> list[Float32s]:
     """Computes tensors from given values of those before them."""
     if sources == targets:
         return values
@@ -214,7 +213,7 @@ def _outputs(sources: KerasTensors, targets: KerasTensors, values: list[Floats])
     return [np.concatenate([np.asarray(x) for x in made]) for made in zip(*chunks, strict=True)]
 
 
-def _means(sources: KerasTensors, targets: KerasTensors, values: list[Floats]) -> list[Floats]:
+def _means(sources: KerasTensors, targets: KerasTensors, values: list[Float32s]) -> list[Float32s]:
     """Returns the means of tensors over slices and places, `(channels,)` each, for given values of those
     before.
     """
@@ -230,6 +229,6 @@ def _over_places(tensor: keras.KerasTensor) -> keras.KerasTensor:
     return keras.ops.mean(tensor, axis=(1, 2)) if len(tensor.shape) == 4 else tensor
 
 
-def _chunks(values: list[Floats]) -> Iterator[list[Floats]]:
+def _chunks(values: list[Float32s]) -> Iterator[list[Float32s]]:
     for start in range(0, len(values[0]), CHUNK):
         yield [value[start : start + CHUNK] for value in values]

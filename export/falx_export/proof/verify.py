@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from falx import engines
 from falx.model import attachment
@@ -33,6 +32,7 @@ from falx_export.proof import parity, samples, self_contained_answers
 from falx_export.proof.samples import PreparedSlice
 from falx_export.proof.self_contained_answers import SelfContainedAnswers
 from falx_export.proof.tolerance import Tolerance
+from falx_runs.arrays import Float64s
 from falx_runs.errors import DataError, RunError
 from falx_runs.run_folder import FinishedRun, read_run
 from falx_runs.tables import aligned
@@ -46,8 +46,6 @@ CLOSE: Final = 0.02
 """A change of decision is told apart where Keras's probability lies this near to a threshold."""
 
 QUANTILES: Final = (0.5, 0.9, 0.99)
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +70,8 @@ class VerifiedSlice:
     path: Path
     label: str
     split: str
-    expected: Floats
-    got: Floats
+    expected: Float64s
+    got: Float64s
     before: str
     after: str
     heatmap: float | None
@@ -82,7 +80,7 @@ class VerifiedSlice:
     silent: bool = False
     contradiction: str = ""
 
-    def answers(self) -> tuple[tuple[Floats, str], tuple[Floats, str]]:
+    def answers(self) -> tuple[tuple[Float64s, str], tuple[Float64s, str]]:
         """Probabilities and decision: Keras's, the file's."""
         return (self.expected, self.before), (self.got, self.after)
 
@@ -164,7 +162,7 @@ class Verification:
         )
 
 
-def _differences(slices: Sequence[VerifiedSlice]) -> Floats:
+def _differences(slices: Sequence[VerifiedSlice]) -> Float64s:
     """Returns the differences of the probabilities, `(N, 4)`, of the slices that have some."""
     return np.array([np.abs(x.got - x.expected) for x in slices if not x.silent]).reshape(-1, len(LABELS))
 
@@ -349,7 +347,7 @@ def _short_largest(x: VerifiedSlice) -> str:
     return "-" if x.silent else f"{x.largest:.4f}"
 
 
-def _measures(differences: Floats) -> list[str]:
+def _measures(differences: Float64s) -> list[str]:
     """Returns the largest, the mean and quantiles as text; dashes where there are no differences."""
     if not differences.size:
         return ["-"] * (2 + len(QUANTILES))
@@ -377,5 +375,5 @@ def write_slices(path: Path, comparison: Verification) -> None:
             writer.writerow([x.path, x.label, x.split, *keras, *own, f"{x.margin:.6g}"])
 
 
-def _short(values: Floats) -> list[str]:
+def _short(values: Float64s) -> list[str]:
     return [f"{value:.6g}" for value in values]

@@ -111,7 +111,7 @@ class Tensor:
 
 
 @dataclass(slots=True)
-class _Step:
+class _Calculation:
     operator: str
     inputs: Sequence[Tensor | None]
     output: Tensor
@@ -124,8 +124,8 @@ class Graph:
 
     def __init__(self) -> None:
         """Starts an empty graph."""
-        self._nodes: list[_Step | onnx.NodeProto] = []
-        self._unnamed: list[_Step] = []
+        self._nodes: list[_Calculation | onnx.NodeProto] = []
+        self._unnamed: list[_Calculation] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._values: list[onnx.ValueInfoProto] = []
         self._scopes: list[str] = []
@@ -204,7 +204,7 @@ class Graph:
         assert isinstance(first, Tensor)  # noqa: S101 - our own invariant
         tensors = [None if value is None else self.like(first, value) for value in inputs]
         output = Tensor(self, first.dtype if dtype is None else np.dtype(dtype))
-        node = _Step(operator, tensors, output, attributes)
+        node = _Calculation(operator, tensors, output, attributes)
         self._nodes.append(node)
         self._unnamed.append(node)
         return output
@@ -346,7 +346,7 @@ class Graph:
         return self._take(free)
 
 
-def _proto(node: _Step) -> onnx.NodeProto:
+def _proto(node: _Calculation) -> onnx.NodeProto:
     inputs = ["" if tensor is None else tensor.name for tensor in node.inputs]
     while inputs and not inputs[-1]:
         inputs.pop()

@@ -31,9 +31,6 @@ PLUGIN: Final = "falx"
 END: Final = b"\xff\xd9"
 """End of Image (ISO/IEC 14495-1, C.2.2)."""
 
-MOST_PADDING: Final = 8
-"""Zero bytes before End of Image that are read past."""
-
 
 def frame(dataset: Dataset, index: int, syntax: str | None) -> npt.NDArray[np.integer]:
     """Returns the pixels of a frame of a data set.
@@ -114,16 +111,16 @@ def decode_lossless(source: bytes, runner: DecodeRunner) -> bytes:
 def decode_jpeg_ls(source: bytes, runner: DecodeRunner) -> bytes:
     """Decodes a frame of JPEG-LS for pydicom, also where zero bytes stand before its end."""
     jpeg_ls = importlib.import_module("jpeg_ls")
-    # The last byte of a scan may be 0 too, so the frame is tried as it stands first.
-    for left in reversed(range(MOST_PADDING + 1)):
+    coded = source[: max(0, source.rfind(END))]
+    # The last byte of a scan may be 0 too, so the frame is tried as it stands, and then with one byte less.
+    tries = [source, coded[:-1] + END, coded.rstrip(b"\0") + END]
+    for attempt in tries if coded.endswith(b"\0") else tries[:1]:
         try:
-            pixels, about = jpeg_ls.decode_pixel_data(source)
+            pixels, about = jpeg_ls.decode_pixel_data(attempt)
             break
         except Exception:
-            coded = source[: source.rfind(END)]
-            if not left or not coded.endswith(b"\0"):
+            if attempt is tries[-1] or not coded.endswith(b"\0"):
                 raise
-            source = coded[:-1] + END
     if about["components"] > 1:
         # Interleave mode 0 has colour by plane.
         runner.set_option("planar_configuration", int(about["interleave_mode"] == 0))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
@@ -43,6 +44,7 @@ from falx.slices.slice import Origin, Slice
 if TYPE_CHECKING:
     import numpy.typing as npt
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
     from falx.slices.reasons import Reason
 
@@ -64,6 +66,9 @@ PIXEL_TAGS: Final = (
     *("GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
 )
 """What decoding takes."""
+
+PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+"""Float, Double Float and Pixel Data."""
 
 ELEMENT: Final = 12
 """Bytes before the value of compressed pixels: tag, VR, two unused, length (PS3.5, 7.1.2 and A.4)."""
@@ -353,19 +358,32 @@ def open_dataset(dataset: Dataset, name: str = "DICOM data set") -> DicomImage:
 
 def _read(file: InputFile, *, pixels: bool) -> Dataset:
     _require_pydicom(file.name)
-    import pydicom
+    from pydicom.filereader import read_partial
 
-    wanted = [*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ())]
+    wanted = _wanted(pixels=pixels)
     with quiet_readers(), file.open() as stream:
         try:
             _check_deflated(stream, file.name)
-            return pydicom.dcmread(stream, force=True, stop_before_pixels=not pixels, specific_tags=wanted)
+            # As `dcmread` does, which would look up the number of every tag again.
+            return read_partial(stream, None if pixels else _at_pixels, force=True, specific_tags=wanted)
         except UnreadableImage:
             raise
         except OSError as error:
             raise UnreadableImage(f"{file.name}: cannot be read: {in_words(error)}") from None
         except Exception as error:  # noqa: BLE001 - pydicom raises anything on damaged files
             raise UnreadableImage(f"{file.name}: the DICOM file is damaged: {in_words(error)}") from None
+
+
+def _at_pixels(tag: BaseTag, _: str | None, __: int) -> bool:
+    return tag in PIXELS
+
+
+@cache
+def _wanted(*, pixels: bool) -> list[BaseTag | int]:
+    """Returns the numbers of the tags that are read."""
+    from pydicom.tag import Tag
+
+    return [Tag(tag) for tag in (*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ()))]
 
 
 def _check_deflated(stream: BinaryIO, name: str) -> None:
@@ -434,7 +452,7 @@ def _frame(stream: BinaryIO, number: int, syntax: str) -> Values:
     own = decoders.own(syntax)
     if own is None:
         return pixel_array(stream, index=number - 1, decoding_plugin=decoders.plugin(syntax))
-    found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(PIXEL_TAGS))
+    found = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_wanted(pixels=True))
     # The stream is at the pixels; what is compressed has a header of one kind.
     stream.seek(ELEMENT, io.SEEK_CUR)
     options = as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}

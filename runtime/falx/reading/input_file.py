@@ -8,7 +8,6 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO
 
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
@@ -84,9 +83,9 @@ class InputFile:
 
 def _open(path: str) -> BinaryIO:
     # Looked at before it is opened: opening a pipe waits for a writer.
-    kind = stat.S_IFMT(Path(path).stat().st_mode)
+    kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - a third of the time of Path's
     if kind == stat.S_IFDIR:
         raise UnreadableImage(f"{path}: expected an image file, got a folder")
     if kind != stat.S_IFREG:
         raise UnreadableImage(f"{path}: expected an image file, got a pipe or a device")
-    return Path(path).open("rb")
+    return open(path, "rb")  # noqa: PTH123 - as above; the caller closes it

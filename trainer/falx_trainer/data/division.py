@@ -1,4 +1,4 @@
-"""Train, val and test: by group, never by image.
+"""Divides images into train, val and test: by group, never by image.
 
 Slices of one patient, and copies of one image, are alike enough that a model remembers them:
 where no groups are given, near-duplicates are found first.
@@ -148,7 +148,7 @@ def closest(
 
 
 def _forms(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
-    """Thumbnails of which a product is a correlation, as they are and mirrored."""
+    """Returns thumbnails, as they are and mirrored, whose product is a correlation."""
     count, block = len(pixels), SIZE // THUMBNAIL
     small = pixels.reshape(count, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4), dtype=np.float32)
     return [_standardized(small), _standardized(small[:, :, ::-1])]

@@ -1,4 +1,4 @@
-"""Every image once through the runtime's preprocessing, and its boxes with it."""
+"""Passes every image once through the runtime's preprocessing, and its boxes with it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from falx._version import __version__
 from falx.errors import FalxError
 from falx.reading.source import read
 from falx.slices import preprocessing
+from falx_runs.arrays import Pixels
 from falx_runs.manifest import Box, Record
 
 __all__ = ["Boxes", "Tensors", "load"]
 
-Pixels = npt.NDArray[np.uint8]
 
 Boxes = npt.NDArray[np.float32]
 """`(N, 4)`: left, top, right, bottom in tensor pixels; N is 0 where no box is known."""
@@ -88,7 +88,7 @@ def load(records: Sequence[Record], cache: Path | None = None) -> Tensors:
 
 
 def _prepared(records: Sequence[Record], cache: Path | None) -> tuple[Pixels, npt.NDArray[np.float64]]:
-    """The tensors of all records, and of each its row of `_prepare`: zeros where it cannot be read."""
+    """Returns all tensors, and the row of `_prepare` of each: zeros where it cannot be read."""
     shape = (len(records), preprocessing.SIZE, preprocessing.SIZE)
     if cache is None:
         pixels = np.zeros(shape, np.uint8)
@@ -131,7 +131,9 @@ def _key(records: Sequence[Record]) -> str:
 
 
 def _prepare(record: Record) -> tuple[Pixels, tuple[float, ...]] | FalxError:
-    """A tensor; height and width of the image, left, top and scale of the head, left and top of its place."""
+    """Returns a tensor; height and width of the image, left, top and scale of the head, left and top of its
+    place.
+    """
     try:
         pixels = read(record.path).pixels
     except FalxError as error:

@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from falx_runs.arrays import Floats
+
 __all__ = ["RESAMPLES", "Groups", "Interval", "Ranking"]
 
 RESAMPLES: Final = 2000
@@ -25,7 +27,6 @@ BLOCK: Final = 100
 
 PERCENTILES: Final = (0.025, 0.975)
 
-Floats = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 Interval = list[float]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from falx_runs.manifest import Record, read_records
+from falx_runs.run_folder import MANIFEST
 from falx_trainer.data import tensors
 from falx_trainer.data.division import CORRELATION, closest
 from falx_trainer.evaluation.answers import LearnedFrom
@@ -109,7 +110,7 @@ def _training(
     known.
     """
     if trained_on is not None:
-        run = trained_on / "data.csv"
+        run = trained_on / MANIFEST
         path = run if run.is_file() else trained_on
         return read_records(path), f"the training slices in {path.name}"
     if learned_from.manifest is not None:

@@ -1,4 +1,4 @@
-"""How a training image is varied: geometry, and what other scanners would have made of the same head."""
+"""Varies training images: in geometry, and as other scanners would have shown the same head."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from PIL import Image, ImageFilter
 from scipy import fft, ndimage
 
 from falx.slices.preprocessing import SIZE
+from falx_runs.arrays import Pixels
 from falx_trainer.data.tensors import Boxes
 from falx_trainer.training.recipe import Augmentation
 
 __all__ = ["augment"]
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def augment(
@@ -26,7 +25,7 @@ def augment(
     rng: np.random.Generator,
     other: Callable[[], Pixels] | None = None,
 ) -> tuple[Pixels, Boxes]:
-    """Vary one image.
+    """Varies one image.
 
     Args:
         pixels: `(S, S)` uint8, at most 224 x 224.
@@ -51,7 +50,7 @@ def augment(
 
 
 def _mix_spectrum(pixels: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
-    """Coarse amplitudes partly of another slice, phases its own: another scanner, the same anatomy.
+    """Mixes coarse amplitudes of another slice in and keeps the phases: another scanner, the same anatomy.
 
     Yang & Soatto 2020, FDA, arXiv:2004.05498.
     """
@@ -116,7 +115,7 @@ def _move_boxes(
 
 
 def _levels(settings: Augmentation, rng: np.random.Generator) -> Pixels:
-    """A table from old grey level to new: brightness, gamma, and now and then other tissue contrast."""
+    """Returns a table from old grey level to new: brightness, gamma, now and then other tissue contrast."""
     level = np.linspace(0.0, 1.0, 256)
     if settings.tone_curve and rng.random() < settings.tone_curve:
         # Another sequence shows the same tissues in another order of brightness; air stays black.
@@ -153,7 +152,7 @@ def _field_and_noise(pixels: Pixels, settings: Augmentation, rng: np.random.Gene
 
 
 def _strip(pixels: Pixels, boxes: Boxes, rng: np.random.Generator) -> Pixels:
-    """Take away the rim of the head, as brain extraction does, unless a tumour lies in it."""
+    """Takes away the rim of the head, as brain extraction does, unless a tumour lies in it."""
     head = ndimage.binary_fill_holes(pixels[::2, ::2] > 25)
     depth = ndimage.distance_transform_cdt(head)
     inner = np.repeat(np.repeat(depth > rng.uniform(0.05, 0.11) * len(pixels) / 2, 2, 0), 2, 1)

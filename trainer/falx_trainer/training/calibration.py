@@ -1,4 +1,4 @@
-"""What is chosen on `val` after training: what makes logits probabilities, and the thresholds."""
+"""Chooses on `val`, after training, the thresholds and what turns logits into probabilities."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
+from falx_runs.arrays import Floats
 
 __all__ = [
     "choose_least_familiarity",
@@ -20,7 +21,6 @@ __all__ = [
     "probabilities",
 ]
 
-Floats = npt.NDArray[np.floating]
 
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
 LEAST_NO_TUMOR: Final = 0.75
@@ -39,7 +39,7 @@ nearer to a head than they are."""
 
 
 def probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
-    """Calibrated probabilities, `(N, 4)`.
+    """Returns calibrated probabilities, `(N, 4)`.
 
     Args:
         logits: `(N, 4)`, the network's.
@@ -50,7 +50,7 @@ def probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]
 
 
 def fit_temperature(logits: Floats, targets: Floats) -> float:
-    """The temperature that makes probabilities honest: the one with the least negative log-likelihood.
+    """Returns the temperature that makes probabilities honest: that of the least negative log-likelihood.
 
     Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599.
 
@@ -70,13 +70,13 @@ def fit_temperature(logits: Floats, targets: Floats) -> float:
 
 
 def _likelihood_loss(logits: Floats, targets: Floats) -> float:
-    """The mean of minus the logarithm of the probability of all the labels allowed."""
+    """Returns the mean of minus the logarithm of the probability of all the labels allowed."""
     log_p = log_softmax(logits, axis=1)
     return float(-logsumexp(np.where(targets > 0, log_p, -np.inf), axis=1).mean())
 
 
 def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_missed: float) -> Thresholds:
-    """The thresholds a model is released with.
+    """Chooses the thresholds a model is released with.
 
     `no_tumor` is the lowest threshold, rounded up to a hundredth, at which at most the given
     share of tumours would be decided `no_tumor`; the three others are the built-in ones.
@@ -93,7 +93,7 @@ def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_
 
 
 def least_no_tumor(missed: Floats, most_missed: float, lowest: float) -> float:
-    """The lowest threshold, rounded up to a hundredth, at which few enough tumours are decided `no_tumor`.
+    """Returns the lowest threshold, rounded up to a hundredth, that decides few enough tumours `no_tumor`.
 
     Args:
         missed: `(N,)`, the probability of `no_tumor` of each tumour; at least one.
@@ -110,7 +110,7 @@ def least_no_tumor(missed: Floats, most_missed: float, lowest: float) -> float:
 
 
 def choose_least_familiarity(familiarity: Floats) -> float:
-    """The familiarity below which a picture is rejected.
+    """Chooses the familiarity below which a picture is rejected.
 
     Args:
         familiarity: `(N,)`, 0..1, of slices of heads.

@@ -1,4 +1,4 @@
-"""What a run has reached, on disk after every epoch: complete or not there."""
+"""Keeps the state of a run on disk after every epoch, complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Arrays = Sequence[npt.NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class State:
-    """Between two epochs.
+    """The state of a run between two epochs.
 
     Attributes:
         stage: 1 or 2; 3 once both are done.
@@ -39,7 +39,7 @@ class State:
 
     @property
     def outcome(self) -> Arrays:
-        """The weights the stage would end with now."""
+        """The weights that the stage would end with now."""
         return self.weights if self.kept is None else self.kept
 
 
@@ -50,7 +50,7 @@ class Checkpoint:
         self.folder = folder
 
     def save(self, state: State) -> None:
-        """Write a state, then forget the older ones; a kill in between leaves one that loads."""
+        """Writes a state, then forgets the older ones; a kill in between leaves one that loads."""
         serial = self._serials()[-1] + 1 if self._serials() else 0
         draft = self.folder / "draft"
         shutil.rmtree(draft, ignore_errors=True)
@@ -74,7 +74,7 @@ class Checkpoint:
         return not self._serials()
 
     def load(self) -> State | None:
-        """The newest state, or None where there is none."""
+        """Returns the newest state; None where there is none."""
         serials = self._serials()
         if not serials:
             return None
@@ -92,7 +92,7 @@ class Checkpoint:
         )
 
     def remove(self) -> None:
-        """Delete it: the run has ended."""
+        """Deletes the folder: the run has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _serials(self) -> list[int]:

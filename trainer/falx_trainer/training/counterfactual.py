@@ -1,4 +1,4 @@
-"""Images that did not happen: a lesion in another head, and healthy tissue with the same seam.
+"""Makes images that did not happen: a lesion in another head, and healthy tissue with the same seam.
 
 In these collections a slice's origin gives its label away. Where a lesion is moved into a
 healthy slice, only the lesion has changed; and where healthy tissue is moved in the same way,
@@ -14,11 +14,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from falx.slices.preprocessing import SIZE
+from falx_runs.arrays import Pixels
 from falx_trainer.data.tensors import Boxes
 
 __all__ = ["Donors", "paste", "tissue_box"]
 
-Pixels = npt.NDArray[np.uint8]
 
 HEAD_LEVEL = 25
 """Grey level above which a pixel of a prepared slice is tissue: a tenth of the range, as in preprocessing."""
@@ -35,7 +35,7 @@ def paste(
     *,
     inverted: bool = False,
 ) -> tuple[Pixels, Boxes] | None:
-    """Move an ellipse of one slice into another.
+    """Moves an ellipse of one slice into another.
 
     The piece is turned over by chance, rescaled, brought to the brightness of the tissue it
     lands in by the tissue around it, and blended over a soft rim.
@@ -81,7 +81,7 @@ def paste(
 def _cut(
     donor: Pixels, box: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[Pixels | None, float | None]:
-    """The piece, turned and scaled, and the median brightness of the tissue around it."""
+    """Returns the piece, turned and scaled, and the median brightness of the tissue around it."""
     centre = (box[:2] + box[2:]) / 2
     half = (box[2:] - box[:2]) / 2 * (1 + RIM)
     left, top = np.maximum(np.rint(centre - half), 0).astype(int)
@@ -111,7 +111,7 @@ def _cut(
 
 
 def _find_place(pixels: Pixels, width: int, height: int, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Where a piece of that size lies within the head, by chance: its left and top."""
+    """Returns a place within the head for a piece of that size, by chance: its left and top."""
     rows, columns = np.nonzero(pixels[::8, ::8] > HEAD_LEVEL)
     for _ in range(8):
         if not rows.size:
@@ -128,7 +128,7 @@ def _find_place(pixels: Pixels, width: int, height: int, rng: np.random.Generato
 def tissue_box(
     donor: Pixels, avoid: Boxes, like: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> npt.NDArray[np.float32] | None:
-    """A rectangle of healthy tissue, of a lesion's size, that touches none of the tumours.
+    """Returns a rectangle of healthy tissue, of a lesion's size, that touches none of the tumours.
 
     Args:
         donor: `(S, S)` uint8.
@@ -159,7 +159,7 @@ def tissue_box(
 
 @dataclass(frozen=True)
 class Donors:
-    """Where pieces come from.
+    """The slices that pieces are taken from.
 
     Attributes:
         lesions: `(index, box)` of every tumour that shows: at least 8 pixels wide and high, and other than

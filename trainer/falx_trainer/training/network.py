@@ -14,15 +14,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers
 
 from falx.slices.preprocessing import SIZE
 from falx.words import LABELS
+from falx_runs.arrays import Float32s
 from falx_trainer.training.recipe import Recipe
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "take_weights",
 ]
 
-Floats = npt.NDArray[np.float32]
 
 CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D)
 
@@ -107,7 +106,7 @@ def build(
     *,
     familiarity: bool = False,
 ) -> Network:
-    """Build the network.
+    """Builds the network.
 
     Args:
         head: `gap` or `map`.
@@ -129,7 +128,7 @@ def build(
 
 
 def build_for(recipe: Recipe, weights: str | Path | None) -> Network:
-    """Build the network that a recipe trains.
+    """Builds the network that a recipe trains.
 
     Args:
         recipe: its head, and whether it shows outliers.
@@ -141,7 +140,7 @@ def build_for(recipe: Recipe, weights: str | Path | None) -> Network:
 
 
 def take_weights(network: Network, model: keras.Model) -> None:
-    """Give a network the weights of a trained model.
+    """Gives a network the weights of a trained model.
 
     Args:
         network: as built.
@@ -155,7 +154,7 @@ def take_weights(network: Network, model: keras.Model) -> None:
 
 
 def _backbone(colour: keras.Model, *, with_detail: bool) -> keras.Model:
-    """The same function for grey input, of layers that fold in what does not learn."""
+    """Returns the same function for grey input, of layers that fold in what does not learn."""
 
     def clone(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
@@ -163,7 +162,9 @@ def _backbone(colour: keras.Model, *, with_detail: bool) -> keras.Model:
             config["use_bias"] = True
         return type(layer).from_config(config)
 
-    def call(layer: keras.Layer, tensor: Any, *rest: Any, **options: Any) -> Any:
+    def call(
+        layer: keras.Layer, tensor: keras.KerasTensor, *rest: keras.KerasTensor, **options: object
+    ) -> keras.KerasTensor:
         if isinstance(layer, layers.BatchNormalization):
             return tensor  # in the convolution before it
         return layer(scale(tensor) if layer.name == FIRST else tensor, *rest, **options)
@@ -183,15 +184,15 @@ def _backbone(colour: keras.Model, *, with_detail: bool) -> keras.Model:
 
 
 def _convolutions(model: keras.Model) -> Iterator[tuple[keras.Layer, keras.Layer]]:
-    """Each convolution with the normalisation that follows it."""
+    """Gives each convolution with the normalisation that follows it."""
     for layer in model.layers:
         if isinstance(layer, CONVOLUTIONS):
             (node,) = layer._outbound_nodes
             yield layer, node.operation
 
 
-def _folded(layer: keras.Layer, normalisation: keras.Layer) -> tuple[Floats, Floats]:
-    """Kernel and bias of a convolution that does its batch normalisation too (Ioffe & Szegedy 2015)."""
+def _folded(layer: keras.Layer, normalisation: keras.Layer) -> tuple[Float32s, Float32s]:
+    """Returns kernel and bias of a convolution with its batch normalisation (Ioffe & Szegedy 2015)."""
     (kernel,) = layer.get_weights()
     gamma, beta, mean, variance = normalisation.get_weights()
     scale = gamma / np.sqrt(variance + normalisation.epsilon)
@@ -227,8 +228,8 @@ def _head(kind: str, dense: int, dropout: float, seed: int, *, familiarity: bool
     return keras.Model(inputs, outputs, name="head")
 
 
-def _evidence(features: Any, detail: Any, seed: int) -> Any:
-    """Logits of a tumour at each place: what the last map knows, at the resolution of the one before.
+def _evidence(features: keras.KerasTensor, detail: keras.KerasTensor, seed: int) -> keras.KerasTensor:
+    """Returns logits of a tumour at each place, from the last map at the resolution of the one before.
 
     As in a feature pyramid (Lin et al. 2017, arXiv:1612.03144).
     """
@@ -252,7 +253,7 @@ def _initial(seed: int) -> keras.Initializer:
 
 
 def set_trainable(network: Network, last: int) -> None:
-    """Let the last layers of the backbone learn, and no others of it.
+    """Lets the last layers of the backbone learn, and no others of it.
 
     Each layer's own flag is set: setting the model's is ignored where it already reads the same
     (Keras 3.15), which leaves layers frozen that should learn.
@@ -267,7 +268,7 @@ def set_trainable(network: Network, last: int) -> None:
 
 
 def set_precision(network: Network, precision: str) -> None:
-    """Let the backbone's convolutions compute in another precision; weights stay float32.
+    """Lets the backbone's convolutions compute in another precision; weights stay float32.
 
     Where the processor multiplies bfloat16, a step takes three quarters of the time. Depthwise convolutions
     are slower so, and stay as they are.
@@ -285,7 +286,7 @@ def set_precision(network: Network, precision: str) -> None:
 
 
 def split(network: Network, last: int) -> tuple[keras.Model | None, keras.Model]:
-    """Split the network where learning begins: what is frozen gives the same features every time.
+    """Splits the network where learning begins: what is frozen gives the same features every time.
 
     Args:
         network: as built.
@@ -317,7 +318,8 @@ def split(network: Network, last: int) -> tuple[keras.Model | None, keras.Model]
 
 
 def inference_model(network: Network, temperature: float) -> keras.Model:
-    """What is saved and exported: calibrated probabilities, and the heatmap where there is one.
+    """Returns the model that is saved and exported, with calibrated probabilities and, where there is one,
+    the heatmap.
 
     Args:
         network: the trained network.

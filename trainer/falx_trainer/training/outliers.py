@@ -1,4 +1,4 @@
-"""Pictures that are no slice of a head, drawn or made from slices, for the output that tells them.
+"""Draws pictures that are not slices of a head, or makes them from slices, for the output that tells them.
 
 A classifier answers whatever it is shown, and with confidence (Nguyen et al. 2015, arXiv:1412.1897).
 Shown outliers in training, it learns to tell them, and others of kinds it was never shown
@@ -18,15 +18,13 @@ from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
 from falx.slices.preprocessing import SIZE, prepare
+from falx_runs.arrays import Float64s, Pixels
 
 __all__ = ["draw_outlier"]
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
-
 
 def draw_outlier(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A picture that is no slice of a head, prepared as every picture is.
+    """Draws a picture that is not a slice of a head, prepared as every picture is.
 
     Args:
         pixels: `(224, 224)` uint8, a prepared slice; some kinds are made from it.
@@ -44,14 +42,16 @@ def draw_outlier(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return prepared
 
 
-def _scaled(values: Floats) -> Pixels:
+def _scaled(values: Float64s) -> Pixels:
     low, high = np.quantile(values, [0.002, 0.998])
     levels: Pixels = np.rint(((values - low) / max(high - low, 1e-9)).clip(0, 1) * 255).astype(np.uint8)
     return levels
 
 
 def _noise(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Noise whose amplitude falls with a power of the frequency: 0 white, 1 as in photographs, 2 clouds."""
+    """Draws noise whose amplitude falls with a power of the frequency: 0 white, 1 as in photographs, 2
+    clouds.
+    """
     across, down = np.fft.rfftfreq(SIZE), np.fft.fftfreq(SIZE)
     frequency = np.hypot(across[None, :], down[:, None])
     frequency[0, 0] = 1 / SIZE
@@ -60,14 +60,14 @@ def _noise(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _scrambled(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """The spectrum of a slice with the phases of noise."""
+    """Gives the spectrum of a slice the phases of noise."""
     spectrum = np.abs(fft.rfft2(pixels.astype(np.float64)))
     phases = fft.rfft2(rng.standard_normal((SIZE, SIZE)))
     return _scaled(fft.irfft2(spectrum * np.exp(1j * np.angle(phases)), (SIZE, SIZE)))
 
 
 def _shuffled(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Tiles of a slice in another order."""
+    """Puts the tiles of a slice into another order."""
     count = int(rng.choice([2, 4, 7, 8, 14]))
     side = SIZE // count
     tiles = pixels.reshape(count, side, count, side).swapaxes(1, 2).reshape(-1, side, side)
@@ -76,7 +76,7 @@ def _shuffled(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _sheet(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A contact sheet."""
+    """Makes a contact sheet."""
     count = int(rng.integers(2, 6))
     side = SIZE // count
     small = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
@@ -89,7 +89,7 @@ def _sheet(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _closeup(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Tissue without a head around it."""
+    """Cuts out tissue without a head around it."""
     side = int(rng.integers(30, 70))
     left, top = rng.integers(60, SIZE - 60 - side + 1, 2)
     return np.asarray(
@@ -100,7 +100,7 @@ def _closeup(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _leaves(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Dead leaves: shapes of all sizes that hide one another, as things in a photograph do."""
+    """Draws dead leaves: shapes of all sizes that hide one another, as things in a photograph do."""
     image = Image.new("L", (SIZE, SIZE), int(rng.integers(256)))
     draw = ImageDraw.Draw(image)
     kind = int(rng.integers(3))
@@ -129,7 +129,7 @@ def _leaves(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _lines(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Text, charts and screens: straight strokes on an even ground."""
+    """Draws text, charts and screens: straight strokes on an even ground."""
     ground, ink = (0, 255) if rng.random() < 0.5 else (int(rng.integers(150, 256)), int(rng.integers(80)))
     image = Image.new("L", (SIZE, SIZE), ground)
     draw = ImageDraw.Draw(image)
@@ -156,7 +156,7 @@ def _lines(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _body(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Other parts of a body, roughly: a trunk with two dark fields and ribs, limbs, an abdomen."""
+    """Draws other parts of a body, roughly: a trunk with two dark fields and ribs, limbs, an abdomen."""
     image = Image.new("L", (SIZE, SIZE), 0)
     draw = ImageDraw.Draw(image)
     centre, level = SIZE / 2, int(rng.integers(90, 230))
@@ -201,7 +201,7 @@ def _body(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _warped(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A slice whose anatomy has run: the tissue and the dark surround of a head, without its shape."""
+    """Lets the anatomy of a slice run: the tissue and the dark surround of a head, without its shape."""
     coarse = rng.standard_normal((2, 5, 5)) * rng.uniform(20, 32)
     field = np.stack([ndimage.zoom(part, SIZE / 5, order=3) for part in coarse])
     places = np.mgrid[:SIZE, :SIZE] + field
@@ -210,7 +210,7 @@ def _warped(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _organs(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Tissue of a slice in the outlines of something else."""
+    """Puts the tissue of a slice into the outlines of something else."""
     picture = np.zeros((SIZE, SIZE), np.uint8)
     y, x = np.mgrid[:SIZE, :SIZE]
     for _ in range(int(rng.integers(2, 9))):
@@ -226,7 +226,7 @@ def _organs(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 def _ellipse(
     centre: npt.NDArray[np.float64], across: float, down: float, turn: float = 0.0
 ) -> npt.NDArray[np.float64]:
-    """Squared distance from the centre of an ellipse, 1 on its outline; `(224, 224)`."""
+    """Returns the squared distance from the centre of an ellipse, 1 on its outline; `(224, 224)`."""
     y, x = np.mgrid[:SIZE, :SIZE] - centre[::-1, None, None]
     along, aside = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
     squared: npt.NDArray[np.float64] = (along / across) ** 2 + (aside / down) ** 2
@@ -234,10 +234,10 @@ def _ellipse(
 
 
 def _radiograph(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A film: rays through solid ellipsoids, weakened by the length they go through each (Beer-Lambert)."""
+    """Draws a film: rays through ellipsoids, weakened by the length they go through each (Beer-Lambert)."""
     middle = np.full(2, SIZE / 2) + rng.uniform(-12, 12, 2)
 
-    def thickness(offset: tuple[float, float], across: float, down: float, turn: float = 0.0) -> Floats:
+    def thickness(offset: tuple[float, float], across: float, down: float, turn: float = 0.0) -> Float64s:
         return np.sqrt(np.clip(1 - _ellipse(middle + np.array(offset), across, down, turn), 0, None))
 
     wide, high = rng.uniform(70, 125), rng.uniform(85, 150)
@@ -271,7 +271,7 @@ def _radiograph(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A slice through a trunk: skin, fat and muscle in layers, bone, organs with the tissue of a slice."""
+    """Draws a slice through a trunk: skin, fat and muscle in layers, bone, organs with a slice's tissue."""
     middle = np.full(2, SIZE / 2)
     across = rng.uniform(85, 108)
     down = across * rng.uniform(0.5, 0.95)
@@ -309,7 +309,7 @@ def _tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _computed_tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A head as X-rays show it: the skull white, closed and thick, and the brain within nearly flat."""
+    """Draws a head as X-rays show it: the skull white, closed and thick, and the brain within nearly flat."""
     head = ndimage.binary_fill_holes(pixels > 25)
     depth = ndimage.distance_transform_edt(head)
     scalp, skull = rng.uniform(2, 9), rng.uniform(5, 13)
@@ -334,7 +334,7 @@ def _computed_tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _surrounded(picture: Pixels, rng: np.random.Generator) -> Pixels:
-    """Cut to an ellipse on black: a dark surround alone does not make a head."""
+    """Cuts a picture to an ellipse on black: a dark surround alone does not make a head."""
     y, x = np.ogrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     inside = np.hypot(x / rng.uniform(0.6, 1.0), y / rng.uniform(0.6, 1.0)) < 1
     return np.where(inside, picture, 0).astype(np.uint8)

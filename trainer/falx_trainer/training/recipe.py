@@ -11,27 +11,30 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from falx.errors import FalxError
 
 __all__ = ["PRESETS", "Augmentation", "Counterfactual", "Recipe", "RecipeError", "Stage1", "Stage2"]
 
 
+T = TypeVar("T")
+
+
 class RecipeError(FalxError, ValueError):
     """A setting that is unknown, of the wrong type or out of its range."""
 
 
-def _setting(default: Any, help_text: str, low: float | None = None, high: float | None = None) -> Any:
+def _setting(default: T, help_text: str, low: float | None = None, high: float | None = None) -> T:
     return field(default=default, metadata={"help": help_text, "low": low, "high": high})
 
 
-def _choice(default: str, help_text: str, *choices: str) -> Any:
+def _choice(default: str, help_text: str, *choices: str) -> str:
     return field(default=default, metadata={"help": help_text, "choices": choices})
 
 
 @dataclass(frozen=True)
-class _Settings:
+class _RecipePart:
     def __post_init__(self) -> None:
         # 1 and 1.0 are one setting, and must be one in the run folder's text.
         for setting in dataclasses.fields(self):
@@ -47,8 +50,8 @@ ECHO: Final = (
 
 
 @dataclass(frozen=True)
-class Stage1(_Settings):
-    """Backbone frozen, only the head learns."""
+class Stage1(_RecipePart):
+    """The first stage: the backbone is frozen, and only the head learns."""
 
     epochs: int = _setting(12, "most epochs of stage 1", 0, 1000)
     learning_rate: float = _setting(1e-4, "Adam's step size in stage 1", 0, 1)
@@ -57,8 +60,8 @@ class Stage1(_Settings):
 
 
 @dataclass(frozen=True)
-class Stage2(_Settings):
-    """The last layers of the backbone learn too; batch normalisation keeps its statistics."""
+class Stage2(_RecipePart):
+    """The second stage: the backbone's last layers learn too; batch normalisation keeps its statistics."""
 
     echo: int = _setting(1, ECHO, 1, 100)
     full: int = _setting(
@@ -91,8 +94,8 @@ class Stage2(_Settings):
 
 
 @dataclass(frozen=True)
-class Augmentation(_Settings):
-    """How a training image is varied, each time anew. Probabilities are those of the step being applied."""
+class Augmentation(_RecipePart):
+    """The variation of training images, each time anew. Probabilities are those of the step being applied."""
 
     rotation: float = _setting(20.0, "largest rotation, degrees either way", 0, 180)
     zoom_min: float = _setting(0.75, "smallest scale", 0.1, 1)
@@ -114,8 +117,8 @@ class Augmentation(_Settings):
 
 
 @dataclass(frozen=True)
-class Counterfactual(_Settings):
-    """Images that did not happen, so that only the lesion can tell a tumour from none."""
+class Counterfactual(_RecipePart):
+    """The making of images that did not happen, so that only the lesion can tell a tumour from none."""
 
     transplant: float = _setting(0.0, "share of healthy images that are given another head's lesion", 0, 1)
     inverted: float = _setting(
@@ -125,7 +128,7 @@ class Counterfactual(_Settings):
 
 
 @dataclass(frozen=True)
-class Recipe(_Settings):
+class Recipe(_RecipePart):
     """All settings of a run. The defaults of this class are the preset `classic`."""
 
     seed: int = _setting(7, "seed of everything random", 0, 2**31 - 1)
@@ -219,11 +222,11 @@ class Recipe(_Settings):
 
     @property
     def tells_outliers(self) -> bool:
-        """Whether the network has an output that says if a picture is a slice of a brain."""
+        """True where the network has an output that says if a picture is a slice of a brain."""
         return self.drawn_outliers + self.real_outliers > 0
 
-    def override(self, changes: Mapping[str, Any]) -> Recipe:
-        """A copy with some settings changed.
+    def override(self, changes: Mapping[str, object]) -> Recipe:
+        """Returns a copy with some settings changed.
 
         Args:
             changes: values by dotted name, such as `{"stage2.epochs": 3}`.
@@ -245,13 +248,13 @@ class Recipe(_Settings):
         }
         return dataclasses.replace(self, **nested.get("", {}), **parts)
 
-    def changes(self, preset: Recipe) -> dict[str, Any]:
-        """The settings, by dotted name, whose values differ from a preset's."""
+    def changes(self, preset: Recipe) -> dict[str, object]:
+        """Returns the settings, by dotted name, whose values differ from a preset's."""
         theirs = {name: value for name, _, value in settings(preset)}
         return {name: value for name, _, value in settings(self) if value != theirs[name]}
 
     def to_toml(self) -> str:
-        """The recipe as a TOML document that `from_toml` reads."""
+        """Returns the recipe as a TOML document that `read_toml` reads."""
         sections: dict[str, list[str]] = {}
         for name, _, value in settings(self):
             part, _, leaf = name.rpartition(".")
@@ -265,8 +268,8 @@ class Recipe(_Settings):
         )
 
 
-def settings(recipe: Recipe) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
-    """Every setting as its dotted name, its field and its value, in order."""
+def settings(recipe: Recipe) -> Iterator[tuple[str, dataclasses.Field[object], object]]:
+    """Gives every setting as its dotted name, its field and its value, in order."""
     for outer in dataclasses.fields(recipe):
         value = getattr(recipe, outer.name)
         if dataclasses.is_dataclass(value):
@@ -276,17 +279,17 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, dataclasses.Field[Any], Any]
             yield outer.name, outer, value
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, by dotted name.
+def read_toml(path: Path) -> dict[str, object]:
+    """Reads the settings in a TOML file, by dotted name.
 
     Raises:
-        RecipeError: if the file cannot be read or is no TOML.
+        RecipeError: if the file cannot be read or is not TOML.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: expected a TOML file with settings of a recipe: {error}") from error
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in document.items():
         if isinstance(value, dict):
             flat.update({f"{name}.{leaf}": inner for leaf, inner in value.items()})
@@ -295,7 +298,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     return flat
 
 
-def _check(name: str, setting: dataclasses.Field[Any], value: Any) -> None:
+def _check(name: str, setting: dataclasses.Field[object], value: object) -> None:
     if setting.default is dataclasses.MISSING:  # a part: those of the right class are taken apart
         raise RecipeError(f"{name}: expected settings of {name}, got {value!r}")
     expected = type(setting.default)
@@ -305,7 +308,7 @@ def _check(name: str, setting: dataclasses.Field[Any], value: Any) -> None:
     if choices and value not in choices:
         raise RecipeError(f"{name}: expected one of {', '.join(choices)}; got {value!r}")
     low, high = setting.metadata.get("low"), setting.metadata.get("high")
-    if low is not None and high is not None and not low <= value <= high:
+    if isinstance(value, int | float) and low is not None and high is not None and not low <= value <= high:
         raise RecipeError(f"{name}: expected a value from {low} to {high}, got {value!r}")
 
 

@@ -59,7 +59,7 @@ def run(
     tensorboard: Path | None = None,
     h5: bool = False,
 ) -> Path:
-    """Train a model and write its run folder; go on where an earlier call was cut off.
+    """Trains a model and writes its run folder; goes on where an earlier call was cut off.
 
     Args:
         data: a folder a class, or a manifest.
@@ -191,7 +191,7 @@ def _scalars(folder: Path) -> Callable[[int, dict[str, float]], None]:
 
 
 def _load_outliers(data: Path, cache: Path) -> Tensors:
-    """The pictures that are learned, their kinds as labels."""
+    """Reads the pictures that are learned, their kinds as labels."""
     learned = [
         Record(one.path, one.kind, one.source, one.group)
         for one in read_outliers(data)
@@ -242,7 +242,7 @@ def _build(recipe: Recipe, weights: str) -> Network:
 
 
 def _build_from(recipe: Recipe, path: Path) -> Network:
-    """The recipe's network with the weights of a trained model."""
+    """Builds the recipe's network with the weights of a trained model."""
     network = build_for(recipe, None)
     try:
         take_weights(network, keras.models.load_model(path, compile=False, safe_mode=True))

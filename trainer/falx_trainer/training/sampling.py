@@ -1,4 +1,4 @@
-"""Which images an epoch shows, and what is made of each: the same seed gives the same epoch."""
+"""Chooses the images of an epoch and varies each; the same seed gives the same epoch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from falx.slices.preprocessing import SIZE
 from falx.words import LABELS, NO_TUMOR
+from falx_runs.arrays import Float32s, Pixels
 from falx_runs.manifest import UNTYPED, Record, targets
 from falx_trainer.data.tensors import Boxes, Tensors
 from falx_trainer.training import counterfactual
@@ -25,9 +26,7 @@ from falx_trainer.training.recipe import Recipe
 
 __all__ = ["Example", "Sampler", "evidence_target", "find_doubtful", "pack", "resized", "shows_tumor"]
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Wanted = tuple[dict[str, Floats], dict[str, Floats]]
+Wanted = tuple[dict[str, Float32s], dict[str, Float32s]]
 """Targets and weights by output name."""
 
 HEAD_END: Final = "head_end"
@@ -41,8 +40,8 @@ COVERED: Final = 0.3
 """A cell shows a tumour when a box covers at least this fraction of it; a cell covered less is not judged."""
 
 
-def evidence_target(label: str, boxes: Boxes, size: int = SIZE) -> tuple[Floats, Floats]:
-    """Where the evidence should be, and where that is known.
+def evidence_target(label: str, boxes: Boxes, size: int = SIZE) -> tuple[Float32s, Float32s]:
+    """Returns where the evidence should be, and where that is known.
 
     Args:
         label: of the slice.
@@ -83,9 +82,9 @@ class Example(NamedTuple):
     """
 
     pixels: Pixels
-    target: Floats
-    evidence: Floats
-    known: Floats
+    target: Float32s
+    evidence: Float32s
+    known: Float32s
     judged: float
     shown: int
 
@@ -121,7 +120,7 @@ class Sampler:
         self._sizes = {SIZE: data.pixels}
 
     def order(self, stage: int, view: int) -> npt.NDArray[np.intp]:
-        """Indices of the images a view of the data shows, in order."""
+        """Returns the indices of the images a view of the data shows, in order."""
         rng = np.random.default_rng([self.recipe.seed, stage, view])
         count = len(self.labels)
         if self._probabilities is None:
@@ -129,12 +128,12 @@ class Sampler:
         return rng.permutation(_systematic(self._probabilities, count, rng))
 
     def prepare(self, size: int) -> None:
-        """Make the images of another size ready, once, before threads ask for examples of it."""
+        """Makes the images of another size ready, once, before threads ask for examples of it."""
         if size not in self._sizes:
             self._sizes[size] = resized(self.data.pixels, size)
 
     def example(self, index: int, rng: np.random.Generator, size: int = SIZE) -> Example:
-        """One varied image.
+        """Returns one varied image.
 
         Args:
             index: which of the training images.
@@ -181,7 +180,7 @@ class Sampler:
         return Example(pixels, target, evidence, known, float(not doubtful), BRAIN)
 
     def _outlier(self, rng: np.random.Generator, size: int) -> Example:
-        """A real picture that is no slice of a brain; the square root of a kind's size is its share."""
+        """Draws a real picture that is not a slice of a brain, each kind by the square root of its size."""
         assert self._outliers is not None  # noqa: S101 - our own: asked for only where there are some
         chosen = min(int(np.searchsorted(self._kinds, rng.random())), len(self._kinds) - 1)
         pixels = self._outliers.pixels[chosen]
@@ -205,7 +204,7 @@ class Sampler:
         return self.data.boxes[index] * np.float32(size / SIZE)
 
     def _placed(self, index: int) -> bool:
-        """Whether it is known where the slice's tumours are, so that tissue does not hide one."""
+        """Tells whether it is known where the slice's tumours are, so that tissue does not hide one."""
         return self.labels[index] == "no_tumor" or len(self.data.boxes[index]) > 0
 
     def _control(self, pixels: Pixels, boxes: Boxes, rng: np.random.Generator, size: int) -> Pixels:
@@ -229,12 +228,12 @@ class Sampler:
         return pixels if hidden.any() else result
 
     def weight(self, index: int) -> float:
-        """The weight of an image in the loss."""
+        """Returns the weight of an image in the loss."""
         return float(self._class_weights[index])
 
 
 def resized(pixels: Pixels, size: int) -> Pixels:
-    """Images `(N, S, S)` uint8 at another size, each way."""
+    """Resizes images `(N, S, S)` uint8 to another size, each way."""
     if pixels.shape[1] == size:
         return pixels
     small = [
@@ -261,7 +260,7 @@ def _find_donors(data: Tensors, shown: Sequence[Sequence[bool]]) -> Donors:
 
 
 def find_doubtful(data: Tensors) -> npt.NDArray[np.bool_]:
-    """Slices that do not show whether there is a tumour, though their label says so.
+    """Finds slices that do not show whether there is a tumour, though their label says so.
 
     Where boxes were drawn on another sequence, a tumour may be in the box and not in the picture; and
     then the clean slices of that sequence look no different. That is found by collection and sequence:
@@ -289,8 +288,8 @@ def shows_tumor(data: Tensors) -> npt.NDArray[np.bool_]:
     return np.array([record.label != NO_TUMOR for record in data.records], np.bool_) & ~find_doubtful(data)
 
 
-def _shows(pixels: Pixels, box: Floats) -> bool:
-    """Whether a lesion stands out of the tissue around it: boxes drawn on FLAIR can be empty on T1."""
+def _shows(pixels: Pixels, box: Float32s) -> bool:
+    """Tells whether a lesion stands out of the tissue around it: boxes drawn on FLAIR can be empty on T1."""
     left, top, right, bottom = box.clip(0, SIZE).astype(int)
     if min(right - left, bottom - top) < 8:
         return False
@@ -303,7 +302,7 @@ def _shows(pixels: Pixels, box: Floats) -> bool:
 
 
 def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
-    """The probability of drawing each image.
+    """Returns the probability of drawing each image.
 
     Labels have fixed shares. Within a label a collection's share goes with the square root of its size, so
     that small ones are heard and not worn out; and in the same way within a collection the share of a
@@ -333,7 +332,7 @@ def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
 def _systematic(
     probabilities: npt.NDArray[np.float64], count: int, rng: np.random.Generator
 ) -> npt.NDArray[np.intp]:
-    """Systematic sampling: each image floor(n p) or ceil(n p) times, without the luck of single draws."""
+    """Draws systematically: each image floor(n p) or ceil(n p) times, without the luck of single draws."""
     shuffled = rng.permutation(len(probabilities))
     ends = np.cumsum(probabilities[shuffled] / probabilities.sum()) * count
     points = (np.arange(count) + rng.random()).clip(max=count - 1e-9)
@@ -343,8 +342,8 @@ def _systematic(
     return drawn
 
 
-def pack(examples: Sequence[Example], weights: Floats, recipe: Recipe) -> Wanted:
-    """Targets and weights by output name, for the outputs the recipe's head has."""
+def pack(examples: Sequence[Example], weights: Float32s, recipe: Recipe) -> Wanted:
+    """Returns targets and weights by output name, for the outputs the recipe's head has."""
     target, evidence, known, judged, shown = (
         np.array(part) for part in list(zip(*examples, strict=True))[1:]
     )

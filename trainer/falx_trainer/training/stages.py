@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import keras
 import numpy as np
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from falx.errors import FalxError
 from falx.slices.preprocessing import SIZE
+from falx_runs.arrays import Float32s, Pixels
 from falx_runs.manifest import targets
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training.checkpoint import Arrays, Checkpoint, State
@@ -48,16 +49,16 @@ WARM_UP_FACTOR: Final = 0.3
 
 PREDICTION_BATCH: Final = 32
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+
+Loss: TypeAlias = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
 
 class DivergedError(FalxError, ArithmeticError):
     """A training whose loss is no longer a finite number."""
 
 
-def partial_crossentropy(target: Any, logits: Any) -> Any:
-    """Minus the logarithm of the probability of all the labels a slice may have.
+def partial_crossentropy(target: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns minus the logarithm of the probability of all the labels a slice may have.
 
     With one label allowed this is cross-entropy; with the three tumour labels allowed it asks
     only that `no_tumor` be improbable (learning from partial labels: Cour et al. 2011, JMLR 12). Over
@@ -74,12 +75,12 @@ def partial_crossentropy(target: Any, logits: Any) -> Any:
     return ops.logsumexp(logits, axis=-1) - ops.logsumexp(allowed, axis=-1)
 
 
-def binary_crossentropy(target: Any, logits: Any) -> Any:
-    """Binary cross-entropy from logits, of any shape, without a mean: places have weights of their own."""
+def binary_crossentropy(target: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns the binary cross-entropy from logits, of any shape, without a mean: places have own weights."""
     return ops.softplus(logits) - target * logits
 
 
-def accuracy(target: Any, logits: Any) -> Any:
+def accuracy(target: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
     """Returns 1 where the most probable label is allowed, else 0, `(B,)`."""
     return ops.sum(target * ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1]), axis=-1)
 
@@ -125,8 +126,8 @@ def train(
     return state.history
 
 
-def predict(network: Network, pixels: npt.NDArray[np.uint8]) -> dict[str, Floats]:
-    """What the network says of prepared images, before any temperature.
+def predict(network: Network, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32s]:
+    """Asks the network for prepared images, before any temperature.
 
     Args:
         network: trained.
@@ -214,7 +215,7 @@ def _require_finite(row: dict[str, float]) -> None:
 
 
 def _compile(model: keras.Model, recipe: Recipe) -> None:
-    losses: dict[str, Any] = {"logits": partial_crossentropy}
+    losses: dict[str, Loss] = {"logits": partial_crossentropy}
     shares = {"logits": 1.0}
     if recipe.head == "map":
         losses["evidence"] = binary_crossentropy
@@ -245,14 +246,14 @@ def _restore(optimizer: keras.Optimizer, state: State) -> None:
 
 
 def _reseed(network: Network, seed: int, state: State) -> None:
-    """Dropout's generator counts on through a run; a resumed one has not counted."""
+    """Sets dropout's generator, which counts on through a run, to where a resumed run would be."""
     generator = getattr(network.head.get_layer("dropout"), "seed_generator", None)
     if generator is not None:  # none without dropout
         generator.state.assign(np.array([seed, 1000 * state.stage + state.epoch], "uint32"))
 
 
 def _kept(state: State, stage: Stage1 | Stage2, row: dict[str, float], weights: list[Any]) -> Arrays | None:
-    """The weights the stage would end with after this epoch, where they are not simply the last.
+    """Returns the weights the stage would end with after this epoch, where they are not simply the last.
 
     Each cycle ends in another minimum nearby, and the mean of their weights lies between them: one
     network that carries over to other scanners as an ensemble of them does (Izmailov et al. 2018,
@@ -308,12 +309,12 @@ def _learning_rate(state: State, stage: Stage1 | Stage2) -> float:
 
 
 def _full(stage: Stage1 | Stage2) -> int:
-    """How many of the last epochs see images of the model's own size."""
+    """Returns the number of last epochs that see images of the model's own size."""
     return stage.full if isinstance(stage, Stage2) else 0
 
 
 def _known(folder: Path, frozen: keras.Model | None, data: Tensors, recipe: Recipe, size: int) -> View:
-    """Images as they are."""
+    """Passes on images as they are."""
     labels = [record.label for record in data.records]
     wanted = np.array(targets(labels), np.float32)
 
@@ -337,7 +338,7 @@ def _known(folder: Path, frozen: keras.Model | None, data: Tensors, recipe: Reci
 def _varied(
     folder: Path, frozen: keras.Model | None, sampler: Sampler, key: tuple[int, int], size: int
 ) -> View:
-    """The training images, each varied anew."""
+    """Passes on the training images, each varied anew."""
     order = sampler.order(*key)
     sampler.prepare(size)
 

@@ -1,4 +1,4 @@
-"""Varied looks at the images, as the part of the network that learns takes them, made once and kept on disk.
+"""Makes varied looks at the images once, as the part of the network that learns takes them, and keeps them.
 
 What is frozen gives the same features every time. So they are computed once for each varied image, and
 several epochs learn from them, each in an order of its own (data echoing: Choi et al. 2019,
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
@@ -36,7 +36,9 @@ itself and turns tf.data's tuner off. With one the tuner stays, and an iterator 
 tuner's sleep ends, 20, 41 or 82 s after the beginning and then every 60 s (TensorFlow 2.21): an epoch of
 170 s took 202."""
 
-Part = tuple[npt.NDArray[np.uint8], Wanted]
+Inputs = tuple[npt.NDArray[np.float32], ...] | npt.NDArray[np.float32]
+
+SomeImages = tuple[npt.NDArray[np.uint8], Wanted]
 """Some images, `(N, S, S)`, and what is wanted of them."""
 
 
@@ -55,9 +57,9 @@ class View:
 
 
 def open_view(
-    folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], Part], title: str
+    folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], SomeImages], title: str
 ) -> View:
-    """Read a view, or make it first where it is not there whole.
+    """Reads a view, or makes it first where it is not there whole.
 
     Args:
         folder: the view's; folders beside it whose names begin alike, up to the first `-`, are of views that
@@ -82,10 +84,10 @@ def open_view(
 
 
 def _make(
-    folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], Part], title: str
+    folder: Path, frozen: keras.Model | None, count: int, part: Callable[[range], SomeImages], title: str
 ) -> None:
     ranges = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
-    room: list[npt.NDArray[Any]] = []
+    room: list[npt.NDArray[np.generic]] = []
     wanted: list[Wanted] = []
     for images, some in tqdm(_ahead(part, ranges), title, len(ranges), unit="batch", disable=None):
         made = [images[..., None]] if frozen is None else _features(frozen, images)
@@ -108,9 +110,9 @@ def _make(
         np.savez(folder / f"{name}.npz", allow_pickle=False, **joined)
 
 
-def _ahead(part: Callable[[range], Part], ranges: Sequence[range]) -> Iterator[Part]:
-    """The parts in their order, made in threads a few ahead."""
-    waiting: deque[Future[Part]] = deque()
+def _ahead(part: Callable[[range], SomeImages], ranges: Sequence[range]) -> Iterator[SomeImages]:
+    """Gives the parts in their order, made in threads a few ahead."""
+    waiting: deque[Future[SomeImages]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for some in ranges:
             waiting.append(pool.submit(part, some))
@@ -135,11 +137,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._batch = batch
 
     def __len__(self) -> int:
-        """Number of batches; the last may be smaller."""
+        """Returns the number of batches; the last may be smaller."""
         return -(-len(self._order) // self._batch)
 
-    def __getitem__(self, step: int) -> tuple[Any, Any, Any]:
-        """`(inputs, targets, weights)` of a batch, as `Model.fit` takes them."""
+    def __getitem__(self, step: int) -> tuple[Inputs, *Wanted]:
+        """Returns `(inputs, targets, weights)` of a batch, as `Model.fit` takes them."""
         chosen = self._order[step * self._batch : (step + 1) * self._batch]
         inputs = tuple(part[chosen].astype(np.float32) for part in self._view.features)
         targets, weights = (

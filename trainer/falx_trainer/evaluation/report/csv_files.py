@@ -81,7 +81,7 @@ def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
         pairs: slices and what the model says of each.
         copies: the slices that the model knows from training.
     """
-    known = ("path", "label", "source", "group", "split", "sequence", "plane")
+    known = ("path", "label", "source", "group", "split", "sequence", "plane", "level")
     head = (*known, "decision", *(f"p_{label}" for label in LABELS), "reason")
     _write(
         folder / "slices.csv",
