@@ -52,6 +52,10 @@ def test_a_spot_marked_through_neighbours_is_a_tumour() -> None:
 def test_one_slice_alone_never_is() -> None:
     verdict = judge([head({11: SURE})])
     assert (verdict.decision, verdict.carriers, verdict.confidence) == ("ambiguous", (11,), None)
+    assert verdict.reason == (
+        "A region is marked in slice 12 of 28 (axial), 4.5 mm strong: too weak, or in too few slices, for a "
+        "tumour (10 mm), and too strong for none (3 mm)."
+    )
     assert verdict.strength_mm == pytest.approx(4.5)
     thick = judge([head({6: answer("glioma", 1.0)}, slices=14, step=10.0)])
     assert thick.decision == "ambiguous"
@@ -61,6 +65,10 @@ def test_one_slice_alone_never_is() -> None:
 def test_a_finding_without_a_slice_that_is_decided_a_tumour_is_a_doubt() -> None:
     verdict = judge([head(dict.fromkeys((10, 11, 12), answer("ambiguous", 0.9)))])
     assert (verdict.decision, verdict.carriers) == ("ambiguous", (10, 11, 12))
+    assert verdict.reason == (
+        "A region is marked in slices 11 to 13 of 28 (axial), 13.5 mm strong: no slice of it is decided a "
+        "tumour, and too strong for none (3 mm)."
+    )
 
 
 def test_slices_that_mark_different_spots_are_no_finding() -> None:

@@ -93,7 +93,7 @@ class Report:
         return all(step.ok is not False for step in self.steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
+        """Returns the report as plain JSON values."""
         return {
             "ok": self.ok,
             "steps": [asdict(step) for step in self.steps],
@@ -102,7 +102,7 @@ class Report:
 
 
 def run(classifier: Classifier, *, latency: bool = True) -> Report:
-    """Check a classifier on this machine; takes about a second.
+    """Checks a classifier on this machine; takes about a second.
 
     Args:
         classifier: the one that the file on the disk and its known inputs are compared with.

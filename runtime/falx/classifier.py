@@ -378,7 +378,7 @@ def _origin_of(source: Source) -> Origin | None:
     return source.holder.origin(source.number) if isinstance(source, Part) else None
 
 
-def _positive(name: str, value: Any) -> int:
+def _positive(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
     return value

@@ -68,6 +68,7 @@ and each of `series`, besides its own `decision`, `label`, `confidence`, `band`,
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -382,10 +383,12 @@ def judge(
         decision, reason = REJECTED, f"No slice could be classified{_why(results, not_used)}."
     elif doubts:
         carriers = doubts
-        reason = (
-            f"A region is marked in {_named(parts, doubts)}, {strongest:.1f} mm strong: too weak, or in too "
-        )
-        reason += f"few slices, for a tumour ({TUMOR_MM:g} mm), too strong for none ({CLEAR_MM:g} mm)."
+        # Rounded down: 9.97 mm are not 10.
+        strong = f"{math.floor(10 * strongest) / 10:g} mm strong"
+        found = f"A region is marked in {_named(parts, doubts)}, {strong}"
+        why = f"too weak, or in too few slices, for a tumour ({TUMOR_MM:g} mm)"
+        why = "no slice of it is decided a tumour" if tumor else why
+        reason = f"{found}: {why}, and too strong for none ({CLEAR_MM:g} mm)."
     elif ends:
         carriers = ends
         reason = f"A region is marked at an end of the head, where models err most: {_named(parts, ends)}."

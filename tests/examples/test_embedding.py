@@ -140,4 +140,4 @@ def test_the_page_takes_a_model_in_a_copy_outside_the_checkout(folder: Path) -> 
     assert (page / "vendor" / "model.onnx").read_bytes() == b"model"
     done = subprocess.run([node, page / "vendor.mjs"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("vendor: there is no *-self-contained.onnx in ../../models; make one")
+    assert done.stderr.startswith("vendor: models/ holds no *-self-contained.onnx; make one")

@@ -25,7 +25,7 @@ MEGABYTE = 1_000_000
 CONTENTS = (
     r"falx/\w+\.py",
     *(rf"falx/{room}/\w+\.py" for room in ("app", "command", "engines", "model", "pictures")),
-    *(rf"falx/{room}/\w+\.py" for room in ("reading", "slices")),
+    *(rf"falx/{room}/\w+\.py" for room in ("reading", "serve", "slices")),
     r"falx/app/(icon\.svg|style\.css|viewer\.(css|html|js))",
     r"falx/command/completion\.(bash|zsh)",
     r"falx/app/templates/\w+\.(css|html)",
@@ -48,6 +48,7 @@ EXTRAS = {
     "onnx": {"onnxruntime"},
     "dicom": {*("highdicom", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pynetdicom")},
     "nifti": {"nibabel"},
+    "serve": {"python-multipart", "starlette", "uvicorn"},
     "tflite": {"tflite-runtime"},
 }
 
@@ -134,7 +135,8 @@ def test_the_command_is_falx(wheel: Path) -> None:
         points = configparser.ConfigParser()
         points.read_string(archive.read(name).decode())
     assert {section: dict(points[section]) for section in points.sections()} == {
-        "console_scripts": {"falx": "falx.__main__:run"}
+        "console_scripts": {"falx": "falx.__main__:run"},
+        "pyinstaller40": {"hook-dirs": "falx._pyinstaller:hook_folders"},
     }
 
 

@@ -1,4 +1,4 @@
-"""What runs a graph: one small module an engine, each of which says what it needs.
+"""The engines that run a graph: one small module for each, which says what it needs.
 
 Chosen by name, or by the format of the file: TFLite runs on `litert`, and on `tflite` only where
 LiteRT is not installed at all; ONNX runs on `onnx`. An engine that is installed and does not work is
@@ -39,7 +39,7 @@ class Engine(Protocol):
         """A key of `ENGINES`."""
 
     def run(self, tensor: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """Run the graph.
+        """Runs the graph.
 
         Args:
             tensor: `(224, 224)` uint8, from `falx.slices.preprocessing.prepare`.
@@ -53,7 +53,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inference:
-    """What a graph answers for one prepared slice, before anything is rejected or decided.
+    """The answer of a graph for one prepared slice, before anything is rejected or decided.
 
     Attributes:
         probabilities: of the labels, in their order, each in 0..1.
@@ -69,7 +69,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
-    """What to tell ONNX Runtime about the hardware and the session; see https://onnxruntime.ai/docs.
+    """Providers and session options of ONNX Runtime; see https://onnxruntime.ai/docs.
 
     Attributes:
         providers: of execution, the preferred first, each a name or a name with its options. All of them must
@@ -84,7 +84,7 @@ class OnnxOptions:
 
 
 def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's word
-    """The name of the engine for a file.
+    """Returns the name of the engine for a file.
 
     Args:
         name: the engine asked for; None takes the first for the format that is installed.
@@ -111,7 +111,7 @@ def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's 
 
 
 def start(name: str, payload: bytes, card: Card, *, threads: int, onnx: OnnxOptions | None = None) -> Engine:
-    """Make a graph ready to run.
+    """Makes a graph ready to run.
 
     Args:
         name: of the engine, a key of `ENGINES`.
@@ -135,7 +135,7 @@ def start(name: str, payload: bytes, card: Card, *, threads: int, onnx: OnnxOpti
 
 
 def caution(name: str, card: Card) -> str | None:
-    """What to know before running a file on an engine here; None where there is nothing."""
+    """Returns what to know before a file is run on an engine here; None where there is nothing."""
     if name != "tflite":
         return None
     from falx.engines import tflite

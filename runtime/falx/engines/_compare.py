@@ -1,4 +1,4 @@
-"""Whether a graph is what its card says."""
+"""Compares a graph with its card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["compare"]
 
 
 def compare(kind: str, found: Iterable[TensorSpec], expected: Iterable[TensorSpec]) -> None:
-    """Compare the inputs or the outputs of a graph with those of its card, in any order.
+    """Compares the inputs or the outputs of a graph with those of its card, in any order.
 
     Raises:
         GraphError: they differ.

@@ -1,7 +1,8 @@
-"""What LiteRT and tflite-runtime have in common: the same interpreter under two names."""
+"""The interpreter that LiteRT and tflite-runtime have in common, under two names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,8 +25,10 @@ SIGNATURE: Final = "serving_default"
 class InterpreterEngine:
     """A TFLite graph, ready to run. One thread at a time may use it."""
 
-    def __init__(self, name: str, interpreter: Any, payload: bytes, card: Card, threads: int) -> None:
-        """Build the interpreter and compare the graph with its card.
+    def __init__(
+        self, name: str, interpreter: Callable[..., Any], payload: bytes, card: Card, threads: int
+    ) -> None:
+        """Builds the interpreter and compares the graph with its card.
 
         Raises:
             GraphError: the graph cannot be run, or is not as its card says.
@@ -48,7 +51,7 @@ class InterpreterEngine:
         self._outputs = {name: outputs[spec.name]["index"] for name, spec in card.outputs.items()}
 
     def run(self, tensor: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """Run the graph; see `falx.engines.Engine.run`."""
+        """Runs the graph; see `falx.engines.Engine.run`."""
         self._interpreter.set_tensor(self._input, tensor[np.newaxis, :, :, np.newaxis])
         self._interpreter.invoke()
         # get_tensor copies, so that the next run leaves these arrays alone.

@@ -20,7 +20,7 @@ __all__ = ["start"]
 
 
 def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
-    """Make a TFLite graph ready to run.
+    """Makes a TFLite graph ready to run.
 
     Raises:
         EngineUnavailable: `ai-edge-litert` is not installed, or does not work here.

@@ -36,7 +36,7 @@ DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 def start(payload: bytes, card: Card, threads: int, options: OnnxOptions = DEFAULTS) -> OnnxEngine:
-    """Make an ONNX graph ready to run.
+    """Makes an ONNX graph ready to run.
 
     Raises:
         EngineUnavailable: `onnxruntime` or a provider is not installed, or does not work here.
@@ -76,7 +76,7 @@ class OnnxEngine:
     def __init__(
         self, onnxruntime: ModuleType, payload: bytes, card: Card, threads: int, options: OnnxOptions
     ) -> None:
-        """Build the session and compare the graph with its card.
+        """Builds the session and compares the graph with its card.
 
         Raises:
             EngineUnavailable: a provider is not there, or does not work here.
@@ -105,7 +105,7 @@ class OnnxEngine:
         self._outputs = {name: spec.name for name, spec in card.outputs.items()}
 
     def run(self, tensor: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """Run the graph; see `falx.engines.Engine.run`."""
+        """Runs the graph; see `falx.engines.Engine.run`."""
         values = self._session.run(
             list(self._outputs.values()), {self._input: tensor[np.newaxis, :, :, np.newaxis]}
         )

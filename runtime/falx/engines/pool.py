@@ -136,7 +136,7 @@ _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 @functools.cache
 def _watch_forks() -> None:
-    """Registers `_after_fork`: with the first pool, for a program that makes none has nothing to watch."""
+    """Registers `_after_fork` with the first pool: a program without a pool has nothing to watch."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
 

@@ -27,7 +27,7 @@ X86: Final = ("x86_64", "amd64", "i386", "i686")
 
 
 def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
-    """Make a TFLite graph ready to run.
+    """Makes a TFLite graph ready to run.
 
     Raises:
         EngineUnavailable: `tflite-runtime` is not installed, or does not work with this NumPy.
@@ -49,7 +49,7 @@ def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
 
 
 def caution(card: Card) -> str | None:
-    """What to know before running a file here; None where there is nothing."""
+    """Returns what to know before a file is run here; None where there is nothing."""
     if card.quantization["format"] != "int8" or platform.machine().lower() not in X86:
         return None
     return (

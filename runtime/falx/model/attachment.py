@@ -1,4 +1,4 @@
-"""The bytes by which a card lies in a model file, not their meaning.
+"""The bytes that hold a card in a model file; `falx.model.card` knows what they mean.
 
 TFLite (the metadata standard's "associated files"): a zip of stored files after the flatbuffer, its
 offsets counted from the start of the whole file, as `zipfile` and the TFLite libraries expect.
@@ -60,7 +60,7 @@ zip64 may hold."""
 
 
 def detect(data: bytes) -> Format | None:
-    """The format of a model file from its bytes; None where it is neither."""
+    """Returns the format of a model file from its bytes; None where it is neither."""
     if data[4:8] == TFLITE_IDENTIFIER:
         return "tflite"
     # ModelProto starts with ir_version (field 1, a varint), which every writer puts first.
@@ -70,7 +70,7 @@ def detect(data: bytes) -> Format | None:
 
 
 def split(data: bytes) -> tuple[bytes, bytes | None]:
-    """Take a model file apart.
+    """Takes a model file apart.
 
     Returns:
         The graph without the card, and the card's text; None where there is no card.
@@ -92,7 +92,7 @@ def locate(data: bytes) -> tuple[int, int, bytes] | None:
 def attachment(
     offset: int, card: bytes, labels: Sequence[str], kind: Format, thresholds: Sequence[float] = ()
 ) -> bytes:
-    """The bytes to append to a graph of `offset` bytes so that the file holds the card.
+    """Returns the bytes to append to a graph of `offset` bytes so that the file holds the card.
 
     Args:
         offset: size of the graph.
@@ -155,7 +155,7 @@ def _locate_onnx(data: bytes) -> tuple[int, int, bytes] | None:
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """The fields of a protobuf message: `(number, start, start of content, end)`.
+    """Yields the fields of a protobuf message: `(number, start, start of content, end)`.
 
     Stops where the bytes stop being fields.
     """
@@ -181,7 +181,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A varint and the position after it; past the end of the data where it is cut short."""
+    """Returns a varint and the position after it; past the end of the data where it is cut short."""
     value = 0
     for index, byte in enumerate(data[position : position + 10]):
         value |= (byte & 0x7F) << (7 * index)
@@ -191,7 +191,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _tagged(number: int, content: bytes) -> bytes:
-    """A protobuf field of bytes."""
+    """Returns a protobuf field of bytes."""
     return _encoded(number << 3 | BYTES) + _encoded(len(content)) + content
 
 

@@ -60,7 +60,7 @@ class SelfTest:
     probabilities: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in the card."""
+        """Returns what stands in the card."""
         return {"phantom": self.phantom, "probabilities": list(self.probabilities)}
 
 
@@ -75,7 +75,7 @@ class Setting:
     thresholds: Thresholds
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in the card."""
+        """Returns what stands in the card."""
         return {"thresholds": self.thresholds.to_dict()}
 
 
@@ -179,7 +179,7 @@ class Card:
         return "familiarity" in self.outputs
 
     def to_dict(self) -> dict[str, Any]:
-        """The card as plain JSON values, checksum of the card included."""
+        """Returns the card as plain JSON values, checksum of the card included."""
         body = {
             "schema": self.schema,
             "name": self.name,
@@ -205,12 +205,12 @@ class Card:
         return {**body, "card_sha256": _checksum(body)}
 
     def to_json(self) -> str:
-        """The card as it stands in a model file; equal cards give equal text."""
+        """Returns the card as it stands in a model file; equal cards give equal text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Card:
-        """Read a card.
+        """Reads a card.
 
         Raises:
             CardError: the text is not JSON, is not a card of Falx, or a field is wrong.
@@ -236,7 +236,7 @@ class Card:
 
 
 def _parsed(document: JsonObject) -> dict[str, Any]:
-    """The constructor's arguments from a card's JSON values."""
+    """Returns the constructor's arguments from a card's JSON values."""
     return {
         **document,
         "labels": _parse("labels", document["labels"], tuple),
@@ -334,7 +334,7 @@ def _is_sha256(value: object) -> bool:
 
 
 def _checksum(body: JsonObject) -> str:
-    """SHA-256 of the card in canonical JSON, without the field that holds it."""
+    """Returns the SHA-256 of the card in canonical JSON, without the field that holds it."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -76,7 +76,7 @@ def load(path: Path) -> ModelFile:
 
 
 def embed(payload: bytes, card: Card, *, format: Format) -> bytes:  # noqa: A002 - the caller's word
-    """A model file: a graph with its card, byte for byte the same for the same arguments.
+    """Returns a model file: a graph with its card, byte for byte the same for the same arguments.
 
     Args:
         payload: a serialized graph (TFLite flatbuffer or ONNX protobuf) without a card of Falx.
@@ -100,7 +100,7 @@ def _attachment(offset: int, card: Card, kind: Format) -> bytes:
 
 
 def extract(data: bytes, *, name: str = "model") -> tuple[Card, bytes]:
-    """Take a model file apart, and prove that every byte is as it was written.
+    """Takes a model file apart, and proves that every byte is as it was written.
 
     Args:
         data: the whole file.
@@ -165,7 +165,7 @@ def prove(data: bytes, *, name: str = "model") -> tuple[Card, str]:
 
 
 def read(path: str | Path) -> tuple[Card, bytes]:
-    """Read a model file: `extract` on its bytes.
+    """Reads a model file: `extract` on its bytes.
 
     Raises:
         ModelNotFound: there is no such file.

@@ -95,7 +95,7 @@ def _onnx(payload: bytes, name: str) -> Iterator[Found]:
 
 
 def _of(payload: bytes, start: int, end: int, number: int) -> Iterator[tuple[int, int]]:
-    """Start and end of each field of a number in the protobuf message that lies between two positions."""
+    """Yields start and end of each field of a number in the protobuf message between two positions."""
     for found, _, content, stop in fields(payload[start:end]):
         if found == number:
             yield start + content, start + stop
@@ -136,12 +136,12 @@ class _Table:
         return self._position + offset if offset else None
 
     def scalar(self, index: int, form: Literal["I", "b"]) -> int:
-        """A number; 0, the schema's default, where it is absent."""
+        """Returns a number; 0, the schema's default, where it is absent."""
         at = self._field(index)
         return 0 if at is None else _number(self._data, at, form)
 
     def vector(self, index: int) -> tuple[int, int]:
-        """The position of the first element of a vector, and how many there are."""
+        """Returns the position of the first element of a vector, and how many there are."""
         at = self._field(index)
         if at is None:
             return 0, 0
@@ -149,12 +149,12 @@ class _Table:
         return start + 4, _number(self._data, start, "I")
 
     def text(self, index: int) -> str:
-        """A text."""
+        """Returns a text."""
         start, length = self.vector(index)
         return self._data[start : start + length].decode()
 
     def tables(self, index: int) -> list[_Table]:
-        """A vector of tables."""
+        """Returns a vector of tables."""
         start, count = self.vector(index)
         places = range(start, start + 4 * count, 4)
         return [_Table(self._data, at + _number(self._data, at, "I")) for at in places]
@@ -167,7 +167,7 @@ def _number(data: bytes, position: int, form: Literal["I", "i", "H", "b"]) -> in
 
 
 def least_float32(values: Iterable[float]) -> npt.NDArray[np.float32]:
-    """The least float32 numbers that are not below some numbers, as graphs hold limits.
+    """Returns the least float32 numbers that are not below some numbers, as graphs hold limits.
 
     A float32 probability reaches a limit exactly where it reaches the least float32 that does.
     """

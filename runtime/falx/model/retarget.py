@@ -26,7 +26,7 @@ __all__ = ["Chosen", "read_thresholds", "retarget", "write"]
 
 
 def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
-    """The same model with other thresholds.
+    """Returns the same model with other thresholds.
 
     Args:
         data: a model file.
@@ -60,7 +60,7 @@ def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Thresholds from a file, and what it says of them.
+    """The thresholds of a file, and what the file says of them.
 
     Attributes:
         thresholds: of some or all labels.
@@ -74,8 +74,8 @@ class Chosen:
 
 
 def read_thresholds(path: Path, choice: str | None = None) -> Chosen:
-    """Thresholds from a JSON file: an object with a number for some or all labels, or one that has such an
-    object as `thresholds`, such as the `meta.json` of a run and the `thresholds.json` of an evaluation.
+    """Reads thresholds from a JSON file: an object with a number for some or all labels, or one that has such
+    an object as `thresholds`, such as the `meta.json` of a run and the `thresholds.json` of an evaluation.
 
     Args:
         path: of the file.
@@ -109,7 +109,7 @@ def read_thresholds(path: Path, choice: str | None = None) -> Chosen:
     )
 
 
-def _choice(path: Path, document: Mapping[str, Any], choice: str) -> Any:
+def _choice(path: Path, document: Mapping[str, Any], choice: str) -> object:
     choices = document.get("choices")
     known = list(choices) if isinstance(choices, dict) else []
     if not isinstance(choices, dict) or choice not in choices:
@@ -118,12 +118,11 @@ def _choice(path: Path, document: Mapping[str, Any], choice: str) -> Any:
     return choices[choice]
 
 
-def _check(path: Path, label: str, value: Any) -> None:
+def _check(path: Path, label: str, value: object) -> None:
     if label not in LABELS:
         raise ThresholdError(f"{path}: has {label!r}, which is none of {', '.join(LABELS)}")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
     # NaN compares false with everything.
-    if not number or not 0 < value <= 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise ThresholdError(f"{path}: threshold of {label} must be a number in (0, 1], got {value!r}")
 
 
@@ -149,7 +148,7 @@ def write(data: bytes, path: Path) -> None:
 
 
 def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:
-    """A graph that decides by other thresholds than those of its card."""
+    """Returns a graph that decides by other thresholds than those of its card."""
     try:
         start = graph_limits.find(payload, kind, graph_limits.THRESHOLDS, len(LABELS))
     except ModelError as error:

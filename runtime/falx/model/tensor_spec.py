@@ -36,12 +36,12 @@ class TensorSpec:
     shape: tuple[int | str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in the card."""
+        """Returns what stands in the card."""
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
 
     @classmethod
     def from_mapping(cls, value: Mapping[str, Any]) -> TensorSpec:
-        """From what stands in the card.
+        """Makes a spec of what stands in the card.
 
         Raises:
             ValueError: it holds anything but name, dtype and shape.
@@ -68,7 +68,7 @@ def is_output(name: str, shape: Sequence[object]) -> bool:
 
 
 def check_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> None:
-    """Prove that Falx can use a graph with this input and these outputs.
+    """Proves that Falx can use a graph with this input and these outputs.
 
     Raises:
         CardError: it cannot; the message names the field.
@@ -85,7 +85,7 @@ def check_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> None:
 
 
 def check_own_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> None:
-    """Prove that the tensors of a self-contained graph are told; which it has is its own affair.
+    """Proves that a self-contained graph names its tensors; it may have any.
 
     Raises:
         CardError: they are not; the message names the field.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
 from falx.errors import UnreadableImage
 from falx.prediction import Failure, Prediction
-from falx.reading.source import read
+from falx.reading.source import Source, read
 from falx.slices.overlay import overlay
 from falx.study import Study, Verdict
 from falx.words import AMBIGUOUS, DERIVED, DISCLAIMER, TUMOR_LABELS
@@ -39,7 +39,7 @@ CARRIER: Final = (255, 255, 255)
 """Of the frame around the slices that carry the decision."""
 
 
-def sheet(study: Study, index: int, sources: Sequence[Any]) -> Image.Image:
+def sheet(study: Study, index: int, sources: Sequence[Source]) -> Image.Image:
     """Draws a contact sheet of one series: every slice with its heatmap, number, decision and confidence.
 
     Slices that carry the series' decision have a white frame. Nothing of a data set is written on it;
@@ -103,7 +103,7 @@ def _lines(study: Study, index: int, width: int) -> list[str]:
     return [line for text in texts for line in textwrap.wrap(text, letters)]
 
 
-def _tile(source: Any, result: Prediction | Failure) -> Image.Image:
+def _tile(source: Source, result: Prediction | Failure) -> Image.Image:
     """Draws a slice with its heatmap, fitted to a tile; an empty one where there is no picture to show."""
     tile = Image.new("RGB", (TILE, TILE), (0, 0, 0))
     if isinstance(result, Failure):
@@ -132,5 +132,5 @@ def _caption(number: int, result: Prediction | Failure) -> str:
     return f"{number + 1}  {result.decision.replace('_', ' ')}{confidence}"
 
 
-def _font() -> Any:
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(FONT)
