@@ -1,4 +1,4 @@
-"""Measures what a few hundred slices of one's own buy: a trained model goes on from them.
+"""Measures what slices of one's own buy: a trained model goes on from them.
 
     python -m benchmarks.own_slices runs/without-feltrin --source feltrin --data MANIFEST --runs runs/own
 

@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="MODEL",
         help="a trained model to go on from, in place of --weights: model.keras, a run folder or that of a "
-        "release; with --preset own for a few hundred slices of your own",
+        "release; with --preset own for slices of your own, best a thousand or more",
     )
     train.add_argument("--weights", default="imagenet", help=WEIGHTS_HELP)
     train.add_argument(

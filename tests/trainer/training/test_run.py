@@ -178,6 +178,8 @@ def test_a_run_may_start_from_a_trained_model(
     first = json.loads((finished[0] / "meta.json").read_text())
     assert meta["metrics"]["val"]["accuracy"] == first["metrics"]["val"]["accuracy"]
     assert meta["temperature"] == pytest.approx(first["temperature"], rel=1e-3)
+    # So few slices do not show that a lower threshold is safe.
+    assert meta["thresholds"]["no_tumor"] >= first["thresholds"]["no_tumor"]
     assert (tmp_path / "history.csv").read_text().splitlines() == ["stage,epoch"]
 
 

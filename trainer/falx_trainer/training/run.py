@@ -26,7 +26,7 @@ from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, targets, to_csv
-from falx_runs.run_folder import MANIFEST, MODEL, FinishedRun, is_finished, write_run
+from falx_runs.run_folder import MANIFEST, MODEL, FinishedRun, is_finished, read_run, write_run
 from falx_trainer import plots
 from falx_trainer.data import tensors
 from falx_trainer.data.division import divide
@@ -40,6 +40,10 @@ from falx_trainer.training.recipe import PRESETS, Recipe
 from falx_trainer.training.sampling import shows_tumor
 
 __all__ = ["run", "write_history"]
+
+FEWEST: Final = 200
+"""With fewer slices of val a trained model keeps the temperature that it began with. Fitted on 24 slices of
+feltrin it came to the lower end of its range, and every probability to nearly 0 or 1 (30 November 2026)."""
 
 PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
 """Whose versions a run records: those that can change its outcome."""
@@ -94,7 +98,10 @@ def run(
         )
     if is_finished(folder):
         raise RunError(f"{folder}: holds a finished run; give another --out, or delete it")
+    begun = None
     if start_from is not None:
+        if start_from.is_dir() and is_finished(start_from):
+            begun = read_run(start_from)
         weights = str(start_from / MODEL if start_from.is_dir() else start_from)
     if weights != "imagenet" and not Path(weights).is_file():
         expected = "weights of the backbone, or 'imagenet'" if start_from is None else "a trained model.keras"
@@ -140,7 +147,7 @@ def run(
     told = None if tensorboard is None else _scalars(tensorboard)
     history = stages.train(network, train, val, recipe, folder / "checkpoint", others, told)
     temperature, thresholds, least_familiarity, metrics = _calibrate(
-        folder, network, val, foreign, recipe, history
+        folder, network, val, foreign, recipe, history, begun
     )
     model = inference_model(network, temperature)
     for suffix in ("keras", "h5") if h5 else ("keras",):
@@ -270,6 +277,7 @@ def _calibrate(
     foreign: Tensors | None,
     recipe: Recipe,
     history: stages.History,
+    begun: FinishedRun | None,
 ) -> tuple[float, Thresholds, float, dict[str, object]]:
     """Calibrates on val, chooses thresholds and the least familiarity; writes what people look at.
 
@@ -279,6 +287,8 @@ def _calibrate(
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
     temperature = calibration.fit_temperature(outputs["logits"], np.array(targets(labels)))
+    if begun is not None and len(val.records) < FEWEST:
+        temperature = begun.temperature
     judged = {"val": (val, outputs)}
     if foreign is not None:
         judged["left_out"] = foreign, stages.predict(network, foreign.pixels)
@@ -286,6 +296,9 @@ def _calibrate(
     thresholds = calibration.choose_thresholds(
         calibration.probabilities(theirs["logits"], temperature), shows_tumor(judging), recipe.missed_tumors
     )
+    if begun is not None:
+        least = max(thresholds.no_tumor, begun.thresholds.no_tumor)
+        thresholds = dataclasses.replace(thresholds, no_tumor=least)
     if recipe.no_tumor:
         thresholds = dataclasses.replace(thresholds, no_tumor=recipe.no_tumor)
     write_history(folder / "history.csv", history)
