@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from benchmarks import figures
 
+from falx.words import NO_TUMOR
 from falx_runs.manifest import Record, read_records, to_csv
 from falx_runs.run_folder import is_finished
 from falx_trainer.evaluation.measures import shares
@@ -66,18 +67,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _own(known: Sequence[Record], count: int) -> list[Record]:
-    """Returns about so many slices: whole groups, in an order by chance, every fifth of them `val`."""
-    groups: dict[str, list[Record]] = {}
+    """Returns about so many slices, half of them healthy while there are any.
+
+    They are whole groups by chance, none larger than a fifth of all, and every fifth of each kind is `val`.
+    """
+    groups: dict[bool, dict[str, list[Record]]] = {True: {}, False: {}}
     for record in known:
         if record.split == "train":
-            groups.setdefault(record.group, []).append(record)
-    own: list[Record] = []
-    for number, name in enumerate(np.random.default_rng(SEED).permutation(sorted(groups))):
-        if len(own) >= count:
-            break
-        split = "val" if number % 5 == 4 else "train"
-        own += [dataclasses.replace(record, split=split) for record in groups[name]]
-    return own
+            groups[record.label == NO_TUMOR].setdefault(record.group, []).append(record)
+    random = np.random.default_rng(SEED)
+    waiting = {
+        healthy: list(random.permutation(sorted(name for name in some if len(some[name]) <= count // 5)))
+        for healthy, some in groups.items()
+    }
+    own: dict[bool, list[Record]] = {True: [], False: []}
+    taken = {True: 0, False: 0}
+    while sum(map(len, own.values())) < count and any(waiting.values()):
+        healthy = bool(waiting[True]) and (len(own[True]) <= len(own[False]) or not waiting[False])
+        taken[healthy] += 1
+        split = "val" if taken[healthy] % 5 == 0 else "train"
+        some = groups[healthy][waiting[healthy].pop()]
+        own[healthy] += [dataclasses.replace(record, split=split) for record in some]
+    return own[True] + own[False]
 
 
 def _row(folder: Path, count: int, known: Sequence[Record]) -> figures.Row:

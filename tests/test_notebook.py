@@ -7,7 +7,6 @@ import io
 import re
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -83,10 +82,11 @@ def test_a_file_that_went_or_changed(path: Path, change: object, said: str) -> N
 
 
 def test_a_slice_of_a_volume_is_found_again(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
     dark, lesion = np.zeros((256, 256), np.uint8), np.rot90(phantom.lesion(), -1)
     volume = np.stack([dark, lesion, dark], axis=-1)
     path = tmp_path / "volume.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)  # type: ignore[no-untyped-call] # its own
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)
     blank, found, _ = falx.load().predict_study(path).results
     assert isinstance(blank, falx.Prediction)
     assert isinstance(found, falx.Prediction)

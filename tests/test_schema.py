@@ -70,6 +70,16 @@ def test_predictions_and_failures(
     assert {line.get("decision", "error") for line in lines} >= {"no_tumor", "rejected", "error"}
 
 
+def test_slices_of_every_format_say_which(tmp_path: Path, classifier: falx.Classifier) -> None:
+    pages = [Image.fromarray(page) for page in (phantom.clear(), phantom.lesion())]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    volume = np.stack([phantom.clear()] * 2)
+    for source, format_ in ((tmp_path / "stack.tif", "tiff"), (volume, "array")):
+        answered = classifier.predict_study(source).to_dict()
+        check("study", answered)
+        assert {one["origin"]["format"] for one in answered["slices"]} == {format_}
+
+
 def test_studies(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answered, *failed = printed(capsys, "study", "--json", "--one-patient", inputs)
     assert failed == []

@@ -198,6 +198,7 @@ class Classifier:
             The study; a slice that cannot be read is a failure in it, and counts in its decision.
 
         Raises:
+            ImageNotFound: the path leads to nothing, or there is no image in it.
             UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be
                 of one patient, or the array is not a volume.
             Cancelled: `progress` returned False.

@@ -24,11 +24,11 @@ millimetres, the length of the run times its lowest mark). `judge` decides, the 
 - A series shows a whole head where at least `LEAST_SLICES` of its slices were classified, they span
   `LEAST_EXTENT_MM`, and no two neighbours are more than 10 mm apart; where no positions are known, where
   nothing was rejected between two slices that were not.
-- Series that are no diagnostic images of a head are not used (`falx.reading.set_aside`).
+- Series that are not diagnostic images of a head are not used (`falx.reading.set_aside`).
 
 A study's confidence is that of one slice or of several: for `tumor` the highest probability of a tumour
 among the slices that carry it, for `no_tumor` the mean probability of none in the middle part of the whole
-series that the model is least sure of. It is no probability about the study.
+series that the model is least sure of. It is not a probability for the study.
 
 As JSON (version 1; within a version keys are only added), `Study.to_dict()` gives:
 

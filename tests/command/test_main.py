@@ -680,6 +680,7 @@ def test_streams_that_are_closed_keep_nothing_from_being_answered(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([], "expected a command; there are predict, study,"),
         (["predct", "x"], "unknown command 'predct'; there are predict, study,"),
         (["predct", "x"], ". Did you mean predict?"),
         (["predict", "x", "--jsn"], "unrecognized arguments: --jsn. Did you mean --json?"),

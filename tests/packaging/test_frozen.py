@@ -37,6 +37,7 @@ def expected(pictures: list[Path]) -> str:
     return f"{[classifier.predict(path).decision for path in pictures]}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("PyInstaller") is None, reason="PyInstaller is not installed")
 @pytest.mark.parametrize("form", ["--onedir", "--onefile"])
 def test_a_frozen_program_answers(form: str, pictures: list[Path], tmp_path: Path) -> None:

@@ -18,10 +18,7 @@ from falx.slices.overlay import overlay
 
 __all__ = ["show"]
 
-HINT: Final = (
-    "These are drawings, so the answers show how Falx speaks, not how good it is. "
-    "Next: falx predict YOUR_SLICE.png"
-)
+HINT: Final = "These are drawings, so the answers show how Falx speaks, not how good it is."
 
 PICTURE_COLUMNS: Final = 36
 """Letters across each picture; as many pictures stand side by side as the terminal is wide."""
@@ -50,7 +47,8 @@ def show(classifier: Classifier, out: str | None) -> None:
             _save(folder, name, pixels, prediction)
     results.close(classifier)
     say()
-    say(paragraph(HINT if out is None else f"{HINT} (The pictures are in {out}.)"))
+    say(paragraph(HINT if out is None else f"{HINT} They are in {out}."))
+    say("Next: falx predict YOUR_SLICE.png")
 
 
 def _gradient() -> npt.NDArray[np.uint8]:

@@ -61,6 +61,8 @@ class CommandLine(argparse.ArgumentParser):
         meant = ""
         if wrong:
             meant = _meant(wrong.split()[0].partition("=")[0], self._option_string_actions)
+        elif message == "the following arguments are required: COMMAND":
+            message = f"expected a command; there are {', '.join(COMMANDS)}. `falx --help` says what they do"
         elif message.startswith("argument COMMAND: invalid choice: "):
             given = message.split("'")[1]
             message = f"unknown command {given!r}; there are {', '.join(COMMANDS)}"

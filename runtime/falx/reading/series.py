@@ -23,11 +23,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from falx import words
-from falx.errors import UnreadableImage
+from falx.errors import ImageNotFound, UnreadableImage
 from falx.progress import Progress, watched
 from falx.reading import dicom, files, set_aside, tags
 from falx.reading.input_file import InputFile
@@ -311,6 +312,7 @@ def gather_all(
         could not be read where it may belong to any of several.
 
     Raises:
+        ImageNotFound: the path leads to nothing, or there is no image in it.
         UnreadableImage: there is no study of that UID, or there are pictures that nothing says to be of one
             patient.
     """
@@ -321,6 +323,8 @@ def gather_all(
     )
     with quiet_readers():
         things = _things(given, volume, progress)
+    if isinstance(source, str | os.PathLike):
+        _refuse_nothing(things, describe(source))
     if study is not None:
         own = [one for one in things.slices if one.origin.study_instance_uid == study]
         if not own:
@@ -338,6 +342,23 @@ def gather_all(
 
 def _called(source: object) -> str:
     return describe(source) if isinstance(source, str | os.PathLike | InputFile) else "these files"
+
+
+def _refuse_nothing(things: _Things, path: str) -> None:
+    """Raises where a path leads to no image at all: a slip of the pen is not an unclear examination."""
+    try:
+        Path(path).stat()
+    except FileNotFoundError as error:
+        raise ImageNotFound(f"{path}: no such file") from error
+    except (OSError, ValueError):
+        return
+    if things.slices or things.volumes or things.pictures or len(things.failures) != 1:
+        return
+    (failure,) = things.failures
+    if isinstance(failure, Part) and isinstance(failure.holder, Unreadable):
+        why = failure.holder.error
+        if isinstance(why, ImageNotFound):
+            raise why
 
 
 def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | None) -> _Things:

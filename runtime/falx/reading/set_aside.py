@@ -1,4 +1,4 @@
-"""Tells which series of a study are no diagnostic images of a head, by tags, geometry and words.
+"""Tells which series of a study are not diagnostic images of a head, by tags, geometry and words.
 
 `falx.reading.tags.refusal` tells what a picture shows by its Image Type. The rest is told of a whole series:
 three planes in one are a localizer whatever its tags say, as GE tags one like any other; a b-value above 0

@@ -78,7 +78,7 @@ async def uploads(request: Request, bounds: Bounds) -> list[bytes]:
     """Reads the files of a request into memory: the body as it is, or the files of a form.
 
     Raises:
-        HTTPException: 400, the form is damaged; 411 or 413, the request is too large; 422, it holds no file.
+        HTTPException: 400, the form is damaged; 413, the request is too large; 422, it holds no file.
     """
     form = request.headers.get("content-type", "").startswith(MULTIPART)
     try:

@@ -404,9 +404,14 @@ def test_the_command_line(
     assert "not a medical device" in shown
     assert made.NAME not in shown
     assert main.main(["study", str(tmp_path / "absent"), "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["counts"] == {"error": 1}
+    assert json.loads(capsys.readouterr().out)["error"]["type"] == "ImageNotFound"
     assert main.main(["study", str(tmp_path / "absent")]) == 1
-    assert f"not read 1      {tmp_path / 'absent'}: no such file" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{tmp_path / 'absent'}: no such file\n"
+    (tmp_path / "nothing").mkdir()
+    assert main.main(["study", str(tmp_path / "nothing")]) == 1
+    assert capsys.readouterr().out == f"{tmp_path / 'nothing'}: no image in this folder or below\n"
+    with pytest.raises(falx.ImageNotFound, match="no such file"):
+        classifier.predict_study(tmp_path / "absent")
     series(tmp_path / "exam" / "another", StudyInstanceUID="1.2.9", count=1)
     assert main.main(["study", str(tmp_path / "exam"), "--json"]) == 0
     both = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
