@@ -76,11 +76,11 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "no spectra": ("amplitudes of spectra are not mixed", {"augmentation.spectrum": 0.0}),
     "no word": ("the map is not asked whether there is a tumour at all", {"seen_weight": 0.0}),
     "no outliers": (
-        "no pictures that are no slice of a brain, and no output for them",
+        "no pictures that are not slices of a brain, and no output for them",
         {"drawn_outliers": 0.0, "real_outliers": 0.0},
     ),
     "drawn outliers": (
-        "pictures that are no slice of a brain are drawn, none is real",
+        "pictures that are not slices of a brain are drawn, none is real",
         {"real_outliers": 0.0},
     ),
     "224 pixels": ("no smaller images", {"size": 224, "stage2.full": 0}),
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.ablation", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a manifest with sources and splits")
     parser.add_argument("--weights", required=True, help="of the ImageNet backbone")
-    parser.add_argument("--outliers", type=Path, help="pictures that are no slice of a brain")
+    parser.add_argument("--outliers", type=Path, help="pictures that are not slices of a brain")
     parser.add_argument("--out", type=Path, required=True, help="folder of the rows' runs")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="which")
     parser.add_argument("--without", default="feltrin", help="the collection left out (feltrin)")

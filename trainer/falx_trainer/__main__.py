@@ -143,8 +143,8 @@ def _parser() -> argparse.ArgumentParser:
         "--outliers",
         type=Path,
         metavar="DATA",
-        help="pictures that are no slice of a brain, to learn to reject: a folder a kind, or a manifest CSV "
-        "with path,kind",
+        help="pictures that are not slices of a brain, to learn to reject: a folder a kind, or a manifest "
+        "CSV with path,kind",
     )
     train.add_argument(
         "--cache",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, SupportsFloat, cast
 
@@ -569,37 +569,41 @@ def _plain(dataset: Dataset, keyword: Tag) -> list[str] | None:
 
     Reading text and numbers in ASCII takes pydicom ten times as long.
     """
-    from pydicom.datadict import dictionary_VR
-    from pydicom.dataelem import RawDataElement
-
     tag = _number_of(keyword)
     if tag not in dataset.keys():  # noqa: SIM118 - as in `_get`
         return []
     try:
-        element = cast("object", dataset.get_item(tag))
+        element = dataset.get_item(tag)
     except Exception:  # noqa: BLE001 - pydicom raises anything on damaged values
         return None
-    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+    value: object = element.value
+    if not element.is_raw or not isinstance(value, bytes):
         return None
-    representation = element.VR or (dictionary_VR(tag) if isinstance(keyword, str) else "UN")
-    if representation not in PLAIN or not element.value.isascii():
+    representation = element.VR or _representation(keyword)
+    if representation == "US" and len(value) == 2:
+        return [str(int.from_bytes(value, "little" if getattr(element, "is_little_endian", True) else "big"))]
+    if representation not in PLAIN or not value.isascii():
         return None
-    return [part.strip(" \0") for part in element.value.decode("ascii").split("\\")]
+    return [part.strip(" \0") for part in value.decode("ascii").split("\\")]
 
 
-def _values(dataset: Dataset | None, keyword: Tag) -> Iterator[object]:
+@functools.cache
+def _representation(tag: Tag) -> str:
+    """Returns the value representation that a tag of the standard has where a file names none."""
+    from pydicom.datadict import dictionary_VR
+
+    return dictionary_VR(tag) if isinstance(tag, str) else "UN"
+
+
+def _values(dataset: Dataset | None, keyword: Tag) -> Sequence[object]:
     plain = [] if dataset is None else _plain(dataset, keyword)
     if dataset is None or plain is not None:
-        yield from plain or ()
-        return
+        return plain or ()
     value = _get(dataset, keyword)
     if value is None or isinstance(value, bytes):
-        return
+        return ()
     # A person's name can be iterated too, letter by letter.
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        yield value
-    else:
-        yield from value
+    return (value,) if isinstance(value, str) or not isinstance(value, Sequence) else value
 
 
 def uid(dataset: Dataset, keyword: str) -> str | None:
