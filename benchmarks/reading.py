@@ -1,4 +1,4 @@
-"""What does reading take: the memory of a volume, the time of a study, the time of gathering headers?
+"""Measures reading: the memory of a volume, the time of a study, the time of gathering headers.
 
     python -m benchmarks.reading --out reading.json
 

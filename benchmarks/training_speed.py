@@ -1,4 +1,4 @@
-"""How many slices a second the trainer learns from, beside the trainer of an earlier commit.
+"""Measures how many slices a second the trainer learns from, beside the trainer of an earlier commit.
 
     python -m benchmarks.training_speed --data ../shared/data --weights WEIGHTS --against falx-5's commit
 

@@ -1,4 +1,4 @@
-"""What a notebook shows of an answer."""
+"""The view of an answer in a notebook."""
 
 from __future__ import annotations
 

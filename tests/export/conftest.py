@@ -197,7 +197,7 @@ a trained model comes, its parity.json says."""
 
 
 class Exported(NamedTuple):
-    """What an export left."""
+    """The files that an export left, and what it printed."""
 
     folder: Path
     printed: str

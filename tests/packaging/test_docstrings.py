@@ -1,8 +1,9 @@
-"""Every public name says what it is."""
+"""Every public name says what it is, in a plain sentence."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +47,21 @@ def test_every_public_name_has_a_docstring(checkout: Path, package: str) -> None
 def test_docstrings_that_are_missing_are_found() -> None:
     module = ast.parse('"""M."""\nclass A:\n    def f(self): ...\n    def _g(self): ...\ndef h(): "H."\n')
     assert list(_undocumented(module, "m")) == ["m.A", "m.A.f"]
+
+
+# Such a beginning makes a fragment that needs the name above it: "Of all slices", "Whether it is".
+FRAGMENT = re.compile(r"(How|Of|So (many|much)|What|When|Where|Whether|Which|Who)\b")
+
+
+def _first_lines(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+@pytest.mark.parametrize("folder", ["runtime", "export", "trainer", "tools", "benchmarks", "tests"])
+def test_a_docstring_begins_with_a_sentence(checkout: Path, folder: str) -> None:
+    files = sorted((checkout / folder).rglob("*.py"))
+    assert len(files) > 2
+    found = [f"{file.name}: {line}" for file in files for line in _first_lines(file) if FRAGMENT.match(line)]
+    assert found == []

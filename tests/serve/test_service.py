@@ -174,6 +174,7 @@ def test_a_study_in_a_zip(served: Served, lesion: bytes) -> None:
         ("/v1/predict", b"", {}, 422, "expected a file"),
         ("/v1/predict", b"not a picture", {}, 422, "expected PNG, JPEG"),
         ("/v1/predict", form(b"a", b"b"), FORM, 422, "expected one file, got 2; /v1/study takes several"),
+        ("/v1/study", b"not a picture", {}, 422, "expected PNG, JPEG"),
         ("/v1/predict", b"--other", FORM, 400, "the form cannot be read"),
         ("/v1/study", form(*[b"x"] * 21), FORM, 400, "Too many files"),
     ],

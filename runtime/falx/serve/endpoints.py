@@ -161,6 +161,9 @@ class _Service:
             study = self._classifier.predict_study(given, one_patient=True, thresholds=thresholds)
         except UnreadableImage as error:
             return JSONResponse(Failure(None, error).to_dict(), 422)
+        failures = [result for result in study.results if isinstance(result, Failure)]
+        if failures and len(failures) == len(study.results):
+            return JSONResponse(failures[0].to_dict(), 422)
         self._metrics.decision(study.decision)
         return JSONResponse(study.to_dict())
 
