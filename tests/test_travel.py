@@ -139,6 +139,8 @@ def test_errors_travel(kind: type[errors.FalxError], travel: Callable[[Any], Any
     assert hash(other) == hash(error)
     assert error != kind("another")
     assert error != RuntimeError("slice.png: said what was wrong")
+    # Dask makes an error again in this way.
+    assert kind.__new__(kind, "slice.png: said what was wrong") == error
 
 
 @pytest.mark.parametrize("travel", TRAVELS)

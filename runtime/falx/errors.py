@@ -78,11 +78,13 @@ class UnreadableImage(FalxError, ValueError):
     """An input cannot be turned into one grey slice."""
 
 
-class ImageNotFound(UnreadableImage, FileNotFoundError):
+# What is an OSError names it first: Dask makes an error again by the first `__new__` of its
+# bases, and OSError allows no other than its own.
+class ImageNotFound(FileNotFoundError, UnreadableImage):
     """The file of an input does not exist, or a folder holds no image."""
 
 
-class ImageForbidden(UnreadableImage, PermissionError):
+class ImageForbidden(PermissionError, UnreadableImage):
     """The file of an input may not be read."""
 
 
@@ -122,7 +124,7 @@ class ModelError(FalxError, ValueError):
     """A model file cannot be used."""
 
 
-class ModelNotFound(ModelError, FileNotFoundError):
+class ModelNotFound(FileNotFoundError, ModelError):
     """The model file does not exist."""
 
 

@@ -387,14 +387,14 @@ def test_an_image_that_may_not_be_read(
 ) -> None:
     denied = scan.with_name("denied.png")
     denied.write_bytes(scan.read_bytes())
-    opened = Path.open
+    looked = os.stat
 
-    def deny(path: Path, *arguments: Any, **options: Any) -> Any:
-        if path == denied:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return opened(path, *arguments, **options)
+    def deny(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if path == str(denied):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return looked(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "open", deny)
+    monkeypatch.setattr(os, "stat", deny)
     assert main(["predict", str(denied), str(scan), "--json", "--model", str(model)]) == 1
     out, err = capsys.readouterr()
     first, second = lines(out)
@@ -632,10 +632,11 @@ def test_warnings_are_a_line_on_standard_error(
 
 
 def test_names_that_are_no_text(model: Path, tmp_path: Path, falx_process: Run) -> None:
-    path = os.fsencode(tmp_path) + b"/\xff\n.png"
+    (folder := tmp_path / "scans").mkdir()
+    path = os.fsencode(folder) + b"/\xff\n.png"
     Path(os.fsdecode(path)).write_bytes(_png(np.zeros((9, 9), np.uint8)))
     for arguments in (["--json"], []):
-        done = falx_process("predict", tmp_path, "--model", model, *arguments)
+        done = falx_process("predict", folder, "--model", model, *arguments)
         assert done.returncode == 0
         assert done.stderr == ""
         assert "\\n.png" in done.stdout

@@ -26,6 +26,8 @@ KEYS = [
     "band",
     "probabilities",
     "recommendation",
+    "thresholds",
+    "thresholds_changed",
     "model",
     "elapsed_ms",
 ]

@@ -136,16 +136,25 @@ def _correct(
 def _parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Returns the backbone and the head."""
     nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    if len(nested) != 2 or tuple(nested[0].inputs[0].shape) != tuple(model.inputs[0].shape):
+    if len(nested) != 2 or not _fits(model.inputs, nested[0].inputs):
         raise ConversionError(
             "expected a model whose image goes into a nested backbone, and from there into a nested head; "
             "train it with Falx"
         )
     backbone, head = nested
-    made, taken = ([tuple(tensor.shape) for tensor in ends] for ends in (backbone.outputs, head.inputs))
-    if made != taken:
+    if not _fits(backbone.outputs, head.inputs):
+        made, taken = ([tuple(tensor.shape) for tensor in ends] for ends in (backbone.outputs, head.inputs))
         raise ConversionError(f"expected a head that takes what the backbone makes, {made}; it takes {taken}")
     return backbone, head
+
+
+def _fits(made: KerasTensors, taken: KerasTensors) -> bool:
+    """Tells whether tensors can go where others are taken; a side that either leaves open fits every size."""
+    return [len(tensor.shape) for tensor in made] == [len(tensor.shape) for tensor in taken] and all(
+        None in (size, other) or size == other
+        for one, another in zip(made, taken, strict=True)
+        for size, other in zip(one.shape, another.shape, strict=True)
+    )
 
 
 def _has_kernel(layer: keras.Layer) -> bool:

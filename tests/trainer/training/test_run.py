@@ -284,6 +284,8 @@ def test_a_run_notices_changed_records(
 ) -> None:
     for name in ("recipe.toml", "data.csv"):
         (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
+    # A run that saved no epoch would give way to another.
+    (tmp_path / "checkpoint" / "000000").mkdir(parents=True)
     with manifest.open(newline="") as file:
         rows = list(csv.DictReader(file))
     other = {"source": "c", "group": "new", "split": "test", "sequence": "T1", "plane": "", "boxes": ""}
