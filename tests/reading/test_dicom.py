@@ -59,7 +59,7 @@ def test_the_window_of_the_data_set_is_applied(dataset: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("NumberOfFrames", 3, "expected one slice, got 3 frames; `falx.reading.files.expand` gives each"),
+        ("NumberOfFrames", 3, "expected one slice, got 3 frames; `falx study`, `Classifier.predict_study`"),
         ("PhotometricInterpretation", "RGB", "expected MONOCHROME1 or MONOCHROME2, got RGB"),
         ("Rows", None, "holds no picture"),
         ("Rows", 60000, "too large to be a slice, so it was not decoded"),

@@ -70,7 +70,7 @@ SUFFIXES: Final = frozenset(
 that starts like an image is taken under any name."""
 
 
-SEVERAL: Final = "`falx.reading.files.expand` gives each of its slices, `Classifier.predict_study` takes all"
+SEVERAL: Final = "`falx study`, `Classifier.predict_study` and `/v1/study` of a service take them all"
 """What to do with a file of several slices."""
 
 MOST_BYTES: Final = 2**30

@@ -51,7 +51,7 @@ def test_the_commands_run(page: str, work: Path, capsys: pytest.CaptureFixture[s
     for line in block(page, "sh").splitlines():
         assert main.main(shlex.split(line)[1:]) == 0
         assert "decision" in capsys.readouterr().out
-    assert (work / "maps" / "study-1-series-1-slice-007.png").exists()
+    assert (work / "exam-maps" / "study-1-series-1-slice-007.png").exists()
     assert (work / "sheets" / "study-1-series-1.png").exists()
     assert (work / "report.dcm").exists()
     assert [*(work / "pictures").iterdir()] != []
