@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
-    (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "IM0001").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "empty").mkdir()
     return tmp_path
 

@@ -36,7 +36,7 @@ class InterpreterEngine:
         self.name = name
         try:
             # None would mean one thread to LiteRT, so the number is always given.
-            with no_greeting(name):
+            with no_greeting(f"start of {name}"):
                 self._interpreter = interpreter(model_content=payload, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

@@ -1,6 +1,6 @@
-"""LiteRT greets on standard error when its first engine starts; this keeps the line away.
+"""LiteRT greets on standard error when it is imported or its first engine starts; this keeps the line away.
 
-LiteRT has no setting for that. The line goes through C's stream `stderr`, so for the moment of the start this
+LiteRT has no setting for that. The line goes through C's stream `stderr`, so for that moment this
 stream leads nowhere. The process's standard error stays: what Python and other threads write there arrives,
 and so does what processes write that are started meanwhile.
 """
@@ -18,18 +18,18 @@ from typing import Final
 __all__ = ["no_greeting"]
 
 _greeted: Final[dict[str, object]] = {}
-"""The engines that have started in this process."""
+"""The steps that were taken in this process."""
 
 
 @contextmanager
-def no_greeting(engine: str) -> Iterator[None]:
-    """Silences C's `stderr` where an engine starts for the first time; it greets only then.
+def no_greeting(step: str) -> Iterator[None]:
+    """Silences C's `stderr` where an engine is imported or starts for the first time; it greets only then.
 
     Args:
-        engine: its name.
+        step: which engine, and what it does.
     """
     mine = object()
-    stream = _stream() if _greeted.setdefault(engine, mine) is mine else None
+    stream = _stream() if _greeted.setdefault(step, mine) is mine else None
     if stream is None:
         yield
         return

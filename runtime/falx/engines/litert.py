@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from falx.engines._interpreter import InterpreterEngine
+from falx.engines.greeting import no_greeting
 from falx.errors import EngineUnavailable
 from falx.optional import needs
 
@@ -27,5 +28,7 @@ def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
         GraphError: the graph cannot be run, or is not as its card says.
     """
     with needs("engine litert", "ai-edge-litert", EngineUnavailable, package="ai-edge-litert"):
-        package = importlib.import_module("ai_edge_litert.interpreter")
+        # 2.0 greets while it is imported, later ones when a first engine starts.
+        with no_greeting("import of litert"):
+            package = importlib.import_module("ai_edge_litert.interpreter")
     return InterpreterEngine("litert", package.Interpreter, payload, card, threads)
