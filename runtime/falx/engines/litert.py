@@ -27,8 +27,10 @@ def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
         EngineUnavailable: `ai-edge-litert` is not installed, or does not work here.
         GraphError: the graph cannot be run, or is not as its card says.
     """
-    with needs("engine litert", "ai-edge-litert", EngineUnavailable, package="ai-edge-litert"):
+    with (
+        needs("engine litert", "ai-edge-litert", EngineUnavailable, package="ai-edge-litert"),
         # 2.0 greets while it is imported, later ones when a first engine starts.
-        with no_greeting("import of litert"):
-            package = importlib.import_module("ai_edge_litert.interpreter")
+        no_greeting("import of litert"),
+    ):
+        package = importlib.import_module("ai_edge_litert.interpreter")
     return InterpreterEngine("litert", package.Interpreter, payload, card, threads)
