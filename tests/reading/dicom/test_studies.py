@@ -375,7 +375,7 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
         with pytest.raises(UnreadableImage, match=message):
             source.read(part)
     with pytest.raises(
-        UnreadableImage, match=r"v\.nii: expected one slice, got a NIfTI volume; `falx\.reading\.files"
+        UnreadableImage, match=r"v\.nii: expected one slice, got a NIfTI volume; `falx study`"
     ):
         source.read(path)
     (tmp_path / "x.nii").write_bytes(path.read_bytes()[:3000])
