@@ -52,6 +52,7 @@ WORKSHOPS = {
 """The rooms of the export and of the trainer, and the rooms that each may import."""
 
 LEAVES = {
+    "address",
     "debug",
     "errors",
     "frozen",

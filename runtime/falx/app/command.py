@@ -50,10 +50,11 @@ def run(options: argparse.Namespace, classifier: Classifier) -> None:
         AppUnavailable: The packages of `falx[app]` are not installed.
         AddressUnavailable: The address or the port cannot be used.
     """
+    from falx.address import LOOPBACK
     from falx.app import streamlit_server
     from falx.app.page_service import Service
 
-    if options.address not in streamlit_server.LOOPBACK:
+    if options.address not in LOOPBACK:
         sys.stderr.write(
             f"falx: warning: listening at {options.address}: the page asks nobody who they are, so let "
             "only a proxy reach it that does\n"

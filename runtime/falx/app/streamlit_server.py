@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import socket
 import sys
 import threading
 import webbrowser
@@ -14,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from falx.address import LOOPBACK, check_free
 from falx.app.colours import DARK
 from falx.app.guard import Guard
 from falx.app.page_service import Service, install
-from falx.errors import AddressUnavailable, FalxError
+from falx.errors import FalxError
 from falx.optional import needs
 from falx.words import DISCLAIMER
 
 if TYPE_CHECKING:
     from streamlit import App
 
-__all__ = ["LOOPBACK", "THEME", "AppUnavailable", "Endpoint", "start"]
+__all__ = ["THEME", "AppUnavailable", "Endpoint", "start"]
 
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SCRIPT: Final = Path(__file__).with_name("__main__.py")
 MEBIBYTE: Final = 1024 * 1024
 
@@ -92,7 +91,7 @@ def start(service: Service, endpoint: Endpoint) -> None:
         import streamlit
         from starlette.formparsers import MultiPartParser
         from starlette.middleware import Middleware
-    _check_free(endpoint)
+    check_free(endpoint.address, endpoint.port)
     install(service)
     # A file above this size would be put on the disk while it comes in.
     MultiPartParser.spool_max_size = (service.maximum_megabytes + 1) * MEBIBYTE
@@ -135,21 +134,6 @@ def _configuration(service: Service, endpoint: Endpoint) -> Mapping[str, bool | 
         "server.showEmailPrompt": False,
         **{f"theme.{name}": value for name, value in THEME.items()},
     }
-
-
-def _check_free(endpoint: Endpoint) -> None:
-    """Raises an error where the address is taken; Streamlit would end the process with a line in its log."""
-    family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            if sys.platform != "win32":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((endpoint.address, endpoint.port))
-    except OSError as error:
-        raise AddressUnavailable(
-            f"cannot listen at {endpoint.address}, port {endpoint.port}: {error.strerror or error}; "
-            "give another with --address or --port"
-        ) from error
 
 
 def _load_dicom() -> None:

@@ -60,8 +60,9 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
 
 def serve(options: argparse.Namespace) -> int:
     """Serves until the process is told to stop."""
+    from falx.address import LOOPBACK
     from falx.serve.bounds import Bounds
-    from falx.serve.server import LOOPBACK, Setup, start
+    from falx.serve.server import Setup, start
 
     token = None if options.token_file is None else _token(Path(options.token_file))
     if options.address not in LOOPBACK and token is None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from falx.address import check_free
 from falx.classifier import load
 from falx.errors import FalxError
 from falx.optional import needs
@@ -19,9 +19,7 @@ from falx.words import DISCLAIMER
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-__all__ = ["LOOPBACK", "ServiceUnavailable", "Setup", "made", "start"]
-
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+__all__ = ["ServiceUnavailable", "Setup", "made", "start"]
 
 SETUP: Final = "FALX_SERVE"
 """The variable of the environment that tells the processes of the service what they serve, as JSON."""
@@ -31,7 +29,7 @@ STOP_S: Final = 30
 
 
 class ServiceUnavailable(FalxError, ImportError):  # noqa: N818 - the name says what is wrong
-    """The service needs packages that are not installed, or cannot listen where it was told to."""
+    """The service needs packages that are not installed."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,14 @@ def start(setup: Setup) -> None:
     """Serves until the process is told to stop; requests that are worked on are answered first.
 
     Raises:
-        ServiceUnavailable: what `falx[serve]` brings is not installed, or the port cannot be used.
+        ServiceUnavailable: what `falx[serve]` brings is not installed.
+        AddressUnavailable: the address or the port cannot be used.
     """
     with needs("falx serve", "'falx[serve]'", ServiceUnavailable):
         import python_multipart  # noqa: F401 - so that it is not missing when a form comes
         import starlette  # noqa: F401 - as above
         import uvicorn
-    _check_free(setup)
+    check_free(setup.address, setup.port)
     os.environ[SETUP] = json.dumps(asdict(setup))
     # uvicorn tells of requests and of errors; both may quote what was sent.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
@@ -94,18 +93,3 @@ def made() -> Starlette:
     setup = Setup(**told | {"bounds": Bounds(**told["bounds"])})
     classifier = load(setup.model, engine=setup.engine, threads=setup.threads)
     return application(classifier, setup.bounds, setup.token)
-
-
-def _check_free(setup: Setup) -> None:
-    """Raises a clear error where uvicorn would write a line to its log and end the process."""
-    family = socket.AF_INET6 if ":" in setup.address else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            if sys.platform != "win32":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((setup.address, setup.port))
-    except OSError as error:
-        raise ServiceUnavailable(
-            f"cannot listen at {setup.address}, port {setup.port}: {error.strerror or error}; give another "
-            "with --address or --port"
-        ) from error
