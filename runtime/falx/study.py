@@ -233,28 +233,31 @@ class Study:
     @property
     def model(self) -> ModelIdentity | None:
         """The model that answered; None where no slice was answered."""
-        return next((result.model for result in self.results if isinstance(result, Prediction)), None)
+        answered = self._answered()
+        return None if answered is None else answered.model
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the study as plain JSON values; see the table of this module."""
-        model = self.model
-        # The thresholds are those of the call, the same for every slice.
-        decided = next((result for result in self.results if isinstance(result, Prediction)), None)
+        # Model and thresholds are those of the call, the same for every slice.
+        answered = self._answered()
         return {
             "schema": SCHEMA,
             "path": self.path,
             "study_instance_uid": self.uid,
             **self.verdict.to_dict(),
             "recommendation": self.verdict.recommendation,
-            "thresholds": None if decided is None else decided.thresholds.to_dict(),
-            "thresholds_changed": [] if decided is None else list(decided.thresholds_changed),
+            "thresholds": None if answered is None else answered.thresholds.to_dict(),
+            "thresholds_changed": [] if answered is None else list(answered.thresholds_changed),
             "notes": list(self.notes),
             "not_used": [one.to_dict() for one in self.not_used],
             "series": self._series(),
             "slices": [result.to_dict() for result in self.results],
-            "model": None if model is None else model.to_dict(),
+            "model": None if answered is None else answered.model.to_dict(),
             "elapsed_ms": round(self.elapsed_ms, 2),
         }
+
+    def _answered(self) -> Prediction | None:
+        return next((result for result in self.results if isinstance(result, Prediction)), None)
 
     def _series(self) -> list[dict[str, Any]]:
         first, out = 0, []
@@ -286,11 +289,13 @@ def sum_up(found: Gathering, results: Iterable[Prediction | Failure], *, elapsed
         elapsed_ms: from opening the study on, in milliseconds.
     """
     answers = iter(results)
-    parts = [(replace(one, sources=()), tuple(islice(answers, len(one.sources)))) for one in found.series]
+    parts = [
+        _Found.of(replace(one, sources=()), tuple(islice(answers, len(one.sources)))) for one in found.series
+    ]
     return Study(
-        verdict=judge(parts, found.not_used),
+        verdict=_judge(parts, found.not_used),
         series=tuple(
-            AnsweredSeries(about=about, results=own, verdict=judge([(about, own)])) for about, own in parts
+            AnsweredSeries(about=one.about, results=one.results, verdict=_judge([one])) for one in parts
         ),
         not_used=found.not_used,
         path=found.path,
@@ -322,12 +327,24 @@ def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, 
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """A series while it is judged: its answers, what they mark, and what that counts beside the others."""
+class _Found:
+    """A series with its answers, what they mark, and why they do not show a whole head."""
 
     about: Series
     results: Results
     evidence: Evidence
+    gaps: tuple[str, ...]
+
+    @classmethod
+    def of(cls, about: Series, results: Results) -> _Found:
+        """Finds what the slices of a series mark and leave out: once, for its own verdict and the study's."""
+        return _Found(about, results, finding.find(about, results), gaps(about, results))
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged(_Found):
+    """A series while it is judged: what its marks count beside the other series."""
+
     strength: finding.Marks
     lasting: finding.Marks
     first: int
@@ -345,7 +362,7 @@ class _Judged:
     @property
     def clears(self) -> bool:
         """True where this series shows a whole head and the model cleared enough of its slices."""
-        return not gaps(self.about, self.results) and self.evidence.cleared >= LEAST_CLEARED
+        return not self.gaps and self.evidence.cleared >= LEAST_CLEARED
 
     @property
     def confidence(self) -> float:
@@ -357,10 +374,14 @@ def judge(
     series: Sequence[tuple[Series, Sequence[Prediction | Failure]]], not_used: Sequence[NotUsed] = ()
 ) -> Verdict:
     """Decides on series with their answers by the rule of this module; the carriers count through all."""
+    return _judge([_Found.of(about, tuple(results)) for about, results in series], not_used)
+
+
+def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdict:
     parts = _compared(series)
     results = [result for part in parts for result in part.results]
     unread = sum(isinstance(result, Failure) for result in results)
-    whole = [part for part in parts if part.results and not gaps(part.about, part.results)]
+    whole = [part for part in parts if not part.gaps]
     tumor = [i for part in parts for i in part.carriers(part.lasting, TUMOR_MM)]
     doubts = [i for part in parts for i in part.carriers(part.strength, CLEAR_MM)]
     ends = [i for part in parts for i in part.carriers(part.evidence.at_ends, TUMOR_MM)]
@@ -395,7 +416,7 @@ def judge(
     elif unread:
         reason = f"{words.counted(unread)} could not be read, the others show no tumour."
     elif not whole:
-        missing = " ".join(dict.fromkeys(gap for part in parts for gap in gaps(part.about, part.results)))
+        missing = " ".join(dict.fromkeys(gap for part in parts for gap in part.gaps))
         reason = f"No finding, but the slices do not show a whole head. {missing}"
     elif not any(part.clears for part in parts):
         cleared = max(part.evidence.cleared for part in whole)
@@ -424,14 +445,12 @@ def judge(
     )
 
 
-def _compared(series: Sequence[tuple[Series, Sequence[Prediction | Failure]]]) -> list[_Judged]:
-    found = [(about, finding.find(about, results)) for about, results in series]
+def _compared(series: Sequence[_Found]) -> list[_Judged]:
     parts, first = [], 0
-    for (about, results), (_, evidence), (strength, lasting) in zip(
-        series, found, finding.compare(found), strict=True
-    ):
-        parts.append(_Judged(about, tuple(results), evidence, strength, lasting, first))
-        first += len(results)
+    marks = finding.compare([(one.about, one.evidence) for one in series])
+    for one, (strength, lasting) in zip(series, marks, strict=True):
+        parts.append(_Judged(one.about, one.results, one.evidence, one.gaps, strength, lasting, first))
+        first += len(one.results)
     return parts
 
 
