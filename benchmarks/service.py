@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from typing import Final
 
 import numpy as np
 from benchmarks import figures, turns
+from benchmarks.ports import free_port
 
 import falx
 
@@ -90,9 +90,7 @@ def served(*options: str) -> Iterator[int]:
     Args:
         options: of `falx serve`.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = [sys.executable, "-m", "falx", "serve", "--port", str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - this Python
     try:

@@ -22,7 +22,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ from typing import Any, Final
 import numpy as np
 import pydicom
 from benchmarks import figures
+from benchmarks.ports import free_port
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
@@ -86,7 +86,7 @@ class Bench:
         self._folder, self._quiet_s = folder, quiet_s
         self.archive = folder / "archive"
         self.archive.mkdir()
-        self.port, archive_port = _free_port(), _free_port()
+        self.port, archive_port = free_port(), free_port()
         self._destination = f"ARCHIVE@127.0.0.1:{archive_port}"
         command = [_program("storescp"), "-aet", "ARCHIVE", "-od", str(self.archive), str(archive_port)]
         self._archive = subprocess.Popen(command)  # noqa: S603 - dcmtk's
@@ -244,12 +244,6 @@ def _program(name: str) -> str:
     if found is None:
         raise SystemExit(f"{name} is not installed: install dcmtk")
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _until(condition: Callable[[], Any], timeout_s: float) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from benchmarks.ports import free_port
 from PIL import Image, ImageDraw, ImageFont
 from tests.browsing import TIMEOUT_MS
 
@@ -294,12 +294,6 @@ def lettered(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
     image = Image.fromarray(pixels)
     ImageDraw.Draw(image).text((6, 4), "12 Mar\nTR 500", fill=255, font=ImageFont.load_default(16))
     return image
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.app.conftest import Served, free_port, give, wait_until
+from benchmarks.ports import free_port
+from tests.app.conftest import Served, give, wait_until
 from tests.browsing import TIMEOUT_MS
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests import keys
 
 import falx
 from falx import phantom
@@ -31,19 +32,6 @@ from falx.model.card import Format
 from falx.words import DISCLAIMER, LABELS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-KEYS = [
-    "schema",
-    "path",
-    "decision",
-    "confidence",
-    "band",
-    "probabilities",
-    "recommendation",
-    "thresholds",
-    "thresholds_changed",
-    "model",
-    "elapsed_ms",
-]
 
 
 @pytest.fixture
@@ -98,7 +86,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 def test_json_has_the_keys_of_the_design(model: Path, scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(scan), "--json", "--model", str(model)]) == 0
     (answer,) = lines(capsys.readouterr().out)
-    assert list(answer) == KEYS
+    assert list(answer) == keys.PREDICTION
     assert answer["path"] == str(scan)
     assert list(answer["probabilities"]) == list(LABELS)
     assert answer["model"]["name"] == "tiny"
@@ -114,7 +102,7 @@ def test_bad_inputs_are_errors_and_the_rest_is_answered(
     answers = lines(done.stdout)
     assert {answer["schema"] for answer in answers} == {1}
     assert [answer["path"] for answer in answers] == [str(path) for path in paths]
-    assert list(answers[0]) == list(answers[-1]) == KEYS
+    assert list(answers[0]) == list(answers[-1]) == keys.PREDICTION
     errors = dict(zip(bad_inputs, (answer["error"] for answer in answers[1:-1]), strict=True))
     assert {name: error["type"] for name, error in errors.items()} == {
         "empty": "UnreadableImage",
@@ -402,7 +390,7 @@ def test_an_image_that_may_not_be_read(
         "type": "ImageForbidden",
         "message": f"{denied}: permission to read it is denied",
     }
-    assert list(second) == KEYS
+    assert list(second) == keys.PREDICTION
     assert err == ""
 
 

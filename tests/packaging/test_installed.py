@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests import keys
 
 import falx
 from falx.words import DECISIONS, DISCLAIMER, LABELS
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
 OF_LITERT = {"backports.strenum", "flatbuffers", "ml_dtypes", "protobuf", "tqdm", "typing_extensions"}
 OF_FALX = {"ai-edge-litert", "falx", "numpy", "pillow"}
 OF_VENV = {"pip", "setuptools"}
-
-KEYS = [
-    "schema",
-    "path",
-    "decision",
-    "confidence",
-    "band",
-    "probabilities",
-    "recommendation",
-    "thresholds",
-    "thresholds_changed",
-    "model",
-    "elapsed_ms",
-]
 
 
 def _lines(text: str) -> list[dict[str, Any]]:
@@ -103,7 +90,7 @@ def test_check_and_demo(installed: Environment) -> None:
 
 def test_predict_a_file_as_json(installed: Environment) -> None:
     (answer,) = _lines(installed.offline("falx", "predict", "--json", "slice.png").stdout)
-    assert list(answer) == KEYS
+    assert list(answer) == keys.PREDICTION
     assert answer["path"] == "slice.png"
     assert answer["decision"] in DECISIONS
     assert list(answer["probabilities"]) == list(LABELS)

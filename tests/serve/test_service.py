@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from benchmarks.ports import free_port
 from PIL import Image
 
 import falx
@@ -77,12 +78,6 @@ class Served:
         status = self.process.wait(60)
         self.log.close()
         return status
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def png(pixels: Any) -> bytes:

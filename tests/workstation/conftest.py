@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.workstation.peers import DEADLY, Archive, Process, WrittenStudy, free_port, write_study
+from benchmarks.ports import free_port
+from tests.workstation.peers import DEADLY, Archive, Process, WrittenStudy, write_study
 
 import falx
 from falx.workstation.node.worker import Worker

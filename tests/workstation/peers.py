@@ -68,13 +68,6 @@ def until(condition: Callable[[], T], timeout: float = 60.0) -> T:
     raise AssertionError(f"not within {timeout} s")
 
 
-def free_port() -> int:
-    """Returns a port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def image(study: str, series: str, number: int, pixels: np.ndarray, **tags: Any) -> Dataset:
     """An MR image of a patient whose every free text holds the secret."""
     data = Dataset()

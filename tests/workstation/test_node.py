@@ -19,6 +19,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from benchmarks.ports import free_port
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, EnhancedSRStorage, MRImageStorage
 from pynetdicom import AE
@@ -30,7 +31,6 @@ from tests.workstation.peers import (
     WrittenStudy,
     call,
     found,
-    free_port,
     program,
     until,
     write_examination,

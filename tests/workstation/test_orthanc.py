@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.ports import free_port
 from tests.workstation.peers import (
     SECRET,
     Process,
     WrittenStudy,
     call,
-    free_port,
     program,
     until,
     write_study,
