@@ -321,8 +321,7 @@ def gather_all(
     given: Iterable[Source | Holder] = (
         [source] if isinstance(source, str | os.PathLike | InputFile) else source
     )
-    with quiet_readers():
-        things = _things(given, volume, progress)
+    things = _things(given, volume, progress)
     if isinstance(source, str | os.PathLike):
         _refuse_nothing(things, describe(source))
     if study is not None:

@@ -69,14 +69,13 @@ SIGNED: Final = ("MILLIRADIAL", "MILLIRADIANS", "MRAD", "RAD", "HZ", "PPM")
 def by_tags(dataset: Dataset, frame: int, b_values: Collection[float]) -> Reason | None:
     """Returns why a slice is not used in a study, as far as its tags tell; None where they do not.
 
+    It is asked of what `tags.refusal` does not refuse, as single slices are.
+
     Args:
         dataset: with its tags.
         frame: from 1.
         b_values: of all slices of its series, in s/mm^2, without 0.
     """
-    refused = tags.refusal(dataset, frame)
-    if refused is not None:
-        return refused
     if tags.text(dataset, "QualityControlImage").upper() == "YES":
         return series_reason("phantom", "It is a quality control image.")
     if "PHANTOM" in tags.text(dataset, "BodyPartExamined").upper():
