@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from tqdm import tqdm
 
 from falx_export.convert.equalisation import equalise
@@ -150,10 +151,9 @@ def _parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 def _fits(made: KerasTensors, taken: KerasTensors) -> bool:
     """Tells whether tensors can go where others are taken; a side that either leaves open fits every size."""
-    return [len(tensor.shape) for tensor in made] == [len(tensor.shape) for tensor in taken] and all(
-        None in (size, other) or size == other
-        for one, another in zip(made, taken, strict=True)
-        for size, other in zip(one.shape, another.shape, strict=True)
+    return len(made) == len(taken) and all(
+        tf.TensorShape(one.shape).is_compatible_with(other.shape)
+        for one, other in zip(made, taken, strict=True)
     )
 
 
