@@ -122,7 +122,6 @@ def test_all_and_the_names_agree() -> None:
     for name, module in homes().items():
         home = importlib.import_module(module)
         assert getattr(falx, name) is getattr(home, name)
-        assert name == "__version__" or name in home.__all__
 
 
 @pytest.mark.parametrize("public", [falx.load, *vars(falx.Classifier).values(), *RESULTS])
@@ -153,7 +152,8 @@ def test_public_names_exist_and_are_documented(name: str) -> None:
     # Without its extra, a module says what to install.
     module: Any = pytest.importorskip(name, exc_type=ImportError)
     assert module.__doc__
-    for public in module.__all__:
+    # The modules that callers meet name what is theirs; in the others an underscore says what is not.
+    for public in getattr(module, "__all__", ()):
         value = getattr(module, public)
         if inspect.isclass(value) or inspect.isfunction(value):
             assert inspect.getdoc(value), public

@@ -4,8 +4,6 @@ import gc
 import os
 import sys
 
-__all__ = ["run"]
-
 
 def run() -> None:
     """Runs the command line and ends the process."""

@@ -8,8 +8,6 @@ from typing import Final
 
 from falx.errors import AddressUnavailable
 
-__all__ = ["LOOPBACK", "check_free"]
-
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 """The addresses that are reached from this machine only."""
 

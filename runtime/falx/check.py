@@ -20,8 +20,6 @@ from falx.slices import rejection
 from falx.slices.preprocessing import prepare
 from falx.words import percent
 
-__all__ = ["BUDGET_MS", "TOLERANCES", "Latency", "Report", "Step", "run"]
-
 BUDGET_MS: Final = 100.0
 """What a slice may take from file to decision, in milliseconds: 99 of 100 runs must stay below."""
 

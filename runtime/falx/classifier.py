@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from falx.slices.reasons import Reason
     from falx.study import Study
 
-__all__ = ["Classifier", "load"]
-
 
 class Classifier:
     """A model, ready to answer. Safe to share between threads. Made by `falx.load`."""

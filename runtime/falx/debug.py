@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["debug"]
-
 
 def debug(message: str, *values: object) -> None:
     """Logs a message where the program has loaded `logging`; to load it for nobody would delay the start.

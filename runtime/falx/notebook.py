@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["card", "picture"]
-
 SIDE: Final = 240
 """The longer side of the picture, in pixels."""
 

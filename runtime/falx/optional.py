@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from falx.errors import FalxError
 
-__all__ = ["needs"]
-
 
 @contextmanager
 def needs(what: str, install: str, error: type[FalxError], *, package: str | None = None) -> Iterator[None]:

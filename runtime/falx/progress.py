@@ -7,8 +7,6 @@ from typing import TypeAlias, TypeVar
 
 from falx.errors import Cancelled
 
-__all__ = ["Progress", "watched"]
-
 T = TypeVar("T")
 
 Progress: TypeAlias = Callable[[int, int | None], object]

@@ -6,8 +6,6 @@ import errno
 import os
 from pathlib import Path
 
-__all__ = ["flush", "lacks_room", "write_through", "write_whole"]
-
 
 def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
     """Writes a file that gets its name only once it is whole and on the disk.

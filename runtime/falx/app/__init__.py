@@ -3,5 +3,3 @@
 Its parts are imported by that command alone. What they need, Streamlit, Jinja and fpdf2, comes with
 `pip install 'falx[app]'`.
 """
-
-__all__: list[str] = []

@@ -15,8 +15,6 @@ from falx.reading.series import Series, gather_all
 from falx.slices.slice import Part
 from falx.study import Study, sum_up
 
-__all__ = ["Arrangement", "Group", "arrange"]
-
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -6,8 +6,6 @@ import base64
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["DARK", "PAPER", "css", "sign"]
-
 DARK: Final = {
     "ground": "#0b1015",
     "panel": "#121a21",

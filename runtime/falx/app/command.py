@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from falx.classifier import Classifier
 
-__all__ = ["add_options", "run"]
-
 ADDRESS: Final = "127.0.0.1"
 PORT: Final = 8501
 LIMITS: Final = {

@@ -15,8 +15,6 @@ from falx.app.saved import Saved
 from falx.slices.overlay import OPACITY
 from falx.words import LABELS
 
-__all__ = ["FILES", "FileKind", "as_csv", "as_html", "as_json"]
-
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """A cell of a spreadsheet must not begin with these: a file name could be a formula (CWE-1236)."""
 

@@ -14,8 +14,6 @@ from typing import Final
 from falx.app import texts
 from falx.errors import FalxError
 
-__all__ = ["FOLDERS", "FontUnavailable", "covering", "is_western", "missing", "numbered"]
-
 FOLDERS: Final = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",

@@ -24,20 +24,6 @@ from falx.words import AMBIGUOUS, DISCLAIMER, LABELS, counted
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = [
-    "Limit",
-    "ProbabilityBar",
-    "Statement",
-    "TableRow",
-    "bars",
-    "image",
-    "limits",
-    "render",
-    "rows",
-    "slice_statement",
-    "study_statements",
-]
-
 TEMPLATES: Final = Path(__file__).with_name("templates")
 ICON: Final = Path(__file__).with_name("icon.svg")
 

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["HEADERS", "Guard", "Uploads"]
-
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     [
         "default-src 'none'",

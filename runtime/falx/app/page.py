@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from streamlit.runtime.state import SessionStateProxy
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-__all__ = ["show"]
-
 HERE: Final = Path(__file__).parent
 STYLE: Final = "<style>{} @media print {{ {} }} {}</style>"
 BATCH_S: Final = 0.4

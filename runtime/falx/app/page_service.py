@@ -8,8 +8,6 @@ from falx.app.guard import Uploads
 from falx.classifier import Classifier
 from falx.decision import Thresholds
 
-__all__ = ["Service", "current", "install"]
-
 
 @dataclass(frozen=True, slots=True)
 class Service:

@@ -17,8 +17,6 @@ from falx.words import DISCLAIMER, counted
 if TYPE_CHECKING:
     from fpdf import FPDF
 
-__all__ = ["make", "missing"]
-
 Colour = tuple[int, int, int]
 """Red, green, blue, 0..255."""
 

@@ -17,8 +17,6 @@ from PIL import Image
 from falx.app import texts
 from falx.slices.preprocessing import BRIGHT_QUANTILE, DARK_QUANTILE, Frame, find_head
 
-__all__ = ["Caution", "contrast", "head_side", "look", "marks"]
-
 LEAST_SIDE: Final = 128
 """The longer side of the head, in pixels; the model looks at 224. At 128 pixels 10 % change, at 80
 pixels 18 %."""

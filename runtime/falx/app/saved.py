@@ -8,8 +8,6 @@ from datetime import date, datetime
 from falx.app.arrangement import Arrangement
 from falx.app.page_service import Service
 
-__all__ = ["Patient", "Saved"]
-
 
 @dataclass(frozen=True, slots=True)
 class Patient:

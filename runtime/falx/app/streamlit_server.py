@@ -24,8 +24,6 @@ from falx.words import DISCLAIMER
 if TYPE_CHECKING:
     from streamlit import App
 
-__all__ = ["THEME", "AppUnavailable", "Endpoint", "start"]
-
 SCRIPT: Final = Path(__file__).with_name("__main__.py")
 MEBIBYTE: Final = 1024 * 1024
 

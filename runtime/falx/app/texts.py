@@ -12,8 +12,6 @@ from typing import Final
 from falx import words
 from falx.words import AMBIGUOUS, BANDS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 
-__all__ = ["BAND_MEANINGS", "CAUTIONS", "KINDS", "NAMES", "SIGNS", "VIEWER", "kind", "percent", "perhaps"]
-
 ERROR: Final = "error"
 NOT_USED: Final = "not_used"
 TUMOR: Final = "tumor"

@@ -25,8 +25,6 @@ from falx.slices.overlay import overlay
 from falx.slices.slice import Origin, Part, Slice, Unreadable
 from falx.words import TUMOR_LABELS
 
-__all__ = ["ShownSlice", "Upload", "refused", "taken"]
-
 LONGEST_SIDE: Final = 768
 """The longer side of the pictures that the page keeps and shows, in pixels."""
 

@@ -26,8 +26,6 @@ from falx.slices.overlay import OPACITY, tint
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
-__all__ = ["KEY", "ViewerPicture", "picture", "show"]
-
 KEY: Final = "viewer"
 HERE: Final = Path(__file__).parent
 LEVELS: Final = 65535

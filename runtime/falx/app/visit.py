@@ -18,8 +18,6 @@ from falx.app.uploads import Upload
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-__all__ = ["DrawnSample", "Visit"]
-
 SAMPLE: Final = "sample"
 """The key of the drawn sample among the uploads."""
 

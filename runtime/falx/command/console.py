@@ -12,8 +12,6 @@ from typing import Final, TextIO
 
 from falx.words import plain
 
-__all__ = ["Progress", "Table", "colour", "pairs", "paragraph", "say", "use_colour", "width"]
-
 FALLBACK_WIDTH: Final = 100
 """Columns where the output is not a terminal."""
 

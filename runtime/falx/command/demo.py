@@ -16,8 +16,6 @@ from falx.pictures.folder import Folder
 from falx.prediction import Prediction
 from falx.slices.overlay import overlay
 
-__all__ = ["show"]
-
 HINT: Final = "These are drawings, so the answers show how Falx speaks, not how good it is."
 
 PICTURE_COLUMNS: Final = 36

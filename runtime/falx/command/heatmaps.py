@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from falx.model.card import Card
     from falx.reading.source import Source
 
-__all__ = ["Heatmaps"]
-
 
 class Heatmaps:
     """The folder of the heatmaps that a command writes."""

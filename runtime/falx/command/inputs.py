@@ -15,8 +15,6 @@ from falx.errors import UnreadableImage
 from falx.reading.input_file import InputFile
 from falx.words import plain
 
-__all__ = ["add_volume", "given", "warn_of"]
-
 WINDOWS: Final = os.name == "nt"
 
 STANDARD_INPUT: Final = "-"

@@ -21,8 +21,6 @@ from falx.errors import FalxError
 from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.writing import lacks_room
 
-__all__ = ["Journal", "ResumeError"]
-
 
 class ResumeError(FalxError, ValueError):
     """A file of answers cannot be written, or does not hold what a batch could go on with."""

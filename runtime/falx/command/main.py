@@ -22,8 +22,6 @@ from falx.errors import FalxError
 from falx.words import DISCLAIMER
 from falx.writing import lacks_room
 
-__all__ = ["COMMANDS", "command_line", "main"]
-
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141

@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.decision import Thresholds
 
-__all__ = [
-    "OK",
-    "SOME_FAILED",
-    "add_model",
-    "add_threshold",
-    "add_workers",
-    "load",
-    "thresholds",
-    "whole_number",
-]
-
 OK: Final = 0
 SOME_FAILED: Final = 1
 """Exit statuses: all was as it should be; some input could not be read, or a check failed."""

@@ -13,25 +13,6 @@ from falx.command.console import colour, paragraph, say
 from falx.command.options import OK, SOME_FAILED, add_model, add_threshold, load
 from falx.words import DISCLAIMER, plain
 
-__all__ = [
-    "add_app",
-    "add_check",
-    "add_completion",
-    "add_demo",
-    "add_info",
-    "add_listen",
-    "add_retarget",
-    "add_schema",
-    "app",
-    "check",
-    "completion",
-    "demo",
-    "info",
-    "listen",
-    "retarget",
-    "schema",
-]
-
 SCRIPTS: Final = {"bash": "completion.bash", "zsh": "completion.zsh"}
 """The completion of each shell, which `python -m tools.completion` writes."""
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from falx.reading.input_file import InputFile
     from falx.slices.slice import Part
 
-__all__ = ["add_predict", "predict"]
-
 
 def add_predict(predict: argparse.ArgumentParser) -> None:
     """Adds the options of `falx predict`."""

@@ -11,8 +11,6 @@ from typing import Final
 from falx.command.options import OK, add_model, load, whole_number
 from falx.errors import FalxError
 
-__all__ = ["add_serve", "serve"]
-
 PORT: Final = 8080
 
 SHORTEST_TOKEN: Final = 16

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from falx.prediction import Failure
     from falx.reading.series import Gathering
 
-__all__ = ["add_study", "study"]
-
 
 def add_study(study: argparse.ArgumentParser) -> None:
     """Adds the options of `falx study`."""

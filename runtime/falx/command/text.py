@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from falx.study import Study, Verdict
     from falx.timings import Timings
 
-__all__ = ["Results", "card_text", "picture", "study_text"]
-
 SHADES: Final = " .:-=+*#%@"
 """From black to white, for pictures made of letters."""
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from falx.model.card import Card, Format
 
-__all__ = ["ENGINES", "Engine", "Inference", "OnnxOptions", "caution", "choose", "start"]
-
 ENGINES: Final[Mapping[str, tuple[str, str]]] = {
     "litert": ("tflite", "ai_edge_litert"),
     "tflite": ("tflite", "tflite_runtime"),

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from falx.model.card import TensorSpec
 
-__all__ = ["compare"]
-
 
 def compare(kind: str, found: Iterable[TensorSpec], expected: Iterable[TensorSpec]) -> None:
     """Compares the inputs or the outputs of a graph with those of its card, in any order.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from falx.model.card import Card
 
-__all__ = ["InterpreterEngine"]
-
 SIGNATURE: Final = "serving_default"
 
 

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["no_greeting"]
-
 _greeted: Final[dict[str, object]] = {}
 """The steps that were taken in this process."""
 

@@ -17,8 +17,6 @@ from falx.optional import needs
 if TYPE_CHECKING:
     from falx.model.card import Card
 
-__all__ = ["start"]
-
 
 def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
     """Makes a TFLite graph ready to run.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from falx.model.card import Card
 
-__all__ = ["OnnxEngine", "start"]
-
 ERRORS_ONLY: Final = 3
 """A log severity of ONNX Runtime: its warnings are for whoever wrote the graph."""
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from falx.model.file import ModelFile
 
-__all__ = ["LOOK_AHEAD", "Pool", "cores", "map_in_order"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 

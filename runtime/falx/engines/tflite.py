@@ -21,8 +21,6 @@ from falx.optional import needs
 if TYPE_CHECKING:
     from falx.model.card import Card
 
-__all__ = ["caution", "start"]
-
 X86: Final = ("x86_64", "amd64", "i386", "i686")
 
 

@@ -16,8 +16,6 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["attachment", "detect", "fields", "locate", "split"]
-
 Format: TypeAlias = Literal["tflite", "onnx"]
 
 CARD_FILE: Final = "falx.json"

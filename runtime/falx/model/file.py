@@ -13,18 +13,6 @@ from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound
 from falx.model import attachment
 from falx.model.card import Card, Format
 
-__all__ = [
-    "DEFAULT_MODEL",
-    "MAXIMUM_BYTES",
-    "ModelFile",
-    "embed",
-    "extract",
-    "load",
-    "load_bytes",
-    "prove",
-    "read",
-]
-
 DEFAULT_MODEL: Final = Path(__file__).parents[1] / "default.tflite"
 """The model in the wheel."""
 

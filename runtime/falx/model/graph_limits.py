@@ -19,8 +19,6 @@ import numpy.typing as npt
 from falx.errors import ModelError
 from falx.model.attachment import Format, fields
 
-__all__ = ["THRESHOLDS", "find", "least_float32"]
-
 THRESHOLDS: Final = "thresholds"
 """The constant of self-contained graphs with the thresholds, float32 `(4,)`, in the order of the labels."""
 

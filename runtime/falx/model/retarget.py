@@ -22,8 +22,6 @@ from falx.model.card import Card, Format, Setting
 from falx.words import LABELS
 from falx.writing import lacks_room, write_whole
 
-__all__ = ["Chosen", "read_thresholds", "retarget", "write"]
-
 
 def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
     """Returns the same model with other thresholds.

@@ -11,8 +11,6 @@ from falx import phantom
 from falx.model.card import SelfTest
 from falx.slices.preprocessing import prepare
 
-__all__ = ["answers"]
-
 
 def answers(infer: Callable[[npt.NDArray[np.uint8]], Sequence[float]]) -> tuple[SelfTest, ...]:
     """Returns what a model answers for every phantom, to be stored in its card.

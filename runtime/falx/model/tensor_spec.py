@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from falx.errors import CardError
 
-__all__ = ["IMAGE", "INPUT_SHAPE", "OUTPUTS", "TensorSpec", "check_own_tensors", "check_tensors", "is_output"]
-
 SIDE: Final = 224
 """`falx.slices.preprocessing.SIZE`, which brings NumPy; a card needs the standard library only."""
 

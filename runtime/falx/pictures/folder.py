@@ -10,8 +10,6 @@ from PIL.PngImagePlugin import PngInfo
 from falx.errors import OutputError
 from falx.words import counted
 
-__all__ = ["Folder"]
-
 
 class Folder:
     """A new or empty folder for pictures, in which none replaces another."""

@@ -15,8 +15,6 @@ from falx.slices.overlay import overlay
 from falx.study import Study, Verdict
 from falx.words import AMBIGUOUS, DERIVED, DISCLAIMER, TUMOR_LABELS
 
-__all__ = ["sheet"]
-
 TILE: Final = 176
 """Height and width of a slice, in pixels."""
 

@@ -3,5 +3,3 @@
 Its parts are imported by that command alone. They need Starlette, uvicorn and python-multipart, which come
 with `falx[serve]`.
 """
-
-__all__: list[str] = []

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from falx.serve.bounds import Bounds
 
-__all__ = ["Admission", "uploads"]
-
 MEBIBYTE: Final = 1024 * 1024
 MULTIPART: Final = "multipart/form-data"
 

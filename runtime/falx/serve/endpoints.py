@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.decision import Thresholds
 
-__all__ = ["application"]
-
 Work = Callable[[list[bytes], "Thresholds"], Response]
 
 

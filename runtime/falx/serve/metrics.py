@@ -6,8 +6,6 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
-
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The text format (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
 

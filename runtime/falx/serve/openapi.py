@@ -13,8 +13,6 @@ from falx._version import __version__
 from falx.serve.bounds import Bounds
 from falx.words import DISCLAIMER, LABELS
 
-__all__ = ["document", "page"]
-
 JsonObject: TypeAlias = dict[str, Any]
 
 FILE: Final[JsonObject] = {"schema": {"type": "string", "format": "binary"}}

@@ -19,8 +19,6 @@ from falx.words import DISCLAIMER
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-__all__ = ["ServiceUnavailable", "Setup", "made", "start"]
-
 SETUP: Final = "FALX_SERVE"
 """The variable of the environment that tells the processes of the service what they serve, as JSON."""
 

@@ -2,5 +2,3 @@
 
 Needs `falx[dicom]`; nothing here is imported by the rest of Falx before it is used.
 """
-
-__all__: list[str] = []

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from falx.errors import FalxError
 
-__all__ = ["ReportError", "SettingsError", "SpoolError", "SpoolFull", "StudyUnanswered", "WorkerError"]
-
 
 class ReportError(FalxError, ValueError):
     """No DICOM report or picture can be made from these images."""

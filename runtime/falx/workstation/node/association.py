@@ -29,8 +29,6 @@ with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
     from pynetdicom.events import Event, EventHandlerType
     from pynetdicom.transport import ThreadedAssociationServer
 
-__all__ = ["IMAGES", "Receiver"]
-
 log = logging.getLogger("falx.listen")
 
 IMAGES: Final = (

@@ -9,8 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from falx.errors import AddressUnavailable
 
-__all__ = ["Health"]
-
 
 class Health:
     """A server that answers with the status as JSON; the status names neither patient nor study."""

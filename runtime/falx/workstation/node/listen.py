@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("falx.listen")
 
-__all__ = ["listen"]
-
 STATUS_S: Final = 60.0
 """How often the status line is printed, where it has changed, in seconds."""
 

@@ -25,8 +25,6 @@ from falx.workstation.node.spool import Spool
 from falx.workstation.node.study_queue import StudyQueue, cause
 from falx.workstation.node.worker import Worker
 
-__all__ = ["Node"]
-
 log = logging.getLogger("falx.listen")
 
 STOPS: Final = 30

@@ -20,8 +20,6 @@ with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
     from pynetdicom import AE
     from pynetdicom.association import Association
 
-__all__ = ["Sender", "echo"]
-
 log = logging.getLogger("falx.listen")
 
 SENT: Final = ("1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.7")

@@ -23,8 +23,6 @@ from typing import Final, NamedTuple, TypeVar
 
 from falx.workstation.errors import SettingsError
 
-__all__ = ["MEGABYTE", "Destination", "Settings", "add_options", "from_options", "read_file", "table"]
-
 TITLE: Final = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")
 """An application entity title: 1 to 16 printable ASCII characters, no backslash, no space at its ends
 (DICOM PS3.5, 6.2: AE)."""

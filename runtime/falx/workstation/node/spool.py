@@ -39,8 +39,6 @@ from typing import Any, Final
 from falx.workstation.errors import SpoolError, SpoolFull
 from falx.writing import lacks_room, write_through
 
-__all__ = ["STUCK", "Batch", "Result", "Spool"]
-
 IDENTIFIER: Final = re.compile(r"[0-9][0-9.]{0,63}")
 """A unique identifier that may become the name of a file: digits and dots, and a digit first."""
 

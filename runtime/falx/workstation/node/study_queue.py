@@ -14,8 +14,6 @@ from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import STUCK, Batch, Spool
 from falx.workstation.node.worker import Worker
 
-__all__ = ["StudyQueue", "cause"]
-
 log = logging.getLogger("falx.listen")
 
 TIDY_S: Final = 30.0

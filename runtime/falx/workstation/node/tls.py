@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from falx.workstation.errors import SettingsError
 from falx.workstation.node.settings import Settings
 
-__all__ = ["client_context", "server_context"]
-
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:
     """Makes the context for peers that connect; None without a certificate.

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     Make = Callable[..., tuple[Study, list[Dataset]]]
 
-__all__ = ["Worker", "main"]
-
 PROGRAM: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from falx.workstation.node.worker import main; sys.exit(main(sys.argv[2:]))"

@@ -1,3 +1,1 @@
 """DICOM that Falx writes: reports and pictures of what it answers."""
-
-__all__: list[str] = []

@@ -35,29 +35,6 @@ with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from pydicom.sr.coding import Code
 
-__all__ = [
-    "ALGORITHM",
-    "BANDS",
-    "COMMENT",
-    "CONFIDENCE",
-    "DECISIONS",
-    "DEVICE",
-    "FINDINGS",
-    "LIBRARY",
-    "LIBRARY_GROUP",
-    "NO_UNITS",
-    "PERCENT",
-    "PROBABILITIES",
-    "PROCEDURE",
-    "SOURCE",
-    "SOURCE_IMAGE",
-    "TITLE",
-    "private",
-    "reason",
-    "scheme",
-    "site",
-]
-
 SCHEME: Final = "99FALX"
 """The designator of private codes; DICOM reserves those that start with 99 for them (PS3.16, 8)."""
 

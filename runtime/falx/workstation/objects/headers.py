@@ -21,8 +21,6 @@ with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
     from pydicom import Dataset, config, dcmread
     from pydicom.valuerep import validate_value
 
-__all__ = ["IDENTITY", "REQUIRED", "read", "same_study", "take_identity"]
-
 IDENTITY: Final = (
     "PatientName",
     "PatientID",

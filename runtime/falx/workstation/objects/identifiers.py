@@ -9,8 +9,6 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-__all__ = ["unique"]
-
 NAMESPACE: Final = uuid.UUID("7d0c8a3e-5a0b-4a53-9b0e-2f6d1c0fa1b7")
 """Drawn once for Falx, so that its identifiers differ from everybody else's."""
 

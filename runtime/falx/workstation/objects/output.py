@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from falx.reading.series import Gathering
     from falx.study import Study
 
-__all__ = ["check_outputs", "output_options", "write_outputs"]
-
 
 def output_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--sr` and `--sc`."""

@@ -31,8 +31,6 @@ with needs("a DICOM picture", "'falx[dicom]'", DicomUnavailable):
     from highdicom.sr import CodedConcept
     from pydicom import Dataset
 
-__all__ = ["burnt", "secondary_capture"]
-
 SERIES_NUMBER: Final = 9801
 
 LEAST_WIDTH: Final = 512

@@ -27,8 +27,6 @@ with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
     from pydicom import Dataset
     from pydicom.sr.coding import Code
 
-__all__ = ["MANUFACTURER", "SERIES_NUMBER", "Rule", "structured_report"]
-
 MANUFACTURER: Final = "The Falx developers"
 SERIES_NUMBER: Final = 9800
 """A high number: the report stands behind the series of the scanner in a sorted list."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from falx.classifier import Classifier
     from falx.study import Study
 
-__all__ = ["make", "objects_of"]
-
 
 def make(
     classifier: Classifier,
