@@ -36,8 +36,6 @@ import falx
 from falx.words import LABELS
 from falx_runs.manifest import read_records
 
-__all__ = ["Answer", "compare", "main", "rows"]
-
 ALL: Final = "all"
 NEAR: Final = 0.01
 """A decision that differs with a probability as near to its threshold is one of rounding."""
@@ -91,10 +89,8 @@ class Answer:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Answer:
-        """Reads an object of `falx predict --json`.
-
-        Raises:
-            SystemExit: it says that the slice could not be read.
+        """Reads an object of `falx predict --json`; ends this program where it says that the slice is
+        unreadable.
         """
         if "error" in document:
             raise SystemExit(f"{document['path']}: {document['error']['message']}")
@@ -144,14 +140,8 @@ def rows(
     sources: Sequence[str],
     thresholds: Mapping[str, float],
 ) -> list[figures.Row]:
-    """Returns a row for each collection, in alphabetical order, and one for all.
-
-    Args:
-        name: of what answers.
-        expected: what it is compared with.
-        answers: to the same slices.
-        sources: the collection of each slice.
-        thresholds: by label.
+    """Returns a row for each collection, in alphabetical order, and one for all, for the answers to the same
+    slices.
     """
     pairs = list(zip(sources, expected, answers, strict=True))
     groups = {source: [pair[1:] for pair in pairs if pair[0] == source] for source in sorted(set(sources))}

@@ -26,8 +26,6 @@ from benchmarks import figures
 import falx
 from falx_runs.manifest import read_records
 
-__all__ = ["listed", "main"]
-
 EXAMPLE: Final = figures.CHECKOUT / "examples" / "archive" / "classify.py"
 PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert", "distributed")
 
@@ -73,12 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def listed(data: Path, count: int) -> list[str]:
-    """Returns whole paths of a manifest's slices, over and over.
-
-    Args:
-        data: the manifest, or its folder.
-        count: how many.
-    """
+    """Returns whole paths of so many slices of a manifest, over and over."""
     return list(islice(cycle(str(record.path.resolve()) for record in read_records(data)), count))
 
 

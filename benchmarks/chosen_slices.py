@@ -9,19 +9,11 @@ from typing import Final
 
 from falx_runs.manifest import read_records
 
-__all__ = ["SPLIT", "chosen"]
-
 SPLIT: Final = "val"
 
 
 def chosen(data: Path, count: int, labels: Container[str] | None = None) -> list[Path]:
-    """Returns slices of the val split, from every source and label in turn.
-
-    Args:
-        data: the manifest, or its folder.
-        count: how many, at most.
-        labels: others are left out; None takes all.
-    """
+    """Returns at most so many slices of the val split, from every source and label in turn."""
     kinds: dict[tuple[str, str], list[Path]] = {}
     for record in read_records(data):
         if record.split == SPLIT and (labels is None or record.label in labels):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from typing import Final
 
-__all__ = ["NAMES", "found"]
-
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 """The names that systems have for it."""
 

@@ -25,8 +25,6 @@ from typing import Final
 
 from benchmarks import debian, figures
 
-__all__ = ["Stage", "context", "main"]
-
 CHECKOUT: Final = figures.CHECKOUT
 PACKAGES: Final = "python3,python3-venv,ca-certificates"
 WAIT_S: Final = 60
@@ -102,11 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def context(checkout: Path, target: Path) -> None:
-    """Copies what a container engine would be given: what .dockerignore lets through.
-
-    Args:
-        checkout: with a .dockerignore that excludes everything, then names what is not excluded.
-        target: a folder, which is made anew.
+    """Copies what a container engine would be given, what .dockerignore lets through, to a folder made anew.
 
     Raises:
         ValueError: the .dockerignore is of another kind.

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["BESIDE", "CONTENDERS", "LABELS", "Contender", "Decide", "main"]
-
 Decide = Callable[[bytes], str]
 """From the bytes of a file to the decision."""
 

@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["SUITE", "command", "inside", "made", "wheel"]
-
 CHECKOUT: Final = Path(__file__).parents[1]
 
 SUITE: Final = "bookworm"
@@ -68,16 +66,10 @@ def command(
 
 
 def inside(root: Path, words: Sequence[str], *, status: int | None = 0, **how: Any) -> tuple[str, str]:
-    """Runs a command in a Debian; returns what it printed, and what it printed as errors.
-
-    Args:
-        root: the system.
-        words: the command.
-        status: that it is to end with; None takes any.
-        how: of `command`.
+    """Runs a command in a Debian; returns what it printed, and that as errors. `how` is of `command`.
 
     Raises:
-        RuntimeError: it ended otherwise; with all that it printed.
+        RuntimeError: it ended with another status than expected (None takes any); with all that it printed.
     """
     done = subprocess.run(command(words, root=root, **how), capture_output=True, text=True)
     if status not in (None, done.returncode):

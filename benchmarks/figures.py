@@ -17,8 +17,6 @@ from falx.model import file as model_file
 from falx.model.file import DEFAULT_MODEL
 from falx_trainer.evaluation.processor import processor
 
-__all__ = ["CHECKOUT", "Row", "add_model", "lines", "machine", "parser", "released", "table", "tell", "write"]
-
 CHECKOUT: Final = Path(__file__).parents[1]
 
 Row = dict[str, Any]
@@ -26,11 +24,7 @@ Row = dict[str, Any]
 
 
 def machine(packages: Iterable[str]) -> dict[str, Any]:
-    """Returns the day, the processor, how busy it is, Python, and the versions of packages.
-
-    Args:
-        packages: names of distributions.
-    """
+    """Returns the day, the processor, how busy it is, Python, and the versions of distributions."""
     return {
         # In UTC: two results of one night must not seem to be of two days.
         "date": datetime.now(UTC).date().isoformat(),
@@ -43,24 +37,15 @@ def machine(packages: Iterable[str]) -> dict[str, Any]:
 
 
 def lines(setting: Mapping[str, Any]) -> list[str]:
-    """Returns a setting as lines of text: a line each, and the versions of packages on one.
-
-    Args:
-        setting: what `machine` returns, and whatever else belongs beside the numbers.
-    """
+    """Returns what `machine` returns, and what else belongs beside the numbers, as lines of text."""
     shown = [f"{name}: {value}" for name, value in setting.items() if name != "versions"]
     return [*shown, ", ".join(f"{name} {version}" for name, version in setting["versions"].items())]
 
 
-def table(rows: Sequence[Row], titles: Mapping[str, str] | None = None) -> str:
-    """Returns rows as a Markdown table. Its columns are the figures of the first row, in their order.
-
-    Args:
-        rows: at least one.
-        titles: of columns that are not to be called as their figures are.
-    """
+def table(rows: Sequence[Row]) -> str:
+    """Returns rows as a Markdown table. Its columns are the figures of the first row, in their order."""
     names = list(rows[0])
-    head = [(titles or {}).get(name, name.replace("_", " ")) for name in names]
+    head = [name.replace("_", " ") for name in names]
     cells = [[_cell(row[name]) for name in names] for row in rows]
     lines = ["".join(f"| {cell}".rstrip() + " " for cell in line) + "|" for line in [head, *cells]]
     return "\n".join([lines[0], "|" + "---|" * len(names), *lines[1:]])
@@ -79,12 +64,7 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
-    """Returns the parser of a benchmark, with `--out`.
-
-    Args:
-        name: of its module.
-        doc: the module's docstring, which is shown as the help.
-    """
+    """Returns the parser of a benchmark, with its docstring as the help, and `--out`."""
     made = argparse.ArgumentParser(
         f"python -m {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -100,11 +80,7 @@ def add_model(to: argparse._ActionsContainer) -> None:
 
 
 def released(options: argparse.Namespace) -> Path:
-    """Returns the folder of the released model that was asked for.
-
-    Raises:
-        SystemExit: there is none.
-    """
+    """Returns the folder of the released model that was asked for."""
     folder: Path = options.models / options.name
     if not folder.is_dir():
         raise SystemExit(f"{folder}: no such folder; give the folder of the releases with --models")

@@ -28,8 +28,6 @@ import numpy as np
 from benchmarks import figures, turns
 from benchmarks.contenders import BESIDE, CONTENDERS
 
-__all__ = ["Server", "main", "rows"]
-
 SLICES: Final = 16
 BURST: Final = 3
 """The number of times that a contender decides a slice in its turn, after once that is not counted."""
@@ -44,13 +42,7 @@ class Server:
     """A contender in a process of its own."""
 
     def __init__(self, key: str, models: Path, threads: int) -> None:
-        """Starts the process.
-
-        Args:
-            key: of `CONTENDERS`.
-            models: the folder of the released model.
-            threads: of one inference.
-        """
+        """Starts the process."""
         command = [sys.executable, "-m", "benchmarks.contenders", key, "--serve"]
         command += ["--threads", str(threads), "--models", str(models)]
         self._process = subprocess.Popen(  # noqa: S603 - this Python, these arguments

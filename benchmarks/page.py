@@ -27,8 +27,6 @@ from PIL import Image
 
 from falx import phantom
 
-__all__ = ["main", "served"]
-
 MANY: Final = 50
 PACKAGES: Final = ("falx", "streamlit", "ai-edge-litert", "pillow", "numpy")
 TIMEOUT_MS: Final = 120_000

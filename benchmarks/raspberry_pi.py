@@ -29,8 +29,6 @@ from tqdm import tqdm
 import falx
 from falx.words import LABELS
 
-__all__ = ["PLACES", "Place", "compared", "main"]
-
 PACKAGES: Final = "python3,python3-venv,python3-pip,ca-certificates"
 SLICES: Final = 100
 SLICES_AGAIN: Final = 20
@@ -81,12 +79,8 @@ PLACES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """Falx in an emulated system.
-
-    Attributes:
-        command: the path of `falx` there.
-        versions: of what stands beside it.
-        refusal: what pip says where it is asked for all that Falx requires, and cannot give it.
+    """Falx in an emulated system: the path of `falx` there, versions, and what pip says where it is asked for
+    all that Falx requires, and cannot give it.
     """
 
     command: str
@@ -146,12 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compared(
     here: Sequence[Answer], there: Sequence[Mapping[str, Any]], thresholds: Mapping[str, float]
 ) -> figures.Row:
-    """Returns how far an emulated system's answers are from this machine's.
-
-    Args:
-        here: this machine's.
-        there: those of `falx predict --json`, in the same order; those of unreadable slices are counted.
-        thresholds: of the model.
+    """Returns how far an emulated system's answers are from this machine's; those of unreadable slices are
+    counted.
     """
     pairs = [
         (mine, Answer.of(other)) for mine, other in zip(here, there, strict=True) if "error" not in other

@@ -33,8 +33,6 @@ import falx
 from falx.reading import tags
 from falx.reading.series import gather
 
-__all__ = ["main"]
-
 PROMISES: Final = {"volume": 3.0, "volume, packed": 3.0, "study": 4.0, "gather": 1.2}
 PACKAGES: Final = ("falx", "nibabel", "numpy", "pydicom")
 SHAPE: Final = (512, 512, 200)

@@ -29,8 +29,6 @@ from benchmarks.ports import free_port
 
 import falx
 
-__all__ = ["main", "served"]
-
 PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert", "starlette", "uvicorn", "python-multipart")
 
 Way = Callable[[], list[float]]
@@ -85,11 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def served(*options: str) -> Iterator[int]:
-    """Runs the service while its block runs; yields its port.
-
-    Args:
-        options: of `falx serve`.
-    """
+    """Runs `falx serve` with options while its block runs; yields its port."""
     port = free_port()
     command = [sys.executable, "-m", "falx", "serve", "--port", str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - this Python

@@ -20,8 +20,6 @@ from benchmarks import figures, turns
 
 import falx
 
-__all__ = ["main", "soak"]
-
 FIRST: Final = 1000
 """Predictions before memory is counted: everything has been loaded, and every cache is warm."""
 
@@ -61,16 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def soak(
     classifier: falx.Classifier, predictions: int, keep: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Predicts many times, and watches the memory of this process.
+    """Predicts many times, more than `FIRST`, and watches the memory of this process; `keep` is given the
+    report as it is so far.
 
-    Args:
-        classifier: what predicts.
-        predictions: how many times, more than `FIRST`.
-        keep: is given the report as it is so far.
-
-    Returns:
-        `predictions` made, `seconds`, resident memory in MB after the first thousand and at the end, what it
-        grew by, and `curve`, pairs of predictions made and MB.
+    The report has the `predictions` made, `seconds`, resident memory in MB after the first thousand and at
+    the end, what it grew by, and `curve`, pairs of predictions made and MB.
     """
     with tempfile.TemporaryDirectory() as folder:
         slices = [path.read_bytes() for path in turns.slices(Path(folder), 1, SLICES, SIDE)]

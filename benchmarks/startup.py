@@ -29,8 +29,6 @@ from benchmarks.latency import PACKAGES
 
 import falx
 
-__all__ = ["FALX", "Run", "installed_mb", "main", "rows", "start"]
-
 REFERENCE: Final = 'python -c "import numpy, PIL.Image"'
 FALX: Final = "falx predict"
 SLOW: Final = 8
@@ -109,12 +107,8 @@ def start(command: Sequence[str]) -> Run | None:
 def rows(
     runs: Mapping[str, Sequence[Run | None]], disk: Mapping[str, float | None], seed: int
 ) -> list[figures.Row]:
-    """Returns a row a way; everything is compared with the first.
-
-    Args:
-        runs: of each by name, a round each; None where it took no part.
-        disk: what each takes with all that it requires, in 10^6 bytes.
-        seed: of the bootstrap.
+    """Returns a row a way, by its runs (None where it took no part in a round) and what it takes on disk, in
+    10^6 bytes; everything is compared with the first.
     """
     times = {name: np.array([np.nan if run is None else run.ms for run in own]) for name, own in runs.items()}
     memory = {
@@ -136,11 +130,7 @@ def rows(
 
 
 def installed_mb(distributions: Sequence[str], folders: Sequence[Path] = ()) -> float:
-    """Returns what distributions and all that they require take on disk, in 10^6 bytes.
-
-    Args:
-        distributions: by name.
-        folders: what counts besides, without compiled modules.
+    """Returns what distributions, with all that they require, and folders take on disk, in 10^6 bytes.
 
     Raises:
         PackageNotFoundError: one is not installed.

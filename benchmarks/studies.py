@@ -31,8 +31,6 @@ from falx.study import STUDY_DECISIONS, TUMOR, Study, sum_up
 from falx.words import AMBIGUOUS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import SPLITS, LabelledVolume, read_volumes
 
-__all__ = ["Case", "by_slices", "main", "rows"]
-
 PACKAGES: Final = ("falx", "ai-edge-litert", "numpy", "nibabel")
 
 RULES: Final = ("rule", "by slices")
@@ -44,8 +42,6 @@ class Case:
 
     Attributes:
         name: of its volumes.
-        tumor: whether it has one.
-        volumes: how many it has.
         said: the decision of each of `RULES`.
         strength_mm: of its strongest finding.
         carriers: how many slices carry `tumor`.

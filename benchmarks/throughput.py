@@ -27,8 +27,6 @@ from benchmarks.contenders import CONTENDERS, Decide
 
 import falx
 
-__all__ = ["main", "rows"]
-
 PACKAGES: Final = ("falx", "numpy", "pillow", "ai-edge-litert")
 
 Way = Callable[[Sequence[Path]], None]
@@ -78,13 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def rows(times: Mapping[str, turns.Times], files: int, seed: int) -> list[figures.Row]:
-    """Returns a row a way, with how much faster it is than the first.
-
-    Args:
-        times: seconds of each block, by way.
-        files: how many there are in all blocks.
-        seed: of the bootstrap.
-    """
+    """Returns a row a way, by the seconds of each block of files; each beside the first."""
     faster = turns.ratios({name: 1 / own for name, own in times.items()}, seed)
     return [
         {

@@ -12,8 +12,6 @@ from PIL import Image
 
 from falx import phantom
 
-__all__ = ["Ratio", "Times", "noisy", "ratios", "slices", "take_turns"]
-
 SIDE: Final = 512
 """Height and width of the slices, in pixels: what most of the public collections have."""
 
@@ -61,12 +59,8 @@ def take_turns(
     turns: Sequence[Turn],
     takes: Callable[[str, int], bool] = lambda _name, _number: True,
 ) -> dict[str, Times]:
-    """Returns the times of contenders that take turns.
-
-    Args:
-        contenders: by name, in the order of their turns; each returns its time.
-        turns: what they are given.
-        takes: whether a contender takes the turn of this number; the slow ones take fewer.
+    """Returns the times of contenders that take turns; each is given the turn and returns its time. `takes`
+    says whether one takes the turn of a number: the slow ones take fewer.
     """
     times = {name: np.full(len(turns), np.nan) for name in contenders}
     for number, turn in enumerate(turns):

@@ -41,8 +41,6 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from falx import phantom
 
-__all__ = ["main", "survive", "timed", "write_study"]
-
 PROMISE_S: Final = 20.0
 PACKAGES: Final = ("falx", "highdicom", "pydicom", "pynetdicom", "numpy")
 PLACES: Final = os.pathsep.join(["/usr/bin", os.environ.get("PATH", "")])

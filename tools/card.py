@@ -25,8 +25,6 @@ from falx.model import file as model_file
 from falx.model.file import DEFAULT_MODEL
 from falx.words import DECISIONS, REJECTED
 
-__all__ = ["between", "card_block", "fill", "main", "readme_block"]
-
 Metrics = Mapping[str, Any]
 
 SHARES: Final = ("accuracy", "decided", "right_of_decided", "missed", "cleared", "rejected", "peak_in_box")
@@ -106,12 +104,7 @@ def between(name: str) -> re.Pattern[str]:
 
 
 def fill(page: Path, block: str, name: str = "results") -> str:
-    """Returns the text of a page with a block between its marks.
-
-    Args:
-        page: the file.
-        block: what is to stand there, whole lines.
-        name: of the marks.
+    """Returns the text of a page with a block, whole lines, between its marks.
 
     Raises:
         ValueError: it has no such marks, or more than one pair.
@@ -146,11 +139,8 @@ def readme_block(metrics: Metrics) -> str:
 
 
 def card_block(metrics: Metrics, folder: Path) -> str:
-    """Returns the results as the model card gives them: targets, breakdowns, pictures, plots.
-
-    Args:
-        metrics: the document of the folder's `metrics.json`.
-        folder: `models/NAME`; the plots that are in it are shown.
+    """Returns the results as the model card gives them: targets, breakdowns, pictures, and the plots in a
+    folder.
     """
     parts = [f"{metrics['model']['file']}, on {_slices(metrics)}. {INTERVALS}"]
     parts += [

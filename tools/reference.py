@@ -40,11 +40,7 @@ MODULES: Final = (
 
 
 def write(folder: Path) -> None:
-    """Writes the pages into a folder; a warning of the generator is an error.
-
-    Raises:
-        UserWarning: a docstring or annotation cannot be shown.
-    """
+    """Writes the pages into a folder; a warning of the generator is an error."""
     footer = "For research and education only."
     pdoc.render.configure(docformat="google", show_source=False, footer_text=footer)
     with warnings.catch_warnings():

@@ -31,7 +31,6 @@ from falx.app.texts import ONE_PATIENT
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-__all__ = ["SIZES", "STATES", "main"]
 
 SIZES: Final = {"desk": (1280, 800), "tablet": (820, 1180), "phone": (390, 844), "print": (794, 1123)}
 """Width and height in pixels: a laptop, a tablet, a phone, and A4 at 96 pixels an inch, as it is printed."""

@@ -20,8 +20,6 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.startup import FALX
 from tools.card import fill
 
-__all__ = ["main", "newest", "table"]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fills the page; returns the exit status."""
@@ -44,12 +42,7 @@ def newest(kind: str) -> dict[str, Any]:
 
 
 def table(latency: Mapping[str, Any], startup: Mapping[str, Any]) -> str:
-    """Returns the table of all contenders that both measured, whole lines.
-
-    Args:
-        latency: what `benchmarks.latency` wrote.
-        startup: what `benchmarks.startup` wrote.
-    """
+    """Returns the table of all contenders that both benchmarks measured, latency and startup."""
     slices = {row["name"]: row for row in latency["rows"] if row["threads"] == 1}
     starts = {row["name"]: row for row in startup["rows"]}
     lines = []

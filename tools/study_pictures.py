@@ -22,8 +22,6 @@ from falx import phantom
 from falx.pictures.sheet import sheet
 from falx.reading.series import Gathering, Series
 
-__all__ = ["main"]
-
 SLICES: Final = 16
 STEP_MM: Final = 8.0
 
@@ -35,7 +33,7 @@ COLOURS: Final = 96
 
 
 def head(lesions: Sequence[int]) -> list[npt.NDArray[np.uint8]]:
-    """A head that grows and shrinks from foot to vertex, with a lesion in some slices."""
+    """Draws a head that grows and shrinks from foot to vertex, with a lesion in some slices."""
     out = []
     for n in range(SLICES):
         drawn = Image.fromarray(phantom.lesion() if n in lesions else phantom.clear())

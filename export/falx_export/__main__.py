@@ -49,12 +49,10 @@ measures of a tolerance (all 0 to 1):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command.
+    """Runs the command; returns the exit status.
 
-    Returns:
-        The exit status: 0 all is written, 1 the files that answer too differently from Keras are not, 2 wrong
-        usage or an unusable run; where it is 2, nothing was written. Of `verify`, see
-        `falx_export.proof.verify_command.main`.
+    It is 0 where all is written; 1 where files answer too differently from Keras and are not; 2 for wrong
+    usage or an unusable run, and then nothing was written.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["verify"]:

@@ -21,15 +21,6 @@ from contextlib import contextmanager
 
 from falx.errors import FalxError
 
-__all__ = [
-    "ConversionError",
-    "ExportError",
-    "OutputExists",
-    "ParityError",
-    "WriteError",
-    "converting",
-]
-
 
 class ExportError(FalxError):
     """Anything the export raises on purpose."""
@@ -53,14 +44,7 @@ class ParityError(ExportError):
 
 @contextmanager
 def converting(tool: str) -> Iterator[None]:
-    """Turns what a converter raises into an error that names it.
-
-    Args:
-        tool: the converter.
-
-    Raises:
-        ConversionError: it failed; with what it says.
-    """
+    """Turns what a converter raises into a `ConversionError` that names it."""
     try:
         yield
     except ConversionError:

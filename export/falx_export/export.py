@@ -24,20 +24,16 @@ from falx_export.self_contained import onnx_file, tflite_file
 from falx_export.silence import silenced
 from falx_runs.run_folder import FinishedRun, read_run
 
-__all__ = ["Request", "export"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """An order to export a run.
 
     Attributes:
-        run: folder of the run.
-        out: folder for the files.
         data: manifest or folder of images, for calibration and parity; None takes the run's `data.csv`.
         name: the model's; None takes the run's.
         calibration: how many slices to calibrate on.
-        parity: how many slices to compare on; None means 400, and at least 300.
+        parity: how many slices to compare on; None means 400, and at least 20.
         tolerances: the tolerance of each quantization.
         version, license, intended_use: for the card; None takes the default (the run's license first).
         self_contained: also write the ONNX files that prepare and decide by themselves, and a TFLite file
@@ -73,11 +69,8 @@ FILES: Final[tuple[tuple[str, Format], ...]] = (
 
 @dataclass(frozen=True)
 class Exported:
-    """The outcome of an export.
-
-    Attributes:
-        results: how far each file answers from Keras, in the order of the files.
-        refused: the files that answer too differently and were not written, each with the reasons.
+    """The outcome of an export: how far each file answers from Keras, in the order of the files; and those
+    that answer too differently and were not written, each with the reasons.
     """
 
     results: list[Parity]
@@ -88,8 +81,7 @@ def export(request: Request) -> Exported:
     """Exports a run; a file that answers too differently from Keras is not written.
 
     Raises:
-        RunError: the run cannot be used.
-        DataError: the data cannot be used.
+        RunError, DataError: the run or the data cannot be used.
         OutputExists: files are in the way.
         ConversionError: a graph cannot be converted.
         ParityError: every file answers too differently; nothing was written.
@@ -147,9 +139,7 @@ def export(request: Request) -> Exported:
 
 
 def _own_tflite(request: Request) -> dict[str, Callable[[bytes, Card], bytes]]:
-    """Returns what makes the files for programs without Falx of the int8 TFLite file, by the ends of their
-    names.
-    """
+    """Returns what makes the files for programs without Falx of the int8 TFLite file, by their suffixes."""
     made: dict[str, Callable[[bytes, Card], bytes]] = {}
     if request.self_contained:
         made[tflite_file.SUFFIX] = tflite_file.sealed

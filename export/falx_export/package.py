@@ -18,8 +18,6 @@ from falx_export.convert import tflite_metadata
 from falx_export.convert.graph import output_shapes
 from falx_runs.run_folder import FinishedRun
 
-__all__ = ["INTENDED_USE", "LICENSE", "Converted", "Terms", "card", "sealed", "started", "with_metadata"]
-
 LICENSE: Final = "weights: research use only, unless the data they were trained on allow more"
 """Unless the run or the command line says otherwise: some training images are for research only."""
 
@@ -31,13 +29,7 @@ INTENDED_USE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The parts of a card that no training knows.
-
-    Attributes:
-        version: the model's.
-        license: the license of its weights.
-        intended_use: what it is for and what not.
-    """
+    """The parts of a card that no training knows."""
 
     version: str = "1.0.0"
     license: str = LICENSE
@@ -46,14 +38,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A converted graph.
-
-    Attributes:
-        payload: its bytes.
-        format: `tflite` or `onnx`.
-        quantization: `int8`, `float16` or `float32`.
-        scheme: how, in a sentence.
-    """
+    """A converted graph; its scheme says in a sentence how it was quantized."""
 
     payload: bytes
     format: Format
@@ -85,21 +70,14 @@ def card(run: FinishedRun, model: keras.Model, terms: Terms, graph: Converted) -
 
 
 def with_metadata(graph: Converted, described: Card) -> Converted:
-    """Returns a graph that also tells programs without Falx what it takes and answers, where its format has a
-    way.
-    """
+    """Returns a graph that tells programs without Falx what it takes and answers, where its format can."""
     if graph.format != "tflite":
         return graph
     return replace(graph, payload=tflite_metadata.described(graph.payload, described))
 
 
 def started(graph: Converted, described: Card) -> engines.Engine:
-    """Returns the runtime's own engine for a graph.
-
-    Raises:
-        EngineUnavailable: it is not installed.
-        GraphError: the graph is not as its card says.
-    """
+    """Returns the runtime's own engine for a graph."""
     name = engines.choose(None, graph.format)
     return engines.start(name, graph.payload, described, threads=1)
 

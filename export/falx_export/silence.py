@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["silenced"]
-
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:

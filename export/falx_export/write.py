@@ -12,8 +12,6 @@ from typing import Final
 from falx.writing import lacks_room, write_through
 from falx_export.errors import OutputExists, WriteError
 
-__all__ = ["REPORT", "refuse_to_overwrite", "write"]
-
 REPORT: Final = "parity.json"
 """Goes last and is removed first: where it lies, the files beside it are those it speaks of."""
 
@@ -32,15 +30,11 @@ def refuse_to_overwrite(folder: Path, names: list[str]) -> None:
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files into a folder, which is made where it is missing.
+    """Writes files, `parity.json` among them, into a folder, which is made where it is missing.
 
     They are written under names that nothing takes for a model, and named when all are complete. A folder
     that is new appears with all of them in one step. In one that exists, each takes its place for itself:
     a process killed meanwhile leaves whole files, old and new, and no report.
-
-    Args:
-        folder: where the files are written.
-        files: their content by name; `parity.json` among them.
 
     Raises:
         WriteError: there is no room for them; nothing of them is left.

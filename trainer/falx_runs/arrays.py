@@ -7,8 +7,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Float32s", "Float64s", "Floats", "Pixels"]
-
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """Grey levels, 0 black to 255 white."""
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from falx.errors import FalxError
 
-__all__ = ["DataError", "RunError"]
-
 
 class DataError(FalxError, ValueError):
     """A manifest, or a folder of images, cannot be used; the message names the file or folder."""

@@ -20,23 +20,6 @@ from falx.reading.source import SUFFIXES
 from falx.words import LABELS, NO_TUMOR, TUMOR_LABELS
 from falx_runs.errors import DataError
 
-__all__ = [
-    "LEVELS",
-    "SPLITS",
-    "UNTYPED",
-    "Box",
-    "LabelledVolume",
-    "Outlier",
-    "Record",
-    "find_manifest",
-    "images_below",
-    "read_outliers",
-    "read_records",
-    "read_volumes",
-    "targets",
-    "to_csv",
-]
-
 UNTYPED: Final = "tumor_untyped"
 """The label of a tumour whose class is not recorded; training data have it, a model never answers it."""
 
@@ -75,18 +58,14 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One labelled slice.
+    """One labelled slice; a text is empty where nothing is known.
 
     Attributes:
-        path: the file.
         label: one of the four labels, or `tumor_untyped`.
-        source: the collection; empty where unknown.
-        group: the patient or scan, which is never divided between splits; empty where unknown.
-        split: `train`, `val` or `test`; empty where not yet divided.
-        sequence: `T1`, `T1C+` (with contrast), `T2`, `FLAIR`, ...; empty where unknown.
-        plane: `axial`, `coronal`, `sagittal`; empty where unknown.
-        boxes: where the tumours are; empty where unknown.
-        level: one of `LEVELS`; empty where unknown.
+        source: the collection.
+        group: the patient or scan, which is never divided between splits.
+        sequence: `T1`, `T1C+` (with contrast), `T2`, `FLAIR`, ...
+        level: one of `LEVELS`.
     """
 
     path: Path
@@ -102,16 +81,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """One picture that is not a slice of a brain.
+    """One picture that is not a slice of a brain; a text is empty where nothing is known.
 
     Attributes:
-        path: the file.
         kind: the family of such pictures, as in `head_ct` or `screenshot`.
-        source: the collection; empty where unknown.
-        group: the patient, volume or file; empty where unknown.
-        split: `train`, `val` or `test`; empty where not divided.
-        body_part: what is seen; empty where unknown.
-        modality: how it was made, as in `CT`; empty where unknown.
+        modality: how it was made, as in `CT`.
     """
 
     path: Path
@@ -125,12 +99,10 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True)
 class LabelledVolume:
-    """One whole head as a volume.
+    """One whole head as a volume; most is as of a `Record`.
 
     Attributes:
-        path: the file.
-        label: one of the four labels, or `tumor_untyped`.
-        source, group, split, sequence, plane: as of a `Record`; the plane is that of the slices.
+        plane: that of the slices.
         slices: the numbers, from 0, of the slices that show the tumour; empty where unknown.
         note: what else is known, in words.
     """
@@ -149,9 +121,6 @@ class LabelledVolume:
 def find_manifest(data: Path) -> Path | None:
     """Finds the manifest of data; None where they are a folder without one.
 
-    Args:
-        data: a manifest, or a folder that may hold a `manifest.csv`.
-
     Raises:
         DataError: there is no such file or folder.
     """
@@ -164,7 +133,7 @@ def find_manifest(data: Path) -> Path | None:
 
 
 def read_records(data: Path) -> list[Record]:
-    """Reads all slices of a manifest or data folder, sorted by path.
+    """Reads all slices of data, sorted by path.
 
     Args:
         data: a manifest; a folder with a `manifest.csv`; or a folder with a folder a class, directly or

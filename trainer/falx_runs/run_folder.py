@@ -18,18 +18,6 @@ from falx.words import LABELS, MODEL_NAME
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
 
-__all__ = [
-    "FACTS",
-    "MANIFEST",
-    "MODEL",
-    "FinishedRun",
-    "KerasModel",
-    "fingerprint_in",
-    "is_finished",
-    "read_run",
-    "write_run",
-]
-
 MODEL: Final = "model.keras"
 """The trained model, from an image to probabilities."""
 
@@ -68,21 +56,15 @@ class FinishedRun:
     """A run that has ended, as its folder tells of it.
 
     Attributes:
-        folder: the run's.
-        name: the model's name.
         preset: the preset that the recipe started from.
         changes: the settings that differ from the preset; None in runs that did not record them.
         temperature: what the logits are divided by, inside the model.
-        thresholds: the least probability of each label.
         least_familiarity: pictures of a lower familiarity are rejected; 0 rejects none.
-        metrics: measured quality; free JSON.
-        seed: the training's.
+        metrics, data: measured quality, and the fingerprint and counts of the images; free JSON.
         trainer: the version of Falx that trained.
-        data: the fingerprint and the counts of the training's images; free JSON.
         weights: SHA-256 of the weights that the backbone began with, or `imagenet`.
         versions: the version of each package that can change the outcome.
-        seconds: how long the training took.
-        license: the license of the weights, where the run states one.
+        license: of the weights, where the run states one.
     """
 
     folder: Path
@@ -142,10 +124,6 @@ class FinishedRun:
         Args:
             load_model: `keras.models.load_model`, which this package does not import.
 
-        Returns:
-            The model: `image` `(B, 224, 224, 1)` float32, 0..255 -> `{"probabilities": (B, 4)}` and
-            optionally `"heatmap"` `(B, N, N)` and `"familiarity"` `(B, 1)`, all 0..1.
-
         Raises:
             RunError: the file is missing, cannot be loaded, or has other inputs or outputs.
         """
@@ -184,11 +162,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_run(folder: Path, name: str | None = None) -> FinishedRun:
-    """Reads what a run folder tells of its model.
-
-    Args:
-        folder: the run's.
-        name: the model's name, in place of the one that the run gave it.
+    """Reads what a run folder tells of its model; `name` takes the place of the name that the run gave it.
 
     Raises:
         RunError: the folder is not that of a finished run; the message says what is missing or wrong.
@@ -220,11 +194,7 @@ def read_run(folder: Path, name: str | None = None) -> FinishedRun:
 
 
 def write_run(run: FinishedRun) -> None:
-    """Writes what is known of a run into its folder, which makes the run a finished one.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Writes what is known of a run into its folder, which makes the run a finished one."""
     facts = {"schema": SCHEMA, "labels": LABELS, "preprocessing": preprocessing.NAME, **asdict(run)}
     facts["thresholds"] = run.thresholds.to_dict()
     del facts["folder"]

@@ -19,15 +19,6 @@ from falx_runs.manifest import Box
 if TYPE_CHECKING:
     pass
 
-__all__ = [
-    "LocatedTumor",
-    "plot_calibration",
-    "plot_confusion",
-    "plot_curves",
-    "plot_heatmaps",
-    "plot_history",
-    "plot_risk_coverage",
-]
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 """Two of the colours of Okabe & Ito (2008), told apart with any kind of colour vision."""
@@ -66,13 +57,7 @@ def plot_confusion(
 def plot_calibration(path: Path, bins: Sequence[Mapping[str, float]], title: str) -> Figure:
     """Draws a reliability diagram over a histogram: how often a confidence is right, and how often it comes.
 
-    Args:
-        path: where the PNG is written.
-        bins: bins of the confidence, each with its `slices`, mean `confidence` and the share `right`.
-        title: the plot's.
-
-    Returns:
-        The figure, for other forms of it.
+    Each bin has its `slices`, its mean `confidence` and the share `right`.
     """
     figure = Figure(figsize=(4.8, 5.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -101,9 +86,6 @@ def plot_risk_coverage(
         curve: points with the `coverage`, share of the slices, and the `risk`, share wrong among them.
         decided: the share that the model decides by its thresholds and the share wrong of it; None without.
         title: the plot's.
-
-    Returns:
-        The figure, for other forms of it.
     """
     figure = Figure(figsize=(4.8, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -132,9 +114,6 @@ def plot_curves(
         curves: the legend and the points across and up, 0..1, of each label, or `tumor`.
         axes: what goes across and what goes up.
         title: the plot's.
-
-    Returns:
-        The figure, for other forms of it.
     """
     figure = Figure(figsize=(4.8, 4.8), layout="constrained")
     plot = figure.subplots()
@@ -150,15 +129,7 @@ def plot_curves(
 
 @dataclass(frozen=True)
 class LocatedTumor:
-    """A tumour, and where a model sees it.
-
-    Attributes:
-        label: the slice's.
-        decision: the model's.
-        location: what the heatmap is made of.
-        boxes: around the tumour, in fractions of the image.
-        inside: whether the heatmap is highest inside one.
-    """
+    """A tumour, and where a model sees it; `inside`: the heatmap is highest in one of its boxes."""
 
     label: str
     decision: str
@@ -168,16 +139,8 @@ class LocatedTumor:
 
 
 def plot_heatmaps(path: Path, examples: Sequence[LocatedTumor]) -> Figure:
-    """Draws heatmaps as they lie on the image, without the image, and the boxes around the tumours.
-
-    Dotted: the part of the image that the model sees.
-
-    Args:
-        path: where the PNG is written.
-        examples: at least one, drawn in their order, four a row.
-
-    Returns:
-        The figure, for other forms of it.
+    """Draws heatmaps, four a row, as they lie on the image, without it, and the boxes around the tumours.
+    Dotted is the part of the image that the model sees.
     """
     rows = -(-len(examples) // 4)
     figure = Figure(figsize=(9.2, 2.5 * rows + 0.6), layout="constrained")

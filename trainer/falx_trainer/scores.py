@@ -16,8 +16,6 @@ from falx.words import LABELS, NO_TUMOR
 from falx_runs.manifest import UNTYPED
 from falx_runs.tables import aligned
 
-__all__ = ["Scores", "confusion_text", "measure", "report_text", "score"]
-
 
 class Scores(TypedDict):
     """The scores of the typed slices, JSON-ready.
@@ -38,11 +36,8 @@ class Scores(TypedDict):
 
 
 def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Scores:
-    """Scores the typed slices.
-
-    Args:
-        labels: one a slice; `tumor_untyped` ones have no type to be right about and are left out.
-        probabilities: `(N, 4)`.
+    """Scores the likeliest labels by `(N, 4)` probabilities; tumours of no type have no label to be right
+    about.
     """
     typed = np.array([label != UNTYPED for label in labels])
     true = np.array([LABELS.index(label) for label in labels if label != UNTYPED])

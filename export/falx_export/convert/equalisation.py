@@ -21,8 +21,6 @@ import numpy.typing as npt
 
 from falx_runs.arrays import Float32s
 
-__all__ = ["equalise"]
-
 FLOOR: Final = 1e-3
 """No channel is taken to have less than this part of its tensor's range; a dead one has none at all."""
 
@@ -47,14 +45,11 @@ class _Stream:
 
 
 def equalise(backbone: keras.Model, slices: npt.NDArray[np.uint8]) -> int:
-    """Scales channels to equal ranges. Changes the model's weights, not what it computes.
+    """Scales channels to equal ranges, measured on slices `(N, 224, 224, 1)`; returns the number of streams
+    scaled.
 
-    Args:
-        backbone: a functional model of convolutions, each with a bias or batch normalisation behind it.
-        slices: `(N, 224, 224, 1)` uint8, to measure ranges on.
-
-    Returns:
-        The number of streams that were scaled.
+    This changes the model's weights, not what it computes. The backbone is a functional model of
+    convolutions, each with a bias or batch normalisation behind it.
     """
     streams = _streams(backbone)
     if not streams:

@@ -17,8 +17,6 @@ from falx.model.attachment import TFLITE_IDENTIFIER
 from falx_export.convert.graph import unused
 from falx_export.errors import ConversionError
 
-__all__ = ["TfliteGraph", "add_metadata", "joined", "kinds", "named", "packed", "parsed", "sign"]
-
 TfliteGraph: TypeAlias = schema.ModelT
 """A graph in the mutable form of the TFLite schema."""
 
@@ -56,20 +54,17 @@ def named(document: TfliteGraph, indices: Iterable[int]) -> dict[str, int]:
 def joined(
     first: TfliteGraph, second: TfliteGraph, wires: Mapping[str, str], outputs: Sequence[str]
 ) -> TfliteGraph:
-    """Joins two graphs: some outputs of the first become the inputs of the second.
+    """Joins two graphs, which are taken apart: some outputs of the first become the inputs of the second.
 
     Args:
-        first: a graph; it is taken apart.
-        second: a graph all of whose inputs are wired; it is taken apart.
+        first: a graph.
+        second: a graph all of whose inputs are wired.
         wires: the names of outputs of the first, by the names of the second's inputs.
         outputs: names of the result's outputs, of either part, in their order. What none of them depends
             on is left out.
 
     Returns:
         A graph with the inputs of the first, without signatures (`sign` gives it one).
-
-    Raises:
-        ConversionError: a name is not there.
     """
     start, end = first.subgraphs[0], second.subgraphs[0]
     ends, starts = named(first, start.outputs), named(second, end.inputs)

@@ -12,18 +12,12 @@ import tensorflow as tf
 from falx.model.tensor_spec import INPUT_SHAPE, OUTPUTS
 from falx_runs.run_folder import FinishedRun
 
-__all__ = ["INPUT", "loaded", "output_shapes", "readable", "serving", "unused"]
-
 INPUT: Final = "image"
 _SCOPE: Final = re.compile(r"(^|/)(falx|functional|backbone|head|model)(_\d+)*(?=/)")
 
 
 def loaded(run: FinishedRun) -> keras.Model:
-    """Loads the model of a run, so that it is converted to the same bytes every time.
-
-    Raises:
-        RunError: the model cannot be used.
-    """
+    """Loads the model of a run, so that it is converted to the same bytes every time."""
     # Layers are named in the order in which this process made them, and their names end up in the files.
     keras.backend.clear_session()
     return run.load(keras.models.load_model)
@@ -49,10 +43,8 @@ def serving(model: keras.Model) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
 
 
 def readable(name: str) -> str:
-    """Returns a short name for a tensor or node of a converted graph.
-
-    Args:
-        name: as the converter made it: a path of scopes, several joined by `;` where it fused them.
+    """Returns a short name for a tensor or node that a converter called by a path of scopes, several joined
+    by `;` where it fused them.
     """
     short = name.split(";")[0].removesuffix(":0")
     while (shorter := _SCOPE.sub("", short).strip("/")) != short:

@@ -8,8 +8,6 @@ import onnx
 
 from falx_export.errors import ConversionError
 
-__all__ = ["DOMAINS", "FORBIDDEN", "IR_VERSION", "OPSET", "prove"]
-
 OPSET: Final = 17
 """Per-channel QuantizeLinear needs 13; 17 is read by every ONNX Runtime from 1.12 on."""
 
@@ -23,11 +21,7 @@ DOMAINS: Final = frozenset({"", "ai.onnx"})
 
 
 def prove(model: onnx.ModelProto) -> None:
-    """Proves that a graph is valid, and holds operators that every engine runs.
-
-    Raises:
-        ConversionError: it is not.
-    """
+    """Proves that a graph is valid, and holds operators that every engine runs."""
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

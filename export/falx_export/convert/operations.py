@@ -12,8 +12,6 @@ from typing import Final
 
 from falx_export.errors import ConversionError
 
-__all__ = ["CONVOLUTIONS", "Operation", "last_layers", "left_in_float", "unfolded"]
-
 CONVOLUTIONS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "Conv", "Conv2D", "DepthwiseConv2D"})
 _WEIGHTY: Final = CONVOLUTIONS | {"FULLY_CONNECTED", "Gemm", "MatMul", "Dense"}
 """Layers with weights, as TFLite, ONNX and Keras call them."""
@@ -27,11 +25,8 @@ _PASSING: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a graph.
-
-    Attributes:
-        kind: as the format, or Keras, calls it.
-        inputs, outputs: tensors, by name or number.
+    """One operation of a graph: its kind, as the format or Keras calls it, and its tensors, by name or
+    number.
     """
 
     kind: str
@@ -40,19 +35,11 @@ class Operation:
 
 
 def left_in_float(operations: Sequence[Operation], outputs: Iterable[Hashable], stem: int) -> set[int]:
-    """Returns the indices of operations that are not quantized: the stem, and the last layers with what
-    follows.
+    """Returns the indices of operations that are not quantized: the first `stem` convolutions with what lies
+    before them, and the last layers with what follows.
 
     The layers before them hold nearly all weights. In int8, the last ones would leave 256 values for
-    probabilities, heatmap and familiarity.
-
-    Args:
-        operations: each behind those it depends on.
-        outputs: the graph's.
-        stem: how many convolutions stay in float at the start, and what lies before them.
-
-    Raises:
-        ConversionError: nothing with weights would be left to quantize.
+    probabilities, heatmap and familiarity. Each operation stands behind those it depends on.
     """
     convolutions = [index for index, operation in enumerate(operations) if operation.kind in CONVOLUTIONS]
     if len(convolutions) <= stem:
@@ -70,12 +57,7 @@ def left_in_float(operations: Sequence[Operation], outputs: Iterable[Hashable], 
 
 
 def last_layers(operations: Sequence[Operation], outputs: Iterable[Hashable]) -> set[int]:
-    """Returns the indices of layers with weights from which an output is reached without passing another.
-
-    Args:
-        operations: a graph's.
-        outputs: the graph's.
-    """
+    """Returns the indices of layers with weights from which an output is reached without passing another."""
     makers = {output: index for index, operation in enumerate(operations) for output in operation.outputs}
     found, seen, waiting = set(), set(), list(outputs)
     while waiting:
@@ -92,14 +74,8 @@ def last_layers(operations: Sequence[Operation], outputs: Iterable[Hashable]) ->
 
 
 def unfolded(operations: Sequence[Operation], constants: Collection[Hashable]) -> list[str]:
-    """Finds what is left of batch normalisations: arithmetic with a constant directly behind a convolution.
-
-    Args:
-        operations: a graph's.
-        constants: its tensors that hold given values.
-
-    Returns:
-        `KIND behind KIND` of each; none where all are folded into the convolutions.
+    """Finds what is left of batch normalisations, arithmetic with a constant directly behind a convolution:
+    `KIND behind KIND` of each.
     """
     makers = _makers(operations)
     found = []

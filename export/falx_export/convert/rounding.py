@@ -26,8 +26,6 @@ from falx_export.convert.operations import Operation, last_layers
 from falx_export.errors import ConversionError
 from falx_runs.arrays import Float32s
 
-__all__ = ["STEM_CONVOLUTIONS", "round_weights", "rounded"]
-
 STEM_CONVOLUTIONS: Final = 4
 """The first convolutions stay in float: the first, the block without expansion after it, and the expansion
 behind that. They hold few weights, and in int8 cause a good part of the error; what the third makes has the
@@ -67,12 +65,8 @@ class _Layer:
 
 
 def rounded(kernel: Float32s, axis: int, steps: int = STEPS) -> Float32s:
-    """Rounds a kernel to whole steps.
-
-    Args:
-        kernel: the weights, of any shape.
-        axis: the axis of the output channels; each has a step of its own.
-        steps: between 0 and the largest weight of a channel.
+    """Rounds a kernel to whole steps; each output channel, along `axis`, has a step of its own, and its
+    largest weight is `steps` of them.
     """
     others = tuple(i for i in range(kernel.ndim) if i != axis)
     step = np.abs(kernel).max(axis=others, keepdims=True) / steps
@@ -87,7 +81,7 @@ def round_weights(
 
     Args:
         model: a backbone, nested, that takes the image, and a head, nested, that takes what it makes.
-        slices: `(N, 224, 224, 1)` uint8, to measure ranges and means on.
+        slices: `(N, 224, 224, 1)`, to measure ranges and means on.
         steps: between 0 and the largest weight of a channel, as the format has them.
         quiet: show no progress.
 
@@ -176,11 +170,7 @@ def _last(head: keras.Model) -> set[str]:
 
 
 def _layers(part: keras.Model, without: Collection[str] = ()) -> Iterator[_Layer]:
-    """Gives the layers with weights, each behind those it depends on.
-
-    Raises:
-        ConversionError: one has no bias that could be moved.
-    """
+    """Gives the layers with weights, each behind those it depends on."""
     for index, layer in enumerate(part.layers):
         if not _has_kernel(layer) or layer.name in without:
             continue

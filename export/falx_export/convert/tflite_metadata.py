@@ -27,8 +27,6 @@ from falx.words import DECISIONS
 from falx_export.convert import flatbuffer
 from falx_export.errors import ConversionError
 
-__all__ = ["described"]
-
 ENTRY: Final = "TFLITE_METADATA"
 IDENTIFIER: Final = b"M001"
 PARSER_VERSION: Final = "1.0.0"
@@ -107,14 +105,8 @@ _RANGES: Final = {"decision": (0, len(DECISIONS) - 1)}
 
 
 def described(payload: bytes, card: Card) -> bytes:
-    """Returns a graph with its metadata.
-
-    Args:
-        payload: a TFLite graph without a card.
-        card: the card it will get; `falx.model.file.embed` puts the files behind it that are named here.
-
-    Raises:
-        ConversionError: the graph's input or outputs are not those of the card.
+    """Returns a graph with its metadata, for the card it will get; `falx.model.file.embed` puts the files
+    behind it that are named here.
     """
     document = flatbuffer.parsed(payload)
     graph = document.subgraphs[0]

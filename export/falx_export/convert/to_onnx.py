@@ -38,8 +38,6 @@ from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
 
-__all__ = ["STEPS", "float32", "int8"]
-
 STEPS: Final = 64
 """Between 0 and a channel's largest weight: 2 · 255 · 64 is below 2^15, 2 · 255 · 65 is not."""
 
@@ -55,10 +53,8 @@ def float32(model: keras.Model) -> bytes:
 def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = False) -> bytes:
     """Converts a model to int8 with the stem and the head in float.
 
-    Args:
-        model: its weights rounded to `STEPS` (`falx_export.convert.rounding`), for the best result.
-        slices: `(N, 224, 224, 1)` uint8; ranges of activations are taken from them.
-        quiet: show no progress.
+    For the best result its weights are rounded to `STEPS` (`falx_export.convert.rounding`). Ranges of
+    activations are taken from the slices, `(N, 224, 224, 1)`.
     """
     graph = _converted(model)
     # The quantizer works on files.
@@ -130,11 +126,7 @@ def _fused(converted: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _check(converted: onnx.ModelProto, model: keras.Model) -> None:
-    """Proves that a graph is valid, and has the operations, input and outputs that it must have.
-
-    Raises:
-        ConversionError: the graph is not valid or has others.
-    """
+    """Proves that a graph is valid, and has the operations, input and outputs that it must have."""
     prove(converted)
     left = unfolded(_operations(converted.graph), {tensor.name for tensor in converted.graph.initializer})
     if left:

@@ -36,8 +36,6 @@ from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
 from falx_export.silence import silenced
 
-__all__ = ["float16", "int8"]
-
 QUANTIZED_OPS: Final = frozenset({"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "PAD"})
 """The operations of the backbone and of the head's first layer; nothing else is quantized."""
 
@@ -56,10 +54,8 @@ def float16(model: keras.Model) -> bytes:
 def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = False) -> bytes:
     """Converts a model to int8, per channel, with the stem and the head in float.
 
-    Args:
-        model: its weights rounded (`falx_export.convert.rounding`), for the best result.
-        slices: `(N, 224, 224, 1)` uint8; ranges of activations are taken from them.
-        quiet: show no progress.
+    For the best result its weights are rounded already (`falx_export.convert.rounding`). Ranges of
+    activations are taken from the slices, `(N, 224, 224, 1)`.
     """
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -112,11 +108,7 @@ def _denied(document: flatbuffer.TfliteGraph) -> list[str]:
 
 
 def _finished(data: bytes, model: keras.Model) -> bytes:
-    """Checks a converted graph, and gives it its names.
-
-    Raises:
-        ConversionError: it holds an operation that it must not, or lacks an output.
-    """
+    """Checks a converted graph, and gives it its names."""
     document = flatbuffer.parsed(data)
     bad = sorted({kind for kind in flatbuffer.kinds(document) if kind.startswith(FORBIDDEN)})
     if bad:
@@ -143,10 +135,6 @@ def _finished(data: bytes, model: keras.Model) -> bytes:
 
 
 def _quietly(convert: Callable[[], bytes]) -> bytes:
-    """Calls a converter without what its C++ writes to standard error.
-
-    Raises:
-        ConversionError: it failed; with what it says.
-    """
+    """Calls a converter without what its C++ writes to standard error."""
     with silenced(), converting("TensorFlow"):
         return bytes(convert())

@@ -18,16 +18,6 @@ from falx_export.errors import ParityError
 from falx_export.proof.tolerance import Tolerance
 from falx_runs.tables import aligned
 
-__all__ = [
-    "Parity",
-    "compare",
-    "engine_answers",
-    "judged",
-    "keras_answers",
-    "refused",
-    "table",
-]
-
 Probabilities = npt.NDArray[np.float32]
 
 
@@ -80,15 +70,7 @@ class Parity:
 
 
 def keras_answers(model: keras.Model, slices: npt.NDArray[np.uint8]) -> dict[str, Probabilities]:
-    """Asks Keras.
-
-    Args:
-        model: a run's.
-        slices: `(N, 224, 224, 1)` uint8.
-
-    Returns:
-        By output, `(N, ...)` float32.
-    """
+    """Asks Keras for slices `(N, 224, 224, 1)`; returns `(N, ...)` by output."""
     answers = model.predict(slices.astype(np.float32), batch_size=32, verbose=0)
     return {name: np.asarray(value, np.float32) for name, value in answers.items()}
 
@@ -110,16 +92,10 @@ def compare(
     thresholds: Thresholds,
     least_familiarity: float = 0,
 ) -> Parity:
-    """Measures how far answers are from those of Keras.
+    """Measures how far answers are from those of Keras, `(N, ...)` by output each.
 
-    Args:
-        file: its name.
-        engine: name of the one that ran it.
-        got: answers by output: `probabilities` `(N, 4)`, and maybe `heatmap` `(N, S, S)` and
-            `familiarity` `(N, 1)`.
-        expected: those of Keras.
-        thresholds: what is decided by.
-        least_familiarity: below it a slice is rejected, where the model says how familiar it is.
+    What is decided depends on the thresholds and, where the model says how familiar a slice is, on the least
+    familiarity.
     """
     difference = np.abs(got["probabilities"].astype(np.float64) - expected["probabilities"])
     limits = Limits(least_familiarity=least_familiarity)
@@ -147,10 +123,8 @@ def compare(
 def judged(answers: Mapping[str, Probabilities], thresholds: Thresholds, limits: Limits) -> tuple[str, float]:
     """Returns the decision about a slice, and the least distance of what decided from its threshold.
 
-    Args:
-        answers: `probabilities` `(4,)` and maybe `familiarity` `(1,)`, by these names.
-        thresholds: what is decided by.
-        limits: what is rejected by; only familiarity counts, which is the model's.
+    Of the limits only that of familiarity counts, which is the model's. The answers are `probabilities`
+    `(4,)` and maybe `familiarity` `(1,)`.
     """
     familiarity = float(answers["familiarity"][0]) if "familiarity" in answers else None
     outcome = after(answers["probabilities"].tolist(), familiarity, None, limits, thresholds)

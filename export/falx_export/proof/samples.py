@@ -26,8 +26,6 @@ from falx_runs import manifest
 from falx_runs.errors import DataError
 from falx_runs.manifest import Record, find_manifest, images_below, read_records
 
-__all__ = ["LEAST_CALIBRATION", "LEAST_PARITY", "SPLITS", "PreparedSlice", "Samples", "prepared", "read"]
-
 MOST_PARITY: Final = 400
 """More slices cost time and tell nothing new; `verify` compares on all."""
 
@@ -46,11 +44,8 @@ TEST_FOLDERS: Final = ("test", "testing")
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Prepared slices.
-
-    Attributes:
-        calibration, parity: `(N, 224, 224, 1)` uint8.
-        described: a sentence on each; for the parity report.
+    """Prepared slices to calibrate on and to compare on, `(N, 224, 224, 1)`, with a sentence on each for the
+    report.
     """
 
     calibration: npt.NDArray[np.uint8]
@@ -60,11 +55,8 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class PreparedSlice:
-    """A slice as the model takes it.
-
-    Attributes:
-        record: the image's path, label and split; the label is its folder's name where there is no manifest.
-        tensor: `(224, 224, 1)` uint8.
+    """A slice as the model takes it, `(224, 224, 1)`; where there is no manifest, its folder's name is its
+    label.
     """
 
     record: Record
@@ -92,11 +84,7 @@ def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = Fals
 
 
 def check(data: Path, calibration: int, parity: int | None) -> None:
-    """Checks that there are enough images for `read`, without reading one.
-
-    Raises:
-        DataError: the data are not there, or the images are too few.
-    """
+    """Checks that there are enough images for `read`, without reading one."""
     _uses(data, calibration, parity)
 
 
@@ -118,11 +106,6 @@ def _uses(data: Path, calibration: int, parity: int | None) -> list[tuple[_Use, 
 
 def prepared(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = False) -> Iterator[PreparedSlice]:
     """Prepares every slice that can be read, in the order of the splits and the sorted paths.
-
-    Args:
-        data: as for `read`.
-        splits: the splits to take.
-        quiet: show no progress.
 
     Raises:
         DataError: the data cannot be used, or (at the end) hold no slice that can be read.

@@ -26,8 +26,6 @@ from falx_export.proof.samples import PreparedSlice
 from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.errors import DataError
 
-__all__ = ["ENGINES", "SelfContainedAnswers", "engine_for", "starter"]
-
 ENGINES: Final[dict[Format, str]] = {"onnx": "onnx", "tflite": "litert"}
 """The engine that runs such a file here, by its format."""
 
@@ -55,11 +53,6 @@ class SelfContainedAnswers:
 def engine_for(file: object, asked: str | None, kind: Format) -> str:
     """Returns the name of the engine that runs such a file.
 
-    Args:
-        file: what messages call it.
-        asked: the engine asked for; None takes what there is.
-        kind: its format.
-
     Raises:
         ModelError: another engine is asked for.
     """
@@ -74,12 +67,8 @@ def engine_for(file: object, asked: str | None, kind: Format) -> str:
 def starter(
     payload: bytes, card: Card, kind: Format
 ) -> Callable[[Sequence[PreparedSlice]], SelfContainedAnswers]:
-    """Returns a function that answers for slices.
-
-    Args:
-        payload: the graph of a self-contained file, or of one for MediaPipe.
-        card: the file's.
-        kind: its format.
+    """Returns a function that answers for slices, by the graph of a self-contained file or of one for
+    MediaPipe.
     """
     if kind == "tflite":
         return lambda chunk: _from_tensors(payload, card, chunk)

@@ -9,8 +9,6 @@ from typing import Final
 
 from scipy.stats import binom
 
-__all__ = ["MEASURES", "TOLERANCES", "Tolerance"]
-
 MEASURES: Final = """\
   largest      difference of any probability on any slice
   mean         of all these differences
@@ -30,15 +28,8 @@ PASSES: Final = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Limits to the difference of a file; each may be reached, not passed.
-
-    Attributes:
-        largest: difference of any probability on any slice, 0..1.
-        mean: the mean of all these differences.
-        decisions: share of the slices whose decision differs.
-        missed: share of the slices that go from a tumour to no_tumor.
-        heatmap: difference of any cell of the heatmap on any slice; for models that make one.
-        familiarity: difference of the familiarity of any slice; for models that say it.
+    """Limits to the difference of a file, 0..1; each may be reached, not passed. `MEASURES` says what they
+    are.
     """
 
     largest: float
@@ -66,11 +57,7 @@ class Tolerance:
         return replace(self, decisions=max(self.decisions, chance))
 
     def changed(self, measure: str, value: float) -> Tolerance:
-        """This tolerance with another value for one measure.
-
-        Raises:
-            ValueError: there is no such measure, or the value is not in 0..1.
-        """
+        """Returns this tolerance with another value for one measure."""
         known = [field.name for field in fields(self)]
         if measure not in known:
             raise ValueError(f"unknown measure {measure!r}; known are {', '.join(known)}")

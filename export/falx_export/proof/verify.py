@@ -37,8 +37,6 @@ from falx_runs.errors import DataError, RunError
 from falx_runs.run_folder import FinishedRun, read_run
 from falx_runs.tables import aligned
 
-__all__ = ["CLOSE", "Verification", "VerifiedSlice", "compare", "table", "write_slices"]
-
 CHUNK: Final = 256
 """The slices in memory at once."""
 
@@ -53,7 +51,6 @@ class VerifiedSlice:
     """The answers of Keras and of a file for a slice.
 
     Attributes:
-        path, label, split: the image's.
         expected, got: probabilities of Keras and of the file, `(4,)`, 0..1.
         before, after: the decisions of Keras and of the file. Pictures that the runtime rejects for their
             pixels are judged here as well, and only familiarity, which is the model's, can reject one; but
@@ -81,7 +78,7 @@ class VerifiedSlice:
     contradiction: str = ""
 
     def answers(self) -> tuple[tuple[Float64s, str], tuple[Float64s, str]]:
-        """Probabilities and decision: Keras's, the file's."""
+        """Returns probabilities and decision of Keras, and of the file."""
         return (self.expected, self.before), (self.got, self.after)
 
     @property
@@ -102,14 +99,7 @@ class VerifiedSlice:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A file against Keras.
-
-    Attributes:
-        file: its name.
-        engine: the engine that ran it.
-        quantization: `int8`, `float16` or `float32`.
-        slices: each, in the order of the data.
-    """
+    """A file against Keras, slice by slice in the order of the data."""
 
     file: str
     engine: str
@@ -195,9 +185,8 @@ def compare(
         quiet: show no progress.
 
     Raises:
-        ModelError: the file cannot be used.
+        ModelError, DataError: the file or the data cannot be used.
         RunError: the run cannot be used, or the file was exported from another.
-        DataError: the data cannot be used.
     """
     card, payload = model_file.read(file)
     trained = read_run(against)
@@ -356,11 +345,8 @@ def _measures(differences: Float64s) -> list[str]:
 
 
 def write_slices(path: Path, comparison: Verification) -> None:
-    """Writes what both answered, a row a slice; the file's probabilities are empty where it gives none.
-
-    Args:
-        path: where the CSV is written.
-        comparison: the file's.
+    """Writes what both answered as CSV, a row a slice; the file's probabilities are empty where it gives
+    none.
     """
     before, after = ([f"{who}_{label}" for label in LABELS] for who in ("keras", "file"))
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from falx_export.proof.tolerance import MEASURES, TOLERANCES, Tolerance
 
-__all__ = ["main"]
-
 DESCRIPTION = "Compare an exported file with the Keras model it was made from, slice by slice."
 
 EPILOG = f"""
@@ -30,14 +28,9 @@ Nothing is learned here, so `test` is read too. To choose between files, give --
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command.
+    """Runs the command with what stands behind `verify`; returns the exit status.
 
-    Args:
-        arguments: behind `verify`.
-
-    Returns:
-        The exit status: 0 within the tolerance, 1 past it, 2 wrong usage or a file, run or data that cannot
-        be used.
+    It is 0 within the tolerance, 1 past it, and 2 for wrong usage or a file, run or data that cannot be used.
     """
     parser = _parser()
     options = parser.parse_args(arguments)

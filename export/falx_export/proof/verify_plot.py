@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from falx_export.proof.verify import Verification
 
-__all__ = ["SUFFIXES", "draw"]
-
 SUFFIXES: Final = (".png", ".svg", ".pdf")
 """Formats of the picture, by the end of its name."""
 
@@ -21,15 +19,11 @@ COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#00000
 
 
 def draw(path: Path, comparison: Verification) -> None:
-    """Draws a comparison.
+    """Draws a comparison; the path's suffix is the format.
 
     Left, the share of slices that differ by more than x, by label. Right, the probability of the decision's
-    label in Keras and in the file; every slice is a point, those whose decision changed are crosses.
-    Slices that the file rejects without probabilities are in neither.
-
-    Args:
-        path: where the picture is written; its suffix is the format.
-        comparison: the file's.
+    label in Keras and in the file; every slice is a point, those whose decision changed are crosses. Slices
+    that the file rejects without probabilities are in neither.
     """
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     spread, answers = figure.subplots(1, 2)

@@ -19,8 +19,6 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-__all__ = ["Graph", "Number", "Tensor"]
-
 Number: TypeAlias = "Tensor | int | float"
 """A tensor, or a number that becomes a constant of the other operand's type."""
 
@@ -32,13 +30,7 @@ BOOL: Final = np.dtype(np.bool_)
 
 @dataclass(eq=False, slots=True)
 class Tensor:
-    """A value in a graph.
-
-    Attributes:
-        graph: the graph that computes it.
-        dtype: the type of its elements.
-        name: its name in the graph; empty until the calculation it is part of is named.
-    """
+    """A value in a graph; its name is empty until the calculation it is part of is named."""
 
     graph: Graph = field(repr=False)
     dtype: np.dtype[np.generic]
@@ -141,9 +133,8 @@ class Graph:
     def named(self, name: str, tensor: Tensor) -> Tensor:
         """Gives a calculation its name, and the steps since the last naming names that begin with it.
 
-        Args:
-            name: within the scopes that are open; in a graph, each once.
-            tensor: what was calculated; it must not have a name yet.
+        The name stands within the scopes that are open, and once in a graph. The tensor must not have a name
+        yet.
         """
         full = "/".join([*self._scopes, name])
         if tensor.name:
@@ -192,7 +183,7 @@ class Graph:
         dtype: npt.DTypeLike | None = None,
         **attributes: Attribute,
     ) -> Tensor:
-        """Adds an operator with one output.
+        """Adds an operator of ONNX with one output.
 
         Args:
             operator: its name in ONNX.
@@ -215,7 +206,7 @@ class Graph:
         return self.node("Gather", shape, self.scalar(axis, np.int64))
 
     def integers(self, *values: Number) -> Tensor:
-        """Numbers side by side: int64 `(n,)`."""
+        """Returns numbers side by side: int64 `(n,)`."""
         numbers = [value for value in values if not isinstance(value, Tensor)]
         if len(numbers) == len(values):
             text = ",".join(f"{number}" for number in numbers)
@@ -285,20 +276,12 @@ class Graph:
         return self.node("Slice", tensor, self.integers(*starts), self.integers(*ends), axes, step)
 
     def smallest(self, tensor: Tensor, count: Tensor, *, largest: bool = False) -> Tensor:
-        """Returns the smallest (largest) elements along the last axis, in order.
-
-        Args:
-            tensor: float32.
-            count: how many, int64 without axes.
-            largest: those instead.
-        """
+        """Returns the smallest (largest) elements of a float32 tensor along the last axis, in order."""
         return self.node("TopK", tensor, self.integers(count), axis=-1, largest=int(largest), sorted=1)
 
     def insert(self, graph: onnx.GraphProto) -> dict[str, Tensor]:
         """Adds another graph's nodes after all that is there; its inputs must be values of this graph.
-
-        Returns:
-            Its outputs by name.
+        Returns its outputs by name.
         """
         self._nodes.extend(graph.node)
         self._constants.update({tensor.name: tensor for tensor in graph.initializer})
@@ -318,11 +301,7 @@ class Graph:
         outputs: Sequence[onnx.ValueInfoProto],
         documentation: str,
     ) -> onnx.GraphProto:
-        """Returns the graph as ONNX; constants that nothing uses are left out.
-
-        Raises:
-            ValueError: a calculation has no name.
-        """
+        """Returns the graph as ONNX; constants that nothing uses are left out."""
         if self._unnamed:
             raise ValueError(f"{self._unnamed[-1].operator}: its calculation has no name")
         nodes = [node if isinstance(node, onnx.NodeProto) else _proto(node) for node in self._nodes]

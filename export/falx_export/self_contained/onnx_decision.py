@@ -10,18 +10,13 @@ from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED
 from falx_export.self_contained.onnx_builder import Graph, Tensor
 from falx_export.self_contained.onnx_rejection import NONE
 
-__all__ = ["THRESHOLDS", "decide"]
-
 
 def decide(g: Graph, answered: Tensor, reason: Tensor, thresholds: Thresholds) -> dict[str, Tensor]:
     """Returns the decision and what belongs to it; see `falx_export.self_contained.onnx_file` for the
     outputs.
 
-    Args:
-        g: the graph.
-        answered: the model's probabilities, float32 `(1, 4)`.
-        reason: why the picture is rejected (`falx_export.self_contained.onnx_rejection`), int32 without axes.
-        thresholds: the least probability of each label.
+    The model's probabilities are float32 `(1, 4)`; the reason is as of
+    `falx_export.self_contained.onnx_rejection`.
     """
     least = g.constant(THRESHOLDS, least_float32(thresholds.to_dict().values()), np.float32)
     with g.scope("decision"):

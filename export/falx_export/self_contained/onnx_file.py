@@ -53,19 +53,6 @@ from falx_export.self_contained.onnx_builder import Graph, Tensor
 from falx_export.self_contained.onnx_decision import decide
 from falx_export.self_contained.onnx_rejection import NONE
 
-__all__ = [
-    "INPUT",
-    "OUTPUTS",
-    "SUFFIX",
-    "Outputs",
-    "build",
-    "contradiction",
-    "file_name",
-    "prove",
-    "sealed",
-    "started",
-]
-
 Outputs = dict[str, npt.NDArray[Any]]
 """The answers of a graph, by the names of its outputs, each of a type of its own."""
 
@@ -117,13 +104,9 @@ def file_name(name: str) -> str:
 def sealed(payload: bytes, card: Card) -> bytes:
     """Returns the self-contained file of a model: the graph and its card.
 
-    Args:
-        payload: the model's own ONNX graph (`falx_export.convert.to_onnx`).
-        card: the card of that graph, with its self-test.
-
     Raises:
-        ConversionError: the graph is not what Falx makes, or the self-contained one answers something else
-            than its self-test says, or rejects what that answers for.
+        ConversionError: the model's own graph is not what Falx makes, or the self-contained one answers
+            something else than the card's self-test says, or rejects what that answers for.
     """
     graph = build(payload, card)
     _prove_answers(graph, card)
@@ -138,18 +121,8 @@ def sealed(payload: bytes, card: Card) -> bytes:
 
 
 def build(payload: bytes, card: Card) -> bytes:
-    """Returns the self-contained graph of a model, without a card.
-
-    Args:
-        payload: the model's own ONNX graph: uint8 `(1, 224, 224, 1)` to `probabilities` `(1, 4)` and, where
-            it has them, `heatmap` `(1, N, N)` and `familiarity` `(1, 1)`.
-        card: its thresholds and limits are built in.
-
-    Returns:
-        The bytes of the graph, the same for the same arguments.
-
-    Raises:
-        ConversionError: the graph is not what Falx makes.
+    """Returns the self-contained graph of a model, without a card; thresholds and limits of the model's card
+    are built in. The same arguments give the same bytes.
     """
     model = _model(payload)
     g = Graph()
@@ -182,9 +155,7 @@ def build(payload: bytes, card: Card) -> bytes:
 
 
 def started(payload: bytes) -> Callable[[npt.NDArray[np.uint8]], Outputs]:
-    """Returns a self-contained graph in ONNX Runtime: what it answers for a picture, `(H, W, 1)` or `(H, W,
-    3)`.
-    """
+    """Returns what runs a self-contained graph in ONNX Runtime for a picture, `(H, W, 1)` or `(H, W, 3)`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
@@ -193,15 +164,8 @@ def started(payload: bytes) -> Callable[[npt.NDArray[np.uint8]], Outputs]:
 
 
 def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
-    """Returns how a graph rejects or decides otherwise than Falx on the same pixels and probabilities.
-
-    Args:
-        got: what it answers for a picture.
-        picture: the same as Falx reads it.
-        card: the file's.
-
-    Returns:
-        What is wrong, in words; empty where nothing is.
+    """Returns how a graph rejects or decides otherwise than Falx on the same pixels and probabilities, in
+    words; empty where it does not.
     """
     familiarity = float(got["familiarity"]) if "familiarity" in got else None
     seen = decision.before(lambda: picture, card.rejection)
@@ -221,14 +185,8 @@ def prove(
 ) -> None:
     """Lets pass a file that answers as the runtime does with the model's own graph, and decides as Falx does.
 
-    It is tried on the drawn phantoms, and on the slices, each taken for a picture and prepared once more.
-
-    Args:
-        name: the file's.
-        data: the file.
-        slices: `(N, 224, 224, 1)` uint8.
-        engine: what runs the model's own graph.
-        quiet: show no progress.
+    It is tried on the drawn phantoms, and on the slices `(N, 224, 224, 1)`, each taken for a picture and
+    prepared once more.
 
     Raises:
         ParityError: it answers or decides something else; or it rejects every picture, so that no

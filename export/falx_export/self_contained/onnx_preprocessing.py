@@ -23,8 +23,6 @@ from falx.slices.preprocessing import (
 )
 from falx_export.self_contained.onnx_builder import Graph, Tensor
 
-__all__ = ["FrameTensors", "PictureTensors", "find_head", "heatmap", "prepare", "read", "resized"]
-
 LUMA: Final = {"red": 19595 / 65536, "green": 38470 / 65536, "blue": 7471 / 65536}
 """ITU-R BT.601 as Pillow has it (`src/libImaging/Convert.c`, L24). In float32 every sum is exact: there
 are 16 bits behind the point, and 8 before it."""
@@ -37,12 +35,8 @@ LEVELS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class PictureTensors:
-    """A picture in a graph.
-
-    Attributes:
-        pixels: `(H, W)` int32, 0 black to 255 white.
-        height, width: int64 without axes.
-        colour: mean distance between the strongest and the weakest channel, 0..1, float64 without axes.
+    """A picture in a graph: its pixels, `(H, W)` int32; its sides, int64; and the mean distance between its
+    strongest and its weakest channel, 0..1, float64.
     """
 
     pixels: Tensor
@@ -53,11 +47,8 @@ class PictureTensors:
 
 @dataclass(frozen=True, slots=True)
 class FrameTensors:
-    """The rectangle of the head, as `falx.slices.preprocessing.Frame`; all int64 without axes.
-
-    Attributes:
-        left, top, width, height: the rectangle, in pixels of the slice.
-        content: the same of where it lies in the tensor.
+    """The rectangle of the head in the slice, and where it lies in the tensor (`content`: left, top, width,
+    height), as in `falx.slices.preprocessing.Frame`; all int64 without axes.
     """
 
     left: Tensor
@@ -68,7 +59,7 @@ class FrameTensors:
 
 
 def read(g: Graph, image: Tensor) -> PictureTensors:
-    """Returns a grey slice of uint8 `(H, W, 1)` or `(H, W, 3)` RGB; with other channels the graph cannot be
+    """Returns a grey slice of uint8 `(H, W, 1)` or `(H, W, 3)`, RGB; with other channels the graph cannot be
     run.
     """
     with g.scope("grey"):
@@ -178,14 +169,8 @@ def resized(
 
 
 def heatmap(g: Graph, cells: Tensor, side: int, picture: PictureTensors, frame: FrameTensors) -> Tensor:
-    """Returns the model's cells on the slice: float32 `(H, W)`; see `falx.prediction.Location.heatmap`.
-
-    Args:
-        g: the graph.
-        cells: float32 `(1, side, side)`.
-        side: how many cells a row and a column have.
-        picture: the slice.
-        frame: the part of it that the tensor shows.
+    """Returns the model's cells, float32 `(1, side, side)`, on the slice, `(H, W)`; see
+    `falx.prediction.Location.heatmap`.
     """
     with g.scope("heatmap"):
         grid = g.named("cells", g.node("Reshape", cells, g.integers(side, side)))
@@ -212,22 +197,11 @@ def _rounded(g: Graph, length: Tensor, scale: Tensor, least: int) -> Tensor:
 def _resampled(
     g: Graph, pixels: Tensor, number: Tensor, start: Tensor, length: Tensor, size: Tensor, *, box: bool
 ) -> Tensor:
-    """Resamples the first axis.
+    """Resamples the first axis of int32 `(number, M)`; returns `(size, M)`. The arguments are as of
+    `resized`.
 
     `precompute_coeffs`, `normalize_coeffs_8bpc` and `ImagingResampleVertical_8bpc` of Pillow's
     `src/libImaging/Resample.c`.
-
-    Args:
-        g: the graph.
-        pixels: int32 `(number, M)`.
-        number: int64 without axes.
-        start: where the part to resample begins, float64 without axes.
-        length: how long that part is, as `start`.
-        size: the result's, int64 without axes.
-        box: average instead of interpolating.
-
-    Returns:
-        int32 `(size, M)`.
     """
     scale = g.named("scale", length / size.to(np.float64))
     width = g.named("filter_scale", g.maximum(scale, 1))
@@ -252,7 +226,7 @@ def _resampled(
 
 
 def _stretched(g: Graph, content: Tensor) -> Tensor:
-    """Brightness stretched between its quantiles; see `falx.slices.preprocessing.stretch`."""
+    """Stretches brightness between its quantiles; see `falx.slices.preprocessing.stretch`."""
     flat = g.named("levels", g.node("Reshape", content, g.integers(-1)))
     number = g.named("number", g.node("Size", flat, dtype=np.int64))
     none = g.constant("no_pixels", np.zeros(LEVELS), np.int32)
@@ -276,10 +250,8 @@ def _stretched(g: Graph, content: Tensor) -> Tensor:
 def _spread(
     g: Graph, side: int, content: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], number: Tensor
 ) -> Tensor:
-    """Returns the weight of each cell for each pixel along an axis: float32 `(number, side)`, 0 outside the
-    frame.
-
-    As Pillow resizes float32 images, with the box in float32 (`ImagingResample`).
+    """Returns the weight of each cell for each pixel along an axis, float32 `(number, side)`, 0 outside the
+    frame. Pillow resizes float32 images so, with the box in float32 (`ImagingResample`).
     """
     begin, extent = content
     cells = side / SIZE

@@ -26,8 +26,6 @@ from falx.slices.rejection import (
 from falx_export.self_contained.onnx_builder import Graph, Tensor
 from falx_export.self_contained.onnx_preprocessing import PictureTensors, resized
 
-__all__ = ["NONE", "reason"]
-
 NONE: Final = 0
 """The index of a picture that is not rejected; the reasons follow it, in the order of `REASONS`."""
 
@@ -37,12 +35,7 @@ BEHIND_ALL: Final = 1e6
 
 def reason(g: Graph, picture: PictureTensors, limits: Limits, familiarity: Tensor | None) -> Tensor:
     """Returns why a picture is rejected: int32 without axes, `NONE` or 1 + the place in `REASONS`.
-
-    Args:
-        g: the graph.
-        picture: what is checked.
-        limits: the card's.
-        familiarity: float32 `(1, 1)`, where the model says so.
+    Familiarity is float32 `(1, 1)`, where the model says it.
     """
     values = {name: g.constant(name, value, np.float64) for name, value in limits.to_dict().items()}
     with g.scope("rejection"):
@@ -100,13 +93,7 @@ def _coarse(g: Graph, picture: PictureTensors) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _percentile(g: Graph, values: Tensor, percent: int) -> Tensor:
-    """NumPy's linear percentile over the last axis, float64.
-
-    Args:
-        g: the graph.
-        values: float32 `(..., N)`.
-        percent: 0..100.
-    """
+    """Returns NumPy's linear percentile over the last axis of float32 `(..., N)`, in float64."""
     number = g.gather(g.node("Shape", values, dtype=np.int64), -1)
     place = (number - 1).to(np.float64) * (percent / 100)
     below = g.node("Floor", place)
@@ -126,7 +113,7 @@ def _percentile(g: Graph, values: Tensor, percent: int) -> Tensor:
 
 
 def _corners(g: Graph, cells: Tensor, shorter: Tensor) -> Tensor:
-    """Brightness of the four corners, darkest first: float64 `(4,)`."""
+    """Returns the brightness of the four corners, darkest first: float64 `(4,)`."""
     side = g.maximum(g.node("Round", shorter.to(np.float64) * CORNER).to(np.int64), 2)
     end = np.iinfo(np.int64).max
     ranges: tuple[tuple[Tensor | int, Tensor | int], ...] = ((0, side), (0 - side, end))
@@ -164,8 +151,8 @@ def _lit(
 def _nearest(g: Graph, number: Tensor, size: Tensor) -> Tensor:
     """Returns the one of `number` elements at each of `size` places, as Pillow's `ImagingScaleAffine` counts.
 
-    It adds up the steps one by one, and where a place falls between two elements, what their sum was
-    rounded to decides.
+    It adds up the steps one by one, and where a place falls between two elements, what their sum was rounded
+    to decides.
     """
     step = number.to(np.float64) / size.to(np.float64)
     steps = g.node("Expand", step, g.integers(size - 1))

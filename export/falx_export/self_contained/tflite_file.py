@@ -34,19 +34,6 @@ from falx_export.errors import ConversionError, ParityError, converting
 from falx_export.self_contained.onnx_file import Outputs
 from falx_export.silence import silenced
 
-__all__ = [
-    "MEDIAPIPE_SUFFIX",
-    "SUFFIX",
-    "THRESHOLDS",
-    "answers",
-    "contradictions",
-    "for_mediapipe",
-    "prove",
-    "sealed",
-    "sealed_for_mediapipe",
-    "with_decision",
-]
-
 SUFFIX: Final = "-self-contained"
 MEDIAPIPE_SUFFIX: Final = "-mediapipe"
 """These stand in the files' names before `.tflite`."""
@@ -72,32 +59,22 @@ _LIMIT_STAND_IN: Final = 0.4375
 
 
 def sealed(payload: bytes, card: Card) -> bytes:
-    """Returns the self-contained file of a model: the graph with the decision, its metadata and its card.
-
-    Args:
-        payload: the model's own TFLite graph (`falx_export.convert.to_tflite`).
-        card: the card of that graph, with its self-test.
-
-    Raises:
-        ConversionError: the graph is not what Falx makes.
+    """Returns the self-contained file of a model's own TFLite graph: with the decision, its metadata and its
+    card.
     """
     own = replace(card, self_contained=True, outputs=_outputs(card))
     return embed(tflite_metadata.described(with_decision(payload, card), own), own, format="tflite")
 
 
 def sealed_for_mediapipe(payload: bytes, card: Card) -> bytes:
-    """Returns the file for MediaPipe: its graph, metadata and card; arguments and errors as for `sealed`."""
+    """Returns the file for MediaPipe of a model's own TFLite graph: its graph, metadata and card."""
     probabilities = {"probabilities": card.outputs["probabilities"]}
     own = replace(card, self_contained=True, input=MEDIAPIPE_INPUT, outputs=probabilities)
     return embed(tflite_metadata.described(for_mediapipe(payload), own), own, format="tflite")
 
 
 def with_decision(payload: bytes, card: Card) -> bytes:
-    """Returns a graph that also decides: `decision` and `confidence` before its own outputs.
-
-    Args:
-        payload: the plain graph, without a card.
-        card: the plain graph's; thresholds and rejection limits are taken from it.
+    """Returns a plain graph that also decides by its card: `decision` and `confidence` before its outputs.
 
     Raises:
         ConversionError: TensorFlow cannot convert the decision, or the graphs do not fit.
@@ -119,14 +96,8 @@ def with_decision(payload: bytes, card: Card) -> bytes:
 def for_mediapipe(payload: bytes) -> bytes:
     """Returns a graph that takes a colour image of a grey slice, and answers with the probabilities alone.
 
-    MediaPipe's ImageClassifier takes three channels, and one output. A slice is grey, so that its
-    channels are equal: the second is taken, of which a tinted picture's brightness has most.
-
-    Args:
-        payload: the plain graph, without a card.
-
-    Raises:
-        ConversionError: TensorFlow cannot convert what goes before it, or the graphs do not fit.
+    MediaPipe's ImageClassifier takes three channels, and one output. A slice is grey, so that its channels
+    are equal: the second is taken, of which a tinted picture's brightness has most.
     """
     before = flatbuffer.parsed(_converted(_channel()))
     _name_ends(before, (MEDIAPIPE_INPUT, TensorSpec("grey", IMAGE.dtype, IMAGE.shape)))
@@ -136,17 +107,7 @@ def for_mediapipe(payload: bytes) -> bytes:
 
 
 def answers(payload: bytes, slices: npt.NDArray[np.uint8], *, title: str, quiet: bool = False) -> Outputs:
-    """Runs such a graph in LiteRT.
-
-    Args:
-        payload: the graph.
-        slices: `(N, 224, 224, 1)` uint8; where the graph takes three channels, each is given three times.
-        title: the progress bar's.
-        quiet: show no progress.
-
-    Returns:
-        By output, `(N, ...)`.
-    """
+    """Runs such a graph in LiteRT for slices `(N, 224, 224, 1)`; returns `(N, ...)` by output."""
     # Where it is used: LiteRT has no wheel for every machine that TensorFlow runs on.
     from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
 
@@ -167,14 +128,7 @@ def prove(
     *,
     quiet: bool = False,
 ) -> None:
-    """Lets pass a file that answers as the plain one does, and decides as Falx does.
-
-    Args:
-        name: the file's.
-        data: the file.
-        slices: `(N, 224, 224, 1)` uint8.
-        plain: the plain file's answers for them, by output, `(N, ...)`.
-        quiet: show no progress.
+    """Lets pass a file that answers as the plain one did, by output `(N, ...)`, and decides as Falx does.
 
     Raises:
         ParityError: it answers something else.
@@ -195,14 +149,8 @@ def prove(
 
 
 def contradictions(got: Outputs, card: Card) -> list[str]:
-    """Returns how a graph decides otherwise than Falx does on the same probabilities.
-
-    Args:
-        got: what it answers, by output, `(N, ...)`; `decision` among them.
-        card: the file's.
-
-    Returns:
-        For each slice what is wrong, in words; empty where nothing is.
+    """Returns how a graph decides otherwise than Falx does on the same probabilities: for each slice, in
+    words; empty where it does not.
     """
     found = []
     for index, decision in enumerate(got["decision"].tolist()):

@@ -17,6 +17,7 @@ if importlib.util.find_spec("tensorflow") is None:
 import falx
 from falx.decision import Thresholds, decide
 from falx.model import file as model_file
+from falx.model.graph_limits import THRESHOLDS
 from falx.slices.rejection import check_familiarity
 from falx.words import DECISIONS, LABELS, REJECTED
 from falx_export.convert import flatbuffer
@@ -73,7 +74,7 @@ def test_it_decides_as_the_runtime_does(
 
 def thresholds_of(document: Any) -> Any:
     """The tensor that holds them, the only one of its name."""
-    name = own.THRESHOLDS.encode()
+    name = THRESHOLDS.encode()
     (tensor,) = (tensor for tensor in document.subgraphs[0].tensors if tensor.name == name)
     return tensor
 

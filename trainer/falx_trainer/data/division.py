@@ -21,8 +21,6 @@ from falx.slices.preprocessing import SIZE
 from falx_runs.errors import DataError
 from falx_runs.manifest import SPLITS, Record
 
-__all__ = ["CORRELATION", "Division", "closest", "divide", "near_duplicates"]
-
 THUMBNAIL: Final = 32
 CORRELATION: Final = 0.96
 """Two heads whose 32 x 32 thumbnails correlate at least this well, mirrored or not, are the same
@@ -41,10 +39,9 @@ Links = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
 @dataclass(frozen=True)
 class Division:
-    """Records with a split and a group each.
+    """Records with a split and a group each, in the order given.
 
     Attributes:
-        records: in the order given.
         duplicates: how many images are near-duplicates of an earlier one.
         moved: how many images of val or test went to an earlier split, where copies of them are.
         leaked: how many images of val or test are near-duplicates of images in train all the same: 0,
@@ -60,16 +57,11 @@ class Division:
 
 
 def divide(records: Sequence[Record], pixels: npt.NDArray[np.uint8], seed: int) -> Division:
-    """Gives every record a group and a split.
-
-    Args:
-        records: as read; either all of them have a group or none, and likewise a split.
-        pixels: `(N, 224, 224)` uint8, their tensors.
-        seed: the seed of the draw.
+    """Gives every record a group and a split; `pixels` are their tensors, `(N, 224, 224)`.
 
     Raises:
-        DataError: where groups or splits are given for some records only, where a given group
-            lies in two splits, or where there are too few groups of a class to divide.
+        DataError: groups or splits are given for some records only, a given group lies in two splits, or
+            there are too few groups of a class to divide.
     """
     if not records:
         raise DataError("no image could be read")
@@ -102,13 +94,8 @@ def _leaked(records: Sequence[Record], links: Links) -> int:
 
 
 def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """Numbers the images so that near-duplicates, also mirrored, share a number.
-
-    Args:
-        pixels: `(N, 224, 224)` uint8, prepared (so the head is cropped already).
-
-    Returns:
-        `(N,)`, from 0; kinds are numbered in the order in which their first images come.
+    """Numbers prepared images `(N, 224, 224)` so that near-duplicates, also mirrored, share a number, in the
+    order in which the first of each come.
     """
     return _kinds(_links(pixels), len(pixels))
 
@@ -128,11 +115,7 @@ def _links(pixels: npt.NDArray[np.uint8]) -> Links:
 def closest(
     pixels: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
-    """Finds the image among others that each image is most like, mirrored or not.
-
-    Args:
-        pixels: `(N, 224, 224)` uint8, prepared.
-        others: `(M, 224, 224)` uint8, prepared; at least one.
+    """Finds the image among others, at least one, that each image is most like, mirrored or not.
 
     Returns:
         `(N,)` correlation of the thumbnails, near-duplicates from `CORRELATION` on, and `(N,)` its index.

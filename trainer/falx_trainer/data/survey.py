@@ -10,8 +10,6 @@ from falx_runs.manifest import SPLITS, UNTYPED
 from falx_trainer.data.division import Division
 from falx_trainer.data.tensors import Tensors
 
-__all__ = ["BANDS", "band", "survey"]
-
 BANDS: Final = ((2000, "excellent"), (500, "good"), (100, "fair"), (0, "poor"))
 """The accuracy to expect from a number of training images, from the most down."""
 
@@ -27,11 +25,7 @@ def band(images: int) -> str:
 
 def survey(loaded: Tensors, division: Division, untyped: str) -> str:
     """Returns a report for people: counts of each class, sizes, unreadable files, duplicates, what to expect.
-
-    Args:
-        loaded: the images.
-        division: what became of their records.
-        untyped: the recipe's setting: with `drop`, tumours of no recorded class are not trained on.
+    With `untyped` `drop`, tumours of no recorded class are not trained on.
     """
     counts = Counter((record.label, record.split) for record in division.records)
     labels = sorted({label for label, _ in counts}, key=lambda name: (name != "no_tumor", name))

@@ -20,9 +20,6 @@ from falx.slices import preprocessing
 from falx_runs.arrays import Pixels
 from falx_runs.manifest import Box, Record
 
-__all__ = ["Boxes", "Tensors", "load"]
-
-
 Boxes = npt.NDArray[np.float32]
 """`(N, 4)`: left, top, right, bottom in tensor pixels; N is 0 where no box is known."""
 
@@ -33,7 +30,7 @@ class Tensors:
 
     Attributes:
         records: the readable ones, in the order given.
-        pixels: `(N, 224, 224)` uint8, one tensor a record.
+        pixels: `(N, 224, 224)`, one tensor a record.
         boxes: the tumours' rectangles of each.
         sizes: `(N, 2)` height and width of the original images, pixels.
         unreadable: the others, each with the error that says why.
@@ -60,12 +57,8 @@ class Tensors:
 
 
 def load(records: Sequence[Record], cache: Path | None = None) -> Tensors:
-    """Reads and prepares images, in parallel; unreadable ones are set aside, not fatal.
-
-    Args:
-        records: the images.
-        cache: a folder in which the prepared images are kept, and read where these files were prepared
-            before and have not changed since; None keeps nothing.
+    """Reads and prepares images, in parallel; unreadable ones are set aside, not fatal. In the folder `cache`
+    they are kept, and read where these files were prepared before and have not changed since.
     """
     pixels, frames = _prepared(records, cache)
     readable = np.flatnonzero(frames[:, 0] > 0).tolist()
@@ -131,7 +124,7 @@ def _key(records: Sequence[Record]) -> str:
 
 
 def _prepare(record: Record) -> tuple[Pixels, tuple[float, ...]] | FalxError:
-    """Returns a tensor; height and width of the image, left, top and scale of the head, left and top of its
+    """Returns a tensor; height and width of the image; left, top and scale of the head; left and top of its
     place.
     """
     try:

@@ -13,8 +13,6 @@ from tqdm import tqdm
 from falx.decision import Thresholds
 from falx.prediction import Location
 
-__all__ = ["LearnedFrom", "MeasuredModel", "ModelAnswer", "peak_of", "progress"]
-
 T = TypeVar("T")
 
 
@@ -39,11 +37,8 @@ class ModelAnswer:
 
 @dataclass(frozen=True)
 class LearnedFrom:
-    """The slices a model learned from, as far as they are known.
-
-    Attributes:
-        fingerprint: the fingerprint of all its data (`Tensors.fingerprint`); None where it is not told.
-        manifest: the manifest of its slices, with their splits; None where there is none.
+    """The slices a model learned from, as far as they are known: the fingerprint of all its data
+    (`Tensors.fingerprint`), and the manifest of its slices, with their splits.
     """
 
     fingerprint: str | None = None
@@ -51,12 +46,8 @@ class LearnedFrom:
 
 
 class MeasuredModel(Protocol):
-    """A model that is measured: an exported file or a run.
-
-    Attributes:
-        described: the model's name, file and checksums, JSON-ready.
-        thresholds: the thresholds it decides by.
-        learned_from: the data it learned from.
+    """A model that is measured: an exported file or a run. `described` are its name, file and checksums,
+    JSON-ready.
     """
 
     described: Mapping[str, str | None]

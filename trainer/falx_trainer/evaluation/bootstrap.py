@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from falx_runs.arrays import Floats
 
-__all__ = ["RESAMPLES", "Groups", "Interval", "Ranking"]
-
 RESAMPLES: Final = 2000
 SEED: Final = 7
 
@@ -35,11 +33,8 @@ Interval = list[float]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Measures of how well a probability ranks positives, in each resample; NaN where it has one kind.
-
-    Attributes:
-        area: `(RESAMPLES,)` under the ROC curve.
-        precision: `(RESAMPLES,)` average precision.
+    """Measures of how well a probability ranks positives, `(RESAMPLES,)` each, NaN where a resample has one
+    kind: the area under the ROC curve and the average precision.
     """
 
     area: Floats
@@ -50,34 +45,19 @@ class Groups:
     """The groups that slices belong to."""
 
     def __init__(self, names: npt.NDArray[np.str_] | Sequence[str]) -> None:
-        """Numbers the groups.
-
-        Args:
-            names: `(N,)`, of the group of each slice.
-        """
+        """Numbers the groups by the name, `(N,)`, of each slice's."""
         found, self.member = np.unique(np.asarray(names, str), return_inverse=True)
         self.count = len(found)
 
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
-        """Returns the sums over slices in each resample.
-
-        Args:
-            values: `(N, K)`, of each slice.
-
-        Returns:
-            `(RESAMPLES, K)`.
-        """
+        """Returns the sums `(RESAMPLES, K)` of values `(N, K)` over the slices in each resample."""
         of_groups = np.zeros((self.count, values.shape[1]))
         np.add.at(of_groups, self.member, values)
         return np.asarray(_drawn(self.count) @ of_groups)
 
     def ranking(self, scores: Floats, positive: Mask, chosen: Mask) -> Ranking:
-        """Measures how well scores rank the chosen slices, in each resample.
-
-        Args:
-            scores: `(N,)`.
-            positive: `(N,)`, whether each slice should have a high one.
-            chosen: `(N,)`, which slices count.
+        """Measures how well scores `(N,)` rank the chosen slices in each resample; the positive ones should
+        be high.
         """
         area, precision = np.full(RESAMPLES, np.nan), np.full(RESAMPLES, np.nan)
         for rows, _, hits, others in self._levels(scores, positive, chosen):
@@ -105,16 +85,11 @@ class Groups:
         return best
 
     def highest_allowed(self, scores: Floats, chosen: Mask, share: float) -> Floats:
-        """Returns the score that no more than a share of the chosen slices is above, in each resample.
+        """Returns the score `(RESAMPLES,)` that no more than a share of the chosen slices, at least one, is
+        above.
 
-        Args:
-            scores: `(N,)`.
-            chosen: `(N,)`, which slices count; at least one.
-            share: 0..1.
-
-        Returns:
-            `(RESAMPLES,)`; a threshold just above it has at most that share at or above it. 0 where all
-            may be above; NaN for a resample without such slices.
+        A threshold just above it has at most that share at or above it. It is 0 where all may be above, and
+        NaN for a resample without such slices.
         """
         highest = np.full(RESAMPLES, np.nan)
         for rows, levels, hits, _ in self._levels(scores, np.ones(len(scores), bool), chosen):
@@ -125,16 +100,12 @@ class Groups:
         return highest
 
     def interval(self, value: float, samples: Floats, of: Mask) -> Interval:
-        """Returns a value with its interval.
+        """Returns the value over all slices with its interval, from its samples `(RESAMPLES,)` (NaN where a
+        resample has none) and the slices that it is measured on.
 
         Where a share is at its end, 0 or 1, in every resample, resampling cannot tell how far that carries;
         the interval is then the rule of three over the groups (Hanley & Lippman-Hand 1983, doi
         10.1001/jama.1983.03330370053031). One group alone tells nothing of others: 0 to 1.
-
-        Args:
-            value: the value over all slices.
-            samples: `(RESAMPLES,)`, of each resample; NaN where it has none.
-            of: `(N,)`, the slices it is measured on.
         """
         groups = len(np.unique(self.member[of]))
         known = samples[np.isfinite(samples)]
@@ -147,13 +118,8 @@ class Groups:
         return [float(value), float(low), float(high), int(of.sum())]
 
     def shares(self, asked: Sequence[tuple[Mask, Mask]]) -> list[Interval | None]:
-        """Shares with their intervals.
-
-        Args:
-            asked: for each, `(N,)` which slices count and `(N,)` which are hit.
-
-        Returns:
-            An interval for each; None where no slice counts.
+        """Returns shares with their intervals, None where no slice counts, for pairs of which slices count
+        and which are hit, `(N,)` each.
         """
         of = np.stack([counted for counted, _ in asked], axis=1)
         hit = np.stack([counted & hits for counted, hits in asked], axis=1)

@@ -11,23 +11,17 @@ from falx.words import LABELS, NO_TUMOR
 from falx_trainer.evaluation.bootstrap import PERCENTILES, Mask
 from falx_trainer.evaluation.measures import AnswerArrays, Document, Pairs
 
-__all__ = ["compare"]
-
 
 def compare(first: Pairs, second: Pairs) -> Document:
-    """Differences of two models, JSON-ready; the first less the second.
+    """Differences of two models on the same slices, JSON-ready; the first less the second.
 
     `accuracy`, `missed` and `cleared` are as in `measures.shares`; `right` is the share of typed slices that
     are decided as what they are. Each has both values, the difference `[value, low, high, slices]` over
     resampled groups, which pairs the models slice by slice, and how often it holds for one model alone,
     `only_first` and `only_second`; `p` is that of McNemar's exact test on these (McNemar 1947, doi
     10.1007/BF02295996), which takes slices for independent: with many slices a patient it is too small. The
-    areas under the ROC curve, of any tumour against none and the mean over the labels, are of the slices
-    both models answered.
-
-    Args:
-        first: slices, and what the first model says of them.
-        second: the same slices in the same order, with the answers of the second.
+    areas under the ROC curve, of any tumour against none and the mean over the labels, are of the slices both
+    models answered.
     """
     one, other = AnswerArrays.of(first), AnswerArrays.of(second)
     return {

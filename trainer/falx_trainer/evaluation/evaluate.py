@@ -23,8 +23,6 @@ from falx_trainer.evaluation.overlap import Copy
 from falx_trainer.evaluation.processor import processor
 from falx_trainer.evaluation.report import csv_files, document, own_card, report_plots, terminal, worst
 
-__all__ = ["SENSITIVITY", "evaluate"]
-
 SENSITIVITY: Final = 0.99
 """The share of tumours that thresholds are chosen not to miss, unless another is stated."""
 
@@ -61,7 +59,7 @@ def evaluate(
     trained_on: Path | None = None,
     shareable: bool = False,
 ) -> str:
-    """Measures a model and writes a report.
+    """Measures a model and writes a report; returns the one for the terminal.
 
     Written are `report.html`, which holds all of it; `model_card.md`, one page to hand on with the model;
     `metrics.json`, `metrics.txt`, `thresholds.json`; tables as CSV and plots as PNG.
@@ -78,13 +76,9 @@ def evaluate(
         trained_on: what the model learned from; see `falx_trainer.evaluation.overlap.check`.
         shareable: write nothing that shows or names a slice.
 
-    Returns:
-        The report for the terminal.
-
     Raises:
         DataError: no slices to measure on.
-        ModelError: a file cannot be used.
-        RunError: a folder is not that of a finished run.
+        ModelError, RunError: a file, or a folder, cannot be used.
     """
     known = read_records(data)
     records = [record for record in known if split in (None, record.split)]
@@ -180,11 +174,7 @@ def _chosen(pairs: Pairs, metrics: Document, data: Path) -> Document:
 
 
 def _compared(pairs: Pairs, other: MeasuredModel) -> Document:
-    """Measures another model on the same slices.
-
-    Raises:
-        FalxError: a slice that could be read no longer can.
-    """
+    """Measures another model on the same slices."""
     records = [record for record, _ in pairs]
     answered = _answered(other, records)
     if len(answered) < len(records):
@@ -209,15 +199,7 @@ def _apart(pairs: Pairs, value: Callable[[Record], str]) -> Document:
 
 
 def load_model(path: Path) -> MeasuredModel:
-    """Loads a model to measure.
-
-    Args:
-        path: an exported file, or the folder of a finished run.
-
-    Raises:
-        ModelError: the file cannot be used.
-        RunError: the folder is not that of a finished run.
-    """
+    """Loads a model to measure: an exported file, or the folder of a finished run."""
     if path.is_dir():
         # Here: Keras takes seconds to import, and a file needs none.
         from falx_trainer.evaluation.run_answers import RunModel
@@ -227,11 +209,7 @@ def load_model(path: Path) -> MeasuredModel:
 
 
 def _families(pictures: Path, split: str | None) -> dict[str, list[Path]]:
-    """Lists the pictures of each kind, sorted, of a split where they have one.
-
-    Raises:
-        DataError: there are none.
-    """
+    """Lists the pictures of each kind, sorted, of a split where they have one."""
     families: dict[str, list[Path]] = {}
     for outlier in read_outliers(pictures):
         if split in (None, outlier.split) or not outlier.split:

@@ -10,18 +10,12 @@ import falx
 from falx_runs.run_folder import fingerprint_in
 from falx_trainer.evaluation.answers import LearnedFrom, ModelAnswer, peak_of, progress
 
-__all__ = ["FileModel"]
-
 
 class FileModel:
     """An exported file; see `MeasuredModel`."""
 
     def __init__(self, path: Path) -> None:
-        """Loads the file.
-
-        Raises:
-            ModelError: the file cannot be used.
-        """
+        """Loads the file."""
         self._classifier = falx.load(path)
         card = self._classifier.card
         self.described: Mapping[str, str | None] = {

@@ -24,22 +24,6 @@ from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.bootstrap import Groups, Interval, Mask
 
-__all__ = [
-    "AVERAGES",
-    "AnswerArrays",
-    "Document",
-    "Pairs",
-    "calibration",
-    "curves",
-    "decisions",
-    "group",
-    "inside",
-    "measure",
-    "rejections",
-    "risk_coverage",
-    "shares",
-]
-
 Pairs = Sequence[tuple[Record, ModelAnswer]]
 
 Document = dict[str, Any]
@@ -111,7 +95,7 @@ class AnswerArrays:
     def kinds(self) -> dict[str, tuple[Mask, Mask]]:
         """Returns the slices that count and the positives, two `(N,)`, for each probability.
 
-        Of the labels each against the rest, over the typed slices, and last `tumor`, any against none, where
+        Each label stands against the rest, over the typed slices. Last comes `tumor`, any against none, where
         untyped tumours count too; its score is 1 - P(no_tumor).
         """
         counted = self.typed & self.answered
@@ -263,7 +247,7 @@ def _report(sample: AnswerArrays, occurring: Sequence[str]) -> tuple[Document, D
 
 
 def _ranked(sample: AnswerArrays, kind: str, counted: Mask, positive: Mask) -> tuple[Document, Area | None]:
-    """Returns the area under the ROC curve and the average precision, with intervals; and the former with its
+    """Returns the area under the ROC curve and the average precision, with intervals; and the area's
     resamples.
     """
     true, scores = positive[counted], sample.score(kind)
@@ -291,11 +275,7 @@ def _macro(sample: AnswerArrays, areas: Sequence[Area | None]) -> Interval | Non
 
 def curves(pairs: Pairs) -> dict[str, dict[str, dict[str, list[float | None]]]]:
     """Returns the ROC and the precision–recall curve of each kind of `AnswerArrays.kinds` that has positives
-    and others.
-
-    Returns:
-        By kind, `roc` with `false_positive_rate` and `true_positive_rate`, and `precision_recall` with
-        `recall` and `precision`, each with its `threshold`; as scikit-learn has them.
+    and others, with the fields that scikit-learn has, and `threshold`.
     """
     sample = AnswerArrays.of(pairs)
     found: dict[str, dict[str, dict[str, list[float | None]]]] = {}
@@ -407,9 +387,7 @@ def risk_coverage(pairs: Pairs) -> list[dict[str, float]]:
 def rejections(paths: Sequence[Path], told: Sequence[ModelAnswer | None]) -> Document:
     """Counts the pictures that are rejected, and why, and the decisions on the others, JSON-ready.
 
-    Args:
-        paths: the pictures; those named alike before `--` are variants of one.
-        told: what a model says of each; None where it cannot be read.
+    Pictures named alike before `--` are variants of one. An answer is None where a picture cannot be read.
     """
     known = [(path, answer) for path, answer in zip(paths, told, strict=True) if answer is not None]
     made = np.array([answer.decision for _, answer in known])

@@ -14,8 +14,6 @@ from falx_trainer.data.division import CORRELATION, closest
 from falx_trainer.evaluation.answers import LearnedFrom
 from falx_trainer.evaluation.measures import Document
 
-__all__ = ["Copy", "Overlap", "check"]
-
 SAME_SLICE: Final = "the same slice"
 NEAR_DUPLICATE: Final = "a near-duplicate"
 SAME_GROUP: Final = "another slice of the same group"
@@ -23,13 +21,8 @@ SAME_GROUP: Final = "another slice of the same group"
 
 @dataclass(frozen=True)
 class Copy:
-    """A slice that the model knows from its training.
-
-    Attributes:
-        record: the slice.
-        kind: what it is to the training slice: the same, a near-duplicate, or of the same group.
-        other: the training slice.
-        correlation: how alike their thumbnails are, 0..1; None where only the group is the same.
+    """A slice that the model knows from its training: its kind, the training slice, and how alike their
+    thumbnails are, 0..1 (None where only the group is the same).
     """
 
     record: Record
@@ -40,12 +33,8 @@ class Copy:
 
 @dataclass(frozen=True)
 class Overlap:
-    """The slices that a model knows from its training.
-
-    Attributes:
-        found: JSON-ready: what was compared with what, and the counts.
-        copies: the slices.
-        warnings: sentences.
+    """The slices that a model knows from its training: what was compared with what, and the counts,
+    JSON-ready; the slices; and warnings, sentences.
     """
 
     found: Document
@@ -72,9 +61,6 @@ def check(
             the model learned from where nothing better is known.
         trained_on: a run folder, a manifest or a data folder with what the model learned from; None takes
             what the model tells, or `others`.
-
-    Raises:
-        DataError: `trained_on` cannot be used.
     """
     measured = tensors.load(records)
     known, origin = _training(learned_from, others, trained_on)

@@ -6,18 +6,12 @@ import platform
 from pathlib import Path
 from typing import Final
 
-__all__ = ["processor"]
-
 VECTORS: Final = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "VNNI"}
 """What decides how fast a network runs on x86, and how int8 is rounded: Linux's words, and its makers'."""
 
 
 def processor(information: Path = Path("/proc/cpuinfo")) -> str:
-    """Returns the processor's name and its vector instructions, where the system says; else its architecture.
-
-    Args:
-        information: what Linux knows of it.
-    """
+    """Returns the processor's name and its vector instructions, where Linux says; else its architecture."""
     if not information.exists():
         return platform.processor() or platform.machine()
     found: dict[str, str] = {}

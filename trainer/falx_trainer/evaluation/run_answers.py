@@ -25,8 +25,6 @@ from falx.words import REJECTED
 from falx_runs.run_folder import MODEL, fingerprint_in, read_run
 from falx_trainer.evaluation.answers import LearnedFrom, ModelAnswer, peak_of, progress
 
-__all__ = ["RunModel"]
-
 BATCH: Final = 32
 
 
@@ -41,11 +39,7 @@ class RunModel:
     """A run's model; see `MeasuredModel`."""
 
     def __init__(self, folder: Path) -> None:
-        """Loads the model.
-
-        Raises:
-            RunError: the folder is not that of a finished run.
-        """
+        """Loads the model."""
         run = read_run(folder)
         self._model = run.load(keras.models.load_model)
         self._limits = Limits(least_familiarity=run.least_familiarity)

@@ -16,8 +16,6 @@ from falx_trainer.evaluation.bootstrap import PERCENTILES, Mask
 from falx_trainer.evaluation.measures import AnswerArrays, Document, Pairs, shares
 from falx_trainer.training.calibration import least_no_tumor
 
-__all__ = ["choose"]
-
 FEWEST_GROUPS: Final = 30
 """With fewer groups of a kind a threshold says more about these patients than about others: our own limit."""
 
@@ -141,9 +139,7 @@ def _youden(sample: AnswerArrays, label: str, warnings: list[str]) -> Document |
 
 
 def between(low: float, high: float) -> float:
-    """Returns the number with the fewest decimals, from two on, that is above one probability and at most
-    another.
-    """
+    """Returns the number with the fewest decimals, from two on, that is above `low` and at most `high`."""
     for decimals in range(2, 17):
         step = 10.0**-decimals
         value = round(math.floor((low + high) / 2 / step + 0.5) * step, decimals)
@@ -155,8 +151,8 @@ def between(low: float, high: float) -> float:
 def _between_levels(
     samples: npt.NDArray[np.floating], levels: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.floating]:
-    """Returns a number for each level that lies below it and above the next lower one, as the threshold does
-    for its own level. Without this an interval need not hold its threshold.
+    """Returns for each sample the number that stands for its level, as the threshold does for its own.
+    Without this an interval need not hold its threshold.
     """
     lower = np.concatenate([levels[:1], levels[:-1]])
     standing = np.array([between(float(low), float(high)) for low, high in zip(lower, levels, strict=True)])

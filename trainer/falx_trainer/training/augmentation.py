@@ -15,8 +15,6 @@ from falx_runs.arrays import Pixels
 from falx_trainer.data.tensors import Boxes
 from falx_trainer.training.recipe import Augmentation
 
-__all__ = ["augment"]
-
 
 def augment(
     pixels: Pixels,
@@ -25,17 +23,14 @@ def augment(
     rng: np.random.Generator,
     other: Callable[[], Pixels] | None = None,
 ) -> tuple[Pixels, Boxes]:
-    """Varies one image.
+    """Varies one image, at most 224 x 224, and moves the boxes of its tumours with it.
 
     Args:
-        pixels: `(S, S)` uint8, at most 224 x 224.
-        boxes: the tumours in it, in tensor pixels; they move with it.
+        pixels: `(S, S)`.
+        boxes: in tensor pixels.
         settings: how far.
         rng: the only source of chance.
         other: gives another slice, whose spectrum may be mixed in.
-
-    Returns:
-        The varied image, same shape, and its boxes.
     """
     if settings.spectrum and other is not None and rng.random() < settings.spectrum:
         pixels = _mix_spectrum(pixels, other(), rng)

@@ -13,15 +13,6 @@ from scipy.special import log_softmax, logsumexp, softmax
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx_runs.arrays import Floats
 
-__all__ = [
-    "choose_least_familiarity",
-    "choose_thresholds",
-    "fit_temperature",
-    "least_no_tumor",
-    "probabilities",
-]
-
-
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
 LEAST_NO_TUMOR: Final = 0.75
 """No slice is cleared at a lower probability, however well val goes: on other scanners' slices a
@@ -39,27 +30,17 @@ nearer to a head than they are."""
 
 
 def probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
-    """Returns calibrated probabilities, `(N, 4)`.
-
-    Args:
-        logits: `(N, 4)`, the network's.
-        temperature: they are divided by it before the softmax.
-    """
+    """Returns calibrated probabilities, `(N, 4)`, of the network's logits."""
     found: npt.NDArray[np.float64] = softmax(logits.astype(np.float64) / temperature, axis=1)
     return found
 
 
 def fit_temperature(logits: Floats, targets: Floats) -> float:
-    """Returns the temperature that makes probabilities honest: that of the least negative log-likelihood.
+    """Returns the temperature, 0.25..8, that makes probabilities honest: that of the least negative
+    log-likelihood.
 
-    Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599.
-
-    Args:
-        logits: `(N, 4)`, before any temperature.
-        targets: `(N, 4)`, 1 for each label allowed.
-
-    Returns:
-        A temperature in 0.25..8; above 1 it makes the model less sure.
+    Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599. Above 1 it makes the model
+    less sure. `logits` and `targets`, 1 for each label allowed, are `(N, 4)`.
     """
 
     def loss(log_temperature: float) -> float:
@@ -76,15 +57,11 @@ def _likelihood_loss(logits: Floats, targets: Floats) -> float:
 
 
 def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_missed: float) -> Thresholds:
-    """Chooses the thresholds a model is released with.
+    """Chooses the thresholds a model is released with, by calibrated probabilities `(N, 4)` and the slices
+    `(N,)` with a tumour that shows.
 
-    `no_tumor` is the lowest threshold, rounded up to a hundredth, at which at most the given
-    share of tumours would be decided `no_tumor`; the three others are the built-in ones.
-
-    Args:
-        probabilities: `(N, 4)`, calibrated.
-        tumor: `(N,)`, whether there is a tumour that shows.
-        most_missed: the largest share of tumours missed, 0..1.
+    `no_tumor` is the lowest threshold, rounded up to a hundredth, at which at most the given share of tumours
+    would be decided `no_tumor`; the three others are the built-in ones.
     """
     if not tumor.any():  # nothing to measure on
         return DEFAULT_THRESHOLDS
@@ -110,14 +87,10 @@ def least_no_tumor(missed: Floats, most_missed: float, lowest: float) -> float:
 
 
 def choose_least_familiarity(familiarity: Floats) -> float:
-    """Chooses the familiarity below which a picture is rejected.
+    """Chooses the familiarity below which a picture is rejected, by those of slices of heads, `(N,)`.
 
-    Args:
-        familiarity: `(N,)`, 0..1, of slices of heads.
-
-    Returns:
-        The highest at which at most `MOST_REJECTED` of these would be rejected, rounded down to a
-        hundredth, and at most `MOST_FAMILIARITY`.
+    It is the highest at which at most `MOST_REJECTED` of these would be rejected, rounded down to a
+    hundredth, and at most `MOST_FAMILIARITY`.
     """
     allowed = math.floor(MOST_REJECTED * len(familiarity))
     return min(MOST_FAMILIARITY, math.floor(100 * float(np.sort(familiarity)[allowed])) / 100)

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Arrays", "Checkpoint", "State"]
-
 Arrays = Sequence[npt.NDArray[np.generic]]
 
 

@@ -17,9 +17,6 @@ from falx.slices.preprocessing import SIZE
 from falx_runs.arrays import Pixels
 from falx_trainer.data.tensors import Boxes
 
-__all__ = ["Donors", "paste", "tissue_box"]
-
-
 HEAD_LEVEL = 25
 """Grey level above which a pixel of a prepared slice is tissue: a tenth of the range, as in preprocessing."""
 
@@ -41,8 +38,8 @@ def paste(
     lands in by the tissue around it, and blended over a soft rim.
 
     Args:
-        pixels: `(S, S)` uint8, the slice that receives.
-        donor: `(S, S)` uint8, the slice that gives.
+        pixels: `(S, S)`, the slice that receives.
+        donor: `(S, S)`, the slice that gives.
         box: the piece's rectangle in the donor: left, top, right, bottom, pixels.
         rng: the only source of chance.
         inverted: whether what was darker than the tissue around becomes brighter: the same lesion in
@@ -128,13 +125,8 @@ def _find_place(pixels: Pixels, width: int, height: int, rng: np.random.Generato
 def tissue_box(
     donor: Pixels, avoid: Boxes, like: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> npt.NDArray[np.float32] | None:
-    """Returns a rectangle of healthy tissue, of a lesion's size, that touches none of the tumours.
-
-    Args:
-        donor: `(S, S)` uint8.
-        avoid: the tumours in it.
-        like: a lesion's box, for the size.
-        rng: the only source of chance.
+    """Returns a rectangle of healthy tissue as large as `like`, a lesion's box, that touches none of the
+    tumours.
     """
     width, height = (like[2:] - like[:2]).astype(int)
     for _ in range(6):
@@ -159,13 +151,12 @@ def tissue_box(
 
 @dataclass(frozen=True)
 class Donors:
-    """The slices that pieces are taken from.
+    """The slices that pieces are taken from, by index.
 
     Attributes:
         lesions: `(index, box)` of every tumour that shows: at least 8 pixels wide and high, and other than
             the tissue around it. Those too large to move are refused by `paste`.
-        tissue: indices of slices that can give healthy tissue: without tumour, or with a box that
-            says where it is.
+        tissue: slices that can give healthy tissue: without tumour, or with a box that says where it is.
     """
 
     lesions: list[tuple[int, npt.NDArray[np.float32]]]

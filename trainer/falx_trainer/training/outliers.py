@@ -20,18 +20,10 @@ from scipy import fft, ndimage
 from falx.slices.preprocessing import SIZE, prepare
 from falx_runs.arrays import Float64s, Pixels
 
-__all__ = ["draw_outlier"]
-
 
 def draw_outlier(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Draws a picture that is not a slice of a head, prepared as every picture is.
-
-    Args:
-        pixels: `(224, 224)` uint8, a prepared slice; some kinds are made from it.
-        rng: the only source of chance.
-
-    Returns:
-        `(224, 224)` uint8.
+    """Draws a picture that is not a slice of a head, and prepares it as every picture is; some kinds are made
+    from `pixels`, a prepared slice.
     """
     picture = KINDS[int(rng.integers(len(KINDS)))](pixels, rng)
     if rng.random() < 0.4:
@@ -49,7 +41,7 @@ def _scaled(values: Float64s) -> Pixels:
 
 
 def _noise(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Draws noise whose amplitude falls with a power of the frequency: 0 white, 1 as in photographs, 2
+    """Draws noise of amplitudes that fall with a power of the frequency: 0 white, 1 as in photographs, 2
     clouds.
     """
     across, down = np.fft.rfftfreq(SIZE), np.fft.fftfreq(SIZE)

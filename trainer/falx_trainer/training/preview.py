@@ -16,8 +16,6 @@ from falx_trainer.data import tensors
 from falx_trainer.training.recipe import Recipe
 from falx_trainer.training.sampling import Sampler
 
-__all__ = ["preview", "sheet"]
-
 SIDE: Final = 168
 """Height and width of a tile, in pixels."""
 
@@ -29,14 +27,7 @@ POOL: Final = 24
 
 
 def preview(data: Path, out: Path, recipe: Recipe, *, rows: int, columns: int) -> None:
-    """Writes a sheet as PNG: a row a slice, first as it is prepared, then as training varies it.
-
-    Args:
-        data: a folder a class, or a manifest.
-        out: the file to write; one that is there is replaced.
-        recipe: the settings of the variation.
-        rows: slices, of every label in turn.
-        columns: tiles of each, the first one included.
+    """Writes a sheet as PNG: a row a slice, of every label in turn, first as prepared, then as varied.
 
     Raises:
         DataError: there are no slices, or none can be read.
@@ -55,13 +46,7 @@ def preview(data: Path, out: Path, recipe: Recipe, *, rows: int, columns: int) -
 
 
 def sheet(sampler: Sampler, rows: int, columns: int) -> bytes:
-    """Returns the sheet of some slices as the bytes of a PNG file.
-
-    Args:
-        sampler: gives the varied slices.
-        rows: slices, of every label in turn.
-        columns: tiles of each.
-    """
+    """Returns the sheet of some slices as the bytes of a PNG file."""
     records = sampler.data.records
     labels = sorted({record.label for record in records})
     turns = [[i for i, record in enumerate(records) if record.label == label] for label in labels]

@@ -15,9 +15,6 @@ from typing import Any, Final, TypeVar
 
 from falx.errors import FalxError
 
-__all__ = ["PRESETS", "Augmentation", "Counterfactual", "Recipe", "RecipeError", "Stage1", "Stage2"]
-
-
 T = TypeVar("T")
 
 
@@ -226,10 +223,7 @@ class Recipe(_RecipePart):
         return self.drawn_outliers + self.real_outliers > 0
 
     def override(self, changes: Mapping[str, object]) -> Recipe:
-        """Returns a copy with some settings changed.
-
-        Args:
-            changes: values by dotted name, such as `{"stage2.epochs": 3}`.
+        """Returns a copy with some settings changed, given by dotted name, such as `{"stage2.epochs": 3}`.
 
         Raises:
             RecipeError: for an unknown name, a wrong type or a value out of range.
@@ -280,11 +274,7 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, dataclasses.Field[object], o
 
 
 def read_toml(path: Path) -> dict[str, object]:
-    """Reads the settings in a TOML file, by dotted name.
-
-    Raises:
-        RecipeError: if the file cannot be read or is not TOML.
-    """
+    """Reads the settings in a TOML file, by dotted name."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

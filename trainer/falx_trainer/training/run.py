@@ -39,8 +39,6 @@ from falx_trainer.training.network import BRAIN, Network, build_for, inference_m
 from falx_trainer.training.recipe import PRESETS, Recipe
 from falx_trainer.training.sampling import shows_tumor
 
-__all__ = ["run", "write_history"]
-
 FEWEST: Final = 200
 """With fewer slices of val a trained model keeps the temperature that it began with. Fitted on 24 slices of
 feltrin it came to the lower end of its range, and every probability to nearly 0 or 1 (30 November 2026)."""
@@ -82,13 +80,10 @@ def run(
         tensorboard: a folder for the measures of each epoch, as TensorBoard reads them.
         h5: also write `model.h5`.
 
-    Returns:
-        The path of the trained model.
-
     Raises:
-        DataError: data that cannot be used.
-        RunError: the folder holds a finished run, or one of another recipe or other data; or the
-            weights or the name cannot be used.
+        DataError: the data cannot be used.
+        RunError: the folder holds a finished run, or one of another recipe or other data; or the weights or
+            the name cannot be used.
         DivergedError: the loss is no longer a finite number.
     """
     if MODEL_NAME.fullmatch(name) is None:

@@ -24,8 +24,6 @@ from falx_trainer.training.network import BRAIN, CELL, NO_BRAIN, OTHER
 from falx_trainer.training.outliers import draw_outlier
 from falx_trainer.training.recipe import Recipe
 
-__all__ = ["Example", "Sampler", "evidence_target", "find_doubtful", "pack", "resized", "shows_tumor"]
-
 Wanted = tuple[dict[str, Float32s], dict[str, Float32s]]
 """Targets and weights by output name."""
 
@@ -73,7 +71,7 @@ class Example(NamedTuple):
     """One image as training sees it.
 
     Attributes:
-        pixels: `(S, S)` uint8.
+        pixels: `(S, S)`.
         target: `(4,)`, 1 for each label it may have.
         evidence: `(S / 16, S / 16)`, 1 where a tumour is.
         known: `(S / 16, S / 16)`, the weight of each of those places.
@@ -133,12 +131,8 @@ class Sampler:
             self._sizes[size] = resized(self.data.pixels, size)
 
     def example(self, index: int, rng: np.random.Generator, size: int = SIZE) -> Example:
-        """Returns one varied image.
-
-        Args:
-            index: which of the training images.
-            rng: the only source of chance.
-            size: of the image made, pixels each way; other than 224 it was prepared.
+        """Returns one of the training images, varied, of a size that was prepared; all chance comes from
+        `rng`.
         """
         chance = rng.random()
         if chance < self.recipe.drawn_outliers:
@@ -262,9 +256,9 @@ def _find_donors(data: Tensors, shown: Sequence[Sequence[bool]]) -> Donors:
 def find_doubtful(data: Tensors) -> npt.NDArray[np.bool_]:
     """Finds slices that do not show whether there is a tumour, though their label says so.
 
-    Where boxes were drawn on another sequence, a tumour may be in the box and not in the picture; and
-    then the clean slices of that sequence look no different. That is found by collection and sequence:
-    fewer than half of the boxed tumours show.
+    Where boxes were drawn on another sequence, a tumour may be in the box and not in the picture; and then
+    the clean slices of that sequence look no different. That is found by collection and sequence: fewer than
+    half of the boxed tumours show.
     """
     shown = _shown(data)
     cells = [(record.source, record.sequence) for record in data.records]

@@ -31,15 +31,6 @@ from falx_trainer.training.recipe import Recipe, Stage1, Stage2
 from falx_trainer.training.sampling import Example, Sampler, Wanted, evidence_target, pack, resized
 from falx_trainer.training.views import Batches, View, open_view
 
-__all__ = [
-    "DivergedError",
-    "History",
-    "binary_crossentropy",
-    "partial_crossentropy",
-    "predict",
-    "train",
-]
-
 History = list[dict[str, float]]
 """A row an epoch: `stage`, `epoch`, `learning_rate`, losses and accuracy with and without `val_`,
 `seconds`."""
@@ -58,7 +49,7 @@ class DivergedError(FalxError, ArithmeticError):
 
 
 def partial_crossentropy(target: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns minus the logarithm of the probability of all the labels a slice may have.
+    """Returns minus the logarithm of the probability of all that is allowed, `(B,)`.
 
     With one label allowed this is cross-entropy; with the three tumour labels allowed it asks
     only that `no_tumor` be improbable (learning from partial labels: Cour et al. 2011, JMLR 12). Over
@@ -67,9 +58,6 @@ def partial_crossentropy(target: keras.KerasTensor, logits: keras.KerasTensor) -
     Args:
         target: `(B, N)`, 1 for each label or place allowed.
         logits: `(B, N)`.
-
-    Returns:
-        `(B,)`, 0 where all the probability is on labels allowed.
     """
     allowed = ops.where(ops.cast(target, "bool"), logits, -1e9)
     return ops.logsumexp(logits, axis=-1) - ops.logsumexp(allowed, axis=-1)
@@ -94,7 +82,7 @@ def train(
     outliers: Tensors | None = None,
     told: Callable[[int, dict[str, float]], None] | None = None,
 ) -> History:
-    """Trains both stages, or what is left of them.
+    """Trains both stages, or what is left of them; returns a row for each epoch.
 
     Args:
         network: freshly built; holds the trained weights at the end.
@@ -104,9 +92,6 @@ def train(
         folder: of the checkpoint and the views, read and written.
         outliers: prepared pictures that are not slices of a brain, their kinds as labels.
         told: is called after each epoch with its number, from 1 over both stages, and its row.
-
-    Returns:
-        A row for each epoch of both stages.
 
     Raises:
         DivergedError: a loss is not a finite number; the state before that epoch stays saved.
@@ -127,14 +112,8 @@ def train(
 
 
 def predict(network: Network, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32s]:
-    """Asks the network for prepared images, before any temperature.
-
-    Args:
-        network: trained.
-        pixels: `(N, 224, 224)` uint8.
-
-    Returns:
-        Each of the head's outputs for all of them, such as `logits` `(N, 4)`.
+    """Returns each of the head's outputs for prepared images `(N, 224, 224)`, such as `logits` `(N, 4)`
+    before any temperature.
     """
     starts = range(0, len(pixels), PREDICTION_BATCH)
     parts = [

@@ -23,8 +23,6 @@ from tqdm import tqdm
 
 from falx_trainer.training.sampling import Wanted
 
-__all__ = ["Batches", "View", "open_view"]
-
 Features = npt.NDArray[np.generic]
 
 BATCH: Final = 32
@@ -47,8 +45,8 @@ class View:
     """One look at the images, mapped from disk.
 
     Attributes:
-        features: what the learning part is given: of each of its inputs the arrays of all N images, float16;
-            the images themselves, uint8, where nothing is frozen.
+        features: of each input of the part that learns, the arrays of all N images, float16; the images
+            themselves, uint8, where nothing is frozen.
         wanted: targets and weights by output name.
     """
 

@@ -11,8 +11,6 @@ from falx.words import DECISIONS, LABELS, REJECTED
 from falx_trainer.evaluation.measures import AVERAGES, Document, Pairs
 from falx_trainer.evaluation.overlap import Copy
 
-__all__ = ["PART_MEASURES", "write", "write_slices"]
-
 PART_MEASURES: Final = (
     "accuracy",
     "decided",
@@ -41,15 +39,8 @@ CURVES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def write(folder: Path, metrics: Document, curves: Document) -> None:
-    """Writes the tables, which name no slice.
-
-    These are `measures.csv`, `labels.csv`, `decisions.csv`, `calibration.csv`, `risk_coverage.csv`,
-    `roc.csv` and `precision_recall.csv`.
-
-    Args:
-        folder: where they are written.
-        metrics: the document of `metrics.json`.
-        curves: as `measures.curves` gives them.
+    """Writes the tables, which name no slice: `measures.csv`, `labels.csv`, `decisions.csv`,
+    `calibration.csv`, `risk_coverage.csv`, `roc.csv` and `precision_recall.csv`.
     """
     head = ("by", "part", "label", "measure", "value", "low", "high", "slices")
     _write(folder / "measures.csv", head, _measures(metrics))
@@ -74,13 +65,7 @@ def write(folder: Path, metrics: Document, curves: Document) -> None:
 
 
 def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
-    """Writes `slices.csv`, what was decided of each slice, and `overlap.csv`, which of them training knew.
-
-    Args:
-        folder: where they are written.
-        pairs: slices and what the model says of each.
-        copies: the slices that the model knows from training.
-    """
+    """Writes `slices.csv`, what was decided of each slice, and `overlap.csv`, which of them training knew."""
     known = ("path", "label", "source", "group", "split", "sequence", "plane", "level")
     head = (*known, "decision", *(f"p_{label}" for label in LABELS), "reason")
     _write(

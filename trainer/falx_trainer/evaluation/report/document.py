@@ -15,8 +15,6 @@ from falx_trainer.evaluation.report import numbers
 from falx_trainer.evaluation.report.numbers import NAMES
 from falx_trainer.evaluation.report.worst import Section
 
-__all__ = ["render"]
-
 BREAKDOWNS: Final = {
     "by_source": "collection",
     "by_sequence": "sequence",
@@ -27,18 +25,14 @@ BREAKDOWNS: Final = {
 
 
 def render(metrics: Document, data: str, plots: Mapping[str, str], errors: Sequence[Section]) -> str:
-    """Returns the page.
-
-    Args:
-        metrics: the document of `metrics.json`.
-        data: what the data are called.
-        plots: `data:` URIs by name.
-        errors: the worst, with pictures; empty to show none.
+    """Returns the page, for the document of `metrics.json`, plots as `data:` URIs by name, and the worst
+    errors with pictures; none of these are shown where there are none.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {name: getattr(numbers, name) for name in numbers.__all__ if name.islower()}
+    for name in ("ceiling", "decimal", "decimal_range", "percent", "percent_range", "signed"):
+        environment.filters[name] = getattr(numbers, name)
     here = files(__package__)
     template = environment.from_string((here / "page.html.jinja").read_text(encoding="utf-8"))
     return template.render(

@@ -7,17 +7,6 @@ from typing import Final
 
 from falx import words
 
-__all__ = [
-    "NAMES",
-    "NONE",
-    "ceiling",
-    "decimal",
-    "decimal_range",
-    "percent",
-    "percent_range",
-    "signed",
-]
-
 NONE: Final = "–"
 """Where there is nothing to measure."""
 

@@ -14,8 +14,6 @@ from falx_trainer.evaluation.report import numbers
 from falx_trainer.evaluation.report.document import BREAKDOWNS
 from falx_trainer.evaluation.report.numbers import NAMES
 
-__all__ = ["ROWS", "card"]
-
 ROWS: Final = {
     "missed": "**tumours decided no tumour**",
     "cleared": "healthy slices decided no tumour",
@@ -27,12 +25,8 @@ ROWS: Final = {
 
 
 def card(metrics: Document, data: str, thresholds: Mapping[str, float]) -> str:
-    """Returns the card as Markdown.
-
-    Args:
-        metrics: the document of `metrics.json`.
-        data: what the data are called.
-        thresholds: those that the model decided by.
+    """Returns the card as Markdown, for the document of `metrics.json`, the data's name, and the thresholds
+    that the model decided by.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701 - Markdown
     environment.filters |= {

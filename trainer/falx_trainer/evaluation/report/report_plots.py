@@ -17,21 +17,9 @@ from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Document, Pairs
 from falx_trainer.evaluation.report.numbers import NAMES, decimal
 
-__all__ = ["draw"]
-
 
 def draw(folder: Path, pairs: Pairs, metrics: Document, curves: Document) -> dict[str, str]:
-    """Draws all plots.
-
-    Args:
-        folder: where `NAME.png` are written.
-        pairs: labelled slices and what the model says of each.
-        metrics: the document of `metrics.json`.
-        curves: as `measures.curves` gives them.
-
-    Returns:
-        By name, a `data:` URI of those that the page shows.
-    """
+    """Draws all plots as `NAME.png` into a folder; returns the page's as `data:` URIs by name."""
     slices = f"{metrics['split'] or 'all'} slices"
     whole = metrics["all"]
     shown: dict[str, str] = {}

@@ -11,18 +11,12 @@ from falx_trainer.evaluation.measures import AVERAGES, Document
 from falx_trainer.evaluation.report.numbers import NONE, decimal, decimal_range
 from falx_trainer.scores import confusion_text
 
-__all__ = ["SHARES", "text"]
-
 SHARES: Final = ("missed", "cleared", "decided", "right_of_decided", "accuracy", "rejected", "peak_in_box")
 CLASS: Final = ("precision", "recall", "f1", "auc_roc")
 
 
 def text(metrics: Document) -> str:
-    """Returns the measures: missed tumours first, then labels, decisions, parts, thresholds and warnings.
-
-    Args:
-        metrics: the document of `metrics.json`.
-    """
+    """Returns the measures: missed tumours first, then labels, decisions, parts, thresholds and warnings."""
     whole = metrics["all"]
     blocks = [_missed(whole), _classes(whole)]
     if whole["confusion"]:

@@ -20,8 +20,6 @@ from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Pairs, group
 
-__all__ = ["KINDS", "ErrorKind", "Section", "Shown", "worst"]
-
 SIDE: Final = 224
 """The longer side of a picture in the page, in pixels."""
 
@@ -32,12 +30,8 @@ A_GROUP: Final = 2
 
 @dataclass(frozen=True)
 class ErrorKind:
-    """A kind of error.
-
-    Attributes:
-        title, explanation: for people.
-        holds: whether an answer is such an error.
-        most: the most that are shown.
+    """A kind of error: its words for people, the test whether an answer is such an error, and the most that
+    are shown.
     """
 
     title: str
@@ -81,15 +75,8 @@ KINDS: Final = (
 
 @dataclass(frozen=True)
 class Shown:
-    """An error with its pictures.
-
-    Attributes:
-        record: the slice.
-        decision: the model's.
-        confidence: the probability of the decision, 0..1; None for `rejected`.
-        reason: why it was rejected, for people; empty where it was not.
-        slice: a `data:` URI, the box of the tumour drawn in where it is known.
-        heatmap: likewise, with the heatmap over it; None without one.
+    """An error with its pictures as `data:` URIs: the slice with the box of its tumour, and that with the
+    heatmap (None without one). The confidence is None, and the reason is told, where it was rejected.
     """
 
     record: Record
@@ -102,12 +89,8 @@ class Shown:
 
 @dataclass(frozen=True)
 class Section:
-    """The errors of a kind.
-
-    Attributes:
-        kind: which.
-        total: how many there are.
-        shown: the worst of them, the surest first, at most two of a group.
+    """The errors of a kind: how many there are, and the worst of them, the surest first, at most two of a
+    group.
     """
 
     kind: ErrorKind
