@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from falx.writing import flush, lacks_room, write_through, write_whole
+from falx.writing import lacks_room, locked, write_through, write_whole
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,18 +53,59 @@ def test_a_new_file_takes_no_name_that_is_given(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
-def test_files_and_folders_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flushed: list[int] = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
-    write_whole(tmp_path / "a", b"")
-    flushed.clear()
-    flush(tmp_path / "a")
-    flush(tmp_path)
-    assert flushed == [(tmp_path / "a").stat().st_ino, tmp_path.stat().st_ino]
-
-
 @pytest.mark.parametrize(
     ("number", "expected"), [(errno.ENOSPC, True), (errno.EFBIG, True), (errno.EACCES, False)]
 )
 def test_want_of_room(number: int, expected: bool) -> None:
     assert lacks_room(OSError(number, "said")) is expected
+
+
+def test_a_file_is_locked_for_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"answers")
+    asks = f"from falx.writing import locked; file = open({str(path)!r}); print(locked(file.fileno()))"
+
+    def another() -> str:
+        done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    with path.open("r+b") as file:
+        assert locked(file.fileno())
+        assert another() == "False\n"
+        assert file.read() == b"answers"
+    assert another() == "True\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has its own")
+def test_a_file_is_locked_on_windows_at_a_byte_that_nobody_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    def locking(descriptor: int, mode: int, count: int) -> None:
+        at = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if at in held:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        held.extend(range(at, at + count))
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    path = tmp_path / "a"
+    path.write_bytes(b"answers")
+    with path.open("r+b", buffering=0) as file:
+        file.seek(3)
+        assert [locked(file.fileno()), locked(file.fileno())] == [True, False]
+        assert (held, file.tell(), file.read()) == ([2**31 - 2], 3, b"wers")
+
+
+def test_a_lock_that_the_system_does_not_give_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="this system locks files otherwise")
+
+    def none_left(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none_left)
+    with (tmp_path / "a").open("wb") as file, pytest.raises(OSError, match="No locks available"):
+        locked(file.fileno())

@@ -12,6 +12,7 @@ __all__ = [
     "DERIVED",
     "DISCLAIMER",
     "LABELS",
+    "MEBIBYTE",
     "MODEL_NAME",
     "NO_TUMOR",
     "RECOMMENDATIONS",
@@ -56,6 +57,9 @@ RECOMMENDATIONS: Final = {
 }
 """What to do about each decision, one sentence."""
 
+
+MEBIBYTE: Final = 2**20
+"""Bytes; sizes that people give and read are counted in it."""
 
 DERIVED: Final = "Falx, made of a slice"
 """The PNG keyword `Software` of heatmaps and sheets, so that Falx takes none of them for a slice."""

@@ -1,10 +1,19 @@
-"""Writes files so that each is there whole or not at all, even where the process is killed meanwhile."""
+"""Writes files so that each is there whole or not at all, even where the process is killed meanwhile.
+
+Locks keep a second process from a file that one works with.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
+from typing import Final
+
+LOCKED_AT: Final = 2**31 - 2
+"""The byte that is locked on Windows, where nobody can read what is: far behind the end of most files, and as
+far as its function reaches."""
 
 
 def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
@@ -51,13 +60,32 @@ def write_through(path: Path, data: bytes) -> None:
         raise
 
 
-def flush(path: Path) -> None:
-    """Returns when a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def locked(descriptor: int) -> bool:
+    """Takes an open file for this process alone, until it closes the file or ends.
+
+    Returns:
+        False where another process has taken the file.
+
+    Raises:
+        OSError: the file cannot be locked, such as on a disk of another machine.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if sys.platform == "win32":
+            import msvcrt
+
+            before = os.lseek(descriptor, 0, os.SEEK_CUR)
+            os.lseek(descriptor, LOCKED_AT, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(descriptor, before, os.SEEK_SET)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def lacks_room(error: OSError) -> bool:

@@ -139,7 +139,6 @@ def test_what_is_no_file_of_answers_is_left_alone(model: Path, tmp_path: Path, c
 def test_one_process_at_a_time(
     model: Path, folder: Path, tmp_path: Path, falx_process: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    pytest.importorskip("fcntl", reason="this system has no locks of files")
     out = tmp_path / "out.jsonl"
     with Journal(out, falx.load(model).model):
         done = falx_process("predict", folder, "--model", model, "--resume", out)

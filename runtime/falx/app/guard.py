@@ -8,6 +8,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from falx.words import MEBIBYTE
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,7 +48,7 @@ UPLOADS: Final = "/_stcore/upload_file/"
 STATIC: Final = "/static/"
 """The path of Streamlit's own files, the only ones that a browser may keep."""
 
-MOST_DRAINED: Final = 64 * 2**20
+MOST_DRAINED: Final = 64 * MEBIBYTE
 """Bytes of a refused request that are read all the same, and one message more at most."""
 
 SESSIONS: Final = 1000

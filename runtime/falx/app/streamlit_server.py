@@ -19,13 +19,12 @@ from falx.app.guard import Guard
 from falx.app.page_service import Service, install
 from falx.errors import FalxError
 from falx.optional import needs
-from falx.words import DISCLAIMER
+from falx.words import DISCLAIMER, MEBIBYTE
 
 if TYPE_CHECKING:
     from streamlit import App
 
 SCRIPT: Final = Path(__file__).with_name("__main__.py")
-MEBIBYTE: Final = 1024 * 1024
 
 FORGET_S: Final = 60
 """Seconds for which the slices of a page that was closed, or lost its connection, wait for it to return."""

@@ -13,7 +13,7 @@ from typing import Final
 from falx.command.options import whole_number
 from falx.errors import UnreadableImage
 from falx.reading.input_file import InputFile
-from falx.words import plain
+from falx.words import MEBIBYTE, plain
 
 WINDOWS: Final = os.name == "nt"
 
@@ -62,7 +62,7 @@ def _matched(pattern: str) -> list[str]:
 def _standard_input() -> InputFile:
     data = sys.stdin.buffer.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise UnreadableImage(f"standard input: too large to be a study: over {MOST_BYTES // 2**20} MiB")
+        raise UnreadableImage(f"standard input: too large to be a study: over {MOST_BYTES // MEBIBYTE} MiB")
     return InputFile.of("standard input", data, STANDARD_INPUT)
 
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from falx.errors import FalxError
 from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
-from falx.writing import lacks_room
+from falx.writing import lacks_room, locked
 
 
 class ResumeError(FalxError, ValueError):
@@ -114,16 +114,10 @@ class Journal:
 
     def _lock(self) -> None:
         """Keeps a second process from writing answers here, which would stand twice or over each other."""
-        try:
-            import fcntl
-        except ImportError:
-            return  # Windows
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not locked(self._file.fileno()):
             raise ResumeError(
                 f"{self._path}: another process writes its answers here; wait for it, or give another file"
-            ) from error
+            )
 
     def _read(self, model: ModelIdentity) -> int:
         """Counts what is answered; returns where the last whole line ends."""

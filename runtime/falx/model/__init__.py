@@ -1,1 +1,3 @@
 """The model file: a graph, the card that says everything about it, and the proof that both are whole."""
+
+__all__: list[str] = []

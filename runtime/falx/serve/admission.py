@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from falx.words import MEBIBYTE
+
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from falx.serve.bounds import Bounds
 
-MEBIBYTE: Final = 1024 * 1024
 MULTIPART: Final = "multipart/form-data"
 
 

@@ -13,9 +13,9 @@ from falx.optional import needs
 from falx.reading.quiet import quiet_readers
 from falx.reading.tags import MR_CLASSES
 from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
-from falx.words import plain
+from falx.words import MEBIBYTE, plain
 from falx.workstation.errors import SpoolFull
-from falx.workstation.node.settings import MEGABYTE, Settings
+from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import IDENTIFIER, Spool
 from falx.workstation.node.tls import server_context
 from falx.workstation.objects.headers import REQUIRED
@@ -148,7 +148,7 @@ class Receiver:
             self._count("ignored")
             return SUCCESS
         data = event.encoded_dataset()
-        if len(data) > self._settings.object_mb * MEGABYTE:
+        if len(data) > self._settings.object_mb * MEBIBYTE:
             # It was whole before its association could be ended.
             return OUT_OF_RESOURCES
         header = dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=list(REQUIRED))
@@ -174,7 +174,7 @@ class Receiver:
         """Ends an association whose image is too long: an image is held in memory until it is whole."""
         before = self._incoming.get(event.assoc, 0)
         held = self._incoming[event.assoc] = before + len(event.data)
-        if before <= self._settings.object_mb * MEGABYTE < held:
+        if before <= self._settings.object_mb * MEBIBYTE < held:
             self._count("refused")
             log.warning("ended an association: more than %g MB at once", self._settings.object_mb)
             event.assoc.abort(block=False)

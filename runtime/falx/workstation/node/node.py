@@ -17,10 +17,11 @@ from collections.abc import Callable
 from typing import Final
 
 from falx._version import __version__
+from falx.words import MEBIBYTE
 from falx.workstation.node.association import Receiver
 from falx.workstation.node.health import Health
 from falx.workstation.node.sending import Sender
-from falx.workstation.node.settings import MEGABYTE, Settings
+from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import Spool
 from falx.workstation.node.study_queue import StudyQueue, cause
 from falx.workstation.node.worker import Worker
@@ -54,7 +55,7 @@ class Node:
         self._settings, self._worker = settings, worker
         self._stopping, self._failed = threading.Event(), threading.Event()
         self.spool = Spool(
-            settings.spool, limit_bytes=int(settings.spool_mb * MEGABYTE), keep_s=settings.keep_s
+            settings.spool, limit_bytes=int(settings.spool_mb * MEBIBYTE), keep_s=settings.keep_s
         )
         try:
             self._sender = Sender(settings, self.spool, self._stopping)
@@ -148,7 +149,7 @@ class Node:
             **({"trouble": trouble} if trouble else {}),
             **self._receiver.status(),
             **self.spool.counts(),
-            "spool_mb": round(self.spool.size / MEGABYTE, 1),
+            "spool_mb": round(self.spool.size / MEBIBYTE, 1),
             "destination_up": self._sender.destination_up,
             "falx": __version__,
             "model": self._worker.model.to_dict(),

@@ -31,8 +31,6 @@ DESTINATION: Final = re.compile(r"(?P<title>[^@]+)@(?P<host>[^:@]+|\[[^\]]+\]):(
 
 PORTS: Final = 65535
 
-MEGABYTE: Final = 1024 * 1024
-
 T = TypeVar("T")
 
 

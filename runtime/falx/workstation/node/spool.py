@@ -27,7 +27,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import threading
 import time
 import uuid
@@ -37,7 +36,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from falx.workstation.errors import SpoolError, SpoolFull
-from falx.writing import lacks_room, write_through
+from falx.writing import lacks_room, locked, write_through
 
 IDENTIFIER: Final = re.compile(r"[0-9][0-9.]{0,63}")
 """A unique identifier that may become the name of a file: digits and dots, and a digit first."""
@@ -109,9 +108,10 @@ class Spool:
             for name in ("incoming", "studies", "outbox", "sent"):
                 (path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (path / "lock").open("a")
+            mine = locked(self._lock.fileno())
         except OSError as error:
             raise SpoolError(f"{path}: cannot be the spool: {error.strerror or error}") from error
-        if not _locked(self._lock.fileno()):
+        if not mine:
             self._lock.close()
             raise SpoolError(f"{path}: another `falx listen` works in this spool; give it one of its own")
         for left in (path / "incoming").iterdir():
@@ -416,19 +416,3 @@ def _flush(descriptor: int | None) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    """Tries to take a file for this process alone; the system lets go when the process ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
