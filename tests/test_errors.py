@@ -9,6 +9,7 @@ import pytest
 from falx import errors
 from falx.slices.reasons import Reason
 from falx.workstation import errors as workstation_errors
+from falx.workstation.errors import cause
 
 REASON = Reason("not_mr", "It is a CT.")
 
@@ -67,6 +68,19 @@ def test_the_workstations_errors_are_of_the_same_tree(name: str, builtin: type[E
     assert issubclass(kind, errors.FalxError)
     assert issubclass(kind, builtin)
     assert name in str(workstation_errors.__doc__)
+
+
+def test_the_node_names_an_error_in_words() -> None:
+    def raised() -> BaseException:
+        with pytest.raises(KeyError) as caught:
+            raise KeyError("Doe^Jane")
+        return caught.value
+
+    line = raised.__code__.co_firstlineno + 2
+    assert cause(raised()) == f"an unexpected error in test_errors.py, line {line}"
+    assert cause(KeyError("Doe^Jane")) == "an unexpected error in a place unknown"
+    assert cause(errors.ModelError("said")) == "said"
+    assert cause(OSError(28, "No space left on device", "Doe^Jane.dcm")) == "No space left on device"
 
 
 def test_every_error_has_a_name_of_its_own() -> None:

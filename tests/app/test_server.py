@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import falx
-from falx.app import command
+from falx.app import command, page
 from falx.app.guard import MOST_DRAINED, Guard, Uploads
 
 
@@ -130,6 +131,16 @@ class TestCommand:
         assert done.returncode == 2
         assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in done.stderr
         assert "give another with --address or --port" in done.stderr
+
+    def test_an_unexpected_error_is_told_by_its_place(self, capsys: pytest.CaptureFixture[str]) -> None:
+        testing = pytest.importorskip("streamlit.testing.v1")
+        # Without a service, as nothing else lets the page fail.
+        shown = testing.AppTest.from_file(str(Path(page.__file__).with_name("__main__.py"))).run()
+        (said,) = [error.value for error in shown.error]
+        words = r"Something went wrong on the server \((.+, line \d+)\)\. Load the page again\."
+        found = re.fullmatch(words, said)
+        assert found is not None, said
+        assert capsys.readouterr().err.endswith(f"falx app: an unexpected error in {found[1]}\n")
 
     def test_what_is_not_installed_is_named(self) -> None:
         done = app("--no-browser", without="streamlit")

@@ -6,7 +6,6 @@ import functools
 import re
 import sys
 import time
-import traceback
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from falx.app.saved import Patient, Saved
 from falx.app.texts import NAMES, SIGNS, kind, percent
 from falx.app.uploads import ShownSlice, Upload, refused, taken
 from falx.app.visit import DrawnSample, Visit
+from falx.debug import place
 from falx.errors import UnreadableImage
 from falx.words import DISCLAIMER
 
@@ -51,10 +51,8 @@ def show() -> None:
         visit = st.session_state.setdefault("visit", Visit())
         _show(st.container(), visit, st.session_state, current())
     except Exception as error:  # noqa: BLE001 - the last place to say it without quoting what may be a name
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-        sys.stderr.write(f"falx app: {place}\n")
-        st.error(texts.WENT_WRONG.format(place=place))
+        sys.stderr.write(f"falx app: an unexpected error in {place(error)}\n")
+        st.error(texts.WENT_WRONG.format(place=place(error)))
         return
     if not visit.complete():
         st.rerun()

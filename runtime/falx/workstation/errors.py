@@ -15,6 +15,7 @@ FalxError
 
 from __future__ import annotations
 
+from falx.debug import place
 from falx.errors import FalxError
 
 
@@ -40,3 +41,12 @@ class WorkerError(FalxError, RuntimeError):
 
 class StudyUnanswered(FalxError, RuntimeError):
     """A study was not classified; as far as one can tell, the study itself is the cause."""
+
+
+def cause(error: BaseException) -> str:
+    """Returns an error in words of Falx or of the system, or its place: other words may quote a patient."""
+    if isinstance(error, FalxError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"an unexpected error in {place(error)}"

@@ -14,7 +14,7 @@ from falx.reading.quiet import quiet_readers
 from falx.reading.tags import MR_CLASSES
 from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
 from falx.words import MEBIBYTE, plain
-from falx.workstation.errors import SpoolFull
+from falx.workstation.errors import SpoolFull, cause
 from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import IDENTIFIER, Spool
 from falx.workstation.node.tls import server_context
@@ -139,7 +139,7 @@ class Receiver:
         except SpoolFull:
             return self._refused("the spool is full", OUT_OF_RESOURCES)
         except Exception as error:  # noqa: BLE001 - see above
-            return self._refused(type(error).__name__, CANNOT_UNDERSTAND)
+            return self._refused(cause(error), CANNOT_UNDERSTAND)
 
     def _kept(self, event: Event) -> int:
         request = cast("C_STORE", event.request)

@@ -5,7 +5,7 @@ Three threads beside those of the associations: one has studies classified, in a
 steps is finished or not begun (`falx.workstation.node.spool`).
 
 Nothing of a patient is logged: studies are named by their UID, peers by title and address, and errors of
-other libraries, whose messages may quote an image's header, by their class.
+other libraries, whose messages may quote an image's header, by their place in the code.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Final
 
 from falx._version import __version__
 from falx.words import MEBIBYTE
+from falx.workstation.errors import cause
 from falx.workstation.node.association import Receiver
 from falx.workstation.node.health import Health
 from falx.workstation.node.sending import Sender
 from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import Spool
-from falx.workstation.node.study_queue import StudyQueue, cause
+from falx.workstation.node.study_queue import StudyQueue
 from falx.workstation.node.worker import Worker
 
 log = logging.getLogger("falx.listen")

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
-from falx.errors import FalxError
-from falx.workstation.errors import StudyUnanswered, WorkerError
+from falx.workstation.errors import StudyUnanswered, WorkerError, cause
 from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import STUCK, Batch, Spool
 from falx.workstation.node.worker import Worker
@@ -183,9 +182,3 @@ class StudyQueue:
             time.perf_counter() - started,
         )
         self._reported()
-
-
-def cause(error: Exception) -> str:
-    """Returns an error for the log: in Falx's own words, or by its class, as others' words may quote."""
-    own = isinstance(error, OSError | FalxError)
-    return f"{type(error).__name__}: {error}" if own else type(error).__name__

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from falx.errors import FalxError
 from falx.prediction import ModelIdentity
 from falx.reading.quiet import quiet_readers
-from falx.workstation.errors import StudyUnanswered, WorkerError
+from falx.workstation.errors import StudyUnanswered, WorkerError, cause
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -230,8 +230,8 @@ def main(arguments: Sequence[str], make: Make | None = None) -> int:
 
             make = study_objects.make
     except Exception as error:  # noqa: BLE001 - whatever its kind; nothing of a patient is known here
-        own = isinstance(error, FalxError)
-        _say(answers, {"error": str(error) if own else f"{type(error).__name__}: {error}"})
+        known = isinstance(error, FalxError | OSError)
+        _say(answers, {"error": str(error) if known else f"{cause(error)}: {error}"})
         return 2
     said = [str(warning.message) for warning in caught]
     _say(answers, {"model": classifier.model.to_dict(), "warnings": said})
@@ -282,12 +282,10 @@ def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> 
         )
         for number, data_set in enumerate(made, start=1):
             data_set.save_as(Path(question["folder"], f"{number:03}.dcm"), enforce_file_format=True)
-    except OSError as error:
-        if error.errno is None:
-            return {"error": type(error).__name__}
-        return {"error": error.strerror or type(error).__name__, "number": error.errno}
     except BaseException as error:  # noqa: BLE001 - whatever its kind; its message could name the patient
-        return {"error": type(error).__name__}
+        # The system's number of an error of the disk; an OSError may have none.
+        code = getattr(error, "errno", None)
+        return {"error": cause(error)} if code is None else {"error": cause(error), "number": code}
     return {
         "uid": str(made[0].SOPInstanceUID),
         "decision": study.decision,
