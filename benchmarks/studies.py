@@ -1,12 +1,15 @@
 """Measures what the rule of `falx.study` says of whole heads, healthy ones and ones with a tumour.
 
     python -m benchmarks.studies --data ../shared/studies --out studies.json
+    python -m benchmarks.studies --data ../shared/studies --split train val test --model a.tflite b.tflite
 
 Each volume of the manifest is a study. Each head of several volumes is one too: its sequences confirm and
 contradict each other. Beside the rule stands the one that it replaced (`by_slices`): a tumour where one
 slice is decided one with high confidence or two neighbours are, clear where every slice of a whole head is.
-The rule was chosen on train and val; `--split test` is for a report on a released model. Intervals are
-Wilson's, at 95 %.
+The rule was chosen on train and val, which count together; the part test is for a report on a released model.
+
+`opposite` are healthy studies called a tumour and tumours called clear, with Wilson's interval at 95 %, and
+`in the mask` the slices that carry `tumor` and that the tumour's mask marks.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +38,8 @@ PACKAGES: Final = ("falx", "ai-edge-litert", "numpy", "nibabel")
 
 RULES: Final = ("rule", "by slices")
 
+PARTS: Final = {"train and val": ("train", "val"), "test": ("test",)}
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -42,6 +47,8 @@ class Case:
 
     Attributes:
         name: of its volumes.
+        part: one of `PARTS`.
+        model: what answered: a file, or the model in Falx.
         said: the decision of each of `RULES`.
         strength_mm: of its strongest finding.
         carriers: how many slices carry `tumor`.
@@ -49,12 +56,18 @@ class Case:
     """
 
     name: str
+    part: str
+    model: str
     tumor: bool
     volumes: int
     said: dict[str, str]
     strength_mm: float
     carriers: int
     marked: int
+
+    def opposite(self, rule: str) -> bool:
+        """Returns whether a rule said the opposite of what is true."""
+        return self.said[rule] == (NO_TUMOR if self.tumor else TUMOR)
 
 
 def by_slices(study: Study) -> str:
@@ -76,23 +89,31 @@ def by_slices(study: Study) -> str:
 
 
 def rows(cases: Sequence[Case]) -> list[figures.Row]:
-    """Returns counts by volumes and heads, by whether there is a tumour, and by rule."""
+    """Returns counts by part, by volumes and heads, by whether there is a tumour, by model and by rule."""
     out = []
-    for what in ("volumes", "heads"):
-        for tumor in (False, True):
-            own = [one for one in cases if one.tumor == tumor and (one.volumes > 1) == (what == "heads")]
-            for rule in RULES if own else ():
-                said = Counter(one.said[rule] for one in own)
-                out.append(
-                    {
-                        "studies": f"{'tumour' if tumor else 'healthy'} {what}",
-                        "rule": rule,
-                        "count": len(own),
-                        **{name: said[name] for name in STUDY_DECISIONS},
-                        "opposite": _share(said[NO_TUMOR if tumor else TUMOR], len(own)),
-                        "decided": _share(said[TUMOR] + said[NO_TUMOR], len(own)),
-                    }
-                )
+    models = list(dict.fromkeys(one.model for one in cases))
+    kinds = [(heads, tumor) for heads in (False, True) for tumor in (False, True, None)]
+    for part, (heads, tumor), model, rule in product(PARTS, kinds, models, RULES):
+        own = [one for one in cases if (one.part, one.model, one.volumes > 1) == (part, model, heads)]
+        own = [one for one in own if tumor in (one.tumor, None)]
+        if not own:
+            continue
+        said = Counter(one.said[rule] for one in own)
+        which = {False: "healthy", True: "tumour", None: "all"}[tumor]
+        carriers = sum(one.carriers for one in own) if tumor and rule == "rule" else 0
+        out.append(
+            {
+                "part": part,
+                "studies": f"{which} {'heads' if heads else 'volumes'}",
+                "model": model,
+                "rule": rule,
+                "count": len(own),
+                **{name: said[name] for name in STUDY_DECISIONS},
+                "opposite": _share(sum(one.opposite(rule) for one in own), len(own)),
+                "decided": _share(said[TUMOR] + said[NO_TUMOR], len(own)),
+                "in_the_mask": f"{sum(one.marked for one in own)} of {carriers}" if carriers else None,
+            }
+        )
     return out
 
 
@@ -111,7 +132,7 @@ def _answered(
         yield classifier.predict_study(replace(found, series=named), workers=workers)
 
 
-def _case(volumes: Sequence[LabelledVolume], studies: Sequence[Study]) -> Case:
+def _case(model: str, volumes: Sequence[LabelledVolume], studies: Sequence[Study]) -> Case:
     """Returns what the volumes of one head come to, together."""
     series = tuple(one for study in studies for one in study.series)
     about = tuple(replace(one.about, sources=(b"",) * len(one.results)) for one in series)
@@ -124,6 +145,8 @@ def _case(volumes: Sequence[LabelledVolume], studies: Sequence[Study]) -> Case:
     carriers = study.verdict.carriers if study.decision == TUMOR else ()
     return Case(
         name=", ".join(volume.path.name.partition(".")[0] for volume in volumes),
+        part=next(part for part, splits in PARTS.items() if volumes[0].split in splits),
+        model=model,
         tumor=volumes[0].label != NO_TUMOR,
         volumes=len(volumes),
         said={"rule": study.decision, "by slices": by_slices(study)},
@@ -133,36 +156,45 @@ def _case(volumes: Sequence[LabelledVolume], studies: Sequence[Study]) -> Case:
     )
 
 
+def _cases(file: str | None, volumes: Sequence[LabelledVolume], workers: int) -> Iterator[Case]:
+    """Yields what each volume comes to, then each head of several."""
+    classifier = falx.load(file)
+    # By its file: a model's files for several engines have one name.
+    name = classifier.model.name if file is None else Path(file).name
+    heads: dict[str, list[tuple[LabelledVolume, Study]]] = {}
+    for volume, study in zip(volumes, _answered(classifier, volumes, workers), strict=True):
+        heads.setdefault(volume.group, []).append((volume, study))
+        yield _case(name, [volume], [study])
+    for own in heads.values():
+        if len(own) > 1:
+            yield _case(name, *zip(*own, strict=True))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line; returns the exit status."""
     options = _options(arguments)
-    splits = options.split or ["train", "val"]
-    volumes = [volume for volume in read_volumes(options.data) if volume.split in splits]
-    classifier = falx.load(options.model)
-    setting = {**figures.machine(PACKAGES), "model": classifier.model.to_dict(), "splits": splits}
-    heads: dict[str, list[tuple[LabelledVolume, Study]]] = {}
-    for volume, study in zip(volumes, _answered(classifier, volumes, options.workers), strict=True):
-        heads.setdefault(volume.group, []).append((volume, study))
-    cases = [_case([volume], [study]) for own in heads.values() for volume, study in own]
-    cases += [_case(*zip(*own, strict=True)) for own in heads.values() if len(own) > 1]
-    alone = [one for one in cases if one.tumor and one.volumes == 1]
-    setting["carriers"], setting["carriers_marked"] = (
-        sum(getattr(one, name) for one in alone) for name in ("carriers", "marked")
-    )
+    volumes = [volume for volume in read_volumes(options.data) if volume.split in options.split]
+    models = [falx.load(file).model.to_dict() for file in options.model]
+    setting = {**figures.machine(PACKAGES), "models": models}
+    cases = [case for file in options.model for case in _cases(file, volumes, options.workers)]
     figures.tell(setting, rows(cases), options.out)
     # Not in the file: the names are those of patients.
     for one in cases:
         if one.said["rule"] != (TUMOR if one.tumor else NO_TUMOR):
             truth = "tumour" if one.tumor else "healthy"
-            print(f"{one.said['rule']}, {one.strength_mm:.1f} mm: {one.name} ({truth})")
+            print(f"{one.model}: {one.said['rule']}, {one.strength_mm:.1f} mm: {one.name} ({truth})")
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = figures.parser("benchmarks.studies", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder with manifest.csv")
-    parser.add_argument("--split", action="append", choices=SPLITS, help="repeatable (train and val)")
-    parser.add_argument("--model", metavar="FILE", help="any model file (the one in Falx)")
+    parser.add_argument(
+        "--split", nargs="+", choices=SPLITS, default=["train", "val"], help="what to read (train val)"
+    )
+    parser.add_argument(
+        "--model", nargs="+", metavar="FILE", default=[None], help="model files, side by side (that in Falx)"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="slices at a time (1)")
     return parser.parse_args(arguments)
 

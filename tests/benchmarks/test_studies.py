@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmarks.studies import Case, by_slices, rows
 from tests.heads import DOUBT, FAILURE, REJECTED, SURE, Answer, answer, head
 
 from falx import phantom
+from falx.model.file import DEFAULT_MODEL
 from falx.reading.series import Gathering
 from falx.study import Study, sum_up
 
@@ -40,8 +42,9 @@ def test_the_rule_before_let_slices_decide(changes: dict[int, Answer], said: str
 
 
 def test_studies_are_counted_by_what_they_come_to() -> None:
-    def case(tumor: bool, rule: str, before: str, volumes: int = 1) -> Case:
-        return Case("x", tumor, volumes, {"rule": rule, "by slices": before}, 1.0, 0, 0)
+    def case(tumor: bool, rule: str, before: str, volumes: int = 1, part: str = "test") -> Case:
+        said = {"rule": rule, "by slices": before}
+        return Case("x", part, "falx-1", tumor, volumes, said, 1.0, 2 * (rule == "tumor"), 1)
 
     cases = [
         *[case(False, "no_tumor", "tumor")] * 3,
@@ -49,15 +52,29 @@ def test_studies_are_counted_by_what_they_come_to() -> None:
         case(True, "tumor", "tumor"),
         case(True, "no_tumor", "ambiguous"),
         case(True, "tumor", "tumor", volumes=2),
+        replace(case(True, "no_tumor", "tumor"), model="falx-2"),
+        case(False, "tumor", "tumor", part="train and val"),
     ]
-    counted = {(row["studies"], row["rule"]): row for row in rows(cases)}
-    assert len(counted) == 6
-    healthy = counted["healthy volumes", "rule"]
+    found = rows(cases)
+    counted = {tuple(row[name] for name in ("part", "studies", "model", "rule")): row for row in found}
+    assert list(counted)[:4] == [
+        ("train and val", "healthy volumes", "falx-1", "rule"),
+        ("train and val", "healthy volumes", "falx-1", "by slices"),
+        ("train and val", "all volumes", "falx-1", "rule"),
+        ("train and val", "all volumes", "falx-1", "by slices"),
+    ]
+    assert len(counted) == len(found) == 4 + 2 * (3 + 2 + 2)
+    healthy = counted["test", "healthy volumes", "falx-1", "rule"]
     assert (healthy["count"], healthy["no_tumor"], healthy["opposite"]) == (4, 3, "0 % (0 to 49)")
-    assert counted["healthy volumes", "by slices"]["opposite"] == "75 % (30 to 95)"
-    assert counted["tumour volumes", "rule"]["opposite"] == "50 % (9 to 91)"
-    assert counted["tumour volumes", "rule"]["decided"] == "100 % (34 to 100)"
-    assert counted["tumour heads", "rule"]["tumor"] == 1
+    assert healthy["in_the_mask"] is None
+    assert counted["test", "healthy volumes", "falx-1", "by slices"]["opposite"] == "75 % (30 to 95)"
+    tumors = counted["test", "tumour volumes", "falx-1", "rule"]
+    assert (tumors["opposite"], tumors["decided"]) == ("50 % (9 to 91)", "100 % (34 to 100)")
+    assert tumors["in_the_mask"] == "2 of 2"
+    everything = counted["test", "all volumes", "falx-1", "rule"]
+    assert (everything["opposite"], everything["decided"]) == ("17 % (3 to 56)", "83 % (44 to 97)")
+    assert counted["test", "tumour volumes", "falx-2", "rule"]["opposite"] == "100 % (21 to 100)"
+    assert counted["test", "tumour heads", "falx-1", "rule"]["tumor"] == 1
 
 
 def test_it_measures_volumes_and_heads_and_names_what_is_not_right(
@@ -76,12 +93,21 @@ def test_it_measures_volumes_and_heads_and_names_what_is_not_right(
     out = tmp_path / "out.json"
     assert studies.main(["--data", str(tmp_path), "--out", str(out)]) == 0
     document = json.loads(out.read_text(encoding="utf-8"))
-    assert [(row["studies"], row["count"], row["tumor"]) for row in document["rows"]] == [
-        ("tumour volumes", 2, 2),
-        ("tumour volumes", 2, 2),
-        ("tumour heads", 1, 1),
-        ("tumour heads", 1, 1),
+    expected = [
+        ("train and val", f"{which} {what}", rule, count, count)
+        for what, count in (("volumes", 2), ("heads", 1))
+        for which in ("tumour", "all")
+        for rule in ("rule", "by slices")
     ]
-    assert (document["carriers"], document["carriers_marked"], document["splits"]) == (4, 4, ["train", "val"])
+    names = ("part", "studies", "rule", "count", "tumor")
+    assert [tuple(row[name] for name in names) for row in document["rows"]] == expected
+    assert document["rows"][0]["in_the_mask"] == "4 of 4"
     assert "a.nii" not in out.read_text(encoding="utf-8")
     capsys.readouterr()
+    other = tmp_path / "other.tflite"
+    other.write_bytes(DEFAULT_MODEL.read_bytes())
+    command = ["--data", str(tmp_path), "--split", "test", "--model", str(DEFAULT_MODEL), str(other)]
+    assert studies.main(command) == 0
+    said = capsys.readouterr().out
+    for model in ("default.tflite", "other.tflite"):
+        assert f"| test | tumour volumes | {model} | rule | 1 | 1 |" in said
