@@ -287,15 +287,16 @@ def test_answers_that_are_no_probabilities(
         broken.predict(head)
 
 
-Knowing = Callable[[float, float], falx.Classifier]
+Knowing = Callable[..., falx.Classifier]
 
 
 @pytest.fixture
 def knowing(any_engine: str, model_of: Callable[..., Path], answering: Answering) -> Knowing:
     """A classifier whose graph says how familiar a picture is, and a card with the least that is needed."""
 
-    def load(familiarity: float, least: float) -> falx.Classifier:
-        answering(lambda outputs: outputs | {"familiarity": np.array([familiarity], np.float32)})
+    def load(familiarity: float, least: float, **more: float) -> falx.Classifier:
+        shown = {"familiarity": familiarity, **more}
+        answering(lambda outputs: outputs | {key: np.array([x], np.float32) for key, x in shown.items()})
         path = model_of(any_engine, thresholds=LOW, rejection=Limits(least_familiarity=least))
         return falx.load(path, engine=any_engine)
 
@@ -318,6 +319,18 @@ def test_an_unfamiliar_picture_is_rejected(
     )
 
 
+def test_a_head_without_brain_is_rejected_as_such(knowing: Knowing, head: Head) -> None:
+    classifier = knowing(0.25, 0.5, no_brain=0.5)
+    prediction = classifier.predict(head)
+    assert (prediction.decision, prediction.probabilities) == ("rejected", None)
+    assert prediction.to_dict()["reason"] == {
+        "code": "no_brain",
+        "message": "The picture seems to show a head without brain: scalp, neck or face. "
+        "Its familiarity is 0.250, 0.5 is needed.",
+    }
+    assert classifier.infer(prepare(head)[0]).no_brain == 0.5
+
+
 @pytest.mark.parametrize(("familiarity", "least"), [(0.25, 0.25), (0.0, 0), (1.0, 1)])
 def test_a_familiar_picture_is_answered(
     knowing: Knowing, head: Head, familiarity: float, least: float
@@ -332,7 +345,8 @@ def test_a_model_that_does_not_say_rejects_nothing_as_unfamiliar(
 ) -> None:
     classifier = falx.load(model_of(any_engine, thresholds=LOW, rejection=Limits(least_familiarity=1)))
     assert classifier.predict(head).decision == "no_tumor"
-    assert classifier.infer(prepare(head)[0]).familiarity is None
+    answer = classifier.infer(prepare(head)[0])
+    assert (answer.familiarity, answer.no_brain) == (None, None)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), -0.5, 1.5])

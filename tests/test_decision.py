@@ -175,6 +175,30 @@ def test_the_order_after_the_model(
     assert outcome.margin == pytest.approx(margin)
 
 
+@pytest.mark.parametrize(
+    ("familiarity", "no_brain", "code"),
+    [
+        (0.49, 0.26, "no_brain"),
+        (0.0, 1.0, "no_brain"),
+        (0.5, 0.5, None),
+        # As probable as anything else, or less.
+        (0.25, 0.375, "unfamiliar"),
+        (0.49, 0.0, "unfamiliar"),
+        (0.49, None, "unfamiliar"),
+        (None, 1.0, None),
+    ],
+)
+def test_a_head_without_brain_is_told_from_anything_else(
+    familiarity: float | None, no_brain: float | None, code: str | None
+) -> None:
+    tumor = (0.0, 0.0, 1.0, 0.0)
+    outcome = after(tumor, familiarity, None, UNSURE, DEFAULT_THRESHOLDS, no_brain=no_brain)
+    assert (outcome.decision, outcome.reason and outcome.reason.code) == (
+        "rejected" if code else "glioma",
+        code,
+    )
+
+
 def test_tags_come_before_pixels() -> None:
     def tagged() -> Slice:
         raise NotASlice("a.dcm: is a CT", Reason("not_mr", "It is a CT."), None)

@@ -26,6 +26,7 @@ export const REASONS = [
   "The picture has colours; an MRI slice is grey.",
   "The picture does not show a head on a dark background.",
   "The picture does not look like the brain MRI slices that the model learned from.",
+  "The picture seems to show a head without brain: scalp, neck or face.",
 ];
 
 const BANDS = { high: 0.85, moderate: 0.6, low: 0 };

@@ -34,7 +34,8 @@ writes, into --out:
   NAME-float32.onnx    not quantized
   parity.json          how far each answers from Keras
 each with its card. The input is `image`, uint8 (1, 224, 224, 1); the outputs are `probabilities`,
-float32 (1, 4), and `heatmap`, float32 (1, N, N), and `familiarity`, float32 (1, 1), where the model has them.
+float32 (1, 4), and where the model has them `heatmap`, float32 (1, N, N), and `familiarity` and `no_brain`,
+float32 (1, 1).
 
 and, for programs without Falx:
   NAME-QUANTIZATION-self-contained.onnx  --self-contained: from the pixels of a picture to the decision

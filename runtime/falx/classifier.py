@@ -240,7 +240,12 @@ class Classifier:
         found = self._pool.run(tensor)
         moments.append(time.perf_counter_ns())
         outcome = decision.after(
-            found.probabilities, found.familiarity, seen.doubt, self.card.rejection, rule.thresholds
+            found.probabilities,
+            found.familiarity,
+            seen.doubt,
+            self.card.rejection,
+            rule.thresholds,
+            no_brain=found.no_brain,
         )
         moments.append(time.perf_counter_ns())
         if outcome.reason is not None:

@@ -5,7 +5,8 @@ before the model
     the tags of a DICOM object say that it is no slice of a head  -> rejected
     its pixels do                                                 -> rejected
 after the model
-    familiarity < limits.least_familiarity                        -> rejected
+    familiarity < limits.least_familiarity                        -> rejected, as a head without brain
+                                                                     or as anything else
     the tags doubt it, and the model is not sure of it either     -> rejected
     P(no_tumor) >= thresholds.no_tumor                            -> no_tumor
     t = argmax of the three tumour probabilities
@@ -200,6 +201,8 @@ def after(
     doubt: Reason | None,
     limits: Limits,
     thresholds: Thresholds,
+    *,
+    no_brain: float | None = None,
 ) -> Outcome:
     """Decides about a slice from what a model answers for it.
 
@@ -210,13 +213,14 @@ def after(
         doubt: what the tags say against the slice; None where they say nothing.
         limits: of the card.
         thresholds: the least probability of each label.
+        no_brain: the probability, 0..1, that it is a head without brain; None where the model does not say.
 
     Raises:
         ValueError: there are not four finite probabilities.
     """
     from falx.slices.rejection import check_doubt, check_familiarity
 
-    reason = check_familiarity(familiarity, limits) or check_doubt(doubt, familiarity)
+    reason = check_familiarity(familiarity, limits, no_brain=no_brain) or check_doubt(doubt, familiarity)
     known = 1.0 if familiarity is None else abs(familiarity - limits.least_familiarity)
     if reason is not None:
         return Outcome(REJECTED, reason, known)

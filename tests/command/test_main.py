@@ -419,7 +419,7 @@ def test_thresholds_far_below_a_half(
     path = model_of(any_engine, thresholds=chosen)
     assert main(["info", str(path)]) == 0
     assert "no_tumor 0.31, meningioma 0.2, glioma 0.4, pituitary 0.27" in capsys.readouterr().out
-    monkeypatch.setattr("falx.engines.pool.Pool.run", lambda *_: Inference(probabilities, None, None))
+    monkeypatch.setattr("falx.engines.pool.Pool.run", lambda *_: Inference(probabilities, None, None, None))
     assert main(["predict", str(scan), "--json", "--model", str(path)]) == 0
     (answer,) = lines(capsys.readouterr().out)
     assert answer["decision"] == decision

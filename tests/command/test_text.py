@@ -51,6 +51,9 @@ def test_a_card_with_a_past(card: Card) -> None:
     earlier = (Setting(Thresholds(0.9, 0.8, 0.7, 0.6)), Setting(Thresholds(0.95, 0.8, 0.7, 0.6)))
     rows = rows_of(replace(card, outputs=outputs, rejection=Limits(least_familiarity=0.4), history=earlier))
     assert rows["familiarity"] == "rejected below 0.4"
+    telling = outputs | {"no_brain": TensorSpec("no_brain", "float32", (1, 1))}
+    told = rows_of(replace(card, outputs=telling, rejection=Limits(least_familiarity=0.4)))
+    assert told["familiarity"] == "rejected below 0.4, heads without brain told apart"
     assert rows["earlier thresholds"] == (
         "no_tumor 0.9, meningioma 0.8, glioma 0.7, pituitary 0.6; "
         "no_tumor 0.95, meningioma 0.8, glioma 0.7, pituitary 0.6"

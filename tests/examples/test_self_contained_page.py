@@ -67,7 +67,7 @@ def test_the_tflite_tables_are_the_file_s(page: str) -> None:
     if "heatmap" in known:
         known["heatmap"] = ("float32", "(1, N, N)")
     assert {name: told[name] for name in known} == known
-    assert told.keys() - known.keys() <= {"heatmap", "familiarity"}
+    assert told.keys() - known.keys() <= {"heatmap", "familiarity", "no_brain"}
 
 
 def test_the_picture_to_check_a_program_with_is_the_drawn_lesion() -> None:

@@ -309,6 +309,10 @@ def test_a_changed_card_is_noticed(card: Card) -> None:
         ({"outputs": PROBABILITIES | {"heatmap": output("heatmap", 1, 225, 225)}}, "outputs.heatmap must be"),
         ({"outputs": PROBABILITIES | {"heatmap": output("heatmap", 2, 7, 7)}}, "outputs.heatmap must be"),
         (
+            {"outputs": PROBABILITIES | {"no_brain": output("no_brain", 1, 2)}},
+            r"outputs.no_brain must be no_brain, float32, \(1, 1\), got",
+        ),
+        (
             {"outputs": PROBABILITIES | {"familiarity": output("familiarity", 1)}},
             r"outputs.familiarity must be familiarity, float32, \(1, 1\), got",
         ),
@@ -337,6 +341,7 @@ def test_the_card_says_how_fine_the_heatmap_is(card: Card, side: int) -> None:
         **card.outputs,
         "heatmap": TensorSpec("heatmap", "float32", (1, side, side)),
         "familiarity": TensorSpec("familiarity", "float32", (1, 1)),
+        "no_brain": TensorSpec("no_brain", "float32", (1, 1)),
     }
     read = Card.from_json(replace(card, outputs=outputs).to_json())
     assert read.outputs == outputs
@@ -378,7 +383,7 @@ def test_the_constructor_checks_too(card: Card) -> None:
         replace(card, metrics={"accuracy": float("nan")})
     with pytest.raises(CardError, match=r"thresholds must be falx\.Thresholds"):
         replace(card, thresholds={"glioma": 1})  # type: ignore[arg-type] # the mistake that is tested
-    with pytest.raises(CardError, match=r"must be of probabilities, heatmap, familiarity, got 'mask'"):
+    with pytest.raises(CardError, match=r"must be of probabilities, .*familiarity, no_brain, got 'mask'"):
         replace(card, outputs={**card.outputs, "mask": TensorSpec("mask", "float32", (1, 7, 7))})
 
 

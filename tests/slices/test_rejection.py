@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from falx import phantom
 from falx.reading import source
 from falx.slices.limits import Limits
-from falx.slices.reasons import REASONS
+from falx.slices.reasons import REASONS, Reason
 from falx.slices.rejection import check, check_familiarity
 from falx.slices.slice import Slice
 
@@ -141,14 +141,20 @@ def test_a_familiarity_below_the_least_is_a_reason(
     assert (reason is not None) == rejected
 
 
-def test_the_reason_says_how_familiar_a_picture_is() -> None:
-    reason = check_familiarity(0.1234, Limits(least_familiarity=0.5))
-    assert reason is not None
-    assert reason.code == "unfamiliar"
-    assert reason.message == (
-        "The picture does not look like the brain MRI slices that the model learned from. "
-        "Its familiarity is 0.123, 0.5 is needed."
-    )
+@pytest.mark.parametrize(
+    ("no_brain", "code", "sentence"),
+    [
+        (
+            None,
+            "unfamiliar",
+            "The picture does not look like the brain MRI slices that the model learned from.",
+        ),
+        (0.7, "no_brain", "The picture seems to show a head without brain: scalp, neck or face."),
+    ],
+)
+def test_the_reason_says_how_familiar_a_picture_is(no_brain: float | None, code: str, sentence: str) -> None:
+    reason = check_familiarity(0.1234, Limits(least_familiarity=0.5), no_brain=no_brain)
+    assert reason == Reason(code, f"{sentence} Its familiarity is 0.123, 0.5 is needed.")
 
 
 @pytest.mark.skipif(not (DATA / "manifest.csv").exists(), reason=f"no MRI data at {DATA} (FALX_DATA)")

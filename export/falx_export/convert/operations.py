@@ -39,7 +39,7 @@ def left_in_float(operations: Sequence[Operation], outputs: Iterable[Hashable], 
     before them, and the last layers with what follows.
 
     The layers before them hold nearly all weights. In int8, the last ones would leave 256 values for
-    probabilities, heatmap and familiarity. Each operation stands behind those it depends on.
+    probabilities, heatmap, familiarity and no_brain. Each operation stands behind those it depends on.
     """
     convolutions = [index for index, operation in enumerate(operations) if operation.kind in CONVOLUTIONS]
     if len(convolutions) <= stem:

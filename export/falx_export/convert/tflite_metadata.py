@@ -95,6 +95,7 @@ DESCRIPTIONS: Final = {
     "probabilities": "The probability, 0..1, of each label; their sum is 1.",
     "heatmap": "By rows, the probability, 0..1, that the tumour is in that part of the image.",
     "familiarity": "The probability, 0..1, that the image is a slice of a brain like those learned from.",
+    "no_brain": "The probability, 0..1, that the image is of a head, but shows no brain.",
     "decision": "One of "
     + ", ".join(f"{index} {word}" for index, word in enumerate(DECISIONS))
     + ". Thresholds are in the graph.",

@@ -118,13 +118,15 @@ def _finished(data: bytes, model: keras.Model) -> bytes:
         raise ConversionError(f"the TFLite graph holds batch normalisation that was not folded: {left[0]}")
     graph = document.subgraphs[0]
     shapes = output_shapes(model)
-    outputs = list(shapes)
-    # By shape: the converter keeps neither their order nor their names.
-    found = {tuple(int(x) for x in graph.tensors[index].shape): index for index in graph.outputs}
-    if sorted(found) != sorted(shapes.values()) or len(graph.outputs) != len(outputs):
-        raise ConversionError(f"the TFLite graph has outputs {list(found)}, expected {shapes}")
-    graph.outputs = [found[shape] for shape in shapes.values()]
-    ends = {graph.inputs[0]: INPUT, **dict(zip(graph.outputs, outputs, strict=True))}
+    # TensorFlow sorts a function's outputs by their names, and the converter loses these.
+    found = [tuple(int(x) for x in graph.tensors[index].shape) for index in graph.outputs]
+    if found != [shapes[name] for name in sorted(shapes)]:
+        raise ConversionError(
+            f"the TFLite graph has outputs {found}, expected {shapes} in alphabetical order"
+        )
+    places = dict(zip(sorted(shapes), graph.outputs, strict=True))
+    graph.outputs = [places[name] for name in shapes]
+    ends = {graph.inputs[0]: INPUT, **dict(zip(graph.outputs, shapes, strict=True))}
     taken = set(ends.values())
     for index, tensor in enumerate(graph.tensors):
         tensor.name = (ends.get(index) or unused(readable(tensor.name.decode()), taken)).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 import keras
 import numpy as np
@@ -20,6 +21,9 @@ from falx_runs.tables import aligned
 
 Probabilities = npt.NDArray[np.float32]
 
+SHOWN: Final = ("familiarity", "no_brain")
+"""The outputs that say what a picture shows; one tolerance bounds both."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parity:
@@ -33,7 +37,8 @@ class Parity:
         differing: slices whose decision differs.
         missed: those of them that go from a tumour to no_tumor.
         heatmap: largest difference in a heatmap, 0..1; None where the model makes none.
-        familiarity: largest difference of a familiarity, 0..1; None where the model does not say.
+        familiarity: largest difference of a familiarity, 0..1, or of the probability that there is no brain;
+            None where the model does not say.
     """
 
     file: str
@@ -115,8 +120,8 @@ def compare(
         mean=float(difference.mean()),
         differing=sum(a != b for a, b in pairs),
         missed=sum(a in TUMOR_LABELS and b == NO_TUMOR for a, b in pairs),
-        heatmap=_largest("heatmap", got, expected),
-        familiarity=_largest("familiarity", got, expected),
+        heatmap=_largest(["heatmap"], got, expected),
+        familiarity=_largest(SHOWN, got, expected),
     )
 
 
@@ -132,9 +137,10 @@ def judged(answers: Mapping[str, Probabilities], thresholds: Thresholds, limits:
 
 
 def _largest(
-    output: str, got: Mapping[str, Probabilities], expected: Mapping[str, Probabilities]
+    outputs: Iterable[str], got: Mapping[str, Probabilities], expected: Mapping[str, Probabilities]
 ) -> float | None:
-    return float(np.abs(got[output] - expected[output]).max()) if output in expected else None
+    found = [np.abs(got[output] - expected[output]).max() for output in outputs if output in expected]
+    return float(np.max(found)) if found else None
 
 
 def refused(results: Iterable[tuple[Parity, Tolerance]]) -> dict[str, list[str]]:

@@ -18,10 +18,12 @@ from PIL import Image, ImageOps
 from falx import engines
 from falx.errors import ModelError
 from falx.model.card import Card, Format
+from falx.model.tensor_spec import OUTPUTS
 from falx.reading.source import FORMATS, read
 from falx.slices.rejection import check
 from falx.slices.slice import Slice
 from falx.words import DECISIONS
+from falx_export.proof import parity
 from falx_export.proof.samples import PreparedSlice
 from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.errors import DataError
@@ -82,7 +84,7 @@ def _from_tensors(payload: bytes, card: Card, chunk: Sequence[PreparedSlice]) ->
     decides = "decision" in got
     none = [False] * len(chunk)
     return SelfContainedAnswers(
-        outputs={name: got[name] for name in ("probabilities", "heatmap", "familiarity") if name in got},
+        outputs={name: got[name] for name in OUTPUTS if name in got},
         decisions=[DECISIONS[index] for index in got["decision"].tolist()] if decides else None,
         contradictions=tflite_file.contradictions(got, card) if decides else [""] * len(chunk),
         refused=none,
@@ -102,8 +104,9 @@ def _from_pictures(
         contradictions.append(onnx_file.contradiction(answer, picture, card))
         refused.append(check(picture, card.rejection) is not None)
     outputs = {"probabilities": np.stack([answer["probabilities"] for answer in got])}
-    if "familiarity" in card.outputs:
-        outputs["familiarity"] = np.stack([answer["familiarity"].reshape(1) for answer in got])
+    for name in parity.SHOWN:
+        if name in card.outputs:
+            outputs[name] = np.stack([answer[name].reshape(1) for answer in got])
     return SelfContainedAnswers(
         outputs=outputs,
         decisions=[DECISIONS[int(answer["decision"])] for answer in got],

@@ -15,7 +15,7 @@ MEASURES: Final = """\
   decisions    share of the slices whose decision differs
   missed       share of the slices that go from a tumour to no_tumor
   heatmap      difference of any cell of the heatmap on any slice
-  familiarity  difference of the familiarity of any slice"""
+  familiarity  difference of the familiarity of any slice, and of no_brain"""
 """The measures that a tolerance bounds, for the help of a command."""
 
 

@@ -57,7 +57,8 @@ class VerifiedSlice:
             not where the file takes pictures, and rejects them itself. Where a file does not say the
             familiarity, as for MediaPipe, it rejects none.
         heatmap: the largest difference of any cell, 0..1; None where the file makes none on the tensor.
-        familiarity: the difference of the familiarity, 0..1; None where the file does not say.
+        familiarity: the difference of the familiarity, 0..1, or of the probability that there is no brain,
+            whichever is larger; None where the file does not say.
         margin: the least distance of what decided in Keras from its threshold, 0..1.
         silent: the file rejects it, and gives no probabilities: `got` is all 0, and not compared.
         contradiction: where the file itself decides otherwise than Falx on the file's own probabilities, in
@@ -235,9 +236,10 @@ def _compared(
     if own is not None:
         # What the file does not say, it can neither be held to nor reject by.
         expected = {name: value for name, value in expected.items() if name in got}
-    apart = {
-        name: np.abs(got[name] - expected[name]) for name in ("heatmap", "familiarity") if name in expected
-    }
+    heatmap, shown = (
+        [np.abs(got[name] - expected[name]).reshape(len(chunk), -1) for name in names if name in expected]
+        for names in (["heatmap"], parity.SHOWN)
+    )
     judges = [
         (expected, trained.thresholds, Limits(least_familiarity=trained.least_familiarity)),
         (got, card.thresholds, card.rejection),
@@ -258,8 +260,8 @@ def _compared(
             got=got["probabilities"][index].astype(np.float64),
             before=before,
             after=after,
-            heatmap=float(apart["heatmap"][index].max()) if "heatmap" in apart else None,
-            familiarity=float(apart["familiarity"][index].max()) if "familiarity" in apart else None,
+            heatmap=_largest(float(apart[index].max()) for apart in heatmap),
+            familiarity=_largest(float(apart[index].max()) for apart in shown),
             margin=margin,
             silent=own is not None and own.silent[index],
             contradiction="" if own is None else own.contradictions[index],

@@ -16,9 +16,10 @@ no loop, so a picture that is rejected costs as much as another.
 | `probabilities` | float32 | `(4,)` | of the labels in their order; all 0 where rejected |
 | `confidence` | float32 | `()` | of the decided label; 0 where ambiguous or rejected |
 | `heatmap` | float32 | `(height, width)` | where a tumour would be, 0..1; all 0 where rejected |
-| `familiarity` | float32 | `()` | how probable it is that the picture is a slice of a head, 0..1 |
+| `familiarity` | float32 | `()` | how probable it is that the picture is a slice of a brain, 0..1 |
+| `no_brain` | float32 | `()` | how probable it is that it is a head without brain, 0..1 |
 
-`heatmap` and `familiarity` are there where the model has them.
+`heatmap`, `familiarity` and `no_brain` are there where the model has them.
 
 The thresholds are the constant `thresholds`, float32 `(4,)` in the order of the labels; the limits of the
 rejection checks are constants named as in the card.
@@ -75,6 +76,7 @@ OUTPUTS: Final = {
         TensorSpec("confidence", "float32", ()),
         TensorSpec("heatmap", "float32", ("height", "width")),
         TensorSpec("familiarity", "float32", ()),
+        TensorSpec("no_brain", "float32", ()),
     )
 }
 
@@ -91,7 +93,8 @@ DOCUMENTATION: Final = {
     "probabilities": f"of {', '.join(LABELS)}; all 0 where rejected",
     "confidence": "the probability of the decided label; 0 where ambiguous or rejected",
     "heatmap": "where a tumour would be, 0..1, on the picture; all 0 where rejected",
-    "familiarity": "the probability, 0..1, that the picture is a slice of a head",
+    "familiarity": "the probability, 0..1, that the picture is a slice of a brain",
+    "no_brain": "the probability, 0..1, that the picture is of a head, but shows no brain",
 }
 """The texts that a graph viewer shows beside an input or output."""
 
@@ -131,16 +134,16 @@ def build(payload: bytes, card: Card) -> bytes:
     frame = onnx_preprocessing.find_head(g, picture)
     tensor = onnx_preprocessing.prepare(g, picture, frame)
     answers = _answers(g, model.graph, tensor)
-    reason = onnx_rejection.reason(g, picture, card.rejection, answers.get("familiarity"))
+    known, no_brain = (answers.get(name) for name in ("familiarity", "no_brain"))
+    reason = onnx_rejection.reason(g, picture, card.rejection, known, no_brain)
     outputs = decide(g, answers["probabilities"], reason, card.thresholds)
     if "heatmap" in answers:
         side = _side(model.graph)
         shown = onnx_preprocessing.heatmap(g, answers["heatmap"], side, picture, frame)
         outputs["heatmap"] = g.output("heatmap", g.where(outputs["rejected"], g.scalar(0, np.float32), shown))
-    if "familiarity" in answers:
-        outputs["familiarity"] = g.output(
-            "familiarity", g.node("Reshape", answers["familiarity"], g.integers())
-        )
+    for name in ("familiarity", "no_brain"):
+        if name in answers:
+            outputs[name] = g.output(name, g.node("Reshape", answers[name], g.integers()))
     graph = g.built(
         "falx",
         [_described(INPUT)],
@@ -167,13 +170,17 @@ def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
     """Returns how a graph rejects or decides otherwise than Falx on the same pixels and probabilities, in
     words; empty where it does not.
     """
-    familiarity = float(got["familiarity"]) if "familiarity" in got else None
+    familiarity, no_brain = (
+        float(got[name]) if name in got else None for name in ("familiarity", "no_brain")
+    )
     seen = decision.before(lambda: picture, card.rejection)
     if isinstance(seen, decision.Refusal):
         outcome = decision.Outcome(REJECTED, seen.reason, 0.0)
     else:
         answered = got["probabilities"].tolist()
-        outcome = decision.after(answered, familiarity, None, card.rejection, card.thresholds)
+        outcome = decision.after(
+            answered, familiarity, None, card.rejection, card.thresholds, no_brain=no_brain
+        )
     wanted, reason = outcome.decision, outcome.reason
     said = (DECISIONS[int(got["decision"])], str(got["decision_label"]), bool(got["rejected"]), _code(got))
     right = (wanted, wanted, reason is not None, reason.code if reason else None)
@@ -202,7 +209,7 @@ def prove(
             raise ParityError(f"{name}: {wrong} on the same picture")
         wanted = engine.run(prepare(pixels)[0])
         # A picture that is rejected has no probabilities, but a familiarity all the same.
-        compared = [output for output in ("probabilities", "familiarity") if output in got]
+        compared = [output for output in ("probabilities", "familiarity", "no_brain") if output in got]
         if got["rejected"]:
             compared.remove("probabilities")
         else:
@@ -239,7 +246,7 @@ def _prove_answers(graph: bytes, card: Card) -> None:
         got = run(phantom.PHANTOMS[test.phantom]()[:, :, np.newaxis])
         probabilities, code = got["probabilities"], _code(got)
         # A model may find a drawing unfamiliar; then there is nothing to compare.
-        if code == "unfamiliar":
+        if code in ("unfamiliar", "no_brain"):
             continue
         if code is not None:
             raise ConversionError(

@@ -33,9 +33,15 @@ BEHIND_ALL: Final = 1e6
 """Greater than any Laplacian of grey levels."""
 
 
-def reason(g: Graph, picture: PictureTensors, limits: Limits, familiarity: Tensor | None) -> Tensor:
+def reason(
+    g: Graph,
+    picture: PictureTensors,
+    limits: Limits,
+    familiarity: Tensor | None,
+    no_brain: Tensor | None,
+) -> Tensor:
     """Returns why a picture is rejected: int32 without axes, `NONE` or 1 + the place in `REASONS`.
-    Familiarity is float32 `(1, 1)`, where the model says it.
+    Familiarity and `no_brain` are float32 `(1, 1)`, where the model says them.
     """
     values = {name: g.constant(name, value, np.float64) for name, value in limits.to_dict().items()}
     with g.scope("rejection"):
@@ -47,7 +53,13 @@ def reason(g: Graph, picture: PictureTensors, limits: Limits, familiarity: Tenso
         found["no_head"] = _no_head(g, picture, values)
         if familiarity is not None:
             known = g.node("Reshape", familiarity, g.integers()).to(np.float64)
-            found["unfamiliar"] = g.named("unfamiliar", known < values["least_familiarity"])
+            unknown = known < values["least_familiarity"]
+            found["unfamiliar"] = g.named("unfamiliar", unknown)
+            if no_brain is not None:
+                head = g.node("Reshape", no_brain, g.integers()).to(np.float64)
+                rather = g.named("rather_no_brain", head > 1 - known - head)
+                found["no_brain"] = g.named("no_brain", unknown & rather)
+                found["unfamiliar"] = unknown & ~rather
         codes = list(REASONS)
         index = g.scalar(NONE, np.int32)
         # The first check that finds something is the reason, so it is asked last.

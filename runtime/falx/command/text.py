@@ -213,6 +213,7 @@ def card_text(card: Card, name: str) -> str:
         **({"earlier thresholds": earlier} if earlier else {}),
         "heatmap": "yes" if card.has_heatmap else "no",
         "familiarity": f"rejected below {card.rejection.least_familiarity:g}"
+        + (", heads without brain told apart" if "no_brain" in card.outputs else "")
         if card.has_familiarity
         else "no",
         "self-contained": "yes" if card.self_contained else "no",

@@ -44,8 +44,8 @@ class Engine(Protocol):
 
         Returns:
             Every output of the card by name, without the batch axis, in arrays of the caller's own:
-            `probabilities` `(4,)`, and where the model has them `heatmap` `(N, N)` and `familiarity` `(1,)`,
-            all float32 in 0..1.
+            `probabilities` `(4,)`, and where the model has them `heatmap` `(N, N)`, `familiarity` `(1,)` and
+            `no_brain` `(1,)`, all float32 in 0..1.
         """
 
 
@@ -58,11 +58,13 @@ class Inference:
         heatmap: `(N, N)` float32, 0..1, on the tensor; None where the model makes none.
         familiarity: the probability, 0..1, that the picture is a slice of a brain at all; None where the
             model does not say.
+        no_brain: the probability, 0..1, that it is a head without brain; None likewise.
     """
 
     probabilities: list[float]
     heatmap: npt.NDArray[np.float32] | None
     familiarity: float | None
+    no_brain: float | None
 
 
 @dataclass(frozen=True, slots=True)

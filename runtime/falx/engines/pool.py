@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from falx import engines
@@ -95,11 +95,11 @@ class Pool:
                 outputs = engine.run(tensor)
             finally:
                 self._idle.append(engine)
-        familiarity = outputs.get("familiarity")
         return Inference(
             probabilities=self._probable("probabilities", outputs["probabilities"]),
             heatmap=outputs.get("heatmap"),
-            familiarity=None if familiarity is None else self._probable("familiarity", familiarity)[0],
+            familiarity=self._share(outputs, "familiarity"),
+            no_brain=self._share(outputs, "no_brain"),
         )
 
     def _start(self) -> Engine:
@@ -117,6 +117,9 @@ class Pool:
             self._threads,
         )
         return engine
+
+    def _share(self, outputs: Mapping[str, npt.NDArray[np.float32]], name: str) -> float | None:
+        return self._probable(name, outputs[name])[0] if name in outputs else None
 
     def _probable(self, output: str, values: npt.NDArray[np.float32]) -> list[float]:
         numbers = [float(p) for p in values]

@@ -95,7 +95,8 @@ class Card:
         disclaimer: shown wherever a result is.
         labels: in the order of the probabilities; always `falx.words.LABELS`.
         input: the graph's input.
-        outputs: `probabilities`, and `heatmap` and `familiarity` where the model has them (`OUTPUTS`).
+        outputs: `probabilities`, and `heatmap`, `familiarity` and `no_brain` where the model has them
+            (`OUTPUTS`).
         preprocessing: its name, height and width.
         rejection: parameters of the rejection checks.
         self_test: phantoms and what this file answers for them; `falx check` compares.

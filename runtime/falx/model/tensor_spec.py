@@ -16,6 +16,7 @@ OUTPUTS: Final = {
     "probabilities": "(1, 4)",
     "heatmap": "(1, N, N) with N in 1..224",
     "familiarity": "(1, 1)",
+    "no_brain": "(1, 1)",
 }
 """What a graph may answer, in this order, and its shape; only the first is in every model."""
 
@@ -62,7 +63,7 @@ def is_output(name: str, shape: Sequence[object]) -> bool:
     """
     if name == "heatmap":
         return len(shape) == 3 and shape[0] == 1 and shape[1] == shape[2] and shape[1] in range(1, SIDE + 1)
-    return tuple(shape) == {"probabilities": (1, 4), "familiarity": (1, 1)}.get(name)
+    return name in OUTPUTS and tuple(shape) == ((1, 4) if name == "probabilities" else (1, 1))
 
 
 def check_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> None:

@@ -34,8 +34,9 @@ class Limits:
         minimum_detail: `no_head` where neighbours on the coarse grid differ by less than this fraction
             of the bright parts: drawings and gradients.
         maximum_detail: `no_head` where they differ by more: noise.
-        least_familiarity: `unfamiliar` where the model, if it says so, gives the picture a lower
-            probability of being a slice of a brain at all, 0..1; 0 rejects nothing. Each model has its own.
+        least_familiarity: `unfamiliar`, or `no_brain`, where the model, if it says so, gives the picture a
+            lower probability of being a slice of a brain at all, 0..1; 0 rejects nothing. Each model has its
+            own.
 
     Raises:
         ValueError: a value is not a number of its range.

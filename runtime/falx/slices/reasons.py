@@ -13,6 +13,7 @@ REASONS: Final = {
     "not_grey": "The picture has colours; an MRI slice is grey.",
     "no_head": "The picture does not show a head on a dark background.",
     "unfamiliar": "The picture does not look like the brain MRI slices that the model learned from.",
+    "no_brain": "The picture seems to show a head without brain: scalp, neck or face.",
 }
 """The sentence of every reason in the pixels, by its code, in the order of the checks."""
 

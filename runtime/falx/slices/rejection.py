@@ -75,18 +75,23 @@ def check(image: Slice, limits: Limits) -> Reason | None:
     return rejected("no_head", found) if found else None
 
 
-def check_familiarity(familiarity: float | None, limits: Limits) -> Reason | None:
+def check_familiarity(
+    familiarity: float | None, limits: Limits, *, no_brain: float | None = None
+) -> Reason | None:
     """Returns the model's own reason to reject a picture; None where the model has none.
 
     Args:
         familiarity: the probability, 0..1, that the picture is a slice of a brain; None where the model
             does not say.
         limits: of the card.
+        no_brain: the probability, 0..1, that it is a head without brain. Where it is greater than that of
+            anything else, it is the reason; None where the model does not say.
     """
     if familiarity is None or familiarity >= limits.least_familiarity:
         return None
     found = f"Its familiarity is {familiarity:.3f}, {limits.least_familiarity:g} is needed."
-    return rejected("unfamiliar", found)
+    head = no_brain is not None and no_brain > 1 - familiarity - no_brain
+    return rejected("no_brain" if head else "unfamiliar", found)
 
 
 def check_doubt(doubt: Reason | None, familiarity: float | None) -> Reason | None:

@@ -176,6 +176,7 @@ def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> No
         "probabilities": (4,),
         "heatmap": (14, 14),
         "familiarity": (1,),
+        "no_brain": (1,),
     }
     # Else any constant would do.
     spread = {name: float(np.ptp(values, axis=0).max()) for name, values in expected.items()}
@@ -189,7 +190,7 @@ def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> No
         card = card_of(model, quantization)
         engine = engines.start(engines.choose(None, kind), graph.payload, card, threads=1)
         got = parity.engine_answers(engine, slices.parity, title="", quiet=True)
-        assert list(got) == ["probabilities", "heatmap", "familiarity"]
+        assert list(got) == ["probabilities", "heatmap", "familiarity", "no_brain"]
         for name, values in expected.items():
             assert got[name].shape == values.shape
             difference = float(np.abs(got[name] - values).max())

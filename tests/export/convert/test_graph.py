@@ -64,13 +64,14 @@ def test_a_model_with_another_input(altered: Path) -> None:
     [
         (
             {"heatmap": (7, 14)},
-            "outputs may be probabilities (1, 4), heatmap (1, N, N) with N in 1..224, familiarity (1, 1); "
-            "got heatmap (1, 7, 14)",
+            "outputs may be probabilities (1, 4), heatmap (1, N, N) with N in 1..224, familiarity (1, 1), "
+            "no_brain (1, 1); got heatmap (1, 7, 14)",
         ),
         ({"familiarity": (2,)}, "got familiarity (1, 2)"),
+        ({"no_brain": (2,)}, "got no_brain (1, 2)"),
         ({"mask": (7, 7)}, "got mask (1, 7, 7)"),
         ({}, None),
-        ({"heatmap": (14, 14), "familiarity": (1,)}, None),
+        ({"heatmap": (14, 14), "familiarity": (1,), "no_brain": (1,)}, None),
     ],
 )
 def test_a_model_has_the_outputs_that_a_card_may_state(

@@ -56,6 +56,12 @@ def test_the_heatmap_is_compared_too() -> None:
         parity.refused([(result, allowed.changed("heatmap", 0.2))])
 
 
+def test_the_probability_that_there_is_no_brain_is_held_to_the_same_tolerance() -> None:
+    known = {"probabilities": BEFORE, "familiarity": np.full((4, 1), 0.5, np.float32)}
+    expected, got = (known | {"no_brain": np.full((4, 1), share, np.float32)} for share in (0.5, 0.25))
+    assert parity.compare("x", "y", got, expected, DEFAULT_THRESHOLDS).familiarity == 0.25
+
+
 def test_familiarity_is_compared_and_decides_what_is_rejected() -> None:
     expected = {"probabilities": BEFORE, "familiarity": np.array([[0.9], [0.5], [0.1], [0.6]], np.float32)}
     got = {"probabilities": BEFORE, "familiarity": np.array([[0.9], [0.4], [0.2], [0.6]], np.float32)}

@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.model import file as model_file
-from falx.model.card import Card
-from falx.model.tensor_spec import TensorSpec
-from falx.slices.limits import Limits
-from falx.words import LABELS
+from falx.model.card import Card, Format
+from falx.slices.preprocessing import prepare
+from falx.slices.reasons import REASONS
+from falx.slices.slice import Slice
+from falx.words import DECISIONS, LABELS
+from falx_export import package
+from falx_export.package import Converted, Terms
 from falx_runs.run_folder import FinishedRun, write_run
 from falx_trainer.evaluation.answers import MeasuredModel
 from falx_trainer.evaluation.evaluate import load_model
@@ -33,18 +37,40 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-def always() -> Any:
+def always(familiarity: float = FAMILIARITY, no_brain: float | None = None) -> Any:
     """A Keras model that answers the same for every picture."""
     import keras
 
     image = keras.Input((224, 224, 1), name="image")
     mean = keras.layers.GlobalAveragePooling2D()(image)
     labels = keras.layers.Dense(4, "softmax", kernel_initializer="zeros", name="probabilities")
-    known = keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros", name="familiarity")
-    model = keras.Model(image, {"probabilities": labels(mean), "familiarity": known(mean)})
+    outputs = {"probabilities": labels(mean)}
+    for name, share in {"familiarity": familiarity, "no_brain": no_brain}.items():
+        if share is not None:
+            known = keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros", name=name)
+            outputs[name] = known(mean)
+            known.bias.assign([np.log(share / (1 - share))])
     labels.bias.assign(np.log(PROBABILITIES))
-    known.bias.assign([np.log(FAMILIARITY / (1 - FAMILIARITY))])
-    return model
+    return keras.Model(image, outputs)
+
+
+def described(model: Any, folder: Path) -> Card:
+    """Writes the run of a model into a folder, and returns the card of its files."""
+    model.save(folder / "model.keras")
+    run = FinishedRun(
+        folder=folder,
+        name="always",
+        preset="default",
+        temperature=1.0,
+        thresholds=DEFAULT_THRESHOLDS,
+        least_familiarity=0.5,
+        metrics={},
+        seed=1,
+        trainer="0.1.0",
+        data={},
+    )
+    write_run(run)
+    return package.card(run, model, Terms(), Converted(b"", "tflite", "float16", "weights"))
 
 
 @pytest.fixture(scope="module")
@@ -53,38 +79,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MeasuredModel]
     from falx_export.convert import to_tflite
 
     folder = tmp_path_factory.mktemp("always")
-    card = Card(
-        name="always",
-        version="1",
-        license="Apache-2.0",
-        intended_use="Tests.",
-        thresholds=DEFAULT_THRESHOLDS,
-        temperature=1.0,
-        metrics={},
-        provenance={},
-        quantization={"format": "float16", "scheme": "weights"},
-        outputs={
-            "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
-            "familiarity": TensorSpec("familiarity", "float32", (1, 1)),
-        },
-        rejection=Limits(least_familiarity=0.5),
-    )
     model = always()
-    model.save(folder / "model.keras")
-    write_run(
-        FinishedRun(
-            folder=folder,
-            name="always",
-            preset="default",
-            temperature=1.0,
-            thresholds=card.thresholds,
-            least_familiarity=0.5,
-            metrics={},
-            seed=1,
-            trainer="0.1.0",
-            data={},
-        )
-    )
+    card = described(model, folder)
     file = folder / "always.tflite"
     file.write_bytes(model_file.embed(to_tflite.float16(model), card, format="tflite"))
     return {"run": load_model(folder), "file": load_model(file)}
@@ -123,6 +119,38 @@ def test_tags_reject_before_and_after_the_model(
     assert [(answer.decision, answer.reason) if answer else None for answer in found] == [
         (decision, reason) for _, decision, reason in CASES.values()
     ]
+
+
+@pytest.mark.parametrize(
+    ("familiarity", "no_brain", "reason"), [(0.2, 0.7, "no_brain"), (0.4, 0.1, "unfamiliar"), (0.6, 0.4, "")]
+)
+def test_a_head_without_brain_is_one_to_the_run_and_to_every_file(
+    tmp_path: Path, familiarity: float, no_brain: float, reason: str
+) -> None:
+    from falx_export.convert import to_onnx, to_tflite
+    from falx_export.self_contained import onnx_file, tflite_file
+
+    model = always(familiarity, no_brain)
+    card = described(model, tmp_path)
+    graphs: dict[Format, bytes] = {"tflite": to_tflite.float16(model), "onnx": to_onnx.float32(model)}
+    picture = tmp_path / "lesion.png"
+    Image.fromarray(phantom.lesion()).save(picture)
+    for kind, graph in graphs.items():
+        (tmp_path / f"always.{kind}").write_bytes(model_file.embed(graph, card, format=kind))
+    wanted = "rejected" if reason else "glioma"
+    for name in (".", "always.tflite", "always.onnx"):
+        (answer,) = load_model(tmp_path / name).answers([picture])
+        assert answer is not None
+        assert (answer.decision, answer.reason) == (wanted, reason), name
+    got = onnx_file.started(onnx_file.sealed(graphs["onnx"], card))(phantom.lesion()[..., np.newaxis])
+    assert ["", *REASONS][int(got["reason"])] == reason
+    assert onnx_file.contradiction(got, Slice(phantom.lesion()), card) == ""
+    assert got["no_brain"] == pytest.approx(no_brain, abs=1e-3)
+    own_card, payload = model_file.extract(tflite_file.sealed(graphs["tflite"], card))
+    got = tflite_file.answers(payload, prepare(phantom.lesion())[0][np.newaxis, ..., np.newaxis], title="")
+    assert list(own_card.outputs)[-2:] == ["familiarity", "no_brain"]
+    assert got["no_brain"].item() == pytest.approx(no_brain, abs=1e-3)
+    assert DECISIONS[got["decision"].item()] == wanted
 
 
 def test_the_run_and_its_file_answer_the_same_probabilities(

@@ -211,6 +211,10 @@ def test_familiarity_is_compared_where_the_model_says_it() -> None:
     (found,) = verify._compared(chunk, expected, got, judge, judge)
     assert (found.before, found.after, found.familiarity, found.heatmap) == ("glioma", "rejected", 0.5, None)
     assert comparison(found).parity().familiarity == 0.5
+    for answers, share in ((expected, 0.125), (got, 0.75)):
+        answers["no_brain"] = np.array([[share]], np.float32)
+    (found,) = verify._compared(chunk, expected, got, judge, judge)
+    assert found.familiarity == 0.625
 
 
 def test_the_table_has_each_label_each_probability_and_every_change() -> None:

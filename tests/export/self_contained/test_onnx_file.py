@@ -104,7 +104,7 @@ def checked() -> Run:
     """From `image` and the limits, by their names, to `reason`."""
     g = Graph()
     picture = onnx_preprocessing.read(g, g.input("image", np.uint8))
-    g.output("reason", onnx_rejection.reason(g, picture, Limits(), None))
+    g.output("reason", onnx_rejection.reason(g, picture, Limits(), None, None))
     graph = g.built("test", [value("image", np.uint8, [None] * 3)], [value("reason", np.int32, [])], "")
     named = [name for name in Limits().to_dict() if name != "least_familiarity"]
     # A constant that is an input too may be given another value.
@@ -132,7 +132,9 @@ def decided() -> Run:
     return session(graph)
 
 
-def small(familiarity: float | None = None, *, side: int = 7, opset: int = OPSET) -> bytes:
+def small(
+    familiarity: float | None = None, *, no_brain: float | None = None, side: int = 7, opset: int = OPSET
+) -> bytes:
     """A model of constant probabilities, whose heatmap is the brightness of the tensor's parts."""
     part = 224 // side
     constants = ", ".join(str(p) for p in PROBABILITIES)
@@ -150,10 +152,11 @@ def small(familiarity: float | None = None, *, side: int = 7, opset: int = OPSET
         probabilities = Reshape(answers, labels)
     }}"""
     model = parser.parse_model(text)
-    if familiarity is not None:
-        tensor = helper.make_tensor("known", onnx.TensorProto.FLOAT, [1, 1], [familiarity])
-        model.graph.node.append(helper.make_node("Constant", [], ["familiarity"], value=tensor))
-        model.graph.output.append(value("familiarity", np.float32, [1, 1]))
+    for name, share in (("familiarity", familiarity), ("no_brain", no_brain)):
+        if share is not None:
+            tensor = helper.make_tensor("share", onnx.TensorProto.FLOAT, [1, 1], [share])
+            model.graph.node.append(helper.make_node("Constant", [], [name], value=tensor))
+            model.graph.output.append(value(name, np.float32, [1, 1]))
     return bytes(model.SerializeToString())
 
 
@@ -327,6 +330,25 @@ class TestRejection:
         # A check of the pixels comes first.
         assert run(image=head(32, 32))["reason"] == 1
 
+    @pytest.mark.parametrize(
+        ("familiarity", "no_brain", "code"),
+        [
+            (0.49, 0.26, "no_brain"),
+            (0.5, 0.5, None),
+            (0.25, 0.375, "unfamiliar"),
+            (0.0, 0.3, "unfamiliar"),
+        ],
+    )
+    def test_a_head_without_brain(self, familiarity: float, no_brain: float, code: str | None) -> None:
+        card = described(familiarity=True, least_familiarity=0.5)
+        run = loaded(onnx_file.build(small(familiarity, no_brain=no_brain), card))
+        got = run(image=head(128, 128))
+        assert got["reason"] == (0 if code is None else 1 + list(REASONS).index(code))
+        assert got["no_brain"] == np.float32(no_brain)
+        assert onnx_file.contradiction(got, Slice(head(128, 128)[..., 0]), card) == ""
+        # As without that output, the reason is one of the two at most.
+        assert got["rejected"] == (code is not None)
+
 
 class TestDecision:
     @given(
@@ -462,7 +484,7 @@ class TestFile:
         assert card.self_contained
         assert card.input == onnx_file.INPUT
         assert card.outputs == {
-            name: spec for name, spec in onnx_file.OUTPUTS.items() if name != "familiarity"
+            name: spec for name, spec in onnx_file.OUTPUTS.items() if name not in ("familiarity", "no_brain")
         }
         assert card.thresholds == THRESHOLDS
         assert payload == onnx_file.build(small(), described())
@@ -504,7 +526,8 @@ class TestFile:
             onnx_file.sealed(small(), large)
         unfamiliar = described(familiarity=True, least_familiarity=0.5)
         unfamiliar = dataclasses.replace(unfamiliar, self_test=known)
-        assert onnx_file.sealed(small(0.2), unfamiliar)
+        for no_brain in (None, 0.7):
+            assert onnx_file.sealed(small(0.2, no_brain=no_brain), unfamiliar)
 
     def test_it_is_proven_on_slices_against_the_graph_it_is_made_of(self, file: bytes) -> None:
         slices = np.stack([prepare(head(200, 160, seed)[..., 0])[0] for seed in range(3)])[..., np.newaxis]

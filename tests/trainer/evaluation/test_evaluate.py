@@ -172,7 +172,7 @@ def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: Fini
     import keras
 
     image = keras.Input((224, 224, 1), name="image")
-    # As bright as the middle of each place; familiar where bright on the whole.
+    # As bright as the middle of each place; familiar where bright on the whole, otherwise a head.
     cells = keras.layers.Rescaling(1 / 255)(keras.layers.AveragePooling2D(32)(image))
     mean = keras.layers.GlobalAveragePooling2D()(cells)
     always_glioma = keras.layers.Dense(4)
@@ -180,6 +180,7 @@ def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: Fini
         "probabilities": keras.layers.Softmax(name="probabilities")(always_glioma(mean)),
         "heatmap": keras.layers.Reshape((7, 7), name="heatmap")(cells),
         "familiarity": keras.layers.Rescaling(1.0, name="familiarity")(mean),
+        "no_brain": keras.layers.Rescaling(-1.0, offset=1.0, name="no_brain")(mean),
     }
     always_glioma.set_weights([np.zeros((1, 4)), np.array([0, 0, 5, 0])])
     run = tmp_path / "run"
@@ -198,6 +199,7 @@ def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: Fini
         evaluate(run, tmp_path / "data", None, tmp_path / "out", pictures(tmp_path / "pictures"))
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert metrics["all"]["decisions"]["glioma"][decision] == 1
+        assert metrics["all"]["reasons"] == ({"no_brain": 1} if least else {})
         assert metrics["pictures"]["by_family"]["blank"]["reasons"] == {"blank": 2}
         located = metrics["all"]["peak_in_box"]
         assert located == (None if least else [1.0, 0.0, 1.0, 1])

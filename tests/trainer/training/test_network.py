@@ -15,9 +15,11 @@ from falx_trainer.training import network as network_module
 from falx_trainer.training import stages
 from falx_trainer.training.calibration import probabilities
 from falx_trainer.training.network import (
+    BRAIN,
     DETAIL,
     DETAIL_SHAPE,
     FEATURES_SHAPE,
+    NO_BRAIN,
     Network,
     build,
     inference_model,
@@ -277,11 +279,12 @@ def test_a_saved_model_loads_with_keras_alone_and_answers_the_same(
         answer = expected[paths[-1]]
         np.testing.assert_allclose(answer["probabilities"], probabilities(outputs["logits"], 1.7), atol=1e-5)
         assert answer.keys() == (
-            {"probabilities"} if kind == "gap" else {"probabilities", "heatmap", "familiarity"}
+            {"probabilities"} if kind == "gap" else {"probabilities", "heatmap", "familiarity", "no_brain"}
         )
         if kind == "map":
-            familiarity = softmax(outputs["familiarity"], axis=1)[:, :1]
-            np.testing.assert_allclose(answer["familiarity"], familiarity, atol=1e-5)
+            shown = softmax(outputs["familiarity"], axis=1)
+            np.testing.assert_allclose(answer["familiarity"], shown[:, [BRAIN]], atol=1e-5)
+            np.testing.assert_allclose(answer["no_brain"], shown[:, [NO_BRAIN]], atol=1e-5)
             np.testing.assert_allclose(
                 answer["heatmap"], expit(outputs["evidence"]).reshape(2, 14, 14), atol=1e-5
             )

@@ -337,7 +337,7 @@ def test_both_models_answer_alike(finished: tuple[Path, str]) -> None:
         keras.models.load_model(folder / f"model.{suffix}", compile=False).predict_on_batch(images)
         for suffix in ("keras", "h5")
     )
-    assert first.keys() == {"probabilities", "heatmap", "familiarity"}
+    assert first.keys() == {"probabilities", "heatmap", "familiarity", "no_brain"}
     assert first["probabilities"].shape == (2, 4)
     np.testing.assert_allclose(first["probabilities"].sum(axis=1), 1, atol=1e-5)
     assert ((first["heatmap"] >= 0) & (first["heatmap"] <= 1)).all()

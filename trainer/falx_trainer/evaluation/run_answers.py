@@ -84,9 +84,13 @@ class RunModel:
         return [next(decided) if isinstance(item, _Prepared) else item for item in prepared]
 
     def _decided(self, item: _Prepared, outputs: dict[str, npt.NDArray[np.floating]]) -> ModelAnswer:
-        familiarity = float(outputs["familiarity"][0]) if "familiarity" in outputs else None
+        familiarity, no_brain = (
+            float(outputs[name][0]) if name in outputs else None for name in ("familiarity", "no_brain")
+        )
         probabilities = tuple(float(p) for p in outputs["probabilities"].astype(np.float64))
-        outcome = decision.after(probabilities, familiarity, item.seen.doubt, self._limits, self.thresholds)
+        outcome = decision.after(
+            probabilities, familiarity, item.seen.doubt, self._limits, self.thresholds, no_brain=no_brain
+        )
         if outcome.reason is not None:
             return ModelAnswer(REJECTED, None, reason=outcome.reason.code)
         location = None

@@ -328,7 +328,8 @@ def inference_model(network: Network, temperature: float) -> keras.Model:
     Returns:
         `image` `(B, 224, 224, 1)` float 0..255 -> `{"probabilities": (B, 4)}`; for a map head also
         `"heatmap"` `(B, 14, 14)`, the probability of a tumour at each place; and where the head has it,
-        `"familiarity"` `(B, 1)`, the probability that the picture is a slice of a brain.
+        `"familiarity"` and `"no_brain"`, each `(B, 1)`, the probabilities that the picture is a slice of a
+        brain, and that it is a head without brain.
     """
     image = keras.Input((SIZE, SIZE, 1), name="image")
     # A new head of the same layers: training compiled the old one, and a model takes the names of its
@@ -344,5 +345,7 @@ def inference_model(network: Network, temperature: float) -> keras.Model:
     if "familiarity" in outputs:
         # Layers alone, no operations: HDF5 files know no others.
         shown = layers.Reshape((3, 1), name="shown")(layers.Softmax(name="familiar")(outputs["familiarity"]))
-        answer["familiarity"] = layers.Flatten(name="brain")(layers.Cropping1D((0, 2), name="first")(shown))
+        for name, kind in (("familiarity", BRAIN), ("no_brain", NO_BRAIN)):
+            one = layers.Cropping1D((kind, OTHER - kind), name=f"{name}_alone")(shown)
+            answer[name] = layers.Flatten(name=f"{name}_share")(one)
     return keras.Model(image, answer, name="falx")
