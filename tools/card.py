@@ -33,6 +33,7 @@ BREAKDOWNS: Final = {
     "by_source": "By collection",
     "by_sequence": "By sequence",
     "by_plane": "By plane",
+    "by_level": "By level of the head",
     "by_label": "By class",
     "by_source_and_sequence": "By collection and sequence",
 }

@@ -149,8 +149,8 @@ def finished() -> FinishedRun:
 def pictures(folder: Path) -> Path:
     """Three pictures of two families; hidden folders are passed over."""
     for family, name, pixels in (
-        ("blank", "grey--1", np.full((90, 90), 128)),
-        ("blank", "grey--2", np.full((90, 120), 128)),
+        ("blank", "grey1", np.full((90, 90), 128)),
+        ("blank", "grey2", np.full((90, 120), 128)),
         ("noise", "noise", np.random.default_rng(1).integers(0, 256, (90, 90))),
         (".packages", "other", np.zeros((9, 9))),
     ):

@@ -23,7 +23,7 @@ from sklearn.metrics import (
 
 from falx.decision import decide
 from falx.words import LABELS
-from falx_runs.manifest import UNTYPED, Box, Record
+from falx_runs.manifest import UNTYPED, Box, Outlier, Record
 from falx_trainer.evaluation import bootstrap
 from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Pairs, calibration, curves, measure, rejections, risk_coverage
@@ -100,15 +100,37 @@ def test_risk_is_of_the_surest_slices_first() -> None:
     assert risk_coverage([(record("tumor_untyped"), answer("glioma", 0, 0, 1, 0))]) == []
 
 
-def test_variants_of_a_picture_are_one_observation() -> None:
-    paths = [Path(f"{name}--{number}.png") for name in ("cat", "dog") for number in range(3)]
+def test_pictures_of_a_group_are_one_observation() -> None:
+    pictures = [
+        Outlier(Path(f"{name}{number}.png"), "photo", group=name)
+        for name in ("cat", "dog")
+        for number in range(3)
+    ]
     told = [ModelAnswer("rejected", None, reason="no_head")] * 2 + [answer("glioma", 0, 0, 1, 0)] * 3 + [None]
-    counted = rejections(paths, told)
+    counted = rejections(pictures, told)
     # The dog was never rejected, the cat twice of three times: two observations of 2 and 3 pictures.
     assert counted["rejected"] == [0.4, 0.0, 2 / 3, 5]
     assert (counted["pictures"], counted["unreadable"]) == (6, 1)
     assert (counted["decisions"]["glioma"], counted["decisions"]["rejected"]) == (3, 2)
     assert counted["reasons"] == {"no_head": 2}
+    assert counted["rejected_or_no_tumor"] == counted["rejected"]
+    cleared = rejections(pictures, [*told[:2], *[answer("no_tumor", 1, 0, 0, 0)] * 2, *told[4:]])
+    assert (cleared["rejected"][0], cleared["rejected_or_no_tumor"][0]) == (0.4, 0.8)
+    alone = rejections([Outlier(one.path, "photo") for one in pictures], told)
+    # Five observations now, not two.
+    assert alone["rejected"][2] > counted["rejected"][2]
+    unread = rejections(pictures[:1], [None])
+    assert (unread["rejected"], unread["rejected_or_no_tumor"]) == (None, None)
+
+
+def test_healthy_slices_that_are_called_a_tumor_are_false_alarms() -> None:
+    pairs = [
+        (record("no_tumor", str(index)), answer(decision, 0.4, 0.3, 0.2, 0.1))
+        for index, decision in enumerate(("no_tumor", "glioma", "ambiguous", "pituitary"))
+    ]
+    pairs.append((record("glioma", "t"), answer("glioma", 0, 0, 1, 0)))
+    assert (measure(pairs)["false_alarm"][0], measure(pairs)["false_alarm"][3]) == (0.5, 4)
+    assert measure(pairs[-1:])["false_alarm"] is None
 
 
 def test_one_group_tells_nothing_of_others() -> None:

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ import falx
 from falx.errors import FalxError
 from falx.words import LABELS
 from falx_runs.errors import DataError
-from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records
+from falx_runs.manifest import UNTYPED, Outlier, Record, read_outliers, read_records
 from falx_trainer.evaluation import comparison, measures, overlap, thresholds
 from falx_trainer.evaluation.answers import MeasuredModel
 from falx_trainer.evaluation.file_answers import FileModel
@@ -58,6 +58,7 @@ def evaluate(
     compare: Path | None = None,
     trained_on: Path | None = None,
     shareable: bool = False,
+    parts: Mapping[str, Callable[[Record], bool]] | None = None,
 ) -> str:
     """Measures a model and writes a report; returns the one for the terminal.
 
@@ -75,6 +76,7 @@ def evaluate(
         compare: another model, to be measured on the same slices.
         trained_on: what the model learned from; see `falx_trainer.evaluation.overlap.check`.
         shareable: write nothing that shows or names a slice.
+        parts: slices whose shares are wanted besides, by a name for them; in `metrics.json` alone.
 
     Raises:
         DataError: no slices to measure on.
@@ -116,6 +118,7 @@ def evaluate(
         "calibration": measures.calibration(pairs),
         "risk_coverage": measures.risk_coverage(pairs),
         "thresholds": chosen,
+        **({} if parts is None else {"parts": {name: _part(pairs, of) for name, of in parts.items()}}),
         **({} if pictures is None else {"pictures": _rejected(asked, families)}),
         **({} if other is None else {"comparison": _compared(pairs, other)}),
     }
@@ -142,6 +145,12 @@ def _answered(model: MeasuredModel, records: Sequence[Record]) -> Pairs:
     """Returns the slices that can be read, each with what the model says of it."""
     answered = model.answers([record.path for record in records])
     return [(record, answer) for record, answer in zip(records, answered, strict=True) if answer is not None]
+
+
+def _part(pairs: Pairs, belongs: Callable[[Record], bool]) -> Document:
+    """Returns the shares of the slices that belong to a part."""
+    part = [(record, answer) for record, answer in pairs if belongs(record)]
+    return {"slices": len(part), **measures.shares(part)}
 
 
 def _without(pairs: Pairs, copies: Sequence[Copy]) -> Document | None:
@@ -208,28 +217,26 @@ def load_model(path: Path) -> MeasuredModel:
     return FileModel(path)
 
 
-def _families(pictures: Path, split: str | None) -> dict[str, list[Path]]:
+def _families(pictures: Path, split: str | None) -> dict[str, list[Outlier]]:
     """Lists the pictures of each kind, sorted, of a split where they have one."""
-    families: dict[str, list[Path]] = {}
+    families: dict[str, list[Outlier]] = {}
     for outlier in read_outliers(pictures):
         if split in (None, outlier.split) or not outlier.split:
-            families.setdefault(outlier.kind, []).append(outlier.path)
+            families.setdefault(outlier.kind, []).append(outlier)
     if not families:
         raise DataError(f"{pictures}: has no pictures of the split {split!r}")
     return dict(sorted(families.items()))
 
 
-def _rejected(model: MeasuredModel, families: dict[str, list[Path]]) -> Document:
+def _rejected(model: MeasuredModel, families: dict[str, list[Outlier]]) -> Document:
     """Counts the rejected among pictures that are not brain MRI, in all and by kind."""
-    told = {name: model.answers(paths) for name, paths in families.items()}
+    told = {name: model.answers([one.path for one in family]) for name, family in families.items()}
+    every = [one for family in families.values() for one in family]
     digest = hashlib.sha256()
-    for paths in families.values():
-        for path in paths:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for one in every:
+        digest.update(hashlib.sha256(one.path.read_bytes()).digest())
     return {
         "sha256": digest.hexdigest(),
-        "all": measures.rejections(
-            [p for paths in families.values() for p in paths], [a for t in told.values() for a in t]
-        ),
-        "by_family": {name: measures.rejections(paths, told[name]) for name, paths in families.items()},
+        "all": measures.rejections(every, [answer for answers in told.values() for answer in answers]),
+        "by_family": {name: measures.rejections(family, told[name]) for name, family in families.items()},
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from sklearn.metrics import (
 )
 
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
-from falx_runs.manifest import UNTYPED, Record
+from falx_runs.manifest import UNTYPED, Outlier, Record
 from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.bootstrap import Groups, Interval, Mask
 
@@ -34,9 +33,6 @@ Area = tuple[float, npt.NDArray[np.floating]]
 
 ECE_BINS: Final = 15
 COVERAGES: Final = tuple(step / 20 for step in range(1, 21))
-
-VARIANT: Final = "--"
-"""Pictures of the same name before this are variants of one, so one observation."""
 
 AVERAGES: Final = ("macro", "weighted")
 """The averages of precision, recall and F1 over the labels: each alike, or by its number of slices."""
@@ -116,9 +112,10 @@ def shares(pairs: Pairs) -> dict[str, Interval | None]:
 
     `accuracy` is that of the most probable label over the typed slices, a rejected one being
     wrong; `decided` the share of typed slices decided, `right_of_decided` the share right among
-    those; `missed` the tumours decided `no_tumor`; `cleared` the healthy decided so; `right_of_cleared`
-    the share of healthy among all decided so; `ambiguous` and `rejected` the shares of all slices decided so;
-    `peak_in_box` the tumours decided as such, with a known box, whose heatmap is highest inside one.
+    those; `missed` the tumours decided `no_tumor`; `cleared` the healthy decided so; `false_alarm` the
+    healthy decided a tumour; `right_of_cleared` the share of healthy among all decided `no_tumor`;
+    `ambiguous` and `rejected` the shares of all slices decided so; `peak_in_box` the tumours decided as such,
+    with a known box, whose heatmap is highest inside one.
     """
     sample = AnswerArrays.of(pairs)
     labels, decided_as = sample.labels, sample.decisions
@@ -139,6 +136,7 @@ def shares(pairs: Pairs) -> dict[str, Interval | None]:
         "right_of_decided": (decided, decided_as == labels),
         "missed": (tumor, cleared),
         "cleared": (~tumor, cleared),
+        "false_alarm": (~tumor, np.isin(decided_as, TUMOR_LABELS)),
         "right_of_cleared": (cleared, ~tumor),
         "ambiguous": (everything, decided_as == AMBIGUOUS),
         "rejected": (everything, decided_as == REJECTED),
@@ -384,21 +382,24 @@ def risk_coverage(pairs: Pairs) -> list[dict[str, float]]:
     ]
 
 
-def rejections(paths: Sequence[Path], told: Sequence[ModelAnswer | None]) -> Document:
+def rejections(outliers: Sequence[Outlier], told: Sequence[ModelAnswer | None]) -> Document:
     """Counts the pictures that are rejected, and why, and the decisions on the others, JSON-ready.
 
-    Pictures named alike before `--` are variants of one. An answer is None where a picture cannot be read.
+    `rejected` and `rejected_or_no_tumor` are shares as of `shares`: where a head ends, `no_tumor` is no harm.
+    An answer is None where a picture cannot be read.
     """
-    known = [(path, answer) for path, answer in zip(paths, told, strict=True) if answer is not None]
-    made = np.array([answer.decision for _, answer in known])
-    originals = np.array([path.stem.partition(VARIANT)[0] for path, _ in known])
+    known = [(outlier, answer) for outlier, answer in zip(outliers, told, strict=True) if answer is not None]
+    made = np.array([answer.decision for _, answer in known], str)
+    # Where its group is unknown, a picture counts for itself.
+    groups = Groups([outlier.group or str(outlier.path) for outlier, _ in known])
     counts = Counter(answer.decision for _, answer in known)
+    everything = np.ones(len(known), bool)
+    asked = {"rejected": [REJECTED], "rejected_or_no_tumor": [REJECTED, NO_TUMOR]}
+    found = groups.shares([(everything, np.isin(made, wanted)) for wanted in asked.values()])
     return {
-        "pictures": len(paths),
-        "unreadable": len(paths) - len(known),
-        "rejected": Groups(originals).shares([(np.ones(len(known), bool), made == REJECTED)])[0]
-        if known
-        else None,
+        "pictures": len(outliers),
+        "unreadable": len(outliers) - len(known),
+        **dict(zip(asked, found, strict=True)),
         "decisions": {decision: counts[decision] for decision in DECISIONS},
         "reasons": dict(sorted(Counter(answer.reason for _, answer in known if answer.reason).items())),
     }

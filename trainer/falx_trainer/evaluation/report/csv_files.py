@@ -17,6 +17,7 @@ PART_MEASURES: Final = (
     "right_of_decided",
     "missed",
     "cleared",
+    "false_alarm",
     "right_of_cleared",
     "ambiguous",
     "rejected",
