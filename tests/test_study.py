@@ -182,6 +182,14 @@ def test_pictures_in_order_are_neighbours() -> None:
     assert judge([unordered(*[CLEAN] * (LEAST_SLICES - 1))]).decision == "ambiguous"
 
 
+def test_a_rejected_slice_between_two_others_makes_neither_of_them_thicker() -> None:
+    assert judge([unordered(SURE, CLEAN)]).strength_mm == pytest.approx(4.5)
+    assert judge([unordered(SURE, REJECTED, CLEAN)]).strength_mm == pytest.approx(4.5)
+    assert judge([unordered(SURE, REJECTED, SURE)]).strength_mm == pytest.approx(13.5)
+    every_other = dict.fromkeys(range(1, 28, 2), REJECTED)
+    assert judge([head({**every_other, 10: SURE})]).strength_mm == pytest.approx(4.5)
+
+
 def test_rejected_slices_do_not_make_a_study_clean() -> None:
     assert judge([unordered(*[REJECTED] * 40)]).decision == "rejected"
     mostly = judge([unordered(*[REJECTED] * 40, *[CLEAN] * (LEAST_SLICES - 1))])

@@ -161,13 +161,14 @@ def find(series: Series, results: Sequence[Prediction | Failure]) -> Evidence:
     zones = _zones(place_mm, series.plane if known else None)
     marks = _spread(np.array([_mean_marks(results, group) for group in members], np.float32))
     first, last = ([at[group[end]] for group in members] for end in (0, -1))
+    step = _step(at)
     gaps = [after - before for after, before in zip(first[1:], last[:-1], strict=True)]
     middle = np.where((zones == Zone.MIDDLE)[:, None, None], marks, 0)
     inside = np.where((zones != Zone.OUTSIDE)[:, None, None], marks, 0)
-    strength, lasting = _strengths(middle, place_mm, gaps)
+    strength, lasting = _strengths(middle, place_mm, gaps, step)
     judged = [i for group, zone in zip(members, zones, strict=True) if zone == Zone.MIDDLE for i in group]
     cleared = sum(_decided_clear(results[i]) for i in judged) / max(1, len(judged))
-    return Evidence(members, zones, strength, lasting, _strengths(inside, place_mm, gaps)[1], cleared)
+    return Evidence(members, zones, strength, lasting, _strengths(inside, place_mm, gaps, step)[1], cleared)
 
 
 def tumor_probability(result: Prediction | Failure) -> float:
@@ -320,10 +321,16 @@ def _spread(spots: Marks) -> Marks:
     return spread
 
 
-def _strengths(marks: Marks, place_mm: npt.NDArray[np.float64], gaps: Sequence[float]) -> tuple[Marks, Marks]:
+def _step(at: Sequence[float]) -> float:
+    """Returns the length that one place stands for, in mm; rejected slices lie between places too."""
+    every = [np.mean([at[i] for i in group]) for group in _places(range(len(at)), at)]
+    return min(float(np.diff(every).min()), GREATEST_GAP_MM) if len(every) > 1 else UNKNOWN_STEP_MM
+
+
+def _strengths(
+    marks: Marks, place_mm: npt.NDArray[np.float64], gaps: Sequence[float], step: float
+) -> tuple[Marks, Marks]:
     """Returns the strength of each spot: of runs of any number of places, and of two or more."""
-    # The length that one place stands for.
-    step = min(float(np.diff(place_mm).min()), GREATEST_GAP_MM) if len(place_mm) > 1 else UNKNOWN_STEP_MM
     strength, lasting = marks * np.float32(step), np.zeros_like(marks)
     for first in range(len(marks)):
         lowest = marks[first]

@@ -523,7 +523,8 @@ def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
         times = {group.first.kind.time_point for group in members} - {None}
         planes: Counter[str] = Counter()
         for group in members:
-            planes[group.first.origin.plane or "oblique"] += len(group.shown)
+            if group.first.place is not None:
+                planes[group.first.origin.plane or "oblique"] += len(group.shown)
         for group in members:
             reason = (
                 group.first.refused

@@ -140,6 +140,16 @@ def test_three_planes_in_one_series_are_a_localizer(tmp_path: Path) -> None:
     assert found.not_used[0].reason.message.endswith(said)
 
 
+def test_a_slice_without_orientation_is_no_plane(tmp_path: Path) -> None:
+    series(tmp_path, count=11, SeriesNumber=1)
+    path = series(tmp_path / "lost", count=1, SeriesNumber=1)[0]
+    lost = pydicom.dcmread(path)
+    del lost.ImageOrientationPatient
+    lost.save_as(path)
+    found = gather(tmp_path)
+    assert ([len(one.sources) for one in found.series], found.not_used) == ([11, 1], ())
+
+
 def test_a_localizer_may_be_as_long_as_a_head(tmp_path: Path) -> None:
     planes(tmp_path, "1.2.3.9", 15, SeriesNumber=1)
     assert reasons(gather(tmp_path)) == [(45, "localizer")]
