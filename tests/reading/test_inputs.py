@@ -182,14 +182,16 @@ def test_a_folder_is_what_it_holds_not_how_its_files_are_named(tmp_path: Path) -
         image.save(tmp_path / name, kind)
     image.save(tmp_path / "e.pnm", "PPM")
     image.save(tmp_path / "f.apng", "PNG")
-    for name in ("notes.txt", "a.csv", "b.csv", "report.pdf", "nameless", ".hidden"):
+    for name in ("notes.txt", "a.csv", "b.csv", "report.pdf", "a.tflite", "nameless", ".hidden"):
         (tmp_path / name).write_text("no picture", encoding="utf-8")
     (tmp_path / "Erika Mustermann.1964").write_text("no picture", encoding="utf-8")
+    (tmp_path / "Erika.Mustermann").write_text("no picture", encoding="utf-8")
     passed_over: Counter[str] = Counter()
     found = list(expand([str(tmp_path)], passed_over=passed_over))
     assert len(found) == len(FORMATS) + 6
     assert {read(one).pixels.shape for one in found} == {GREY.shape}
-    assert passed_over == {".csv": 2, ".txt": 1, ".pdf": 1, "without suffix": 1, "hidden": 1, ".1964": 1}
+    suffixes = {".csv": 2, ".txt": 1, ".pdf": 1, ".tflite": 1, ".1964": 1}
+    assert passed_over == {**suffixes, "without suffix": 2, "hidden": 1}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

@@ -11,9 +11,9 @@ import pytest
 
 from falx.errors import NotASlice, UnreadableImage
 from falx.reading.files import opened
-from falx.reading.input_file import InputFile
+from falx.reading.input_file import MOST_BYTES, InputFile
 from falx.reading.source import read
-from falx.reading.volume import MOST_BYTES, SAMPLES, Volume, open_volume
+from falx.reading.volume import SAMPLES, Volume, open_volume
 from falx.slices.slice import Part, Unreadable
 
 nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed (pip install 'falx[nifti]')")

@@ -79,9 +79,6 @@ PREAMBLE: Final = 132
 META: Final = 1024
 """Bytes in which the header of a file names its transfer syntax."""
 
-MOST_BYTES: Final = 2**30
-"""What a deflated file may hold; one that inflates to more is not read."""
-
 
 class DicomImage:
     """A DICOM image of one frame or several: its tags are read, its pixels not yet.
@@ -151,25 +148,20 @@ class DicomImage:
         with quiet_readers():
             return tags.origin(self._dataset, number if self.frames > 1 else None)
 
-    def read(self, number: int = 1, maximum_pixels: int | None = None) -> Slice:
+    def read(self, number: int = 1) -> Slice:
         """Reads the frame of this number, from 1, as a viewer shows it.
-
-        Args:
-            number: Which frame.
-            maximum_pixels: A larger picture is not decoded; None takes `falx.reading.pixels.MAXIMUM_PIXELS`.
 
         Raises:
             NotASlice: The frame is not an MR slice of a human head, by its tags.
             DicomUnavailable: What decompresses the frame is not installed.
             UnreadableImage: The image holds no picture, or a damaged one.
         """
-        most = MAXIMUM_PIXELS if maximum_pixels is None else maximum_pixels
         with quiet_readers():
             origin = self.origin(number)
             reason = tags.refusal(self._dataset, number) or self._small_field(number)
             if reason is not None:
                 raise NotASlice(f"{self._name}: {reason.message}", reason, origin)
-            values = self._decode(number, most)
+            values = self._decode(number)
             doubt = tags.doubt(self._dataset, number)
             if values.ndim == 3:
                 coloured = from_array(PixelArray(values), self._name)
@@ -190,7 +182,7 @@ class DicomImage:
             UnreadableImage: The object holds no picture, or a damaged one.
         """
         with quiet_readers():
-            values = self._decode(number, MAXIMUM_PIXELS)
+            values = self._decode(number)
             dataset = self._dataset
             if values.ndim == 3 or tags.has_table(dataset, "VOILUTSequence"):
                 return None
@@ -217,7 +209,7 @@ class DicomImage:
         row_mm, column_mm = tags.spacing_mm(self._dataset, number) or (0.0, 0.0)
         return max(shown.height * row_mm, shown.width * column_mm)
 
-    def _decode(self, number: int, maximum_pixels: int) -> Values:
+    def _decode(self, number: int) -> Values:
         """Returns the stored values of a frame: `(H, W)`, or `(H, W, 3)` in colour."""
         columns, rows = self.size
         if rows < 1 or columns < 1:
@@ -226,7 +218,7 @@ class DicomImage:
         if interpretation not in GREY and tags.number(self._dataset, "SamplesPerPixel") != 3:
             which = interpretation if interpretation in ("PALETTE COLOR", "RGB") else "another"
             raise UnreadableImage(f"{self._name}: expected {' or '.join(GREY)}, got {which}")
-        if rows * columns > maximum_pixels:
+        if rows * columns > (MAXIMUM_PIXELS if self._file is None else self._file.most_pixels):
             raise UnreadableImage(
                 f"{self._name}: too large to be a slice, so it was not decoded: {columns} x {rows} pixels"
             )
@@ -363,7 +355,7 @@ def _read(file: InputFile, *, pixels: bool) -> Dataset:
     wanted = _wanted(pixels=pixels)
     with quiet_readers(), file.open() as stream:
         try:
-            _check_deflated(stream, file.name)
+            _check_deflated(stream, file)
             # As `dcmread` does, which would look up the number of every tag again.
             return read_partial(stream, None if pixels else _at_pixels, force=True, specific_tags=wanted)
         except UnreadableImage:
@@ -386,7 +378,7 @@ def _wanted(*, pixels: bool) -> list[BaseTag | int]:
     return [Tag(tag) for tag in (*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ()))]
 
 
-def _check_deflated(stream: BinaryIO, name: str) -> None:
+def _check_deflated(stream: BinaryIO, file: InputFile) -> None:
     """Refuses a deflated file that inflates beyond all measure; the stream is at its start again."""
     start = stream.read(PREAMBLE + META)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -398,9 +390,9 @@ def _check_deflated(stream: BinaryIO, name: str) -> None:
         while data and not inflate.eof:
             size += len(inflate.decompress(data, 2**24))
             data = inflate.unconsumed_tail
-            if size > MOST_BYTES:
+            if size > file.most_bytes:
                 raise UnreadableImage(
-                    f"{name}: too large to be a slice: it inflates to over {MOST_BYTES} bytes"
+                    f"{file.name}: too large to be a slice: it inflates to over {file.most_bytes} bytes"
                 )
     stream.seek(0)
 

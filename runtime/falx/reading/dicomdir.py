@@ -4,36 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from falx.errors import ImageNotFound, UnreadableImage
 from falx.reading.dicom import open_file
 from falx.reading.input_file import InputFile
 from falx.slices.slice import Unreadable
 
-__all__ = ["NAME", "listed"]
-
-NAME: Final = "DICOMDIR"
+__all__ = ["listed"]
 
 
-def listed(path: str) -> Iterator[InputFile | Unreadable]:
+def listed(file: InputFile) -> Iterator[InputFile | Unreadable]:
     """Returns the images that a DICOMDIR lists, in its order, as files beside it or in folders below.
 
     Raises:
         DicomUnavailable: pydicom is not installed.
-        UnreadableImage: The DICOMDIR is damaged, or lists nothing.
+        UnreadableImage: The DICOMDIR is damaged, lists nothing, or does not lie beside its images.
     """
-    records = open_file(InputFile.at(path)).directory
+    path = file.path
+    if path is None or not file.on_disk:
+        raise UnreadableImage(
+            f"{file.name}: expected images, got the list of them; give the folder that it lies in"
+        )
+    records = open_file(file).directory
     if not records:
         raise UnreadableImage(f"{path}: expected a list of images, got none; give the folder instead")
     folder = Path(path).parent
     for record in records:
         parts = [part for part in record if part]
-        file = str(folder.joinpath(*parts))
+        image = str(folder.joinpath(*parts))
         if not parts or any(part in (".", "..") or set(part) & set("/\\:") for part in parts):
             error = UnreadableImage(f"{path}: lists a file outside of its folder, which was not read")
             yield Unreadable(path, path, error)
-        elif not Path(file).is_file():
-            yield Unreadable(file, file, ImageNotFound(f"{file}: no such file, though {path} lists it"))
+        elif not Path(image).is_file():
+            yield Unreadable(image, image, ImageNotFound(f"{image}: no such file, though {path} lists it"))
         else:
-            yield InputFile.at(file)
+            yield InputFile.at(image)

@@ -25,7 +25,8 @@ INDEX: Final = "DICOMDIR"
 """The table of contents of a DICOM medium. In a folder it is passed over: the folder has the images."""
 
 LONGEST_SUFFIX: Final = 6
-"""What is longer, with its dot, is part of a name."""
+MODEL: Final = ".tflite"
+"""What is longer, with its dot, is part of a name, but for the suffix of a model."""
 
 CONVERT: Final = dict.fromkeys(
     (Kind.NRRD, Kind.METAIMAGE),
@@ -124,7 +125,7 @@ def _contents(
                 yield member
                 continue
             kind = kind_of(member.start(START))
-            if _is_image(member.name, kind):
+            if is_image(member.name, kind):
                 found = True
                 yield _opened(member, kind, volume)
             else:
@@ -142,10 +143,10 @@ def _listed(file: InputFile, kind: Kind) -> Iterator[InputFile | Unreadable] | N
         from falx.reading.zip_archive import members
 
         return members(file)
-    if kind is Kind.DICOM and file.path is not None and Path(file.path).name.upper() == INDEX:
+    if kind is Kind.DICOM and _is_index(file.name):
         from falx.reading.dicomdir import listed
 
-        return listed(file.path)
+        return listed(file)
     return None
 
 
@@ -183,10 +184,10 @@ def _folder(path: str, passed_over: Counter[str]) -> Iterator[tuple[InputFile, K
         yield from _denied(denied)
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and name.upper() != INDEX:
+            if not name.startswith("."):
                 file = InputFile.at(os.path.join(folder, name))  # noqa: PTH118 - keeps the path as it was given
                 kind = kind_of(file.start(START))
-                if _is_image(name, kind):
+                if is_image(name, kind):
                     yield file, kind
                     continue
             passed_over[_kind(name)] += 1
@@ -208,9 +209,14 @@ def _kind(name: str) -> str:
     if name.upper() == INDEX:
         return INDEX
     suffix = Path(name).suffix.lower()
-    return suffix if 1 < len(suffix) <= LONGEST_SUFFIX and suffix[1:].isalnum() else "without suffix"
+    known = suffix == MODEL or (1 < len(suffix) <= LONGEST_SUFFIX and suffix[1:].isalnum())
+    return suffix if known else "without suffix"
 
 
-def _is_image(name: str, kind: Kind) -> bool:
+def _is_index(name: str) -> bool:
+    return Path(name).name.upper() == INDEX
+
+
+def is_image(name: str, kind: Kind) -> bool:
     """Returns whether a file is taken for an image, by its name or by what it starts like."""
-    return kind.is_read or name.lower().endswith((*SUFFIXES, *VOLUME_SUFFIXES))
+    return not _is_index(name) and (kind.is_read or name.lower().endswith((*SUFFIXES, *VOLUME_SUFFIXES)))

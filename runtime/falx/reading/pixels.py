@@ -79,17 +79,18 @@ class PixelArray:
             raise ValueError(f"axis must be one of {self.values.ndim}, got {self.axis!r}")
 
 
-def from_image(image: Image.Image, name: str) -> Slice:
+def from_image(image: Image.Image, name: str, most_pixels: int = MAXIMUM_PIXELS) -> Slice:
     """Turns a PIL image into one grey slice, upright by its EXIF orientation.
 
     Args:
         image: of any mode.
         name: what messages call it.
+        most_pixels: a larger one is not decoded.
 
     Raises:
         UnreadableImage: it is too large, has several frames, is damaged, or was made by Falx.
     """
-    _check_size(image.size, name)
+    _check_size(image.size, name, most_pixels)
     if image.info.get("Software") == DERIVED:
         raise UnreadableImage(
             f"{name}: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
@@ -276,12 +277,12 @@ def _colour(rgb: npt.NDArray[np.uint8]) -> float:
     return float(np.mean(samples.max(axis=2) - samples.min(axis=2))) / 255
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+def _check_size(size: tuple[int, int], name: str, most_pixels: int = MAXIMUM_PIXELS) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise UnreadableImage(f"{name}: expected at least one pixel, got {width} x {height}")
-    if width * height > MAXIMUM_PIXELS:
+    if width * height > most_pixels:
         raise UnreadableImage(
             f"{name}: too large to be a slice, so it was not decoded: {width} x {height} pixels, "
-            f"at most {MAXIMUM_PIXELS} are read"
+            f"at most {most_pixels} are read"
         )

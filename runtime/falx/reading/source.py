@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from falx.errors import UnreadableImage
 from falx.reading.damage import in_words, no_panics
-from falx.reading.input_file import InputFile
+from falx.reading.input_file import MOST_BYTES, InputFile
 from falx.reading.pixels import PixelArray, from_array, from_image
 from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import START, Kind, is_dataset, kind_of
@@ -72,9 +72,6 @@ that starts like an image is taken under any name."""
 
 SEVERAL: Final = "`falx study`, `Classifier.predict_study` and `/v1/study` of a service take them all"
 """What to do with a file of several slices."""
-
-MOST_BYTES: Final = 2**30
-"""Bytes that are read of an open file; a longer one is not a picture."""
 
 
 @no_panics
@@ -164,14 +161,15 @@ def _read_file(file: InputFile) -> Slice:
             raise UnreadableImage(f"{file.name}: expected an image, got an empty file")
         kind = kind_of(start)
         if kind is not Kind.DICOM:
-            return _read_picture(stream, start, kind, file.name)
+            return _read_picture(stream, start, kind, file)
     # Here: most who classify have no DICOM.
     from falx.reading.dicom import open_file
 
     return _only(open_file(file))
 
 
-def _read_picture(stream: BinaryIO, start: bytes, kind: Kind, name: str) -> Slice:
+def _read_picture(stream: BinaryIO, start: bytes, kind: Kind, file: InputFile) -> Slice:
+    name = file.name
     if kind.is_volume or kind is Kind.ZIP:
         raise UnreadableImage(f"{name}: expected one slice, got {kind.value}; {SEVERAL}")
     with quiet_readers():
@@ -188,7 +186,7 @@ def _read_picture(stream: BinaryIO, start: bytes, kind: Kind, name: str) -> Slic
         except Exception as error:  # Pillow's plugins raise anything on damaged headers
             raise UnreadableImage(f"{name}: the image is damaged: {in_words(error)}") from error
         with image:
-            return from_image(image, name)
+            return from_image(image, name, file.most_pixels)
 
 
 def _open(stream: BinaryIO, start: bytes) -> Image.Image:

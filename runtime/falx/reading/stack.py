@@ -9,9 +9,9 @@ from PIL import Image
 
 from falx.errors import UnreadableImage
 from falx.reading.damage import in_words
-from falx.reading.pixels import MAXIMUM_PIXELS, from_image
+from falx.reading.pixels import from_image
 from falx.reading.quiet import quiet_readers
-from falx.reading.volume import MOST_BYTES, Volume
+from falx.reading.volume import Volume
 from falx.slices.slice import Origin, Slice
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Stack:
             try:
                 with Image.open(stream, formats=("TIFF",)) as image:
                     image.seek(number - 1)
-                    page = from_image(image.copy(), self.name)
+                    page = from_image(image.copy(), self.name, self._file.most_pixels)
             except UnreadableImage:
                 raise
             except Exception as error:  # Pillow's plugins raise anything on damaged headers
@@ -73,7 +73,7 @@ def open_stack(file: InputFile) -> Stack | Volume | None:
                 count = getattr(image, "n_frames", 1)
                 width, height = image.size
                 deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
-                if count < 2 or width * height > MAXIMUM_PIXELS:
+                if count < 2 or width * height > file.most_pixels:
                     return None
                 if count <= MOST_PAGES and deep:
                     return _deep(image, file)
@@ -93,7 +93,7 @@ def _deep(image: Image.Image, file: InputFile) -> Volume:
     for number in range(getattr(image, "n_frames", 1)):
         image.seek(number)
         pages.append(np.asarray(image))
-        if image.size != size or len(pages) * pages[0].nbytes > MOST_BYTES:
-            most = MOST_BYTES // 2**20
+        if image.size != size or len(pages) * pages[0].nbytes > file.most_bytes:
+            most = file.most_bytes // 2**20
             raise UnreadableImage(f"{file.name}: expected pages of one size, at most {most} MiB in all")
     return Volume.of_pages(np.stack(pages), file)

@@ -29,6 +29,7 @@ from falx.errors import NotASlice, UnreadableImage, VolumeUnavailable
 from falx.optional import needs
 from falx.reading import window
 from falx.reading.damage import in_words
+from falx.reading.input_file import MOST_BYTES, InputFile
 from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import GZIP, START, Kind, kind_of, unpacked
 from falx.reading.tags import Geometry, small_field
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from nibabel.openers import ImageOpener
     from nibabel.spatialimages import SpatialImage
 
-    from falx.reading.input_file import InputFile
-
     Voxels = npt.NDArray[np.generic]
 
 __all__ = ["Volume", "open_volume"]
@@ -52,10 +51,6 @@ foot to head."""
 
 COARSER: Final = 1.5
 """Voxels this much longer along one axis than along the next coarsest say that the volume was cut there."""
-
-MOST_BYTES: Final = 2**30
-"""Bytes of the largest volume that is read, as it is stored: four times the finest heads of 7 tesla scanners
-in 16 bits. While it is read, it takes 2 GiB of memory at most."""
 
 MOST_SIDE: Final = 4096
 
@@ -322,7 +317,7 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
                 units = _units(image, file.name)
             shape, dtype = proxy.shape, proxy.dtype
             _check_values(dtype, file.name)
-            _check_shape(shape[:3], dtype, file.name)
+            _check_shape(shape[:3], dtype, file.name, file.most_bytes)
             count = _count(shape, number, file.name)
             turned = orientations.io_orientation(image.affine)  # type: ignore[no-untyped-call] # nibabel
             axes = [int(axis) for axis in turned[:, 0]]
@@ -400,8 +395,9 @@ def _voxels(file: InputFile, number: int) -> Voxels:
                 if len(data) < size:
                     raise EOFError  # noqa: TRY301 - as where nibabel reads
                 # A packed file tells at its end whether it is whole.
-                while number == math.prod(proxy.shape[3:]) and stream.read(CHUNK):
-                    pass
+                left = file.most_bytes if number == math.prod(proxy.shape[3:]) else 0
+                while left > 0 and (more := stream.read(CHUNK)):
+                    left -= len(more)
                 return np.frombuffer(data, proxy.dtype).reshape(proxy.shape[:3], order="F")
         except UnreadableImage:
             raise
@@ -466,16 +462,18 @@ def _check_values(dtype: np.dtype[np.generic], name: str) -> None:
         raise UnreadableImage(f"{name}: expected integers or floats, got {dtype}")
 
 
-def _check_shape(shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str) -> None:
+def _check_shape(
+    shape: tuple[int, ...], dtype: np.dtype[np.generic], name: str, most_bytes: int = MOST_BYTES
+) -> None:
     if len(shape) != 3:
         raise UnreadableImage(f"{name}: expected a volume of three dimensions, got {len(shape)}")
     if min(shape) < 1:
         raise UnreadableImage(f"{name}: the volume is damaged: it has {shape} voxels")
     size = math.prod(shape) * dtype.itemsize
-    if max(shape) > MOST_SIDE or size > MOST_BYTES:
+    if max(shape) > MOST_SIDE or size > most_bytes:
         raise UnreadableImage(
             f"{name}: too large to be a head, so it was not read: {shape} voxels, {size / 2**20:.0f} MiB; at "
-            f"most {MOST_BYTES // 2**20} MiB are read"
+            f"most {most_bytes // 2**20} MiB are read"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO, Final
@@ -19,11 +20,8 @@ __all__ = ["members"]
 MOST_MEMBERS: Final = 20_000
 """Members of an archive; a larger one is not read."""
 
-MOST_BYTES: Final = 2**30
-"""Bytes of a member, unpacked."""
-
-MOST_BYTES_IN_ALL: Final = 8 * 2**30
-"""Bytes of all members, unpacked, as the archive claims them."""
+IN_ALL: Final = 8
+"""All members may be unpacked to this many times what one of them may, as the archive claims them."""
 
 DEEPEST: Final = 32
 """Folders in a member's name."""
@@ -50,10 +48,11 @@ def members(file: InputFile) -> Iterator[InputFile | Unreadable]:
         raise UnreadableImage(f"{file.name}: the zip archive is damaged: {_why(error)}") from None
     found = [info for info in archive.infolist() if not info.is_dir()]
     size = sum(info.file_size for info in found)
-    if len(found) > MOST_MEMBERS or size > MOST_BYTES_IN_ALL:
+    most = IN_ALL * file.most_bytes
+    if len(found) > MOST_MEMBERS or size > most:
         raise UnreadableImage(
             f"{file.name}: too large to be a study: {len(found)} files of {size / 2**20:.0f} MiB; at most "
-            f"{MOST_MEMBERS} of {MOST_BYTES_IN_ALL // 2**20} MiB are read; unpack it, and give the folder"
+            f"{MOST_MEMBERS} of {most // 2**20} MiB are read; unpack it, and give the folder"
         )
     for info in sorted(found, key=lambda info: info.filename):
         parts = PurePosixPath(info.filename).parts
@@ -66,18 +65,19 @@ def members(file: InputFile) -> Iterator[InputFile | Unreadable]:
         elif info.flag_bits & ENCRYPTED:
             yield Unreadable(name, path, UnreadableImage(f"{name}: is encrypted; unpack the archive"))
         else:
-            yield InputFile(name, path, partial(_open, archive, info, name))
+            opener = partial(_open, archive, info, name, file.most_bytes)
+            yield replace(file, name=name, path=path, opener=opener, on_disk=False)
 
 
-def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> BinaryIO:
+def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, most_bytes: int) -> BinaryIO:
     try:
         with archive.open(info) as stream:
             # What an archive claims of a size need not be true.
-            data = stream.read(MOST_BYTES + 1)
+            data = stream.read(most_bytes + 1)
     except Exception as error:  # noqa: BLE001 - zipfile raises anything on damaged archives
         raise UnreadableImage(f"{name}: the zip archive is damaged: {_why(error)}") from None
-    if len(data) > MOST_BYTES:
-        raise UnreadableImage(f"{name}: too large to be a slice: over {MOST_BYTES // 2**20} MiB unpacked")
+    if len(data) > most_bytes:
+        raise UnreadableImage(f"{name}: too large to be a slice: over {most_bytes // 2**20} MiB unpacked")
     return io.BytesIO(data)
 
 

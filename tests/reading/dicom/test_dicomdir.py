@@ -12,7 +12,9 @@ from pydicom.dataelem import DataElement
 from tests.reading.dicom import made
 
 import falx
+from falx import phantom
 from falx.reading.files import expand, opened
+from falx.reading.input_file import InputFile
 from falx.reading.source import read
 from falx.slices.slice import Unreadable
 
@@ -76,6 +78,18 @@ def test_a_dicomdir_leads_nowhere_else(medium: Path, parts: list[str]) -> None:
     for one in found:
         assert isinstance(one, Unreadable)
         assert str(one.error) == f"{path}: lists a file outside of its folder, which was not read"
+
+
+def test_a_dicomdir_that_does_not_lie_beside_its_images(tmp_path: Path) -> None:
+    here = tmp_path / "DICOMDIR"
+    here.write_bytes(made.written(made.dataset(phantom.clear())))
+    # A path that leads to a file of this machine is not where the bytes came from.
+    for path in (None, str(here)):
+        (found,) = opened([InputFile.of("DICOMDIR", here.read_bytes(), path)])
+        assert isinstance(found, Unreadable)
+        assert str(found.error) == (
+            "DICOMDIR: expected images, got the list of them; give the folder that it lies in"
+        )
 
 
 def test_an_image_named_as_a_dicomdir_and_a_damaged_one(medium: Path, tmp_path: Path) -> None:
