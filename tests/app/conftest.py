@@ -273,10 +273,17 @@ def png(pixels: Pixels) -> bytes:
 
 def classified(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLICES) -> Upload:
     """A file with its slices classified."""
-    upload = taken(name, data, service, room=room)
-    while not upload.done:
-        upload.answer(service)
+    (upload,) = held(name, data, service, room)
     return upload
+
+
+def held(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLICES) -> list[Upload]:
+    """What a file holds, with its slices classified."""
+    uploads = taken(name, data, service, room=room).uploads
+    for upload in uploads:
+        while not upload.done:
+            upload.answer(service)
+    return uploads
 
 
 def undecided(clear: Pixels, lesion: Pixels) -> Pixels:
@@ -329,7 +336,7 @@ def answered(page: Page, slices: int) -> None:
 
 def one_patient(page: Page) -> None:
     """Says that the pictures are one examination."""
-    page.get_by_text("These pictures are one examination of one patient").click()
+    page.get_by_text("These files are one examination of one patient").click()
     page.locator(".st-key-study .verdict").wait_for()
 
 

@@ -21,28 +21,32 @@ from falx.app.guard import MOST_DRAINED, Guard, Uploads
 
 class TestGuard:
     def test_counts_the_uploads_of_a_session(self) -> None:
-        guard = Guard(accept, uploads=Uploads(2))
-        path = "/falx/_stcore/upload_file/one/"
-        assert [ask(guard, "PUT", f"{path}{file}") for file in "aab"] == [200, 200, 200]
-        assert ask(guard, "PUT", f"{path}c") == 413
-        assert ask(guard, "PUT", "/falx/_stcore/upload_file/other/c") == 200
+        guard = Guard(accept, uploads=Uploads(2, 1000))
+        path, size = "/falx/_stcore/upload_file/one/", (b"content-length", b"400")
+        assert [ask(guard, "PUT", f"{path}{file}", size) for file in "aab"] == [200, 200, 200]
+        assert ask(guard, "PUT", f"{path}c", size) == 413
+        assert ask(guard, "PUT", "/falx/_stcore/upload_file/other/c", size) == 200
         assert ask(guard, "DELETE", f"{path}a") == 200
-        assert ask(guard, "PUT", f"{path}c") == 200
+        assert ask(guard, "PUT", f"{path}c", (b"content-length", b"601")) == 413
+        assert ask(guard, "PUT", f"{path}c", (b"content-length", b"600")) == 200
+        # Its size is counted before it comes in.
+        assert ask(guard, "PUT", f"{path}b") == 411
 
     def test_what_is_forgotten_counts_no_more(self) -> None:
-        uploads = Uploads(2)
-        assert [uploads.take("one", file) for file in "abc"] == [True, True, False]
-        assert uploads.take("other", "c")
+        uploads = Uploads(2, 1000)
+        assert [uploads.take("one", file, 1) for file in "abc"] == [True, True, False]
+        assert uploads.take("other", "c", 1)
         uploads.forget("one")
-        assert [uploads.take("one", file) for file in "cde"] == [True, True, False]
-        assert [uploads.take("other", file) for file in "de"] == [True, False]
+        assert [uploads.take("one", file, 1) for file in "cde"] == [True, True, False]
+        assert [uploads.take("other", file, 1) for file in "de"] == [True, False]
 
     def test_what_is_refused_is_answered_when_it_was_sent(self) -> None:
         # A browser that still sends when the connection is closed says "network error", not why.
-        uploads = Uploads(1)
-        uploads.take("one", "a")
+        uploads = Uploads(1, 1000)
+        uploads.take("one", "a", 1)
         bodies = [{"type": "http.request", "body": bytes(2**20), "more_body": more} for more in (True, False)]
-        scope = {"type": "http", "method": "PUT", "path": "/_stcore/upload_file/one/b", "headers": []}
+        scope = {"type": "http", "method": "PUT", "path": "/_stcore/upload_file/one/b"}
+        scope["headers"] = [(b"content-length", b"1")]
         sent = run(Guard(accept, uploads=uploads), scope, bodies)
         assert (sent[0]["status"], bodies) == (413, [])
         endless = [{"type": "http.request", "body": bytes(MOST_DRAINED // 2), "more_body": True}] * 4
@@ -50,7 +54,7 @@ class TestGuard:
         assert (sent[0]["status"], len(endless)) == (413, 1)
 
     def test_an_origin_is_compared_with_the_host(self) -> None:
-        guard = Guard(accept, uploads=Uploads(2))
+        guard = Guard(accept, uploads=Uploads(2, 1000))
         host = (b"host", b"falx.example:8443")
         assert ask(guard, "GET", "/", host, (b"origin", b"https://falx.example:8443")) == 200
         assert ask(guard, "GET", "/", host, (b"origin", b"https://falx.example")) == 403
@@ -59,7 +63,7 @@ class TestGuard:
     def test_a_websocket_of_another_origin_is_closed(self) -> None:
         headers = [(b"host", b"localhost:8501"), (b"origin", b"http://elsewhere.example")]
         scope = {"type": "websocket", "path": "/_stcore/stream", "headers": headers}
-        sent = run(Guard(accept, uploads=Uploads(2)), scope)
+        sent = run(Guard(accept, uploads=Uploads(2, 1000)), scope)
         assert sent == [{"type": "websocket.close", "code": 1008, "reason": "Forbidden"}]
 
     def test_streamlit_never_sees_the_origin(self) -> None:
@@ -69,7 +73,7 @@ class TestGuard:
             seen.extend(scope["headers"])
 
         headers = [(b"host", b"falx.example"), (b"origin", b"https://falx.example")]
-        run(Guard(look_at, uploads=Uploads(2)), {"type": "websocket", "path": "/", "headers": headers})
+        run(Guard(look_at, uploads=Uploads(2, 1000)), {"type": "websocket", "path": "/", "headers": headers})
         assert seen == [(b"host", b"falx.example")]
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import io
 import struct
+import zipfile
 import zlib
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.conftest import MAXIMUM_SLICES, Made, Pixels, classified, lettered, png
+from tests.app.conftest import MAXIMUM_SLICES, Made, Pixels, classified, held, lettered, png
 
 from falx import phantom
 from falx.app import fragments, viewer
@@ -18,6 +22,7 @@ from falx.app.arrangement import Arrangement, arrange
 from falx.app.page_service import Service
 from falx.app.quality import LEAST_CONTRAST, LEAST_SIDE, look
 from falx.app.uploads import ShownSlice, taken
+from falx.app.visit import Visit
 from falx.prediction import Failure
 from falx.reading.source import read
 from falx.slices.reasons import TAG_REASONS
@@ -191,7 +196,7 @@ class TestArrangement:
         files = {"a.png": png(phantom.clear()), **dicom.series(), "b.png": png(phantom.clear())}
         uploads = [classified(name, data, service) for name, data in files.items()]
         apart = arrange(uploads)
-        assert apart.loose == 2
+        assert apart.unsure
         assert [(row.series, row.number, row.name) for row in fragments.rows(apart)] == [
             ("Series 1: axial T1, 3 slices", "1", "IM3"),
             ("", "2", "IM2"),
@@ -233,7 +238,7 @@ class TestArrangement:
         assert names == ["Study A of 3 slices", "Study B of 1 slice"]
 
     def test_a_study_comes_together_while_it_is_read(self, dicom: Made, service: Service) -> None:
-        upload = taken("scan.dcm", dicom.frames(), service, room=MAXIMUM_SLICES)
+        (upload,) = taken("scan.dcm", dicom.frames(), service, room=MAXIMUM_SLICES).uploads
         assert arrange([upload]) == Arrangement()
         for names in (["1"], ["1", "2"]):
             upload.answer(service)
@@ -242,9 +247,7 @@ class TestArrangement:
 
     def test_more_slices_than_allowed_are_not_read(self, dicom: Made, service: Service) -> None:
         (shown,) = classified("scan.dcm", dicom.frames(), service, room=2).shown
-        assert shown.trouble == (
-            f"Not read: at most {MAXIMUM_SLICES} slices are read at a time, and this file has 3."
-        )
+        assert shown.trouble == f"Not read: with this file there would be more than {MAXIMUM_SLICES} slices."
 
     def test_a_large_one_is_not_decoded(self, dicom: Made, service: Service) -> None:
         shown = only("a", dicom.file(phantom.clear(), Rows=9000, Columns=9000), service)
@@ -254,3 +257,80 @@ class TestArrangement:
         shown = only("a", dicom.file(phantom.clear())[:300], service)
         assert shown.decision == "error"
         assert shown.result.to_dict()["error"]["message"].startswith("a: ")
+
+
+class TestWhatHoldsSeveral:
+    """The page takes what `falx study` takes."""
+
+    def test_a_zip_archive_is_the_files_in_it(self, dicom: Made, service: Service) -> None:
+        files = {**dicom.series(), "DICOMDIR": b"\x08\x00\x05\x00CS", "readme.txt": b"words"}
+        found = taken("scan.zip", zipped(files), service, room=MAXIMUM_SLICES)
+        assert found.passed_over == {"DICOMDIR": 1, ".txt": 1}
+        arranged = arrange(held("scan.zip", zipped(files), service))
+        assert [one.name for one in arranged.shown] == ["scan.zip/IM3", "scan.zip/IM2", "scan.zip/IM1"]
+        assert not arranged.unsure
+        (study,) = arranged.studies
+        expected = service.classifier.predict_study(dicom.datasets())
+        assert study.to_dict()["series"] == expected.to_dict()["series"]
+        # A slice can be read again, for its window.
+        assert arranged.shown[0].greys().values.shape == (256, 256)
+
+    def test_a_volume_is_a_study(self, service: Service) -> None:
+        nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
+        voxels = np.stack([phantom.clear(), phantom.lesion(), phantom.clear()], axis=2)[::-1, ::-1]
+        data = nibabel.Nifti1Image(voxels, np.diag([0.9, 0.9, 9.0, 1.0])).to_bytes()
+        arranged = arrange(held("head.nii", data, service))
+        assert [one.name for one in arranged.shown] == [f"head.nii, frame {number}" for number in (1, 2, 3)]
+        (study,) = arranged.studies
+        assert (study.series[0].about.plane, study.series[0].about.positions_mm) == (
+            "axial",
+            (0.0, 9.0, 18.0),
+        )
+        assert not arranged.unsure
+        # Nothing says that two volumes are of one patient, but the visitor may.
+        both = [*held("head.nii", data, service), *held("again.nii", data, service)]
+        apart, together = arrange(both), arrange(both, one_patient=True)
+        assert (len(apart.studies), apart.unsure) == (2, True)
+        assert [len(study.series) for study in together.studies] == [2]
+
+    def test_a_stack_is_a_study(self, service: Service) -> None:
+        stream = io.BytesIO()
+        first, *others = (Image.fromarray(pixels) for pixels in Made.pixels)
+        first.save(stream, "TIFF", save_all=True, append_images=others)
+        arranged = arrange(held("stack.tif", stream.getvalue(), service))
+        assert [len(study.results) for study in arranged.studies] == [3]
+        for one, pixels in zip(arranged.shown, Made.pixels, strict=True):
+            assert np.array_equal(one.pixels, pixels)
+
+    def test_what_is_no_image_is_passed_over_beside_images(self, service: Service) -> None:
+        visit = Visit()
+        visit.taken["1"] = taken("Erika Mustermann.txt", b"words", service, room=9)
+        assert (len(visit.uploads), visit.passed_over) == (1, Counter())
+        visit.taken["2"] = taken("a.png", png(phantom.clear()), service, room=9)
+        visit.taken["3"] = taken("DICOMDIR", b"\x08\x00\x05\x00CS", service, room=9)
+        assert [upload.name for upload in visit.uploads] == ["a.png"]
+        assert visit.passed_over == {".txt": 1, "DICOMDIR": 1}
+
+    def test_a_dicomdir_alone_is_told_as_such(self, service: Service) -> None:
+        shown = only("DICOMDIR", b"\x08\x00\x05\x00CS", service)
+        assert shown.trouble == ("Expected images, got the list of them; give the folder that it lies in.")
+
+    def test_archives_are_bounded(self, service: Service) -> None:
+        many = zipped({f"{n}.png": png(phantom.clear()) for n in range(4)})
+        (refused,) = held("a.zip", many, service, room=3)
+        assert refused.shown[0].trouble.startswith("Not read: with this file there would be more")
+        bomb = zipped({"a.png": png(phantom.clear()), "b.png": bytes(2**20 + 1)})
+        small = replace(service, maximum_megabytes=1)
+        first, second = held("b.zip", bomb, small)
+        assert first.shown[0].answer is not None
+        assert second.shown[0].trouble == "Too large to be a slice: over 1 MiB unpacked."
+        (nothing,) = held("c.zip", zipped({"a.txt": b"words"}), service)
+        assert nothing.shown[0].trouble == "No image in this archive."
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return stream.getvalue()

@@ -10,7 +10,7 @@ from string import ascii_uppercase
 
 from falx.app import texts
 from falx.app.uploads import ShownSlice, Upload
-from falx.reading import dicom
+from falx.reading.input_file import InputFile
 from falx.reading.series import Series, gather_all
 from falx.slices.slice import Part
 from falx.study import Study, sum_up
@@ -39,11 +39,11 @@ class Arrangement:
 
     Attributes:
         groups: The studies, then the slices that no study uses, then the pictures that stand by themselves.
-        loose: The number of pictures that carry no tags that say whose they are.
+        unsure: Whether there are pictures or volumes, which do not say whose they are, among others.
     """
 
     groups: tuple[Group, ...] = ()
-    loose: int = 0
+    unsure: bool = False
 
     @cached_property
     def shown(self) -> tuple[ShownSlice, ...]:
@@ -84,12 +84,12 @@ def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangem
 
     Args:
         uploads: The files, some of whose slices may not be answered yet.
-        one_patient: Whether pictures without tags are one examination of one patient.
+        one_patient: Whether what has no tags is of one examination of one patient.
     """
     named = sorted(uploads, key=lambda upload: _natural(upload.name))
     # A file that cannot be read counts in the study of the others, if they are one.
-    examined = one_patient or any(isinstance(upload.source, dicom.DicomImage) for upload in named)
-    together = [one for one in named if one_patient or (examined and one.source is not None)]
+    examined = any(upload.dicom or upload.frames > 1 for upload in named)
+    together = [one for one in named if one_patient or (examined and not one.alone)]
     alone = tuple(shown for upload in named if upload not in together for shown in upload.shown)
     groups = _studies(together, one_patient=one_patient)
     if alone:
@@ -97,7 +97,8 @@ def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangem
         groups.append(
             Group(alone, None, tuple(texts.PICTURE.format(number=n) if groups else str(n) for n in each))
         )
-    return Arrangement(tuple(groups), sum(upload.source is None for upload in named))
+    readable = [upload for upload in named if upload.dicom or upload.untold]
+    return Arrangement(tuple(groups), len(readable) > 1 and any(upload.untold for upload in readable))
 
 
 def _studies(uploads: Sequence[Upload], *, one_patient: bool) -> list[Group]:
@@ -105,10 +106,12 @@ def _studies(uploads: Sequence[Upload], *, one_patient: bool) -> list[Group]:
     every = [shown for upload in uploads for shown in upload.shown]
     if len(every) < 2:
         return [Group(tuple(every), None, ("1",))] if every else []
-    holders = {id(upload.source or upload): upload for upload in uploads}
-    sources = (upload.source or Part(upload, 1) for upload in uploads)
+    given = [Part(one, 1) if isinstance(one.given, InputFile) else one.given for one in uploads]
+    holders = {
+        id(one.holder if isinstance(one, Part) else one): up for one, up in zip(given, uploads, strict=True)
+    }
     groups = []
-    for found in gather_all(sources, one_patient=one_patient):
+    for found in gather_all(given, one_patient=one_patient):
         series, slices = [], []
         for one in found.series:
             there = [(i, own) for i, source in enumerate(one.sources) if (own := _shown(holders, source))]

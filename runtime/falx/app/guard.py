@@ -1,4 +1,4 @@
-"""A guard between the network and Streamlit: headers, the origin of requests, the number of uploads."""
+"""A guard between the network and Streamlit: headers, the origin of requests, number and size of uploads."""
 
 from __future__ import annotations
 
@@ -58,28 +58,30 @@ SESSIONS: Final = 1000
 class Uploads:
     """Counts the uploads that each session holds; safe to share between threads."""
 
-    def __init__(self, maximum_files: int) -> None:
-        """Counts up to `maximum_files` for each session."""
+    def __init__(self, maximum_files: int, maximum_bytes: int) -> None:
+        """Counts up to `maximum_files` of `maximum_bytes` in all for each session."""
         self._maximum_files = maximum_files
-        self._held: OrderedDict[str, set[str]] = OrderedDict()
+        self._maximum_bytes = maximum_bytes
+        self._held: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, session: str, file: str) -> bool:
-        """Counts an upload in; returns False where the session holds as many as it may."""
+    def take(self, session: str, file: str, size: int) -> bool:
+        """Counts an upload of `size` bytes in; returns False where the session would hold too much."""
         with self._lock:
-            held = self._held.setdefault(session, set())
+            held = self._held.setdefault(session, {})
             self._held.move_to_end(session)
             if len(self._held) > SESSIONS:
                 self._held.popitem(last=False)
-            if len(held | {file}) > self._maximum_files:
+            holding = {**held, file: size}
+            if len(holding) > self._maximum_files or sum(holding.values()) > self._maximum_bytes:
                 return False
-            held.add(file)
+            held[file] = size
             return True
 
     def drop(self, session: str, file: str) -> None:
         """Counts an upload out."""
         with self._lock:
-            self._held.get(session, set()).discard(file)
+            self._held.get(session, {}).pop(file, None)
 
     def forget(self, session: str) -> None:
         """Counts all uploads of a session out."""
@@ -120,15 +122,17 @@ class Guard:
         if origin is not None and urlsplit(origin).netloc != headers.get(b"host"):
             return HTTPStatus.FORBIDDEN
         if scope["type"] == "http" and UPLOADS in scope["path"]:
-            return self._count(scope["method"], scope["path"])
+            return self._count(scope["method"], scope["path"], headers.get(b"content-length", ""))
         return None
 
-    def _count(self, method: str, path: str) -> HTTPStatus | None:
+    def _count(self, method: str, path: str, length: str) -> HTTPStatus | None:
         """Counts an upload in or out, and returns why it is refused; None where it is not."""
         session, _, file = path.rpartition(UPLOADS)[2].partition("/")
         if method == "DELETE":
             self._uploads.drop(session, file)
-        elif method == "PUT" and not self._uploads.take(session, file):
+        elif method == "PUT" and not length.isdecimal():
+            return HTTPStatus.LENGTH_REQUIRED
+        elif method == "PUT" and not self._uploads.take(session, file, int(length)):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         return None
 

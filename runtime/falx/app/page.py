@@ -17,10 +17,9 @@ from falx.app.fragments import render
 from falx.app.page_service import Service, current
 from falx.app.saved import Patient, Saved
 from falx.app.texts import NAMES, SIGNS, kind, percent
-from falx.app.uploads import ShownSlice, Upload, refused, taken
+from falx.app.uploads import ShownSlice, Taken, refused, taken
 from falx.app.visit import DrawnSample, Visit
 from falx.debug import place
-from falx.errors import UnreadableImage
 from falx.words import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -67,7 +66,10 @@ def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service
     switch_place = give.container()
     patient = _patient(give, visit)
     _answer(listing, visit, service)
-    if visit.arrange().loose > 1:
+    if visit.passed_over:
+        kinds = (f"{count} {kind}" for kind, count in visit.passed_over.most_common())
+        listing.caption(texts.PASSED_OVER.format(kinds=", ".join(kinds)))
+    if visit.arrange().unsure:
         visit.one_patient = switch_place.toggle(
             texts.ONE_PATIENT, key=f"one-patient-{visit.number}", help=texts.ONE_PATIENT_HELP
         )
@@ -125,32 +127,31 @@ def _patient(place: DeltaGenerator, visit: Visit) -> Patient:
 
 def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
     """Classifies new slices for a while; the rest is left for the next run."""
-    known = visit.uploads
+    known = visit.taken
     # Held from the start: where a visitor's input interrupts this, nothing is done twice.
-    visit.uploads = {file.file_id: known[file.file_id] for file in visit.files if file.file_id in known}
+    visit.taken = {file.file_id: known[file.file_id] for file in visit.files if file.file_id in known}
     if visit.complete():
         return
     bar = place.progress(*visit.progress)
     # Putting many slices in order must not take longer than reading them.
     until = time.monotonic() + max(BATCH_S, 3 * visit.arranging_s)
     for file in visit.files:
-        if file.file_id not in visit.uploads:
-            visit.uploads[file.file_id] = _read_file(file, visit, service)
-        upload = visit.uploads[file.file_id]
-        while not upload.done and time.monotonic() < until:
-            upload.answer(service)
-            bar.progress(*visit.progress)
+        if file.file_id not in visit.taken:
+            visit.taken[file.file_id] = _read_file(file, visit, service)
+        for upload in visit.taken[file.file_id].uploads:
+            while not upload.done and time.monotonic() < until:
+                upload.answer(service)
+                bar.progress(*visit.progress)
         if time.monotonic() > until:
             break
     if visit.complete():
         bar.empty()
 
 
-def _read_file(file: UploadedFile | DrawnSample, visit: Visit, service: Service) -> Upload:
-    if len(visit.uploads) >= service.maximum_files:
-        message = texts.TOO_MANY_FILES.format(name=file.name, most=service.maximum_files)
-        return refused(file.name, UnreadableImage(message))
-    room = service.maximum_slices - sum(upload.frames for upload in visit.uploads.values())
+def _read_file(file: UploadedFile | DrawnSample, visit: Visit, service: Service) -> Taken:
+    if len(visit.taken) >= service.maximum_files:
+        return refused(file.name, texts.TOO_MANY_FILES.format(most=service.maximum_files))
+    room = service.maximum_slices - sum(upload.frames for upload in visit.uploads)
     return taken(file.name, file.getvalue(), service, room=room)
 
 

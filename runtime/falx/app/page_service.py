@@ -17,8 +17,9 @@ class Service:
         classifier: Answers for all visitors; it keeps nothing of a slice.
         thresholds: The thresholds in force: the card's, or those that `falx app` was started with.
         maximum_files: The number of files that one visitor has on the page at a time.
-        maximum_slices: The number of slices in these files; each frame of a DICOM file is one.
-        maximum_megabytes: The size of one file, in MiB.
+        maximum_slices: The number of slices in these files; a volume or a series in one file has many.
+        maximum_megabytes: The size of these files in all, and of each file in an archive and each volume,
+            unpacked, in MiB.
         maximum_pixels: The pixels of one picture; a file that claims more is not decoded.
         uploads: Counts the files that each visitor holds.
     """
@@ -32,7 +33,7 @@ class Service:
     uploads: Uploads = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "uploads", Uploads(self.maximum_files))
+        object.__setattr__(self, "uploads", Uploads(self.maximum_files, self.maximum_megabytes * 2**20))
 
 
 _installed: list[Service] = []

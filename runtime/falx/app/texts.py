@@ -127,17 +127,18 @@ SUBTITLE: Final = "Slices of a brain MRI, read by the machine that serves this p
 READY: Final = "Ready: {name} {version}"
 GIVE: Final = "Files"
 GIVE_HELP: Final = (
-    "PNG, JPEG, BMP, TIFF or DICOM: grey slices, a head on a dark background. At most {files} files of "
-    "{megabytes} MB each, and {slices} slices."
+    "DICOM, NIfTI, PNG, JPEG, TIFF and others, also in a zip archive: grey slices, a head on a dark "
+    "background. At most {files} files of {megabytes} MB in all, and {slices} slices."
 )
-TOO_MANY_FILES: Final = "{name}: not read: at most {most} files are read at a time"
-TOO_MANY_SLICES: Final = "{name}: not read: at most {most} slices are read at a time, and this file has {has}"
+TOO_MANY_FILES: Final = "not read: at most {most} files are read at a time"
+TOO_MANY_SLICES: Final = "not read: with this file there would be more than {most} slices"
+PASSED_OVER: Final = "Passed over, since no images: {kinds}."
 PROGRESS: Final = "{done} of {total} slices read"
 SLICES: Final = "Slices"
-ONE_PATIENT: Final = "These pictures are one examination of one patient"
+ONE_PATIENT: Final = "These files are one examination of one patient"
 ONE_PATIENT_HELP: Final = (
-    "Pictures without DICOM tags do not say whose they are. Switched off, each is answered by itself. "
-    "Switched on, they are also answered together, as one study."
+    "Pictures and volumes do not say whose they are; DICOM does. Switched off, each of them is answered by "
+    "itself. Switched on, they are answered together, as one study."
 )
 PATIENT: Final = "Patient (optional)"
 PATIENT_EXAMPLE: Final = "Name or identifier"
@@ -162,7 +163,7 @@ SAMPLE_FILE: Final = "drawn head.png"
 WENT_WRONG: Final = "Something went wrong on the server ({place}). Load the page again."
 VIEWER: Final = {
     "drop": "Drop slices anywhere on this page",
-    "kinds": "PNG, JPEG, BMP, TIFF or DICOM; one slice, several, or a folder",
+    "kinds": "DICOM, NIfTI, PNG, JPEG or TIFF; files, a folder or a zip archive",
     "choose": "Choose files",
     "sample": "Try a drawn sample",
     "dropping": "Drop the slices to have them read",

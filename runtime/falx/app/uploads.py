@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -16,13 +16,14 @@ from falx.app.quality import Caution, look
 from falx.errors import UnreadableImage
 from falx.prediction import Failure, Prediction
 from falx.reading import dicom
+from falx.reading.files import is_image, kind_by_name, opened
 from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
-from falx.reading.sniffing import START, is_dicom
-from falx.reading.source import FORMATS, describe, read
+from falx.reading.sniffing import START, Kind, kind_of
+from falx.reading.source import read
 from falx.reading.window import Greys
 from falx.slices.overlay import overlay
-from falx.slices.slice import Origin, Part, Slice, Unreadable
+from falx.slices.slice import Holder, Origin, Part, Slice, Unreadable
 from falx.words import TUMOR_LABELS
 
 LONGEST_SIDE: Final = 768
@@ -41,7 +42,7 @@ class ShownSlice:
     Attributes:
         file: The name of its file.
         result: The answer; its path is that name.
-        frame: The number of the frame in its file, from 1; None where the file has one frame.
+        frame: The number of the slice in its file, from 1; None where the file has one.
         size: Width and height of the picture, in pixels; None without a picture, because it could not be
             read, or its tags say that it is not a slice.
         pixels: The slice, `(h, w)` uint8, no larger than `LONGEST_SIDE`; None without a picture.
@@ -165,31 +166,51 @@ class ShownSlice:
 
 @dataclass(slots=True, eq=False)
 class Upload:
-    """An uploaded file; the classifier takes it as the holder of its slices. Made by `taken`.
+    """What a visitor gave that holds slices; the classifier takes it as their holder. Made by `taken`.
 
     Attributes:
-        name: The name of the file, as the visitor calls it.
-        path: The same, for results.
-        data: The bytes of the file.
-        maximum_pixels: The pixels of a picture; one that claims more is not decoded.
-        source: The DICOM object, or why the file cannot be read; None for another picture.
-        frames: The number of its slices.
-        shown: The slices that are answered, in the order of the file.
+        given: A DICOM object, a volume, a stack, a picture, or why a file cannot be read.
+        shown: The slices that are answered, in their order.
     """
 
-    name: str
-    path: str
-    data: bytes = b""
-    maximum_pixels: int = 0
-    source: dicom.DicomImage | Unreadable | None = None
-    frames: int = 1
+    given: Holder | InputFile
     shown: list[ShownSlice] = field(default_factory=list)
     _read: Slice | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the file, as the visitor calls it."""
+        return self.given.name
+
+    @property
+    def path(self) -> str | None:
+        """The same, for results."""
+        return self.given.path
+
+    @property
+    def frames(self) -> int:
+        """The number of its slices."""
+        return 1 if isinstance(self.given, InputFile) else self.given.frames
 
     @property
     def done(self) -> bool:
         """True once all of its slices are answered."""
         return len(self.shown) == self.frames
+
+    @property
+    def dicom(self) -> dicom.DicomImage | None:
+        """The DICOM object; None for others."""
+        return self.given if isinstance(self.given, dicom.DicomImage) else None
+
+    @property
+    def alone(self) -> bool:
+        """True for a picture, which is answered by itself unless the visitor says whose it is."""
+        return self.untold and self.frames == 1
+
+    @property
+    def untold(self) -> bool:
+        """True for pictures and volumes, which do not say whose they are."""
+        return self.dicom is None and not isinstance(self.given, Unreadable)
 
     def read(self, number: int) -> Slice:
         """Returns the slice of this number, from 1.
@@ -197,20 +218,13 @@ class Upload:
         Raises:
             UnreadableImage: The slice cannot be read.
         """
-        if isinstance(self.source, dicom.DicomImage):
-            self._read = self.source.read(number, self.maximum_pixels)
-            return self._read
-        try:
-            _check_pixels(self.data, self.maximum_pixels)
-            self._read = read(self.data)
-        except UnreadableImage as error:
-            message = str(error).removeprefix(f"{describe(self.data)}: ")
-            raise type(error)(f"{self.name}: {message}") from error
+        given = self.given
+        self._read = read(given) if isinstance(given, InputFile) else given.read(number)
         return self._read
 
     def origin(self, number: int) -> Origin | None:
-        """Returns where the slice of this number stands in a DICOM object; None for other pictures."""
-        return self.source.origin(number) if isinstance(self.source, dicom.DicomImage) else None
+        """Returns where the slice of this number stands in a DICOM object or volume; None for pictures."""
+        return None if isinstance(self.given, InputFile) else self.given.origin(number)
 
     def answer(self, service: Service) -> None:
         """Classifies the next slice."""
@@ -226,52 +240,56 @@ class Upload:
                 size=(width, height),
                 pixels=_fitted(read.pixels),
                 cautions=look(read.pixels) if usable else (),
-                source=self.source if isinstance(self.source, dicom.DicomImage) else None,
+                source=self.dicom,
             )
         self.shown.append(shown)
 
 
-def taken(name: str, data: bytes, service: Service, *, room: int) -> Upload:
-    """Takes an uploaded file and finds out how many slices it has; nothing is decoded yet.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An uploaded file: what it holds, which is several things where it is an archive.
+
+    Attributes:
+        uploads: What holds slices, or cannot be read.
+        passed_over: The files that are no images, by kind: those in an archive, or the file itself.
+        stray: Whether the file itself is no image; it counts only where nothing else is given.
+    """
+
+    uploads: list[Upload]
+    passed_over: Counter[str] = field(default_factory=Counter)
+    stray: bool = False
+
+
+def taken(name: str, data: bytes, service: Service, *, room: int) -> Taken:
+    """Takes an uploaded file and finds out what it holds; nothing is decoded yet.
 
     Args:
         name: The name of the file, as the visitor calls it.
         data: The bytes of the file.
-        service: Says how large a picture may be.
+        service: Says how large a file and a picture may be.
         room: The number of slices that the visitor may still give; a file with more is not read.
     """
-    source, frames = None, 1
-    try:
-        if is_dicom(data[:START]):
-            source = dicom.open_file(InputFile.of(name, data, name))
-            frames = source.frames
-    except UnreadableImage as error:
-        return refused(name, error)
-    if frames > room:
-        message = texts.TOO_MANY_SLICES.format(name=name, most=service.maximum_slices, has=frames)
-        return refused(name, UnreadableImage(message))
-    return Upload(name, name, data, service.maximum_pixels, source, frames)
-
-
-def refused(name: str, error: UnreadableImage) -> Upload:
-    """Returns a file that is not read, with the reason."""
-    unreadable = Unreadable(name, name, error)
-    return Upload(name, name, source=unreadable, shown=[ShownSlice(name, Failure(name, error))])
-
-
-def _check_pixels(data: bytes, maximum: int) -> None:
-    """Refuses a picture that claims too many pixels, from its header alone."""
+    file = replace(
+        InputFile.of(name, data, name),
+        most_bytes=service.maximum_megabytes * 2**20,
+        most_pixels=service.maximum_pixels,
+    )
+    kind = kind_of(data[:START])
+    if kind is not Kind.ZIP and not is_image(name, kind):
+        return Taken([Upload(given) for given in opened([file])], Counter([kind_by_name(name)]), stray=True)
+    found = Taken([])
     with quiet_readers():
-        try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-        except Exception:  # noqa: BLE001 - Pillow's plugins raise anything on damaged headers
-            return  # Reading the file says what is wrong.
-    if width * height > maximum:
-        raise UnreadableImage(
-            f"too large to be a slice, so it was not decoded: {width} x {height} pixels, at most {maximum} "
-            "are read"
-        )
+        for given in opened([file], passed_over=found.passed_over):
+            found.uploads.append(Upload(given))
+            room -= found.uploads[-1].frames
+            if room < 0:
+                return refused(name, texts.TOO_MANY_SLICES.format(most=service.maximum_slices))
+    return found
+
+
+def refused(name: str, why: str) -> Taken:
+    """Returns a file that is not read, with the reason."""
+    return Taken([Upload(Unreadable(name, name, UnreadableImage(f"{name}: {why}")))])
 
 
 def _fitted(values: npt.NDArray[Value]) -> npt.NDArray[Value]:

@@ -129,7 +129,7 @@ def _contents(
                 found = True
                 yield _opened(member, kind, volume)
             else:
-                passed_over[_kind(member.name)] += 1
+                passed_over[kind_by_name(member.name)] += 1
         if not found:
             raise ImageNotFound(f"{file.name}: no image in this archive")
     except UnreadableImage as error:
@@ -190,7 +190,7 @@ def _folder(path: str, passed_over: Counter[str]) -> Iterator[tuple[InputFile, K
                 if is_image(name, kind):
                     yield file, kind
                     continue
-            passed_over[_kind(name)] += 1
+            passed_over[kind_by_name(name)] += 1
     yield from _denied(denied)
 
 
@@ -201,7 +201,7 @@ def _denied(errors: list[OSError]) -> Iterator[Unreadable]:
         yield _unreadable(error.filename, ImageForbidden(message))
 
 
-def _kind(name: str) -> str:
+def kind_by_name(name: str) -> str:
     """Returns what a file is called that is passed over; never its name, which may be the patient's."""
     name = name.rpartition("/")[2]
     if name.startswith("."):
