@@ -45,8 +45,8 @@ class TestGuard:
         uploads = Uploads(1, 1000)
         uploads.take("one", "a", 1)
         bodies = [{"type": "http.request", "body": bytes(2**20), "more_body": more} for more in (True, False)]
-        scope = {"type": "http", "method": "PUT", "path": "/_stcore/upload_file/one/b"}
-        scope["headers"] = [(b"content-length", b"1")]
+        headers = [(b"content-length", b"1")]
+        scope = {"type": "http", "method": "PUT", "path": "/_stcore/upload_file/one/b", "headers": headers}
         sent = run(Guard(accept, uploads=uploads), scope, bodies)
         assert (sent[0]["status"], bodies) == (413, [])
         endless = [{"type": "http.request", "body": bytes(MOST_DRAINED // 2), "more_body": True}] * 4

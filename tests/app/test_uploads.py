@@ -300,6 +300,7 @@ class TestWhatHoldsSeveral:
         arranged = arrange(held("stack.tif", stream.getvalue(), service))
         assert [len(study.results) for study in arranged.studies] == [3]
         for one, pixels in zip(arranged.shown, Made.pixels, strict=True):
+            assert one.pixels is not None
             assert np.array_equal(one.pixels, pixels)
 
     def test_what_is_no_image_is_passed_over_beside_images(self, service: Service) -> None:
