@@ -278,7 +278,7 @@ def classified(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLI
 
 
 def held(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLICES) -> list[Upload]:
-    """What a file holds, with its slices classified."""
+    """The contents of a file, with their slices classified."""
     uploads = taken(name, data, service, room=room).uploads
     for upload in uploads:
         while not upload.done:

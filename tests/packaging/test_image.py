@@ -24,7 +24,10 @@ def pinned(path: Path) -> dict[str, str]:
 def test_the_image_installs_every_package_that_falx_and_its_page_ask_for(checkout: Path) -> None:
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    asked = [Requirement(text) for text in (*project["dependencies"], *extras["app"], *extras["dicom"])]
+    asked = [
+        Requirement(text)
+        for text in (*project["dependencies"], *extras["app"], *extras["dicom"], *extras["nifti"])
+    ]
     # The image is for 64-bit x86 and Arm.
     asked = [
         one for one in asked if one.marker is None or one.marker.evaluate({"platform_machine": "x86_64"})

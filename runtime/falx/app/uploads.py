@@ -166,7 +166,7 @@ class ShownSlice:
 
 @dataclass(slots=True, eq=False)
 class Upload:
-    """What a visitor gave that holds slices; the classifier takes it as their holder. Made by `taken`.
+    """Holds slices that a visitor gave; the classifier takes it as their holder. Made by `taken`.
 
     Attributes:
         given: A DICOM object, a volume, a stack, a picture, or why a file cannot be read.

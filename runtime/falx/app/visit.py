@@ -70,7 +70,7 @@ class Visit:
 
     @property
     def uploads(self) -> list[Upload]:
-        """What holds slices; files that are no images only where there are no others."""
+        """The holders of slices; files that are no images only where there are no others."""
         images = [upload for one in self.taken.values() if not one.stray for upload in one.uploads]
         return images or [upload for one in self.taken.values() for upload in one.uploads]
 
