@@ -199,7 +199,8 @@ def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: Fini
         evaluate(run, tmp_path / "data", None, tmp_path / "out", pictures(tmp_path / "pictures"))
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert metrics["all"]["decisions"]["glioma"][decision] == 1
-        assert metrics["all"]["reasons"] == ({"no_brain": 1} if least else {})
+        with (tmp_path / "out" / "slices.csv").open(newline="") as file:
+            assert [row["reason"] for row in csv.DictReader(file)] == (["no_brain"] if least else [""])
         assert metrics["pictures"]["by_family"]["blank"]["reasons"] == {"blank": 2}
         located = metrics["all"]["peak_in_box"]
         assert located == (None if least else [1.0, 0.0, 1.0, 1])
