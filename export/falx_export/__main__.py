@@ -101,7 +101,7 @@ def _check_data(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace, tolerances: dict[str, Tolerance]) -> Exported:
-    from falx_export.silence import silenced
+    from falx_runs.silence import silenced
 
     with silenced():
         from falx_export.export import Request, export

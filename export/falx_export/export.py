@@ -21,8 +21,8 @@ from falx_export.proof import parity, samples
 from falx_export.proof.parity import Parity
 from falx_export.proof.tolerance import TOLERANCES, Tolerance
 from falx_export.self_contained import onnx_file, tflite_file
-from falx_export.silence import silenced
 from falx_runs.run_folder import FinishedRun, read_run
+from falx_runs.silence import silenced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

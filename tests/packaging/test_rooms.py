@@ -32,12 +32,12 @@ ROOMS = {
 
 WORKSHOPS = {
     "export/falx_export": {
-        "__main__": "export package proof self_contained convert write silence errors",
-        "export": "package proof self_contained convert write silence errors",
+        "__main__": "export package proof self_contained convert write errors",
+        "export": "package proof self_contained convert write errors",
         "package": "convert",
-        "proof": "self_contained convert silence errors",
-        "self_contained": "convert silence errors",
-        "convert": "silence errors",
+        "proof": "self_contained convert errors",
+        "self_contained": "convert errors",
+        "convert": "errors",
         "write": "errors",
     },
     "trainer/falx_trainer": {

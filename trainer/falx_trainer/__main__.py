@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from falx.errors import FalxError
+from falx_runs.silence import silenced
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml, settings
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status: 0 done, 2 wrong usage or unusable data."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    # Before Keras is imported: quiet start-up chatter of TensorFlow, which is no news to anyone.
+    # TensorFlow reads these when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # By itself TensorFlow uses oneDNN's kernels on some processors only.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -56,7 +57,8 @@ def _train(options: argparse.Namespace) -> int:
         options.parser.error("--data and --out are needed")
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
-    from falx_trainer.training.run import run
+    with silenced():
+        from falx_trainer.training.run import run
 
     model = run(
         options.data,
@@ -76,7 +78,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _preview(options: argparse.Namespace) -> int:
-    from falx_trainer.training.preview import preview
+    with silenced():
+        from falx_trainer.training.preview import preview
 
     preview(options.data, options.out, _recipe(options), rows=options.rows, columns=options.columns)
     print(f"wrote {options.out}")
@@ -84,7 +87,8 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from falx_trainer.evaluation.evaluate import evaluate
+    with silenced():
+        from falx_trainer.evaluation.evaluate import evaluate
 
     print(
         evaluate(

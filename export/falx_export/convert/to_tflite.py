@@ -34,7 +34,7 @@ from falx_export.convert.graph import INPUT, output_shapes, readable, serving, u
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
-from falx_export.silence import silenced
+from falx_runs.silence import silenced
 
 QUANTIZED_OPS: Final = frozenset({"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "PAD"})
 """The operations of the backbone and of the head's first layer; nothing else is quantized."""

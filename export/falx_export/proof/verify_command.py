@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     changes = _changes(parser, options.tolerance)
     from falx.errors import FalxError
-    from falx_export.silence import silenced
+    from falx_runs.silence import silenced
 
     with silenced():
         from falx_export.proof import samples, verify, verify_plot

@@ -32,7 +32,7 @@ from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.convert.graph import INPUT
 from falx_export.errors import ConversionError, ParityError, converting
 from falx_export.self_contained.onnx_file import Outputs
-from falx_export.silence import silenced
+from falx_runs.silence import silenced
 
 SUFFIX: Final = "-self-contained"
 MEDIAPIPE_SUFFIX: Final = "-mediapipe"

@@ -237,9 +237,13 @@ def _build(recipe: Recipe, weights: str) -> Network:
     try:
         return build_for(recipe, weights)
     except Exception as error:  # Keras and h5py raise anything on a file of another kind
+        if weights == "imagenet":
+            raise RunError(
+                "the ImageNet weights cannot be downloaded; fetch the file on another machine, and give it "
+                f"with --weights FILE: {error}"
+            ) from error
         raise RunError(
-            f"{weights}: expected the weights of MobileNetV2 without its top, alpha 1.0, "
-            f"as a file or a download: {error}"
+            f"{weights}: expected the weights of MobileNetV2 without its top, alpha 1.0: {error}"
         ) from error
 
 
