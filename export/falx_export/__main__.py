@@ -88,7 +88,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"falx_export: {file} answers too differently from Keras and was not written:", file=sys.stderr)
         print("\n".join(f"  {reason}" for reason in reasons), file=sys.stderr)
     if exported.refused:
-        print("  Train on more slices, or allow more: --tolerance int8.decisions=0.05", file=sys.stderr)
+        allowed = {
+            f"--tolerance {file.rpartition('-')[2].partition('.')[0]}.{reason.split()[1]}=VALUE": None
+            for file, reasons in exported.refused.items()
+            for reason in reasons
+        }
+        print(f"  Train on more slices, or allow more: {' '.join(allowed)}", file=sys.stderr)
     return 1 if exported.refused else 0
 
 

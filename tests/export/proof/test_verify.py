@@ -387,7 +387,7 @@ def test_the_measures_are_those_of_the_export() -> None:
     assert (comparison(*bare).parity().heatmap, comparison(*bare).parity().familiarity) == (None, None)
     broken = [made("glioma", "glioma"), replace(made("glioma", "glioma"), familiarity=float("nan"))]
     assert comparison(*broken).parity().beyond(TOLERANCES["int8"]) == [
-        "x-int8.tflite: familiarity is nan, tolerance 0.05"
+        "x-int8.tflite: familiarity is nan, tolerance 0.2"
     ]
 
 
