@@ -12,10 +12,12 @@ import argparse
 import io
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import nibabel
 import numpy as np
 import numpy.typing as npt
 from benchmarks import chromium, turns
@@ -52,6 +54,8 @@ STATES: Final = {
     "table": (("lesion.png", "clear.png", "gradient.png", "broken.png"), (ONE_PATIENT, TABLE)),
     "study": (SERIES, ("Side by side",)),
     "unused": ((*SERIES, "localizer", "ct"), (TABLE,)),
+    "zip": (("scan.zip",), ()),
+    "volumes": (("head.nii", "again.nii", "DICOMDIR", "notes.txt"), ()),
     "letter": (("lesion.png",), ("𒀀",)),
 }
 """The files that are given to the page for each picture, and the texts that are pressed or typed then."""
@@ -129,6 +133,15 @@ def _draw(folder: Path) -> None:
         ImageType=r"ORIGINAL\PRIMARY\LOCALIZER",
     )
     _dicom(folder / "ct", phantom.clear(), 1, SeriesInstanceUID="1.2.3.6", Modality="CT")
+    with zipfile.ZipFile(folder / "scan.zip", "w") as archive:
+        for name in SERIES:
+            archive.write(folder / name, f"scan/{name}")
+    heads = [phantom.lesion() if 5 <= n <= 7 else phantom.clear() for n in range(1, SLICES + 1)]
+    voxels = np.stack([turns.noisy(head, len(head), random, 2) for head in heads], axis=2)[::-1, ::-1]
+    for name in ("head.nii", "again.nii"):
+        nibabel.save(nibabel.Nifti1Image(voxels, np.diag([0.9, 0.9, 8.0, 1.0])), folder / name)
+    (folder / "DICOMDIR").write_bytes((folder / "IM01").read_bytes())
+    (folder / "notes.txt").write_text("no picture", encoding="utf-8")
     pictures = {"lesion": phantom.lesion(), "clear": phantom.clear(), "between": _between()}
     for name, pixels in pictures.items():
         Image.fromarray(pixels).save(folder / f"{name}.png")

@@ -672,6 +672,8 @@ def test_streams_that_are_closed_keep_nothing_from_being_answered(
         ([], "expected a command; there are predict, study,"),
         (["predct", "x"], "unknown command 'predct'; there are predict, study,"),
         (["predct", "x"], ". Did you mean predict?"),
+        (["help"], "completion. `falx --help` says what they do"),
+        (["--versoin"], "unrecognized arguments: --versoin. Did you mean --version?"),
         (["predict", "x", "--jsn"], "unrecognized arguments: --jsn. Did you mean --json?"),
         (["study", "x", "--sheats=y"], "unrecognized arguments: --sheats=y. Did you mean --sheets?"),
         (["predict", "x", "--qqqqq"], "unrecognized arguments: --qqqqq\n"),
@@ -703,9 +705,41 @@ def test_what_is_not_a_model_file_gets_its_sentence(
     assert message in capsys.readouterr().err
 
 
+def test_a_message_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["predict", "x.png", "--model", "nothing-of-the-kind.tflite"]) == 2
+    with pytest.raises(SystemExit):
+        main(["predct"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "falx: error: nothing-of-the-kind.tflite: no such model file;",
+        "give the path of a .tflite or .onnx file",
+    ]
+    assert max(map(len, lines)) <= 60
+
+
+def test_what_a_line_has_told_is_not_told_again(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    (tmp_path / "notes.txt").write_text("words")
+    inputs = [str(tmp_path / name) for name in ("absent.png", "notes.txt")]
+    assert main(["predict", *inputs, "--model", str(model)]) == 1
+    out = capsys.readouterr().out
+    assert out.count("no such file") == 1
+    # Cut short in the table, so told in whole.
+    assert "error: expected PNG, JPEG, BMP, GIF, PPM, TIFF, WEBP," in out
+    # Nothing was decided by them.
+    assert "Thresholds" not in out
+
+
 def test_nothing_is_downloaded(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "x.png", "--model", "https://models.example/a.onnx"]) == 2
-    assert "is an address, and Falx downloads nothing" in capsys.readouterr().err
+    message = "https://models.example/a.onnx: is an address, and Falx downloads nothing; give a file\n"
+    assert capsys.readouterr().err == f"falx: error: {message}"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -218,7 +218,7 @@ def test_a_graph_without_a_card(kind: Format, graph: Graph) -> None:
     [
         (b"", "an empty file"),
         (b"hello model\n", "text that starts with 'hello model"),
-        (b"\x89PNG\r\n\x1a\n", "8 bytes"),
+        (b"\x89PNG\r\n\x1a\n", "another kind of file, which starts with 89 50 4e 47"),
     ],
 )
 def test_what_is_no_model(data: bytes, found: str) -> None:

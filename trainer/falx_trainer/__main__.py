@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import logging
 import math
 import os
 import sys
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # By itself TensorFlow uses oneDNN's kernels on some processors only.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Its advice on retracing is nothing a user can act on.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     _keep_memory()
     try:
         return int(options.command(options))

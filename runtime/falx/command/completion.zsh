@@ -43,9 +43,9 @@ _shtab_falx_app_options=(
   "--port[the port to listen at (default 8501)]:port:"
   "--base-path[the path under which a proxy serves the page, such as \/falx]:PATH:_files"
   "--no-browser[do not open the page in the browser]"
-  "--max-files[files that a visitor has on the page at a time (default 100)]:N:"
-  "--max-slices[slices in these files\; a DICOM file of several frames has as many (default 300)]:N:"
-  "--max-megabytes[the size of one file, in MiB (default 25)]:N:"
+  "--max-files[files that a visitor has on the page at a time (default 300)]:N:"
+  "--max-slices[slices in these files\; a volume or a zip archive holds many (default 300)]:N:"
+  "--max-megabytes[the size of all files, in MiB, and of each volume or archived file, unpacked (default 200)]:N:"
   "--max-megapixels[the pixels of one picture, in 1024 \× 1024 (default 16)]:N:"
 )
 

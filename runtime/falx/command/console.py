@@ -53,6 +53,16 @@ def paragraph(text: str, indent: str = "") -> str:
     return "\n".join(textwrap.wrap(text, width(), subsequent_indent=indent))
 
 
+def wrapped(text: str) -> str:
+    """Returns a message as lines that fit the terminal; where standard error is none, as one line.
+
+    Words are not broken, so that a path can be copied.
+    """
+    if not sys.stderr.isatty():
+        return f"{text}\n"
+    return "\n".join(textwrap.wrap(text, width(), break_long_words=False, break_on_hyphens=False)) + "\n"
+
+
 def say(text: str = "") -> None:
     """Prints a line, or several, to standard output."""
     sys.stdout.write(text + "\n")
@@ -82,8 +92,12 @@ class Table:
         self._widths = widths
         self._stream = stream
 
-    def row(self, cells: Sequence[str], colour_name: str = "", coloured: int = 1) -> None:
-        """Prints a row, one of its cells (or, where that is 0, all of them) in a colour."""
+    def row(self, cells: Sequence[str], colour_name: str = "", coloured: int = 1) -> bool:
+        """Prints a row, one of its cells (or, where that is 0, all of them) in a colour.
+
+        Returns:
+            Whether the last cell stands there whole.
+        """
         cells = [plain(cell) for cell in cells]
         fixed = [_end(cell, size) for cell, size in zip(cells, self._widths, strict=False)]
         left = width() - sum(self._widths) - 2 * len(self._widths)
@@ -93,6 +107,7 @@ class Table:
         line = "  ".join([*fixed, last]).rstrip()
         self._stream.write((line if coloured else colour(line, colour_name, self._stream)) + "\n")
         self._stream.flush()
+        return last == cells[-1]
 
 
 class Progress:

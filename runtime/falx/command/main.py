@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from falx._version import __version__
-from falx.command.console import width
+from falx.command.console import width, wrapped
 from falx.errors import FalxError
 from falx.words import DISCLAIMER
 from falx.writing import lacks_room
@@ -53,6 +53,11 @@ at once.
 class CommandLine(argparse.ArgumentParser):
     """A parser that names what was probably meant where a command or an option does not exist."""
 
+    def check_option(self, given: str) -> None:
+        """Ends the process where there is no option of this name, or of one that begins like it."""
+        if not any(name.startswith(given) for name in self._option_string_actions):
+            self.error(f"unrecognized arguments: {given}")
+
     def error(self, message: str) -> NoReturn:
         """Prints the usage and what is wrong, and ends the process with 2."""
         _, _, wrong = message.partition("unrecognized arguments: ")
@@ -64,8 +69,9 @@ class CommandLine(argparse.ArgumentParser):
         elif message.startswith("argument COMMAND: invalid choice: "):
             given = message.split("'")[1]
             message = f"unknown command {given!r}; there are {', '.join(COMMANDS)}"
-            meant = _meant(given, COMMANDS)
-        super().error(message + meant)
+            meant = _meant(given, COMMANDS) or ". `falx --help` says what they do"
+        self.print_usage(sys.stderr)
+        self.exit(UNUSABLE, wrapped(f"{self.prog}: error: {message}{meant}"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     chosen = next((argument for argument in arguments if argument in COMMANDS), None)
     parser, parsers = command_line(() if chosen is None else (chosen,))
+    if chosen is None and arguments and arguments[0].startswith("-"):
+        parser.check_option(arguments[0])
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         parsers[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -165,5 +173,5 @@ def _meant(given: str, known: Iterable[str]) -> str:
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"falx: error: {message}\n")
+    sys.stderr.write(wrapped(f"falx: error: {message}"))
     return UNUSABLE

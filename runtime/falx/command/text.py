@@ -90,6 +90,7 @@ class Results:
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._whole: set[str] = set()
         self._times: list[float] = []
         self._steps: list[Timings] = []
         headings = [*(step.rjust(STEP_WIDTH) for step in STEPS), "ms in all"] if timings else ["confidence"]
@@ -111,7 +112,8 @@ class Results:
             self._counts[ERROR] += 1
             message = _without(result.path or path, str(result.error))
             self._errors[message] += 1
-            self._table.row([path, ERROR, message], COLOURS[ERROR])
+            if self._table.row([path, ERROR, message], COLOURS[ERROR]):
+                self._whole.add(message)
             return
         self._counts[result.decision] += 1
         self._times.append(result.elapsed_ms)
@@ -136,7 +138,8 @@ class Results:
             steps = zip(*(timings.to_dict().values() for timings in self._steps), strict=True)
             medians = (f"{step} {_median(spent):.2f}" for step, spent in zip(STEPS, steps, strict=True))
             say(paragraph(f"Medians, ms: {', '.join(medians)}."))
-        say(paragraph(f"Thresholds: {self._thresholds.beside(self._card.thresholds)}."))
+        if self._times:
+            say(paragraph(f"Thresholds: {self._thresholds.beside(self._card.thresholds)}."))
         for decision in DECISIONS:
             if self._counts[decision]:
                 say(paragraph(f"{decision}: {RECOMMENDATIONS[decision]}", "  "))
@@ -147,15 +150,12 @@ class Results:
         say(paragraph(DISCLAIMER))
 
     def _say_errors(self) -> None:
-        """Prints each error once, with how many inputs have it."""
-        for message, count in self._errors.most_common(MOST_ERRORS):
+        """Prints each error once, with how many inputs have it; not one that its line has told."""
+        errors = Counter({text: n for text, n in self._errors.items() if n > 1 or text not in self._whole})
+        for message, count in errors.most_common(MOST_ERRORS):
             say(paragraph(f"{ERROR}: {f'{count} inputs: ' if count > 1 else ''}{plain(message)}", "  "))
-        if len(self._errors) > MOST_ERRORS:
-            say(
-                paragraph(
-                    f"{ERROR}: {len(self._errors) - MOST_ERRORS} other messages; --json prints each.", "  "
-                )
-            )
+        if len(errors) > MOST_ERRORS:
+            say(paragraph(f"{ERROR}: {len(errors) - MOST_ERRORS} other messages; --json prints each.", "  "))
 
 
 def _median(values: Sequence[float]) -> float:

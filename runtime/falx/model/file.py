@@ -178,7 +178,7 @@ def load_bytes(path: Path) -> bytes:
     except ModelError:
         raise
     except FileNotFoundError as error:
-        raise ModelNotFound(f"{path}: {_missing(path)}") from error
+        raise ModelNotFound(_missing(path)) from error
     # ValueError: a path with a null byte.
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot read the model file: {error}") from error
@@ -194,14 +194,15 @@ def _own_model() -> bytes:
 
 
 def _missing(path: Path) -> str:
-    """Returns why there is no model file at a path, and what to give instead."""
+    """Returns a message on why there is no model file at a path, and what to give instead."""
     if path == DEFAULT_MODEL:
-        return "this installation has no model of its own; install the wheel, or give a model file"
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path.as_posix()):
-        return "is an address, and Falx downloads nothing; download the file and give its path"
+        return f"{path}: this installation has no model of its own; install the wheel, or give a model file"
+    # A path keeps one slash of two.
+    if address := re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", path.as_posix()):
+        return f"{address[1]}://{address[2]}: is an address, and Falx downloads nothing; give a file"
     if not path.parent.exists():
-        return f"no such model file: there is no folder {path.parent}"
-    return "no such model file; give the path of a .tflite or .onnx file"
+        return f"{path}: no such model file: there is no folder {path.parent}"
+    return f"{path}: no such model file; give the path of a .tflite or .onnx file"
 
 
 def _check_file(path: Path) -> None:
@@ -227,4 +228,4 @@ def _described(data: bytes) -> str:
     start = data[:64]
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
         return f"text that starts with {start[:24].decode('ascii')!r}"
-    return f"{len(data)} bytes that start with {start[:8].hex(' ')}"
+    return f"another kind of file, which starts with {start[:8].hex(' ')}"

@@ -198,7 +198,7 @@ def _scan(header: bytes, frame: _Frame, missing: set[int]) -> _Scan:
     if [frame.components[n] for n in found] != [*names]:
         raise DamagedFrameError("a scan of components that are not in the frame, or of one again")
     if not 1 <= predictor <= 7 or transform >= frame.precision:
-        raise DamagedFrameError("a predictor or point transform that there is not")
+        raise DamagedFrameError("an unknown predictor or point transform")
     first = 1 << (frame.precision - transform - 1)
     return _Scan((*found,), tuple(one >> 4 for one in header[2:-3:2]), predictor, transform, first)
 

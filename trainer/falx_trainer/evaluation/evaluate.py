@@ -86,8 +86,8 @@ def evaluate(
     records = [record for record in known if split in (None, record.split)]
     if not records:
         raise DataError(
-            f"{data}: no slices of the split {split!r}; how a run divided its data says the data.csv in its "
-            "folder: give that with --data"
+            f"{data}: no slices of the split {split!r}; the data.csv in a run's folder says how the run "
+            "divided its data: give it with --data"
         )
     families = {} if pictures is None else _families(pictures, split)
     asked, other = load_model(model), None if compare is None else load_model(compare)
