@@ -16,9 +16,6 @@ def check_free(address: str, port: int) -> None:
     """Finds out whether an address can be listened at.
 
     A server that finds it taken writes a line to its log, which is silent here, and ends the process.
-
-    Raises:
-        AddressUnavailable: the port is taken, or the address is another machine's.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:

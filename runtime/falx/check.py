@@ -6,7 +6,7 @@ import io
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -42,12 +42,8 @@ SIDE: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was checked.
-
-    Attributes:
-        name: what.
-        ok: whether it is as it should be; None where it could not be checked.
-        detail: what was found, a sentence.
+    """One thing that was checked: whether it is as it should be, None where it could not be checked, and what
+    was found, a sentence.
     """
 
     name: str
@@ -57,13 +53,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The time from a PNG file in memory to the decision, in milliseconds, over `runs` runs.
+    """The time from a PNG file in memory to the decision: percentiles over the runs.
 
-    Attributes:
-        p50_ms, p99_ms: percentiles of the runs.
-        runs: how many there were.
-        budget_ms: what `p99_ms` must keep to.
-        processor_share: the part of the time, 0..1, for which the runs had the processor.
+    `p99_ms` must keep to the budget. The runs had the processor for a share, 0..1, of their time.
     """
 
     p50_ms: float
@@ -75,12 +67,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of a check.
-
-    Attributes:
-        steps: what was checked, in order.
-        latency: how fast this machine is; None where it was not measured.
-    """
+    """The outcome of a check; `latency` is None where it was not measured."""
 
     steps: tuple[Step, ...]
     latency: Latency | None
@@ -90,7 +77,7 @@ class Report:
         """True where everything that could be checked is as it should be."""
         return all(step.ok is not False for step in self.steps)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns the report as plain JSON values."""
         return {
             "ok": self.ok,
@@ -102,10 +89,8 @@ class Report:
 def run(classifier: Classifier, *, latency: bool = True) -> Report:
     """Checks a classifier on this machine; takes about a second.
 
-    Args:
-        classifier: the one that the file on the disk and its known inputs are compared with.
-        latency: whether to measure it. False where it would say nothing, as in an emulated machine; the
-            report then says that it was not checked.
+    Without `latency`, which would say nothing in an emulated machine, the report says that it was not
+    checked.
     """
     measured = _measure(classifier) if latency else None
     return Report((_file(classifier), _known_inputs(classifier), _fast(measured)), measured)

@@ -6,9 +6,9 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class Classifier:
         """Reads a model file, proves it, and starts the first engine; see `load`."""
         # Absolute: where the classifier arrives, the working folder may be another.
         self._from = None if path is None else str(Path(path).absolute())
-        self._settings = {"engine": engine, "threads": threads, "engines": engines, "onnx": onnx}
+        self._settings = (engine, threads, engines, onnx)
         self._threads = _positive("threads", 1 if threads is None else threads)
         limit = _positive("engines", cores() if engines is None else engines)
         self._file = model_file.load(model_file.DEFAULT_MODEL if path is None else Path(path))
@@ -87,9 +87,9 @@ class Classifier:
         """The number of threads that one inference uses."""
         return self._threads
 
-    def __reduce__(self) -> tuple[Callable[..., Classifier], tuple[str | None, str, dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Callable[..., Classifier], tuple[object, ...]]:
         """Becomes its file and its settings, and is loaded from that file where it arrives."""
-        return _arrived, (self._from, self._model.sha256, self._settings)
+        return _arrived, (self._from, self._model.sha256, *self._settings)
 
     def __repr__(self) -> str:
         return f"<falx.Classifier {self._file.card.name} {self._file.card.version} on {self._engine}>"
@@ -122,7 +122,7 @@ class Classifier:
         """
         if window is not None or spacing is not None or axis is not None:
             source = PixelArray(_array(source), window=window, spacing_mm=spacing, axis=axis)
-        return self._predict(source, self._rule(thresholds))
+        return self._predict(source, self._in_force(thresholds))
 
     def infer(self, tensor: npt.NDArray[np.uint8]) -> Inference:
         """Returns what the graph answers, before anything is rejected or decided.
@@ -158,8 +158,8 @@ class Classifier:
             ValueError: `workers` is not a number from 1.
         """
         _positive("workers", workers)
-        rule = self._rule(thresholds)
-        return map_in_order(lambda source: self._answer(source, rule), sources, workers)
+        in_force = self._in_force(thresholds)
+        return map_in_order(lambda source: self._answer(source, in_force), sources, workers)
 
     def predict_study(
         self,
@@ -222,19 +222,19 @@ class Classifier:
         answers = list(watched(many, progress, len(found.sources)))
         return sum_up(found, answers, elapsed_ms=(time.perf_counter() - started) * 1000)
 
-    def _answer(self, source: Source, rule: _Rule) -> Prediction | Failure:
+    def _answer(self, source: Source, thresholds: Thresholds) -> Prediction | Failure:
         try:
-            return self._predict(source, rule)
+            return self._predict(source, thresholds)
         except UnreadableImage as error:
             _let_go(error)
             return Failure(_path_of(source), error, _origin_of(source))
 
-    def _predict(self, source: Source, rule: _Rule) -> Prediction:
+    def _predict(self, source: Source, thresholds: Thresholds) -> Prediction:
         moments = [time.perf_counter_ns()]
         seen = decision.before(lambda: read(source), self.card.rejection)
         moments.append(time.perf_counter_ns())
         if isinstance(seen, Refusal):
-            return self._prediction(source, REJECTED, moments, seen.origin, rule, reason=seen.reason)
+            return self._prediction(source, REJECTED, moments, seen.origin, thresholds, reason=seen.reason)
         tensor, frame = prepare(seen.pixels)
         moments.append(time.perf_counter_ns())
         found = self._pool.run(tensor)
@@ -244,12 +244,12 @@ class Classifier:
             found.familiarity,
             seen.doubt,
             self.card.rejection,
-            rule.thresholds,
+            thresholds,
             no_brain=found.no_brain,
         )
         moments.append(time.perf_counter_ns())
         if outcome.reason is not None:
-            return self._prediction(source, REJECTED, moments, seen.origin, rule, reason=outcome.reason)
+            return self._prediction(source, REJECTED, moments, seen.origin, thresholds, reason=outcome.reason)
         height, width = seen.pixels.shape
         location = None if found.heatmap is None else Location(found.heatmap, frame, (height, width))
         probabilities = dict(zip(LABELS, found.probabilities, strict=True))
@@ -258,7 +258,7 @@ class Classifier:
             outcome.decision,
             moments,
             seen.origin,
-            rule,
+            thresholds,
             probabilities=probabilities,
             location=location,
         )
@@ -269,12 +269,13 @@ class Classifier:
         decided: str,
         moments: list[int],
         origin: Origin | None,
-        rule: _Rule,
+        thresholds: Thresholds,
         *,
         reason: Reason | None = None,
         probabilities: Mapping[str, float] | None = None,
         location: Location | None = None,
     ) -> Prediction:
+        own = self.card.thresholds
         confidence = None if probabilities is None else probabilities.get(decided)
         prediction = Prediction(
             decision=decided,
@@ -282,8 +283,8 @@ class Classifier:
             band=None if confidence is None else band(confidence),
             probabilities=probabilities,
             recommendation=RECOMMENDATIONS[decided],
-            thresholds=rule.thresholds,
-            thresholds_changed=rule.changed,
+            thresholds=thresholds,
+            thresholds_changed=tuple(label for label in LABELS if thresholds[label] != own[label]),
             reason=reason,
             elapsed_ms=(time.perf_counter_ns() - moments[0]) / 1e6,
             model=self._model,
@@ -295,18 +296,8 @@ class Classifier:
         debug("slice answered by %s in %.1f ms", self._engine, prediction.elapsed_ms)
         return prediction
 
-    def _rule(self, given: Thresholds | Mapping[str, float] | None) -> _Rule:
-        own = self.card.thresholds
-        thresholds = own if given is None else Thresholds.from_mapping(given)
-        return _Rule(thresholds, tuple(label for label in LABELS if thresholds[label] != own[label]))
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """The thresholds of a call, and the labels whose threshold is not the card's."""
-
-    thresholds: Thresholds
-    changed: tuple[str, ...]
+    def _in_force(self, given: Thresholds | Mapping[str, float] | None) -> Thresholds:
+        return self.card.thresholds if given is None else Thresholds.from_mapping(given)
 
 
 def load(
@@ -353,8 +344,15 @@ def _array(source: object) -> npt.NDArray[np.generic]:
     return source
 
 
-def _arrived(path: str | None, sha256: str, settings: dict[str, Any]) -> Classifier:
-    classifier = load(path, **settings)
+def _arrived(
+    path: str | None,
+    sha256: str,
+    engine: str | None,
+    threads: int | None,
+    engines: int | None,
+    onnx: OnnxOptions | None,
+) -> Classifier:
+    classifier = load(path, engine=engine, threads=threads, engines=engines, onnx=onnx)
     if classifier.model.sha256 != sha256:
         raise ModelError(
             f"{classifier.path}: expected the model with SHA-256 {sha256[:16]}..., which this classifier had "

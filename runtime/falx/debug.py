@@ -11,12 +11,7 @@ from pathlib import Path
 
 
 def debug(message: str, *values: object) -> None:
-    """Logs a message where the program has loaded `logging`; to load it for nobody would delay the start.
-
-    Args:
-        message: with a placeholder for each value, as `logging` takes it.
-        values: formatted only where somebody listens.
-    """
+    """Logs a message where the program has loaded `logging`; to load it for nobody would delay the start."""
     logging = sys.modules.get("logging")
     if logging is not None:
         logging.getLogger("falx").debug(message, *values, stacklevel=2)

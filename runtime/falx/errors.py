@@ -100,18 +100,11 @@ class NotASlice(UnreadableImage):
     """A DICOM object is, by its tags, no MR slice of a head. A classifier answers it with `rejected`.
 
     Attributes:
-        reason: why.
+        reason: why a classifier rejects the picture.
         origin: where in the object.
     """
 
     def __init__(self, message: str, reason: Reason, origin: Origin | None = None) -> None:
-        """Says what it is.
-
-        Args:
-            message: for people.
-            reason: why a classifier rejects the picture.
-            origin: where in the object.
-        """
         super().__init__(message)
         self.reason = reason
         self.origin = origin

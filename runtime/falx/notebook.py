@@ -37,13 +37,7 @@ def picture(
 ) -> tuple[Image.Image | None, str]:
     """Draws a slice with its heatmap. The slice is read again: no answer keeps it.
 
-    Args:
-        path: of its file; None where it was not a file.
-        frame: of the file; None where it holds one slice.
-        heatmap: `(H, W)` float32, 0..1; None where there is none.
-
-    Returns:
-        The picture, or None where there is nothing to show, and what a reader must know about it.
+    Returns the picture, or None where there is nothing to show, and what a reader must know about it.
     """
     alone = None if heatmap is None else tint(heatmap)
     if path is None:
@@ -66,14 +60,7 @@ def card(
     lines: Sequence[str],
     shown: Image.Image | None,
 ) -> str:
-    """Returns an answer as HTML without scripts and outside references, for pages light or dark.
-
-    Args:
-        title: the decision.
-        probabilities: by label; None where there are none.
-        lines: sentences below the bars.
-        shown: the picture; None where there is none.
-    """
+    """Returns an answer as HTML without scripts and outside references, for pages light or dark."""
     rows = "".join(
         ROW.format(
             label=html.escape(label.replace("_", " ")),

@@ -17,11 +17,8 @@ def needs(what: str, install: str, error: type[FalxError], *, package: str | Non
         from highdicom import sr
     ```
 
-    Args:
-        what: needs the package: the subject of the message.
-        install: the argument of `pip install` that brings the package.
-        error: the class to raise; the failed import becomes its cause.
-        package: its name for people; None takes the name of the module that is missing.
+    `what` is the subject of the message, `install` what `pip install` is given, and `package` a name for
+    people where the missing module has another.
     """
     try:
         yield

@@ -15,16 +15,7 @@ returns False, the work ends with `Cancelled`."""
 
 
 def watched(items: Iterable[T], progress: Progress | None, total: int | None = None) -> Iterator[T]:
-    """Returns the items, and calls a function before each is given.
-
-    Args:
-        items: The items, each made when its turn comes.
-        progress: The function; None for none.
-        total: How many items there are; None where that is not known.
-
-    Raises:
-        Cancelled: The function returned False.
-    """
+    """Yields the items, and calls the function before each; raises Cancelled where it returned False."""
     for done, item in enumerate(items, start=1):
         if progress is not None and progress(done, total) is False:
             of = "" if total is None else f" of {total}"

@@ -69,14 +69,7 @@ STEPS: Final = ("read", "prepare", "infer", "decide")
 
 
 def band(confidence: float) -> str:
-    """The name of a confidence.
-
-    Args:
-        confidence: 0..1.
-
-    Returns:
-        `high` from 0.85, `moderate` from 0.60, `low` below.
-    """
+    """Returns the name of a confidence, 0..1: `high` from 0.85, `moderate` from 0.60, `low` below."""
     return next(name for name, least in BANDS.items() if confidence >= least)
 
 
@@ -86,13 +79,7 @@ def counted(count: int, what: str = "slice") -> str:
 
 
 def percent(share: float, digits: int = 1, space: str = " ") -> str:
-    """Returns a share for people, such as `97.4 %`.
-
-    Args:
-        share: 0..1.
-        digits: those after the point.
-        space: what stands before the sign.
-    """
+    """Returns a share, 0..1, for people, such as `97.4 %`, with so many digits after the point."""
     return f"{100 * share:.{digits}f}{space}%"
 
 

@@ -19,14 +19,8 @@ far as its function reaches."""
 def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
     """Writes a file that gets its name only once it is whole and on the disk.
 
-    Args:
-        path: the name.
-        data: what is written.
-        replace: whether a file of that name is replaced.
-
-    Raises:
-        FileExistsError: there is a file of that name, and it is not to be replaced.
-        OSError: the file cannot be written; nothing of it is left.
+    Raises OSError where it cannot, and FileExistsError where a file of that name is not to be replaced;
+    nothing is left of it then.
     """
     if not replace and path.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
@@ -45,9 +39,8 @@ def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
 def write_through(path: Path, data: bytes) -> None:
     """Writes a new file, and returns when it is on the disk.
 
-    Raises:
-        FileExistsError: there is a file of that name.
-        OSError: the file cannot be written; nothing of it is left.
+    Raises OSError where it cannot, and FileExistsError where there is one of that name; nothing is left of
+    it.
     """
     file = path.open("xb")
     try:
@@ -63,11 +56,8 @@ def write_through(path: Path, data: bytes) -> None:
 def locked(descriptor: int) -> bool:
     """Takes an open file for this process alone, until it closes the file or ends.
 
-    Returns:
-        False where another process has taken the file.
-
-    Raises:
-        OSError: the file cannot be locked, such as on a disk of another machine.
+    Returns False where another process has it. Raises OSError where it cannot be locked, such as on a disk of
+    another machine.
     """
     try:
         if sys.platform == "win32":

@@ -20,8 +20,8 @@ from falx import phantom
 from falx.app import downloads, fonts, fragments, pdf, texts
 from falx.app.arrangement import arrange
 from falx.app.colours import DARK
+from falx.app.fragments import Patient, Saved
 from falx.app.page_service import Service
-from falx.app.saved import Patient, Saved
 from falx.app.texts import KINDS, percent, perhaps
 from falx.prediction import Failure
 from falx.words import DISCLAIMER, LABELS

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import falx
-from falx.app import command, page
+from falx.app import page
 from falx.app.guard import MOST_DRAINED, Guard, Uploads
+from falx.command.app import add_app
 
 
 class TestGuard:
@@ -117,14 +118,14 @@ class TestCommand:
         self, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         parser = argparse.ArgumentParser()
-        command.add_options(parser)
+        add_app(parser)
         with pytest.raises(SystemExit, match="2"):
             parser.parse_args(options)
         assert words in capsys.readouterr().err
 
     def test_listens_to_this_machine_unless_told_otherwise(self) -> None:
         parser = argparse.ArgumentParser()
-        command.add_options(parser)
+        add_app(parser)
         assert parser.parse_args([]).address == "127.0.0.1"
         assert parser.parse_args(["--base-path", "/falx/"]).base_path == "falx"
 
@@ -139,7 +140,7 @@ class TestCommand:
     def test_an_unexpected_error_is_told_by_its_place(self, capsys: pytest.CaptureFixture[str]) -> None:
         testing = pytest.importorskip("streamlit.testing.v1")
         # Without a service, as nothing else lets the page fail.
-        shown = testing.AppTest.from_file(str(Path(page.__file__).with_name("__main__.py"))).run()
+        shown = testing.AppTest.from_file(str(Path(page.__file__).with_name("__main__.py"))).run(timeout=60)
         (said,) = [error.value for error in shown.error]
         words = r"Something went wrong on the server \((.+, line \d+)\)\. Load the page again\."
         found = re.fullmatch(words, said)

@@ -26,6 +26,7 @@ from PIL import Image
 
 import falx
 from falx import phantom
+from falx.command.main import main
 
 for package in ("python_multipart", "starlette", "uvicorn"):
     pytest.importorskip(package, reason=f"{package} is not installed (pip install 'falx[serve]')")
@@ -334,6 +335,12 @@ def test_a_start_that_fails_says_why(tmp_path: Path, options: tuple[str, str], m
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_number_that_is_no_port_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", "--port", "65536"])
+    assert "argument --port: expected a port, 1 to 65535, got '65536'" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:

@@ -18,10 +18,9 @@ from falx.study import Study, sum_up
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Slices that stand together on the page.
+    """Slices that stand together on the page, those of a study series by series, each by position.
 
     Attributes:
-        slices: The slices; those of a study series by series, each by position where positions are known.
         study: The decision on them; None where each stands by itself.
         numbers: The number of each slice: from 1, or `2.1` for the first of the second series.
         letter: The letter of one of several studies; empty for others.
@@ -80,11 +79,9 @@ class Arrangement:
 
 
 def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangement:
-    """Puts slices in order, and sums up those of each study.
+    """Puts the slices that are answered in order, and sums up those of each study.
 
-    Args:
-        uploads: The files, some of whose slices may not be answered yet.
-        one_patient: Whether what has no tags is of one examination of one patient.
+    With `one_patient`, all that has no tags is one examination of one patient.
     """
     named = sorted(uploads, key=lambda upload: _natural(upload.name))
     # A file that cannot be read counts in the study of the others, if they are one.

@@ -55,12 +55,7 @@ def css(colours: Mapping[str, str]) -> str:
 
 
 def sign(kind: str, colour: str) -> str:
-    """Returns the `data:` address of a sign: Streamlit removes SVG from HTML.
-
-    Args:
-        kind: A key of `SHAPES`.
-        colour: A colour of CSS.
-    """
+    """Returns the `data:` address of a sign: Streamlit removes SVG from HTML."""
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48" fill="none" stroke="{colour}" '
         f'stroke-width="5" stroke-linecap="round" stroke-linejoin="round">{SHAPES[kind].format(colour)}</svg>'

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from falx.app import fragments, pdf
-from falx.app.fragments import render
-from falx.app.saved import Saved
-from falx.slices.overlay import OPACITY
+from falx.app.fragments import Saved, render
 from falx.words import LABELS
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -21,13 +19,7 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A kind of file that can be saved.
-
-    Attributes:
-        name: The name of the file: the same for all patients, since others see names of files.
-        mime: Its media type.
-        make: Returns its content.
-    """
+    """A kind of file that can be saved. Its name is the same for all patients: others see names of files."""
 
     name: str
     mime: str
@@ -102,7 +94,7 @@ def as_html(saved: Saved) -> bytes:
                 "statement": fragments.slice_statement(one),
                 "cautions": one.cautions,
                 "bars": fragments.bars(one, service.thresholds, own),
-                "pictures": [fragments.image(picture) for picture in one.pictures(OPACITY)],
+                "pictures": [fragments.image(picture) for picture in one.pictures()],
                 "words": one.strongest(),
             }
             for one in arranged.shown

@@ -46,11 +46,7 @@ def is_western(text: str) -> bool:
 
 
 def covering(text: str, folders: tuple[str, ...] = FOLDERS) -> list[Path]:
-    """Returns font files that have, together, every letter of a text; the first has most of it.
-
-    Raises:
-        FontUnavailable: No font of these folders has one of the letters.
-    """
+    """Returns font files that have, together, every letter of a text; the first has most of it."""
     found, left = _covered(text, folders)
     if left:
         raise FontUnavailable(texts.NO_FONT.format(letters=numbered(left)))

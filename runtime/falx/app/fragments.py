@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import functools
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from PIL import Image
 from falx.app import texts
 from falx.app.arrangement import Arrangement, Group
 from falx.app.colours import DARK, PAPER, css, sign
+from falx.app.page_service import Service
 from falx.app.texts import NAMES, kind, percent
 from falx.app.uploads import ShownSlice
 from falx.decision import Thresholds
@@ -29,16 +31,29 @@ ICON: Final = Path(__file__).with_name("icon.svg")
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """A decision in words.
+class Patient:
+    """The patient, as far as the visitor says: a name or identifier, and the day of the scan."""
 
-    Attributes:
-        kind: The kind of decision, one of `texts.KINDS`.
-        name: The slice or study that is decided on.
-        decision: The decision.
-        confidence: The confidence with its band; empty without one.
-        band: The meaning of the band; empty without one.
-        notes: Reasons and the recommendation, sentences.
+    name: str = ""
+    scanned: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The data of a report; `made` is the time of the report."""
+
+    arranged: Arrangement
+    patient: Patient
+    service: Service
+    made: str = field(default_factory=lambda: datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"))
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A decision on a slice or a study in words.
+
+    `kind` is one of `texts.KINDS`, `band` what the band of the confidence means. Both are empty without a
+    confidence. `notes` are sentences: reasons, and the recommendation.
     """
 
     kind: str
@@ -104,12 +119,7 @@ def slice_statement(shown: ShownSlice) -> Statement:
 
 
 def study_statement(group: Group, study: Study) -> Statement:
-    """Returns the decision on a study in words.
-
-    Args:
-        group: The slices of the study.
-        study: The decision.
-    """
+    """Returns the decision on a study in words."""
     verdict = study.verdict
     label = "" if verdict.label is None else f": {NAMES[verdict.label].lower()}"
     several = len(study.series) > 1
@@ -139,12 +149,7 @@ def study_statements(arranged: Arrangement) -> list[Statement]:
 
 
 def limits(thresholds: Thresholds, own: Thresholds) -> list[Limit]:
-    """Returns the thresholds in force, each marked where it is not the model's own.
-
-    Args:
-        thresholds: The thresholds in force.
-        own: Those of the model's card.
-    """
+    """Returns the thresholds in force, each marked where it is not the model's own."""
     return [
         Limit(
             name=NAMES[label],

@@ -59,7 +59,6 @@ class Uploads:
     """Counts the uploads that each session holds; safe to share between threads."""
 
     def __init__(self, maximum_files: int, maximum_bytes: int) -> None:
-        """Counts up to `maximum_files` of `maximum_bytes` in all for each session."""
         self._maximum_files = maximum_files
         self._maximum_bytes = maximum_bytes
         self._held: OrderedDict[str, dict[str, int]] = OrderedDict()
@@ -93,12 +92,6 @@ class Guard:
     """An ASGI middleware around Streamlit."""
 
     def __init__(self, app: ASGIApp, *, uploads: Uploads) -> None:
-        """Stands before an application.
-
-        Args:
-            app: The application to pass requests on to.
-            uploads: Counts the uploads.
-        """
         self._app = app
         self._uploads = uploads
 

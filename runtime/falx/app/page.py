@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final
 from falx.app import downloads, fonts, fragments, pdf, texts, viewer
 from falx.app.arrangement import Arrangement
 from falx.app.colours import DARK, PAPER, css
-from falx.app.fragments import render
+from falx.app.fragments import Patient, Saved, render
 from falx.app.page_service import Service, current
-from falx.app.saved import Patient, Saved
 from falx.app.texts import NAMES, SIGNS, kind, percent
 from falx.app.uploads import ShownSlice, Taken, refused, taken
 from falx.app.visit import DrawnSample, Visit

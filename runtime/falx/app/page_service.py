@@ -11,17 +11,14 @@ from falx.decision import Thresholds
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The model and the limits of the page.
+    """The model and the limits of the page. `uploads` counts the files that each visitor holds.
 
     Attributes:
-        classifier: Answers for all visitors; it keeps nothing of a slice.
-        thresholds: The thresholds in force: the card's, or those that `falx app` was started with.
         maximum_files: The number of files that one visitor has on the page at a time.
         maximum_slices: The number of slices in these files; a volume or a series in one file has many.
         maximum_megabytes: The size of these files in all, and of each file in an archive and each volume,
             unpacked, in MiB.
         maximum_pixels: The pixels of one picture; a file that claims more is not decoded.
-        uploads: Counts the files that each visitor holds.
     """
 
     classifier: Classifier
@@ -45,11 +42,7 @@ def install(service: Service) -> None:
 
 
 def current() -> Service:
-    """Returns the service of this process.
-
-    Raises:
-        RuntimeError: The page was not started by `falx app`.
-    """
+    """Returns the service of this process; there is none where `falx app` did not start it."""
     if not _installed:
         raise RuntimeError("this page is started by `falx app`, not by `streamlit run`")
     return _installed[0]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Final
-
-from PIL import Image
 
 from falx.app import fonts, fragments, texts
 from falx.app.colours import PAPER
-from falx.app.saved import Saved
+from falx.app.fragments import Saved
 from falx.app.uploads import ShownSlice
-from falx.slices.overlay import OPACITY
 from falx.words import DISCLAIMER, counted
 
 if TYPE_CHECKING:
@@ -49,11 +45,7 @@ BAR: Final = (106, 125, 140)
 
 
 def make(saved: Saved) -> bytes:
-    """Returns a PDF: patient, study, each slice with its pictures, model.
-
-    Raises:
-        FontUnavailable: A name has letters that no font of this machine has; `missing` finds them.
-    """
+    """Returns a PDF: patient, study, each slice with its pictures, model."""
     arranged = saved.arranged
     paper = _paper()
     paper.add_page()
@@ -134,7 +126,7 @@ def _slice(paper: FPDF, saved: Saved, shown: ShownSlice) -> None:
 
 
 def _pictures(paper: FPDF, shown: ShownSlice) -> None:
-    pictures = shown.pictures(OPACITY)
+    pictures = shown.pictures()
     if not pictures:
         return
     width, height = pictures[0].size
@@ -146,17 +138,10 @@ def _pictures(paper: FPDF, shown: ShownSlice) -> None:
     for number, picture in enumerate(pictures):
         words = shown.strongest() if number else texts.THE_SLICE
         x = left + number * (wide + 4)
-        paper.image(_png(picture), x=x, y=top, w=wide, h=high, alt_text=words)
+        paper.image(picture, x=x, y=top, w=wide, h=high, alt_text=words)
     paper.set_y(top + high + 2)
     if len(pictures) > 1:
         _write(paper, shown.strongest(), size=9, colour=QUIET)
-
-
-def _png(picture: Image.Image) -> io.BytesIO:
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=1)
-    stream.seek(0)
-    return stream
 
 
 def _bar(paper: FPDF, bar: fragments.ProbabilityBar) -> None:

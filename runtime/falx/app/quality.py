@@ -41,23 +41,14 @@ SHARP: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """A limit of the answer.
-
-    Attributes:
-        code: A key of `texts.CAUTIONS`.
-        message: Its sentence, with the measured value.
-    """
+    """A limit of the answer: a key of `texts.CAUTIONS`, and its sentence with the measured value."""
 
     code: str
     message: str
 
 
 def look(pixels: npt.NDArray[np.uint8]) -> tuple[Caution, ...]:
-    """Returns the limits that a slice sets to its answer.
-
-    Args:
-        pixels: The slice, `(H, W)` uint8, 0 black to 255 white.
-    """
+    """Returns the limits that a slice, `(H, W)` uint8, sets to its answer."""
     head = find_head(pixels)
     side, levels = head_side(head), contrast(pixels, head)
     found = []

@@ -53,13 +53,9 @@ class AppUnavailable(FalxError, ImportError):  # noqa: N818 - the name says what
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The address of the page.
+    """The place where the page is served.
 
-    Attributes:
-        address: The address to listen at; those of `LOOPBACK` are reached from this machine only.
-        port: The port to listen at.
-        base_path: The path before all paths of the page, without slashes at its ends; empty for none.
-        open_browser: Whether to open the page in the browser of this machine.
+    `base_path` stands before all its paths, without slashes at its ends.
     """
 
     address: str
@@ -77,12 +73,7 @@ class Endpoint:
 
 
 def start(service: Service, endpoint: Endpoint) -> None:
-    """Serves the page until the process is stopped.
-
-    Raises:
-        AppUnavailable: The packages of `falx[app]` are not installed.
-        AddressUnavailable: The address or the port cannot be used.
-    """
+    """Serves the page until the process is stopped."""
     with needs("the page", "'falx[app]'", AppUnavailable):
         import fpdf  # noqa: F401 - so that it is not missing when a report is saved
         import streamlit

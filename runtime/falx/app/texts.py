@@ -93,11 +93,7 @@ HEATMAP_EMPTY: Final = "The heatmap is empty: nothing in this slice speaks for a
 
 
 def perhaps(probabilities: Mapping[str, float]) -> str:
-    """Returns a sentence with the two likeliest findings.
-
-    Args:
-        probabilities: The probability of every label, 0..1.
-    """
+    """Returns a sentence with the two likeliest findings."""
     leading = sorted(LABELS, key=lambda label: -probabilities[label])[:2]
     shares = (f"{NAMES[label].lower()} ({percent(probabilities[label])})" for label in leading)
     return f"Perhaps {' or '.join(shares)}."

@@ -119,17 +119,13 @@ class ShownSlice:
         """The Series Instance UID; None where there is none."""
         return None if self.result.origin is None else self.result.origin.series_instance_uid
 
-    def pictures(self, opacity: float) -> list[Image.Image]:
-        """Returns the slice alone, and with its heatmap over it, as far as there are.
-
-        Args:
-            opacity: How much of the colour covers the slice where the heatmap is 1, 0..1.
-        """
+    def pictures(self) -> list[Image.Image]:
+        """Returns the slice alone, and with its heatmap over it, as far as there are."""
         if self.pixels is None:
             return []
         heatmap = self.heatmap
         alone = Image.fromarray(self.pixels)
-        return [alone] if heatmap is None else [alone, overlay(self.pixels, heatmap, opacity)]
+        return [alone] if heatmap is None else [alone, overlay(self.pixels, heatmap)]
 
     def strongest(self) -> str:
         """Returns a sentence on where the heatmap is strongest; empty without a heatmap."""
@@ -213,11 +209,7 @@ class Upload:
         return self.dicom is None and not isinstance(self.given, Unreadable)
 
     def read(self, number: int) -> Slice:
-        """Returns the slice of this number, from 1.
-
-        Raises:
-            UnreadableImage: The slice cannot be read.
-        """
+        """Returns the slice of this number, from 1."""
         given = self.given
         self._read = read(given) if isinstance(given, InputFile) else given.read(number)
         return self._read
@@ -263,11 +255,7 @@ class Taken:
 def taken(name: str, data: bytes, service: Service, *, room: int) -> Taken:
     """Takes an uploaded file and finds out what it holds; nothing is decoded yet.
 
-    Args:
-        name: The name of the file, as the visitor calls it.
-        data: The bytes of the file.
-        service: Says how large a file and a picture may be.
-        room: The number of slices that the visitor may still give; a file with more is not read.
+    A file with more slices than `room` is refused.
     """
     file = replace(
         InputFile.of(name, data, name),

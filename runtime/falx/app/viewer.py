@@ -39,15 +39,12 @@ class ViewerPicture:
     Its values are `low + step * n`, where `n` are unsigned integers of `bytes` bytes, row by row.
 
     Attributes:
-        series: The Series Instance UID, within which the window is kept; None where there is none.
-        width, height: The size of the slice, in pixels.
+        series: The Series Instance UID, within which the window is kept.
         bytes: 1, or 2 with the lower byte first.
         data: The numbers `n`, deflated, in Base64.
-        low, high: The least and the greatest value.
-        step: The difference between neighbouring values.
         window: The values that become black and white, until the reader changes them.
         inverted: Whether the least values are shown white.
-        heatmap: The address of the heatmap as a picture of the same size; None without one.
+        heatmap: The address of the heatmap as a picture of the same size.
     """
 
     series: str | None
@@ -70,14 +67,9 @@ def show(
     on_walk: Callable[[], None],
     on_sample: Callable[[], None],
 ) -> None:
-    """Puts the viewer where the page is.
+    """Puts the viewer where the page is; without slices it says that at most `most` files may be given.
 
-    Args:
-        arranged: The slices.
-        chosen: The index of the slice to look at; None without slices.
-        most: The number of files that may be given.
-        on_walk: Called when the reader goes to another slice; the viewer's state has its index as `at`.
-        on_sample: Called when the visitor asks for the drawn sample.
+    `on_walk` is called when the reader goes to another slice, whose index the viewer's state has as `at`.
     """
     shown = None if chosen is None else arranged.shown[chosen]
     _component()(

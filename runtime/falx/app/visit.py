@@ -41,12 +41,8 @@ class DrawnSample:
 class Visit:
     """The files of a visitor, until they go on to the next patient.
 
-    Attributes:
-        number: The number of the patient; fields with another number in their key are new and empty.
-        files: The files that are there.
-        taken: What they hold, by their identifiers.
-        one_patient: Whether pictures without tags are one examination.
-        by_hand: Whether the visitor chose a slice.
+    The number is that of the patient: fields with another number in their key are new and empty. `taken` is
+    what the files hold, by their identifiers.
     """
 
     number: int = 0

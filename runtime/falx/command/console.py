@@ -22,10 +22,9 @@ CODES: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": 
 
 
 def width(fallback: int = FALLBACK_WIDTH) -> int:
-    """Columns of the terminal, as `shutil.get_terminal_size` finds them; that brings three decompressors.
+    """Returns the columns of the terminal, or the fallback where the output is none.
 
-    Args:
-        fallback: what it is taken for where the output is no terminal.
+    As `shutil.get_terminal_size` finds them; that brings three decompressors.
     """
     told = os.environ.get("COLUMNS", "")
     columns = int(told) if told.isdecimal() else 0
@@ -79,16 +78,12 @@ def pairs(rows: Mapping[str, str]) -> str:
 
 
 class Table:
-    """Rows that are printed as they come, each on one line that is not wider than the terminal."""
+    """Rows that are printed as they come, each on one line that is not wider than the terminal.
+
+    All columns but the last have a width; a longer text keeps its end, which tells files apart.
+    """
 
     def __init__(self, widths: Sequence[int], stream: TextIO) -> None:
-        """Prints nothing yet.
-
-        Args:
-            widths: of all columns but the last, in characters; a longer text keeps its end, which tells files
-                apart.
-            stream: to print to.
-        """
         self._widths = widths
         self._stream = stream
 
@@ -118,22 +113,12 @@ class Progress:
     """Fewer items than this need no bar."""
 
     def __init__(self, total: int | None = None) -> None:
-        """Shows nothing yet.
-
-        Args:
-            total: how many items there are; None where that is not known.
-        """
         self._total = total
         self._shown = 0.0
         self._stream = sys.stderr if sys.stderr.isatty() else None
 
     def update(self, done: int, total: int | None = None) -> None:
-        """Shows how many items are done, at most ten times a second.
-
-        Args:
-            done: how many items are done.
-            total: how many items there are, where that is known by now.
-        """
+        """Shows how many items are done, of how many as far as that is known; at most ten times a second."""
         now = time.monotonic()
         total = self._total if total is None else total
         if self._stream is None or now - self._shown < self.INTERVAL_S:

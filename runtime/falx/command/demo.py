@@ -23,15 +23,7 @@ PICTURE_COLUMNS: Final = 36
 
 
 def show(classifier: Classifier, out: str | None) -> None:
-    """Classifies the pictures of the demo and prints them with their answers.
-
-    Args:
-        classifier: to ask.
-        out: a new or empty folder to write the pictures to; None writes none.
-
-    Raises:
-        FalxError: the folder cannot be made or is not empty.
-    """
+    """Classifies the pictures of the demo and prints them with their answers; `out` keeps them."""
     folder = None if out is None else Folder(out)
     drawn = {name: draw() for name, draw in phantom.PHANTOMS.items()}
     drawn["gradient"] = _gradient()

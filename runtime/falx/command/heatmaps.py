@@ -21,12 +21,6 @@ class Heatmaps:
     """The folder of the heatmaps that a command writes."""
 
     def __init__(self, folder: str, card: Card) -> None:
-        """Makes the folder.
-
-        Raises:
-            HeatmapUnavailable: the model makes none.
-            FalxError: the folder holds files, or cannot be made.
-        """
         if not card.has_heatmap:
             raise HeatmapUnavailable(
                 f"--heatmaps: the model {card.name} makes no heatmaps; give one that does with --model"
@@ -34,11 +28,7 @@ class Heatmaps:
         self._folder = Folder(folder)
 
     def save(self, item: Source, result: Prediction | Failure, name: str) -> bool:
-        """Writes a slice with its heatmap, if it has one.
-
-        Returns:
-            Whether the slice was still there.
-        """
+        """Writes a slice with its heatmap, if it has one; returns False where the slice is gone."""
         heatmap = None if isinstance(result, Failure) else result.heatmap
         if heatmap is None:
             return True

@@ -35,16 +35,7 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str], model: ModelIdentity) -> None:
-        """Opens the file, or makes it, for this process alone.
-
-        Args:
-            path: of the file.
-            model: that answers now.
-
-        Raises:
-            ResumeError: it cannot be written, another process writes it, a line is not an answer of Falx, or
-                one is of another model.
-        """
+        """Opens the file, or makes it, for this process alone."""
         self._path = Path(path)
         self.answered: Counter[str] = Counter()
         self.failures = 0
@@ -82,15 +73,7 @@ class Journal:
         return True
 
     def add(self, result: Prediction | Failure, *, timings: bool = False) -> None:
-        """Writes the line of an answer.
-
-        Args:
-            result: the answer.
-            timings: whether to say what each step took.
-
-        Raises:
-            ResumeError: it cannot be written; the file ends with the line before it.
-        """
+        """Writes the line of an answer; where it cannot, the file ends with the line before it."""
         line = (json.dumps(result.to_dict(timings=timings)) + "\n").encode()
         try:
             written = self._file.write(line)

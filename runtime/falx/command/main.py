@@ -35,10 +35,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "info": ("others", "print a model's card"),
     "check": ("others", "prove that this installation works, and how fast"),
     "demo": ("others", "classify drawn heads, so that no scan is needed"),
-    "app": ("others", "open a page that classifies slices, for people who write no code"),
+    "app": ("app", "open a page that classifies slices, for people who write no code"),
     "serve": ("serve", "answer programs over HTTP"),
     "retarget": ("others", "write a model file with other thresholds"),
-    "listen": ("others", "receive studies over DICOM and send reports on them"),
+    "listen": ("listen", "receive studies over DICOM and send reports on them"),
     "schema": ("others", "print the JSON Schema of what is printed with --json"),
     "completion": ("others", "print the completion of these commands for a shell"),
 }
@@ -75,14 +75,7 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
-
-    Args:
-        arguments: without the program's name; None takes those of the process.
-
-    Returns:
-        The exit status.
-    """
+    """Runs the command line, and returns its exit status."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -125,13 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def command_line(with_options: Iterable[str] = COMMANDS) -> tuple[CommandLine, dict[str, CommandLine]]:
-    """Makes the parser of the command line.
+    """Returns the parser of the command line, and that of each command by its name.
 
-    Args:
-        with_options: the commands that get their options; the modules of the others are not imported.
-
-    Returns:
-        The parser, and that of each command by its name.
+    Commands that do not get their options are not imported.
     """
     # With the width told, argparse does not load what else would find it out.
     formatter = functools.partial(argparse.HelpFormatter, width=width(HELP_WIDTH) - 2)

@@ -52,6 +52,14 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_address(parser: argparse.ArgumentParser, port: int) -> None:
+    """Adds the options that say where a server listens, by default at this port of this machine alone."""
+    about = "the address to listen at (default 127.0.0.1: reached from this machine only)"
+    parser.add_argument("--address", default="127.0.0.1", help=about)
+    about = f"the port to listen at (default {port})"
+    parser.add_argument("--port", type=_port, default=port, metavar="N", help=about)
+
+
 def thresholds(options: argparse.Namespace, classifier: Classifier) -> Thresholds:
     """Returns the thresholds in force: the card's, with those of `--threshold` in their place."""
     return replace(classifier.card.thresholds, **dict(options.threshold))
@@ -87,12 +95,14 @@ def _threshold(text: str) -> tuple[str, float]:
         ) from None
 
 
-def whole_number(text: str) -> int:
-    """Returns the whole number from 1 that an option was given.
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port, 1 to 65535, got {text!r}")
+    return int(text)
 
-    Raises:
-        ArgumentTypeError: it is something else.
-    """
+
+def whole_number(text: str) -> int:
+    """Returns the whole number from 1 that an option was given."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)

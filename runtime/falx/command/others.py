@@ -97,23 +97,6 @@ def demo(options: argparse.Namespace) -> int:
     return OK
 
 
-def add_app(app: argparse.ArgumentParser) -> None:
-    """Adds the options of `falx app`."""
-    from falx.app import command as page
-
-    add_model(app)
-    add_threshold(app, "instead of the card's")
-    page.add_options(app)
-
-
-def app(options: argparse.Namespace) -> int:
-    """Serves the page until it is stopped."""
-    from falx.app import command
-
-    command.run(options, load(options))
-    return OK
-
-
 def add_retarget(retarget: argparse.ArgumentParser) -> None:
     """Adds the options of `falx retarget`."""
     retarget.add_argument("model", metavar="FILE", help="a model file, of either format")
@@ -162,21 +145,6 @@ def retarget(options: argparse.Namespace) -> int:
         say(f"{label} {value:g}{was}")
     say(f"written to {options.out}")
     return OK
-
-
-def add_listen(listen: argparse.ArgumentParser) -> None:
-    """Adds the options of `falx listen`."""
-    from falx.workstation.node.settings import add_options
-
-    add_model(listen)
-    add_options(listen)
-
-
-def listen(options: argparse.Namespace) -> int:
-    """Receives studies and answers them until it is stopped."""
-    from falx.workstation.node.listen import listen
-
-    return listen(options)
 
 
 def add_completion(parser: argparse.ArgumentParser) -> None:

@@ -8,10 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from falx.command.options import OK, add_model, load, whole_number
+from falx.command.options import OK, add_address, add_model, load, whole_number
 from falx.errors import FalxError
-
-PORT: Final = 8080
 
 SHORTEST_TOKEN: Final = 16
 """Characters of a token: fewer are guessed."""
@@ -26,14 +24,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     from falx.serve.bounds import Bounds
 
     add_model(parser)
-    parser.add_argument(
-        "--address",
-        default="127.0.0.1",
-        help="the address to listen at (default 127.0.0.1: this machine only)",
-    )
-    parser.add_argument(
-        "--port", type=whole_number, default=PORT, metavar="N", help=f"the port to listen at (default {PORT})"
-    )
+    add_address(parser, 8080)
     parser.add_argument(
         "--token-file",
         metavar="FILE",

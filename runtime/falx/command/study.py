@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falx.command.inputs import add_volume, given
@@ -17,18 +18,18 @@ from falx.command.options import (
     load,
     thresholds,
 )
-from falx.errors import UnreadableImage
-from falx.words import plain
+from falx.errors import OutputError, UnreadableImage
+from falx.words import counted, plain
 
 if TYPE_CHECKING:
+    from pydicom import Dataset
+
     from falx.prediction import Failure
     from falx.reading.series import Gathering
 
 
 def add_study(study: argparse.ArgumentParser) -> None:
     """Adds the options of `falx study`."""
-    from falx.workstation.objects.output import output_options
-
     study.add_argument(
         "paths",
         nargs="+",
@@ -53,7 +54,12 @@ def add_study(study: argparse.ArgumentParser) -> None:
     study.add_argument(
         "--heatmaps", metavar="DIR", help="write each slice with its heatmap to this new or empty folder"
     )
-    output_options(study)
+    study.add_argument("--sr", metavar="FILE", help="write the report as DICOM SR to this new file")
+    study.add_argument(
+        "--sc",
+        metavar="DIR",
+        help="write a DICOM picture of each slice that carries the decision to this new or empty folder",
+    )
     add_threshold(study, "instead of the card's")
     add_workers(study)
 
@@ -65,9 +71,10 @@ def study(options: argparse.Namespace) -> int:
     from falx.command.text import study_text
     from falx.pictures.folder import Folder
     from falx.prediction import Failure
-    from falx.workstation.objects.output import check_outputs, write_outputs
 
-    check_outputs(options)
+    with_objects = options.sr is not None or options.sc is not None
+    if with_objects:
+        _check_objects(options)
     classifier = load(options)
     maps = None if options.heatmaps is None else Heatmaps(options.heatmaps, classifier.card)
     folder = None if options.sheets is None else Folder(options.sheets)
@@ -97,7 +104,14 @@ def study(options: argparse.Namespace) -> int:
                 from falx.pictures.sheet import sheet
 
                 folder.save(sheet(answers, index, series.sources), name)
-        written += write_outputs(options, answers, found, classifier, decided_by)
+        if with_objects:
+            from falx.workstation.objects.structured_report import Rule
+            from falx.workstation.objects.study_objects import objects_of
+
+            rule = Rule(classifier.model, decided_by, classifier.card.thresholds)
+            written += _save_objects(
+                options, objects_of(answers, found, rule, capture=options.sc is not None)
+            )
     if folder is not None:
         written.append(folder.told("sheet"))
     if maps is not None:
@@ -134,3 +148,36 @@ def _studies(options: argparse.Namespace) -> Iterator[Gathering | Failure]:
         except UnreadableImage as error:
             progress.clear()
             yield Failure(describe(path), error)
+
+
+def _check_objects(options: argparse.Namespace) -> None:
+    """Checks `--sr` and `--sc` before anything is classified."""
+    from falx.pictures.folder import Folder
+    from falx.workstation.objects import study_objects  # noqa: F401 - to say early what it lacks
+
+    if len(options.paths) > 1:
+        raise OutputError("--sr and --sc write the report of one study; give one PATH")
+    if options.sr is not None and Path(options.sr).exists():
+        raise OutputError(f"{options.sr}: expected a new file, but this one exists; give another name")
+    if options.sc is not None:
+        Folder(options.sc)
+
+
+def _save_objects(options: argparse.Namespace, objects: list[Dataset]) -> Iterator[str]:
+    """Writes a report and its pictures, as they were asked for, and yields a sentence for each kind."""
+    report, *pictures = objects
+    if options.sr is not None:
+        _save(report, Path(options.sr))
+        yield f"Report written to {options.sr}."
+    if options.sc is not None:
+        for picture in pictures:
+            _save(picture, Path(options.sc) / f"{int(picture.InstanceNumber):03}.dcm")
+        yield f"{counted(len(pictures), 'picture')} written to {options.sc}."
+
+
+def _save(data: Dataset, path: Path) -> None:
+    try:
+        with path.open("xb") as stream:
+            data.save_as(stream, enforce_file_format=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error

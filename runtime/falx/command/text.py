@@ -76,13 +76,10 @@ class Results:
     def __init__(
         self, names: Sequence[str], thresholds: Thresholds, card: Card, *, timings: bool = False
     ) -> None:
-        """Prints the headings.
+        """Prints the headings of a table of these inputs.
 
-        Args:
-            names: of all inputs, so that the first column is as wide as it must be.
-            thresholds: those in force.
-            card: of the model, whose thresholds they may differ from.
-            timings: whether to print what each step took, in milliseconds, instead of the confidence.
+        Where the thresholds in force are not the card's, the summary says so. With `timings` a line tells the
+        time of each step, in milliseconds, instead of the confidence.
         """
         self._thresholds = thresholds
         self._card = card
@@ -101,12 +98,7 @@ class Results:
         self._table.row(["file", "decision", "  ".join(headings)], "bold", 0)
 
     def add(self, result: Prediction | Failure, name: str | None = None) -> None:
-        """Prints the line of an answer.
-
-        Args:
-            result: the answer.
-            name: what to call its input; None takes its path.
-        """
+        """Prints the line of an answer, under another name than the path of its input where one is given."""
         path = name or result.path or NONE
         if isinstance(result, Failure):
             self._counts[ERROR] += 1

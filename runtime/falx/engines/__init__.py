@@ -37,15 +37,11 @@ class Engine(Protocol):
         """A key of `ENGINES`."""
 
     def run(self, tensor: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """Runs the graph.
+        """Runs the graph on a tensor, `(224, 224)` uint8, from `falx.slices.preprocessing.prepare`.
 
-        Args:
-            tensor: `(224, 224)` uint8, from `falx.slices.preprocessing.prepare`.
-
-        Returns:
-            Every output of the card by name, without the batch axis, in arrays of the caller's own:
-            `probabilities` `(4,)`, and where the model has them `heatmap` `(N, N)`, `familiarity` `(1,)` and
-            `no_brain` `(1,)`, all float32 in 0..1.
+        Returns every output of the card by name, without the batch axis, in arrays of the caller's own:
+        `probabilities` `(4,)`, and where the model has them `heatmap` `(N, N)`, `familiarity` `(1,)` and
+        `no_brain` `(1,)`, all float32 in 0..1.
         """
 
 
@@ -84,15 +80,9 @@ class OnnxOptions:
 
 
 def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's word
-    """Returns the name of the engine for a file.
+    """Returns the engine asked for, or the first for the format that is installed.
 
-    Args:
-        name: the engine asked for; None takes the first for the format that is installed.
-        format: of the file.
-
-    Raises:
-        UnknownEngine: there is none of that name.
-        ModelError: the engine asked for does not run files of this format.
+    Raises UnknownEngine where there is none of that name, and ModelError where it does not run such files.
     """
     able = [engine for engine, (runs, _) in ENGINES.items() if runs == format]
     if name is None:
@@ -111,14 +101,8 @@ def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's 
 
 
 def start(name: str, payload: bytes, card: Card, *, threads: int, onnx: OnnxOptions | None = None) -> Engine:
-    """Makes a graph ready to run.
-
-    Args:
-        name: of the engine, a key of `ENGINES`.
-        payload: the graph; a card behind or in it does not disturb an engine.
-        card: what its inputs and outputs must be.
-        threads: how many a run may use, from 1.
-        onnx: for engine `onnx` alone.
+    """Makes a graph ready to run on an engine, with a number of threads; a card behind or in it disturbs
+    none.
 
     Raises:
         EngineUnavailable: the engine or a provider is not installed, or does not work here.

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from falx.engines._compare import compare
 from falx.engines.greeting import no_greeting
 from falx.errors import GraphError
-from falx.model.card import TensorSpec
+from falx.model.tensor_spec import TensorSpec, compare
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,11 +25,7 @@ class InterpreterEngine:
     def __init__(
         self, name: str, interpreter: Callable[..., Any], payload: bytes, card: Card, threads: int
     ) -> None:
-        """Builds the interpreter and compares the graph with its card.
-
-        Raises:
-            GraphError: the graph cannot be run, or is not as its card says.
-        """
+        """Builds the interpreter and compares the graph with its card."""
         self.name = name
         try:
             # None would mean one thread to LiteRT, so the number is always given.

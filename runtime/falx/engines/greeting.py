@@ -21,11 +21,7 @@ _greeted: Final[dict[str, object]] = {}
 
 @contextmanager
 def no_greeting(step: str) -> Iterator[None]:
-    """Silences C's `stderr` where an engine is imported or starts for the first time; it greets only then.
-
-    Args:
-        step: which engine, and what it does.
-    """
+    """Silences C's `stderr` where an engine takes this step for the first time; it greets only then."""
     mine = object()
     stream = _stream() if _greeted.setdefault(step, mine) is mine else None
     if stream is None:

@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 
 def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
-    """Makes a TFLite graph ready to run.
-
-    Raises:
-        EngineUnavailable: `ai-edge-litert` is not installed, or does not work here.
-        GraphError: the graph cannot be run, or is not as its card says.
-    """
+    """Makes a TFLite graph ready to run."""
     with (
         needs("engine litert", "ai-edge-litert", EngineUnavailable, package="ai-edge-litert"),
         # 2.0 greets while it is imported, later ones when a first engine starts.

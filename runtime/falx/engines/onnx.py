@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from falx.engines import OnnxOptions
-from falx.engines._compare import compare
 from falx.errors import EngineUnavailable, GraphError
-from falx.model.card import TensorSpec
+from falx.model.tensor_spec import TensorSpec, compare
 from falx.optional import needs
 
 if TYPE_CHECKING:
@@ -34,13 +33,7 @@ DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 def start(payload: bytes, card: Card, threads: int, options: OnnxOptions = DEFAULTS) -> OnnxEngine:
-    """Makes an ONNX graph ready to run.
-
-    Raises:
-        EngineUnavailable: `onnxruntime` or a provider is not installed, or does not work here.
-        ValueError: `onnxruntime` does not know an option.
-        GraphError: the graph cannot be run, or is not as its card says.
-    """
+    """Makes an ONNX graph ready to run."""
     with needs("engine onnx", "'falx[onnx]'", EngineUnavailable, package="onnxruntime"), _no_telemetry():
         onnxruntime = importlib.import_module("onnxruntime")
     # Where the program imported it before.
@@ -74,13 +67,7 @@ class OnnxEngine:
     def __init__(
         self, onnxruntime: ModuleType, payload: bytes, card: Card, threads: int, options: OnnxOptions
     ) -> None:
-        """Builds the session and compares the graph with its card.
-
-        Raises:
-            EngineUnavailable: a provider is not there, or does not work here.
-            ValueError: `onnxruntime` does not know an option.
-            GraphError: the graph cannot be run, or is not as its card says.
-        """
+        """Builds the session and compares the graph with its card."""
         providers = [one if isinstance(one, str) else one[0] for one in options.providers]
         _check_providers(providers, onnxruntime.get_available_providers())
         session = onnxruntime.SessionOptions()

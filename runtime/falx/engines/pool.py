@@ -46,20 +46,7 @@ class Pool:
     def __init__(
         self, model: ModelFile, engine: str, *, threads: int, limit: int, onnx: OnnxOptions | None = None
     ) -> None:
-        """Starts the first engine.
-
-        Args:
-            model: what the engines run.
-            engine: a key of `falx.engines.ENGINES`.
-            threads: how many threads one inference uses, from 1.
-            limit: how many engines there may be, from 1.
-            onnx: for engine `onnx` alone.
-
-        Raises:
-            EngineUnavailable: the engine or a provider is not installed, or does not work here.
-            ValueError: ONNX Runtime does not know an option, or `onnx` is given for another engine.
-            GraphError: the engine cannot run this graph, or the graph is not as its card says.
-        """
+        """Starts the first engine. An inference uses `threads`; there are at most `limit` engines."""
         self._model = model
         self._engine = engine
         self._threads = threads
@@ -80,13 +67,9 @@ class Pool:
         return len(self._started)
 
     def run(self, tensor: npt.NDArray[np.uint8]) -> Inference:
-        """Runs the graph on one prepared slice.
+        """Runs the graph on one prepared slice, `(224, 224)` uint8.
 
-        Args:
-            tensor: `(224, 224)` uint8, from `falx.slices.preprocessing.prepare`.
-
-        Raises:
-            GraphError: the graph answered values that are not probabilities.
+        Raises GraphError where it answers values that are not probabilities.
         """
         with self._free:
             # The one that ran last: its memory is still in the processor's caches.
@@ -160,10 +143,7 @@ def _after_fork() -> None:
 def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """Calls a function for every item in threads, and yields the results in the order of the items.
 
-    Args:
-        function: safe to be called by several threads at a time.
-        items: read no further ahead than `LOOK_AHEAD` a thread.
-        threads: how many there are, from 1; one is the caller's own.
+    Items are read no further ahead than `LOOK_AHEAD` a thread. One thread is the caller's own.
     """
     if threads == 1:
         yield from map(function, items)

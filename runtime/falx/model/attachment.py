@@ -68,10 +68,9 @@ def detect(data: bytes) -> Format | None:
 
 
 def split(data: bytes) -> tuple[bytes, bytes | None]:
-    """Takes a model file apart.
+    """Returns the graph of a model file without the card, and the card's text.
 
-    Returns:
-        The graph without the card, and the card's text; None where there is no card.
+    None where there is no card.
     """
     found = locate(data)
     if found is None:
@@ -92,12 +91,7 @@ def attachment(
 ) -> bytes:
     """Returns the bytes to append to a graph of `offset` bytes so that the file holds the card.
 
-    Args:
-        offset: size of the graph.
-        card: its text.
-        labels: of the card; a TFLite file holds them a second time, for other programs.
-        kind: of the file.
-        thresholds: of the card, like the labels; none for no such file.
+    A TFLite file holds labels and thresholds a second time, for other programs.
     """
     if kind == "onnx":
         return _tagged(METADATA_PROPS, _tagged(1, METADATA_KEY.encode()) + _tagged(2, card))

@@ -13,10 +13,11 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from falx.decision import Thresholds
 from falx.errors import CardError, ChecksumError, ThresholdError
+from falx.model.attachment import Format
 from falx.model.tensor_spec import IMAGE, OUTPUTS, TensorSpec, check_own_tensors, check_tensors
 from falx.slices.limits import Limits
 from falx.words import DISCLAIMER, LABELS
@@ -32,8 +33,6 @@ __all__ = [
     "TensorSpec",
 ]
 
-T = TypeVar("T")
-Format = Literal["tflite", "onnx"]
 
 JsonObject: TypeAlias = Mapping[str, Any]
 """An object of JSON; its values are looked at before they are used."""
@@ -49,32 +48,23 @@ QUANTIZATIONS: Final = ("int8", "float16", "float32")
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """A drawn phantom and the probabilities this very file answers for it.
-
-    Attributes:
-        phantom: a name in `falx.phantom.PHANTOMS`.
-        probabilities: of the four labels, in their order.
-    """
+    """A drawn phantom of `falx.phantom.PHANTOMS`, and the probabilities this very file answers for it."""
 
     phantom: str
     probabilities: tuple[float, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns what stands in the card."""
         return {"phantom": self.phantom, "probabilities": list(self.probabilities)}
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The setting of a file before `falx retarget` made another of it.
-
-    Attributes:
-        thresholds: the least probability of each label.
-    """
+    """The setting of a file before `falx retarget` made another of it."""
 
     thresholds: Thresholds
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns what stands in the card."""
         return {"thresholds": self.thresholds.to_dict()}
 
@@ -227,7 +217,7 @@ class Card:
         # Before the checksum: a card of another schema deserves its own message.
         _same("schema", document.get("schema"), SCHEMA, "use the version of Falx that wrote it")
         _check_names(document)
-        card = cls(**_parsed(document))
+        card = cls(**{**document, **{name: _parse(name, document[name]) for name in PARSERS}})
         if checksum != _checksum(document):
             raise ChecksumError(
                 f"card: card_sha256 is {checksum!r}, but the card's content has {_checksum(document)!r}; "
@@ -236,29 +226,9 @@ class Card:
         return card
 
 
-def _parsed(document: JsonObject) -> dict[str, Any]:
-    """Returns the constructor's arguments from a card's JSON values."""
-    return {
-        **document,
-        "labels": _parse("labels", document["labels"], tuple),
-        "input": _parse("input", document["input"], TensorSpec.from_mapping),
-        "outputs": _parse("outputs", document["outputs"], _outputs),
-        "preprocessing": _parse("preprocessing", document["preprocessing"], dict),
-        "thresholds": _parse("thresholds", document["thresholds"], Thresholds.from_mapping),
-        "rejection": _parse("rejection", document["rejection"], Limits.from_mapping),
-        "quantization": _parse("quantization", document["quantization"], dict),
-        "self_test": _parse(
-            "self_test",
-            document["self_test"],
-            lambda x: tuple(SelfTest(t["phantom"], tuple(t["probabilities"])) for t in x),
-        ),
-        "history": _parse("history", document["history"], lambda x: tuple(_setting(s) for s in x)),
-    }
-
-
-def _parse(name: str, value: object, parser: Callable[[Any], T]) -> T:
+def _parse(name: str, value: object) -> object:
     try:
-        return parser(value)
+        return PARSERS[name](value)
     except ThresholdError as error:
         raise CardError(f"card: {error}") from error
     # OverflowError: an integer of JSON that is too large for a float.
@@ -266,14 +236,24 @@ def _parse(name: str, value: object, parser: Callable[[Any], T]) -> T:
         raise CardError(f"card: {name} is not what it must be: {error} (got {_short(value)})") from error
 
 
-def _outputs(value: JsonObject) -> dict[str, TensorSpec]:
-    return {name: TensorSpec.from_mapping(spec) for name, spec in value.items()}
-
-
 def _setting(value: JsonObject) -> Setting:
     if set(value) != {"thresholds"}:
         raise ValueError("expected thresholds")
     return Setting(Thresholds.from_mapping(value["thresholds"]))
+
+
+PARSERS: Final[Mapping[str, Callable[[Any], object]]] = {
+    "labels": tuple,
+    "input": TensorSpec.from_mapping,
+    "outputs": lambda value: {name: TensorSpec.from_mapping(spec) for name, spec in value.items()},
+    "preprocessing": dict,
+    "thresholds": Thresholds.from_mapping,
+    "rejection": Limits.from_mapping,
+    "quantization": dict,
+    "self_test": lambda value: tuple(SelfTest(t["phantom"], tuple(t["probabilities"])) for t in value),
+    "history": lambda value: tuple(map(_setting, value)),
+}
+"""The functions that make what a card holds of its JSON values; other fields are JSON values themselves."""
 
 
 def _check_names(document: JsonObject) -> None:

@@ -23,15 +23,7 @@ MAXIMUM_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model file that was read and proved.
-
-    Attributes:
-        path: of the file.
-        format: `tflite` or `onnx`.
-        card: what the file says about itself.
-        sha256: of the whole file.
-        data: the whole file.
-    """
+    """A model file that was read and proved; checksum and data are of the whole file."""
 
     path: Path
     format: Format
@@ -43,11 +35,7 @@ class ModelFile:
 def load(path: Path) -> ModelFile:
     """Reads a model file that Falx can run, and proves that every byte is as it was written.
 
-    Raises:
-        ModelNotFound: there is no such file, or this installation came without a model.
-        CardError: there is no card, it is foreign, or a field is wrong.
-        ChecksumError: the graph or the card was changed after it was written.
-        ModelError: the file cannot be read, is not a model, is self-contained, or has another format's name.
+    Raises ModelError where it is not one, or a subclass that says why.
     """
     data = load_bytes(path)
     card, checksum = prove(data, name=str(path))
@@ -64,15 +52,9 @@ def load(path: Path) -> ModelFile:
 
 
 def embed(payload: bytes, card: Card, *, format: Format) -> bytes:  # noqa: A002 - the caller's word
-    """Returns a model file: a graph with its card, byte for byte the same for the same arguments.
+    """Returns a model file: a graph with its card, whose checksum is filled in here.
 
-    Args:
-        payload: a serialized graph (TFLite flatbuffer or ONNX protobuf) without a card of Falx.
-        card: its card; `weights_sha256` is filled in here.
-        format: `tflite` or `onnx`.
-
-    Raises:
-        ModelError: the payload is not of that format, or has a card already.
+    It is byte for byte the same for the same arguments.
     """
     if attachment.detect(payload) != format:
         raise ModelError(f"expected a graph in {format} format to embed the card in, got other bytes")
@@ -88,36 +70,18 @@ def _attachment(offset: int, card: Card, kind: Format) -> bytes:
 
 
 def extract(data: bytes, *, name: str = "model") -> tuple[Card, bytes]:
-    """Takes a model file apart, and proves that every byte is as it was written.
+    """Returns the card of a model file and its graph; proves that every byte is as it was written.
 
-    Args:
-        data: the whole file.
-        name: what messages call it.
-
-    Returns:
-        The card and the graph without it.
-
-    Raises:
-        CardError: there is no card, it is foreign, or a field is wrong.
-        ChecksumError: the graph or the card was changed after it was written.
-        ModelError: the file is neither TFLite nor ONNX.
+    Raises ModelError, with the file's name, where it is not; a subclass says why.
     """
     card, _ = prove(data, name=name)
     return card, attachment.split(data)[0]
 
 
 def prove(data: bytes, *, name: str = "model") -> tuple[Card, str]:
-    """Proves a model file as `extract` does, without making another copy of the graph.
+    """Proves a model file as `extract` does, without a copy of the graph.
 
-    Args:
-        data: the whole file.
-        name: what messages call it.
-
-    Returns:
-        The card, and the SHA-256 of the whole file.
-
-    Raises:
-        CardError, ChecksumError, ModelError: as `extract`.
+    Returns the card, and the file's SHA-256.
     """
     kind = attachment.detect(data)
     if kind is None:
@@ -153,22 +117,12 @@ def prove(data: bytes, *, name: str = "model") -> tuple[Card, str]:
 
 
 def read(path: str | Path) -> tuple[Card, bytes]:
-    """Reads a model file: `extract` on its bytes.
-
-    Raises:
-        ModelNotFound: there is no such file.
-        ModelError: it cannot be read, or any error of `extract`.
-    """
+    """Reads a model file: `extract` on its bytes."""
     return extract(load_bytes(Path(path)), name=str(path))
 
 
 def load_bytes(path: Path) -> bytes:
-    """Returns the bytes of a model file.
-
-    Raises:
-        ModelNotFound: there is no such file, or this installation came without a model.
-        ModelError: it cannot be read.
-    """
+    """Returns the bytes of a model file; raises ModelError where it cannot be one."""
     try:
         if path == DEFAULT_MODEL:
             return _own_model()

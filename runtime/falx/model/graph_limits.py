@@ -44,19 +44,10 @@ TFLITE_FLOAT32: Final = 0
 
 
 def find(payload: bytes, kind: Format, name: str, count: int) -> int:
-    """Finds where a float32 constant lies.
+    """Finds where `count` float32 values lie in a graph without a card, little-endian: their first byte.
 
-    Args:
-        payload: a graph, without a card.
-        kind: its format.
-        name: of the constant; a longer name in TFLite may end in it, where converters put scopes before.
-        count: how many values it must have.
-
-    Returns:
-        The position of its first byte; its values follow each other, little-endian.
-
-    Raises:
-        ModelError: the graph has no such constant, several, or one of another type or size.
+    A longer name in TFLite may end in the name, where converters put scopes before. Raises ModelError where
+    there is not exactly one such constant, or it has another type or size.
     """
     try:
         found = list(_onnx(payload, name) if kind == "onnx" else _tflite(payload, name))

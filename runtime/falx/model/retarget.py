@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,20 +23,9 @@ from falx.writing import lacks_room, write_whole
 
 
 def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") -> bytes:
-    """Returns the same model with other thresholds.
+    """Returns the same model file with other thresholds for some labels; messages call it by its name.
 
-    Args:
-        data: a model file.
-        changes: the new threshold of each label that gets one.
-        name: what messages call the file.
-
-    Returns:
-        The new model file; byte for byte the same for the same arguments.
-
-    Raises:
-        ThresholdError: a label is unknown, or a value is not in (0, 1].
-        ModelError: the file is none of Falx, is damaged, or its graph decides by thresholds that cannot be
-            found in it.
+    It is byte for byte the same for the same arguments.
     """
     card, payload = model_file.extract(data, name=name)
     unknown = [label for label in changes if label not in LABELS]
@@ -58,12 +46,8 @@ def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The thresholds of a file, and what the file says of them.
-
-    Attributes:
-        thresholds: of some or all labels.
-        model: the name of the model they were chosen for; None where it is not told.
-        warnings: sentences; empty where there are none.
+    """The thresholds of a file for some or all labels, the model they were chosen for, and its warnings of
+    them.
     """
 
     thresholds: dict[str, float]
@@ -75,12 +59,7 @@ def read_thresholds(path: Path, choice: str | None = None) -> Chosen:
     """Reads thresholds from a JSON file: an object with a number for some or all labels, or one that has such
     an object as `thresholds`, such as the `meta.json` of a run and the `thresholds.json` of an evaluation.
 
-    Args:
-        path: of the file.
-        choice: which of the `choices` of an evaluation to take; None takes its `thresholds`.
-
-    Raises:
-        ThresholdError: it cannot be read, is no such object, is empty, or has no such choice.
+    A choice is one of the `choices` of an evaluation, instead of its `thresholds`.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -107,7 +86,7 @@ def read_thresholds(path: Path, choice: str | None = None) -> Chosen:
     )
 
 
-def _choice(path: Path, document: Mapping[str, Any], choice: str) -> object:
+def _choice(path: Path, document: Mapping[str, object], choice: str) -> object:
     choices = document.get("choices")
     known = list(choices) if isinstance(choices, dict) else []
     if not isinstance(choices, dict) or choice not in choices:
@@ -125,12 +104,7 @@ def _check(path: Path, label: str, value: object) -> None:
 
 
 def write(data: bytes, path: Path) -> None:
-    """Writes a new model file, whole or not at all.
-
-    Raises:
-        OutputError: there is a file of that name, its name does not end as its format wants, or it cannot be
-            written.
-    """
+    """Writes a new model file, whole or not at all."""
     kind = attachment.detect(data)
     if path.suffix.lower() != f".{kind}":
         raise OutputError(f"{path}: the model is {kind}, so the name must end in .{kind}")

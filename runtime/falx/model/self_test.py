@@ -15,8 +15,7 @@ from falx.slices.preprocessing import prepare
 def answers(infer: Callable[[npt.NDArray[np.uint8]], Sequence[float]]) -> tuple[SelfTest, ...]:
     """Returns what a model answers for every phantom, to be stored in its card.
 
-    Args:
-        infer: from a tensor, `(224, 224)` uint8, to the probabilities of the four labels.
+    `infer` takes a tensor, `(224, 224)` uint8, to the probabilities of the four labels.
     """
     return tuple(
         SelfTest(name, tuple(float(p) for p in infer(prepare(draw())[0])))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from falx.errors import CardError
+from falx.errors import CardError, GraphError
 
 SIDE: Final = 224
 """`falx.slices.preprocessing.SIZE`, which brings NumPy; a card needs the standard library only."""
@@ -34,17 +34,13 @@ class TensorSpec:
     dtype: str
     shape: tuple[int | str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns what stands in the card."""
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
 
     @classmethod
     def from_mapping(cls, value: Mapping[str, Any]) -> TensorSpec:
-        """Makes a spec of what stands in the card.
-
-        Raises:
-            ValueError: it holds anything but name, dtype and shape.
-        """
+        """Makes a spec of what stands in the card."""
         if set(value) != {"name", "dtype", "shape"}:
             raise ValueError("expected name, dtype and shape")
         return cls(value["name"], value["dtype"], tuple(value["shape"]))
@@ -55,23 +51,14 @@ IMAGE: Final = TensorSpec("image", "uint8", INPUT_SHAPE)
 
 
 def is_output(name: str, shape: Sequence[object]) -> bool:
-    """Tells whether a graph may have this output in this shape, with a batch of one in front.
-
-    Args:
-        name: of the output.
-        shape: its axes.
-    """
+    """Tells whether a graph may have this output in this shape, with a batch of one in front."""
     if name == "heatmap":
         return len(shape) == 3 and shape[0] == 1 and shape[1] == shape[2] and shape[1] in range(1, SIDE + 1)
     return name in OUTPUTS and tuple(shape) == ((1, 4) if name == "probabilities" else (1, 1))
 
 
 def check_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> None:
-    """Proves that Falx can use a graph with this input and these outputs.
-
-    Raises:
-        CardError: it cannot; the message names the field.
-    """
+    """Proves that Falx can use a graph with this input and these outputs."""
     if image != IMAGE:
         raise _wrong("input", IMAGE, image)
     if "probabilities" not in outputs:
@@ -84,11 +71,7 @@ def check_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> None:
 
 
 def check_own_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> None:
-    """Proves that a self-contained graph names its tensors; it may have any.
-
-    Raises:
-        CardError: they are not; the message names the field.
-    """
+    """Proves that a self-contained graph names its tensors; it may have any."""
     if not outputs:
         raise CardError("card: outputs must have at least one, got none")
     for name, spec in {"input": image, **{f"outputs.{key}": spec for key, spec in outputs.items()}}.items():
@@ -99,6 +82,16 @@ def check_own_tensors(image: TensorSpec, outputs: Mapping[str, TensorSpec]) -> N
     for name, spec in outputs.items():
         if spec.name != name:
             raise _wrong(f"outputs.{name}", f"the output {name!r}", spec)
+
+
+def compare(kind: str, found: Iterable[TensorSpec], expected: Iterable[TensorSpec]) -> None:
+    """Compares the inputs or the outputs of a graph with those of its card, in any order."""
+    got, wanted = (
+        ", ".join(sorted(f"{s.name} {s.dtype} {list(s.shape)}" for s in specs)) or "none"
+        for specs in (found, expected)
+    )
+    if got != wanted:
+        raise GraphError(f"the graph's {kind}s are {got}, its card says {wanted}; export the model again")
 
 
 def _is_text(value: object) -> bool:

@@ -15,11 +15,7 @@ class Folder:
     """A new or empty folder for pictures, in which none replaces another."""
 
     def __init__(self, path: str) -> None:
-        """Makes the folder.
-
-        Raises:
-            OutputError: it exists and is not an empty folder, or cannot be made.
-        """
+        """Makes the folder; raises OutputError where it cannot, or it holds files."""
         self._path = Path(path)
         self._used: set[str] = set()
         try:
@@ -31,25 +27,13 @@ class Folder:
             raise OutputError(f"{path}: expected a new or empty folder, this one holds files; give another")
 
     def told(self, what: str) -> str:
-        """Returns a sentence that says how many pictures of a kind were written, and where.
-
-        Args:
-            what: the kind, in the singular.
-        """
+        """Returns a sentence that says how many pictures of a kind were written, and where."""
         return f"{counted(len(self._used), what)} written to {self._path}."
 
     def save(self, image: Image.Image, name: str) -> Path:
         """Writes a picture as PNG, with the `Software` that its `info` names.
 
-        Args:
-            image: to write.
-            name: without suffix; where it is taken, `-2`, `-3`, ... is appended.
-
-        Returns:
-            The path of the file.
-
-        Raises:
-            OutputError: the file cannot be written.
+        The name has no suffix; where it is taken, `-2`, `-3`, ... is appended.
         """
         number, free = 1, name
         while free.casefold() in self._used:

@@ -42,14 +42,6 @@ def sheet(study: Study, index: int, sources: Sequence[Source]) -> Image.Image:
 
     Slices that carry the series' decision have a white frame. Nothing of a data set is written on it;
     a picture with text burned in is rejected by its tags, and shown empty.
-
-    Args:
-        study: the answer.
-        index: of the series, from 0.
-        sources: of the slices of that series, as `falx.reading.series.Series` has them.
-
-    Returns:
-        An RGB picture.
     """
     series, verdict = study.series[index], study.series[index].verdict
     columns = max(4, min(COLUMNS, len(sources)))

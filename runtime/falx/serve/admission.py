@@ -29,7 +29,6 @@ class Admission:
     """
 
     def __init__(self, bounds: Bounds) -> None:
-        """Admits nothing yet."""
         self._bounds = bounds
         self._turn = asyncio.Semaphore(bounds.running)
         self.running = 0
@@ -37,11 +36,7 @@ class Admission:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Waits for the turn of a request.
-
-        Raises:
-            HTTPException: 429, as many requests wait already; 503, the time of the request is over.
-        """
+        """Waits for the turn of a request."""
         if self._turn.locked() and self.waiting >= self._bounds.waiting:
             raise HTTPException(
                 429, f"{self.waiting} requests wait already; try again", {"Retry-After": str(self._retry_s())}
@@ -74,11 +69,7 @@ class _InMemory(MultiPartParser):
 
 
 async def uploads(request: Request, bounds: Bounds) -> list[bytes]:
-    """Reads the files of a request into memory: the body as it is, or the files of a form.
-
-    Raises:
-        HTTPException: 400, the form is damaged; 413, the request is too large; 422, it holds no file.
-    """
+    """Reads the files of a request into memory: the body as it is, or the files of a form."""
     form = request.headers.get("content-type", "").startswith(MULTIPART)
     try:
         found = await (_of_form(request, bounds) if form else _of_body(request, bounds))

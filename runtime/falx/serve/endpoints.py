@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -40,13 +41,7 @@ Work = Callable[[list[bytes], "Thresholds"], Response]
 
 
 def application(classifier: Classifier, bounds: Bounds, token: str | None) -> Starlette:
-    """Makes the application.
-
-    Args:
-        classifier: that answers.
-        bounds: the most that a request may ask.
-        token: that a request must bear; None asks for none.
-    """
+    """Makes the application; requests must bear the token, if there is one."""
     return _Service(classifier, bounds, token).application()
 
 
@@ -64,9 +59,9 @@ class _Service:
 
     def application(self) -> Starlette:
         routes = [
-            Route("/v1/predict", self._predict, methods=["POST"]),
-            Route("/v1/heatmap", self._heatmap, methods=["POST"]),
-            Route("/v1/study", self._study, methods=["POST"]),
+            Route("/v1/predict", partial(self._worked, work=self._predicted), methods=["POST"]),
+            Route("/v1/heatmap", partial(self._worked, work=self._drawn), methods=["POST"]),
+            Route("/v1/study", partial(self._worked, work=self._summed), methods=["POST"]),
             Route("/healthz", self._health),
             Route("/metrics", self._told),
             Route("/openapi.json", self._openapi),
@@ -79,15 +74,6 @@ class _Service:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         yield
         self._threads.shutdown(cancel_futures=True)
-
-    async def _predict(self, request: Request) -> Response:
-        return await self._worked(request, "predict", self._predicted)
-
-    async def _heatmap(self, request: Request) -> Response:
-        return await self._worked(request, "heatmap", self._drawn)
-
-    async def _study(self, request: Request) -> Response:
-        return await self._worked(request, "study", self._summed)
 
     async def _health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok", "model": self._classifier.model.to_dict()})
@@ -103,8 +89,9 @@ class _Service:
     async def _page(self, _: Request) -> Response:
         return HTMLResponse(page(self._bounds, with_token=self._token is not None))
 
-    async def _worked(self, request: Request, endpoint: str, work: Work) -> Response:
+    async def _worked(self, request: Request, work: Work) -> Response:
         """Answers a request within its bounds, and counts it."""
+        endpoint = request.url.path.rpartition("/")[2]
         started, status = time.perf_counter(), 500
         try:
             response = await self._answered(request, work)
@@ -125,40 +112,31 @@ class _Service:
                 async with self._admission.turn():
                     loop = asyncio.get_running_loop()
                     return await loop.run_in_executor(self._threads, work, files, thresholds)
+        except UnreadableImage as error:
+            return JSONResponse(Failure(None, error).to_dict(), 422)
         except TimeoutError:
             raise HTTPException(503, f"not answered within {self._bounds.seconds} s; try again") from None
 
     def _predicted(self, files: list[bytes], thresholds: Thresholds) -> Response:
-        data = _only(files)
-        try:
-            prediction = self._classifier.predict(data, thresholds=thresholds)
-        except UnreadableImage as error:
-            return JSONResponse(Failure(None, error).to_dict(), 422)
+        prediction = self._classifier.predict(_only(files), thresholds=thresholds)
         self._metrics.decision(prediction.decision)
         return JSONResponse(prediction.to_dict())
 
     def _drawn(self, files: list[bytes], thresholds: Thresholds) -> Response:
         data = _only(files)
-        try:
-            prediction = self._classifier.predict(data, thresholds=thresholds)
-            pixels = read(data).pixels
-        except UnreadableImage as error:
-            return JSONResponse(Failure(None, error).to_dict(), 422)
+        prediction = self._classifier.predict(data, thresholds=thresholds)
         heatmap = prediction.heatmap
         if heatmap is None:
             why = prediction.reason.message if prediction.reason else "The model makes none."
             raise HTTPException(409, f"there is no heatmap: {why}")
         buffer = io.BytesIO()
-        overlay(pixels, heatmap).save(buffer, "PNG")
+        overlay(read(data).pixels, heatmap).save(buffer, "PNG")
         return Response(buffer.getvalue(), media_type="image/png")
 
     def _summed(self, files: list[bytes], thresholds: Thresholds) -> Response:
-        try:
-            given = [InputFile.of(f"file {number}", data) for number, data in enumerate(files, start=1)]
-            # Files of one request are of one examination.
-            study = self._classifier.predict_study(given, one_patient=True, thresholds=thresholds)
-        except UnreadableImage as error:
-            return JSONResponse(Failure(None, error).to_dict(), 422)
+        given = [InputFile.of(f"file {number}", data) for number, data in enumerate(files, start=1)]
+        # Files of one request are of one examination.
+        study = self._classifier.predict_study(given, one_patient=True, thresholds=thresholds)
         failures = [result for result in study.results if isinstance(result, Failure)]
         if failures and len(failures) == len(study.results):
             return JSONResponse(failures[0].to_dict(), 422)

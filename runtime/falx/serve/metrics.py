@@ -17,7 +17,6 @@ class Metrics:
     """Requests by endpoint and status, their times, and decisions."""
 
     def __init__(self) -> None:
-        """Counts nothing yet."""
         self._requests: Counter[tuple[str, int]] = Counter()
         self._decisions: Counter[str] = Counter()
         self._times: Counter[int] = Counter()
@@ -34,12 +33,7 @@ class Metrics:
         self._decisions[decision] += 1
 
     def text(self, *, running: int, waiting: int) -> str:
-        """Returns everything in Prometheus's text format.
-
-        Args:
-            running: requests that are worked on now.
-            waiting: requests that wait for their turn now.
-        """
+        """Returns everything in Prometheus's text format, and how many requests are there now."""
         lines = [
             "# HELP falx_requests_total Requests that were answered.",
             "# TYPE falx_requests_total counter",

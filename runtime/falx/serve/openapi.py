@@ -31,12 +31,7 @@ ERROR: Final[JsonObject] = {
 
 
 def document(bounds: Bounds, *, with_token: bool) -> JsonObject:
-    """Returns the OpenAPI document.
-
-    Args:
-        bounds: those in force.
-        with_token: whether requests must bear a token.
-    """
+    """Returns the OpenAPI document."""
     paths = {
         "/v1/predict": _post(
             "Classifies one slice.", "The prediction, as `falx predict --json` prints it.", one=True

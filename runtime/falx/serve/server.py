@@ -32,15 +32,7 @@ class ServiceUnavailable(FalxError, ImportError):  # noqa: N818 - the name says 
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a process of the service must know.
-
-    Attributes:
-        address, port: to listen at.
-        processes: how many share the address; each loads the model for itself.
-        model, engine, threads: of `falx.load`.
-        token: that a request must bear; None asks for none.
-        bounds: the most that a request may ask.
-    """
+    """All that a process of the service must know; a token, if there is one, is what requests must bear."""
 
     address: str
     port: int
@@ -53,12 +45,7 @@ class Setup:
 
 
 def start(setup: Setup) -> None:
-    """Serves until the process is told to stop; requests that are worked on are answered first.
-
-    Raises:
-        ServiceUnavailable: what `falx[serve]` brings is not installed.
-        AddressUnavailable: the address or the port cannot be used.
-    """
+    """Serves until the process is told to stop; requests that are worked on are answered first."""
     with needs("falx serve", "'falx[serve]'", ServiceUnavailable):
         import python_multipart  # noqa: F401 - so that it is not missing when a form comes
         import starlette  # noqa: F401 - as above

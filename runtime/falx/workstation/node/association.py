@@ -60,9 +60,6 @@ class Receiver:
 
         `changed` is called with the UID of a study when one of its images is in the spool, and with None when
         an association has ended.
-
-        Raises:
-            SettingsError: a certificate cannot be used.
         """
         self._settings, self._spool, self._changed = settings, spool, changed
         self._tls = server_context(settings)

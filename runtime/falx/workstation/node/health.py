@@ -14,11 +14,7 @@ class Health:
     """A server that answers with the status as JSON; the status names neither patient nor study."""
 
     def __init__(self, port: int, status: Callable[[], dict[str, object]]) -> None:
-        """Listens at 127.0.0.1.
-
-        Raises:
-            AddressUnavailable: the port is taken.
-        """
+        """Listens at 127.0.0.1."""
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 10

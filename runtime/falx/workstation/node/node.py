@@ -34,24 +34,10 @@ STOPS: Final = 30
 
 
 class Node:
-    """A node; `start` it, and `stop` it.
-
-    Attributes:
-        spool: the folder that it works in.
-    """
+    """A node; `start` it, and `stop` it."""
 
     def __init__(self, settings: Settings, worker: Worker) -> None:
-        """Takes the spool.
-
-        Args:
-            settings: what to do.
-            worker: classifies; it stays the caller's to stop.
-
-        Raises:
-            SettingsError: a certificate cannot be used.
-            SpoolError: another process works in the spool, or it cannot be written.
-            WorkerError: the worker does not start: highdicom is not installed, or the model cannot be used.
-        """
+        """Takes the spool, and waits for the worker, which stays the caller's to stop."""
         worker.model  # noqa: B018 - to say early what is wrong with it
         self._settings, self._worker = settings, worker
         self._stopping, self._failed = threading.Event(), threading.Event()

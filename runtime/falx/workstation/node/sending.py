@@ -36,11 +36,7 @@ class Sender:
     """Sends what is in the outbox of a spool, in a thread that runs `run`."""
 
     def __init__(self, settings: Settings, spool: Spool, stopping: threading.Event) -> None:
-        """Reads the certificates. `stopping` ends `run`, after `wake`.
-
-        Raises:
-            SettingsError: a certificate cannot be used.
-        """
+        """Reads the certificates. `stopping` ends `run`, after `wake`."""
         # Each association reads them anew, as certificates are renewed; here to say early what is wrong.
         client_context(settings)
         self._settings, self._spool, self._stopping = settings, spool, stopping
@@ -105,11 +101,7 @@ class Sender:
 
 
 def echo(settings: Settings) -> bool:
-    """Asks the destination whether it answers (C-ECHO).
-
-    Raises:
-        SettingsError: a certificate cannot be used.
-    """
+    """Asks the destination whether it answers (C-ECHO)."""
     association = _associate(settings, [VERIFICATION])
     if not association.is_established:
         return False

@@ -44,11 +44,7 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str) -> Destination:
-        """Reads `TITLE@HOST:PORT`.
-
-        Raises:
-            SettingsError: the text has another form.
-        """
+        """Reads `TITLE@HOST:PORT`."""
         match = DESTINATION.fullmatch(text)
         if match is None or not TITLE.fullmatch(match["title"]) or not 0 < int(match["port"]) <= PORTS:
             raise SettingsError(
@@ -76,11 +72,7 @@ PORT: Final = Range(f"a port from 0 to {PORTS}", lambda value: 0 <= value <= POR
 class About(NamedTuple):
     """The description of a setting, beside its name and default.
 
-    Attributes:
-        help: a sentence for the command line and the manual.
-        unit: the word behind the option: a unit, or a name for the value; empty for a switch.
-        range: the numbers that are allowed; None for other values than numbers.
-        kind: the type of the value.
+    The unit is the word behind the option, which may be a name for the value; it is empty for a switch.
     """
 
     help: str
@@ -160,14 +152,8 @@ class Settings:
 
     @classmethod
     def build(cls, values: Mapping[str, object]) -> Settings:
-        """Makes settings from plain values, as a TOML file and the command line have them.
-
-        Args:
-            values: by the words of the options, with underscores.
-
-        Raises:
-            SettingsError: a word is unknown, a value has the wrong type or is out of its range, or spool or
-                destination is missing.
+        """Makes settings from plain values by the words of the options, as a TOML file and the command line
+        have them.
         """
         names = {_word(name): name for name in ABOUT}
         if unknown := sorted(set(values) - set(names)):
@@ -244,11 +230,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def from_options(options: argparse.Namespace) -> Settings:
-    """Makes the settings of a parsed command line, and of the file of its `--config`, which comes second.
-
-    Raises:
-        SettingsError: see `read_file` and `Settings.build`.
-    """
+    """Makes the settings of a parsed command line, and of the file of its `--config`, which comes second."""
     given = {} if options.config is None else read_file(Path(options.config))
     for name, about in ABOUT.items():
         if hasattr(options, word := _word(name)):
@@ -267,11 +249,7 @@ def _plain(about: About, value: object) -> object:
 
 
 def read_file(path: Path) -> dict[str, object]:
-    """Reads the settings in a TOML file.
-
-    Raises:
-        SettingsError: the file cannot be read, or is not a TOML file.
-    """
+    """Reads the settings in a TOML file."""
     try:
         with path.open("rb") as stream:
             return tomllib.load(stream)

@@ -56,7 +56,6 @@ class Batch:
     """Images of one study to be classified together.
 
     Attributes:
-        study: the UID of the study.
         folder: holds the new images.
         number: counts the batches of the study, from 1.
         published: whether its result is written: then a process was killed before it finished the batch.
@@ -74,12 +73,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A report and its pictures, to be sent.
-
-    Attributes:
-        uid: SOP Instance UID of the report.
-        study: UID of its study.
-        files: the files, the report first.
+    """A report and its pictures, to be sent: its SOP Instance UID, its study, and the files, the report
+    first.
     """
 
     uid: str
@@ -93,13 +88,8 @@ class Spool:
     def __init__(self, path: Path, *, limit_bytes: int, keep_s: float) -> None:
         """Takes the folder for this process, and clears away what was half written.
 
-        Args:
-            path: the folder; it is made if it is missing, for this user alone to read.
-            limit_bytes: the most that it may hold; then images are refused.
-            keep_s: how long reported images are kept, in seconds.
-
-        Raises:
-            SpoolError: another process works in the folder, or it cannot be written.
+        It is made if it is missing, for this user alone to read. At `limit_bytes` it takes no more images;
+        those that are reported are kept for `keep_s`.
         """
         self.path = path
         self._limit, self._keep_s = limit_bytes, keep_s
@@ -139,9 +129,7 @@ class Spool:
     def store(self, study: str, instance: str, data: bytes) -> None:
         """Keeps an image; it is on the disk when this returns, whatever happens to the machine.
 
-        Raises:
-            SpoolFull: there is no room.
-            ValueError: an identifier has other characters than digits and dots.
+        Raises SpoolFull where there is no room.
         """
         for uid in (study, instance):
             if not IDENTIFIER.fullmatch(uid):
@@ -232,15 +220,10 @@ class Spool:
                 (batch.folder.parent / name).unlink(missing_ok=True)
 
     def publish(self, batch: Batch, write: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
-        """Puts a result into the outbox, whole or not at all.
+        """Puts a result into the outbox, whole or not at all, and returns its record.
 
-        Args:
-            batch: what it was made from.
-            write: writes the files `001.dcm`, `002.dcm`, ... into an empty folder, and returns `uid`, the SOP
-                Instance UID of the report, and further entries of the record.
-
-        Returns:
-            The record.
+        `write` writes `001.dcm`, `002.dcm`, ... into an empty folder and returns entries of the record, among
+        them `uid`, the SOP Instance UID of the report.
         """
         folder = self.path / "incoming" / uuid.uuid4().hex
         folder.mkdir()

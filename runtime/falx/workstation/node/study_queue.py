@@ -63,8 +63,7 @@ class StudyQueue:
     def run(self, sending: Callable[[], Collection[str]]) -> None:
         """Classifies studies as they become due, until the node stops.
 
-        Args:
-            sending: returns the studies of which open associations may send more.
+        `sending` returns the studies of which open associations may send more.
         """
         tidied = time.monotonic()
         while not self._stopping.is_set():

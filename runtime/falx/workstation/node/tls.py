@@ -11,11 +11,7 @@ from falx.workstation.node.settings import Settings
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:
-    """Makes the context for peers that connect; None without a certificate.
-
-    Raises:
-        SettingsError: the certificate, key or authority cannot be used.
-    """
+    """Makes the context for peers that connect; None without a certificate."""
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     with _usable():
@@ -29,11 +25,7 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def client_context(settings: Settings) -> ssl.SSLContext | None:
-    """Makes the context for the destination; None where it is reached without TLS.
-
-    Raises:
-        SettingsError: the certificate, key or authority cannot be used.
-    """
+    """Makes the context for the destination; None where it is reached without TLS."""
     if not settings.destination_tls:
         return None
     with _usable():

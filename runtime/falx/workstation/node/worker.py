@@ -47,11 +47,9 @@ class Worker:
     def __init__(
         self, options: Mapping[str, object] | None = None, *, command: Sequence[str] | None = None
     ) -> None:
-        """Starts the process, and does not wait for it.
+        """Starts the process with the options of `falx.load`, and does not wait for it.
 
-        Args:
-            options: of `falx.load`: `path`, `engine`, `threads`.
-            command: runs `main` instead, with the options as its last argument; for tests.
+        Tests give a command.
         """
         own = (sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path))
         self._command = [*(own if command is None else command), json.dumps(dict(options or {}))]
@@ -63,11 +61,7 @@ class Worker:
 
     @property
     def model(self) -> ModelIdentity:
-        """The model that the process has loaded; `warnings` holds what loading it warned of.
-
-        Raises:
-            WorkerError: the process does not start, or cannot load its model.
-        """
+        """The model that the process has loaded; `warnings` holds what loading it warned of."""
         if self._model is None:
             self._ready()
         assert self._model is not None  # noqa: S101 - our own invariant: a ready process has said it
@@ -90,22 +84,10 @@ class Worker:
     ) -> dict[str, Any]:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
-        Args:
-            images: the files of one study.
-            folder: where to write.
-            further: see `falx.workstation.objects.study_objects.objects_of`.
-            capture: whether to make pictures.
-            workers: how many slices are worked on at a time.
-            limit_s: the longest time it may take, in seconds; then the process is ended.
-
-        Returns:
-            `uid`, the SOP Instance UID of the report, `decision`, `label`, `confidence`, and `not_used`: of
-            each series that decides nothing the number of its slices and the code of the reason.
-
-        Raises:
-            StudyUnanswered: the study ended the process, took too long, or raised an error.
-            OSError: the disk is at fault.
-            WorkerError: the process cannot be started.
+        Returns `uid`, the SOP Instance UID of the report, `decision`, `label`, `confidence`, and `not_used`:
+        of each series that decides nothing the number of its slices and the code of the reason. Raises
+        StudyUnanswered where the study ended the process, took more than `limit_s` or raised an error, and
+        OSError where the disk is at fault.
         """
         process = self._ready()
         question = {
@@ -202,15 +184,9 @@ def _ended(code: int) -> str:
 
 
 def main(arguments: Sequence[str], make: Make | None = None) -> int:
-    """Runs the process.
+    """Runs the process; the last argument holds the options of `falx.load` as JSON. Tests make other results.
 
-    Args:
-        arguments: the options of `falx.load` as JSON.
-        make: makes the results of a study; None takes that of `falx.workstation.objects.study_objects`, and
-            loads what that needs before the first study.
-
-    Returns:
-        The exit status: 0 when the node has ended, 2 if the process cannot start.
+    Returns 0 when the node has ended, and 2 where the process cannot start.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         # All processes of a terminal or service get them; the node acts on them.

@@ -67,8 +67,7 @@ REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesI
 def read(file: InputFile) -> Dataset:
     """Reads the attributes of an image that this module names, and no others.
 
-    Raises:
-        UnreadableImage: the file is not DICOM, or lacks an identifier. The message quotes no value.
+    Raises UnreadableImage, which quotes no value, where it is not DICOM or lacks an identifier.
     """
     wanted: list[str] = [*REFERENCES, *IDENTITY, *ISSUERS, *PIXELS]
     with file.open() as stream, quiet_readers():
@@ -87,11 +86,7 @@ def read(file: InputFile) -> Dataset:
 
 
 def same_study(headers: Iterable[Dataset]) -> list[Dataset]:
-    """Returns the headers as a list, if they are of one study.
-
-    Raises:
-        ReportError: there are no headers, or they are of several studies.
-    """
+    """Returns the headers as a list, if they are of one study."""
     all_headers = list(headers)
     studies = {str(header.StudyInstanceUID) for header in all_headers}
     if not all_headers:

@@ -14,12 +14,8 @@ NAMESPACE: Final = uuid.UUID("7d0c8a3e-5a0b-4a53-9b0e-2f6d1c0fa1b7")
 
 
 def unique(*parts: str) -> str:
-    """Makes a DICOM unique identifier that reveals nothing of its parts.
+    """Makes a DICOM unique identifier that reveals nothing of its parts; the same parts give the same one.
 
-    Args:
-        parts: what the object is made from; the same parts give the same identifier.
-
-    Returns:
-        `2.25.` and a UUID of version 5 as a decimal number (DICOM PS3.5, B.2): at most 44 characters.
+    It is `2.25.` and a UUID of version 5 as a decimal number (DICOM PS3.5, B.2): at most 44 characters.
     """
     return f"2.25.{uuid.uuid5(NAMESPACE, '|'.join(parts)).int}"

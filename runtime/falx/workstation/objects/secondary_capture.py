@@ -50,15 +50,9 @@ GREY: Final = (210, 210, 210)
 def burnt(
     pixels: npt.NDArray[np.uint8], heatmap: npt.NDArray[np.float32] | None, lines: list[str]
 ) -> npt.NDArray[np.uint8]:
-    """Draws the slice, the heatmap over it, and words on black below it.
+    """Draws a slice, `(H, W)` uint8, the heatmap over it, and words on black below it, wrapped.
 
-    Args:
-        pixels: `(H, W)` uint8, the slice as a viewer shows it.
-        heatmap: `(H, W)` float32, 0 to 1; None shows the slice alone.
-        lines: paragraphs; they are wrapped to the width.
-
-    Returns:
-        `(H', W, 3)` uint8, the slice enlarged by a whole number where it is narrower than 512 pixels.
+    Returns `(H', W, 3)` uint8, the slice enlarged by a whole number where it is narrower than 512 pixels.
     """
     picture = Image.fromarray(pixels).convert("RGB") if heatmap is None else overlay(pixels, heatmap)
     factor = -(-LEAST_WIDTH // picture.width)
@@ -83,23 +77,10 @@ def secondary_capture(
     number: int,
     frame: int | None = None,
 ) -> SCImage:
-    """Makes a picture of a slice and its answer.
+    """Makes a picture of a slice, `(H, W)` uint8, and its answer: a data set, ready to be saved or sent.
 
-    Args:
-        prediction: the answer.
-        pixels: `(H, W)` uint8, the slice as a viewer shows it.
-        header: the header of its image, from `falx.workstation.objects.headers.read`.
-        rule: the model and the thresholds that decided.
-        identity: as for `structured_report`.
-        number: the number of the picture in its series, from 1.
-        frame: the number of the frame in the image, from 1; None if the image is a single frame.
-
-    Returns:
-        A data set, ready to be saved or sent.
-
-    Raises:
-        ReportError: the image says that its pixels name the patient.
-        DicomUnavailable: highdicom is not installed.
+    `header` is from `headers.read`, `identity` as for `structured_report`, and `number` the picture's in its
+    series, from 1. Raises ReportError where the image says that its pixels name the patient.
     """
     if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
         raise ReportError(

@@ -39,13 +39,7 @@ DECIMALS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The model and the thresholds that decided on the slices of a study.
-
-    Attributes:
-        model: the model that answered.
-        thresholds: those in force.
-        own: those of the model's card.
-    """
+    """The model that decided on a study, the thresholds in force, and those of its card."""
 
     model: ModelIdentity
     thresholds: Thresholds
@@ -60,22 +54,10 @@ class Rule:
 def structured_report(
     study: Study, sources: Mapping[str, Dataset], *, rule: Rule, identity: str
 ) -> sr.EnhancedSR:
-    """Makes the report of a study.
+    """Makes the report of a study: a data set, ready to be saved or sent.
 
-    Args:
-        study: from `Classifier.predict_study`.
-        sources: the headers of its images by their SOP Instance UID, from
-            `falx.workstation.objects.headers.read`.
-        rule: the model and the thresholds that decided.
-        identity: tells this report from every other; the same identity gives the same SOP Instance UID, see
-            `falx.workstation.objects.identifiers`.
-
-    Returns:
-        A data set, ready to be saved or sent.
-
-    Raises:
-        ReportError: there are no sources, or they are of several studies.
-        DicomUnavailable: highdicom is not installed.
+    `sources` holds the headers of its images, from `headers.read`, by their SOP Instance UID. The same
+    `identity` gives a report the same SOP Instance UID.
     """
     images = headers.same_study(sources.values())
     with quiet_readers():

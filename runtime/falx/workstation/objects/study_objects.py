@@ -31,21 +31,7 @@ def make(
     further: Sequence[str] = (),
     workers: int = 1,
 ) -> tuple[Study, list[Dataset]]:
-    """Classifies a study and makes its DICOM objects.
-
-    Args:
-        classifier: answers.
-        paths: DICOM files of one study.
-        capture: whether to make pictures of the slices that carry the decision.
-        further: see `objects_of`.
-        workers: how many slices are worked on at a time.
-
-    Returns:
-        The study, and the data sets to send: the report first.
-
-    Raises:
-        ReportError: the images are of several studies, or there are none.
-    """
+    """Classifies the DICOM files of one study and makes its objects, see `objects_of`."""
     found = gather([str(path) for path in paths])
     study = classifier.predict_study(found, workers=workers)
     own = classifier.card.thresholds
@@ -56,19 +42,11 @@ def make(
 def objects_of(
     study: Study, found: Gathering, rule: Rule, *, capture: bool, further: Sequence[str] = ()
 ) -> list[Dataset]:
-    """Makes the report of a study, and pictures of the slices that carry the decision.
+    """Makes the report of a study, and pictures of the slices that carry the decision, as far as they may be
+    copied.
 
-    The same images, model, thresholds and version of Falx give objects with the same UIDs.
-
-    Args:
-        study: made from `found`.
-        found: its slices.
-        rule: the model and the thresholds that decided.
-        capture: whether to make pictures, as far as slices may be copied.
-        further: whatever else tells this report from another, such as how often the study was reported.
-
-    Raises:
-        ReportError: the images are of several studies, or there are none.
+    The same images, model, thresholds, version of Falx and `further` words give objects with the same UIDs.
+    Raises ReportError where the images are of several studies, or there are none.
     """
     failed = (InputFile.at(one.path) for one in study.results if isinstance(one, Failure) and one.path)
     known = _sources((*found.files, *failed))

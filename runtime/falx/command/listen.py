@@ -1,4 +1,4 @@
-"""Runs `falx listen`."""
+"""`falx listen` receives studies and answers them until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Final
 
-from falx.workstation.node.settings import from_options
+from falx.command.options import OK, SOME_FAILED, add_model
+from falx.workstation.node.settings import add_options, from_options
 
 if TYPE_CHECKING:
     from falx.workstation.node.settings import Settings
@@ -22,28 +23,21 @@ STATUS_S: Final = 60.0
 """How often the status line is printed, where it has changed, in seconds."""
 
 
+def add_listen(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `falx listen`."""
+    add_model(parser)
+    add_options(parser)
+
+
 def listen(options: argparse.Namespace) -> int:
-    """Runs a node until a signal ends it.
-
-    Args:
-        options: the parsed options, of `add_options` and of the model.
-
-    Returns:
-        0 when it was told to end; 1 when a thread failed, or `--echo` was not answered.
-
-    Raises:
-        SettingsError: a setting is wrong.
-        WorkerError: the model cannot be used.
-        SpoolError: another process works in the spool, or it cannot be written.
-        AddressUnavailable: a port is taken.
-    """
+    """Runs a node until a signal ends it; fails where a thread did, or `--echo` was not answered."""
     settings = from_options(options)
     if options.echo:
         from falx.workstation.node.sending import echo
 
         answers = echo(settings)
         sys.stdout.write(f"{settings.destination} {'answers' if answers else 'does not answer'}\n")
-        return 0 if answers else 1
+        return OK if answers else SOME_FAILED
     from falx.workstation.node.worker import Worker
 
     # It loads the model while this process loads what listens.
@@ -82,7 +76,7 @@ def _listen(settings: Settings, worker: Worker) -> int:
     finally:
         node.stop()
         log.info("stopped; %s", node.line())
-    return 1 if node.failed else 0
+    return SOME_FAILED if node.failed else OK
 
 
 def _log_to_stderr() -> None:
