@@ -12,14 +12,13 @@ import pytest
 import falx
 from falx import check, phantom
 from falx.command import main
-from falx.model import self_test
 from falx.model.card import SelfTest
 from falx.slices.preprocessing import prepare
 
 
 @pytest.fixture
 def stored(numpy_answer: Callable[..., Any]) -> tuple[SelfTest, ...]:
-    return self_test.answers(lambda tensor: list(numpy_answer(tensor)[0]))
+    return check.answers(lambda tensor: list(numpy_answer(tensor)[0]))
 
 
 def test_answers_are_those_for_every_phantom(

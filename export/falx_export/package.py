@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from falx import engines
-from falx.model import self_test
+from falx import check, engines
 from falx.model.card import Card, Format, TensorSpec
 from falx.model.file import embed
 from falx.slices.limits import Limits
@@ -88,5 +87,5 @@ def sealed(graph: Converted, described: Card, engine: engines.Engine) -> bytes:
     def infer(tensor: npt.NDArray[np.uint8]) -> list[float]:
         return [float(p) for p in engine.run(tensor)["probabilities"]]
 
-    tested = replace(described, self_test=self_test.answers(infer))
+    tested = replace(described, self_test=check.answers(infer))
     return embed(graph.payload, tested, format=graph.format)

@@ -99,28 +99,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AnsweredSeries": "study",
-    "Card": "model.card",
-    "Classifier": "classifier",
-    "Failure": "prediction",
-    "Frame": "slices.preprocessing",
-    "Geometry": "reading.tags",
-    "Inference": "engines",
-    "Location": "prediction",
-    "ModelIdentity": "prediction",
-    "NotUsed": "reading.series",
-    "OnnxOptions": "engines",
-    "Origin": "slices.slice",
-    "PixelArray": "reading.pixels",
-    "Prediction": "prediction",
-    "Progress": "progress",
-    "Reason": "slices.reasons",
-    "Series": "reading.series",
-    "Study": "study",
-    "Thresholds": "decision",
-    "Timings": "timings",
-    "Verdict": "study",
-    "load": "classifier",
+    "classifier": ("Classifier", "load"),
+    "decision": ("Thresholds",),
+    "engines": ("Inference", "OnnxOptions"),
+    "model.card": ("Card",),
+    "prediction": ("Failure", "Location", "ModelIdentity", "Prediction"),
+    "progress": ("Progress",),
+    "reading.pixels": ("PixelArray",),
+    "reading.series": ("NotUsed", "Series"),
+    "reading.tags": ("Geometry",),
+    "slices.preprocessing": ("Frame",),
+    "slices.reasons": ("Reason",),
+    "slices.slice": ("Origin",),
+    "study": ("AnsweredSeries", "Study", "Verdict"),
+    "timings": ("Timings",),
 }
 """The modules of the names that are not errors."""
 
@@ -130,7 +122,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'falx' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"falx.{_HOMES.get(name, 'errors')}"), name)
+    home = next((module for module, names in _HOMES.items() if name in names), "errors")
+    value = getattr(import_module(f"falx.{home}"), name)
     globals()[name] = value
     return value
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from falx import phantom
 from falx.classifier import Classifier
 from falx.errors import ModelError
 from falx.model import file as model_file
+from falx.model.card import SelfTest
 from falx.reading.source import read
 from falx.slices import rejection
 from falx.slices.preprocessing import prepare
@@ -94,6 +96,17 @@ def run(classifier: Classifier, *, latency: bool = True) -> Report:
     """
     measured = _measure(classifier) if latency else None
     return Report((_file(classifier), _known_inputs(classifier), _fast(measured)), measured)
+
+
+def answers(infer: Callable[[npt.NDArray[np.uint8]], Sequence[float]]) -> tuple[SelfTest, ...]:
+    """Returns what a model answers for every phantom, to be stored in its card.
+
+    `infer` takes a tensor, `(224, 224)` uint8, to the probabilities of the four labels.
+    """
+    return tuple(
+        SelfTest(name, tuple(float(p) for p in infer(prepare(draw())[0])))
+        for name, draw in phantom.PHANTOMS.items()
+    )
 
 
 def _fast(latency: Latency | None) -> Step:

@@ -7,8 +7,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from falx.engines import Inference, OnnxOptions, caution, choose
 from falx.engines.pool import Pool, cores, map_in_order
 from falx.errors import FalxWarning, ModelError, UnreadableImage
 from falx.model import file as model_file
-from falx.model.card import Card
 from falx.prediction import Failure, Location, ModelIdentity, Prediction
 from falx.progress import Progress, watched
 from falx.reading.input_file import InputFile
@@ -39,7 +39,15 @@ if TYPE_CHECKING:
 
 
 class Classifier:
-    """A model, ready to answer. Safe to share between threads. Made by `falx.load`."""
+    """A model, ready to answer. Safe to share between threads. Made by `falx.load`.
+
+    Attributes:
+        card: what the model file says about itself.
+        engine: runs the graph: `litert`, `tflite` or `onnx`.
+        model: name, version and checksum of the model file.
+        path: of the model file.
+        threads: how many threads one inference uses.
+    """
 
     def __init__(
         self,
@@ -54,45 +62,22 @@ class Classifier:
         # Absolute: where the classifier arrives, the working folder may be another.
         self._from = None if path is None else str(Path(path).absolute())
         self._settings = (engine, threads, engines, onnx)
-        self._threads = _positive("threads", 1 if threads is None else threads)
+        self.threads: Final = _positive("threads", 1 if threads is None else threads)
         limit = _positive("engines", cores() if engines is None else engines)
-        self._file = model_file.load(model_file.DEFAULT_MODEL if path is None else Path(path))
-        self._engine = choose(engine, self._file.format)
-        self._model = ModelIdentity(self._file.card.name, self._file.card.version, self._file.sha256)
-        self._pool = Pool(self._file, self._engine, threads=self._threads, limit=limit, onnx=onnx)
-        debug("model %s %s (SHA-256 %s) is loaded on %s", *astuple(self._model), self._engine)
-
-    @property
-    def card(self) -> Card:
-        """The card: what the model file says about itself."""
-        return self._file.card
-
-    @property
-    def engine(self) -> str:
-        """The engine that runs the graph: `litert`, `tflite` or `onnx`."""
-        return self._engine
-
-    @property
-    def model(self) -> ModelIdentity:
-        """Name, version and checksum of the model file."""
-        return self._model
-
-    @property
-    def path(self) -> Path:
-        """The model file."""
-        return self._file.path
-
-    @property
-    def threads(self) -> int:
-        """The number of threads that one inference uses."""
-        return self._threads
+        file = model_file.load(model_file.DEFAULT_MODEL if path is None else Path(path))
+        self.card: Final = file.card
+        self.path: Final = file.path
+        self.engine: Final = choose(engine, file.format)
+        self.model: Final = ModelIdentity(file.card.name, file.card.version, file.sha256)
+        self._pool = Pool(file, self.engine, threads=self.threads, limit=limit, onnx=onnx)
+        debug("model %s %s (SHA-256 %s) is loaded on %s", *astuple(self.model), self.engine)
 
     def __reduce__(self) -> tuple[Callable[..., Classifier], tuple[object, ...]]:
         """Becomes its file and its settings, and is loaded from that file where it arrives."""
-        return _arrived, (self._from, self._model.sha256, *self._settings)
+        return _arrived, (self._from, self.model.sha256, *self._settings)
 
     def __repr__(self) -> str:
-        return f"<falx.Classifier {self._file.card.name} {self._file.card.version} on {self._engine}>"
+        return f"<falx.Classifier {self.card.name} {self.card.version} on {self.engine}>"
 
     def predict(
         self,
@@ -233,8 +218,9 @@ class Classifier:
         moments = [time.perf_counter_ns()]
         seen = decision.before(lambda: read(source), self.card.rejection)
         moments.append(time.perf_counter_ns())
+        answered = partial(self._prediction, source, seen.origin, moments, thresholds)
         if isinstance(seen, Refusal):
-            return self._prediction(source, REJECTED, moments, seen.origin, thresholds, reason=seen.reason)
+            return answered(REJECTED, reason=seen.reason)
         tensor, frame = prepare(seen.pixels)
         moments.append(time.perf_counter_ns())
         found = self._pool.run(tensor)
@@ -249,27 +235,19 @@ class Classifier:
         )
         moments.append(time.perf_counter_ns())
         if outcome.reason is not None:
-            return self._prediction(source, REJECTED, moments, seen.origin, thresholds, reason=outcome.reason)
+            return answered(REJECTED, reason=outcome.reason)
         height, width = seen.pixels.shape
         location = None if found.heatmap is None else Location(found.heatmap, frame, (height, width))
         probabilities = dict(zip(LABELS, found.probabilities, strict=True))
-        return self._prediction(
-            source,
-            outcome.decision,
-            moments,
-            seen.origin,
-            thresholds,
-            probabilities=probabilities,
-            location=location,
-        )
+        return answered(outcome.decision, probabilities=probabilities, location=location)
 
     def _prediction(
         self,
         source: Source,
-        decided: str,
-        moments: list[int],
         origin: Origin | None,
+        moments: list[int],
         thresholds: Thresholds,
+        decided: str,
         *,
         reason: Reason | None = None,
         probabilities: Mapping[str, float] | None = None,
@@ -287,13 +265,13 @@ class Classifier:
             thresholds_changed=tuple(label for label in LABELS if thresholds[label] != own[label]),
             reason=reason,
             elapsed_ms=(time.perf_counter_ns() - moments[0]) / 1e6,
-            model=self._model,
+            model=self.model,
             path=_path_of(source),
             timings=Timings.between(moments),
             location=location,
             origin=origin,
         )
-        debug("slice answered by %s in %.1f ms", self._engine, prediction.elapsed_ms)
+        debug("slice answered by %s in %.1f ms", self.engine, prediction.elapsed_ms)
         return prediction
 
     def _in_force(self, given: Thresholds | Mapping[str, float] | None) -> Thresholds:

@@ -55,10 +55,7 @@ def picture(
 
 
 def card(
-    title: str,
-    probabilities: Mapping[str, float] | None,
-    lines: Sequence[str],
-    shown: Image.Image | None,
+    title: str, probabilities: Mapping[str, float] | None, lines: Sequence[str], shown: Image.Image | None
 ) -> str:
     """Returns an answer as HTML without scripts and outside references, for pages light or dark."""
     rows = "".join(

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_one_process_at_a_time(
     model: Path, folder: Path, tmp_path: Path, falx_process: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     out = tmp_path / "out.jsonl"
-    with Journal(out, falx.load(model).model):
+    with closing(Journal(out, falx.load(model).model)):
         done = falx_process("predict", folder, "--model", model, "--resume", out)
     assert done.returncode == 2
     assert done.stderr == (

@@ -42,42 +42,37 @@ def as_json(saved: Saved) -> bytes:
 
 def as_csv(saved: Saved) -> bytes:
     """Returns a line a slice as UTF-8, with the mark by which spreadsheets know it; without the patient."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    first = ("path", "frame", "slice", "decision", "confidence", "band")
-    last = ("reason", "error", "recommendation", "model", "model_version", "model_sha256")
-    thresholds = saved.service.thresholds
-    columns = (
-        *first,
-        *(f"p_{label}" for label in LABELS),
-        *(f"threshold_{label}" for label in LABELS),
-        *last,
-    )
-    writer.writerow(columns)
-    model = saved.service.classifier.model
+    model, thresholds = saved.service.classifier.model, saved.service.thresholds
+    rows = []
     for shown, number in zip(saved.arranged.shown, saved.arranged.numbers, strict=True):
         found = {} if shown.not_used else shown.result.to_dict()
         shares = found.get("probabilities") or {}
-        row = [
-            shown.file,
-            shown.frame,
-            number,
-            shown.decision if shown.not_used else found.get("decision"),
-            found.get("confidence"),
-            found.get("band"),
-            *(shares.get(label) for label in LABELS),
-            *(thresholds[label] for label in LABELS),
-            shown.not_used or found.get("reason", {}).get("code"),
-            found.get("error", {}).get("message"),
-            found.get("recommendation"),
-            model.name,
-            model.version,
-            model.sha256,
-        ]
-        writer.writerow(
-            [f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row]
-        )
+        row = {
+            "path": shown.file,
+            "frame": shown.frame,
+            "slice": number,
+            "decision": shown.decision if shown.not_used else found.get("decision"),
+            "confidence": found.get("confidence"),
+            "band": found.get("band"),
+            **{f"p_{label}": shares.get(label) for label in LABELS},
+            **{f"threshold_{label}": thresholds[label] for label in LABELS},
+            "reason": shown.not_used or found.get("reason", {}).get("code"),
+            "error": found.get("error", {}).get("message"),
+            "recommendation": found.get("recommendation"),
+            "model": model.name,
+            "model_version": model.version,
+            "model_sha256": model.sha256,
+        }
+        rows.append({name: _harmless(cell) for name, cell in row.items()})
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
     return stream.getvalue().encode("utf-8-sig")
+
+
+def _harmless(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def as_html(saved: Saved) -> bytes:

@@ -95,9 +95,7 @@ def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
         key=f"files-{visit.number}",
         max_upload_size=service.maximum_megabytes,
         help=texts.GIVE_HELP.format(
-            files=service.maximum_files,
-            megabytes=service.maximum_megabytes,
-            slices=service.maximum_slices,
+            files=service.maximum_files, megabytes=service.maximum_megabytes, slices=service.maximum_slices
         ),
     )
     visit.files = [*files, *([DrawnSample()] if visit.sample else [])]

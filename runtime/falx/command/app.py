@@ -7,15 +7,7 @@ import re
 import sys
 from typing import Final
 
-from falx.command.options import (
-    OK,
-    add_address,
-    add_model,
-    add_threshold,
-    load,
-    thresholds,
-    whole_number,
-)
+from falx.command.options import OK, add_address, add_model, add_threshold, load, thresholds, whole_number
 
 LIMITS: Final = {
     # More than a series of a head has; a 3-D one has up to about 250.

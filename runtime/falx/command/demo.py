@@ -26,7 +26,8 @@ def show(classifier: Classifier, out: str | None) -> None:
     """Classifies the pictures of the demo and prints them with their answers; `out` keeps them."""
     folder = None if out is None else Folder(out)
     drawn = {name: draw() for name, draw in phantom.PHANTOMS.items()}
-    drawn["gradient"] = _gradient()
+    # A picture that is not a head.
+    drawn["gradient"] = np.tile(np.arange(phantom.SIZE, dtype=np.uint8), (phantom.SIZE, 1))
     say(_side_by_side(drawn))
     say()
     results = Results(list(drawn), classifier.card.thresholds, classifier.card)
@@ -39,11 +40,6 @@ def show(classifier: Classifier, out: str | None) -> None:
     say()
     say(paragraph(HINT if out is None else f"{HINT} They are in {out}."))
     say("Next: falx predict YOUR_SLICE.png")
-
-
-def _gradient() -> npt.NDArray[np.uint8]:
-    """Draws a picture that is not a head, `(256, 256)` uint8."""
-    return np.tile(np.arange(phantom.SIZE, dtype=np.uint8), (phantom.SIZE, 1))
 
 
 def _side_by_side(drawn: dict[str, npt.NDArray[np.uint8]]) -> str:

@@ -14,7 +14,6 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from falx.errors import FalxError
@@ -56,14 +55,6 @@ class Journal:
         except ResumeError:
             self._file.close()
             raise
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def take(self, path: str) -> bool:
         """Tells whether a line answers this path already; a path that is given twice needs two."""

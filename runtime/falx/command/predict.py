@@ -6,25 +6,16 @@ import argparse
 import json
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falx.command.console import Progress, paragraph, say
 from falx.command.inputs import add_volume, given, warn_of
-from falx.command.options import (
-    OK,
-    SOME_FAILED,
-    add_model,
-    add_threshold,
-    add_workers,
-    load,
-    thresholds,
-)
+from falx.command.options import OK, SOME_FAILED, add_model, add_threshold, add_workers, load, thresholds
 from falx.words import DISCLAIMER
 
 if TYPE_CHECKING:
-    from falx.classifier import Classifier
-    from falx.command.heatmaps import Heatmaps
     from falx.reading.input_file import InputFile
     from falx.slices.slice import Part
 
@@ -65,7 +56,12 @@ def predict(options: argparse.Namespace) -> int:
     from falx.reading.files import expand
 
     classifier = load(options)
-    maps = None if options.heatmaps is None else _heatmaps(options, classifier)
+    maps = None
+    if options.heatmaps is not None:
+        # Here: most who classify want no pictures.
+        from falx.command.heatmaps import Heatmaps
+
+        maps = Heatmaps(options.heatmaps, classifier.card)
     decided_by = thresholds(options, classifier)
     passed_over: Counter[str] = Counter()
     items = list(expand(given(options.paths), volume=options.volume, passed_over=passed_over))
@@ -97,13 +93,6 @@ def predict(options: argparse.Namespace) -> int:
     return SOME_FAILED if failed else OK
 
 
-def _heatmaps(options: argparse.Namespace, classifier: Classifier) -> Heatmaps:
-    # Here: most who classify want no pictures.
-    from falx.command.heatmaps import Heatmaps
-
-    return Heatmaps(options.heatmaps, classifier.card)
-
-
 def _resume(options: argparse.Namespace) -> int:
     from falx.command.journal import Journal, ResumeError
     from falx.prediction import Failure
@@ -113,7 +102,7 @@ def _resume(options: argparse.Namespace) -> int:
         raise ResumeError("--resume: writes answers to its file, and goes with neither --json nor --heatmaps")
     classifier = load(options)
     decided_by = thresholds(options, classifier)
-    with Journal(options.resume, classifier.model) as journal:
+    with closing(Journal(options.resume, classifier.model)) as journal:
         failures = journal.failures
         items = list(expand(given(options.paths), volume=options.volume))
         # The frames of a file have its path; they are answered in their order.

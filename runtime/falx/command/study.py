@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falx.command.inputs import add_volume, given
-from falx.command.options import (
-    OK,
-    SOME_FAILED,
-    add_model,
-    add_threshold,
-    add_workers,
-    load,
-    thresholds,
-)
+from falx.command.options import OK, SOME_FAILED, add_model, add_threshold, add_workers, load, thresholds
 from falx.errors import OutputError, UnreadableImage
 from falx.words import counted, plain
 

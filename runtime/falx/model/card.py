@@ -22,16 +22,7 @@ from falx.model.tensor_spec import IMAGE, OUTPUTS, TensorSpec, check_own_tensors
 from falx.slices.limits import Limits
 from falx.words import DISCLAIMER, LABELS
 
-__all__ = [
-    "OUTPUTS",
-    "PREPROCESSING",
-    "SCHEMA",
-    "Card",
-    "Format",
-    "SelfTest",
-    "Setting",
-    "TensorSpec",
-]
+__all__ = ["OUTPUTS", "PREPROCESSING", "SCHEMA", "Card", "Format", "SelfTest", "Setting", "TensorSpec"]
 
 
 JsonObject: TypeAlias = Mapping[str, Any]

@@ -17,13 +17,14 @@ from falx.workstation.node.spool import Result, Spool
 from falx.workstation.node.tls import client_context
 
 with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
+    from pydicom.uid import EnhancedSRStorage, SecondaryCaptureImageStorage
     from pynetdicom import AE
     from pynetdicom.association import Association
 
 log = logging.getLogger("falx.listen")
 
-SENT: Final = ("1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.7")
-"""SOP classes that are sent: Enhanced SR and Secondary Capture Image."""
+SENT: Final = (EnhancedSRStorage, SecondaryCaptureImageStorage)
+"""SOP classes that are sent."""
 
 WARNINGS: Final = range(0xB000, 0xC000)
 """Status of C-STORE where the object was stored all the same (DICOM PS3.4, B.2.3)."""

@@ -107,7 +107,7 @@ class Spool:
         for left in (path / "incoming").iterdir():
             _remove(left)
         self._forget()
-        self._bytes = sum(
+        self.size = sum(
             file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name not in COUNTERS
         )
         self._reported = self._records()
@@ -117,14 +117,9 @@ class Spool:
         self._lock.close()
 
     @property
-    def size(self) -> int:
-        """The size of what the folder holds, in bytes."""
-        return self._bytes
-
-    @property
     def full(self) -> bool:
         """True while the folder holds as much as it may."""
-        return self._bytes >= self._limit
+        return self.size >= self._limit
 
     def store(self, study: str, instance: str, data: bytes) -> None:
         """Keeps an image; it is on the disk when this returns, whatever happens to the machine.
@@ -301,17 +296,17 @@ class Spool:
     def _make_room(self, size: int) -> None:
         """Counts bytes in, after removing reported images, the oldest first, as far as needed."""
         with self._guard:
-            for kept in self._kept() if self._bytes + size > self._limit else []:
+            for kept in self._kept() if self.size + size > self._limit else []:
                 self._discard(kept)
-                if self._bytes + size <= self._limit:
+                if self.size + size <= self._limit:
                     break
-            if self._bytes + size > self._limit:
+            if self.size + size > self._limit:
                 raise SpoolFull(f"{self.path}: the spool is full")
-            self._bytes += size
+            self.size += size
 
     def _grow(self, size: int) -> None:
         with self._guard:
-            self._bytes += size
+            self.size += size
 
     def _kept(self) -> list[Path]:
         folders = [kept for kept in (self.path / "studies").glob("*/kept") if not _batches(kept.parent)]

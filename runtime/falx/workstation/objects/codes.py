@@ -1,26 +1,6 @@
 """The coded concepts of Falx's reports: standard codes where they exist, `99FALX` elsewhere.
 
-| scheme | code | meaning | used as |
-|---|---|---|---|
-| SCT | 254935002 | Intracranial tumor | decision `tumor` of a study, finding where its slices disagree |
-| SCT | 393564001 | Glioma | decision `glioma`, finding |
-| SCT | 302820008 | Intracranial meningioma | decision `meningioma`, finding |
-| SCT | 127024001 | Neoplasm of pituitary gland | decision `pituitary`, finding |
-| SCT | 82334004 | Indeterminate | decision `ambiguous` |
-| SCT | 12738006, 56329008 | Brain, Pituitary | finding site |
-| SCT | 816077007 | Magnetic resonance imaging of brain | procedure, where the images name none |
-| DCM | 111012 | Certainty of Finding | confidence, percent |
-| DCM | 121106 | Comment | the recommendation, what else a reader must know, and the disclaimer |
-| 99FALX | DECISION | Decision | name of the decision |
-| 99FALX | NO_TUMOR | No tumour found | decision `no_tumor` |
-| 99FALX | REJECTED | Not classified | decision `rejected` |
-| 99FALX | BAND | Band of confidence | name of the band |
-| 99FALX | HIGH, MODERATE, LOW | the band | from 0.85, from 0.60, below |
-| 99FALX | REASON | Reason | name of the reason: a code for a slice, words for a study |
-| 99FALX | a code of `falx.slices.rejection` in capitals | the code in words | reason of a slice |
-| 99FALX | P_NO_TUMOR, P_MENINGIOMA, P_GLIOMA, P_PITUITARY | Probability of ... | measurement, 0..1 |
-
-SCT is SNOMED CT; a code is never given another meaning, and one that is dropped is not used again.
+SCT is SNOMED CT. A code is never given another meaning, and one that is dropped is not used again.
 """
 
 from __future__ import annotations
@@ -47,6 +27,11 @@ def private(value: str, meaning: str) -> Code:
     return Code(value[:LONGEST], SCHEME, meaning)
 
 
+DECISION: Final = private("DECISION", "Decision")
+BAND: Final = private("BAND", "Band of confidence")
+REASON: Final = private("REASON", "Reason")
+"""The names of what a report says: a reason is a code for a slice, and words for a study."""
+
 FINDINGS: Final = {
     "tumor": Code("254935002", "SCT", "Intracranial tumor"),
     "glioma": Code("393564001", "SCT", "Glioma"),
@@ -59,6 +44,8 @@ DECISIONS: Final = {
     REJECTED: private("REJECTED", "Not classified"),
     **FINDINGS,
 }
+"""Of a study `tumor` is the decision, and the finding too where its slices disagree."""
+
 BANDS: Final = {word: private(word.upper(), word.capitalize()) for word in ("high", "moderate", "low")}
 PROBABILITIES: Final = {
     label: private(f"P_{label.upper()}", f"Probability of {name}")
@@ -88,7 +75,7 @@ def site(word: str) -> Code:
 
 
 def reason(word: str) -> Code:
-    """Returns the reason of a rejection as a concept."""
+    """Returns the reason of a rejection, a code of `falx.slices.reasons`, as a concept."""
     return private(word.upper(), word.replace("_", " ").capitalize().replace(" mr", " MR"))
 
 

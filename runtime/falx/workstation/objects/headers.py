@@ -44,21 +44,7 @@ ISSUERS: Final = (
 )
 """Attributes that say what the identifiers mean; a result has them where the image has them."""
 
-REFERENCES: Final = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "Modality",
-    "SpecificCharacterSet",
-)
-
-PIXELS: Final = (
-    "BurnedInAnnotation",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
+COMPRESSION: Final = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 """Attributes that a picture made from an image inherits."""
 
 REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -69,7 +55,8 @@ def read(file: InputFile) -> Dataset:
 
     Raises UnreadableImage, which quotes no value, where it is not DICOM or lacks an identifier.
     """
-    wanted: list[str] = [*REFERENCES, *IDENTITY, *ISSUERS, *PIXELS]
+    others = "SpecificCharacterSet", "BurnedInAnnotation"
+    wanted: list[str] = [*REQUIRED, *IDENTITY, *ISSUERS, *COMPRESSION, *others]
     with file.open() as stream, quiet_readers():
         try:
             header = dcmread(stream, stop_before_pixels=True, specific_tags=wanted)

@@ -128,7 +128,7 @@ def secondary_capture(
     capture.DerivationDescription = about
     capture.ConversionType = "WSD"
     capture.BurnedInAnnotation = "NO"
-    for name in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+    for name in headers.COMPRESSION:
         if header.get(name):
             setattr(capture, name, header.get(name))
     headers.take_identity(capture, header)

@@ -125,7 +125,7 @@ def _observer(model: ModelIdentity) -> sr.ObservationContext:
 def _study_group(study: Study, rule: Rule, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
     verdict = study.verdict
     evaluations, measurements = _answer(verdict)
-    texts = [(codes.private("REASON", "Reason"), verdict.reason)]
+    texts = [(codes.REASON, verdict.reason)]
     texts += [(codes.COMMENT, text) for text in (*_notes(study), verdict.recommendation, DISCLAIMER)]
     found = verdict.label or verdict.decision
     return _group("study", tracking, found, rule, evaluations, measurements, texts, images=[])
@@ -142,7 +142,7 @@ def _slice_group(
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     evaluations, measurements = _answer(one)
     if one.reason is not None:
-        evaluations.append(_evaluation("REASON", "Reason", codes.reason(one.reason.code)))
+        evaluations.append(sr.QualitativeEvaluation(codes.REASON, codes.reason(one.reason.code)))
     for label, value in (one.probabilities or {}).items():
         concept = codes.PROBABILITIES[label]
         measurements.append(sr.Measurement(concept, round(value, DECIMALS), codes.NO_UNITS))
@@ -152,10 +152,10 @@ def _slice_group(
 
 def _answer(of: Verdict | Prediction) -> tuple[list[sr.QualitativeEvaluation], list[sr.Measurement]]:
     """Returns the decision, and band and confidence if there are any."""
-    evaluations = [_evaluation("DECISION", "Decision", codes.DECISIONS[of.decision])]
+    evaluations = [sr.QualitativeEvaluation(codes.DECISION, codes.DECISIONS[of.decision])]
     measurements = []
     if of.band is not None:
-        evaluations.append(_evaluation("BAND", "Band of confidence", codes.BANDS[of.band]))
+        evaluations.append(sr.QualitativeEvaluation(codes.BAND, codes.BANDS[of.band]))
     if of.confidence is not None:
         percent = round(100 * of.confidence, DECIMALS - 2)
         measurements.append(sr.Measurement(codes.CONFIDENCE, percent, codes.PERCENT))
@@ -191,10 +191,6 @@ def _group(
     for concept, text in texts:
         group[0].ContentSequence.append(sr.TextContentItem(concept, text, relationship_type=CONTAINS))
     return group
-
-
-def _evaluation(value: str, meaning: str, answer: Code) -> sr.QualitativeEvaluation:
-    return sr.QualitativeEvaluation(codes.private(value, meaning), answer)
 
 
 def _image(header: Dataset, frame: int | None) -> sr.SourceImageForMeasurementGroup:
