@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from falx.app.guard import Uploads
 from falx.classifier import Classifier
 from falx.decision import Thresholds
+from falx.words import MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Service:
     uploads: Uploads = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "uploads", Uploads(self.maximum_files, self.maximum_megabytes * 2**20))
+        object.__setattr__(self, "uploads", Uploads(self.maximum_files, self.maximum_megabytes * MEBIBYTE))
 
 
 _installed: list[Service] = []

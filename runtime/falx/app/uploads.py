@@ -24,7 +24,7 @@ from falx.reading.source import read
 from falx.reading.window import Greys
 from falx.slices.overlay import overlay
 from falx.slices.slice import Holder, Origin, Part, Slice, Unreadable
-from falx.words import TUMOR_LABELS
+from falx.words import MEBIBYTE, TUMOR_LABELS
 
 LONGEST_SIDE: Final = 768
 """The longer side of the pictures that the page keeps and shows, in pixels."""
@@ -259,7 +259,7 @@ def taken(name: str, data: bytes, service: Service, *, room: int) -> Taken:
     """
     file = replace(
         InputFile.of(name, data, name),
-        most_bytes=service.maximum_megabytes * 2**20,
+        most_bytes=service.maximum_megabytes * MEBIBYTE,
         most_pixels=service.maximum_pixels,
     )
     kind = kind_of(data[:START])
