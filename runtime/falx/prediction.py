@@ -27,7 +27,7 @@ and a failure gives `schema`, `path`, `error`, with `type` (a class of `falx.err
 
 | key | value |
 |---|---|
-| `format` | `dicom`, `nifti`, `mgh`, `tiff` (a page of several) or `array` (a volume of a caller) |
+| `format` | `dicom`, `nifti`, `mgh`, `nrrd`, `tiff` (a page of several) or `array` (a volume of a caller) |
 | `frame` | which frame of a file of several, or which slice of a volume, from 1; null in a file of one |
 | `sop_class_uid`, `sop_instance_uid` | of the DICOM object |
 | `series_instance_uid`, `study_instance_uid` | of its series and study |

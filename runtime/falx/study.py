@@ -1,30 +1,8 @@
 """Sums an examination up: one decision for the study, and the slices that carry it.
 
 A slice decides nothing by itself, for a model errs on one slice in ten or so, and a head has many. What
-decides is a *finding*: the same spot marked through neighbouring slices (`falx.finding`; its strength is in
-millimetres, the length of the run times its lowest mark). `judge` decides, the first line that holds:
-
-| what is there | decision | carried by |
-|---|---|---|
-| a finding of 10 mm or more in two or more middle places, one decided a tumour | `tumor` | its slices |
-| no slice that could be classified, and one or more that could not be read | `ambiguous` | none |
-| no slice that could be classified | `rejected` | none |
-| a finding of 3 mm or more in the middle part, in however few places | `ambiguous` | its slices |
-| a finding of 15 mm or more at the ends of the head | `ambiguous` | its slices |
-| a slice that could not be read | `ambiguous` | none |
-| no series that shows a whole head | `ambiguous` | none |
-| no whole series of which the model cleared at least a quarter of the middle slices | `ambiguous` | none |
-| none of these | `no_tumor` | the slice with the highest probability of a tumour |
-
-- The middle part lies 20 to 110 mm below the top of the head in axial series, and more than 22 mm from
-  either side in others. The ends are what lies above it, and 40 mm below it; face and neck weigh nothing.
-  Of less than 100 mm of a head the ends are unknown, and all of it is middle.
-- Series of one head confirm and contradict each other: findings at one spot of the head add up, and one
-  that others see and do not show counts half; on `T1C+`, only another `T1C+` contradicts.
-- A series shows a whole head where at least `LEAST_SLICES` of its slices were classified, they span
-  `LEAST_EXTENT_MM`, and no two neighbours are more than 10 mm apart; where no positions are known, where
-  nothing was rejected between two slices that were not.
-- Series that are not diagnostic images of a head are not used (`falx.reading.set_aside`).
+decides is a *finding*: the same spot marked through neighbouring slices (`falx.finding`). `judge` decides by
+the rule that docs/studies.md has line by line: the first line that holds.
 
 A study's confidence is that of one slice or of several: for `tumor` the highest probability of a tumour
 among the slices that carry it, for `no_tumor` the mean probability of none in the middle part of the whole
@@ -286,13 +264,7 @@ class Study:
 
 
 def sum_up(found: Gathering, results: Iterable[Prediction | Failure], *, elapsed_ms: float = 0.0) -> Study:
-    """Sums up a study: each of its series apart, then all of them.
-
-    Args:
-        found: the study, from `falx.reading.series.gather`.
-        results: of its slices, in their order.
-        elapsed_ms: from opening the study on, in milliseconds.
-    """
+    """Sums up a study that `gather` found, with the results of its slices in order: each series, then all."""
     answers = iter(results)
     parts = [
         _Found.of(replace(one, sources=()), tuple(islice(answers, len(one.sources)))) for one in found.series

@@ -183,9 +183,20 @@ def _volumes() -> dict[str, bytes]:
         "nii of two volumes": first(np.stack([volume, volume], 3), thick),
         "mgh": nibabel.MGHImage(volume, thick),
     }
-    plain = {name: image.to_bytes() for name, image in made.items()}
+    plain = {name: image.to_bytes() for name, image in made.items()} | {"nrrd": _nrrd(volume)}
     packed = {"nii.gz 8 bit": "nii 8 bit", "mgz": "mgh"}
     return plain | {name: gzip.compress(plain[of], 1, mtime=0) for name, of in packed.items()}
+
+
+def _nrrd(volume: npt.NDArray[np.uint8]) -> bytes:
+    """Returns a NRRD volume whose voxels are packed."""
+    sizes = " ".join(map(str, volume.shape))
+    lines = (
+        *("NRRD0004", "type: unsigned char", "dimension: 3", "space: left-posterior-superior"),
+        *(f"sizes: {sizes}", "space directions: (1,0,0) (0,1,0) (0,0,5)", "kinds: domain domain domain"),
+        *("encoding: gzip", "space origin: (0,0,0)", "", ""),
+    )
+    return "\n".join(lines).encode() + gzip.compress(volume.tobytes(order="F"), 1, mtime=0)
 
 
 def _stacks() -> dict[str, bytes]:

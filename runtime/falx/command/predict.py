@@ -26,8 +26,8 @@ def add_predict(predict: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a picture, DICOM, a NIfTI or MGH volume, a TIFF stack, a zip archive of these, or a folder: "
-        "its images of any name; of a file of several slices, each; - for standard input",
+        help="a picture, DICOM, a NIfTI, MGH or NRRD volume, a TIFF stack, a zip archive of these, or a "
+        "folder: its images of any name; of a file of several slices, each; - for standard input",
     )
     add_volume(predict)
     add_model(predict)

@@ -27,7 +27,7 @@ def add_study(study: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="PATH",
         help="a folder or zip archive with the slices of one study, a DICOMDIR, a DICOM file of several "
-        "frames, or a NIfTI or MGH volume; - for standard input",
+        "frames, or a NIfTI, MGH or NRRD volume; - for standard input",
     )
     study.add_argument("--study", metavar="UID", help="answer only the study of this Study Instance UID")
     study.add_argument(

@@ -28,11 +28,8 @@ LONGEST_SUFFIX: Final = 6
 MODEL: Final = ".tflite"
 """What is longer, with its dot, is part of a name, but for the suffix of a model."""
 
-CONVERT: Final = dict.fromkeys(
-    (Kind.NRRD, Kind.METAIMAGE),
-    "save it as NIfTI (.nii.gz), for example with 3D Slicer, ITK-SNAP or SimpleITK",
-)
-"""How to convert volumes that Falx does not read."""
+CONVERT: Final = "save it as NIfTI (.nii.gz), for example with 3D Slicer, ITK-SNAP or SimpleITK"
+"""How to convert MetaImage, which Falx does not read."""
 
 
 def expand(
@@ -166,9 +163,9 @@ def _opened(file: InputFile, kind: Kind, volume: int) -> DicomImage | Volume | S
             return open_stack(file) or file
     except UnreadableImage as error:
         return Unreadable(file.name, file.path, error)
-    if kind in CONVERT:
-        expected = "expected an image, DICOM, or a NIfTI or MGH volume"
-        found = UnreadableImage(f"{file.name}: {expected}, got {kind.value}; {CONVERT[kind]}")
+    if kind is Kind.METAIMAGE:
+        expected = "expected an image, DICOM, or a NIfTI, MGH or NRRD volume"
+        found = UnreadableImage(f"{file.name}: {expected}, got {kind.value}; {CONVERT}")
         return Unreadable(file.name, file.path, found)
     return file
 

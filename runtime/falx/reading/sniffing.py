@@ -24,7 +24,7 @@ BARE: Final = (b"\x08\x00", b"\x02\x00")
 """The start of older DICOM files, which lack the preamble: the group of the first element of the data set,
 or of the file's header. The element's number follows in two bytes, of which the second is 0."""
 
-VOLUME_SUFFIXES: Final = (".nii", ".nii.gz", ".mgh", ".mgz")
+VOLUME_SUFFIXES: Final = (".nii", ".nii.gz", ".mgh", ".mgz", ".nrrd", ".nhdr")
 """Names of volumes; a file of such a name that holds something else is a damaged volume."""
 
 GZIP: Final = b"\x1f\x8b"
@@ -59,12 +59,12 @@ class Kind(Enum):
     @property
     def is_volume(self) -> bool:
         """True where `falx.reading.volume` reads such a file."""
-        return self in (Kind.NIFTI, Kind.NIFTI_PAIR, Kind.MGH)
+        return self in (Kind.NIFTI, Kind.NIFTI_PAIR, Kind.MGH, Kind.NRRD)
 
     @property
     def is_read(self) -> bool:
         """True where Falx reads such a file, or says what to convert it to."""
-        return self.is_volume or self in (Kind.PICTURE, Kind.TIFF, Kind.DICOM, Kind.NRRD, Kind.METAIMAGE)
+        return self.is_volume or self in (Kind.PICTURE, Kind.TIFF, Kind.DICOM, Kind.METAIMAGE)
 
 
 def kind_of(start: bytes) -> Kind:

@@ -76,9 +76,8 @@ LONGEST_UID: Final = 64
 """What a UID is (PS3.5, 9.1); anything else in its place is not repeated, for it could be a name."""
 
 MODALITIES: Final = (
-    *("AU", "CR", "CT", "DOC", "DX", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "NM", "OCT", "OP", "PR"),
-    *("PT", "PX", "REG", "RF", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SM", "SR"),
-    *("TG", "US", "XA", "XC"),
+    "AU|CR|CT|DOC|DX|ECG|ES|GM|IO|IVUS|KO|MG|NM|OCT|OP|PR|PT|PX|REG|RF|RG|RTDOSE|RTIMAGE|RTPLAN|RTSTRUCT"
+    "|SC|SEG|SM|SR|TG|US|XA|XC"
 )
 """Modalities besides MR (PS3.3, C.7.3.1.1.1) that a message names; other text in their place could be
 anything, a name too."""
@@ -115,50 +114,13 @@ B_VALUES: Final = ((0x0019, 0x100C), (0x0043, 0x1039))
 PRIVATE: Final = ((0x0019, 0x0010), (0x0043, 0x0010), RAW_DATA_TYPE, *B_VALUES)
 """The private elements that are read, and who made them."""
 
-HEAD: Final = (
-    "HEAD",
-    "BRAIN",
-    "SKULL",
-    "NEURO",
-    "CRAN",
-    "PITUIT",
-    "SELLA",
-    "HYPOPH",
-    "ORBIT",
-    "IAC",
-    "CEREB",
-)
+HEAD: Final = re.compile("(?<![A-Z])(HEAD|BRAIN|SKULL|NEURO|CRAN|PITUIT|SELLA|HYPOPH|ORBIT|IAC|CEREB)")
 """Beginnings of words for parts of the head in Body Part Examined (PS3.16, annex L; what people write)."""
 
-BODY: Final = (
-    *(
-        "ABDOMEN",
-        "ANKLE",
-        "ARM",
-        "BREAST",
-        "CHEST",
-        "CSPINE",
-        "ELBOW",
-        "FOOT",
-        "HAND",
-        "HEART",
-        "HIP",
-        "KNEE",
-    ),
-    *(
-        "LEG",
-        "LIVER",
-        "LSPINE",
-        "LUNG",
-        "PELVIS",
-        "PROSTATE",
-        "SHOULDER",
-        "SPINE",
-        "THIGH",
-        "THORAX",
-        "TSPINE",
-    ),
-    *("UTERUS", "WRIST", "KIDNEY", "CARDIAC", "EXTREMITY", "CALF", "FEMUR", "COLON", "BLADDER"),
+BODY: Final = re.compile(
+    "(?<![A-Z])(ABDOMEN|ANKLE|ARM|BREAST|CHEST|CSPINE|ELBOW|FOOT|HAND|HEART|HIP|KNEE|LEG|LIVER|LSPINE|LUNG"
+    "|PELVIS|PROSTATE|SHOULDER|SPINE|THIGH|THORAX|TSPINE|UTERUS|WRIST|KIDNEY|CARDIAC|EXTREMITY|CALF|FEMUR"
+    "|COLON|BLADDER)"
 )
 """Beginnings of words for other parts. What is in neither list says nothing."""
 
@@ -170,14 +132,15 @@ TAGS: Final = (
     *("DiffusionBValue", "InstanceNumber", "EchoNumbers", "ImagePositionPatient", "ImageOrientationPatient"),
     *("PixelSpacing", "PixelAspectRatio", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
     *("PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope"),
     *(
-        "PixelRepresentation",
-        "PixelPaddingValue",
-        "PixelPaddingRangeLimit",
-        "RescaleSlope",
         "RescaleIntercept",
+        "ModalityLUTSequence",
+        "VOILUTSequence",
+        "VOILUTFunction",
+        "WindowCenter",
+        "WindowWidth",
     ),
-    *("ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
     *("ComplexImageComponent", "AcquisitionContrast", "VolumeBasedCalculationTechnique", "RescaleType"),
     *("QualityControlImage", "StudyDescription", "TemporalPositionIdentifier", "SeriesNumber"),
@@ -185,6 +148,16 @@ TAGS: Final = (
 )
 """All that is read of a file besides its pixels and `PRIVATE`. What names the patient is compared, to tell
 patients apart, and goes nowhere."""
+
+DESCRIBED: Final = {
+    "FLAIR": "FLAIR",
+    "DWI|DIFF|TRACE": "DWI",
+    "MPRAGE|SPGR|BRAVO|VIBE|T1": "T1",
+    r"T2\*|SWI|SWAN": None,
+    "T2": "T2",
+    r"\bPD\b": "PD",
+}
+"""Sequences by what people call them."""
 
 LARGEST_HEAD_MM: Final = 260.0
 """No head is longer on a slice, with the upper neck: the longest adult heads measure 220 mm."""
@@ -279,7 +252,7 @@ def refusal(dataset: Dataset, frame: int = 1) -> Reason | None:
         return tag_reason("not_mr", f"It is of the SOP class {_class_name(sop_class)}.")
     modality = text(dataset, "Modality").upper()
     if modality and modality not in ("MR", "OT"):
-        which = modality if modality in MODALITIES else "another"
+        which = modality if re.fullmatch(MODALITIES, modality) else "another"
         return tag_reason("not_mr", f"Its modality is {which}.")
     shows = image_type(dataset, frame)
     for code, pattern in NOT_SLICES.items():
@@ -293,14 +266,10 @@ def refusal(dataset: Dataset, frame: int = 1) -> Reason | None:
 
 def doubt(dataset: Dataset, frame: int = 1) -> Reason | None:
     """Returns what speaks against a head without deciding: a Body Part Examined that is another part."""
-    parts = [text(dataset, "BodyPartExamined")]
     region = _in_sequence(_item(dataset, frame, "FrameAnatomySequence"), "AnatomicRegionSequence")
-    parts.append(text(region, "CodeMeaning"))
-    words = re.findall("[A-Z]+", " ".join(parts).upper())
-    if any(word.startswith(HEAD) for word in words):
-        return None
-    other = next((part for part in BODY if any(word.startswith(part) for word in words)), None)
-    return tag_reason("other_body_part", f"Its tags name {other}.") if other else None
+    said = f"{text(dataset, 'BodyPartExamined')} {text(region, 'CodeMeaning')}".upper()
+    other = None if HEAD.search(said) else BODY.search(said)
+    return tag_reason("other_body_part", f"Its tags name {other[0]}.") if other else None
 
 
 def origin(dataset: Dataset, frame: int | None = None) -> Origin:
@@ -477,20 +446,8 @@ def _weighting(dataset: Dataset, frame: int) -> str | None:
             return "T1"
         if inversion == 0 and repetition >= 2000:
             return "T2" if echo >= 70 else "PD" if echo <= 40 else None
-    return _described(dataset)
-
-
-def _described(dataset: Dataset) -> str | None:
     said = described(dataset)
-    words = {
-        "FLAIR": "FLAIR",
-        "DWI|DIFF|TRACE": "DWI",
-        "MPRAGE|SPGR|BRAVO|VIBE|T1": "T1",
-        r"T2\*|SWI|SWAN": "",
-        "T2": "T2",
-        r"\bPD\b": "PD",
-    }
-    return next((name for pattern, name in words.items() if re.search(pattern, said)), None) or None
+    return next((name for pattern, name in DESCRIBED.items() if re.search(pattern, said)), None)
 
 
 def _class_name(uid: str) -> str:

@@ -1,4 +1,4 @@
-"""Volumes: NIfTI and MGH files, where nibabel is installed, and arrays of a caller.
+"""Volumes: NIfTI, MGH and NRRD files, where nibabel is installed, and arrays of a caller.
 
 A file is cut along the axis of its coarsest voxels, which is how it was acquired; along the axis from foot to
 head where all are about alike. Slices are shown as a radiologist sees them, and as the pictures that models
@@ -30,6 +30,7 @@ from falx.optional import needs
 from falx.reading import window
 from falx.reading.damage import in_words
 from falx.reading.input_file import MOST_BYTES, InputFile
+from falx.reading.nrrd import open_nrrd
 from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import GZIP, START, Kind, kind_of, unpacked
 from falx.reading.tags import Geometry, small_field
@@ -126,7 +127,7 @@ class Volume:
             path: The path of the file, as it was given; None where there is none.
             cut: How the volume is cut.
             load: Reads the voxels: `(X, Y, Z)`, towards the right, the front and the head.
-            source: The format that `origin` names: `nifti`, `mgh`, `tiff` or `array`.
+            source: The format that `origin` names: `nifti`, `mgh`, `nrrd`, `tiff` or `array`.
             notes: What a reader of the answer must know; sentences.
             inverted: Whether the least stored values are the brightest.
         """
@@ -295,7 +296,7 @@ def _black_and_white(voxels: Voxels) -> tuple[float, float]:
 
 
 def open_volume(file: InputFile, number: int = 1) -> Volume:
-    """Opens a NIfTI or MGH file by its header.
+    """Opens a NIfTI, MGH or NRRD file by its header.
 
     Args:
         file: The file, compressed or not.
@@ -312,6 +313,7 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
 
     with quiet_readers():
         try:
+            kind = kind_of(file.start(START))
             with _opened(file) as (image, _):
                 proxy = _proxy(image)
                 units = _units(image, file.name)
@@ -348,7 +350,7 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
         file.path,
         cut,
         lambda: _turned(_voxels(file, number), turned),
-        source="nifti" if hasattr(image.header, "get_xyzt_units") else "mgh",
+        source={Kind.MGH: "mgh", Kind.NRRD: "nrrd"}.get(kind, "nifti"),
         notes=(several,) if count > 1 else (),
         inverted=proxy.slope < 0,
     )
@@ -376,8 +378,11 @@ def _opened(file: InputFile) -> Iterator[tuple[SpatialImage, BinaryIO | gzip.Gzi
         if start.startswith(GZIP):
             stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
             start = unpacked(start)
+        if kind is Kind.NRRD:
+            yield open_nrrd(stream, file.name)
+            return
         if kind not in (Kind.NIFTI, Kind.MGH):
-            raise UnreadableImage(f"{file.name}: expected a NIfTI or MGH volume, got {kind.value}")
+            raise UnreadableImage(f"{file.name}: expected a NIfTI, MGH or NRRD volume, got {kind.value}")
         nifti = nibabel.Nifti2Image if start[:4] in NIFTI_2 else nibabel.Nifti1Image
         single = nibabel.MGHImage if kind is Kind.MGH else nifti
         yield single.from_stream(stream), stream  # type: ignore[arg-type] # any file reads
@@ -429,7 +434,7 @@ def _is_whole(file: InputFile, size: int) -> bool:
     """
     start = file.start(START)
     with file.open() as stream:
-        if kind_of(start) is Kind.NIFTI_PAIR:
+        if kind_of(start) in (Kind.NIFTI_PAIR, Kind.NRRD):
             return False
         if start.startswith(GZIP):
             stream.seek(-4, os.SEEK_END)
