@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,8 @@ classifier = falx.load()
 print([classifier.predict(path).decision for path in sys.argv[1:]])
 """
 
+ELSEWHERE = {"PATH": os.environ["PATH"]}
+
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
@@ -37,20 +40,41 @@ def expected(pictures: list[Path]) -> str:
     return f"{[classifier.predict(path).decision for path in pictures]}\n"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("PyInstaller") is None, reason="PyInstaller is not installed")
-@pytest.mark.parametrize("form", ["--onedir", "--onefile"])
-def test_a_frozen_program_answers(form: str, pictures: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
+COMMAND = "import sys; from falx.command.main import main; sys.exit(main())"
+
+
+def frozen(form: str, program: str, folder: Path) -> Path:
+    """A program, built by PyInstaller where all that this checkout needs is installed too."""
+    (folder / "program.py").write_text(program)
     # In a checkout nothing is installed that would name the hooks.
     options = ["--additional-hooks-dir", hook_folders()[0], "--exclude-module", "highdicom"]
     options += ["--exclude-module", "pydicom", "--exclude-module", "nibabel", "--log-level", "ERROR"]
     build = [sys.executable, "-m", "PyInstaller", "--noconfirm", form, *options, "program.py"]
-    subprocess.run(build, cwd=tmp_path, check=True)
-    program = tmp_path / "dist" / "program" / ("program" if form == "--onedir" else "")
-    elsewhere = {"PATH": os.environ["PATH"]}
-    done = subprocess.run([program, *pictures], capture_output=True, text=True, check=True, env=elsewhere)
+    subprocess.run(build, cwd=folder, check=True)
+    return folder / "dist" / "program" / ("program" if form == "--onedir" else "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("PyInstaller") is None, reason="needs the group frozen")
+@pytest.mark.parametrize("form", ["--onedir", "--onefile"])
+def test_a_frozen_program_answers(form: str, pictures: list[Path], tmp_path: Path) -> None:
+    program = frozen(form, PROGRAM, tmp_path)
+    done = subprocess.run([program, *pictures], capture_output=True, text=True, check=True, env=ELSEWHERE)
     assert (done.stdout, done.stderr) == (expected(pictures), "")
+    # Engines name TensorFlow and PyTorch, which nothing loads.
+    table = (tmp_path / "build" / "program" / "Analysis-00.toc").read_text(encoding="utf-8")
+    collected = set(re.findall(r"^ *\('(\w+)", table, re.MULTILINE))
+    assert "falx" in collected
+    assert not collected & {"matplotlib", "scipy", "tensorflow", "torch", "highdicom"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("PyInstaller") is None, reason="needs the group frozen")
+def test_the_frozen_commands_answer(pictures: list[Path], tmp_path: Path) -> None:
+    program = frozen("--onedir", COMMAND, tmp_path)
+    for words in (["predict", "--json", *pictures], ["check", "--no-latency"], ["completion", "bash"]):
+        done = subprocess.run([program, *words], capture_output=True, text=True, check=False, env=ELSEWHERE)
+        assert (done.returncode, done.stderr) == (0, ""), words
 
 
 def test_the_package_in_a_zip_file(pictures: list[Path], tmp_path: Path) -> None:
@@ -78,4 +102,10 @@ def test_the_package_in_a_zip_file(pictures: list[Path], tmp_path: Path) -> None
 
 def test_without_pyinstaller_nothing_of_it_is_needed() -> None:
     (folder,) = hook_folders()
-    assert [path.name for path in Path(folder).glob("hook-*.py")] == ["hook-falx.py"]
+    names = sorted(path.name for path in Path(folder).glob("hook-*.py"))
+    assert names == [
+        "hook-ai_edge_litert.py",
+        "hook-falx.command.py",
+        "hook-falx.py",
+        "hook-onnxruntime.transformers.machine_info.py",
+    ]

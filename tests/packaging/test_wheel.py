@@ -30,7 +30,7 @@ CONTENTS = (
     r"falx/command/completion\.(bash|zsh)",
     r"falx/app/templates/\w+\.(css|html)",
     r"falx/workstation/((node|objects)/)?\w+\.py",
-    r"falx/_pyinstaller/(__init__|hook-falx)\.py",
+    r"falx/_pyinstaller/(__init__|hook-[\w.]+)\.py",
     r"falx/(py\.typed|schema\.json)",
     r"falx/default\.tflite",
     r"falx-[\d.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)",
