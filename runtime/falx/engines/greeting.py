@@ -42,7 +42,8 @@ def _stream() -> ctypes.c_void_p | None:
     elif "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {}) and os.confstr("CS_GNU_LIBC_VERSION"):
         name = "stderr"
     else:
-        # Windows has a function in its place, musl a constant.
+        # Windows has a function in its place, musl a constant: there the line appears. To exchange the file
+        # descriptor would silence what others write in that moment.
         return None
     return ctypes.c_void_p.in_dll(ctypes.CDLL(None), name)
 
