@@ -137,9 +137,12 @@ def _draw(folder: Path) -> None:
         for name in SERIES:
             archive.write(folder / name, f"scan/{name}")
     heads = [phantom.lesion() if 5 <= n <= 7 else phantom.clear() for n in range(1, SLICES + 1)]
-    voxels = np.stack([turns.noisy(head, len(head), random, 2) for head in heads], axis=2)[::-1, ::-1]
+    slices = [turns.noisy(head, len(head), random, 2).T for head in heads]
+    # From the right to the left, and from front to back, as a slice is shown.
+    voxels = np.stack(slices, axis=2)[::-1, ::-1]
+    volume = nibabel.Nifti1Image(voxels, np.diag([0.9, 0.9, 8.0, 1.0]))  # type: ignore[no-untyped-call] # nibabel
     for name in ("head.nii", "again.nii"):
-        nibabel.save(nibabel.Nifti1Image(voxels, np.diag([0.9, 0.9, 8.0, 1.0])), folder / name)
+        nibabel.save(volume, folder / name)
     (folder / "DICOMDIR").write_bytes((folder / "IM01").read_bytes())
     (folder / "notes.txt").write_text("no picture", encoding="utf-8")
     pictures = {"lesion": phantom.lesion(), "clear": phantom.clear(), "between": _between()}

@@ -61,8 +61,8 @@ def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service
     study_place = place.container(key="study")
     give, look, read = place.container(key="desk").columns([1.05, 1.6, 1.3], gap="medium")
     _take(give, visit, service)
+    switch_place = give.container(key="whose")
     listing = give.container(key="listing")
-    switch_place = give.container()
     patient = _patient(give, visit)
     _answer(listing, visit, service)
     if visit.passed_over:
@@ -187,7 +187,8 @@ def _line(number: str, shown: ShownSlice) -> str:
     sure = None if shown.answer is None else shown.answer.confidence
     share = "" if sure is None else f", {percent(sure)}"
     sign = f":{COLOURS[what]}[{SIGNS[what]}]" if what in COLOURS else f"**{SIGNS[what]}**"
-    name = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown.name)
+    # The panel of the answer has the archive and its folders too.
+    name = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown.name.rpartition("/")[2])
     return f"{number} · {sign} **{NAMES[shown.decision]}**{share} · {name}"
 
 

@@ -128,7 +128,7 @@ GIVE_HELP: Final = (
 )
 TOO_MANY_FILES: Final = "not read: at most {most} files are read at a time"
 TOO_MANY_SLICES: Final = "not read: with this file there would be more than {most} slices"
-PASSED_OVER: Final = "Passed over, since no images: {kinds}."
+PASSED_OVER: Final = "Passed over: {kinds}. They are no images."
 PROGRESS: Final = "{done} of {total} slices read"
 SLICES: Final = "Slices"
 ONE_PATIENT: Final = "These files are one examination of one patient"
