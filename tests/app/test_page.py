@@ -29,6 +29,7 @@ from tests.app.conftest import (
     one_patient,
     own,
     visit,
+    zipped,
 )
 from tests.browsing import SERIOUS, violations
 
@@ -235,6 +236,22 @@ class TestGiving:
         drop(page, page.locator(".st-key-answer"), *paths)
         answered(page, MAXIMUM_FILES)
         assert f"Only the first {MAXIMUM_FILES} of {len(paths)} files" in page.locator(".most").inner_text()
+
+    def test_an_archive_is_a_study_and_what_is_no_image_is_passed_over(
+        self, page: Page, dicom: Made, tmp_path: Path
+    ) -> None:
+        (tmp_path / "scan.zip").write_bytes(
+            zipped({f"scan/{name}": one for name, one in dicom.series().items()})
+        )
+        (tmp_path / "notes.txt").write_text("words")
+        give(page, tmp_path / "scan.zip", tmp_path / "notes.txt", slices=3)
+        assert page.get_by_text("Study of 3 slices").count() == 1
+        listed = page.locator(".st-key-listing").inner_text()
+        assert "Passed over: 1 .txt. They are no images." in listed
+        assert "IM3" in listed
+        assert "scan" not in listed
+        assert "scan.zip/scan/IM" in page.locator(".st-key-answer .name").inner_text()
+        assert page.get_by_text("These files are one examination").count() == 0
 
     @pytest.mark.slow
     def test_the_next_patient_finds_nothing(self, page: Page, files: Files) -> None:

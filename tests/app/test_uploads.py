@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import struct
-import zipfile
 import zlib
 from collections import Counter
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.conftest import MAXIMUM_SLICES, Made, Pixels, classified, held, lettered, png
+from tests.app.conftest import MAXIMUM_SLICES, Made, Pixels, classified, held, lettered, png, zipped
 
 from falx import phantom
 from falx.app import fragments, viewer
@@ -327,11 +326,3 @@ class TestWhatHoldsSeveral:
         assert second.shown[0].trouble == "Too large to be a slice: over 1 MiB unpacked."
         (nothing,) = held("c.zip", zipped({"a.txt": b"words"}), service)
         assert nothing.shown[0].trouble == "No image in this archive."
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return stream.getvalue()

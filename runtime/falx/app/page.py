@@ -234,7 +234,7 @@ def _foot(
     buttons = place.container(key="save", horizontal=True, gap="small", vertical_alignment="center")
     several, letters = len(saved.arranged.studies) > 1, pdf.missing(saved)
     if several:
-        buttons.caption(texts.NOTHING_SAVED)
+        buttons.caption(f"{texts.NOTHING_SAVED} {texts.SAY_ONE if saved.arranged.unsure else ''}".strip())
     elif letters:
         buttons.caption(texts.NO_PDF.format(letters=fonts.numbered(letters)))
     for name, one in () if several else downloads.FILES.items():

@@ -153,6 +153,7 @@ HOW_STUDY: Final = (
     "types of tumour. A slice beside a tumour looks healthy, and is."
 )
 NOTHING_SAVED: Final = "Nothing can be saved: these slices are of several studies. Give one study at a time."
+SAY_ONE: Final = "If they are of one patient, switch that on beside the files."
 NEXT: Final = "Next patient"
 NEXT_HELP: Final = "Forgets the slices and the patient."
 SAMPLE_FILE: Final = "drawn head.png"

@@ -121,7 +121,7 @@ def test_youden_balances_and_says_what_that_costs() -> None:
         in (found["warnings"])
     )
     assert found["warnings"][-1] == (
-        "Youden's index takes a missed tumour and a false alarm for equally bad: by its thresholds 10 % of "
+        "Youden's index counts a missed tumour and a false alarm as equally bad: by its thresholds 10 % of "
         "the tumours here are decided no_tumor, now 0 %."
     )
 

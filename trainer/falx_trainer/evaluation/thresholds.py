@@ -213,7 +213,7 @@ def _warn_missed(choices: Document, warnings: list[str]) -> None:
     now, then = (choices[name]["measured"]["missed"] for name in ("current", "youden"))
     if now is not None and then[0] > now[0]:
         warnings.append(
-            "Youden's index takes a missed tumour and a false alarm for equally bad: by its thresholds "
+            "Youden's index counts a missed tumour and a false alarm as equally bad: by its thresholds "
             f"{_percent(then[0])} of the tumours here are decided no_tumor, now {_percent(now[0])}."
         )
 
