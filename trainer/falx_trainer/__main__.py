@@ -30,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # By itself TensorFlow uses oneDNN's kernels on some processors only.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # Its advice on retracing is nothing a user can act on.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Advice on retracing, or on the format that --h5 asks for, is nothing a user can act on.
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     _keep_memory()
     try:
         return int(options.command(options))
