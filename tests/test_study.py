@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +14,10 @@ from tests.heads import CLEAN, DOUBT, FAILURE, MODEL, REJECTED, SURE, Answer, an
 
 from falx import study as module
 from falx.decision import DEFAULT_THRESHOLDS
-from falx.finding import BOTTOM_MM, GREATEST_GAP_MM, LEAST_EXTENT_MM, TOP_MM
+from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM
 from falx.reading.series import Gathering, NotUsed, Series
 from falx.slices.reasons import series_reason
-from falx.study import CLEAR_MM, ENDS_MM, LEAST_SLICES, TUMOR_MM, gaps, judge, sum_up
+from falx.study import LEAST_SLICES, gaps, judge, sum_up
 
 
 def unordered(*results: Answer) -> tuple[Series, tuple[Answer, ...]]:
@@ -303,15 +302,6 @@ def test_a_study_as_json() -> None:
     documented = module.__doc__ or ""
     assert all(f"`{key}`" in documented for key in (*study.to_dict(), *series[0]))
     assert study.series[0].about.sources == ()
-
-
-def test_the_documented_numbers_are_the_codes() -> None:
-    said = (Path(__file__).parents[1] / "docs/studies.md").read_text(encoding="utf-8")
-    assert f"a finding of {TUMOR_MM:g} mm or more in two or more middle places" in said
-    assert f"a finding of {CLEAR_MM:g} mm or more" in said
-    assert f"a finding of {ENDS_MM:g} mm or more at the ends" in said
-    assert f"{TOP_MM:g} to {BOTTOM_MM:g} mm below the top" in said
-    assert f"at least {LEAST_SLICES} slices were classified that span {LEAST_EXTENT_MM:g} mm" in said
 
 
 def test_positions_must_fit() -> None:

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.tag import BaseTag
 
-    from falx.slices.reasons import Reason
-
     Values = npt.NDArray[np.integer]
 
 __all__ = ["DicomImage", "open_dataset", "open_file"]
@@ -90,63 +88,33 @@ class DicomImage:
         """Takes over what was read.
 
         Args:
-            dataset: The tags.
+            dataset: The tags of `falx.reading.tags.TAGS`, or all of a data set.
             file: The file that the pixels are read from; None for a data set that has them.
             name: The name that messages give the image.
 
         Raises:
             UnreadableImage: The image claims more frames than there can be.
         """
-        self._dataset = dataset
-        self._file = file
-        self._name = name
+        self.dataset = dataset
+        self.file = file
+        self.name = name
+        self.path = None if file is None else file.path
         with quiet_readers():
-            self._frames = tags.frames(dataset)
-        if self._frames > MAXIMUM_FRAMES:
-            raise UnreadableImage(f"{name}: damaged: it claims {self._frames} frames")
-
-    @property
-    def name(self) -> str:
-        """The name that messages give the image."""
-        return self._name
-
-    @property
-    def file(self) -> InputFile | None:
-        """The file that the image is read from; None for a data set."""
-        return self._file
-
-    @property
-    def path(self) -> str | None:
-        """The path of the file, as it was given; None where there is none."""
-        return None if self._file is None else self._file.path
-
-    @property
-    def dataset(self) -> Dataset:
-        """The data set; of a file, with the tags of `falx.reading.tags.TAGS` and without pixels."""
-        return self._dataset
-
-    @property
-    def frames(self) -> int:
-        """The number of slices that the image claims, at least 1."""
-        return self._frames
+            self.frames = tags.frames(dataset)
+        if self.frames > MAXIMUM_FRAMES:
+            raise UnreadableImage(f"{name}: damaged: it claims {self.frames} frames")
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height that the image claims, in pixels; 0 where it claims none."""
         with quiet_readers():
-            columns, rows = (tags.number(self._dataset, tag) or 0 for tag in ("Columns", "Rows"))
+            columns, rows = (tags.number(self.dataset, tag) or 0 for tag in ("Columns", "Rows"))
         return int(columns), int(rows)
-
-    @property
-    def directory(self) -> list[list[str]]:
-        """The files that a DICOMDIR lists, each the parts of its path; empty for images."""
-        with quiet_readers():
-            return tags.directory(self._dataset)
 
     def origin(self, number: int = 1) -> Origin:
         """Returns where the frame of this number, from 1, stands."""
         with quiet_readers():
-            return tags.origin(self._dataset, number if self.frames > 1 else None)
+            return tags.origin(self.dataset, number if self.frames > 1 else None)
 
     def read(self, number: int = 1) -> Slice:
         """Reads the frame of this number, from 1, as a viewer shows it.
@@ -158,19 +126,20 @@ class DicomImage:
         """
         with quiet_readers():
             origin = self.origin(number)
-            reason = tags.refusal(self._dataset, number) or self._small_field(number)
+            reason = tags.refusal(self.dataset, number)
+            reason = reason or tags.small_field(*tags.extent_mm(self.dataset, number))
             if reason is not None:
-                raise NotASlice(f"{self._name}: {reason.message}", reason, origin)
+                raise NotASlice(f"{self.name}: {reason.message}", reason, origin)
             values = self._decode(number)
-            doubt = tags.doubt(self._dataset, number)
+            doubt = tags.doubt(self.dataset, number)
             if values.ndim == 3:
-                coloured = from_array(PixelArray(values), self._name)
+                coloured = from_array(PixelArray(values), self.name)
                 return Slice(coloured.pixels, coloured.colour, origin, doubt)
             shown = self._brightness(values, number)
             pixels = np.floor(255 * shown + 0.5).astype(np.uint8)
             if doubt is not None and self._largest_mm(pixels, number) > tags.LARGEST_HEAD_MM:
-                raise NotASlice(f"{self._name}: {doubt.message}", doubt, origin)
-            return Slice(window.squared(pixels, *tags.aspect(self._dataset, number)), 0.0, origin, doubt)
+                raise NotASlice(f"{self.name}: {doubt.message}", doubt, origin)
+            return Slice(window.squared(pixels, *tags.aspect(self.dataset, number)), 0.0, origin, doubt)
 
     def greys(self, number: int = 1) -> window.Greys | None:
         """Returns the values behind the frame of this number, from 1, with the window it is shown with.
@@ -183,7 +152,7 @@ class DicomImage:
         """
         with quiet_readers():
             values = self._decode(number)
-            dataset = self._dataset
+            dataset = self.dataset
             if values.ndim == 3 or tags.has_table(dataset, "VOILUTSequence"):
                 return None
             if self._plain(values, number) is not None:
@@ -197,30 +166,24 @@ class DicomImage:
                 real = np.where(valid, real, real[valid].max() if inverted else real[valid].min())
             return window.Greys(real, used.low, used.high, inverted)
 
-    def _small_field(self, number: int) -> Reason | None:
-        """Returns why the field of view is too small for a human head; None where it may not be."""
-        columns, rows = self.size
-        row_mm, column_mm = tags.spacing_mm(self._dataset, number) or (0.0, 0.0)
-        return tags.small_field(rows * row_mm, columns * column_mm)
-
     def _largest_mm(self, pixels: npt.NDArray[np.uint8], number: int) -> float:
         """Returns the longer side of what a slice shows; 0 where the tags do not tell."""
         shown = find_head(pixels)
-        row_mm, column_mm = tags.spacing_mm(self._dataset, number) or (0.0, 0.0)
+        row_mm, column_mm = tags.spacing_mm(self.dataset, number) or (0.0, 0.0)
         return max(shown.height * row_mm, shown.width * column_mm)
 
     def _decode(self, number: int) -> Values:
         """Returns the stored values of a frame: `(H, W)`, or `(H, W, 3)` in colour."""
         columns, rows = self.size
         if rows < 1 or columns < 1:
-            raise UnreadableImage(f"{self._name}: the DICOM data set holds no picture")
-        interpretation = tags.text(self._dataset, "PhotometricInterpretation").upper() or "MONOCHROME2"
-        if interpretation not in GREY and tags.number(self._dataset, "SamplesPerPixel") != 3:
+            raise UnreadableImage(f"{self.name}: the DICOM data set holds no picture")
+        interpretation = tags.text(self.dataset, "PhotometricInterpretation").upper() or "MONOCHROME2"
+        if interpretation not in GREY and tags.number(self.dataset, "SamplesPerPixel") != 3:
             which = interpretation if interpretation in ("PALETTE COLOR", "RGB") else "another"
-            raise UnreadableImage(f"{self._name}: expected {' or '.join(GREY)}, got {which}")
-        if rows * columns > (MAXIMUM_PIXELS if self._file is None else self._file.most_pixels):
+            raise UnreadableImage(f"{self.name}: expected {' or '.join(GREY)}, got {which}")
+        if rows * columns > (MAXIMUM_PIXELS if self.file is None else self.file.most_pixels):
             raise UnreadableImage(
-                f"{self._name}: too large to be a slice, so it was not decoded: {columns} x {rows} pixels"
+                f"{self.name}: too large to be a slice, so it was not decoded: {columns} x {rows} pixels"
             )
         try:
             values = np.asarray(self._pixels(number))
@@ -241,14 +204,14 @@ class DicomImage:
     def _pixels(self, number: int) -> Values:
         from pydicom.pixels.utils import get_expected_length
 
-        syntax = _syntax(self._dataset)
-        if self._file is not None and self.frames > 1 and syntax is not None and syntax not in DEFLATED:
+        syntax = _syntax(self.dataset)
+        if self.file is not None and self.frames > 1 and syntax is not None and syntax not in DEFLATED:
             # Only this frame is read. Deflated files, and those without a header, are read as a whole.
-            with self._file.open() as stream:
+            with self.file.open() as stream:
                 return _frame(stream, number, syntax)
-        whole = self._dataset if self._file is None else _read(self._file, pixels=True)
+        whole = self.dataset if self.file is None else _read(self.file, pixels=True)
         if "PixelData" not in whole:
-            raise UnreadableImage(f"{self._name}: the DICOM data set holds no picture")
+            raise UnreadableImage(f"{self.name}: the DICOM data set holds no picture")
         part = _completed(whole)
         if not part.file_meta.TransferSyntaxUID.is_encapsulated:
             expected = get_expected_length(part)
@@ -258,19 +221,19 @@ class DicomImage:
         return decoders.frame(part, number - 1, syntax)
 
     def _undecodable(self, why: str) -> UnreadableImage:
-        syntax = _syntax(self._dataset)
+        syntax = _syntax(self.dataset)
         if decoders.missing(syntax):
             return DicomUnavailable(
-                f"{self._name}: what decompresses transfer syntax {syntax} is not installed: "
+                f"{self.name}: what decompresses transfer syntax {syntax} is not installed: "
                 "pip install 'falx[dicom]'"
             )
         if syntax == JPEG_EXTENDED and importlib.util.find_spec("libjpeg") is None:
             why += "; JPEG Extended of 12 bits needs pylibjpeg-libjpeg, which is GPL: pip install it yourself"
-        return UnreadableImage(f"{self._name}: the DICOM pixels cannot be decoded: {why}")
+        return UnreadableImage(f"{self.name}: the DICOM pixels cannot be decoded: {why}")
 
     def _brightness(self, values: Values, number: int) -> npt.NDArray[np.float64]:
         """Returns stored values as brightness, 0 black to 1 white."""
-        dataset = self._dataset
+        dataset = self.dataset
         valid, inverted = self._shown(values)
         shown = self._voi_table(values, number)
         if shown is None:
@@ -283,45 +246,41 @@ class DicomImage:
 
     def _shown(self, values: Values) -> tuple[npt.NDArray[np.bool_] | None, bool]:
         """Returns which values belong to the picture, None for all, and whether the least are white."""
-        padding = tags.padding(self._dataset)
+        padding = tags.padding(self.dataset)
         valid = None if padding is None else (values < padding[0]) | (values > padding[1])
-        return valid, tags.text(self._dataset, "PhotometricInterpretation").upper() == "MONOCHROME1"
+        return valid, tags.text(self.dataset, "PhotometricInterpretation").upper() == "MONOCHROME1"
 
     def _plain(self, values: Values, number: int) -> npt.NDArray[np.float64] | None:
         """Returns values that are brightness already; None where they are not."""
-        bits = int(tags.number(self._dataset, "BitsStored") or 8 * values.itemsize)
-        mapped = tags.window(self._dataset, number) is not None or (
-            tags.rescale(self._dataset, number) is not None
-            or tags.has_table(self._dataset, "ModalityLUTSequence")
+        bits = int(tags.number(self.dataset, "BitsStored") or 8 * values.itemsize)
+        mapped = tags.window(self.dataset, number) is not None or (
+            tags.rescale(self.dataset, number) is not None
+            or tags.has_table(self.dataset, "ModalityLUTSequence")
         )
         if mapped or not 1 <= bits <= 8 or values.dtype.kind != "u":
             return None
         return window.Window(0, 2**bits - 1).apply(values.astype(np.float64))
 
     def _modality(self, values: Values, rescale: tuple[float, float] | None) -> npt.NDArray[np.float64]:
-        if tags.has_table(self._dataset, "ModalityLUTSequence"):
+        if tags.has_table(self.dataset, "ModalityLUTSequence"):
             return self._looked_up(values, "apply_modality_lut")
         real = values.astype(np.float64)
         return real if rescale is None else real * rescale[0] + rescale[1]
 
     def _voi_table(self, values: Values, number: int) -> npt.NDArray[np.float64] | None:
         """Returns the brightness by the VOI LUT of the data set; None where there is none."""
-        if not tags.has_table(self._dataset, "VOILUTSequence"):
+        if not tags.has_table(self.dataset, "VOILUTSequence"):
             return None
-        real = self._modality(values, tags.rescale(self._dataset, number))
+        real = self._modality(values, tags.rescale(self.dataset, number))
         shown = self._looked_up(np.rint(real).astype(np.int64), "apply_voi")
-        bits = tags.table_bits(self._dataset, "VOILUTSequence")
+        bits = tags.table_bits(self.dataset, "VOILUTSequence")
         return window.Window(0, 2**bits - 1).apply(shown)
 
     def _looked_up(self, values: Values, function: str) -> npt.NDArray[np.float64]:
         from pydicom.pixels import processing
 
-        apply = {
-            "apply_voi": processing.apply_voi,
-            "apply_modality_lut": processing.apply_modality_lut,
-        }[function]
         try:
-            return np.asarray(apply(values, self._dataset), np.float64)
+            return np.asarray(getattr(processing, function)(values, self.dataset), np.float64)
         except Exception as error:  # noqa: BLE001 - as above: anything, on damaged tables
             raise self._undecodable(f"a lookup table is damaged: {in_words(error)}") from None
 

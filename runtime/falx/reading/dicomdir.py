@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from falx.errors import ImageNotFound, UnreadableImage
+from falx.reading import tags
 from falx.reading.dicom import open_file
 from falx.reading.input_file import InputFile
+from falx.reading.quiet import quiet_readers
 from falx.slices.slice import Unreadable
 
 __all__ = ["listed"]
@@ -25,7 +27,8 @@ def listed(file: InputFile) -> Iterator[InputFile | Unreadable]:
         raise UnreadableImage(
             f"{file.name}: expected images, got the list of them; give the folder that it lies in"
         )
-    records = open_file(file).directory
+    with quiet_readers():
+        records = tags.directory(open_file(file).dataset)
     if not records:
         raise UnreadableImage(f"{path}: expected a list of images, got none; give the folder instead")
     folder = Path(path).parent

@@ -1,18 +1,9 @@
 """Finds the studies in folders, files or what a caller has: their series, with the slices in order.
 
-- **Studies.** Slices are of one study where patient, day and Study Instance UID agree. Volumes and pictures
-  without tags belong to no study: each volume is one by itself, and pictures are refused, unless the caller
-  says that all is of one patient.
-- **Series.** Slices stand in one series where Series Instance UID, plane, image type, echo, b-value, time
-  point and size agree (`falx.reading.tags.SeriesKind`). What is no diagnostic image of a head is not used
-  (`falx.reading.set_aside`), and said so.
-- **Places.** Slices are sorted by their position along the normal of their plane; file names and Instance
-  Number are often in another order, and count only where there is no position. A place that is shown again,
-  by the same object or by another one, is taken once.
-- **Fresh UIDs.** Some anonymisers give every file a Study or Series Instance UID of its own. Files whose
-  patient, day, kind and geometry agree are put together, and said so.
-
-Nothing is left out without a word.
+docs/studies.md says which slices make a study and a series, in which order, and what becomes of places shown
+again and of UIDs that an anonymiser made afresh; what is no diagnostic image of a head is not used
+(`falx.reading.set_aside`), and said so. Pictures without tags are refused unless the caller says that all is
+of one patient. Nothing is left out without a word.
 """
 
 from __future__ import annotations
@@ -362,29 +353,21 @@ def _refuse_nothing(things: _Things, path: str) -> None:
 
 def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | None) -> _Things:
     """Returns everything that is there, by what it is."""
-    passed_over: Counter[str] = Counter()
+    things = _Things()
     # Quiet for all files at once: for each, it would take a third of the time.
     with quiet_readers():
-        return _sorted(watched(_holders(given, volume, passed_over), progress), passed_over)
-
-
-def _sorted(holders: Iterable[Source | Holder], passed_over: Counter[str]) -> _Things:
-    """Returns what holds slices, and plain pictures, by what they are."""
-    things = _Things(passed_over=passed_over)
-    for holder in holders:
-        if isinstance(holder, Unreadable):
-            things.failures.append(Part(holder, 1))
-        elif isinstance(holder, dicom.DicomImage):
-            things.slices += _slices(holder)
-        elif isinstance(holder, InputFile):
-            named = things.failures if holder.name.lower().endswith(DICOM_SUFFIX) else things.pictures
-            named.append(holder.path if holder.on_disk and holder.path else holder)
-        elif isinstance(holder, Holder) and holder.frames > 1:
-            things.volumes.append(holder)
-        elif isinstance(holder, Holder):
-            things.pictures.append(Part(holder, 1))
-        else:
-            things.pictures.append(holder)
+        for holder in watched(_holders(given, volume, things.passed_over), progress):
+            if isinstance(holder, Unreadable):
+                things.failures.append(Part(holder, 1))
+            elif isinstance(holder, dicom.DicomImage):
+                things.slices += _slices(holder)
+            elif isinstance(holder, InputFile):
+                named = things.failures if holder.name.lower().endswith(DICOM_SUFFIX) else things.pictures
+                named.append(holder.path if holder.on_disk and holder.path else holder)
+            elif isinstance(holder, Holder) and holder.frames > 1:
+                things.volumes.append(holder)
+            else:
+                things.pictures.append(Part(holder, 1) if isinstance(holder, Holder) else holder)
     return things
 
 
