@@ -98,9 +98,9 @@ def picture(shown: ShownSlice) -> ViewerPicture:
     step = 1.0 if whole else (high - low) / LEVELS
     numbers = np.rint((greys.values - low) / step)
     numbers = numbers.astype(np.uint8 if numbers.max() <= 255 else "<u2")
-    heatmap, origin = shown.heatmap, shown.result.origin
+    heatmap = shown.heatmap
     return ViewerPicture(
-        series=None if origin is None else origin.series_instance_uid,
+        series=shown.series_uid,
         width=numbers.shape[1],
         height=numbers.shape[0],
         bytes=numbers.itemsize,

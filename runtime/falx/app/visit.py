@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -19,15 +19,12 @@ from falx.app.uploads import Taken, Upload
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-SAMPLE: Final = "sample"
-"""The key of the drawn sample among the uploads."""
-
 
 @dataclass(frozen=True, slots=True)
 class DrawnSample:
     """The drawn sample, as a file."""
 
-    file_id: str = SAMPLE
+    file_id: str = "sample"
     name: str = texts.SAMPLE_FILE
 
     def getvalue(self) -> bytes:

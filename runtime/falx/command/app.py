@@ -13,10 +13,7 @@ LIMITS: Final = {
     # More than a series of a head has; a 3-D one has up to about 250.
     "files": (300, "files that a visitor has on the page at a time"),
     "slices": (300, "slices in these files; a volume or a zip archive holds many"),
-    "megabytes": (
-        200,
-        "the size of all files, in MiB, and of each volume or archived file, unpacked",
-    ),
+    "megabytes": (200, "the size of all files, in MiB, and of each volume or archived file, unpacked"),
     # A slice of 4096 × 4096 pixels of 16 bits is 32 MiB in memory.
     "megapixels": (16, "the pixels of one picture, in 1024 × 1024"),
 }

@@ -31,12 +31,7 @@ with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
 
 log = logging.getLogger("falx.listen")
 
-IMAGES: Final = (
-    *MR_CLASSES,
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-)
+IMAGES: Final = (*MR_CLASSES, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 """SOP classes that are kept and classified. A CT study is answered too: with `rejected`. Every other
 storage class is acknowledged and not kept, so that a study with reports in it can be sent as a whole."""
 
