@@ -52,8 +52,8 @@ class Saved:
 class Statement:
     """A decision on a slice or a study in words.
 
-    `kind` is one of `texts.KINDS`, `band` what the band of the confidence means. Both are empty without a
-    confidence. `notes` are sentences: reasons, and the recommendation.
+    `kind` is one of `texts.KINDS`. `confidence` names its band too, and `band` says what that means; both are
+    empty without one. `notes` are sentences: reasons, and the recommendation.
     """
 
     kind: str

@@ -101,8 +101,7 @@ def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's 
 
 
 def start(name: str, payload: bytes, card: Card, *, threads: int, onnx: OnnxOptions | None = None) -> Engine:
-    """Makes a graph ready to run on an engine, with a number of threads; a card behind or in it disturbs
-    none.
+    """Makes a graph ready to run on an engine, which a card behind it or in it does not disturb.
 
     Raises:
         EngineUnavailable: the engine or a provider is not installed, or does not work here.

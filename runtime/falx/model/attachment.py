@@ -68,10 +68,7 @@ def detect(data: bytes) -> Format | None:
 
 
 def split(data: bytes) -> tuple[bytes, bytes | None]:
-    """Returns the graph of a model file without the card, and the card's text.
-
-    None where there is no card.
-    """
+    """Returns the graph of a model file, and the text of its card; None where there is none."""
     found = locate(data)
     if found is None:
         return data, None

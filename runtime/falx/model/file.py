@@ -79,10 +79,7 @@ def extract(data: bytes, *, name: str = "model") -> tuple[Card, bytes]:
 
 
 def prove(data: bytes, *, name: str = "model") -> tuple[Card, str]:
-    """Proves a model file as `extract` does, without a copy of the graph.
-
-    Returns the card, and the file's SHA-256.
-    """
+    """Proves a model file as `extract` does; returns its card and SHA-256, and copies no graph."""
     kind = attachment.detect(data)
     if kind is None:
         raise ModelError(f"{name}: expected a TFLite or ONNX model, got {_described(data)}")
