@@ -20,7 +20,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
@@ -70,77 +70,37 @@ VECTORS: Final = ("vector", "rgb vector", "rgba vector", "displacement vector", 
 """Intents of NIfTI files whose further dimensions are not time."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """A way to cut a volume into slices.
+@dataclass(slots=True, eq=False, kw_only=True)
+class Volume:
+    """A volume of grey values, to be read slice by slice. Made by `open_volume` and `of_array`.
 
     Attributes:
-        shape: The voxels along each axis.
-        axis: The axis that slices are cut across.
+        name: What messages call the volume.
+        path: The path of the file, as it was given; None where there is none.
+        load: Reads the voxels, `(W, H, N)`: each slice with its columns and rows from the last ones on.
+        shape: The voxels along each axis of these.
+        source: The format that `origin` names: `nifti`, `mgh`, `nrrd`, `tiff` or `array`.
         sizes_mm: The size of a voxel along each axis; None where it is unknown.
-        plane: The plane of the slices; None where it is unknown.
+        plane: `axial`, `coronal` or `sagittal`; None where it is unknown.
         affine: `(4, 4)`, from voxels to mm towards the patient's right, front and head; None where it is
             unknown.
+        notes: What a reader of the answer must know; sentences.
+        inverted: Whether the least stored values are the brightest.
     """
 
+    name: str
+    path: str | None
+    load: Callable[[], Voxels]
     shape: tuple[int, ...]
-    axis: int
-    sizes_mm: tuple[float, ...] | None
-    plane: str | None
+    source: str
+    sizes_mm: tuple[float, ...] | None = None
+    plane: str | None = None
     affine: npt.NDArray[np.float64] | None = None
-
-    @property
-    def pixel_mm(self) -> tuple[float, float]:
-        """Height and width of a pixel; 0 where they are unknown."""
-        if self.sizes_mm is None:
-            return 0.0, 0.0
-        column_mm, row_mm = (size for axis, size in enumerate(self.sizes_mm) if axis != self.axis)
-        return row_mm, column_mm
-
-    @property
-    def field_mm(self) -> tuple[float, float]:
-        """Height and width of a slice; 0 where they are unknown: 1 mm along each axis is often a default."""
-        if self.sizes_mm is None or set(self.sizes_mm) == {1.0}:
-            return 0.0, 0.0
-        columns, rows = (count for axis, count in enumerate(self.shape) if axis != self.axis)
-        return rows * self.pixel_mm[0], columns * self.pixel_mm[1]
-
-
-class Volume:
-    """A volume of grey values, to be read slice by slice. Made by `open_volume` and `of_array`."""
-
-    def __init__(
-        self,
-        name: str,
-        path: str | None,
-        cut: _Cut,
-        load: Callable[[], Voxels],
-        *,
-        source: str,
-        notes: tuple[str, ...] = (),
-        inverted: bool = False,
-    ) -> None:
-        """Takes over what is known before the voxels are read.
-
-        Args:
-            name: What messages call the volume.
-            path: The path of the file, as it was given; None where there is none.
-            cut: How the volume is cut.
-            load: Reads the voxels: `(X, Y, Z)`, towards the right, the front and the head.
-            source: The format that `origin` names: `nifti`, `mgh`, `nrrd`, `tiff` or `array`.
-            notes: What a reader of the answer must know; sentences.
-            inverted: Whether the least stored values are the brightest.
-        """
-        self.name = name
-        self.path = path
-        self.notes = notes
-        self._cut = cut
-        self._load = load
-        self._source = source
-        self._inverted = inverted
-        self._lock = threading.Lock()
-        self._slices: list[npt.NDArray[np.uint8]] = []
-        self._left = 0
+    notes: tuple[str, ...] = ()
+    inverted: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _slices: list[npt.NDArray[np.uint8]] = field(default_factory=list, init=False)
+    _left: int = field(default=0, init=False)
 
     @classmethod
     def of_array(
@@ -170,64 +130,57 @@ class Volume:
         across = _coarsest(spacing_mm, 0) if axis is None else axis % 3
         first, second = (number for number in range(3) if number != across)
         order = (second, first, across)
-        cut = _Cut(
-            shape=tuple(values.shape[number] for number in order),
-            axis=2,
-            sizes_mm=None if spacing_mm is None else tuple(spacing_mm[number] for number in order),
-            plane=None,
-        )
-        # Turned so that a slice, which is read from the head and the right, lies as it does in the array.
-        note = f"The slices were taken across axis {across} of the array, {values.shape[across]} of them."
+        # Turned so that a slice, which is read from its last row and column, lies as it does in the array.
+        turned = values.transpose(order)[::-1, ::-1]
         return cls(
-            name, None, cut, lambda: values.transpose(order)[::-1, ::-1], source="array", notes=(note,)
+            name=name,
+            path=None,
+            load=lambda: turned,
+            shape=turned.shape,
+            source="array",
+            sizes_mm=None if spacing_mm is None else tuple(spacing_mm[number] for number in order),
+            notes=(
+                f"The slices were taken across axis {across} of the array, {values.shape[across]} of them.",
+            ),
         )
 
     @classmethod
     def of_pages(cls, pages: Voxels, file: InputFile) -> Volume:
         """Returns the volume of the pages of a file, `(N, H, W)`, whose sizes in mm are unknown."""
-        made = cls.of_array(pages, axis=0)
-        return cls(file.name, file.path, made._cut, made._load, source="tiff")
-
-    @property
-    def plane(self) -> str | None:
-        """The plane of the slices: `axial`, `coronal` or `sagittal`; None where it is unknown."""
-        return self._cut.plane
+        return replace(cls.of_array(pages, axis=0), name=file.name, path=file.path, source="tiff", notes=())
 
     @property
     def frames(self) -> int:
         """The number of slices."""
-        return self._cut.shape[self._cut.axis]
+        return self.shape[2]
 
     @property
     def positions_mm(self) -> tuple[float, ...] | None:
         """The position of each slice across its plane, rising; None where it is unknown."""
-        if self._cut.sizes_mm is None:
+        if self.sizes_mm is None:
             return None
-        return tuple(number * self._cut.sizes_mm[self._cut.axis] for number in range(self.frames))
+        return tuple(number * self.sizes_mm[2] for number in range(self.frames))
 
     @property
     def layout(self) -> tuple[Geometry, ...]:
         """The place of each slice in the patient; empty where this is unknown."""
-        affine, axis = self._cut.affine, self._cut.axis
-        if affine is None:
+        if self.affine is None:
             return ()
         # DICOM counts towards the patient's left and back.
-        toward = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
-        columns, rows = (number for number in range(3) if number != axis)
-        first = np.array([*np.array(self._cut.shape) - 1, 1.0])
+        toward = np.diag([-1.0, -1.0, 1.0]) @ self.affine[:3]
         found = []
         for number in range(self.frames):
-            first[axis] = number
-            sides = [-self._cut.shape[one] * toward[:, one] for one in (columns, rows)]
+            first = toward @ [self.shape[0] - 1, self.shape[1] - 1, number, 1]
+            sides = [-self.shape[axis] * toward[:, axis] for axis in (0, 1)]
             across, corner, right, down = (
-                (float(x), float(y), float(z)) for x, y, z in (toward[:, axis], toward @ first, *sides)
+                (float(x), float(y), float(z)) for x, y, z in (toward[:, 2], first, *sides)
             )
             found.append(Geometry.of(across, corner, right, down))
         return tuple(found)
 
     def origin(self, number: int) -> Origin:
         """Returns where the slice of this number, from 1, stands."""
-        return Origin(format=self._source, frame=number, plane=self.plane)
+        return Origin(format=self.source, frame=number, plane=self.plane)
 
     def read(self, number: int) -> Slice:
         """Reads the slice of this number, from 1: from foot to head, back to front or left to right.
@@ -237,7 +190,10 @@ class Volume:
             UnreadableImage: The volume is damaged.
         """
         origin = self.origin(number)
-        reason = small_field(*self._cut.field_mm)
+        column_mm, row_mm, _ = self.sizes_mm or (0.0, 0.0, 0.0)
+        # 1 mm along each axis is often a default.
+        known = set(self.sizes_mm or ()) != {1.0}
+        reason = small_field(self.shape[1] * row_mm, self.shape[0] * column_mm) if known else None
         if reason is not None:
             raise NotASlice(f"{self.name}: {reason.message}", reason, origin)
         with self._lock:
@@ -247,7 +203,7 @@ class Volume:
             self._left -= 1
             if self._left == 0:
                 self._slices = []
-        return Slice(window.squared(pixels, *self._cut.pixel_mm), 0.0, origin)
+        return Slice(window.squared(pixels, row_mm, column_mm), 0.0, origin)
 
     def check(self) -> None:
         """Reads the voxels, to find out whether the volume is damaged.
@@ -259,11 +215,11 @@ class Volume:
 
     def _shown(self) -> list[npt.NDArray[np.uint8]]:
         """Returns the slices as they are shown, `(H, W)` each, with voxels as they are."""
-        voxels = self._load()
+        voxels = self.load()
         low, high = _black_and_white(voxels)
         shown = []
         # Views: `np.take` would copy the whole volume for each slice.
-        for view in np.moveaxis(voxels, self._cut.axis, 0):
+        for view in np.moveaxis(voxels, 2, 0):
             plane = view.astype(np.float32)
             # Rows from the top: head or nose first. Columns: the patient's right, or the nose, on the left.
             brightness = self._brightness(plane[::-1, ::-1].T, low, high)
@@ -276,7 +232,7 @@ class Volume:
         """Returns values as brightness, 0 black to 1 white; what is not a number is black."""
         if high <= low:
             return np.zeros_like(values)
-        if self._inverted:
+        if self.inverted:
             low, high = high, low
         brightness = (values - np.float32(low)) / np.float32(high - low)
         return np.where(np.isfinite(values), brightness, 0).clip(0, 1)
@@ -334,23 +290,20 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
     known = all(0 < zoom < math.inf for zoom in zooms)
     sizes_mm = tuple(zooms[axes.index(axis)] for axis in range(3)) if known else None
     across = _coarsest(sizes_mm, 2)
-    cut = _Cut(
-        tuple(shape[axes.index(axis)] for axis in range(3)),
-        across,
-        sizes_mm,
-        PLANES[across],
-        affine if known else None,
-    )
+    order = (*(axis for axis in range(3) if axis != across), across)
     several = (
         f"The file holds {count} volumes, such as points in time; this is volume {number} (--volume N or "
         "volume=N takes another)."
     )
     volume = Volume(
-        file.name,
-        file.path,
-        cut,
-        lambda: _turned(_voxels(file, number), turned),
+        name=file.name,
+        path=file.path,
+        load=lambda: _turned(_voxels(file, number), turned).transpose(order),
+        shape=tuple(shape[axes.index(axis)] for axis in order),
         source={Kind.MGH: "mgh", Kind.NRRD: "nrrd"}.get(kind, "nifti"),
+        sizes_mm=tuple(sizes_mm[axis] for axis in order) if sizes_mm else None,
+        plane=PLANES[across],
+        affine=affine[:, [*order, 3]] if known else None,
         notes=(several,) if count > 1 else (),
         inverted=proxy.slope < 0,
     )
