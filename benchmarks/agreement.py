@@ -89,9 +89,7 @@ class Answer:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Answer:
-        """Reads an object of `falx predict --json`; ends this program where it says that the slice is
-        unreadable.
-        """
+        """Reads an object of `falx predict --json`; an error ends this program."""
         if "error" in document:
             raise SystemExit(f"{document['path']}: {document['error']['message']}")
         values, reason = document["probabilities"], document.get("reason")
@@ -140,9 +138,7 @@ def rows(
     sources: Sequence[str],
     thresholds: Mapping[str, float],
 ) -> list[figures.Row]:
-    """Returns a row for each collection, in alphabetical order, and one for all, for the answers to the same
-    slices.
-    """
+    """Returns a row for each collection, in alphabetical order, and one for all."""
     pairs = list(zip(sources, expected, answers, strict=True))
     groups = {source: [pair[1:] for pair in pairs if pair[0] == source] for source in sorted(set(sources))}
     groups[ALL] = [pair[1:] for pair in pairs]

@@ -2,18 +2,14 @@
 
     python -m benchmarks.contenders NAME SLICE.jpg [--threads N] [--models FOLDER]
 
-prints the decision of one slice. With `--serve` in the place of the slice it takes turns: a line of standard
-input is the path of a slice and how often to decide it, the answer is a line of JSON with nanoseconds.
-
-Few modules are imported here: `benchmarks.startup` times the start of these processes too.
+prints the decision of one slice. Few modules are imported here: `benchmarks.startup` times the start of these
+processes.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,50 +207,21 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
 """All of them by key; the first is what the others are compared with."""
 
 
-def _serve(contender: Contender, models: Path, threads: int) -> None:
-    # What engines print must not get between the answers.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    try:
-        decide = contender.make(models, threads)
-    except (ImportError, FileNotFoundError) as error:
-        answers.write(json.dumps({"missing": str(error)}) + "\n")
-        return
-    answers.write("{}\n")
-    for line in sys.stdin:
-        path, count = line.rstrip("\n").rsplit("\t", 1)
-        data = Path(path).read_bytes()
-        # Once more than counted: another process had the caches before.
-        decide(data)
-        spent = []
-        for _ in range(int(count)):
-            started = time.perf_counter_ns()
-            decision = decide(data)
-            spent.append(time.perf_counter_ns() - started)
-        answers.write(json.dumps({"ns": spent, "decision": decision}) + "\n")
-
-
 def main(arguments: list[str]) -> None:
-    """Decides one slice, or takes turns."""
+    """Decides one slice."""
     import argparse
 
     parser = argparse.ArgumentParser("benchmarks.contenders", description="One way to a decision.")
     parser.add_argument("name", choices=CONTENDERS)
-    parser.add_argument("slice", nargs="?", type=Path)
-    parser.add_argument("--serve", action="store_true", help="take turns, as `benchmarks.latency` asks")
+    parser.add_argument("slice", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", type=Path, required=True, help="the folder of the released model")
     options = parser.parse_args(arguments)
-    contender = CONTENDERS[options.name]
-    if options.serve:
-        _serve(contender, options.models, options.threads)
-    elif options.slice is None:
-        parser.error("give a slice or --serve")
-    else:
-        try:
-            print(contender.make(options.models, options.threads)(options.slice.read_bytes()))
-        except (ImportError, FileNotFoundError) as error:
-            sys.exit(f"missing: {error}")
+    try:
+        decide = CONTENDERS[options.name].make(options.models, options.threads)
+        print(decide(options.slice.read_bytes()))
+    except (ImportError, FileNotFoundError) as error:
+        sys.exit(f"missing: {error}")
 
 
 if __name__ == "__main__":

@@ -13,20 +13,22 @@ the released model (`python -m falx_export RUN --mediapipe`). Takes about three 
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from benchmarks import figures, turns
-from benchmarks.contenders import BESIDE, CONTENDERS
+from benchmarks.contenders import BESIDE, CONTENDERS, Decide
 
 SLICES: Final = 16
 BURST: Final = 3
@@ -38,42 +40,36 @@ PACKAGES: Final = (
 )
 
 
-class Server:
-    """A contender in a process of its own."""
+_decide: Decide | None = None
+"""The contender of this process."""
 
-    def __init__(self, key: str, models: Path, threads: int) -> None:
-        """Starts the process."""
-        command = [sys.executable, "-m", "benchmarks.contenders", key, "--serve"]
-        command += ["--threads", str(threads), "--models", str(models)]
-        self._process = subprocess.Popen(  # noqa: S603 - this Python, these arguments
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
 
-    def __enter__(self) -> Server:
-        return self
+def _start(key: str, models: Path, threads: int) -> str | None:
+    """Loads a contender in this process, whose output is nobody's; returns what it lacks, if it cannot be."""
+    global _decide
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    try:
+        _decide = CONTENDERS[key].make(models, threads)
+    except (ImportError, FileNotFoundError) as error:
+        return str(error)
+    return None
 
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
 
-    def missing(self) -> str | None:
-        """Waits until the contender is loaded; returns what it lacks, if it cannot be."""
-        return self._answer().get("missing")
+def _turn(path: Path) -> float:
+    """Decides a slice; returns the median of a burst, in milliseconds."""
+    assert _decide is not None  # noqa: S101 - `_start` came first
+    data, spent = path.read_bytes(), []
+    # Once more than counted: another process had the caches before.
+    for _ in range(1 + BURST):
+        started = time.perf_counter_ns()
+        _decide(data)
+        spent.append(time.perf_counter_ns() - started)
+    return float(np.median(spent[1:])) / 1e6
 
-    def turn(self, path: Path) -> float:
-        """Decides a slice; returns the median of a burst, in milliseconds."""
-        assert self._process.stdin is not None  # noqa: S101 - asked for above
-        self._process.stdin.write(f"{path}\t{BURST}\n")
-        self._process.stdin.flush()
-        return float(np.median(self._answer()["ns"])) / 1e6
 
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101 - asked for above
-        line = self._process.stdout.readline()
-        if not line:
-            return {"missing": f"its process ended with status {self._process.wait()}", "ns": [float("nan")]}
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+def _asked(pool: ProcessPoolExecutor, path: Path) -> float:
+    return pool.submit(_turn, path).result()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,22 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = list(islice(cycle(turns.slices(Path(name), options.seed, SLICES)), options.turns))
         for threads in sorted({1, options.threads}):
             with ExitStack() as stack:
-                servers = {}
+                ways: dict[str, Callable[[Path], float]] = {}
                 for key in list(folders):
-                    server = stack.enter_context(Server(key, folders[key], threads))
+                    pool = stack.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
                     # One after the other: loading at the same time takes no less on few processors.
-                    if lack := server.missing():
+                    try:
+                        lack = pool.submit(_start, key, folders[key], threads).result()
+                    except BrokenExecutor:
+                        lack = "its process ended"
+                    if lack:
                         contender = CONTENDERS[key]
                         setting["missing"].append(f"{contender.name}: {lack}; {contender.needs}")
                         del folders[key]
                         continue
-                    server.turn(files[0])  # warm up
-                    servers[key] = server
-                times = turns.take_turns(
-                    {key: server.turn for key, server in servers.items()},
-                    files,
-                    lambda key, number: number % CONTENDERS[key].every == 0,
-                )
+                    ways[key] = partial(_asked, pool)
+                    ways[key](files[0])  # warm up
+                times = turns.take_turns(ways, files, lambda key, number: number % CONTENDERS[key].every == 0)
             measured += rows(times, threads, options.seed)
     figures.tell(setting, measured, options.out)
     return 0

@@ -10,7 +10,6 @@ answer whether it is well. Each visit is a new one, in a browser that has the pa
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 from benchmarks import chromium, figures, turns
+from benchmarks.ports import served
 from PIL import Image
 
 from falx import phantom
@@ -30,6 +30,8 @@ from falx import phantom
 MANY: Final = 50
 PACKAGES: Final = ("falx", "streamlit", "ai-edge-litert", "pillow", "numpy")
 TIMEOUT_MS: Final = 120_000
+WELL: Final = "/_stcore/health"
+"""The path at which Streamlit's server answers whether it is well."""
 
 WATCH: Final = """() => {
   window.deaf = 0;
@@ -47,7 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = figures.parser("benchmarks.page", __doc__)
     parser.add_argument("--visits", type=int, default=5, metavar="N", help="of each kind (5)")
-    parser.add_argument("--port", type=int, default=8599, help="to serve the page at (8599)")
     options = parser.parse_args(arguments)
     setting = {
         **figures.machine(PACKAGES),
@@ -55,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "visits": options.visits,
     }
     with (
-        served(options.port) as url,
+        served("app", "--no-browser", well=WELL) as port,
         sync_playwright() as playwright,
         tempfile.TemporaryDirectory() as folder,
     ):
-        paths = _slices(Path(folder))
+        url, paths = f"http://localhost:{port}", _slices(Path(folder))
         browser = playwright.chromium.launch(executable_path=chromium.found())
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         context.set_default_timeout(TIMEOUT_MS)
@@ -79,7 +80,7 @@ def _visit(context: Any, url: str, paths: Sequence[Path]) -> dict[str, float]:
     page.wait_for_timeout(500)
     page.evaluate(WATCH)
     files = page.locator('[data-testid="stFileUploaderDropzoneInput"]')
-    with _watched(f"{url}/_stcore/health") as deaf:
+    with _watched(f"{url}{WELL}") as deaf:
         started = time.perf_counter()
         files.set_input_files(paths)
         page.locator('.st-key-answer .verdict:not([data-kind="none"])').wait_for()
@@ -131,32 +132,6 @@ def _slices(folder: Path) -> list[Path]:
         head = phantom.lesion() if 20 <= number < 30 else phantom.clear()
         Image.fromarray(turns.noisy(head, turns.SIDE, random)).save(path)
     return paths
-
-
-@contextmanager
-def served(port: int) -> Iterator[str]:
-    """Serves the page in a process of its own; gives its address."""
-    command = [sys.executable, "-m", "falx", "app", "--no-browser", "--port", str(port)]
-    process = subprocess.Popen(command)  # noqa: S603 - made up here
-    url = f"http://localhost:{port}"
-    try:
-        _wait(f"{url}/_stcore/health", process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(url):  # noqa: S310 - http, on this machine
-                return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > until:
-                raise
-            time.sleep(0.2)
 
 
 if __name__ == "__main__":

@@ -79,9 +79,7 @@ PLACES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """Falx in an emulated system: the path of `falx` there, versions, and what pip says where it is asked for
-    all that Falx requires, and cannot give it.
-    """
+    """Falx in an emulated system: its path, versions, and the refusal of pip where it cannot install all."""
 
     command: str
     versions: dict[str, str]
@@ -140,9 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compared(
     here: Sequence[Answer], there: Sequence[Mapping[str, Any]], thresholds: Mapping[str, float]
 ) -> figures.Row:
-    """Returns how far an emulated system's answers are from this machine's; those of unreadable slices are
-    counted.
-    """
+    """Returns how far an emulated system's answers are from this machine's, and how many are errors."""
     pairs = [
         (mine, Answer.of(other)) for mine, other in zip(here, there, strict=True) if "error" not in other
     ]

@@ -1,9 +1,7 @@
-"""Measures reading: the memory of a volume, the time of a study, the time of gathering headers.
+"""Measures reading: the time of a study, and of gathering headers.
 
     python -m benchmarks.reading --out reading.json
 
-- `volume`: the memory that reading a volume takes, slice by slice, beside what its file holds unpacked: 200
-  slices of 512 x 512 in 16 bits, packed and not. The promise: at most 3 times as much.
 - `study`: processor time from the folder to the decision, 200 slices of 512 x 512 in 16 bits (DICOM), two
   workers. The promise: at most 4 s. Beside it stands the time on the clock, which a busy machine draws out.
 - `gather`: processor time of reading the headers of 5,000 files and putting them in order, beside a bare loop
@@ -15,7 +13,6 @@ The exit status is 0 where each promise was kept, 1 where one was broken.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,8 +20,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import nibabel
-import numpy as np
 import pydicom
 from benchmarks import figures
 from benchmarks.workstation import write_study
@@ -33,26 +28,11 @@ import falx
 from falx.reading import tags
 from falx.reading.series import gather
 
-PROMISES: Final = {"volume": 3.0, "volume, packed": 3.0, "study": 4.0, "gather": 1.2}
-PACKAGES: Final = ("falx", "nibabel", "numpy", "pydicom")
-SHAPE: Final = (512, 512, 200)
+PROMISES: Final = {"study": 4.0, "gather": 1.2}
+PACKAGES: Final = ("falx", "numpy", "pydicom")
 SLICES: Final = 200
 HEADERS: Final = 5_000
 LAPS: Final = 5
-
-PROBE: Final = """
-import re, sys
-import nibabel
-from falx.reading.input_file import InputFile
-from falx.reading.volume import open_volume
-used = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
-before = used()
-volume = open_volume(InputFile.at(sys.argv[1]))
-for number in range(volume.frames):
-    volume.read(number + 1)
-print((used() - before) * 1024)
-"""
-"""Reads a volume in a process of its own, and prints by how many bytes the process grew at most."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,25 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = figures.machine(PACKAGES)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*_volumes(folder), _study(folder), _gather(folder)]
+        rows = [_study(folder), _gather(folder)]
     figures.tell(setting, rows, options.out)
     return int(any(row["measured"] > row["promised"] for row in rows))
 
 
 def _row(what: str, measured: float, unit: str) -> figures.Row:
     return {"what": what, "measured": round(measured, 2), "unit": unit, "promised": PROMISES[what]}
-
-
-def _volumes(folder: Path) -> list[figures.Row]:
-    """Measures the memory of reading a volume."""
-    values = np.random.default_rng(1).gamma(2, 100, SHAPE).astype(np.int16)
-    rows = []
-    for what, path in {"volume": folder / "v.nii", "volume, packed": folder / "v.nii.gz"}.items():
-        nibabel.save(nibabel.Nifti1Image(values, np.diag([0.5, 0.5, 1.0, 1.0])), path)  # type: ignore[no-untyped-call] # nibabel
-        command = [sys.executable, "-c", PROBE, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own
-        rows.append(_row(what, int(done.stdout) / values.nbytes, "times the stored voxels"))
-    return rows
 
 
 def _study(folder: Path) -> figures.Row:

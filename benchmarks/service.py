@@ -9,15 +9,13 @@ turns of the requests a second against those of the bare loop.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -25,7 +23,7 @@ from typing import Final
 
 import numpy as np
 from benchmarks import figures, turns
-from benchmarks.ports import free_port
+from benchmarks.ports import served
 
 import falx
 
@@ -52,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ]
         }
         for processes in (1, 2):
-            port = stack.enter_context(served("--processes", str(processes), "--max-waiting", "100"))
+            port = stack.enter_context(
+                served("serve", f"--processes={processes}", "--max-waiting=100", well="/healthz")
+            )
             name = f"falx serve, processes: {processes}"
             ways[name] = partial(_asked, port, slices, options.requests, options.clients)
         rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -79,27 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting |= {"requests": options.requests * options.turns, "clients": options.clients}
     figures.tell(setting, rows, options.out)
     return 0
-
-
-@contextmanager
-def served(*options: str) -> Iterator[int]:
-    """Runs `falx serve` with options while its block runs; yields its port."""
-    port = free_port()
-    command = [sys.executable, "-m", "falx", "serve", "--port", str(port), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - this Python
-    try:
-        while process.poll() is None:
-            with contextlib.suppress(OSError):
-                link = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                with contextlib.closing(link):
-                    link.request("GET", "/healthz")
-                    if link.getresponse().status == 200:
-                        break
-            time.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def _timed(work: Callable[[], object]) -> float:

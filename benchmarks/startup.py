@@ -107,9 +107,7 @@ def start(command: Sequence[str]) -> Run | None:
 def rows(
     runs: Mapping[str, Sequence[Run | None]], disk: Mapping[str, float | None], seed: int
 ) -> list[figures.Row]:
-    """Returns a row a way, by its runs (None where it took no part in a round) and what it takes on disk, in
-    10^6 bytes; everything is compared with the first.
-    """
+    """Returns a row a way, beside the first: its runs (None: it took no part), and what it takes on disk."""
     times = {name: np.array([np.nan if run is None else run.ms for run in own]) for name, own in runs.items()}
     memory = {
         name: float(np.median([run.peak_mib for run in own if run is not None])) for name, own in runs.items()

@@ -59,9 +59,7 @@ def take_turns(
     turns: Sequence[Turn],
     takes: Callable[[str, int], bool] = lambda _name, _number: True,
 ) -> dict[str, Times]:
-    """Returns the times of contenders that take turns; each is given the turn and returns its time. `takes`
-    says whether one takes the turn of a number: the slow ones take fewer.
-    """
+    """Returns the times of contenders in turn; `takes` says whether one takes the turn of a number."""
     times = {name: np.full(len(turns), np.nan) for name in contenders}
     for number, turn in enumerate(turns):
         for name, run in contenders.items():

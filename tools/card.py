@@ -140,9 +140,7 @@ def readme_block(metrics: Metrics) -> str:
 
 
 def card_block(metrics: Metrics, folder: Path) -> str:
-    """Returns the results as the model card gives them: targets, breakdowns, pictures, and the plots in a
-    folder.
-    """
+    """Returns the results as the model card gives them: targets, breakdowns, pictures, and plots."""
     parts = [f"{metrics['model']['file']}, on {_slices(metrics)}. {INTERVALS}"]
     parts += [
         "### Targets",

@@ -21,7 +21,8 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 from benchmarks import chromium, turns
-from benchmarks.page import served
+from benchmarks.page import WELL
+from benchmarks.ports import served
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     with (
-        served(options.port) as url,
+        served("app", "--no-browser", well=WELL) as port,
         sync_playwright() as playwright,
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             page = browser.new_page()
             page.set_default_timeout(TIMEOUT_MS)
             names, presses = STATES[state]
-            _give(page, url, [Path(folder, name) for name in names])
+            _give(page, f"http://localhost:{port}", [Path(folder, name) for name in names])
             for press in presses:
                 _press(page, press)
             for size in options.size:
@@ -193,7 +194,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to put them")
     parser.add_argument("--only", nargs="+", choices=STATES, default=list(STATES), help="these states")
     parser.add_argument("--size", nargs="+", choices=SIZES, default=list(SIZES), help="these sizes")
-    parser.add_argument("--port", type=int, default=8598, help="to serve the page at (default 8598)")
     return parser
 
 

@@ -24,8 +24,6 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # Only TensorFlow converts, whichever backend trains.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-TOLERANCE_HELP = "the most a quantization may differ by, e.g. int8.mean=0.03; repeatable"
-
 EPILOG = f"""
 writes, into --out:
   NAME-int8.tflite     static int8, stem and head in float: the file for devices
@@ -62,14 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
         return verify_command.main(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
-    tolerances = _tolerances(parser, options.tolerance)
+    options.tolerances = _tolerances(parser, options.tolerances)
     from falx.errors import FalxError
     from falx_export import errors
 
     try:
         # Before TensorFlow is loaded, which takes ten seconds.
         _check_data(options)
-        exported = _export(options, tolerances)
+        exported = _export(options)
     except errors.ParityError as error:
         print(f"falx_export: {error}", file=sys.stderr)
         return 1
@@ -102,33 +100,18 @@ def _check_data(options: argparse.Namespace) -> None:
     from falx_runs.run_folder import read_run
 
     images = read_run(options.run, options.name).images(options.data)
-    samples.check(images, options.calibration, options.samples)
+    samples.check(images, options.calibration, options.parity)
 
 
-def _export(options: argparse.Namespace, tolerances: dict[str, Tolerance]) -> Exported:
-    from falx_runs.silence import silenced
+def _export(options: argparse.Namespace) -> Exported:
+    from falx_runs import silence
 
-    with silenced():
+    silence.quiet = options.quiet
+    with silence.silenced():
         from falx_export.export import Request, export
 
-    return export(
-        Request(
-            run=options.run,
-            out=options.out,
-            data=options.data,
-            name=options.name,
-            calibration=options.calibration,
-            parity=options.samples,
-            tolerances=tolerances,
-            version=options.model_version,
-            license=options.license,
-            intended_use=options.intended_use,
-            self_contained=options.self_contained,
-            mediapipe=options.mediapipe,
-            overwrite=options.overwrite,
-            quiet=options.quiet,
-        )
-    )
+    asked = {name: value for name, value in vars(options).items() if name != "quiet"}
+    return export(Request(**asked))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,9 +146,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--name", type=name, help="name of the model and its files (default: the run's)")
     add("--calibration", type=count, default=100, metavar="N", help="slices to calibrate on (default: 100)")
-    add("--samples", type=count, metavar="N", help="slices to compare on (default: all, and at most 400)")
-    add("--tolerance", action="append", default=[], metavar="QUANTIZATION.MEASURE=VALUE", help=TOLERANCE_HELP)
-    add("--model-version", metavar="VERSION", help="for the card (default: 1.0.0)")
+    add(
+        "--samples",
+        dest="parity",
+        type=count,
+        metavar="N",
+        help="slices to compare on (default: all, and at most 400)",
+    )
+    add(
+        "--tolerance",
+        dest="tolerances",
+        action="append",
+        default=[],
+        metavar="QUANTIZATION.MEASURE=VALUE",
+        help="the most a quantization may differ by, e.g. int8.mean=0.03; repeatable",
+    )
+    add("--model-version", dest="version", metavar="VERSION", help="for the card (default: 1.0.0)")
     add("--license", metavar="TEXT", help="of the weights, for the card (default: research use only)")
     add("--intended-use", metavar="TEXT", help="for the card (default: research and education)")
     add("--self-contained", action="store_true", help="also write files that decide without Falx")

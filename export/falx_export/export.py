@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Final
 
 import keras
-from tqdm import tqdm
 
 from falx.model import file as model_file
 from falx.model.card import Card, Format
 from falx_export import package, write
 from falx_export.convert import rounding, to_onnx, to_tflite
 from falx_export.convert.graph import loaded
-from falx_export.package import Converted, Terms
+from falx_export.package import Converted
 from falx_export.proof import parity, samples
 from falx_export.proof.parity import Parity
 from falx_export.proof.tolerance import TOLERANCES, Tolerance
 from falx_export.self_contained import onnx_file, tflite_file
-from falx_runs.run_folder import FinishedRun, read_run
-from falx_runs.silence import silenced
+from falx_runs.run_folder import read_run
+from falx_runs.silence import progress, silenced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +39,6 @@ class Request:
             that decides.
         mediapipe: also write a TFLite file for MediaPipe's ImageClassifier.
         overwrite: replace files of the same name.
-        quiet: show no progress.
     """
 
     run: Path
@@ -56,7 +54,6 @@ class Request:
     self_contained: bool = False
     mediapipe: bool = False
     overwrite: bool = False
-    quiet: bool = False
 
 
 FILES: Final[tuple[tuple[str, Format], ...]] = (
@@ -69,9 +66,7 @@ FILES: Final[tuple[tuple[str, Format], ...]] = (
 
 @dataclass(frozen=True)
 class Exported:
-    """The outcome of an export: how far each file answers from Keras, in the order of the files; and those
-    that answer too differently and were not written, each with the reasons.
-    """
+    """The distance of each file from Keras, and the files not written, each with the reasons."""
 
     results: list[Parity]
     refused: dict[str, list[str]]
@@ -90,28 +85,30 @@ def export(request: Request) -> Exported:
     trained = read_run(request.run, request.name)
     name = trained.name
     names = [f"{name}-{quantization}.{suffix}" for quantization, suffix in FILES] + [write.REPORT]
+    own: dict[str, Callable[[bytes, Card], bytes]] = {}
     if request.self_contained:
         names += [onnx_file.file_name(file) for file in names if file.endswith(".onnx")]
-    own = {f"{name}-int8{suffix}.tflite": sealed for suffix, sealed in _own_tflite(request).items()}
+        own[f"{name}-int8{tflite_file.SUFFIX}.tflite"] = tflite_file.sealed
+    if request.mediapipe:
+        own[f"{name}-int8{tflite_file.MEDIAPIPE_SUFFIX}.tflite"] = tflite_file.sealed_for_mediapipe
     names += own
     write.refuse_to_overwrite(request.out, [] if request.overwrite else names)
-    slices = samples.read(
-        trained.images(request.data), request.calibration, request.parity, quiet=request.quiet
-    )
+    slices = samples.read(trained.images(request.data), request.calibration, request.parity)
     model = loaded(trained)
     expected = parity.keras_answers(model, slices.parity)
-    terms = _terms(request, trained)
 
     files: dict[str, bytes] = {}
     results: list[Parity] = []
     made_of: dict[str, str] = {}
-    for graph in _converted(model, slices, quiet=request.quiet):
+    for graph in _converted(model, slices):
         file = graph.file_name(name)
-        described = package.card(trained, model, terms, graph)
+        described = package.card(
+            trained, model, graph, request.version, request.license, request.intended_use
+        )
         graph = package.with_metadata(graph, described)
         with silenced():
             engine = package.started(graph, described)
-        got = parity.engine_answers(engine, slices.parity, title=f"Compare {file}", quiet=request.quiet)
+        got = parity.engine_answers(engine, slices.parity, title=f"Compare {file}")
         results.append(
             parity.compare(file, engine.name, got, expected, trained.thresholds, trained.least_familiarity)
         )
@@ -121,12 +118,12 @@ def export(request: Request) -> Exported:
             for own_file, sealed in own.items():
                 files[own_file] = sealed(payload, card)
                 made_of[own_file] = file
-                tflite_file.prove(own_file, files[own_file], slices.parity, got, quiet=request.quiet)
+                tflite_file.prove(own_file, files[own_file], slices.parity, got)
         if request.self_contained and graph.format == "onnx":
             own_file = onnx_file.file_name(file)
             made_of[own_file] = file
             files[own_file] = onnx_file.sealed(graph.payload, model_file.extract(files[file])[0])
-            onnx_file.prove(own_file, files[own_file], slices.parity, engine, quiet=request.quiet)
+            onnx_file.prove(own_file, files[own_file], slices.parity, engine)
     limits = [request.tolerances[quantization] for quantization, _ in FILES]
     refused = parity.refused(zip(results, limits, strict=True))
     left_out = {file for file in files if made_of.get(file, file) in refused}
@@ -138,42 +135,23 @@ def export(request: Request) -> Exported:
     return Exported(results, refused)
 
 
-def _own_tflite(request: Request) -> dict[str, Callable[[bytes, Card], bytes]]:
-    """Returns what makes the files for programs without Falx of the int8 TFLite file, by their suffixes."""
-    made: dict[str, Callable[[bytes, Card], bytes]] = {}
-    if request.self_contained:
-        made[tflite_file.SUFFIX] = tflite_file.sealed
-    if request.mediapipe:
-        made[tflite_file.MEDIAPIPE_SUFFIX] = tflite_file.sealed_for_mediapipe
-    return made
-
-
-def _terms(request: Request, trained: FinishedRun) -> Terms:
-    default = Terms()
-    return Terms(
-        request.version or default.version,
-        request.license or trained.license or default.license,
-        request.intended_use or default.intended_use,
-    )
-
-
-def _converted(model: keras.Model, slices: samples.Samples, *, quiet: bool) -> list[Converted]:
+def _converted(model: keras.Model, slices: samples.Samples) -> list[Converted]:
     """Converts to the graphs of `FILES`, in order; the model is left with the weights rounded for ONNX."""
     calibration = slices.calibration
-    progress = tqdm(total=len(FILES), desc="Convert", unit="file", leave=False, disable=quiet or None)
+    bar = progress(None, "Convert", len(FILES), unit="file")
     halved = to_tflite.float16(model)
-    progress.update()
+    bar.update()
     whole = to_onnx.float32(model)
-    progress.update()
+    bar.update()
     # Each format has steps of its own, to which the run's weights are rounded.
     weights = model.get_weights()
-    rounding.round_weights(model, calibration, quiet=quiet)
-    tflite = to_tflite.int8(model, calibration, quiet=quiet)
-    progress.update()
+    rounding.round_weights(model, calibration)
+    tflite = to_tflite.int8(model, calibration)
+    bar.update()
     model.set_weights(weights)
-    rounding.round_weights(model, calibration, to_onnx.STEPS, quiet=quiet)
-    onnx = to_onnx.int8(model, calibration, quiet=quiet)
-    progress.close()
+    rounding.round_weights(model, calibration, to_onnx.STEPS)
+    onnx = to_onnx.int8(model, calibration)
+    bar.close()
     scheme = (
         f"static, per channel, biases corrected, stem and head float32; {slices.described['calibration']}"
     )

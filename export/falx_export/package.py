@@ -17,22 +17,14 @@ from falx_export.convert import tflite_metadata
 from falx_export.convert.graph import output_shapes
 from falx_runs.run_folder import FinishedRun
 
+VERSION: Final = "1.0.0"
 LICENSE: Final = "weights: research use only, unless the data they were trained on allow more"
-"""Unless the run or the command line says otherwise: some training images are for research only."""
+"""Used unless the run or the command line says otherwise: some training images are for research only."""
 
 INTENDED_USE: Final = (
     "Research and education: brain-tumour classification of single MRI slices of the head. "
     "Not for diagnosis, triage or treatment decisions."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The parts of a card that no training knows."""
-
-    version: str = "1.0.0"
-    license: str = LICENSE
-    intended_use: str = INTENDED_USE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +41,20 @@ class Converted:
         return f"{name}-{self.quantization}.{self.format}"
 
 
-def card(run: FinishedRun, model: keras.Model, terms: Terms, graph: Converted) -> Card:
+def card(
+    run: FinishedRun,
+    model: keras.Model,
+    graph: Converted,
+    version: str | None = None,
+    license_: str | None = None,
+    intended_use: str | None = None,
+) -> Card:
     """Returns the card of a graph, still without what the graph answers to known inputs."""
     return Card(
         name=run.name,
-        version=terms.version,
-        license=terms.license,
-        intended_use=terms.intended_use,
+        version=version or VERSION,
+        license=license_ or run.license or LICENSE,
+        intended_use=intended_use or INTENDED_USE,
         thresholds=run.thresholds,
         temperature=run.temperature,
         metrics=run.metrics,

@@ -101,7 +101,7 @@ def test_tflite_files_for_others_answer_as_the_plain_one(exported: Any) -> None:
         card, payload = model_file.read(exported.folder / name)
         assert card.self_contained
         assert b"TFLITE_METADATA" in payload
-        got = tflite_file.answers(payload, tensors[..., np.newaxis], title="", quiet=True)
+        got = tflite_file.answers(payload, tensors[..., np.newaxis])
         np.testing.assert_allclose(got["probabilities"], [x.probabilities for x in wanted], atol=1e-5)
         if "decision" in got:
             decisions = [decide(row, card.thresholds) for row in got["probabilities"].tolist()]
@@ -157,7 +157,7 @@ def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(
 
     held, seen = [np.zeros(2)], []
 
-    def spoil(model: Any, _: Any, steps: int = 127, *, quiet: bool) -> None:
+    def spoil(model: Any, _: Any, steps: int = 127) -> None:
         seen.append((steps, model.get_weights()[0].tolist()))
         model.set_weights([np.ones(2)])
 
@@ -169,7 +169,7 @@ def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(
         for name in ("int8", other):
             monkeypatch.setattr(module, name, lambda *_, **__: b"")
     slices: Any = SimpleNamespace(calibration=None, described={"calibration": ""})
-    export._converted(model, slices, quiet=True)
+    export._converted(model, slices)
     assert seen == [(127, [0, 0]), (to_onnx.STEPS, [0, 0])]
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from falx.reading.source import SUFFIXES
 from falx.words import LABELS, NO_TUMOR, TUMOR_LABELS
@@ -143,23 +143,7 @@ def read_records(data: Path) -> list[Record]:
         DataError: nothing usable is there; the message says what was expected.
     """
     manifest = find_manifest(data)
-    if manifest is None:
-        records = list(_read_folders(data))
-    else:
-        records = [
-            Record(
-                path=row.path,
-                label=_label(row["label"], row.where),
-                source=row["source"],
-                group=row["group"],
-                split=row.split,
-                sequence=row["sequence"],
-                plane=row.plane,
-                boxes=row.boxes,
-                level=row.one_of("level", LEVELS),
-            )
-            for row in _rows(manifest, "label")
-        ]
+    records = list(_read_folders(data)) if manifest is None else _read(manifest, Record, "label")
     return _sorted(data, records, f"one folder a class: {', '.join(LABELS)}")
 
 
@@ -180,18 +164,7 @@ def read_outliers(data: Path) -> list[Outlier]:
             for path in images_below(data)
         ]
     else:
-        outliers = [
-            Outlier(
-                path=row.path,
-                kind=row.needed("kind"),
-                source=row["source"],
-                group=row["group"],
-                split=row.split,
-                body_part=row["body_part"],
-                modality=row["modality"],
-            )
-            for row in _rows(manifest, "kind")
-        ]
+        outliers = _read(manifest, Outlier, "kind")
     return _sorted(data, outliers, "one folder a kind of picture")
 
 
@@ -204,21 +177,7 @@ def read_volumes(data: Path) -> list[LabelledVolume]:
     manifest = find_manifest(data)
     if manifest is None:
         raise DataError(f"{data}: has no manifest.csv, which says what each volume shows")
-    volumes = [
-        LabelledVolume(
-            path=row.path,
-            label=_label(row["label"], row.where),
-            source=row["source"],
-            group=row["group"],
-            split=row.split,
-            sequence=row["sequence"],
-            plane=row.plane,
-            slices=row.slices,
-            note=row["note"],
-        )
-        for row in _rows(manifest, "label")
-    ]
-    return _sorted(data, volumes, "volumes in it")
+    return _sorted(data, _read(manifest, LabelledVolume, "label"), "volumes in it")
 
 
 def to_csv(records: Iterable[Record]) -> str:
@@ -269,55 +228,14 @@ def targets(labels: Sequence[str]) -> list[tuple[float, ...]]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One line of a manifest, and what error messages call it."""
-
-    manifest: Path
-    where: str
-    values: Mapping[str, str]
-
-    def __getitem__(self, column: str) -> str:
-        return self.values.get(column, "")
-
-    def needed(self, column: str) -> str:
-        if not self[column]:
-            raise DataError(f"{self.where}: the {column} is empty")
-        return self[column]
-
-    def one_of(self, column: str, known: Sequence[str]) -> str:
-        if self[column] and self[column] not in known:
-            expected = ", ".join(known)
-            raise DataError(f"{self.where}: expected {column} to be one of {expected}; got {self[column]!r}")
-        return self[column]
-
-    @property
-    def path(self) -> Path:
-        return self.manifest.parent / self.needed("path")
-
-    @property
-    def split(self) -> str:
-        return self.one_of("split", SPLITS)
-
-    @property
-    def plane(self) -> str:
-        return PLANES.get(self["plane"].lower(), self["plane"])
-
-    @property
-    def boxes(self) -> tuple[Box, ...]:
-        return tuple(_read_box(text, self.where) for text in self["boxes"].split(";") if text.strip())
-
-    @property
-    def slices(self) -> tuple[int, ...]:
-        numbers = self["slices"].split()
-        if not all(number.isdecimal() for number in numbers):
-            raise DataError(f"{self.where}: expected slices as numbers from 0, got {self['slices']!r}")
-        return tuple(map(int, numbers))
+Item = TypeVar("Item", Record, Outlier, LabelledVolume)
 
 
-def _rows(manifest: Path, *needed: str) -> Iterator[_Line]:
-    columns = ("path", *needed)
+def _read(manifest: Path, kind: type[Item], needed: str) -> list[Item]:
+    """Reads each line of a manifest: the fields of its kind from the columns of these names."""
+    columns = ("path", needed)
     names = " and ".join(columns)
+    found = []
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -332,12 +250,51 @@ def _rows(manifest: Path, *needed: str) -> Iterator[_Line]:
                 # None is the value of a column that is missing, and the name of those too many.
                 if None in values or None in values.values():
                     raise DataError(f"{where}: expected as many values as the first line has columns")
-                yield _Line(manifest, where, values)
+                read: dict[str, Any] = {
+                    field.name: _READERS.get(field.name, _text)(values.get(field.name, ""), where)
+                    for field in fields(kind)
+                }
+                found.append(kind(**read | {"path": manifest.parent / read["path"]}))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{manifest}: expected a CSV file with the columns {names}: {error}") from error
+    return found
 
 
-Item = TypeVar("Item", Record, Outlier, LabelledVolume)
+def _text(text: str, _where: str) -> str:
+    return text
+
+
+def _needed(column: str) -> Callable[[str, str], str]:
+    def read(text: str, where: str) -> str:
+        if not text:
+            raise DataError(f"{where}: the {column} is empty")
+        return text
+
+    return read
+
+
+def _one_of(column: str, known: Sequence[str]) -> Callable[[str, str], str]:
+    def read(text: str, where: str) -> str:
+        if text and text not in known:
+            raise DataError(f"{where}: expected {column} to be one of {', '.join(known)}; got {text!r}")
+        return text
+
+    return read
+
+
+def _plane(text: str, _where: str) -> str:
+    return PLANES.get(text.lower(), text)
+
+
+def _boxes(text: str, where: str) -> tuple[Box, ...]:
+    return tuple(_read_box(part, where) for part in text.split(";") if part.strip())
+
+
+def _slices(text: str, where: str) -> tuple[int, ...]:
+    numbers = text.split()
+    if not all(number.isdecimal() for number in numbers):
+        raise DataError(f"{where}: expected slices as numbers from 0, got {text!r}")
+    return tuple(map(int, numbers))
 
 
 def _sorted(data: Path, found: list[Item], folders: str) -> list[Item]:
@@ -392,3 +349,16 @@ def _label(name: str, where: str) -> str:
         if word.removesuffix("s").removesuffix("tumor").removesuffix("s") == label:
             return label
     raise DataError(f"{where}: {name!r} is not a class; expected {', '.join(LABELS)} or {UNTYPED}")
+
+
+_READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
+    "path": _needed("path"),
+    "label": _label,
+    "kind": _needed("kind"),
+    "split": _one_of("split", SPLITS),
+    "level": _one_of("level", LEVELS),
+    "plane": _plane,
+    "boxes": _boxes,
+    "slices": _slices,
+}
+"""The columns that are more than text: what reads each, given the line's place for messages."""

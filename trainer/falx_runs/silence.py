@@ -1,4 +1,4 @@
-"""A quiet console."""
+"""A quiet console, and progress on one that is not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+quiet = False
+"""True where a command was asked to print errors only."""
+
+
+def progress(items: Iterable[T] | None, title: str, total: int | None = None, unit: str = "slice") -> tqdm[T]:
+    """Shows on a terminal how far the work on items is; None shows what `update` counts."""
+    hidden = True if quiet or not title else None
+    return tqdm(items, title, total, unit=unit, leave=False, disable=hidden)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
-"""Lays out tables of text for people."""
+"""Lays out tables for people, and writes them as CSV for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 def aligned(rows: Sequence[Sequence[str]], *, text: int = 1) -> list[str]:
@@ -15,3 +17,11 @@ def aligned(rows: Sequence[Sequence[str]], *, text: int = 1) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a table; None is an empty cell, and a name that is not in UTF-8 keeps its bytes."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)

@@ -13,13 +13,47 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from falx.errors import FalxError
+from falx_runs.manifest import SPLITS
 from falx_runs.silence import silenced
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml, settings
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's mallopt."""
 
+TRAIN = """Train a model. A run that was cut off goes on from its last epoch when the same command is given
+again. Precedence of settings: options, then --recipe, then --preset."""
+
+PREVIEW = "Write a sheet of slices: each as the model sees it, and as training varies it."
+
+EVALUATE = """Measure an exported file (through the runtime, so that what ships is what is measured) or a run
+folder on labelled slices, and write a report: report.html holds all of it, and beside it are the same numbers
+as JSON and CSV, the plots as PNG, and thresholds.json for `falx retarget`."""
+
+START_HELP = """a trained model to go on from, in place of --weights: model.keras, a run folder or that of a
+release; with --preset own for slices of your own, best a thousand or more"""
+
 WEIGHTS_HELP = "weights of the ImageNet backbone: a file, or 'imagenet' to download them (default)"
+
+OUTLIERS_HELP = """pictures that are not slices of a brain, to learn to reject: a folder a kind, or a manifest
+CSV with path,kind"""
+
+BACKEND_HELP = """what Keras computes with, where it is installed (default: what KERAS_BACKEND says, else
+tensorflow)"""
+
+DATA_HELP = "a folder a class, or a manifest CSV, such as the data.csv in a run folder"
+
+PICTURES_HELP = """pictures that are not brain MRI, to see which are rejected: a folder a kind, or a manifest
+CSV with path,kind"""
+
+SENSITIVITY_HELP = """choose a threshold of no_tumor that misses no more than the rest of the tumours (default
+0.99)"""
+
+COMPARE_HELP = "another model, measured on the same slices beside it"
+
+TRAINED_ON_HELP = """what the model learned from, to find slices that it knows: a run folder, a manifest or a
+folder (default: what the run says, or the train split of --data)"""
+
+SHAREABLE_HELP = "leave out pictures, file names and groups of slices, so that the report can be given away"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,117 +158,64 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("falx_trainer", description="Train and evaluate Falx models.")
     commands = parser.add_subparsers(required=True, metavar="{train,preview,evaluate}")
-    train = commands.add_parser(
-        "train",
-        help="train a model on MRI slices",
-        description="Train a model. A run that was cut off goes on from its last epoch when the same "
-        "command is given again. Precedence of settings: options, then --recipe, then --preset.",
+    _add_train(commands.add_parser("train", help="train a model on MRI slices", description=TRAIN))
+    _add_preview(
+        commands.add_parser("preview", help="draw how training varies your slices", description=PREVIEW)
     )
-    train.set_defaults(command=_train, parser=train)
-    train.add_argument("--data", type=Path, help="a folder a class, or a manifest CSV with path,label")
-    train.add_argument("--out", type=Path, help="the run folder to write")
-    train.add_argument(
-        "--preset", choices=PRESETS, default="default", help="where the settings start (default)"
+    _add_evaluate(
+        commands.add_parser("evaluate", help="measure a model on labelled slices", description=EVALUATE)
     )
-    train.add_argument(
-        "--recipe", type=Path, metavar="TOML", help="a file of settings, as --show prints them"
-    )
-    train.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="MODEL",
-        help="a trained model to go on from, in place of --weights: model.keras, a run folder or that of a "
-        "release; with --preset own for slices of your own, best a thousand or more",
-    )
-    train.add_argument("--weights", default="imagenet", help=WEIGHTS_HELP)
-    train.add_argument(
-        "--outliers",
-        type=Path,
-        metavar="DATA",
-        help="pictures that are not slices of a brain, to learn to reject: a folder a kind, or a manifest "
-        "CSV with path,kind",
-    )
-    train.add_argument(
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_train, parser=parser)
+    add, backends = parser.add_argument, ("tensorflow", "jax", "torch")
+    add("--data", type=Path, help="a folder a class, or a manifest CSV with path,label")
+    add("--out", type=Path, help="the run folder to write")
+    add("--preset", choices=PRESETS, default="default", help="where the settings start (default)")
+    add("--recipe", type=Path, metavar="TOML", help="a file of settings, as --show prints them")
+    add("--start-from", type=Path, metavar="MODEL", help=START_HELP)
+    add("--weights", default="imagenet", help=WEIGHTS_HELP)
+    add("--outliers", type=Path, metavar="DATA", help=OUTLIERS_HELP)
+    add(
         "--cache",
         type=Path,
         metavar="DIR",
         help="keep prepared images there, for other runs on the same data",
     )
-    train.add_argument(
-        "--backend",
-        choices=("tensorflow", "jax", "torch"),
-        help="what Keras computes with, where it is installed (default: what KERAS_BACKEND says, else "
-        "tensorflow)",
-    )
-    train.add_argument(
-        "--tensorboard",
-        type=Path,
-        metavar="DIR",
-        help="tell TensorBoard the measures of each epoch",
-    )
-    train.add_argument("--name", help="the model's: letters, digits, '.', '_', '-' (the run folder's name)")
-    train.add_argument("--h5", action="store_true", help="also write model.h5")
-    train.add_argument("--show", action="store_true", help="print the resolved recipe as TOML, and stop")
-    _add_settings(train)
-    looked = commands.add_parser(
-        "preview",
-        help="draw how training varies your slices",
-        description="Write a sheet of slices: each as the model sees it, and as training varies it.",
-    )
-    looked.set_defaults(command=_preview)
-    looked.add_argument("--data", type=Path, required=True, help="a folder a class, or a manifest CSV")
-    looked.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
-    looked.add_argument("--rows", type=int, default=8, help="slices (8)")
-    looked.add_argument("--columns", type=int, default=7, help="tiles of each slice (7)")
-    looked.add_argument("--preset", choices=PRESETS, default="default", help="where the settings start")
-    looked.add_argument("--recipe", type=Path, metavar="TOML", help="a file of settings")
-    _add_settings(looked)
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="measure a model on labelled slices",
-        description="Measure an exported file (through the runtime, so that what ships is what is measured) "
-        "or a run folder on labelled slices, and write a report: report.html holds all of it, and beside it "
-        "are the same numbers as JSON and CSV, the plots as PNG, and thresholds.json for `falx retarget`.",
-    )
-    evaluate.set_defaults(command=_evaluate)
-    evaluate.add_argument("model", type=Path, help="a .tflite or .onnx file, or a run folder")
-    evaluate.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        help="a folder a class, or a manifest CSV, such as the data.csv in a run folder",
-    )
-    evaluate.add_argument("--split", choices=("train", "val", "test"), help="only this split of the data")
-    evaluate.add_argument(
-        "--pictures",
-        type=Path,
-        help="pictures that are not brain MRI, to see which are rejected: a folder a kind, or a manifest CSV "
-        "with path,kind",
-    )
-    evaluate.add_argument(
-        "--sensitivity",
-        type=_share,
-        default=0.99,
-        metavar="SHARE",
-        help="choose a threshold of no_tumor that misses no more than the rest of the tumours (default 0.99)",
-    )
-    evaluate.add_argument(
-        "--compare", type=Path, metavar="OTHER", help="another model, measured on the same slices beside it"
-    )
-    evaluate.add_argument(
-        "--trained-on",
-        type=Path,
-        metavar="RUN_OR_DATA",
-        help="what the model learned from, to find slices that it knows: a run folder, a manifest or a "
-        "folder (default: what the run says, or the train split of --data)",
-    )
-    evaluate.add_argument(
-        "--shareable",
-        action="store_true",
-        help="leave out pictures, file names and groups of slices, so that the report can be given away",
-    )
-    evaluate.add_argument("--out", type=Path, required=True, help="folder for the report")
-    return parser
+    add("--backend", choices=backends, help=BACKEND_HELP)
+    add("--tensorboard", type=Path, metavar="DIR", help="tell TensorBoard the measures of each epoch")
+    add("--name", help="the model's: letters, digits, '.', '_', '-' (the run folder's name)")
+    add("--h5", action="store_true", help="also write model.h5")
+    add("--show", action="store_true", help="print the resolved recipe as TOML, and stop")
+    _add_settings(parser)
+
+
+def _add_preview(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_preview)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="a folder a class, or a manifest CSV")
+    add("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
+    add("--rows", type=int, default=8, help="slices (8)")
+    add("--columns", type=int, default=7, help="tiles of each slice (7)")
+    add("--preset", choices=PRESETS, default="default", help="where the settings start")
+    add("--recipe", type=Path, metavar="TOML", help="a file of settings")
+    _add_settings(parser)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_evaluate)
+    add = parser.add_argument
+    add("model", type=Path, help="a .tflite or .onnx file, or a run folder")
+    add("--data", type=Path, required=True, help=DATA_HELP)
+    add("--split", choices=SPLITS, help="only this split of the data")
+    add("--pictures", type=Path, help=PICTURES_HELP)
+    add("--sensitivity", type=_share, default=0.99, metavar="SHARE", help=SENSITIVITY_HELP)
+    add("--compare", type=Path, metavar="OTHER", help=COMPARE_HELP)
+    add("--trained-on", type=Path, metavar="RUN_OR_DATA", help=TRAINED_ON_HELP)
+    add("--shareable", action="store_true", help=SHAREABLE_HELP)
+    add("--out", type=Path, required=True, help="folder for the report")
 
 
 def _share(text: str) -> float:

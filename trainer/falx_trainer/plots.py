@@ -139,9 +139,7 @@ class LocatedTumor:
 
 
 def plot_heatmaps(path: Path, examples: Sequence[LocatedTumor]) -> Figure:
-    """Draws heatmaps, four a row, as they lie on the image, without it, and the boxes around the tumours.
-    Dotted is the part of the image that the model sees.
-    """
+    """Draws heatmaps as they lie on the image, the boxes of the tumours and, dotted, what the model sees."""
     rows = -(-len(examples) // 4)
     figure = Figure(figsize=(9.2, 2.5 * rows + 0.6), layout="constrained")
     grid = figure.subplots(rows, 4, squeeze=False)

@@ -36,9 +36,7 @@ class Scores(TypedDict):
 
 
 def score(labels: Sequence[str], probabilities: npt.NDArray[np.floating]) -> Scores:
-    """Scores the likeliest labels by `(N, 4)` probabilities; tumours of no type have no label to be right
-    about.
-    """
+    """Scores the likeliest labels by probabilities, `(N, 4)`; slices of no known type are left out."""
     typed = np.array([label != UNTYPED for label in labels])
     true = np.array([LABELS.index(label) for label in labels if label != UNTYPED])
     chosen = probabilities[typed]

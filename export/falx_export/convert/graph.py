@@ -43,9 +43,7 @@ def serving(model: keras.Model) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
 
 
 def readable(name: str) -> str:
-    """Returns a short name for a tensor or node that a converter called by a path of scopes, several joined
-    by `;` where it fused them.
-    """
+    """Returns a short name for a tensor or node that a converter called by paths of scopes, joined by `;`."""
     short = name.split(";")[0].removesuffix(":0")
     while (shorter := _SCOPE.sub("", short).strip("/")) != short:
         short = shorter

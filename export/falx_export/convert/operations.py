@@ -25,9 +25,7 @@ _PASSING: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a graph: its kind, as the format or Keras calls it, and its tensors, by name or
-    number.
-    """
+    """One operation: its kind, as the format or Keras calls it, and its tensors, by name or number."""
 
     kind: str
     inputs: tuple[Hashable, ...]
@@ -74,9 +72,7 @@ def last_layers(operations: Sequence[Operation], outputs: Iterable[Hashable]) ->
 
 
 def unfolded(operations: Sequence[Operation], constants: Collection[Hashable]) -> list[str]:
-    """Finds what is left of batch normalisations, arithmetic with a constant directly behind a convolution:
-    `KIND behind KIND` of each.
-    """
+    """Finds what is left of normalisations: arithmetic with a constant, as `KIND behind KIND`."""
     makers = _makers(operations)
     found = []
     for operation in operations:

@@ -25,6 +25,7 @@ from falx_export.convert.equalisation import equalise
 from falx_export.convert.operations import Operation, last_layers
 from falx_export.errors import ConversionError
 from falx_runs.arrays import Float32s
+from falx_runs.silence import progress
 
 STEM_CONVOLUTIONS: Final = 4
 """The first convolutions stay in float: the first, the block without expansion after it, and the expansion
@@ -65,25 +66,20 @@ class _Layer:
 
 
 def rounded(kernel: Float32s, axis: int, steps: int = STEPS) -> Float32s:
-    """Rounds a kernel to whole steps; each output channel, along `axis`, has a step of its own, and its
-    largest weight is `steps` of them.
-    """
+    """Rounds a kernel to whole steps: `steps` of them to the largest weight of each channel along `axis`."""
     others = tuple(i for i in range(kernel.ndim) if i != axis)
     step = np.abs(kernel).max(axis=others, keepdims=True) / steps
     step[step == 0] = 1
     return np.asarray(np.rint(kernel / step) * step, np.float32)
 
 
-def round_weights(
-    model: keras.Model, slices: npt.NDArray[np.uint8], steps: int = STEPS, *, quiet: bool = False
-) -> None:
+def round_weights(model: keras.Model, slices: npt.NDArray[np.uint8], steps: int = STEPS) -> None:
     """Equalises channels, rounds the weights that int8 graphs hold and corrects the biases, in place.
 
     Args:
         model: a backbone, nested, that takes the image, and a head, nested, that takes what it makes.
         slices: `(N, 224, 224, 1)`, to measure ranges and means on.
         steps: between 0 and the largest weight of a channel, as the format has them.
-        quiet: show no progress.
 
     Raises:
         ConversionError: the model is not made like that.
@@ -96,10 +92,10 @@ def round_weights(
     wanted = _means(backbone.inputs, [layer.sums for layer in layers], images)
     features = _outputs(backbone.inputs, backbone.outputs, images)
     wanted += _means(head.inputs, [layer.sums for layer in more], features)
-    with tqdm(total=len(wanted), desc="Round weights", leave=False, disable=quiet or None) as progress:
-        _correct(backbone.inputs, images, layers, wanted[: len(layers)], steps, progress)
+    with progress(None, "Round weights", len(wanted), unit="layer") as bar:
+        _correct(backbone.inputs, images, layers, wanted[: len(layers)], steps, bar)
         features = _outputs(backbone.inputs, backbone.outputs, images)
-        _correct(head.inputs, features, more, wanted[len(layers) :], steps, progress)
+        _correct(head.inputs, features, more, wanted[len(layers) :], steps, bar)
 
 
 def _correct(
@@ -108,7 +104,7 @@ def _correct(
     layers: list[_Layer],
     wanted: list[Float32s],
     steps: int,
-    progress: tqdm,
+    bar: tqdm[None],
 ) -> None:
     """Rounds layers one after the other, each time moving its bias so that its mean is the wanted one."""
     for index, (layer, mean) in enumerate(zip(layers, wanted, strict=True)):
@@ -125,7 +121,7 @@ def _correct(
         shift = mean - _means(sources, [layer.sums], values)[0]
         layer.bias.assign(np.asarray(layer.bias) + shift)
         layer.follow()
-        progress.update()
+        bar.update()
 
 
 def _parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
@@ -213,9 +209,7 @@ def _outputs(sources: KerasTensors, targets: KerasTensors, values: list[Float32s
 
 
 def _means(sources: KerasTensors, targets: KerasTensors, values: list[Float32s]) -> list[Float32s]:
-    """Returns the means of tensors over slices and places, `(channels,)` each, for given values of those
-    before.
-    """
+    """Returns the means of tensors over slices and places, `(channels,)` each, for values of those before."""
     part = keras.Model(sources, [_over_places(target) for target in targets])
     sums = [np.zeros(target.shape[-1]) for target in targets]
     for chunk in _chunks(values):

@@ -106,9 +106,7 @@ _RANGES: Final = {"decision": (0, len(DECISIONS) - 1)}
 
 
 def described(payload: bytes, card: Card) -> bytes:
-    """Returns a graph with its metadata, for the card it will get; `falx.model.file.embed` puts the files
-    behind it that are named here.
-    """
+    """Returns a graph with its metadata, for the card and files that `embed` puts behind it."""
     document = flatbuffer.parsed(payload)
     graph = document.subgraphs[0]
     ends = [list(flatbuffer.named(document, indices)) for indices in (graph.inputs, graph.outputs)]

@@ -29,7 +29,6 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
     QuantType,
     quantize_static,
 )
-from tqdm import tqdm
 
 from falx.model.tensor_spec import OUTPUTS
 from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
@@ -37,6 +36,7 @@ from falx_export.convert.onnx_format import IR_VERSION, OPSET, prove
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
+from falx_runs.silence import progress
 
 STEPS: Final = 64
 """Between 0 and a channel's largest weight: 2 · 255 · 64 is below 2^15, 2 · 255 · 65 is not."""
@@ -50,7 +50,7 @@ def float32(model: keras.Model) -> bytes:
     return _serialized(_converted(model))
 
 
-def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = False) -> bytes:
+def int8(model: keras.Model, slices: npt.NDArray[np.uint8]) -> bytes:
     """Converts a model to int8 with the stem and the head in float.
 
     For the best result its weights are rounded to `STEPS` (`falx_export.convert.rounding`). Ranges of
@@ -64,7 +64,7 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = Fal
         quantize_static(
             source,
             target,
-            _Reader(slices, quiet=quiet),
+            _Reader(slices),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -80,8 +80,8 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = Fal
 class _Reader(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime has no types
     """Hands out slices one by one, and shows how far it is."""
 
-    def __init__(self, slices: npt.NDArray[np.uint8], *, quiet: bool) -> None:
-        self._slices = iter(tqdm(slices, "Calibrate ONNX", unit="slice", leave=False, disable=quiet or None))
+    def __init__(self, slices: npt.NDArray[np.uint8]) -> None:
+        self._slices = iter(progress(slices, "Calibrate ONNX"))
 
     def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
         image = next(self._slices, None)

@@ -1,16 +1,6 @@
 """Converts to TFLite: in float16, and in int8 with the stem and the head in float.
 
-How int8 came about; largest and mean difference of a probability from Keras and decisions that differ,
-on 400 validation slices with a trained model (heatmap head), when the stem was three convolutions and
-channels were not equalised. `docs/quantization.md` says what a longer stem and equalised channels brought:
-
-| | largest | mean | differ |
-|---|---|---|---|
-| the converter's int8, everything | 0.51 | 0.0160 | 24 |
-| head in float | 0.50 | 0.0155 | 23 |
-| head and stem in float | 0.26 | 0.0102 | 24 |
-| the same, biases corrected (`falx_export.convert.rounding`) | 0.11 | 0.0054 | 12 |
-| float16 | 0.03 | 0.0010 | 0 |
+docs/quantization.md says how int8 came about, and what each part of it brings.
 
 ai-edge-quantizer, which also takes recipes by layer, crashed while calibrating (0.10 with LiteRT 2.3);
 the converter's own quantizer takes a list of nodes to leave out and needs nothing more installed.
@@ -27,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
-from tqdm import tqdm
 
 from falx_export.convert import flatbuffer
 from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
-from falx_runs.silence import silenced
+from falx_runs.silence import progress, silenced
 
 QUANTIZED_OPS: Final = frozenset({"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "PAD"})
 """The operations of the backbone and of the head's first layer; nothing else is quantized."""
@@ -51,7 +40,7 @@ def float16(model: keras.Model) -> bytes:
     return _finished(_quietly(converter.convert), model)
 
 
-def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = False) -> bytes:
+def int8(model: keras.Model, slices: npt.NDArray[np.uint8]) -> bytes:
     """Converts a model to int8, per channel, with the stem and the head in float.
 
     For the best result its weights are rounded already (`falx_export.convert.rounding`). Ranges of
@@ -61,7 +50,7 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8], *, quiet: bool = Fal
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
     def calibration() -> Iterator[list[npt.NDArray[np.uint8]]]:
-        for image in tqdm(slices, "Calibrate TFLite", unit="slice", leave=False, disable=quiet or None):
+        for image in progress(slices, "Calibrate TFLite"):
             yield [image[np.newaxis]]
 
     converter.representative_dataset = calibration

@@ -9,7 +9,6 @@ from typing import Final
 import keras
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from falx.decision import Thresholds, after
 from falx.engines import Engine
@@ -17,6 +16,7 @@ from falx.slices.limits import Limits
 from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_export.errors import ParityError
 from falx_export.proof.tolerance import Tolerance
+from falx_runs.silence import progress
 from falx_runs.tables import aligned
 
 Probabilities = npt.NDArray[np.float32]
@@ -81,11 +81,10 @@ def keras_answers(model: keras.Model, slices: npt.NDArray[np.uint8]) -> dict[str
 
 
 def engine_answers(
-    engine: Engine, slices: npt.NDArray[np.uint8], *, title: str, quiet: bool = False
+    engine: Engine, slices: npt.NDArray[np.uint8], title: str = ""
 ) -> dict[str, Probabilities]:
     """Asks an engine for the same slices; the answers have the same shapes."""
-    progress = tqdm(slices, title, unit="slice", leave=False, disable=quiet or None)
-    answers = [engine.run(image[..., 0]) for image in progress]
+    answers = [engine.run(image[..., 0]) for image in progress(slices, title)]
     return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
 
 

@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from falx.errors import FalxError
 from falx.reading import source
@@ -25,6 +24,7 @@ from falx.slices.preprocessing import prepare
 from falx_runs import manifest
 from falx_runs.errors import DataError
 from falx_runs.manifest import Record, find_manifest, images_below, read_records
+from falx_runs.silence import progress
 
 MOST_PARITY: Final = 400
 """More slices cost time and tell nothing new; `verify` compares on all."""
@@ -44,9 +44,7 @@ TEST_FOLDERS: Final = ("test", "testing")
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Prepared slices to calibrate on and to compare on, `(N, 224, 224, 1)`, with a sentence on each for the
-    report.
-    """
+    """Prepared slices to calibrate and to compare on, `(N, 224, 224, 1)`, with a sentence on each."""
 
     calibration: npt.NDArray[np.uint8]
     parity: npt.NDArray[np.uint8]
@@ -55,15 +53,13 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class PreparedSlice:
-    """A slice as the model takes it, `(224, 224, 1)`; where there is no manifest, its folder's name is its
-    label.
-    """
+    """A slice as the model takes it; where there is no manifest, its folder's name is its label."""
 
     record: Record
     tensor: npt.NDArray[np.uint8]
 
 
-def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = False) -> Samples:
+def read(data: Path, calibration: int, parity: int | None) -> Samples:
     """Chooses slices and prepares them; the same data give the same slices.
 
     Args:
@@ -71,16 +67,12 @@ def read(data: Path, calibration: int, parity: int | None, *, quiet: bool = Fals
             images.
         calibration: the most slices to calibrate on.
         parity: the number of slices to compare on; None means all, and at most 400.
-        quiet: show no progress.
 
     Raises:
         DataError: the data are not there or not readable, or too few of the images are.
     """
-    uses = _uses(data, calibration, parity)
-    (calibrating, first), (comparing, second) = (
-        (use.name, _prepare(data, use, found, quiet=quiet)) for use, found in uses
-    )
-    return Samples(first[0], second[0], {calibrating: first[1], comparing: second[1]})
+    (calibrating, first), (comparing, second) = (use.prepared() for use in _uses(data, calibration, parity))
+    return Samples(calibrating, comparing, {"calibration": first, "parity": second})
 
 
 def check(data: Path, calibration: int, parity: int | None) -> None:
@@ -88,23 +80,21 @@ def check(data: Path, calibration: int, parity: int | None) -> None:
     _uses(data, calibration, parity)
 
 
-def _uses(data: Path, calibration: int, parity: int | None) -> list[tuple[_Use, list[Record]]]:
-    """Returns what the slices are for, with the images for each."""
-    train, validation, names = _divided(_found(data))
-    calibrating = _Use("calibration", names[0], calibration, min(calibration, LEAST_CALIBRATION))
-    comparing = _Use(
-        "parity",
-        names[1],
-        parity or MOST_PARITY,
-        LEAST_PARITY if parity is None else parity,
-        "; give more data with --data, or --samples for fewer",
+def _uses(data: Path, calibration: int, parity: int | None) -> tuple[_Use, _Use]:
+    """Returns the calibration and the comparison, each with enough images."""
+    train, validation, (trained, validated) = _divided(_found(data))
+    least = min(calibration, LEAST_CALIBRATION), LEAST_PARITY if parity is None else parity
+    remedy = "; give more data with --data, or --samples for fewer"
+    uses = (
+        _Use(data, "calibration", trained, train, calibration, least[0]),
+        _Use(data, "parity", validated, validation, parity or MOST_PARITY, least[1], remedy),
     )
-    _enough(data, calibrating, len(train))
-    _enough(data, comparing, len(validation))
-    return [(calibrating, train), (comparing, validation)]
+    for use in uses:
+        use.need(len(use.records))
+    return uses
 
 
-def prepared(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = False) -> Iterator[PreparedSlice]:
+def prepared(data: Path, splits: Collection[str] = SPLITS) -> Iterator[PreparedSlice]:
     """Prepares every slice that can be read, in the order of the splits and the sorted paths.
 
     Raises:
@@ -113,7 +103,7 @@ def prepared(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = Fals
     found = _found(data)
     found = [record for split in SPLITS if split in splits for record in found if record.split == split]
     unreadable: list[FalxError] = []
-    for record in tqdm(found, "Compare", unit="slice", leave=False, disable=quiet or None):
+    for record in progress(found, "Compare"):
         try:
             tensor = prepare(source.read(record.path).pixels)[0]
         except FalxError as error:
@@ -127,22 +117,43 @@ def prepared(data: Path, splits: Collection[str] = SPLITS, *, quiet: bool = Fals
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A use of slices: its name, that of the images, the most and the least of them, and the remedy."""
+    """A use of slices: the data, its name, the images and their name, the most and the least, the remedy."""
 
+    data: Path
     name: str
     images: str
+    records: Sequence[Record]
     most: int
     least: int
     remedy: str = ""
 
+    def need(self, count: int, unreadable: Sequence[FalxError] = ()) -> None:
+        """Raises DataError where a number of slices is not enough."""
+        if count < self.least:
+            others = f" and {len(unreadable)} that cannot be read ({unreadable[0]})" if unreadable else ""
+            raise DataError(
+                f"{self.data}: expected at least {self.least} images for {self.name} ({self.images}), "
+                f"got {count}{others}{self.remedy}"
+            )
 
-def _enough(data: Path, use: _Use, count: int, unreadable: Sequence[FalxError] = ()) -> None:
-    if count < use.least:
-        others = f" and {len(unreadable)} that cannot be read ({unreadable[0]})" if unreadable else ""
-        raise DataError(
-            f"{data}: expected at least {use.least} images for {use.name} ({use.images}), "
-            f"got {count}{others}{use.remedy}"
-        )
+    def prepared(self) -> tuple[npt.NDArray[np.uint8], str]:
+        """Prepares slices, and says which they are; one that cannot be read makes room for the next."""
+        tensors: list[npt.NDArray[np.uint8]] = []
+        unreadable: list[FalxError] = []
+        total = min(self.most, len(self.records))
+        with progress(None, f"Read {self.name} slices", total) as bar:
+            for record in _balanced(self.records, self.most):
+                if len(tensors) == self.most:
+                    break
+                try:
+                    tensors.append(prepare(source.read(record.path).pixels)[0])
+                    bar.update()
+                except FalxError as error:
+                    unreadable.append(error)
+        self.need(len(tensors), unreadable)
+        aside = f"; {len(unreadable)} that cannot be read set aside" if unreadable else ""
+        described = f"{len(tensors)} slices, {self.images}, balanced over sources and labels{aside}"
+        return np.stack(tensors)[..., np.newaxis], described
 
 
 def _found(data: Path) -> list[Record]:
@@ -172,9 +183,7 @@ def _divided(found: Sequence[Record]) -> tuple[list[Record], list[Record], tuple
 
 
 def _balanced(found: Iterable[Record], count: int) -> Iterator[Record]:
-    """Gives all images: one of each source and label in turn, and each kind's evenly spread over its paths
-    where no more than `count` are taken.
-    """
+    """Gives all images, sources and labels in turn; the first `count` are spread over their paths."""
     kinds: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in found:
         kinds[record.source, record.label].append(record)
@@ -185,29 +194,3 @@ def _balanced(found: Iterable[Record], count: int) -> Iterator[Record]:
         # Every step-th first, then those between, so that a kind that must give more has them.
         spread.append([members[i] for start in range(step) for i in range(start, len(members), step)])
     return (record for turn in zip_longest(*spread) for record in turn if record is not None)
-
-
-def _prepare(
-    data: Path, use: _Use, found: Sequence[Record], *, quiet: bool
-) -> tuple[npt.NDArray[np.uint8], str]:
-    """Prepares slices, and says which they are; one that cannot be read makes room for the next."""
-    tensors: list[npt.NDArray[np.uint8]] = []
-    unreadable: list[FalxError] = []
-    total = min(use.most, len(found))
-    with tqdm(
-        total=total, desc=f"Read {use.name} slices", unit="slice", leave=False, disable=quiet or None
-    ) as bar:
-        for record in _balanced(found, use.most):
-            if len(tensors) == use.most:
-                break
-            try:
-                tensors.append(prepare(source.read(record.path).pixels)[0])
-                bar.update()
-            except FalxError as error:
-                unreadable.append(error)
-    _enough(data, use, len(tensors), unreadable)
-    aside = f"; {len(unreadable)} that cannot be read set aside" if unreadable else ""
-    return (
-        np.stack(tensors)[..., np.newaxis],
-        f"{len(tensors)} slices, {use.images}, balanced over sources and labels{aside}",
-    )

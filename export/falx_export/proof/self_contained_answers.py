@@ -69,9 +69,7 @@ def engine_for(file: object, asked: str | None, kind: Format) -> str:
 def starter(
     payload: bytes, card: Card, kind: Format
 ) -> Callable[[Sequence[PreparedSlice]], SelfContainedAnswers]:
-    """Returns a function that answers for slices, by the graph of a self-contained file or of one for
-    MediaPipe.
-    """
+    """Returns a function that answers for slices by the graph of a file that needs no Falx."""
     if kind == "tflite":
         return lambda chunk: _from_tensors(payload, card, chunk)
     run = onnx_file.started(payload)
@@ -80,7 +78,7 @@ def starter(
 
 def _from_tensors(payload: bytes, card: Card, chunk: Sequence[PreparedSlice]) -> SelfContainedAnswers:
     tensors = np.stack([item.tensor for item in chunk])
-    got = tflite_file.answers(payload, tensors, title="", quiet=True)
+    got = tflite_file.answers(payload, tensors)
     decides = "decision" in got
     none = [False] * len(chunk)
     return SelfContainedAnswers(

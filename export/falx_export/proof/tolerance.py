@@ -28,9 +28,7 @@ PASSES: Final = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Limits to the difference of a file, 0..1; each may be reached, not passed. `MEASURES` says what they
-    are.
-    """
+    """Limits to the difference of a file, 0..1, which may be reached; `MEASURES` says what they are."""
 
     largest: float
     mean: float

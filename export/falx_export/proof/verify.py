@@ -12,7 +12,6 @@ their engine alone; where they decide, that is compared with Falx's decision on 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -35,7 +34,7 @@ from falx_export.proof.tolerance import Tolerance
 from falx_runs.arrays import Float64s
 from falx_runs.errors import DataError, RunError
 from falx_runs.run_folder import FinishedRun, read_run
-from falx_runs.tables import aligned
+from falx_runs.tables import aligned, write_csv
 
 CHUNK: Final = 256
 """The slices in memory at once."""
@@ -77,10 +76,6 @@ class VerifiedSlice:
     margin: float
     silent: bool = False
     contradiction: str = ""
-
-    def answers(self) -> tuple[tuple[Float64s, str], tuple[Float64s, str]]:
-        """Returns probabilities and decision of Keras, and of the file."""
-        return (self.expected, self.before), (self.got, self.after)
 
     @property
     def largest(self) -> float:
@@ -171,7 +166,6 @@ def compare(
     *,
     splits: Iterable[str] = samples.SPLITS,
     engine: str | None = None,
-    quiet: bool = False,
 ) -> Verification:
     """Lets both answer for every slice.
 
@@ -183,7 +177,6 @@ def compare(
         splits: those of the manifest to take.
         engine: what runs the file; None takes the first for its format that is installed. Files for programs
             without Falx run in ONNX Runtime and LiteRT only.
-        quiet: show no progress.
 
     Raises:
         ModelError, DataError: the file or the data cannot be used.
@@ -208,14 +201,14 @@ def compare(
         name = engines.choose(engine, kind)
         started = engines.start(name, payload, card, threads=1)
     found: list[VerifiedSlice] = []
-    for chunk in _chunks(samples.prepared(data, frozenset(splits), quiet=quiet)):
+    for chunk in _chunks(samples.prepared(data, frozenset(splits))):
         tensors = np.stack([item.tensor for item in chunk])
         expected = parity.keras_answers(model, tensors)
         if card.self_contained:
             answers = own(chunk)
             found += _compared(chunk, expected, answers.outputs, trained, card, answers)
         else:
-            got = parity.engine_answers(started, tensors, title="", quiet=True)
+            got = parity.engine_answers(started, tensors)
             found += _compared(chunk, expected, got, trained, card)
     return Verification(file.name, name, str(card.quantization["format"]), found)
 
@@ -270,72 +263,40 @@ def _compared(
 
 def table(comparison: Verification) -> str:
     """Lays out a comparison for people: by label, by probability, and every change of a decision."""
-    slices = comparison.slices
-    groups = [(label, [x for x in slices if x.label == label]) for label in comparison.labels]
-    groups.append(("all", list(slices)))
-    head = (
-        "label",
-        "slices",
-        "changed",
-        "tumour to no_tumor",
-        "largest",
-        "mean",
-        *(percent(quantile, 0) for quantile in QUANTILES),
-    )
-    rows = [
-        (
-            label,
-            str(len(group)),
-            str(sum(x.changed for x in group)),
-            str(sum(x.missed for x in group)),
-            *_measures(_differences(group)),
-        )
-        for label, group in groups
-    ]
+    slices, measured = comparison.slices, comparison.parity()
+    names = ("largest", "mean", *(percent(quantile, 0) for quantile in QUANTILES))
+    by_label: list[Sequence[str]] = [("label", "slices", "changed", "tumour to no_tumor", *names)]
+    for label in (*comparison.labels, "all"):
+        group = [x for x in slices if label in (x.label, "all")]
+        counts = (len(group), sum(x.changed for x in group), sum(x.missed for x in group))
+        by_label.append((label, *map(str, counts), *_measures(_differences(group))))
     every = _differences(slices)
-    measured = comparison.parity()
+    by_probability = [("probability", *names)]
+    by_probability += [(f"P({label})", *_measures(every[:, i])) for i, label in enumerate(LABELS)]
     others = [("output", "largest")]
-    others += [
-        (name, "-" if value is None else f"{value:.5f}")
-        for name, value in (("heatmap", measured.heatmap), ("familiarity", measured.familiarity))
-    ]
-    columns = [(f"P({label})", *_measures(every[:, index])) for index, label in enumerate(LABELS)]
-    changed = [x for x in slices if x.changed]
-    lines = [
+    for name, value in (("heatmap", measured.heatmap), ("familiarity", measured.familiarity)):
+        others.append((name, "-" if value is None else f"{value:.5f}"))
+    parts = [
         f"{comparison.file} on {comparison.engine} against Keras: {len(slices)} slices; differences of "
         "probabilities",
-        "",
-        *aligned([head, *rows]),
-        "",
-        *aligned([("probability", *head[4:]), *columns]),
-        "",
-        *aligned(others),
+        *("\n".join(aligned(rows)) for rows in (by_label, by_probability, others)),
     ]
     if silent := sum(x.silent for x in slices):
-        lines += ["", f"{silent} slices that the file rejects have no probabilities to compare"]
-    if changed:
+        parts.append(f"{silent} slices that the file rejects have no probabilities to compare")
+    if changed := [x for x in slices if x.changed]:
         close, share = sum(x.margin < CLOSE for x in changed), percent(len(changed) / len(slices), 2)
-        lines += [
-            "",
-            f"{len(changed)} decisions changed ({share}), {close} of them where "
-            f"Keras was within {CLOSE} of a threshold:",
-            *aligned(
-                [("slice", "label", "Keras", "file", "margin", "largest")]
-                + [
-                    (str(x.path), x.label, x.before, x.after, f"{x.margin:.4f}", _short_largest(x))
-                    for x in changed
-                ],
-                text=4,
-            ),
-        ]
+        told = [("slice", "label", "Keras", "file", "margin", "largest")]
+        for x in changed:
+            largest = "-" if x.silent else f"{x.largest:.4f}"
+            told.append((str(x.path), x.label, x.before, x.after, f"{x.margin:.4f}", largest))
+        parts.append(
+            f"{len(changed)} decisions changed ({share}), {close} of them where Keras was within {CLOSE} of "
+            "a threshold:\n" + "\n".join(aligned(told, text=4))
+        )
     if wrong := comparison.contradicting:
-        lines += ["", f"{len(wrong)} slices are decided otherwise than by Falx on the file's probabilities:"]
-        lines += [f"{x.path}: {x.contradiction}" for x in wrong]
-    return "\n".join(lines)
-
-
-def _short_largest(x: VerifiedSlice) -> str:
-    return "-" if x.silent else f"{x.largest:.4f}"
+        lines = [f"{len(wrong)} slices are decided otherwise than by Falx on the file's probabilities:"]
+        parts.append("\n".join(lines + [f"{x.path}: {x.contradiction}" for x in wrong]))
+    return "\n\n".join(parts)
 
 
 def _measures(differences: Float64s) -> list[str]:
@@ -347,21 +308,13 @@ def _measures(differences: Float64s) -> list[str]:
 
 
 def write_slices(path: Path, comparison: Verification) -> None:
-    """Writes what both answered as CSV, a row a slice; the file's probabilities are empty where it gives
-    none.
-    """
+    """Writes what both answered as CSV, a row a slice; probabilities that a file does not give are empty."""
     before, after = ([f"{who}_{label}" for label in LABELS] for who in ("keras", "file"))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["path", "label", "split", *before, "keras_decision", *after, "file_decision", "margin"]
-        )
-        for x in comparison.slices:
-            keras, own = ([*_short(values), decision] for values, decision in x.answers())
-            if x.silent:
-                own[:-1] = [""] * len(LABELS)
-            writer.writerow([x.path, x.label, x.split, *keras, *own, f"{x.margin:.6g}"])
-
-
-def _short(values: Float64s) -> list[str]:
-    return [f"{value:.6g}" for value in values]
+    head = ("path", "label", "split", *before, "keras_decision", *after, "file_decision", "margin")
+    rows = []
+    for x in comparison.slices:
+        keras, own = ([f"{value:.6g}" for value in values] for values in (x.expected, x.got))
+        if x.silent:
+            own = [""] * len(LABELS)
+        rows.append([x.path, x.label, x.split, *keras, x.before, *own, x.after, f"{x.margin:.6g}"])
+    write_csv(path, head, rows)

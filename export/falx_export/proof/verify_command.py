@@ -36,9 +36,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     changes = _changes(parser, options.tolerance)
     from falx.errors import FalxError
-    from falx_runs.silence import silenced
+    from falx_runs import silence
 
-    with silenced():
+    silence.quiet = options.quiet
+    with silence.silenced():
         from falx_export.proof import samples, verify, verify_plot
     # With the format: a release has both under one stem.
     plot = options.plot or Path(f"{options.file.stem}-{options.file.suffix[1:]}-parity.png")
@@ -52,7 +53,6 @@ def main(arguments: list[str]) -> int:
             options.data,
             splits=options.split or samples.SPLITS,
             engine=options.engine,
-            quiet=options.quiet,
         )
         # Raises where the file rejects everything, before there is a picture of nothing.
         comparison.parity()

@@ -9,7 +9,7 @@ Operators: https://onnx.ai/onnx/operators/, in the versions of opset 17.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
+
+from falx_export.convert.graph import unused
 
 Number: TypeAlias = "Tensor | int | float"
 """A tensor, or a number that becomes a constant of the other operand's type."""
@@ -28,6 +30,11 @@ Attribute: TypeAlias = int | str | Sequence[int]
 BOOL: Final = np.dtype(np.bool_)
 
 
+def _operator(name: str, dtype: npt.DTypeLike | None = None) -> Callable[[Tensor, Number], Tensor]:
+    """Returns the method for an operator of two operands; its result has the first one's type, or `dtype`."""
+    return lambda tensor, other: tensor.graph.node(name, tensor, other, dtype=dtype)
+
+
 @dataclass(eq=False, slots=True)
 class Tensor:
     """A value in a graph; its name is empty until the calculation it is part of is named."""
@@ -36,52 +43,29 @@ class Tensor:
     dtype: np.dtype[np.generic]
     name: str = ""
 
-    def __add__(self, other: Number) -> Tensor:
-        return self.graph.node("Add", self, other)
-
-    def __sub__(self, other: Number) -> Tensor:
-        return self.graph.node("Sub", self, other)
+    __add__ = _operator("Add")
+    __sub__ = _operator("Sub")
+    __mul__ = _operator("Mul")
+    __truediv__ = _operator("Div")
+    __lt__ = _operator("Less", BOOL)
+    __le__ = _operator("LessOrEqual", BOOL)
+    __gt__ = _operator("Greater", BOOL)
+    __ge__ = _operator("GreaterOrEqual", BOOL)
+    __and__ = _operator("And")
+    __or__ = _operator("Or")
+    # `==` compares the Python objects.
+    equals = _operator("Equal", BOOL)
 
     def __rsub__(self, other: Number) -> Tensor:
         return self.graph.node("Sub", self.graph.like(self, other), self)
-
-    def __mul__(self, other: Number) -> Tensor:
-        return self.graph.node("Mul", self, other)
-
-    def __truediv__(self, other: Number) -> Tensor:
-        return self.graph.node("Div", self, other)
 
     def __rtruediv__(self, other: Number) -> Tensor:
         return self.graph.node("Div", self.graph.like(self, other), self)
 
     def __floordiv__(self, other: Number) -> Tensor:
-        """Returns the quotient of integers that are not negative: ONNX's Div cuts off what is behind the
-        point.
-        """
+        """Returns the quotient of integers that are not negative; ONNX's Div cuts off the rest."""
         assert self.dtype.kind in "iu", self.dtype  # noqa: S101 - our own invariant
         return self.graph.node("Div", self, other)
-
-    def __lt__(self, other: Number) -> Tensor:
-        return self.graph.node("Less", self, other, dtype=BOOL)
-
-    def __le__(self, other: Number) -> Tensor:
-        return self.graph.node("LessOrEqual", self, other, dtype=BOOL)
-
-    def __gt__(self, other: Number) -> Tensor:
-        return self.graph.node("Greater", self, other, dtype=BOOL)
-
-    def __ge__(self, other: Number) -> Tensor:
-        return self.graph.node("GreaterOrEqual", self, other, dtype=BOOL)
-
-    def equals(self, other: Number) -> Tensor:
-        """Compares elementwise; `==` compares the Python objects."""
-        return self.graph.node("Equal", self, other, dtype=BOOL)
-
-    def __and__(self, other: Tensor) -> Tensor:
-        return self.graph.node("And", self, other)
-
-    def __or__(self, other: Tensor) -> Tensor:
-        return self.graph.node("Or", self, other)
 
     def __invert__(self) -> Tensor:
         return self.graph.node("Not", self)
@@ -144,7 +128,7 @@ class Graph:
             if node.output is tensor:
                 node.name = full
                 continue
-            node.name = node.output.name = self._free(f"{full}/{node.operator}")
+            node.name = node.output.name = unused(f"{full}/{node.operator}", self._taken)
         self._unnamed.clear()
         return tensor
 
@@ -280,9 +264,7 @@ class Graph:
         return self.node("TopK", tensor, self.integers(count), axis=-1, largest=int(largest), sorted=1)
 
     def insert(self, graph: onnx.GraphProto) -> dict[str, Tensor]:
-        """Adds another graph's nodes after all that is there; its inputs must be values of this graph.
-        Returns its outputs by name.
-        """
+        """Adds the nodes of another graph, whose inputs are values of this one; returns outputs by name."""
         self._nodes.extend(graph.node)
         self._constants.update({tensor.name: tensor for tensor in graph.initializer})
         self._values.extend(graph.value_info)
@@ -316,13 +298,6 @@ class Graph:
             raise ValueError(f"{name}: is the name of another value")
         self._taken.add(name)
         return name
-
-    def _free(self, name: str) -> str:
-        number, free = 1, name
-        while free in self._taken:
-            number += 1
-            free = f"{name}.{number}"
-        return self._take(free)
 
 
 def _proto(node: _Calculation) -> onnx.NodeProto:

@@ -3,23 +3,8 @@
 For programs that run ONNX and have no Python: C++, C#, JavaScript. Standard operators only; no branch and
 no loop, so a picture that is rejected costs as much as another.
 
-| input | type | shape | |
-|---|---|---|---|
-| `image` | uint8 | `(height, width, channels)` | from 1 x 1; 1 channel (grey) or 3 (RGB), 0 black to 255 |
-
-| output | type | shape | |
-|---|---|---|---|
-| `decision` | int32 | `()` | index into `falx.words.DECISIONS`: 0..3 the labels, 4 ambiguous, 5 rejected |
-| `decision_label` | string | `()` | the same as a word |
-| `rejected` | bool | `()` | whether the picture is not a usable slice of a head |
-| `reason` | int32 | `()` | why: 0 not rejected, then the codes of `falx.slices.reasons.REASONS` from 1 |
-| `probabilities` | float32 | `(4,)` | of the labels in their order; all 0 where rejected |
-| `confidence` | float32 | `()` | of the decided label; 0 where ambiguous or rejected |
-| `heatmap` | float32 | `(height, width)` | where a tumour would be, 0..1; all 0 where rejected |
-| `familiarity` | float32 | `()` | how probable it is that the picture is a slice of a brain, 0..1 |
-| `no_brain` | float32 | `()` | how probable it is that it is a head without brain, 0..1 |
-
-`heatmap`, `familiarity` and `no_brain` are there where the model has them.
+`OUTPUTS` and `DOCUMENTATION` describe what goes in and comes out; `heatmap`, `familiarity` and `no_brain` are
+there where the model has them.
 
 The thresholds are the constant `thresholds`, float32 `(4,)` in the order of the labels; the limits of the
 rejection checks are constants named as in the card.
@@ -36,7 +21,6 @@ import numpy.typing as npt
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 from onnx import compose, helper
-from tqdm import tqdm
 
 from falx import decision, phantom
 from falx.engines import Engine
@@ -53,6 +37,7 @@ from falx_export.self_contained import onnx_preprocessing, onnx_rejection
 from falx_export.self_contained.onnx_builder import Graph, Tensor
 from falx_export.self_contained.onnx_decision import decide
 from falx_export.self_contained.onnx_rejection import NONE
+from falx_runs.silence import progress
 
 Outputs = dict[str, npt.NDArray[Any]]
 """The answers of a graph, by the names of its outputs, each of a type of its own."""
@@ -124,9 +109,7 @@ def sealed(payload: bytes, card: Card) -> bytes:
 
 
 def build(payload: bytes, card: Card) -> bytes:
-    """Returns the self-contained graph of a model, without a card; thresholds and limits of the model's card
-    are built in. The same arguments give the same bytes.
-    """
+    """Returns the self-contained graph of a model, with its card's thresholds and limits, but no card."""
     model = _model(payload)
     g = Graph()
     image = g.input(INPUT.name, INPUT.dtype)
@@ -167,9 +150,7 @@ def started(payload: bytes) -> Callable[[npt.NDArray[np.uint8]], Outputs]:
 
 
 def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
-    """Returns how a graph rejects or decides otherwise than Falx on the same pixels and probabilities, in
-    words; empty where it does not.
-    """
+    """Returns how a graph decides otherwise than Falx on the same pixels and probabilities; empty if not."""
     familiarity, no_brain = (
         float(got[name]) if name in got else None for name in ("familiarity", "no_brain")
     )
@@ -187,9 +168,7 @@ def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
     return "" if said == right else f"decides {_words(said)}, Falx {_words(right)}"
 
 
-def prove(
-    name: str, data: bytes, slices: npt.NDArray[np.uint8], engine: Engine, *, quiet: bool = False
-) -> None:
+def prove(name: str, data: bytes, slices: npt.NDArray[np.uint8], engine: Engine) -> None:
     """Lets pass a file that answers as the runtime does with the model's own graph, and decides as Falx does.
 
     It is tried on the drawn phantoms, and on the slices `(N, 224, 224, 1)`, each taken for a picture and
@@ -203,7 +182,7 @@ def prove(
     run = started(payload)
     pictures = [draw() for draw in phantom.PHANTOMS.values()] + [image[..., 0] for image in slices]
     answered = 0
-    for pixels in tqdm(pictures, f"Compare {name}", unit="slice", leave=False, disable=quiet or None):
+    for pixels in progress(pictures, f"Compare {name}"):
         got = run(pixels[:, :, np.newaxis])
         if wrong := contradiction(got, Slice(pixels), card):
             raise ParityError(f"{name}: {wrong} on the same picture")

@@ -35,9 +35,7 @@ LEVELS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class PictureTensors:
-    """A picture in a graph: its pixels, `(H, W)` int32; its sides, int64; and the mean distance between its
-    strongest and its weakest channel, 0..1, float64.
-    """
+    """A picture in a graph: int32 pixels; int64 sides; and how far its channels are apart, 0..1, float64."""
 
     pixels: Tensor
     height: Tensor
@@ -47,9 +45,7 @@ class PictureTensors:
 
 @dataclass(frozen=True, slots=True)
 class FrameTensors:
-    """The rectangle of the head in the slice, and where it lies in the tensor (`content`: left, top, width,
-    height), as in `falx.slices.preprocessing.Frame`; all int64 without axes.
-    """
+    """The head's rectangle, and where it lies in the tensor, as in `falx.slices.preprocessing`; all int64."""
 
     left: Tensor
     top: Tensor
@@ -59,9 +55,7 @@ class FrameTensors:
 
 
 def read(g: Graph, image: Tensor) -> PictureTensors:
-    """Returns a grey slice of uint8 `(H, W, 1)` or `(H, W, 3)`, RGB; with other channels the graph cannot be
-    run.
-    """
+    """Returns a grey slice of uint8 `(H, W, 1)` or `(H, W, 3)`, RGB; other channels cannot be run."""
     with g.scope("grey"):
         height = g.named("height", g.side(image, 0))
         width = g.named("width", g.side(image, 1))
@@ -169,9 +163,7 @@ def resized(
 
 
 def heatmap(g: Graph, cells: Tensor, side: int, picture: PictureTensors, frame: FrameTensors) -> Tensor:
-    """Returns the model's cells, float32 `(1, side, side)`, on the slice, `(H, W)`; see
-    `falx.prediction.Location.heatmap`.
-    """
+    """Returns cells, float32 `(1, side, side)`, on the slice, as `falx.prediction.Location.heatmap` does."""
     with g.scope("heatmap"):
         grid = g.named("cells", g.node("Reshape", cells, g.integers(side, side)))
         left, top, width, height = frame.content
@@ -250,8 +242,8 @@ def _stretched(g: Graph, content: Tensor) -> Tensor:
 def _spread(
     g: Graph, side: int, content: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], number: Tensor
 ) -> Tensor:
-    """Returns the weight of each cell for each pixel along an axis, float32 `(number, side)`, 0 outside the
-    frame. Pillow resizes float32 images so, with the box in float32 (`ImagingResample`).
+    """Returns each cell's weight for each pixel along an axis, as Pillow resizes float32; 0 outside the
+    frame.
     """
     begin, extent = content
     cells = side / SIZE

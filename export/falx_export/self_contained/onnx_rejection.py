@@ -40,9 +40,7 @@ def reason(
     familiarity: Tensor | None,
     no_brain: Tensor | None,
 ) -> Tensor:
-    """Returns why a picture is rejected: int32 without axes, `NONE` or 1 + the place in `REASONS`.
-    Familiarity and `no_brain` are float32 `(1, 1)`, where the model says them.
-    """
+    """Returns why a picture is rejected: int32, `NONE` or 1 + the place in `REASONS`."""
     values = {name: g.constant(name, value, np.float64) for name, value in limits.to_dict().items()}
     with g.scope("rejection"):
         shorter = g.minimum(picture.height, picture.width).to(np.float64)

@@ -19,7 +19,6 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.types.experimental import GenericFunction
-from tqdm import tqdm
 
 from falx.decision import after
 from falx.model.card import Card
@@ -32,7 +31,7 @@ from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.convert.graph import INPUT
 from falx_export.errors import ConversionError, ParityError, converting
 from falx_export.self_contained.onnx_file import Outputs
-from falx_runs.silence import silenced
+from falx_runs.silence import progress, silenced
 
 SUFFIX: Final = "-self-contained"
 MEDIAPIPE_SUFFIX: Final = "-mediapipe"
@@ -59,9 +58,7 @@ _LIMIT_STAND_IN: Final = 0.4375
 
 
 def sealed(payload: bytes, card: Card) -> bytes:
-    """Returns the self-contained file of a model's own TFLite graph: with the decision, its metadata and its
-    card.
-    """
+    """Returns the self-contained file of a model's own graph: with the decision, metadata and card."""
     own = replace(card, self_contained=True, outputs=_outputs(card))
     return embed(tflite_metadata.described(with_decision(payload, card), own), own, format="tflite")
 
@@ -106,7 +103,7 @@ def for_mediapipe(payload: bytes) -> bytes:
     return flatbuffer.packed(document)
 
 
-def answers(payload: bytes, slices: npt.NDArray[np.uint8], *, title: str, quiet: bool = False) -> Outputs:
+def answers(payload: bytes, slices: npt.NDArray[np.uint8], title: str = "") -> Outputs:
     """Runs such a graph in LiteRT for slices `(N, 224, 224, 1)`; returns `(N, ...)` by output."""
     # Where it is used: LiteRT has no wheel for every machine that TensorFlow runs on.
     from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
@@ -115,26 +112,20 @@ def answers(payload: bytes, slices: npt.NDArray[np.uint8], *, title: str, quiet:
         interpreter = Interpreter(model_content=payload, num_threads=1)
         runner = interpreter.get_signature_runner("serving_default")
     channels = int(interpreter.get_input_details()[0]["shape"][3])
-    progress = tqdm(slices, title, unit="slice", leave=False, disable=quiet or None)
-    results = [runner(image=np.repeat(image[np.newaxis], channels, axis=3)) for image in progress]
+    results = [
+        runner(image=np.repeat(image[np.newaxis], channels, axis=3)) for image in progress(slices, title)
+    ]
     return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
 
-def prove(
-    name: str,
-    data: bytes,
-    slices: npt.NDArray[np.uint8],
-    plain: Outputs,
-    *,
-    quiet: bool = False,
-) -> None:
+def prove(name: str, data: bytes, slices: npt.NDArray[np.uint8], plain: Outputs) -> None:
     """Lets pass a file that answers as the plain one did, by output `(N, ...)`, and decides as Falx does.
 
     Raises:
         ParityError: it answers something else.
     """
     card, payload = extract(data, name=name)
-    got = answers(payload, slices, title=f"Compare {name}", quiet=quiet)
+    got = answers(payload, slices, f"Compare {name}")
     for output in set(got) & set(plain):
         apart = float(np.abs(got[output] - plain[output]).max())
         # NaN compares false with everything, and must not pass.
@@ -149,9 +140,7 @@ def prove(
 
 
 def contradictions(got: Outputs, card: Card) -> list[str]:
-    """Returns how a graph decides otherwise than Falx does on the same probabilities: for each slice, in
-    words; empty where it does not.
-    """
+    """Returns for each slice how a graph decides otherwise than Falx on its probabilities; else empty."""
     found = []
     for index, decision in enumerate(got["decision"].tolist()):
         familiarity = got["familiarity"][index].item() if "familiarity" in got else None

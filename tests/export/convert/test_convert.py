@@ -105,9 +105,9 @@ def test_int8_is_all_but_the_stem_and_the_last_layers(
 ) -> None:
     model, expected = head
     if suffix == "tflite":
-        layers = tflite_layers(to_tflite.int8(model, noise, quiet=True))
+        layers = tflite_layers(to_tflite.int8(model, noise))
     else:
-        layers = onnx_layers(to_onnx.int8(model, noise, quiet=True))
+        layers = onnx_layers(to_onnx.int8(model, noise))
     assert {shape: coarse for shape, coarse in layers if shape in expected} == expected
     stem = rounding.STEM_CONVOLUTIONS
     rest = [coarse for shape, coarse in layers if shape not in expected]
@@ -167,7 +167,7 @@ def card_of(model: Any, quantization: str) -> Card:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> None:
-    slices = samples.read(data, 12, 6, quiet=True)
+    slices = samples.read(data, 12, 6)
     # What lies beyond the ranges of so few slices would be cut off.
     seen = np.concatenate([slices.calibration, slices.parity])
     model = shallow(seen)
@@ -182,14 +182,14 @@ def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> No
     spread = {name: float(np.ptp(values, axis=0).max()) for name, values in expected.items()}
     assert min(spread.values()) > 0.3
     calibrated: Any = SimpleNamespace(calibration=seen, described=slices.described)
-    graphs = export._converted(model, calibrated, quiet=True)
+    graphs = export._converted(model, calibrated)
     assert [(graph.quantization, graph.format) for graph in graphs] == list(export.FILES)
     for graph in graphs:
         kind, quantization = graph.format, graph.quantization
         tolerance = {"float32": 1e-4, "float16": 0.01, "int8": 0.1}[quantization]
         card = card_of(model, quantization)
         engine = engines.start(engines.choose(None, kind), graph.payload, card, threads=1)
-        got = parity.engine_answers(engine, slices.parity, title="", quiet=True)
+        got = parity.engine_answers(engine, slices.parity)
         assert list(got) == ["probabilities", "heatmap", "familiarity", "no_brain"]
         for name, values in expected.items():
             assert got[name].shape == values.shape
@@ -247,7 +247,7 @@ def test_a_converter_that_fails_is_named(
     monkeypatch.setattr("falx_export.convert.to_onnx.left_in_float", lambda *_: set())
     monkeypatch.setattr(place, fail)
     with pytest.raises(ConversionError, match=f"^{tool} cannot convert the model: no such thing$"):
-        to_onnx.int8(model, noise, quiet=True)
+        to_onnx.int8(model, noise)
 
 
 def test_tensorflow_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

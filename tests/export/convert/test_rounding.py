@@ -44,7 +44,7 @@ def test_a_model_without_backbone_is_refused() -> None:
     image = keras.Input((224, 224, 1))
     model = keras.Model(image, keras.layers.Flatten()(image))
     with pytest.raises(ConversionError, match="expected a model whose image goes into a nested backbone"):
-        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8), quiet=True)
+        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8))
 
 
 def test_a_layer_without_bias_or_normalisation_is_refused() -> None:
@@ -58,7 +58,7 @@ def test_a_layer_without_bias_or_normalisation_is_refused() -> None:
     whole = keras.Input((224, 224, 1))
     model = keras.Model(whole, head(backbone(whole)))
     with pytest.raises(ConversionError, match="or batch normalisation behind it; bare has neither"):
-        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8), quiet=True)
+        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8))
 
 
 def test_a_head_that_takes_something_else_is_refused() -> None:
@@ -73,7 +73,7 @@ def test_a_head_that_takes_something_else_is_refused() -> None:
     model = keras.Model(whole, head(layers.GlobalAveragePooling2D()(backbone(whole))))
     message = r"a head that takes what the backbone makes, \[\(None, 7, 7, 4\)\]; it takes \[\(None, 4\)\]"
     with pytest.raises(ConversionError, match=message):
-        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8), quiet=True)
+        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8))
 
 
 def test_channels_of_the_backbone_are_equalised_before_anything_is_rounded(
@@ -93,7 +93,7 @@ def test_channels_of_the_backbone_are_equalised_before_anything_is_rounded(
 
     monkeypatch.setattr(rounding, "equalise", equalise)
     with pytest.raises(Called):
-        rounding.round_weights(model, slices, quiet=True)
+        rounding.round_weights(model, slices)
 
 
 @pytest.mark.parametrize(("head", "hidden"), [("map", 1), ("evidence", 4)])
@@ -102,7 +102,7 @@ def test_biases_make_up_for_what_rounding_does_to_means(
 ) -> None:
     # Scaling channels moves their means, as it must.
     monkeypatch.setattr(rounding, "equalise", lambda *_: None)
-    slices = samples.read(data, 8, 1, quiet=True).calibration.astype(np.float32)
+    slices = samples.read(data, 8, 1).calibration.astype(np.float32)
     exact, plain, corrected = (build(head) for _ in range(3))
 
     def layers_of(model: Any) -> tuple[list[rounding._Layer], list[rounding._Layer]]:
@@ -122,7 +122,7 @@ def test_biases_make_up_for_what_rounding_does_to_means(
         kernel, *others = layer.kernel.get_weights()
         axis = 2 if "depthwise" in layer.kernel.name else kernel.ndim - 1
         layer.kernel.set_weights([rounding.rounded(kernel, axis), *others])
-    rounding.round_weights(corrected, slices.astype(np.uint8), quiet=True)
+    rounding.round_weights(corrected, slices.astype(np.uint8))
 
     wanted = means(exact)
     off, left = (

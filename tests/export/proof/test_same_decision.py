@@ -20,7 +20,7 @@ from falx.slices.reasons import REASONS
 from falx.slices.slice import Slice
 from falx.words import DECISIONS, LABELS
 from falx_export import package
-from falx_export.package import Converted, Terms
+from falx_export.package import Converted
 from falx_runs.run_folder import FinishedRun, write_run
 from falx_trainer.evaluation.answers import MeasuredModel
 from falx_trainer.evaluation.evaluate import load_model
@@ -70,7 +70,7 @@ def described(model: Any, folder: Path) -> Card:
         data={},
     )
     write_run(run)
-    return package.card(run, model, Terms(), Converted(b"", "tflite", "float16", "weights"))
+    return package.card(run, model, Converted(b"", "tflite", "float16", "weights"))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from falx_runs.manifest import Record
 
 
 def test_calibrates_on_train_and_compares_on_val(data: Path) -> None:
-    read = samples.read(data, 16, 20, quiet=True)
+    read = samples.read(data, 16, 20)
     assert read.calibration.shape == (16, 224, 224, 1)
     assert read.parity.shape == (20, 224, 224, 1)
     assert read.calibration.dtype == np.uint8
@@ -27,7 +27,7 @@ def test_calibrates_on_train_and_compares_on_val(data: Path) -> None:
 
 
 def test_the_same_data_give_the_same_slices(data: Path) -> None:
-    first, second = (samples.read(data / "manifest.csv", 16, 5, quiet=True) for _ in range(2))
+    first, second = (samples.read(data / "manifest.csv", 16, 5) for _ in range(2))
     assert np.array_equal(first.calibration, second.calibration)
     assert np.array_equal(first.parity, second.parity)
 
@@ -35,7 +35,7 @@ def test_the_same_data_give_the_same_slices(data: Path) -> None:
 def test_a_folder_without_manifest_is_halved(data: Path, tmp_path: Path) -> None:
     for path in data.glob("*.png"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    read = samples.read(tmp_path, 100, 24, quiet=True)
+    read = samples.read(tmp_path, 100, 24)
     assert (len(read.calibration), len(read.parity)) == (24, 24)
     assert read.described["calibration"].startswith("24 slices, every second image")
 
@@ -62,7 +62,7 @@ def test_too_few_slices_for_parity(data: Path) -> None:
 
 
 def test_a_small_set_is_compared_on_all_that_it_has(data: Path) -> None:
-    read = samples.read(data, 16, None, quiet=True)
+    read = samples.read(data, 16, None)
     assert (len(read.calibration), len(read.parity)) == (16, 24)
 
 
@@ -79,7 +79,7 @@ def test_no_data(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"nothing: expected a manifest \(CSV\) or a folder of images, found neither"
     ):
-        samples.read(tmp_path / "nothing", 16, 5, quiet=True)
+        samples.read(tmp_path / "nothing", 16, 5)
 
 
 def read_by(monkeypatch: pytest.MonkeyPatch, data: Path, *counts: int) -> tuple[set[str], set[str]]:
@@ -92,7 +92,7 @@ def read_by(monkeypatch: pytest.MonkeyPatch, data: Path, *counts: int) -> tuple[
         return real(path)
 
     monkeypatch.setattr(source, "read", spy)
-    taken = samples.read(data, *counts, quiet=True)
+    taken = samples.read(data, *counts)
     names = [path.name for path in read]
     assert len(names) == len(set(names)) == len(taken.calibration) + len(taken.parity)
     return set(names[: len(taken.calibration)]), set(names[len(taken.calibration) :])
@@ -153,7 +153,7 @@ def test_unreadable_images_are_set_aside(data: Path, tmp_path: Path) -> None:
         (tmp_path / f"{name}.png").write_text("no image")
         rows.append(f"{name}.png,glioma,drawn,{split}")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
-    read = samples.read(tmp_path, 100, 24, quiet=True)
+    read = samples.read(tmp_path, 100, 24)
     assert (len(read.calibration), len(read.parity)) == (24, 24)
     assert read.described == {
         "calibration": "24 slices, split train, balanced over sources and labels; "
@@ -171,4 +171,4 @@ def test_too_few_that_can_be_read(data: Path, tmp_path: Path) -> None:
         match=r"at least 16 images for calibration \(split train\), got 0 and 20 that cannot be read "
         r"\(.*bad\.png: ",
     ):
-        samples.read(tmp_path, 16, 5, quiet=True)
+        samples.read(tmp_path, 16, 5)

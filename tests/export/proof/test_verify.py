@@ -114,7 +114,7 @@ def comparison(*slices: VerifiedSlice) -> Verification:
 
 
 def test_every_slice_of_the_data_is_compared(file: Path, run_folder: Path, data: Path) -> None:
-    found = verify.compare(file, run_folder, data, quiet=True)
+    found = verify.compare(file, run_folder, data)
     assert (found.file, found.engine, found.quantization) == ("small-float16.tflite", "litert", "float16")
     rows = table_of(data / "manifest.csv")
     assert sorted((x.path.name, x.label, x.split) for x in found.slices) == sorted(
@@ -133,7 +133,7 @@ def test_every_slice_of_the_data_is_compared(file: Path, run_folder: Path, data:
 
 
 def test_one_split_of_it(file: Path, run_folder: Path) -> None:
-    found = verify.compare(file, run_folder, None, splits=["val"], quiet=True)
+    found = verify.compare(file, run_folder, None, splits=["val"])
     assert {x.split for x in found.slices} == {"val"}
     assert len(found.slices) == 24
 
@@ -142,7 +142,7 @@ def test_each_decides_by_its_own_thresholds(file: Path, run_folder: Path, tmp_pa
     # Above all probabilities but one: what Keras decides, the file leaves open.
     strict = replace(DEFAULT_THRESHOLDS, no_tumor=1.0, meningioma=1.0, glioma=1.0, pituitary=1.0)
     path = changed(file, tmp_path / "strict.tflite", lambda card: replace(card, thresholds=strict))
-    found = verify.compare(path, run_folder, None, splits=["val"], quiet=True)
+    found = verify.compare(path, run_folder, None, splits=["val"])
     assert {x.after for x in found.slices} == {"ambiguous"}
     assert any(x.before != "ambiguous" for x in found.slices)
 
@@ -166,9 +166,9 @@ def test_images_that_cannot_be_read_are_set_aside_but_not_all(tmp_path: Path, da
     with pytest.raises(
         DataError, match=r"expected images .* got none; the first of 1 that cannot be read: .*br"
     ):
-        list(samples.prepared(tmp_path, quiet=True))
+        list(samples.prepared(tmp_path))
     Image.open(data / "00.png").save(tmp_path / "glioma" / "sound.png")
-    (found,) = samples.prepared(tmp_path, quiet=True)
+    (found,) = samples.prepared(tmp_path)
     record = found.record
     assert (record.path.name, record.label, record.split) == ("sound.png", "glioma", "")
     assert found.tensor.shape == (224, 224, 1)
@@ -292,7 +292,7 @@ def test_self_contained_tflite_is_compared_as_the_plain_file(
     file: Path, for_others: dict[str, Path], run_folder: Path
 ) -> None:
     plain, own, bare = (
-        verify.compare(path, run_folder, None, splits=["val"], quiet=True)
+        verify.compare(path, run_folder, None, splits=["val"])
         for path in (file, for_others["tflite"], for_others["mediapipe"])
     )
     assert (own.file, own.engine, own.quantization) == (for_others["tflite"].name, "litert", "float16")
@@ -313,7 +313,7 @@ def test_self_contained_tflite_is_compared_as_the_plain_file(
 def test_self_contained_onnx_is_compared_on_the_pictures(
     for_others: dict[str, Path], run_folder: Path, heads: Path, tmp_path: Path
 ) -> None:
-    found = verify.compare(for_others["onnx"], run_folder, heads, quiet=True)
+    found = verify.compare(for_others["onnx"], run_folder, heads)
     assert (found.engine, found.quantization) == ("onnx", "float32")
     slices = {x.path.stem: x for x in found.slices}
     for name in ("grey", "tinted"):
@@ -372,7 +372,7 @@ def test_another_engine_for_a_self_contained_file_is_refused(
         ModelError,
         match=r"self-contained\.tflite: is self-contained, and only litert runs it here, not tflite",
     ):
-        verify.compare(for_others["tflite"], run_folder, None, engine="tflite", quiet=True)
+        verify.compare(for_others["tflite"], run_folder, None, engine="tflite")
 
 
 def test_the_measures_are_those_of_the_export() -> None:

@@ -532,7 +532,7 @@ class TestFile:
     def test_it_is_proven_on_slices_against_the_graph_it_is_made_of(self, file: bytes) -> None:
         slices = np.stack([prepare(head(200, 160, seed)[..., 0])[0] for seed in range(3)])[..., np.newaxis]
         own = engines.start("onnx", small(), described(), threads=1)
-        onnx_file.prove("small.onnx", file, slices, own, quiet=True)
+        onnx_file.prove("small.onnx", file, slices, own)
         other = onnx.load_from_string(small())
         (answers,) = (node for node in other.graph.node if node.output[0] == "answers")
         answers.attribute[0].floats[:] = [0.1, 0.25, 0.6, 0.05]
@@ -541,7 +541,7 @@ class TestFile:
             ParityError,
             match=r"small\.onnx: probabilities is 0\.05 from that of the graph it is made of, 0\.01",
         ):
-            onnx_file.prove("small.onnx", file, slices, engine, quiet=True)
+            onnx_file.prove("small.onnx", file, slices, engine)
 
     def test_one_that_rejects_all_it_is_tried_on_is_not_proven(self) -> None:
         card = described(familiarity=True, least_familiarity=0.5)
@@ -553,11 +553,11 @@ class TestFile:
             ParityError,
             match=rf"small\.onnx: rejects all of {tried} phantoms and slices, .* with --data",
         ):
-            onnx_file.prove("small.onnx", data, slices, engine, quiet=True)
+            onnx_file.prove("small.onnx", data, slices, engine)
         # Rejected or not, the familiarity is that of the model.
         engine = engines.start("onnx", small(0.4), card, threads=1)
         with pytest.raises(ParityError, match=r"small\.onnx: familiarity is 0\.2 from that of"):
-            onnx_file.prove("small.onnx", data, slices, engine, quiet=True)
+            onnx_file.prove("small.onnx", data, slices, engine)
 
     def test_a_decision_that_is_not_that_of_falx_is_refused(self, file: bytes) -> None:
         # The card changed, the graph did not.
@@ -570,7 +570,7 @@ class TestFile:
             r"small\.onnx: decides glioma, not rejected, Falx ambiguous, not rejected on the same picture"
         )
         with pytest.raises(ParityError, match=message):
-            onnx_file.prove("small.onnx", data, slices, engine, quiet=True)
+            onnx_file.prove("small.onnx", data, slices, engine)
 
     def test_a_rejection_that_is_not_that_of_falx_is_found(self, answers: Run) -> None:
         got = answers(image=head(63, 200))

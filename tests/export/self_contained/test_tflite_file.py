@@ -52,7 +52,7 @@ def pixels(pixel_card: Any) -> npt.NDArray[np.integer[Any]]:
 
 
 def run(payload: bytes, pixels: npt.NDArray[np.integer[Any]]) -> dict[str, Any]:
-    return own.answers(payload, images(pixels), title="", quiet=True)
+    return own.answers(payload, images(pixels))
 
 
 def test_it_decides_as_the_runtime_does(
@@ -180,14 +180,14 @@ def test_a_file_that_answers_something_else_is_refused(
     pixel_model: bytes, pixel_card: Any, pixels: npt.NDArray[np.integer[Any]]
 ) -> None:
     slices, data = images(pixels), own.sealed(pixel_model, pixel_card)
-    plain = own.answers(pixel_model, slices, title="", quiet=True)
-    own.prove("own", data, slices, plain, quiet=True)
-    own.prove("own", own.sealed_for_mediapipe(pixel_model, pixel_card), slices, plain, quiet=True)
+    plain = own.answers(pixel_model, slices)
+    own.prove("own", data, slices, plain)
+    own.prove("own", own.sealed_for_mediapipe(pixel_model, pixel_card), slices, plain)
     other = plain | {"heatmap": plain["heatmap"] + np.float32(0.01)}
     with pytest.raises(
         ParityError, match=r"own: heatmap is 0\.01 from that of the file it is made of, 1e-05"
     ):
-        own.prove("own", data, slices, other, quiet=True)
+        own.prove("own", data, slices, other)
     # The graph of one setting with the card of another.
     changed = replace(pixel_card, thresholds=Thresholds(0.9, 0.7, 154 / 256, 102 / 256))
     own_card, _ = model_file.extract(own.sealed(pixel_model, changed))
@@ -198,7 +198,7 @@ def test_a_file_that_answers_something_else_is_refused(
     assert wrong > 0.1
     message = f"own: decides {round(wrong * len(pixels))} of {len(pixels)} slices otherwise than Falx"
     with pytest.raises(ParityError, match=message):
-        own.prove("own", data, slices, plain, quiet=True)
+        own.prove("own", data, slices, plain)
 
 
 def test_a_graph_of_other_outputs_is_refused(pixel_model: bytes, pixel_card: Any) -> None:

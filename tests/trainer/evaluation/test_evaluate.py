@@ -18,7 +18,7 @@ from falx_runs.errors import DataError
 from falx_runs.run_folder import FinishedRun, write_run
 from falx_trainer.__main__ import main
 from falx_trainer.evaluation.evaluate import evaluate
-from falx_trainer.evaluation.report import own_card
+from falx_trainer.evaluation.report import document
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_the_card_tells_on_one_page_what_was_measured(tmp_path: Path) -> None:
         },
         "by_source": {},
     }
-    text = own_card.card(metrics, "scans", {"no_tumor": 0.9, "glioma": 0.55})
+    text = document.card(metrics, "scans", {"no_tumor": 0.9, "glioma": 0.55})
     assert text.startswith("# mine 1.0.0\n\nA model of Falx:")
     assert "Falx is not a medical device" in text
     assert "| measured on | scans, split `test`: 36 slices" in text

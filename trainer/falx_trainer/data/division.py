@@ -94,9 +94,7 @@ def _leaked(records: Sequence[Record], links: Links) -> int:
 
 
 def near_duplicates(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """Numbers prepared images `(N, 224, 224)` so that near-duplicates, also mirrored, share a number, in the
-    order in which the first of each come.
-    """
+    """Numbers prepared images, in their order, so that near-duplicates, also mirrored, share a number."""
     return _kinds(_links(pixels), len(pixels))
 
 

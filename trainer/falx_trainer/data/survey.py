@@ -24,9 +24,7 @@ def band(images: int) -> str:
 
 
 def survey(loaded: Tensors, division: Division, untyped: str) -> str:
-    """Returns a report for people: counts of each class, sizes, unreadable files, duplicates, what to expect.
-    With `untyped` `drop`, tumours of no recorded class are not trained on.
-    """
+    """Returns a report for people: counts by class, sizes, unreadable files, duplicates, what to expect."""
     counts = Counter((record.label, record.split) for record in division.records)
     labels = sorted({label for label, _ in counts}, key=lambda name: (name != "no_tumor", name))
     lines = [f"{'':16}" + "".join(f"{split:>8}" for split in SPLITS)]

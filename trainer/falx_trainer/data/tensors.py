@@ -57,9 +57,7 @@ class Tensors:
 
 
 def load(records: Sequence[Record], cache: Path | None = None) -> Tensors:
-    """Reads and prepares images, in parallel; unreadable ones are set aside, not fatal. In the folder `cache`
-    they are kept, and read where these files were prepared before and have not changed since.
-    """
+    """Reads and prepares images in parallel, or takes from the cache what is there of unchanged files."""
     pixels, frames = _prepared(records, cache)
     readable = np.flatnonzero(frames[:, 0] > 0).tolist()
     digest = hashlib.sha256()
@@ -124,8 +122,8 @@ def _key(records: Sequence[Record]) -> str:
 
 
 def _prepare(record: Record) -> tuple[Pixels, tuple[float, ...]] | FalxError:
-    """Returns a tensor; height and width of the image; left, top and scale of the head; left and top of its
-    place.
+    """Returns a tensor; the image's height and width; the head's left, top and scale; its place's left and
+    top.
     """
     try:
         pixels = read(record.path).pixels

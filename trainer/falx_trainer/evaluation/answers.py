@@ -37,18 +37,14 @@ class ModelAnswer:
 
 @dataclass(frozen=True)
 class LearnedFrom:
-    """The slices a model learned from, as far as they are known: the fingerprint of all its data
-    (`Tensors.fingerprint`), and the manifest of its slices, with their splits.
-    """
+    """The fingerprint of all data of a model, and the manifest of its slices, as far as they are known."""
 
     fingerprint: str | None = None
     manifest: Path | None = None
 
 
 class MeasuredModel(Protocol):
-    """A model that is measured: an exported file or a run. `described` are its name, file and checksums,
-    JSON-ready.
-    """
+    """An exported file or a run that is measured; it describes itself by name, file and checksums."""
 
     described: Mapping[str, str | None]
     thresholds: Thresholds

@@ -33,9 +33,7 @@ Interval = list[float]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Measures of how well a probability ranks positives, `(RESAMPLES,)` each, NaN where a resample has one
-    kind: the area under the ROC curve and the average precision.
-    """
+    """Area under the ROC curve and average precision of each resample; NaN where it has one kind."""
 
     area: Floats
     precision: Floats
@@ -56,9 +54,7 @@ class Groups:
         return np.asarray(_drawn(self.count) @ of_groups)
 
     def ranking(self, scores: Floats, positive: Mask, chosen: Mask) -> Ranking:
-        """Measures how well scores `(N,)` rank the chosen slices in each resample; the positive ones should
-        be high.
-        """
+        """Measures how well scores `(N,)` rank the positives among the chosen slices, in each resample."""
         area, precision = np.full(RESAMPLES, np.nan), np.full(RESAMPLES, np.nan)
         for rows, _, hits, others in self._levels(scores, positive, chosen):
             above, below = hits.cumsum(axis=1), others.cumsum(axis=1)
@@ -72,9 +68,7 @@ class Groups:
         return Ranking(area, precision)
 
     def youden(self, scores: Floats, positive: Mask, chosen: Mask) -> Floats:
-        """Returns the highest score where sensitivity + specificity is greatest, in each resample; see
-        `ranking`.
-        """
+        """Returns the highest score of the greatest sensitivity + specificity, in each resample."""
         best = np.full(RESAMPLES, np.nan)
         for rows, levels, hits, others in self._levels(scores, positive, chosen):
             above, below = hits.cumsum(axis=1), others.cumsum(axis=1)
@@ -118,9 +112,7 @@ class Groups:
         return [float(value), float(low), float(high), int(of.sum())]
 
     def shares(self, asked: Sequence[tuple[Mask, Mask]]) -> list[Interval | None]:
-        """Returns shares with their intervals, None where no slice counts, for pairs of which slices count
-        and which are hit, `(N,)` each.
-        """
+        """Returns a share's interval, or None, for each pair of which slices count and which are hit."""
         of = np.stack([counted for counted, _ in asked], axis=1)
         hit = np.stack([counted & hits for counted, hits in asked], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -135,9 +127,7 @@ class Groups:
     def _levels(
         self, scores: Floats, positive: Mask, chosen: Mask
     ) -> Iterator[tuple[slice, Floats, Floats, Floats]]:
-        """Returns the numbers of positives and others at each score, from the highest down, in a block of
-        resamples.
-        """
+        """Returns, of a block of resamples, how many positives and others each score has, highest first."""
         order = np.flatnonzero(chosen)[np.argsort(-scores[chosen], kind="stable")]
         ranked = scores[order]
         starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])

@@ -81,9 +81,7 @@ def _areas(one: AnswerArrays, other: AnswerArrays, kinds: list[str]) -> Document
 def _difference(
     sample: AnswerArrays, value: float, samples: npt.NDArray[np.floating], of: Mask
 ) -> list[float | int | None]:
-    """Returns a difference with its interval; None for its ends where one group alone tells nothing of
-    others.
-    """
+    """Returns a difference with its interval; its ends are None where one group tells nothing of others."""
     known = samples[np.isfinite(samples)]
     if len(np.unique(sample.groups.member[of])) < 2 or not len(known):
         return [value, None, None, int(of.sum())]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -21,7 +20,7 @@ from falx_trainer.evaluation.file_answers import FileModel
 from falx_trainer.evaluation.measures import Document, Pairs, measure
 from falx_trainer.evaluation.overlap import Copy
 from falx_trainer.evaluation.processor import processor
-from falx_trainer.evaluation.report import csv_files, document, own_card, report_plots, terminal, worst
+from falx_trainer.evaluation.report import csv_files, document, report_plots, terminal, worst
 
 SENSITIVITY: Final = 0.99
 """The share of tumours that thresholds are chosen not to miss, unless another is stated."""
@@ -125,7 +124,7 @@ def evaluate(
     _write(out / "metrics.json", json.dumps(metrics, indent=1))
     _write(out / "thresholds.json", json.dumps(_chosen(pairs, metrics, data), indent=1))
     if not (out / RELEASED).exists():
-        _write(out / CARD, own_card.card(metrics, data.name, asked.thresholds.to_dict()).rstrip())
+        _write(out / CARD, document.card(metrics, data.name, asked.thresholds.to_dict()).rstrip())
     text = terminal.text(metrics)
     _write(out / "metrics.txt", text)
     csv_files.write(out, metrics, curves)
@@ -162,11 +161,10 @@ def _without(pairs: Pairs, copies: Sequence[Copy]) -> Document | None:
 
 def _chosen(pairs: Pairs, metrics: Document, data: Path) -> Document:
     """Returns the document of `thresholds.json`, which `falx retarget` reads."""
-    labels = Counter(record.label for record, _ in pairs)
-    groups = {
-        label: len({measures.group(record) for record, _ in pairs if record.label == label})
-        for label in labels
-    }
+    members: dict[str, list[str]] = {label: [] for label in (*LABELS, UNTYPED)}
+    for record, _ in pairs:
+        members[record.label].append(measures.group(record))
+    occurring = {label: groups for label, groups in members.items() if groups}
     return {
         "schema": THRESHOLDS_SCHEMA,
         "model": metrics["model"],
@@ -174,8 +172,8 @@ def _chosen(pairs: Pairs, metrics: Document, data: Path) -> Document:
             "name": data.name,
             "split": metrics["split"],
             "fingerprint": metrics["overlap"]["fingerprint"],
-            "slices": {label: labels[label] for label in (*LABELS, UNTYPED) if label in labels},
-            "groups": {label: groups[label] for label in (*LABELS, UNTYPED) if label in labels},
+            "slices": {label: len(groups) for label, groups in occurring.items()},
+            "groups": {label: len(set(groups)) for label, groups in occurring.items()},
         },
         **metrics["thresholds"],
         "warnings": [*metrics["thresholds"]["warnings"], *metrics["warnings"]],

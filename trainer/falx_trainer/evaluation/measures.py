@@ -245,9 +245,7 @@ def _report(sample: AnswerArrays, occurring: Sequence[str]) -> tuple[Document, D
 
 
 def _ranked(sample: AnswerArrays, kind: str, counted: Mask, positive: Mask) -> tuple[Document, Area | None]:
-    """Returns the area under the ROC curve and the average precision, with intervals; and the area's
-    resamples.
-    """
+    """Returns area under the ROC curve and average precision, with intervals; and the area's resamples."""
     true, scores = positive[counted], sample.score(kind)
     if not true.any() or true.all():
         return {"auc_roc": None, "average_precision": None}, None
@@ -272,9 +270,7 @@ def _macro(sample: AnswerArrays, areas: Sequence[Area | None]) -> Interval | Non
 
 
 def curves(pairs: Pairs) -> dict[str, dict[str, dict[str, list[float | None]]]]:
-    """Returns the ROC and the precision–recall curve of each kind of `AnswerArrays.kinds` that has positives
-    and others, with the fields that scikit-learn has, and `threshold`.
-    """
+    """Returns ROC and precision–recall curve of each kind of `AnswerArrays.kinds`."""
     sample = AnswerArrays.of(pairs)
     found: dict[str, dict[str, dict[str, list[float | None]]]] = {}
     for kind, (counted, positive) in sample.kinds().items():
@@ -300,9 +296,7 @@ def curves(pairs: Pairs) -> dict[str, dict[str, dict[str, list[float | None]]]]:
 
 
 def decisions(pairs: Pairs) -> tuple[list[str], list[list[int]]]:
-    """Returns the labels that occur, and of each how often every decision was made, in the order of
-    `DECISIONS`.
-    """
+    """Returns the labels that occur, and of each the count of every decision."""
     rows = [label for label in (*LABELS, UNTYPED) if any(record.label == label for record, _ in pairs)]
     return rows, [
         [
@@ -322,9 +316,7 @@ def inside(record: Record, answer: ModelAnswer) -> bool:
 
 
 def _confidences(pairs: Pairs) -> tuple[npt.NDArray[np.float64], Mask, AnswerArrays, Mask]:
-    """Returns the greatest probability of the typed slices that were not rejected, whether it is right, and
-    which slices they are.
-    """
+    """Returns the greatest probability of typed slices, whether it is right, and the slices."""
     sample = AnswerArrays.of(pairs)
     known = sample.typed & sample.answered
     right = sample.likeliest == sample.labels
@@ -352,9 +344,7 @@ def _calibration_error(pairs: Pairs) -> Interval | None:
 
 
 def calibration(pairs: Pairs) -> list[dict[str, float]]:
-    """Returns the number of slices, their mean confidence and the share that is right, of each bin that has
-    any.
-    """
+    """Returns slices, mean confidence and the share that is right, of each bin that has any."""
     confidence, right, _, _ = _confidences(pairs)
     bins = _bins(confidence)
     return [

@@ -21,9 +21,7 @@ SAME_GROUP: Final = "another slice of the same group"
 
 @dataclass(frozen=True)
 class Copy:
-    """A slice that the model knows from its training: its kind, the training slice, and how alike their
-    thumbnails are, 0..1 (None where only the group is the same).
-    """
+    """A slice that the model knows, its training slice, and how alike they are; None: only by group."""
 
     record: Record
     kind: str
@@ -33,9 +31,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Overlap:
-    """The slices that a model knows from its training: what was compared with what, and the counts,
-    JSON-ready; the slices; and warnings, sentences.
-    """
+    """The slices that a model knows from its training: the counts, JSON-ready; the slices; and warnings."""
 
     found: Document
     copies: Sequence[Copy]
@@ -92,9 +88,7 @@ def check(
 def _training(
     learned_from: LearnedFrom, others: Sequence[Record], trained_on: Path | None
 ) -> tuple[Sequence[Record], str | None]:
-    """Returns the records of what a model learned from, and where they were found; none where nothing is
-    known.
-    """
+    """Returns the records of what a model learned from, and where they were found; none where unknown."""
     if trained_on is not None:
         run = trained_on / MANIFEST
         path = run if run.is_file() else trained_on

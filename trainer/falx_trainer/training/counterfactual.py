@@ -125,9 +125,7 @@ def _find_place(pixels: Pixels, width: int, height: int, rng: np.random.Generato
 def tissue_box(
     donor: Pixels, avoid: Boxes, like: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> npt.NDArray[np.float32] | None:
-    """Returns a rectangle of healthy tissue as large as `like`, a lesion's box, that touches none of the
-    tumours.
-    """
+    """Returns a rectangle of healthy tissue, of the size of a lesion's box, that touches no tumour."""
     width, height = (like[2:] - like[:2]).astype(int)
     for _ in range(6):
         place = _find_place(donor, int(width), int(height), rng)
@@ -138,12 +136,8 @@ def tissue_box(
         # `paste` takes the soft rim from around the box.
         across, down = (max(8 * len(donor) / SIZE, RIM * side / 2 + 1) for side in (width, height))
         wide = box + np.array([-across, -down, across, down], np.float32)
-        clear = (
-            (avoid[:, 2] < wide[0])
-            | (avoid[:, 0] > wide[2])
-            | (avoid[:, 3] < wide[1])
-            | (avoid[:, 1] > wide[3])
-        )
+        lefts, tops, rights, bottoms = avoid.T
+        clear = (rights < wide[0]) | (lefts > wide[2]) | (bottoms < wide[1]) | (tops > wide[3])
         if clear.all():
             return box
     return None

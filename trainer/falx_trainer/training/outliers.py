@@ -22,9 +22,7 @@ from falx_runs.arrays import Float64s, Pixels
 
 
 def draw_outlier(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Draws a picture that is not a slice of a head, and prepares it as every picture is; some kinds are made
-    from `pixels`, a prepared slice.
-    """
+    """Draws a picture that is no slice of a head, some from a slice, and prepares it as any picture is."""
     picture = KINDS[int(rng.integers(len(KINDS)))](pixels, rng)
     if rng.random() < 0.4:
         picture = _surrounded(picture, rng)
@@ -40,10 +38,17 @@ def _scaled(values: Float64s) -> Pixels:
     return levels
 
 
+def _grey(values: Float64s) -> Pixels:
+    return values.clip(0, 255).astype(np.uint8)
+
+
+def _around(x: float, y: float, across: float, down: float) -> tuple[float, float, float, float]:
+    """Returns the rectangle around a place, as Pillow draws within it."""
+    return x - across, y - down, x + across, y + down
+
+
 def _noise(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Draws noise of amplitudes that fall with a power of the frequency: 0 white, 1 as in photographs, 2
-    clouds.
-    """
+    """Draws noise that falls with a power of the frequency: 0 white, 1 as in photographs, 2 clouds."""
     across, down = np.fft.rfftfreq(SIZE), np.fft.fftfreq(SIZE)
     frequency = np.hypot(across[None, :], down[:, None])
     frequency[0, 0] = 1 / SIZE
@@ -72,10 +77,9 @@ def _sheet(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     count = int(rng.integers(2, 6))
     side = SIZE // count
     small = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
-    turned = [np.rot90(small, int(rng.integers(4))) for _ in range(count * count)]
     sheet = np.zeros((SIZE, SIZE), np.uint8)
-    for index, tile in enumerate(turned):
-        row, column = divmod(index, count)
+    for row, column in np.ndindex(count, count):
+        tile = np.rot90(small, int(rng.integers(4)))
         sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
     return sheet
 
@@ -84,11 +88,8 @@ def _closeup(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Cuts out tissue without a head around it."""
     side = int(rng.integers(30, 70))
     left, top = rng.integers(60, SIZE - 60 - side + 1, 2)
-    return np.asarray(
-        Image.fromarray(pixels[top : top + side, left : left + side]).resize(
-            (SIZE, SIZE), Image.Resampling.BICUBIC
-        )
-    )
+    part = Image.fromarray(pixels[top : top + side, left : left + side])
+    return np.asarray(part.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
 
 
 def _leaves(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -102,22 +103,19 @@ def _leaves(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
         x, y = rng.uniform(0, SIZE, 2)
         level = int(rng.integers(256))
         flat = rng.uniform(0.3, 1.0)
-        if kind == 0:
-            draw.ellipse((x - radius, y - radius * flat, x + radius, y + radius * flat), fill=level)
-        elif kind == 1:
-            draw.rectangle((x - radius, y - radius * flat, x + radius, y + radius * flat), fill=level)
+        if kind < 2:
+            (draw.ellipse, draw.rectangle)[kind](_around(x, y, radius, radius * flat), fill=level)
         else:
             angles = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(3, 8))))
-            draw.polygon(
-                [(x + radius * math.cos(a), y + radius * flat * math.sin(a)) for a in angles], fill=level
-            )
+            corners = [(x + radius * math.cos(a), y + radius * flat * math.sin(a)) for a in angles]
+            draw.polygon(corners, fill=level)
     values = np.asarray(image, np.float64)
     if rng.random() < 0.7:
         # Light falls unevenly, and a lens is never quite sharp.
         ramp = np.linspace(rng.uniform(0.3, 1), rng.uniform(0.3, 1), SIZE)
         values = values * (ramp[None, :] if rng.random() < 0.5 else ramp[:, None])
         values = values + rng.standard_normal((SIZE, SIZE)) * rng.uniform(0, 12)
-    return values.clip(0, 255).astype(np.uint8)
+    return _grey(values)
 
 
 def _lines(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -131,19 +129,13 @@ def _lines(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
             x = int(rng.integers(4, 30))
             while x < SIZE - 10:
                 width = int(rng.integers(2, step + 2))
-                draw.rectangle(
-                    (x, top, x + width, top + step // 2),
-                    outline=ink,
-                    fill=ink if rng.random() < 0.5 else None,
-                )
+                filled = rng.random() < 0.5
+                draw.rectangle((x, top, x + width, top + step // 2), ink if filled else None, ink)
                 x += width + int(rng.integers(1, step))
     else:
         for _ in range(int(rng.integers(4, 40))):
-            draw.line(
-                [tuple(point) for point in rng.uniform(0, SIZE, (int(rng.integers(2, 5)), 2))],
-                ink,
-                int(rng.integers(1, 6)),
-            )
+            points = rng.uniform(0, SIZE, (int(rng.integers(2, 5)), 2))
+            draw.line([tuple(point) for point in points], ink, int(rng.integers(1, 6)))
     return np.asarray(image)
 
 
@@ -155,41 +147,31 @@ def _body(_pixels: Pixels, rng: np.random.Generator) -> Pixels:
     kind = int(rng.integers(3))
     if kind == 0:
         wide, high = rng.uniform(85, 112), rng.uniform(85, 112)
-        draw.rounded_rectangle((centre - wide, centre - high, centre + wide, centre + high), 50, fill=level)
+        draw.rounded_rectangle(_around(centre, centre, wide, high), 50, fill=level)
         for side in (-1, 1):
             x, across, down = centre + side * rng.uniform(36, 50), rng.uniform(22, 36), rng.uniform(50, 85)
-            draw.ellipse(
-                (x - across, centre - down, x + across, centre + down),
-                fill=int(level * rng.uniform(0.1, 0.4)),
-            )
+            draw.ellipse(_around(x, centre, across, down), fill=int(level * rng.uniform(0.1, 0.4)))
         for rib in range(int(rng.integers(0, 9))):
             y = centre - 70 + rib * rng.uniform(14, 20)
-            draw.arc(
-                (centre - 80, y, centre + 80, y + 60),
-                180,
-                360,
-                fill=min(level + 25, 255),
-                width=int(rng.integers(2, 6)),
-            )
-        draw.rectangle((centre - 9, centre - high, centre + 9, centre + high), fill=min(level + 20, 255))
+            bone = min(level + 25, 255)
+            draw.arc((centre - 80, y, centre + 80, y + 60), 180, 360, bone, int(rng.integers(2, 6)))
+        draw.rectangle(_around(centre, centre, 9, high), fill=min(level + 20, 255))
     elif kind == 1:
         for _ in range(int(rng.integers(1, 6))):
-            ends = rng.uniform(10, SIZE - 10, (2, 2))
+            ends = [tuple(end) for end in rng.uniform(10, SIZE - 10, (2, 2))]
             width = int(rng.integers(8, 46))
-            draw.line([tuple(end) for end in ends], level, width)
-            draw.line([tuple(end) for end in ends], min(level + 25, 255), max(width // 3, 1))
+            draw.line(ends, level, width)
+            draw.line(ends, min(level + 25, 255), max(width // 3, 1))
     else:
         wide, high = rng.uniform(95, 112), rng.uniform(60, 85)
-        draw.ellipse((centre - wide, centre - high, centre + wide, centre + high), fill=level)
+        draw.ellipse(_around(centre, centre, wide, high), fill=level)
         for _ in range(int(rng.integers(4, 16))):
             x, y = centre + rng.uniform(-0.7, 0.7) * wide, centre + rng.uniform(-0.7, 0.7) * high
             radius = rng.uniform(5, 32)
-            draw.ellipse(
-                (x - radius, y - radius * 0.7, x + radius, y + radius * 0.7), fill=int(rng.integers(20, 256))
-            )
+            draw.ellipse(_around(x, y, radius, radius * 0.7), fill=int(rng.integers(20, 256)))
     values = np.asarray(image, np.float64)
     texture = _noise(_pixels, rng).astype(np.float64) - 128
-    return np.where(values > 0, values + texture * rng.uniform(0.05, 0.5), 0).clip(0, 255).astype(np.uint8)
+    return _grey(np.where(values > 0, values + texture * rng.uniform(0.05, 0.5), 0))
 
 
 def _warped(pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -204,11 +186,9 @@ def _warped(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 def _organs(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Puts the tissue of a slice into the outlines of something else."""
     picture = np.zeros((SIZE, SIZE), np.uint8)
-    y, x = np.mgrid[:SIZE, :SIZE]
     for _ in range(int(rng.integers(2, 9))):
         across, down = rng.uniform(18, 90, 2)
-        centre = rng.uniform(30, SIZE - 30, 2)
-        inside = np.hypot((x - centre[0]) / across, (y - centre[1]) / down) < 1
+        inside = _ellipse(rng.uniform(30, SIZE - 30, 2), across, down) < 1
         shift = rng.integers(-60, 61, 2)
         tissue = np.roll(np.rot90(pixels, int(rng.integers(4))), shift, (0, 1))
         picture[inside] = (tissue[inside] * rng.uniform(0.4, 1.0)).astype(np.uint8)
@@ -283,10 +263,9 @@ def _tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         radius = rng.uniform(5, 34)
         organ = _ellipse(place, radius, radius * rng.uniform(0.5, 1), rng.uniform(0, math.pi))
         inside = (organ * (1 + 0.2 * coarse) < 1) & (body < 0.85)
-        filled = rng.uniform(0, 255) + rng.uniform(0, 0.6) * (
-            np.roll(tissue, rng.integers(-50, 51, 2), (0, 1)) - 90.0
-        )
-        picture = np.where(inside, filled, picture)
+        level, contrast = rng.uniform(0, 255), rng.uniform(0, 0.6)
+        moved = np.roll(tissue, rng.integers(-50, 51, 2), (0, 1))
+        picture = np.where(inside, level + contrast * (moved - 90.0), picture)
     spine = middle + np.array([rng.uniform(-6, 6), down * rng.uniform(0.3, 0.6)])
     vertebra, bright = rng.uniform(12, 22), rng.uniform(0, 255)
     picture[_ellipse(spine, vertebra, vertebra * 0.8) < 1] = bright
@@ -296,8 +275,7 @@ def _tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         picture[(abs(ring - 1) < rng.uniform(0.01, 0.03)) & (body > 1.05)] = rng.uniform(80, 255)
     picture = ndimage.gaussian_filter(picture, rng.uniform(0.4, 1.4))
     picture += rng.standard_normal((SIZE, SIZE)) * rng.uniform(0, 14) * (picture > 8)
-    picture = picture.clip(0, 255).astype(np.uint8)
-    return np.rot90(picture, int(rng.integers(4))) if rng.random() < 0.5 else picture
+    return np.rot90(_grey(picture), int(rng.integers(4))) if rng.random() < 0.5 else _grey(picture)
 
 
 def _computed_tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -321,8 +299,7 @@ def _computed_tomogram(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         ring = _ellipse(np.full(2, SIZE / 2), rng.uniform(104, 111), rng.uniform(104, 111))
         arc = np.mgrid[:SIZE, :SIZE][0] < rng.uniform(60, 160)
         values[(abs(ring - 1) < 0.03) & arc & ~head] = rng.uniform(60, 200)
-    levels: Pixels = ndimage.gaussian_filter(values, rng.uniform(0.3, 1.0)).clip(0, 255).astype(np.uint8)
-    return levels
+    return _grey(ndimage.gaussian_filter(values, rng.uniform(0.3, 1.0)))
 
 
 def _surrounded(picture: Pixels, rng: np.random.Generator) -> Pixels:

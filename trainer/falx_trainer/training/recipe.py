@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from falx.errors import FalxError
 
@@ -50,6 +50,8 @@ ECHO: Final = (
 class Stage1(_RecipePart):
     """The first stage: the backbone is frozen, and only the head learns."""
 
+    layers: ClassVar = 0
+    full: ClassVar = 0
     epochs: int = _setting(12, "most epochs of stage 1", 0, 1000)
     learning_rate: float = _setting(1e-4, "Adam's step size in stage 1", 0, 1)
     patience: int = _setting(4, "epochs without a better validation loss before stage 1 ends", 1, 1000)
@@ -254,12 +256,8 @@ class Recipe(_RecipePart):
             part, _, leaf = name.rpartition(".")
             text = f'"{value}"' if isinstance(value, str) else repr(value)
             sections.setdefault(part, []).append(f"{leaf} = {text}")
-        return (
-            "\n\n".join(
-                "\n".join(([f"[{part}]"] if part else []) + lines) for part, lines in sections.items()
-            )
-            + "\n"
-        )
+        heads = {part: [f"[{part}]"] if part else [] for part in sections}
+        return "\n\n".join("\n".join(heads[part] + lines) for part, lines in sections.items()) + "\n"
 
 
 def settings(recipe: Recipe) -> Iterator[tuple[str, dataclasses.Field[object], object]]:

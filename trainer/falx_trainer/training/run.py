@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import hashlib
 import platform
@@ -27,6 +26,7 @@ from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, targets, to_csv
 from falx_runs.run_folder import MANIFEST, MODEL, FinishedRun, is_finished, read_run, write_run
+from falx_runs.tables import write_csv
 from falx_trainer import plots
 from falx_trainer.data import tensors
 from falx_trainer.data.division import divide
@@ -327,10 +327,8 @@ def _calibrate(
 
 def write_history(path: Path, history: stages.History) -> None:
     """Writes the history as CSV, a row an epoch."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(history[0]) if history else ["stage", "epoch"])
-        writer.writeheader()
-        writer.writerows(history)
+    head = list(history[0]) if history else ["stage", "epoch"]
+    write_csv(path, head, ([row[name] for name in head] for row in history))
 
 
 def _count(data: Tensors, field: str) -> dict[str, int]:

@@ -94,7 +94,6 @@ class Sampler:
         self.data = data
         self.recipe = recipe
         self.labels = [record.label for record in data.records]
-        self.targets = np.array(targets(self.labels), np.float32)
         shown = _shown(data)
         self.donors = _find_donors(data, shown)
         self._doubtful = (
@@ -131,9 +130,7 @@ class Sampler:
             self._sizes[size] = resized(self.data.pixels, size)
 
     def example(self, index: int, rng: np.random.Generator, size: int = SIZE) -> Example:
-        """Returns one of the training images, varied, of a size that was prepared; all chance comes from
-        `rng`.
-        """
+        """Returns a training image, varied, of a size that was prepared; all chance comes from `rng`."""
         chance = rng.random()
         if chance < self.recipe.drawn_outliers:
             return self._nothing(draw_outlier(self.data.pixels[index], rng), OTHER, size)
@@ -164,9 +161,7 @@ class Sampler:
             rng,
             other=lambda: images[int(rng.integers(len(self.labels)))],
         )
-        target = (
-            self.targets[index] if label == self.labels[index] else np.array(targets([label])[0], np.float32)
-        )
+        target = np.array(targets([label])[0], np.float32)
         evidence, known = evidence_target(label, boxes, size)
         doubtful = self._doubtful[index] and not len(boxes)
         if doubtful:
@@ -213,12 +208,8 @@ class Sampler:
             return pixels
         result, (place,) = made
         # Healthy tissue over a tumour would hide it, or half of it, under its label.
-        hidden = (
-            (boxes[:, 0] < place[2])
-            & (boxes[:, 2] > place[0])
-            & (boxes[:, 1] < place[3])
-            & (boxes[:, 3] > place[1])
-        )
+        left, top, right, bottom = boxes.T
+        hidden = (left < place[2]) & (right > place[0]) & (top < place[3]) & (bottom > place[1])
         return pixels if hidden.any() else result
 
     def weight(self, index: int) -> float:

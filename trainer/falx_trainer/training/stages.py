@@ -112,9 +112,7 @@ def train(
 
 
 def predict(network: Network, pixels: npt.NDArray[np.uint8]) -> dict[str, Float32s]:
-    """Returns each of the head's outputs for prepared images `(N, 224, 224)`, such as `logits` `(N, 4)`
-    before any temperature.
-    """
+    """Returns all of the head's outputs for prepared images, such as `logits` before any temperature."""
     starts = range(0, len(pixels), PREDICTION_BATCH)
     parts = [
         network.whole.predict_on_batch(pixels[start : start + PREDICTION_BATCH, ..., None].astype(np.float32))
@@ -136,9 +134,8 @@ def _run(
     if _ended(state, stage):
         return state
     recipe, started = sampler.recipe, time.monotonic()
-    layers = stage.layers if isinstance(stage, Stage2) else 0
-    set_trainable(network, layers)
-    frozen, model = split(network, layers)
+    set_trainable(network, stage.layers)
+    frozen, model = split(network, stage.layers)
     _compile(model, recipe)
     _restore(model.optimizer, state)
     while not _ended(state, stage):
@@ -147,16 +144,14 @@ def _run(
         title = f"stage {state.stage}, epoch {state.epoch + 1} of {stage.epochs}, learning rate {rate:.2g}"
         print(title, flush=True)  # noqa: T201 - beside Keras's progress bar, which prints too
         _reseed(network, recipe.seed, state)
-        size = SIZE if stage.epochs - state.epoch <= _full(stage) else recipe.size
+        size = SIZE if stage.epochs - state.epoch <= stage.full else recipe.size
         views = checkpoint.folder / "views"
         held = _known(views / f"val-{state.stage}-{size}", frozen, validation, recipe, size)
         view = state.epoch // stage.echo
-        shown = _varied(
-            views / f"train-{state.stage}-{view}-{size}", frozen, sampler, (state.stage, view), size
-        )
-        order = np.random.default_rng([recipe.seed, state.stage, state.epoch, 2]).permutation(
-            len(sampler.labels)
-        )
+        folder = views / f"train-{state.stage}-{view}-{size}"
+        shown = _varied(folder, frozen, sampler, (state.stage, view), size)
+        rng = np.random.default_rng([recipe.seed, state.stage, state.epoch, 2])
+        order = rng.permutation(len(sampler.labels))
         log = model.fit(
             Batches(shown, order, recipe.batch),
             validation_data=Batches(held, np.arange(len(validation.records)), PREDICTION_BATCH),
@@ -194,22 +189,17 @@ def _require_finite(row: dict[str, float]) -> None:
 
 
 def _compile(model: keras.Model, recipe: Recipe) -> None:
-    losses: dict[str, Loss] = {"logits": partial_crossentropy}
-    shares = {"logits": 1.0}
+    wanted: dict[str, tuple[Loss, float]] = {"logits": (partial_crossentropy, 1.0)}
     if recipe.head == "map":
-        losses["evidence"] = binary_crossentropy
-        shares["evidence"] = recipe.box_weight
-        losses["place"] = partial_crossentropy
-        shares["place"] = recipe.place_weight
-        losses["seen"] = binary_crossentropy
-        shares["seen"] = recipe.seen_weight
+        wanted["evidence"] = binary_crossentropy, recipe.box_weight
+        wanted["place"] = partial_crossentropy, recipe.place_weight
+        wanted["seen"] = binary_crossentropy, recipe.seen_weight
     if recipe.tells_outliers:
-        losses["familiarity"] = partial_crossentropy
-        shares["familiarity"] = 1.0
+        wanted["familiarity"] = partial_crossentropy, 1.0
     model.compile(
         "adam",
-        loss=losses,
-        loss_weights=shares,
+        loss={name: loss for name, (loss, _) in wanted.items()},
+        loss_weights={name: weight for name, (_, weight) in wanted.items()},
         metrics={"logits": [accuracy]},
         # TensorFlow's compiler is slower on a CPU; JAX without its own takes operation by operation.
         jit_compile=keras.backend.backend() == "jax",
@@ -218,10 +208,9 @@ def _compile(model: keras.Model, recipe: Recipe) -> None:
 
 
 def _restore(optimizer: keras.Optimizer, state: State) -> None:
-    for variable, value in zip(
-        optimizer.variables, state.optimizer or (), strict=state.optimizer is not None
-    ):
-        variable.assign(value)
+    if state.optimizer is not None:
+        for variable, value in zip(optimizer.variables, state.optimizer, strict=True):
+            variable.assign(value)
 
 
 def _reseed(network: Network, seed: int, state: State) -> None:
@@ -287,11 +276,6 @@ def _learning_rate(state: State, stage: Stage1 | Stage2) -> float:
     return rate
 
 
-def _full(stage: Stage1 | Stage2) -> int:
-    """Returns the number of last epochs that see images of the model's own size."""
-    return stage.full if isinstance(stage, Stage2) else 0
-
-
 def _known(folder: Path, frozen: keras.Model | None, data: Tensors, recipe: Recipe, size: int) -> View:
     """Passes on images as they are."""
     labels = [record.label for record in data.records]
@@ -299,16 +283,11 @@ def _known(folder: Path, frozen: keras.Model | None, data: Tensors, recipe: Reci
 
     def part(some: range) -> tuple[Pixels, Wanted]:
         pixels = resized(data.pixels[some.start : some.stop], size)
-        examples = [
-            Example(
-                image,
-                wanted[index],
-                *evidence_target(labels[index], data.boxes[index] * np.float32(size / SIZE), size),
-                1.0,
-                BRAIN,
-            )
-            for index, image in zip(some, pixels, strict=True)
-        ]
+        examples = []
+        for index, image in zip(some, pixels, strict=True):
+            boxes = data.boxes[index] * np.float32(size / SIZE)
+            places = evidence_target(labels[index], boxes, size)
+            examples.append(Example(image, wanted[index], *places, 1.0, BRAIN))
         return pixels, pack(examples, np.ones(len(some), np.float32), recipe)
 
     return open_view(folder, frozen, len(labels), part, "features of val")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from falx.words import DECISIONS, LABELS, REJECTED
+from falx_runs.tables import write_csv
 from falx_trainer.evaluation.measures import AVERAGES, Document, Pairs
 from falx_trainer.evaluation.overlap import Copy
 
@@ -40,20 +40,18 @@ CURVES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def write(folder: Path, metrics: Document, curves: Document) -> None:
-    """Writes the tables, which name no slice: `measures.csv`, `labels.csv`, `decisions.csv`,
-    `calibration.csv`, `risk_coverage.csv`, `roc.csv` and `precision_recall.csv`.
-    """
+    """Writes the tables that name no slice: of measures, labels, decisions, calibration and curves."""
     head = ("by", "part", "label", "measure", "value", "low", "high", "slices")
-    _write(folder / "measures.csv", head, _measures(metrics))
+    write_csv(folder / "measures.csv", head, _measures(metrics))
     matrices: dict[str, tuple[str, tuple[str, ...]]] = {
         "labels": ("confusion", (*LABELS, REJECTED)),
         "decisions": ("decisions", DECISIONS),
     }
     for name, (key, of) in matrices.items():
         rows = ((label, *(row[column] for column in of)) for label, row in metrics["all"][key].items())
-        _write(folder / f"{name}.csv", ("label", *of), rows)
+        write_csv(folder / f"{name}.csv", ("label", *of), rows)
     for name, columns in POINTS.items():
-        _write(
+        write_csv(
             folder / f"{name}.csv", columns, ([row[column] for column in columns] for row in metrics[name])
         )
     for name, columns in CURVES.items():
@@ -62,27 +60,20 @@ def write(folder: Path, metrics: Document, curves: Document) -> None:
             for label, found in curves.items()
             for point in zip(*(found[name][column] for column in columns), strict=True)
         )
-        _write(folder / f"{name}.csv", ("label", *columns), points)
+        write_csv(folder / f"{name}.csv", ("label", *columns), points)
 
 
 def write_slices(folder: Path, pairs: Pairs, copies: Sequence[Copy]) -> None:
     """Writes `slices.csv`, what was decided of each slice, and `overlap.csv`, which of them training knew."""
     known = ("path", "label", "source", "group", "split", "sequence", "plane", "level")
     head = (*known, "decision", *(f"p_{label}" for label in LABELS), "reason")
-    _write(
-        folder / "slices.csv",
-        head,
-        (
-            (
-                *(getattr(record, name) for name in known),
-                answer.decision,
-                *(answer.probabilities or (None,) * len(LABELS)),
-                answer.reason,
-            )
-            for record, answer in pairs
-        ),
+    none = (None,) * len(LABELS)
+    rows = (
+        (*(getattr(record, name) for name in known), a.decision, *(a.probabilities or none), a.reason)
+        for record, a in pairs
     )
-    _write(
+    write_csv(folder / "slices.csv", head, rows)
+    write_csv(
         folder / "overlap.csv",
         ("path", "is", "training_path", "correlation"),
         ((copy.record.path, copy.kind, copy.other.path, copy.correlation) for copy in copies),
@@ -113,10 +104,3 @@ def _of_part(part: Document) -> Iterator[tuple[str, str, Sequence[float] | None]
     for average in AVERAGES:
         for measure, interval in part["averages"].get(average, {}).items():
             yield average, measure, interval
-
-
-def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)

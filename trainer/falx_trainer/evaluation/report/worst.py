@@ -30,9 +30,7 @@ A_GROUP: Final = 2
 
 @dataclass(frozen=True)
 class ErrorKind:
-    """A kind of error: its words for people, the test whether an answer is such an error, and the most that
-    are shown.
-    """
+    """A kind of error: words for people, the test whether an answer is one, and the most that are shown."""
 
     title: str
     explanation: str
@@ -75,9 +73,7 @@ KINDS: Final = (
 
 @dataclass(frozen=True)
 class Shown:
-    """An error with its pictures as `data:` URIs: the slice with the box of its tumour, and that with the
-    heatmap (None without one). The confidence is None, and the reason is told, where it was rejected.
-    """
+    """An error with its pictures as `data:` URIs: the slice with its tumour's box, and with the heatmap."""
 
     record: Record
     decision: str
@@ -89,9 +85,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Section:
-    """The errors of a kind: how many there are, and the worst of them, the surest first, at most two of a
-    group.
-    """
+    """The errors of a kind: their number, and the worst of them, the surest first, at most two of a group."""
 
     kind: ErrorKind
     total: int
