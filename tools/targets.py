@@ -24,8 +24,6 @@ from falx.errors import FalxError
 from falx.words import TUMOR_LABELS
 from falx_runs.manifest import LEVELS, UNTYPED, Record
 
-__all__ = ["PARTS", "TARGETS", "Target", "found", "main", "percent", "rows"]
-
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -25,21 +25,6 @@ from falx.words import LABELS
 from falx_runs.arrays import Float32s
 from falx_trainer.training.recipe import Recipe
 
-__all__ = [
-    "DETAIL_SHAPE",
-    "FEATURES_SHAPE",
-    "GRID",
-    "Network",
-    "build",
-    "build_for",
-    "inference_model",
-    "set_precision",
-    "set_trainable",
-    "split",
-    "take_weights",
-]
-
-
 CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D)
 
 FEATURES_SHAPE: Final = (7, 7, 1280)
@@ -128,23 +113,14 @@ def build(
 
 
 def build_for(recipe: Recipe, weights: str | Path | None) -> Network:
-    """Builds the network that a recipe trains.
-
-    Args:
-        recipe: its head, and whether it shows outliers.
-        weights: as of `build`.
-    """
+    """Builds the network that a recipe trains; weights are as of `build`."""
     return build(
         recipe.head, recipe.dense, recipe.dropout, recipe.seed, weights, familiarity=recipe.tells_outliers
     )
 
 
 def take_weights(network: Network, model: keras.Model) -> None:
-    """Gives a network the weights of a trained model.
-
-    Args:
-        network: as built.
-        model: as of `inference_model`, from a network of the same layers.
+    """Gives a network the weights of a trained model, as of `inference_model`.
 
     Raises:
         ValueError: the model's layers are others.
@@ -253,14 +229,11 @@ def _initial(seed: int) -> keras.Initializer:
 
 
 def set_trainable(network: Network, last: int) -> None:
-    """Lets the last layers of the backbone learn, and no others of it.
+    """Lets the last layers of the backbone learn, of the 154 that Keras's MobileNetV2 counts, and no others
+    of it.
 
-    Each layer's own flag is set: setting the model's is ignored where it already reads the same
-    (Keras 3.15), which leaves layers frozen that should learn.
-
-    Args:
-        network: as built.
-        last: how many, counted as Keras's MobileNetV2 counts its 154 layers.
+    Each layer's own flag is set: setting the model's is ignored where it already reads the same (Keras 3.15),
+    which leaves layers frozen that should learn.
     """
     learning = set(network.layers[len(network.layers) - last :])
     for layer in network.backbone.layers:
@@ -270,12 +243,8 @@ def set_trainable(network: Network, last: int) -> None:
 def set_precision(network: Network, precision: str) -> None:
     """Lets the backbone's convolutions compute in another precision; weights stay float32.
 
-    Where the processor multiplies bfloat16, a step takes three quarters of the time. Depthwise convolutions
-    are slower so, and stay as they are.
-
-    Args:
-        network: as built.
-        precision: `float32`; `bfloat16`; or `auto`, bfloat16 where the processor says that it has it.
+    Where the processor multiplies bfloat16, a step takes three quarters of the time; with `auto` that is so
+    where the processor says that it has it. Depthwise convolutions are slower so, and stay as they are.
     """
     if precision == "auto":
         flags = PROCESSOR.read_text(encoding="utf-8") if PROCESSOR.exists() else ""
@@ -287,10 +256,6 @@ def set_precision(network: Network, precision: str) -> None:
 
 def split(network: Network, last: int) -> tuple[keras.Model | None, keras.Model]:
     """Splits the network where learning begins: what is frozen gives the same features every time.
-
-    Args:
-        network: as built.
-        last: how many layers of the backbone learn, as of `set_trainable`.
 
     Returns:
         The frozen part, from image to features, or None where the first block learns already; and the
@@ -318,12 +283,7 @@ def split(network: Network, last: int) -> tuple[keras.Model | None, keras.Model]
 
 
 def inference_model(network: Network, temperature: float) -> keras.Model:
-    """Returns the model that is saved and exported, with calibrated probabilities and, where there is one,
-    the heatmap.
-
-    Args:
-        network: the trained network.
-        temperature: of its logits.
+    """Returns the model that is saved and exported, with calibrated probabilities.
 
     Returns:
         `image` `(B, 224, 224, 1)` float 0..255 -> `{"probabilities": (B, 4)}`; for a map head also
