@@ -117,6 +117,41 @@ def rows(cases: Sequence[Case]) -> list[figures.Row]:
     return out
 
 
+def summary(found: Sequence[figures.Row]) -> list[figures.Row]:
+    """Returns the rows of volumes, a line for each part, model and rule."""
+    by_kind = {(r["part"], r["model"], r["rule"], r["studies"]): r for r in found}
+    out = []
+    for part, model, rule in dict.fromkeys(key[:3] for key in by_kind):
+        kinds = [by_kind.get((part, model, rule, f"{name} volumes")) for name in ("healthy", "tumour", "all")]
+        healthy, tumors, both = (one or Counter() for one in kinds)
+        out.append(
+            {
+                "part": part,
+                "model": model,
+                "rule": rule,
+                "healthy": healthy["count"],
+                "cleared": healthy[NO_TUMOR],
+                "alarms": healthy[TUMOR],
+                "tumours": tumors["count"],
+                "found": tumors[TUMOR],
+                "missed": tumors[NO_TUMOR],
+                "decided": both["decided"],
+            }
+        )
+    return out
+
+
+def tables(found: Sequence[figures.Row]) -> list[str]:
+    """Returns rows as tables: a summary, then one for each part and model."""
+    out = [figures.table(summary(found))]
+    for part, model in dict.fromkeys((row["part"], row["model"]) for row in found):
+        own = [row for row in found if (row["part"], row["model"]) == (part, model)]
+        left_out = ("part", "model")
+        shown = [{name: row[name] for name in row if name not in left_out} for row in own]
+        out.append(f"{model}, {part}:\n\n{figures.table(shown)}")
+    return out
+
+
 def _share(count: int, of: int) -> str:
     low, high = stats.binomtest(count, of).proportion_ci(method="wilson")
     return f"{100 * count / of:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
@@ -177,7 +212,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = [falx.load(file).model.to_dict() for file in options.model]
     setting = {**figures.machine(PACKAGES), "models": models}
     cases = [case for file in options.model for case in _cases(file, volumes, options.workers)]
-    figures.tell(setting, rows(cases), options.out)
+    found = rows(cases)
+    print("\n\n".join(["\n".join(figures.lines(setting)), *tables(found)]))
+    if options.out is not None:
+        figures.write(options.out, {**setting, "rows": found})
     # Not in the file: the names are those of patients.
     for one in cases:
         if one.said["rule"] != (TUMOR if one.tumor else NO_TUMOR):

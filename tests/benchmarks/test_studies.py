@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import studies
-from benchmarks.studies import Case, by_slices, rows
+from benchmarks.studies import Case, by_slices, rows, summary
 from tests.heads import DOUBT, FAILURE, REJECTED, SURE, Answer, answer, head
 
 from falx import phantom
@@ -75,6 +75,9 @@ def test_studies_are_counted_by_what_they_come_to() -> None:
     assert (everything["opposite"], everything["decided"]) == ("17 % (3 to 56)", "83 % (44 to 97)")
     assert counted["test", "tumour volumes", "falx-2", "rule"]["opposite"] == "100 % (21 to 100)"
     assert counted["test", "tumour heads", "falx-1", "rule"]["tumor"] == 1
+    short = {(row["part"], row["model"], row["rule"]): [*row.values()][3:] for row in summary(found)}
+    assert short["test", "falx-1", "rule"] == [4, 3, 0, 2, 1, 1, "83 % (44 to 97)"]
+    assert short["test", "falx-2", "rule"] == [0, 0, 0, 1, 0, 1, "100 % (21 to 100)"]
 
 
 def test_it_measures_volumes_and_heads_and_names_what_is_not_right(
@@ -110,4 +113,5 @@ def test_it_measures_volumes_and_heads_and_names_what_is_not_right(
     assert studies.main(command) == 0
     said = capsys.readouterr().out
     for model in ("default.tflite", "other.tflite"):
-        assert f"| test | tumour volumes | {model} | rule | 1 | 1 |" in said
+        assert f"| test | {model} | rule | 0 | 0 | 0 | 1 | 1 | 0 | 100 % (21 to 100) |" in said
+        assert f"\n{model}, test:\n\n| studies | rule | count |" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import figures
+from benchmarks import figures, studies
 from PIL import Image
 from tests.reading.dicom.test_studies import series, volume
 
@@ -18,8 +18,6 @@ from falx.command import main
 from falx.reading import series as reading
 from falx.reading import tags
 from falx.reading import volume as volumes
-from falx.study import TUMOR
-from falx.words import NO_TUMOR
 
 ROOT = Path(__file__).parents[3]
 
@@ -87,24 +85,17 @@ def test_the_rule_is_the_codes(page: str) -> None:
 
 
 def test_the_figures_are_those_measured(page: str) -> None:
-    several, old = re.findall(r"\(\.\./(benchmarks/results/studies-[^)]*)\)", page)
-    document = json.loads((ROOT / several).read_text(encoding="utf-8"))
-    assert f"{document['date']}, {document['cpu'].partition(' (')[0]}" in page
-    newest = document["models"][-1]["name"]
-    own = [row for row in document["rows"] if row["model"].startswith(newest)]
-    left_out = ("part", "model", "in_the_mask")
-    shown = [{name: value for name, value in row.items() if name not in left_out} for row in own]
-    assert figures.table(shown) in page
-    marked = next(row["in_the_mask"] for row in own if row["studies"] == "tumour volumes")
-    assert f"{marked.replace(' of ', ' of the ')} slices that carry `tumor`" in page
-    ruled = {(row["model"], row["studies"]): row for row in document["rows"] if row["rule"] == "rule"}
-    for model in document["models"]:
-        file = f"{model['name']}-int8.tflite"
-        healthy, tumors, both = (ruled[file, f"{which} volumes"] for which in ("healthy", "tumour", "all"))
-        decided = both["decided"].partition(" (")[0]
-        cells = [model["name"], *(healthy[name] for name in ("count", NO_TUMOR, TUMOR))]
-        cells += [*(tumors[name] for name in ("count", TUMOR, NO_TUMOR)), decided]
-        assert f"| {' | '.join(map(str, cells))} |" in page
-    document = json.loads((ROOT / old).read_text(encoding="utf-8"))
-    assert figures.table(document["rows"]) in page
-    assert f"{document['carriers_marked']} of the {document['carriers']} slices" in page
+    files = re.findall(r"\(\.\./(benchmarks/results/studies-[^)]*)\)", page)
+    assert files
+    for file in files:
+        document = json.loads((ROOT / file).read_text(encoding="utf-8"))
+        assert f"{document['date']}, {document['cpu'].partition(' (')[0]}" in page
+        # The first releases' test part has a form of its own.
+        if "models" not in document:
+            assert figures.table(document["rows"]) in page
+            continue
+        short, *details = studies.tables(document["rows"])
+        assert short in page
+        newest = f"{document['models'][-1]['name']}-"
+        for detail in details:
+            assert not detail.startswith(newest) or detail in page
