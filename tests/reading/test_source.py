@@ -320,6 +320,12 @@ def test_not_an_image(data: bytes, kind: str) -> None:
         images.read(data)
 
 
+@pytest.mark.parametrize("start", [b"\x89PNG\r\n\x1a\n and no more", b"II*\0 and no more"])
+def test_a_header_that_cannot_be_read_is_damage(start: bytes) -> None:
+    with pytest.raises(UnreadableImage, match="the image is damaged: its header cannot be read"):
+        images.read(start)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
 def test_truncated_anywhere_is_an_error_never_half_a_slice(kind: str) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (40, 40), np.uint8)

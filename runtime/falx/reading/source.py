@@ -180,6 +180,9 @@ def _read_picture(stream: BinaryIO, start: bytes, kind: Kind, file: InputFile) -
                 f"{name}: too large to be a slice, so it was not decoded: {error}"
             ) from error
         except UnidentifiedImageError as error:
+            if kind in (Kind.PICTURE, Kind.TIFF):
+                message = f"{name}: the image is damaged: its header cannot be read"
+                raise UnreadableImage(message) from error
             raise UnreadableImage(
                 f"{name}: expected {', '.join(FORMATS)} or DICOM, got {kind.value}"
             ) from error
