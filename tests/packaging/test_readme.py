@@ -28,6 +28,7 @@ TEST = (
 SHOWN = re.compile(
     rf"^<!-- example -->\n```console\n\$ {EXAMPLE}\n(.*?)^```\n<!-- end of example -->$", re.M | re.S
 )
+OURS = re.compile(r"(falx|python -m (falx_|benchmarks|tools|tests))")
 LINK = re.compile(r"\]\(([^)#]+)\)")
 CHECKOUT = Path(__file__).parents[2]
 GUIDES = sorted(
@@ -85,24 +86,28 @@ def _words(text: str) -> list[str]:
     return re.sub(r"\d+(?:\.\d+)?(?= ?(?:%|ms))", "#", text).split()
 
 
-@pytest.mark.parametrize("guide", ["README.md", "docs/retraining.md", "docs/evaluation.md"])
-def test_the_other_commands_have_the_options_they_need(checkout: Path, guide: str) -> None:
+@pytest.mark.parametrize("guide", GUIDES)
+def test_commands_have_the_options_that_there_are(checkout: Path, guide: str) -> None:
     text = (checkout / guide).read_text(encoding="utf-8")
-    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m falx_")]
-    assert commands
+    fences = re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.M | re.S)
+    lines = [line.removeprefix("$ ") for fence in fences for line in fence.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines if OURS.match(line)]
     for command in commands:
-        sub = [word for word in command[3:4] if word in ("train", "preview", "evaluate")]
-        options = [word for word in command if word.startswith("--")]
-        shown = _help(command[2], *sub)
-        assert [option for option in options if not re.search(rf"{option}\b", shown)] == []
-        usage = re.sub(r"\[[^]]*\]", "", shown.partition("\n\n")[0])
-        assert [option for option in re.findall(r"--[\w-]+", usage) if option not in options] == []
+        words = ["-m", *command] if command[0] == "falx" else command[1:]
+        sub = [] if words[1].startswith(("benchmarks", "tools", "tests")) else words[2:3]
+        usage, shown = _help(words[1], *(word for word in sub if word.isalpha()))
+        options = [word.partition("=")[0] for word in command if word.startswith("--")]
+        assert [option for option in options if not re.search(rf"{re.escape(option)}\b", shown)] == []
+        needed = re.findall(r"--[\w-]+", re.sub(r"\[[^]]*\]", "", usage))
+        assert [option for option in needed if option not in options] == []
 
 
 @functools.cache
-def _help(module: str, *sub: str) -> str:
+def _help(module: str, *sub: str) -> tuple[str, str]:
+    """The usage of a command, and all of its help."""
     command = [sys.executable, "-m", module, *sub, "--help"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return shown.partition("\n\n")[0], shown
 
 
 @pytest.mark.parametrize("guide", GUIDES)
