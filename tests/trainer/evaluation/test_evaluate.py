@@ -209,7 +209,9 @@ def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: Fini
 def test_a_split_without_slices_is_an_error(tmp_path: Path, model: Path) -> None:
     (tmp_path / "glioma").mkdir()
     Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "glioma" / "a.png")
-    with pytest.raises(DataError, match=r"no slices of the split 'test'; .* data\.csv in its folder"):
+    with pytest.raises(
+        DataError, match=r"no slices of the split 'test'; the data\.csv in a run's folder says how"
+    ):
         evaluate(model, tmp_path, "test", tmp_path / "out")
 
 
