@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from falx.decision import DEFAULT_THRESHOLDS
+from falx.words import TUMOR_LABELS
 from falx_trainer.training.calibration import (
     choose_least_familiarity,
     choose_thresholds,
@@ -64,7 +65,7 @@ def chosen(values: list[float], most_missed: float) -> float:
     first = np.array(values + healthy)
     probabilities = np.stack([first, 1 - first, 0 * first, 0 * first], axis=1)
     tumor = np.array([True] * len(values) + [False] * len(healthy))
-    thresholds = choose_thresholds(probabilities, tumor, most_missed)
+    thresholds = choose_thresholds(probabilities, tumor, ~tumor, most_missed=most_missed, most_alarms=0.0)
     assert thresholds.to_dict() | {"no_tumor": 0} == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0}
     return thresholds.no_tumor
 
@@ -113,6 +114,41 @@ def test_no_more_are_missed_than_allowed_and_no_lower_threshold_would_do(
 
 def test_without_a_tumor_to_measure_on_the_built_in_threshold_stays() -> None:
     assert chosen([], 0.01) == DEFAULT_THRESHOLDS.no_tumor
+
+
+def of_tumors(healthy: list[list[float]], most_alarms: float) -> dict[str, float]:
+    """The thresholds chosen where these are the probabilities of the healthy slices."""
+    probabilities = np.array([*healthy, [0.1, 0.0, 0.9, 0.0]])
+    tumor = np.array([False] * len(healthy) + [True])
+    chosen = choose_thresholds(probabilities, tumor, ~tumor, most_missed=1.0, most_alarms=most_alarms)
+    return {label: chosen[label] for label in TUMOR_LABELS}
+
+
+BUILT_IN = {label: DEFAULT_THRESHOLDS[label] for label in TUMOR_LABELS}
+
+CLEARED, OPEN = [0.9, 0.1, 0.0, 0.0], [0.5, 0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("alarm", "most_alarms", "expected"),
+    [
+        ([0.3, 0.7, 0.0, 0.0], 1.0, BUILT_IN),
+        ([0.3, 0.7, 0.0, 0.0], 0.1, BUILT_IN),  # one of ten is allowed
+        ([0.3, 0.7, 0.0, 0.0], 0.09, dict.fromkeys(TUMOR_LABELS, 0.71)),
+        ([0.35, 0.0, 0.65, 0.0], 0.0, dict.fromkeys(TUMOR_LABELS, 0.66)),
+        ([0.42, 0.58, 0.0, 0.0], 0.0, BUILT_IN),  # below the meningioma's own 0.6
+        ([0.42, 0.0, 0.58, 0.0], 0.0, BUILT_IN | {"glioma": 0.59, "pituitary": 0.59}),
+        ([0.01, 0.99, 0.0, 0.0], 0.0, dict.fromkeys(TUMOR_LABELS, 0.75)),  # no further
+    ],
+)
+def test_few_healthy_slices_are_decided_to_be_a_tumor(
+    alarm: list[float], most_alarms: float, expected: dict[str, float]
+) -> None:
+    assert of_tumors([alarm, *[CLEARED] * 5, *[OPEN] * 4], most_alarms) == pytest.approx(expected)
+
+
+def test_without_a_healthy_slice_the_thresholds_of_tumors_stay() -> None:
+    assert of_tumors([], 0.0) == BUILT_IN
 
 
 @pytest.mark.parametrize(

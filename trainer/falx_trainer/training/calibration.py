@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -11,12 +12,16 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
+from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_runs.arrays import Floats
 
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
 LEAST_NO_TUMOR: Final = 0.75
 """No slice is cleared at a lower probability, however well val goes: on other scanners' slices a
 probability means less than on val's."""
+
+MOST_TUMOR: Final = 0.75
+"""No threshold of a tumour is raised further: a few odd healthy slices of val must not silence the model."""
 
 MOST_REJECTED: Final = 0.005
 """Share of the val slices that may be rejected as unfamiliar. At most 1 % of real slices is aimed at; half
@@ -56,17 +61,50 @@ def _likelihood_loss(logits: Floats, targets: Floats) -> float:
     return float(-logsumexp(np.where(targets > 0, log_p, -np.inf), axis=1).mean())
 
 
-def choose_thresholds(probabilities: Floats, tumor: npt.NDArray[np.bool_], most_missed: float) -> Thresholds:
-    """Chooses the thresholds a model is released with, by calibrated probabilities `(N, 4)` and the slices
-    `(N,)` with a tumour that shows.
+def choose_thresholds(
+    probabilities: Floats,
+    tumor: npt.NDArray[np.bool_],
+    healthy: npt.NDArray[np.bool_],
+    *,
+    most_missed: float,
+    most_alarms: float,
+) -> Thresholds:
+    """Chooses the thresholds a model is released with.
 
     `no_tumor` is the lowest threshold, rounded up to a hundredth, at which at most the given share of tumours
-    would be decided `no_tumor`; the three others are the built-in ones.
+    would be decided `no_tumor`. Those of the tumours are the built-in ones, raised to the lowest at which at
+    most the given share of healthy slices would be decided a tumour.
+
+    Args:
+        probabilities: `(N, 4)`, calibrated.
+        tumor: `(N,)`, the slices with a tumour that shows.
+        healthy: `(N,)`, the slices without a tumour.
+        most_missed: the largest share of the former that may be decided `no_tumor`, 0..1.
+        most_alarms: the largest share of the latter that may be decided a tumour, 0..1.
     """
-    if not tumor.any():  # nothing to measure on
-        return DEFAULT_THRESHOLDS
-    least = least_no_tumor(probabilities[tumor, 0], most_missed, LEAST_NO_TUMOR)
-    return Thresholds.from_mapping(DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": least})
+    chosen = DEFAULT_THRESHOLDS.to_dict()
+    if tumor.any():
+        chosen[NO_TUMOR] = least_no_tumor(probabilities[tumor, 0], most_missed, LEAST_NO_TUMOR)
+    least = _least_tumor(probabilities[healthy], chosen, most_alarms)
+    chosen |= {label: max(chosen[label], least) for label in TUMOR_LABELS}
+    return Thresholds.from_mapping(chosen)
+
+
+def _least_tumor(probabilities: Floats, thresholds: Mapping[str, float], most_alarms: float) -> float:
+    """Returns the lowest threshold of tumours, in hundredths, that decides few enough healthy slices to be
+    one; 0 where the given thresholds do.
+
+    `probabilities` are `(N, 4)`, those of the healthy slices.
+    """
+    uncleared = probabilities[probabilities[:, 0] < thresholds[NO_TUMOR], 1:]
+    likeliest = uncleared.max(axis=1, initial=0)
+    own = np.array([thresholds[label] for label in TUMOR_LABELS])[uncleared.argmax(axis=1)]
+    alarms = np.sort(likeliest[likeliest >= own])[::-1]
+    allowed = math.floor(most_alarms * len(probabilities) + 1e-9)
+    if len(alarms) <= allowed:
+        return 0.0
+    hundredths = (step / 100 for step in range(100))
+    return next((value for value in hundredths if MOST_TUMOR > value > alarms[allowed]), MOST_TUMOR)
 
 
 def least_no_tumor(missed: Floats, most_missed: float, lowest: float) -> float:

@@ -199,6 +199,12 @@ class Recipe(_RecipePart):
     missed_tumors: float = _setting(
         0.01, "the no_tumor threshold is the lowest that misses at most this share of tumours", 0, 1
     )
+    false_alarms: float = _setting(
+        1.0,
+        "the thresholds of the tumours are raised until at most this share of healthy slices is decided one",
+        0,
+        1,
+    )
     no_tumor: float = _setting(
         0.0, "the no_tumor threshold, where a run without a collection has chosen it on it (0: chosen)", 0, 1
     )
@@ -315,7 +321,8 @@ DEFAULT: Final = Recipe(
     blind="doubt",
     drawn_outliers=0.04,
     real_outliers=0.08,
-    missed_tumors=0.03,
+    missed_tumors=0.01,
+    false_alarms=0.03,
     stage1=Stage1(epochs=4, learning_rate=1e-3, echo=4),
     stage2=Stage2(
         epochs=66, full=18, learning_rate=2e-4, layers=100, schedule="cycles", cycle=6, averaged=3, echo=2

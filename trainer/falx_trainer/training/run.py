@@ -293,7 +293,11 @@ def _calibrate(
         judged["left_out"] = foreign, stages.predict(network, foreign.pixels)
     *_, (judging, theirs) = judged.values()
     thresholds = calibration.choose_thresholds(
-        calibration.probabilities(theirs["logits"], temperature), shows_tumor(judging), recipe.missed_tumors
+        calibration.probabilities(theirs["logits"], temperature),
+        shows_tumor(judging),
+        np.array([record.label == NO_TUMOR for record in judging.records], np.bool_),
+        most_missed=recipe.missed_tumors,
+        most_alarms=recipe.false_alarms,
     )
     if begun is not None:
         least = max(thresholds.no_tumor, begun.thresholds.no_tumor)
