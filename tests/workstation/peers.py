@@ -37,8 +37,15 @@ SECRET = "ZZYZX"  # noqa: S105 - no password
 DEADLY = [sys.executable, str(Path(__file__).with_name("deadly.py"))]
 """The process that classifies, which does what the Image Comments of a study say."""
 
-PLACES = os.pathsep.join(["/usr/bin", "/usr/sbin", os.environ.get("PATH", "")])
-"""The system's first: pynetdicom installs programs of its own with the names of dcmtk's."""
+OWN = str(Path(sys.executable).parent)
+PLACES = os.pathsep.join(
+    [
+        "/usr/bin",
+        "/usr/sbin",
+        *(place for place in os.environ.get("PATH", "").split(os.pathsep) if place != OWN),
+    ]
+)
+"""The system's, and not those of this Python: pynetdicom installs programs with the names of dcmtk's."""
 
 
 def program(name: str) -> str:
