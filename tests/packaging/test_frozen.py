@@ -105,6 +105,7 @@ def test_without_pyinstaller_nothing_of_it_is_needed() -> None:
     names = sorted(path.name for path in Path(folder).glob("hook-*.py"))
     assert names == [
         "hook-ai_edge_litert.py",
+        "hook-falx.app.py",
         "hook-falx.command.py",
         "hook-falx.py",
         "hook-onnxruntime.transformers.machine_info.py",

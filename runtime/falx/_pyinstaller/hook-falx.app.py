@@ -1,0 +1,5 @@
+"""Leaves Streamlit out: it runs the page as a file of its own, which a frozen program has not."""
+
+from __future__ import annotations
+
+excludedimports = ["streamlit"]
