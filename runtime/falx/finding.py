@@ -33,20 +33,6 @@ if TYPE_CHECKING:
 
     Marks = npt.NDArray[np.float32]
 
-__all__ = [
-    "GREATEST_GAP_MM",
-    "LEAST_DIFFERENCE_MM",
-    "LEAST_EXTENT_MM",
-    "LONGEST_MM",
-    "UNKNOWN_STEP_MM",
-    "Evidence",
-    "Zone",
-    "compare",
-    "find",
-    "tumor_probability",
-    "usable",
-]
-
 GRID: Final = 32
 """Spots along each side of a slice: 7 mm each on a field of view of 230 mm, half a cell of the heatmap."""
 
@@ -146,12 +132,9 @@ def usable(result: Prediction | Failure) -> bool:
 
 
 def find(series: Series, results: Sequence[Prediction | Failure]) -> Evidence:
-    """Measures what the slices of one series mark.
+    """Measures what the slices of one series mark, in order.
 
-    Args:
-        series: its positions and its plane. Where positions are unknown, slices are taken to be
-            `UNKNOWN_STEP_MM` apart, and all in the middle part.
-        results: of its slices, in order.
+    Where positions are unknown, slices are taken to be `UNKNOWN_STEP_MM` apart, and all in the middle part.
     """
     known = series.positions_mm is not None
     at = series.positions_mm or [UNKNOWN_STEP_MM * i for i in range(len(results))]
@@ -182,9 +165,6 @@ def compare(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Marks, Marks
 
     Strengths of one spot of the head add up where several series show it. Where other series see the spot
     and none shows it, half of the strength remains; a finding on `T1C+` only another `T1C+` halves.
-
-    Args:
-        found: each series with its evidence.
 
     Returns:
         `strength` and `lasting` of each series, after the others were asked.

@@ -69,23 +69,6 @@ from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
 from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band, percent
 
-__all__ = [
-    "CLEAR_MM",
-    "ENDS_MM",
-    "LEAST_CLEARED",
-    "LEAST_SLICES",
-    "RECOMMENDATIONS",
-    "STUDY_DECISIONS",
-    "TUMOR",
-    "TUMOR_MM",
-    "AnsweredSeries",
-    "Study",
-    "Verdict",
-    "gaps",
-    "judge",
-    "sum_up",
-]
-
 TUMOR: Final = "tumor"
 
 STUDY_DECISIONS: Final = (TUMOR, NO_TUMOR, AMBIGUOUS, REJECTED)
@@ -163,12 +146,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredSeries:
-    """A series with its answers.
+    """A series with its answers, in order; it has no sources left.
 
-    Attributes:
-        about: the series, without its sources.
-        results: of its slices, in order.
-        verdict: on this series by itself; its carriers count within the series.
+    The verdict is on this series by itself, and its carriers count within the series.
     """
 
     about: Series
@@ -180,14 +160,8 @@ class AnsweredSeries:
 class Study:
     """The answer for an examination. Made by `sum_up`.
 
-    Attributes:
-        verdict: on all series together; its carriers count through all of them.
-        series: each with its answers.
-        not_used: series that decide nothing, and why.
-        path: of the input; None where it was no file or folder.
-        uid: the Study Instance UID; None where there is none, or more than one.
-        notes: what else a reader must know about the whole, sentences.
-        elapsed_ms: from opening the study to its decision, in milliseconds.
+    The verdict is on all series together, and its carriers count through all of them. The other attributes
+    are those of the JSON: `path`, `uid` (the Study Instance UID), `notes`, `not_used` and `elapsed_ms`.
     """
 
     verdict: Verdict

@@ -10,8 +10,6 @@ from typing import Final, ParamSpec, TypeVar
 
 from falx.errors import UnreadableImage
 
-__all__ = ["in_words", "no_panics"]
-
 OTHERWISE: Final = "what it holds contradicts itself"
 
 P = ParamSpec("P")

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 
-__all__ = ["frame", "missing", "own", "plugin", "reason"]
-
 DECODER_DEPENDENCIES: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys((*JPEG_LOSSLESS, *JPEG_LS), ())
 """What pydicom asks a plugin for: the packages that it needs."""
 
@@ -33,13 +31,7 @@ END: Final = b"\xff\xd9"
 
 
 def frame(dataset: Dataset, index: int, syntax: str | None) -> npt.NDArray[np.integer]:
-    """Returns the pixels of a frame of a data set.
-
-    Args:
-        dataset: The data set, with all that decoding takes.
-        index: Which frame, from 0.
-        syntax: The transfer syntax that the data set names; None where it names none.
-    """
+    """Returns the pixels of a frame, from 0, of a data set that names this transfer syntax, or None."""
     from pydicom.pixels.utils import as_pixel_options, pixel_array
 
     decoder = own(syntax)

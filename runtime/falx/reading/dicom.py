@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[np.integer]
 
-__all__ = ["DicomImage", "open_dataset", "open_file"]
-
 GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 
 MAXIMUM_FRAMES: Final = 20_000
@@ -85,12 +83,8 @@ class DicomImage:
     """
 
     def __init__(self, dataset: Dataset, file: InputFile | None, name: str) -> None:
-        """Takes over what was read.
-
-        Args:
-            dataset: The tags of `falx.reading.tags.TAGS`, or all of a data set.
-            file: The file that the pixels are read from; None for a data set that has them.
-            name: The name that messages give the image.
+        """Takes over the tags, the file of the pixels (None for a data set that has them), and the name that
+        messages give the image.
 
         Raises:
             UnreadableImage: The image claims more frames than there can be.
@@ -144,8 +138,7 @@ class DicomImage:
     def greys(self, number: int = 1) -> window.Greys | None:
         """Returns the values behind the frame of this number, from 1, with the window it is shown with.
 
-        Returns:
-            None where the picture is not made by a linear window: colour, lookup tables, 8-bit brightness.
+        None where no linear window makes the picture: colour, lookup tables, 8-bit brightness.
 
         Raises:
             UnreadableImage: The object holds no picture, or a damaged one.

@@ -12,8 +12,6 @@ from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
 from falx.slices.slice import Unreadable
 
-__all__ = ["listed"]
-
 
 def listed(file: InputFile) -> Iterator[InputFile | Unreadable]:
     """Returns the images that a DICOMDIR lists, in its order, as files beside it or in folders below.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from falx.reading.stack import Stack
     from falx.reading.volume import Volume
 
-__all__ = ["expand", "opened"]
-
 INDEX: Final = "DICOMDIR"
 """The table of contents of a DICOM medium. In a folder it is passed over: the folder has the images."""
 
@@ -35,12 +33,7 @@ CONVERT: Final = "save it as NIfTI (.nii.gz), for example with 3D Slicer, ITK-SN
 def expand(
     paths: Iterable[str | InputFile], *, volume: int = 1, passed_over: Counter[str] | None = None
 ) -> Iterator[str | InputFile | Part]:
-    """Returns the slices that paths mean, in order, for `Classifier.predict_many`.
-
-    Args:
-        paths: Files and folders; see `opened`.
-        volume: Which volume to take of a file that holds several, from 1.
-        passed_over: Counts the files of folders that are passed over, by kind.
+    """Returns the slices that paths mean, in order, for `Classifier.predict_many`; see `opened`.
 
     Yields:
         The path of a file of one slice, or a part for each slice of a file of several; what cannot be read is

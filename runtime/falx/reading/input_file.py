@@ -13,8 +13,6 @@ from typing import BinaryIO, Final
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
 from falx.reading.pixels import MAXIMUM_PIXELS
 
-__all__ = ["InputFile"]
-
 MOST_BYTES: Final = 2**30
 """The bytes of the largest file that is read, unpacked: four times the finest heads of 7 tesla scanners in 16
 bits. While a volume is read, it takes twice as much memory at most."""
@@ -48,13 +46,7 @@ class InputFile:
 
     @classmethod
     def of(cls, name: str, data: bytes, path: str | None = None) -> InputFile:
-        """Returns a file of these bytes.
-
-        Args:
-            name: What messages call the file.
-            data: What the file holds.
-            path: The path that results repeat.
-        """
+        """Returns a file of these bytes; results repeat the path."""
         return cls(name, path, partial(io.BytesIO, data))
 
     def open(self) -> BinaryIO:
@@ -78,11 +70,7 @@ class InputFile:
             raise UnreadableImage(f"{self.name}: cannot be read: {error}") from error
 
     def start(self, size: int) -> bytes:
-        """Returns the first bytes of the file; none where the file cannot be read.
-
-        Args:
-            size: How many bytes to read at most.
-        """
+        """Returns the first bytes of the file, at most so many; none where the file cannot be read."""
         try:
             with self.open() as stream:
                 return stream.read(size)

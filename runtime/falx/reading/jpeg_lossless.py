@@ -28,8 +28,6 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
-__all__ = ["DamagedFrameError", "decode", "decode_frame"]
-
 START, END, TABLES, SCAN, RESTARTS, FRAME = 0xD8, 0xD9, 0xC4, 0xDA, 0xDD, 0xC3
 FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {TABLES, 0xC8, 0xCC})
 """Markers of frames of every process (T.81, table B.1)."""
@@ -87,19 +85,13 @@ class _Scan:
 
 
 def decode(data: bytes, rows: int, columns: int, samples: int = 1) -> tuple[npt.NDArray[np.uint16], int]:
-    """The pixels of a frame.
-
-    Args:
-        data: from Start of Image on.
-        rows: that it must have.
-        columns: that it must have.
-        samples: components that it must have.
+    """Decodes a frame that must have so many rows, columns and samples.
 
     Returns:
         `(rows, columns, samples)` uint16, and the bits of a sample, 2 to 16.
 
     Raises:
-        DamagedFrameError: it is something else.
+        DamagedFrameError: The data is something else.
     """
     frame: _Frame | None = None
     tables: dict[int, Table] = {}
@@ -326,14 +318,10 @@ def _undone(differences: npt.NDArray[np.int32], predictor: int, first: int) -> n
 
 
 def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
-    """Decodes a frame for pydicom.
-
-    Args:
-        source: the frame.
-        runner: pydicom's DecodeRunner, which is told how many bits the result has.
+    """Decodes a frame for pydicom, whose DecodeRunner is told how many bits the result has.
 
     Raises:
-        DamagedFrameError: it cannot be decoded.
+        DamagedFrameError: The frame cannot be decoded.
     """
     pixels, precision = decode(source, runner.rows, runner.columns, runner.samples_per_pixel)
     allocated = 8 if precision <= 8 else 16

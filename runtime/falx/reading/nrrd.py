@@ -18,8 +18,6 @@ from falx.errors import UnreadableImage
 if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialImage
 
-__all__ = ["open_nrrd"]
-
 MOST_HEADER: Final = 2**16
 """Bytes of the longest header that is read; a diffusion series names a few hundred directions in it."""
 

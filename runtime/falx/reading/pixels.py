@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[Any]
 
-__all__ = ["MAXIMUM_PIXELS", "PixelArray", "from_array", "from_image"]
-
 MAXIMUM_PIXELS: Final = 4096 * 4096
 """16 times the largest matrix of a scanner. A file that claims more is not decoded; what is decoded keeps to
 500 MB, in colour and in floats too."""
@@ -82,13 +80,8 @@ class PixelArray:
 def from_image(image: Image.Image, name: str, most_pixels: int = MAXIMUM_PIXELS) -> Slice:
     """Turns a PIL image into one grey slice, upright by its EXIF orientation.
 
-    Args:
-        image: of any mode.
-        name: what messages call it.
-        most_pixels: a larger one is not decoded.
-
     Raises:
-        UnreadableImage: it is too large, has several frames, is damaged, or was made by Falx.
+        UnreadableImage: The image is too large, has several frames, is damaged, or was made by Falx.
     """
     _check_size(image.size, name, most_pixels)
     if image.info.get("Software") == DERIVED:
@@ -147,10 +140,6 @@ def _grey(image: Image.Image, name: str) -> Slice:
 
 def from_array(pixels: PixelArray, name: str) -> Slice:
     """Turns an array into one grey slice, which does not share its memory.
-
-    Args:
-        pixels: The array, and what is known of it.
-        name: What messages call the array.
 
     Raises:
         NotASlice: The array is too small, in millimetres, to show a human head.

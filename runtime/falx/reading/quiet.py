@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-__all__ = ["quiet_readers"]
-
 MODULES: Final = (
     r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|nibabel|highdicom|pynetdicom"
     r"|falx\.(reading|workstation))\b"

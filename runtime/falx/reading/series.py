@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from falx.slices.slice import Origin
 
-__all__ = ["Gathering", "NotUsed", "Series", "gather", "gather_all", "only"]
-
 PARALLEL: Final = math.cos(math.radians(5))
 """Planes whose normals are within 5 degrees are one plane: scanners round what they write."""
 
@@ -100,13 +98,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class NotUsed:
-    """Slices of a series that decide nothing.
-
-    Attributes:
-        uid: the Series Instance UID; None where there is none, or several.
-        slices: how many.
-        reason: why, with a code of `falx.slices.reasons`.
-    """
+    """Slices that decide nothing; the UID of their series is None where there is none, or several."""
 
     uid: str | None
     slices: int
@@ -148,9 +140,8 @@ class Gathering:
 class _Found:
     """One slice, and what decides where it belongs.
 
-    Attributes:
-        study, series: tell studies and series apart: their UIDs, or what stands for them.
-        joined: whether its UIDs were its own, and those of its neighbours count instead.
+    `study` and `series` tell studies and series apart: their UIDs, or what stands for them; `joined` says
+    that its UIDs were its own, and those of its neighbours count instead.
     """
 
     source: Part
@@ -270,14 +261,10 @@ def gather(
 
 
 def only(studies: Iterable[Gathering], source: object) -> Gathering:
-    """Returns the one study that there is.
-
-    Args:
-        studies: from `gather_all`.
-        source: what they were found in.
+    """Returns the one study of those that `gather_all` found in a source.
 
     Raises:
-        UnreadableImage: there are several.
+        UnreadableImage: There are several.
     """
     found = list(studies)
     if len(found) == 1:

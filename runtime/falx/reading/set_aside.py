@@ -22,8 +22,6 @@ from falx.slices.reasons import Reason, series_reason
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["LEAST_PLACES", "MOST_SHOWN", "by_places", "by_planes", "by_tags"]
-
 LEAST_PLACES: Final = 12
 """A localizer has fewer places in each plane than a series of a whole head."""
 
@@ -69,12 +67,7 @@ SIGNED: Final = ("MILLIRADIAL", "MILLIRADIANS", "MRAD", "RAD", "HZ", "PPM")
 def by_tags(dataset: Dataset, frame: int, b_values: Collection[float]) -> Reason | None:
     """Returns why a slice is not used in a study, as far as its tags tell; None where they do not.
 
-    It is asked of what `tags.refusal` does not refuse, as single slices are.
-
-    Args:
-        dataset: with its tags.
-        frame: from 1.
-        b_values: of all slices of its series, in s/mm^2, without 0.
+    It is asked of what `tags.refusal` does not refuse, as single slices are, with the b-values of its series.
     """
     if tags.text(dataset, "QualityControlImage").upper() == "YES":
         return series_reason("phantom", "It is a quality control image.")
@@ -114,8 +107,8 @@ def by_planes(planes: Counter[str], *, numbered: bool) -> Reason | None:
     """Returns why slices of one series that lie in several planes are not used; None where they are.
 
     Args:
-        planes: how many places of the series lie in each plane.
-        numbered: whether all of them have one Series Number; an anonymiser may have given a study one UID.
+        planes: How many places of the series lie in each plane.
+        numbered: Whether all of them have one Series Number; an anonymiser may have given a study one UID.
     """
     several = len(planes) > 2 and numbered
     if several or (len(planes) > 1 and max(planes.values()) < LEAST_PLACES):

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-__all__ = ["START", "VOLUME_SUFFIXES", "Kind", "is_dataset", "is_dicom", "kind_of", "unpacked"]
-
 START: Final = 1024
 """Bytes of a file that tell what the file is, compressed ones too."""
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from falx.reading.input_file import InputFile
 
-__all__ = ["Stack", "open_stack"]
-
 MOST_PAGES: Final = 4096
 """A file with more pages is not read: finding a page takes the longer, the further back it is."""
 

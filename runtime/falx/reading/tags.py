@@ -28,41 +28,6 @@ from falx.slices.slice import Origin
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = [
-    "LARGEST_HEAD_MM",
-    "LEAST_FIELD_MM",
-    "PRIVATE",
-    "TAGS",
-    "Geometry",
-    "SeriesKind",
-    "aspect",
-    "b_value",
-    "contrast",
-    "described",
-    "directory",
-    "doubt",
-    "extent_mm",
-    "frames",
-    "geometry",
-    "has_table",
-    "image_type",
-    "instance_number",
-    "kind",
-    "number",
-    "origin",
-    "padding",
-    "patient",
-    "refusal",
-    "rescale",
-    "small_field",
-    "spacing_mm",
-    "table_bits",
-    "text",
-    "uid",
-    "visit",
-    "window",
-]
-
 MR_CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
     "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image Storage",
@@ -212,13 +177,8 @@ class Geometry:
 class SeriesKind:
     """The properties that the slices of one series share, and those of two do not.
 
-    Attributes:
-        image_type: what the picture shows, in the words of the scanner.
-        echo: Echo Number.
-        echo_ms: Echo Time; scanners write it with jitter, see `alike`.
-        b_value: in s/mm^2; None where there is none, and for 0: Philips writes that into every image.
-        time_point: Temporal Position Identifier or Index.
-        size: rows and columns.
+    Scanners write the Echo Time with jitter, see `alike`. The b-value is in s/mm^2, and None for 0: Philips
+    writes that into every image.
     """
 
     image_type: tuple[str, ...]

@@ -5,18 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = [
-    "DEFLATED",
-    "EXPLICIT_BIG",
-    "EXPLICIT_LITTLE",
-    "IMPLICIT_LITTLE",
-    "JPEG_EXTENDED",
-    "JPEG_LOSSLESS",
-    "JPEG_LS",
-    "TRANSFER_SYNTAXES",
-    "TransferSyntax",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class TransferSyntax:

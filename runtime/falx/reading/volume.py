@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
     Voxels = npt.NDArray[np.generic]
 
-__all__ = ["Volume", "open_volume"]
-
 PLANES: Final = ("sagittal", "coronal", "axial")
 """The plane of a slice across each axis of an upright volume: from left to right, from back to front, from
 foot to head."""

@@ -14,8 +14,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FALLBACK", "Greys", "Window", "brightness", "squared", "suited"]
-
 FALLBACK: Final = (0.1, 99.9)
 """Percentiles of the values that become black and white where no stored window can be used: all of the
 head, without hot pixels."""
@@ -50,13 +48,7 @@ class Window:
 
     @classmethod
     def of(cls, centre: float, width: float, function: str = "LINEAR") -> Window | None:
-        """The window of the attributes; None where they make none.
-
-        Args:
-            centre: Window Center.
-            width: Window Width.
-            function: VOI LUT Function; an unknown one is taken for the default.
-        """
+        """Returns the window of the attributes; None where they make none. Unknown functions are LINEAR."""
         if not (np.isfinite(centre) and np.isfinite(width)):
             return None
         exact = function.upper() in ("LINEAR_EXACT", "SIGMOID")
@@ -81,10 +73,8 @@ class Window:
 class Greys:
     """The values behind a picture, for viewers whose readers change the window.
 
-    Attributes:
-        values: The real values, `(H, W)` float64; those outside the picture are black in every window.
-        low, high: The window that the picture is shown with: the values that become black and white.
-        inverted: Whether the least values are shown white.
+    The real values, `(H, W)` float64, those outside the picture black in every window; the ones that become
+    black and white in the window that the picture is shown with; and whether the least are shown white.
     """
 
     values: npt.NDArray[np.float64]
@@ -123,11 +113,8 @@ def suited(
     *,
     inverted: bool = False,
 ) -> Window | None:
-    """Returns the window to show values with; see `brightness` for the arguments.
-
-    Returns:
-        The stored window where it shows the picture, else that of the percentiles `FALLBACK`; None where
-        there is one value only.
+    """Returns the window to show values with: the stored one where it shows the picture, else that of the
+    percentiles `FALLBACK`; None where there is one value only. See `brightness` for the arguments.
     """
     inside = values if valid is None else values[valid]
     if inside.size == 0:
@@ -150,15 +137,10 @@ def _shows(shown: npt.NDArray[np.float64]) -> bool:
 
 
 def squared(pixels: npt.NDArray[np.uint8], row_mm: float, column_mm: float) -> npt.NDArray[np.uint8]:
-    """A slice with square pixels: the coarser direction is resampled to the finer.
+    """Returns `(H, W)` uint8 pixels made square: the coarser direction is resampled to the finer.
 
-    Args:
-        pixels: `(H, W)` uint8.
-        row_mm: distance of the centres of neighbouring rows.
-        column_mm: the same of columns.
-
-    Returns:
-        uint8; the same where they hardly differ, or differ so much that it must be an error.
+    They are the same where the distances of rows and columns hardly differ, or so much that they must be
+    wrong.
     """
     from PIL import Image
 

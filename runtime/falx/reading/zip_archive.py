@@ -15,8 +15,6 @@ from falx.reading.damage import in_words
 from falx.reading.input_file import InputFile
 from falx.slices.slice import Unreadable
 
-__all__ = ["members"]
-
 MOST_MEMBERS: Final = 20_000
 """Members of an archive; a larger one is not read."""
 
