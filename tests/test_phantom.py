@@ -8,8 +8,8 @@ import pytest
 from falx import phantom
 
 SHA256 = {
-    "clear": "eb58450fabb11cedf2c56206c7b201a9473c90176c9dc8440e149cba59fa0e02",
-    "lesion": "d49ec8cbc9cf37324c4ecb03c848dc1f896a64c0b26a27528b4654c8fec3edb9",
+    "clear": "19c6aa7c37a778fcaebe0b08c815c710d6125c8b7621c2146cf80b898541fc1f",
+    "lesion": "a32970c9188d98fdbf50795528311a1f1dfd29541f1151d8dd8743c7651f115a",
 }
 
 

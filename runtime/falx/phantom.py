@@ -1,8 +1,9 @@
 """Drawn heads, so that Falx can be tried and proved where no scan is at hand.
 
-They are drawings: that a model says this or that about them tells nothing about its quality. They
-are made of sums, products, square roots and whole numbers only, so they are the same pixels on every
-machine.
+They are drawings: that a model says this or that about them tells nothing about its quality. They look
+enough like an axial T1 slice to pass for one, since a model that tells drawings from scans would reject them
+otherwise. They are made of sums, products, square roots and whole numbers only, so they are the same pixels
+on every machine.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ SIZE: Final = 256
 """Height and width of a phantom, in pixels."""
 
 Field = npt.NDArray[np.float64]
+
+FAT, SKIN, BONE, FLUID, GREY, WHITE = 205, 100, 22, 36, 112, 166
+"""Brightness of the tissues, as T1 shows them."""
 
 
 def clear() -> npt.NDArray[np.uint8]:
@@ -41,56 +45,98 @@ def _drawn(*, with_lesion: bool) -> npt.NDArray[np.uint8]:
     """A phantom; kept, for drawing one takes longer than classifying it."""
     image = _head()
     if with_lesion:
-        image = _paint(image, _inside(160, 104, 34, 30, softness=14), 82)
-        image = _paint(image, _inside(160, 104, 20, 18), 232)
-        image = _paint(image, _inside(160, 104, 11, 9), 66)
+        image = _paint(image, 0.9 * _inside(160, 104, 34, 30, softness=14), 84)
+        image = _paint(image, _inside(160, 104, 20, 18, softness=2, uneven=_noise(341, 24)), 228)
+        image = _paint(image, _inside(160, 104, 12, 10, softness=4, uneven=_noise(342, 24)), 60)
     return _scanned(image)
 
 
 def _head() -> Field:
-    """Scalp, skull, folded cortex, white matter, ventricles and the falx; `(256, 256)`, 0..255."""
+    """Skin, fat, skull, folded cortex, white matter, deep grey matter, ventricles and the fissure between the
+    halves; `(256, 256)`, 0..255.
+    """
+    columns, rows = _grid()
+    # Wider behind than in front; pixels below the skin.
+    across = (columns - 128) / (84 * (1 + 0.1 * (rows - 128) / 104))
+    depth = 90 * (1 - np.sqrt(across**2 + ((rows - 130) / 104) ** 2)) + _noise(343, 48)
     image = np.zeros((SIZE, SIZE))
-    image = _paint(image, _inside(128, 130, 84, 104), 150)
-    image = _paint(image, _inside(128, 130, 78, 98), 34)
-    image = _paint(image, _inside(128, 130, 72, 91), 120)
-    folds = _wave(22, 0.35) * _wave(17, -0.8) * _inside(128, 130, 70, 89)
-    image += 30 * folds
-    image = _paint(image, _inside(128, 130, 52, 70, softness=30), 146)
-    image += 6 * _wave(13, 0.9) * _inside(128, 130, 50, 68)
+    for start, brightness in ((0, SKIN), (2, FAT), (6, BONE), (11, FLUID)):
+        image = _paint(image, _rise(depth - start), brightness)
+
+    inside = depth - 13.5 - _noise(344, 12)
+    # A furrow runs where a noise is nothing, with cortex on both sides of it, and neither reaches far in.
+    furrow = np.abs(_mirrored(_noise(345, 10))) * 2
+    reach = inside / (24 + 8 * _mirrored(_noise(346, 20)))
+    cortex = np.maximum(_rise((1.15 - reach).clip(0, 1) - furrow, 0.35), _rise(5 - inside, 2))
+    brain = WHITE + (GREY - WHITE) * cortex + 8 * _noise(347, 30)
+    image += (brain - image) * _rise(inside)
+    image = _paint(image, _rise(0.22 * (1 - reach).clip(0, 1) - furrow, 0.15) * _rise(inside), FLUID)
+
+    away = np.abs(columns - 128 - 2 * _noise(348, 40))
+    between = ((rows < 92) | (rows > 168)) * _rise(inside + 3)
+    image = _paint(image, 0.8 * between * _rise(5 - away, 2), GREY)
+    image = _paint(image, between * _rise(1.3 - away, 1.2), FLUID)
     for side in (-1, 1):
-        image = _paint(image, _inside(128 + 13 * side, 112, 6, 20), 48)
-        image = _paint(image, _inside(128 + 20 * side, 150, 5, 16), 52)
-        image = _paint(image, _inside(128 + 27 * side, 128, 8, 12), 118)
-    image = _paint(image, _inside(128, 68, 2, 26), 58)
-    image = _paint(image, _inside(128, 192, 2, 26), 58)
+        image = _paint(image, 0.8 * _inside(128 + 30 * side, 122, 9, 20, softness=6), GREY + 12)
+        image = _paint(image, 0.8 * _inside(128 + 15 * side, 140, 9, 14, softness=6), GREY + 14)
+        image = _paint(image, _inside(128 + 11 * side, 106, 4, 22, softness=3, slope=-0.18 * side), FLUID)
+        image = _paint(image, _inside(128 + 22 * side, 158, 3.6, 19, softness=3, slope=0.25 * side), FLUID)
     return image.clip(0, 255)
 
 
 def _scanned(image: Field) -> npt.NDArray[np.uint8]:
-    """The image as a scanner would show it, neither so sharp nor so even; `(256, 256)` uint8.
-
-    A model that tells drawings from scans would reject it as it is drawn.
+    """The image as a scanner would show it: not so sharp, and grainy, as magnitudes of complex values are
+    (Gudbjartsson & Patz 1995); `(256, 256)` uint8.
     """
-    head = image > 5
-    soft = image + 32 * _grain() * head
-    for _ in range(2):
-        for axis in (0, 1):
-            soft = (np.roll(soft, 1, axis) + 2 * soft + np.roll(soft, -1, axis)) / 4
-    seen: npt.NDArray[np.uint8] = np.rint(np.where(head, soft, image).clip(0, 255)).astype(np.uint8)
+    real, imaginary = (12 * _softened(_grain(seed)) for seed in (349, 350))
+    seen: npt.NDArray[np.uint8] = np.rint(
+        np.sqrt((_softened(image) + real) ** 2 + imaginary**2).clip(0, 255)
+    ).astype(np.uint8)
     return seen
 
 
-def _grain() -> Field:
+def _softened(image: Field) -> Field:
+    """The image, each pixel mixed with its neighbours 1 : 2 : 1 both ways."""
+    for axis in (0, 1):
+        image = (np.roll(image, 1, axis) + 2 * image + np.roll(image, -1, axis)) / 4
+    return image
+
+
+def _grain(seed: int) -> Field:
     """Values without a pattern, -1..1, `(256, 256)`: the coordinates hashed, as xxHash's last step does.
 
     Constants and shifts: Collet, xxHash 32, XXH32_avalanche.
     """
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.uint32)
-    hashed = x * np.uint32(2654435761) + y * np.uint32(2246822519)
+    hashed = x * np.uint32(2654435761) + y * np.uint32(2246822519) + np.uint32(374761393 * seed % 2**32)
     for shift, factor in ((15, 2246822519), (13, 3266489917), (16, 1)):
         hashed = (hashed ^ (hashed >> np.uint32(shift))) * np.uint32(factor)
     values: Field = hashed / 2.0**31 - 1
     return values
+
+
+def _noise(seed: int, period: int) -> Field:
+    """A smooth noise, -1..1, `(256, 256)`: random values `period` pixels apart, and a curve between them.
+
+    The lattice is turned, so that its rows and columns do not show. The curve is 3 t^2 - 2 t^3 (Perlin 1985,
+    An Image Synthesizer).
+    """
+    columns, rows = _grid()
+    across, along = (0.8 * columns + 0.6 * rows) / period, (0.8 * rows - 0.6 * columns) / period + SIZE / 2
+    x, y = across.astype(int), along.astype(int)
+    right, down = (t * t * (3 - 2 * t) for t in (across - x, along - y))
+    values = _grain(seed)
+    above = values[y, x] + (values[y, x + 1] - values[y, x]) * right
+    below = values[y + 1, x] + (values[y + 1, x + 1] - values[y + 1, x]) * right
+    smooth: Field = above + (below - above) * down
+    return smooth
+
+
+def _mirrored(values: Field) -> Field:
+    """The values with the left half as the mirror image of the right, as the halves of a brain nearly are."""
+    mirrored = values.copy()
+    mirrored[:, 1 : SIZE // 2] = values[:, : SIZE // 2 : -1]
+    return mirrored
 
 
 def _grid() -> tuple[Field, Field]:
@@ -98,21 +144,30 @@ def _grid() -> tuple[Field, Field]:
     return x, y
 
 
-def _inside(x: float, y: float, width: float, height: float, softness: float = 1.5) -> Field:
-    """1 inside an ellipse, 0 outside, with an edge of `softness` pixels; `(256, 256)`."""
+def _rise(value: Field, softness: float = 1.5) -> Field:
+    """1 where a value is above 0, 0 where it is below, with an edge of `softness`."""
+    return (value / softness + 0.5).clip(0, 1)
+
+
+def _inside(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    softness: float,
+    slope: float = 0,
+    uneven: Field | float = 0,
+) -> Field:
+    """1 inside an ellipse, 0 outside, with an edge of `softness` pixels; `(256, 256)`.
+
+    It leans by `slope` columns a row, and its outline is moved by `uneven` pixels.
+    """
     columns, rows = _grid()
-    radius = np.sqrt(((columns - x) / width) ** 2 + ((rows - y) / height) ** 2)
-    return ((1 - radius) * min(width, height) / softness + 0.5).clip(0, 1)
+    across = (columns - x - slope * (rows - y)) / width
+    radius = np.sqrt(across**2 + ((rows - y) / height) ** 2)
+    return _rise((1 - radius) * min(width, height) + uneven, softness)
 
 
 def _paint(image: Field, where: Field, value: float) -> Field:
     """The image with a brightness laid over it."""
     return image + (value - image) * where
-
-
-def _wave(period: float, slope: float) -> Field:
-    """Stripes as a triangle wave, -1..1, that bend with the distance from the middle."""
-    columns, rows = _grid()
-    bend = np.sqrt((columns - 128) ** 2 + (rows - 130) ** 2)
-    phase = (bend + slope * columns + slope * slope * rows) / period
-    return 4 * np.abs(phase - np.floor(phase) - 0.5) - 1

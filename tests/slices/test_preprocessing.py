@@ -29,8 +29,8 @@ from falx.slices.preprocessing import (
 Pixels = npt.NDArray[np.uint8]
 
 GOLDEN = {
-    ("falx-head-1", "clear"): "fcf79ba014b765cc1c1878e3a8f52531a20ebc5b978649f411f1789ce85b682d",
-    ("falx-head-1", "lesion"): "127f86e2de201646387520b00c51c0e611d12913b02368718e64990e7c007bd6",
+    ("falx-head-1", "clear"): "d35e84e81d2db8fee0f6ed2c129c63f9ac59df8e86f5bc91e358b69d1283e3c8",
+    ("falx-head-1", "lesion"): "df8c621fc407185f401b5de23cb5c7b0a0c63ef92cab076663705888b87ab292",
 }
 """SHA-256 of the tensor of each phantom: the same with Pillow 10.3, 11.0, 12.0 and 13.0."""
 
