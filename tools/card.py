@@ -49,7 +49,7 @@ PLOTS: Final = {
 README_ROWS: Final = {
     "**tumours decided `no_tumor`**": ("all", "missed"),
     "healthy slices decided `no_tumor`": ("all", "cleared"),
-    "decided, neither `ambiguous` nor `rejected`": ("all", "decided"),
+    "healthy slices decided to be a tumour": ("all", "false_alarm"),
     "right, of those decided": ("all", "right_of_decided"),
     "the heatmap of a tumour is highest inside the tumour's box": ("all", "peak_in_box"),
     "pictures that are not brain MRI: `rejected`": ("pictures", "all", "rejected"),

@@ -459,7 +459,7 @@ def test_heatmaps_of_a_study_by_a_model_without(
     sheets, maps = tmp_path / "sheets", tmp_path / "maps"
     arguments = ["study", str(tmp_path), "--sheets", str(sheets), "--heatmaps", str(maps)]
     assert main.main(arguments) == 2
-    assert "--heatmaps: the model falx-5 makes no heatmaps" in capsys.readouterr().err
+    assert "--heatmaps: the model falx-6 makes no heatmaps" in capsys.readouterr().err
     assert not sheets.exists()
     assert not maps.exists()
 
