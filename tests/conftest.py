@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,15 @@ import numpy.typing as npt
 import pytest
 from benchmarks import chromium
 from hypothesis import settings
+from PIL import Image
+from tests import cards
+from tests.said import Command, runner
 
 import falx
 from falx import engines, phantom
-from falx.decision import DEFAULT_THRESHOLDS
+from falx.command.main import main
 from falx.model import file as model_file
-from falx.model.card import Card, Format, TensorSpec
+from falx.model.card import Card, Format
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -57,24 +59,6 @@ def graph(kind: Format) -> bytes:
     return (DATA / f"tiny.{kind}").read_bytes()
 
 
-def make_card() -> Card:
-    return Card(
-        name="tiny",
-        version="1.2.3",
-        license="Apache-2.0",
-        intended_use="Tests.",
-        thresholds=DEFAULT_THRESHOLDS,
-        temperature=1.0,
-        metrics={"accuracy": 0.5, "data": {"name": "none"}},
-        provenance={"seed": 7},
-        quantization={"format": "float32", "scheme": "none"},
-        outputs={
-            "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
-            "heatmap": TensorSpec("heatmap", "float32", (1, 7, 7)),
-        },
-    )
-
-
 def write_model(folder: Path, card: Card, kind: Format, name: str = "tiny") -> Path:
     path = folder / f"{name}.{kind}"
     path.write_bytes(model_file.embed(graph(kind), card, format=kind))
@@ -88,7 +72,7 @@ def works(engine: str) -> bool:
     if importlib.util.find_spec(package) is None:
         return False
     try:
-        engines.start(engine, graph(kind), make_card(), threads=1)  # type: ignore[arg-type] # a format
+        engines.start(engine, graph(kind), cards.card(), threads=1)  # type: ignore[arg-type] # a format
     except falx.FalxError:
         return False
     return True
@@ -108,7 +92,7 @@ def numpy_answer_fixture() -> Callable[..., tuple[npt.NDArray[np.float64], npt.N
 
 @pytest.fixture
 def card() -> Card:
-    return make_card()
+    return cards.card()
 
 
 @pytest.fixture(params=list(engines.ENGINES))
@@ -132,9 +116,9 @@ def any_engine() -> str:
 def model_of(tmp_path: Path) -> Callable[..., Path]:
     """Writes the tiny model for an engine, with fields of its card replaced."""
 
-    def write(engine: str, **changes: object) -> Path:
+    def write(engine: str, **changes: Any) -> Path:
         kind: Format = "onnx" if engines.ENGINES[engine][0] == "onnx" else "tflite"
-        return write_model(tmp_path, replace(make_card(), **changes), kind)  # type: ignore[arg-type] # any field
+        return write_model(tmp_path, cards.card(**changes), kind)
 
     return write
 
@@ -152,6 +136,26 @@ def classifier(any_engine: str, model: Path) -> falx.Classifier:
 @pytest.fixture
 def head() -> npt.NDArray[np.uint8]:
     return phantom.lesion()
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `falx` in this process."""
+    return runner(main, capsys)
+
+
+@pytest.fixture
+def predict(command: Command, model: Path) -> Command:
+    """Runs `falx predict` with the tiny model in this process."""
+    return lambda *arguments: command("predict", *arguments, "--model", model)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A picture of the drawn head with a lesion."""
+    path = tmp_path / "scan.png"
+    Image.fromarray(phantom.lesion()).save(path)
+    return path
 
 
 @pytest.fixture

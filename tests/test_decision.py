@@ -30,15 +30,6 @@ def around(value: float) -> list[float]:
     return [math.nextafter(value, 0), value, min(1.0, math.nextafter(value, 2))]
 
 
-def test_defaults() -> None:
-    assert DEFAULT_THRESHOLDS.to_dict() == {
-        "no_tumor": 0.85,
-        "meningioma": 0.60,
-        "glioma": 0.55,
-        "pituitary": 0.55,
-    }
-
-
 @pytest.mark.parametrize("thresholds", SETS)
 @pytest.mark.parametrize("label", LABELS)
 def test_a_label_is_decided_at_its_threshold_and_not_just_below(thresholds: Thresholds, label: str) -> None:
@@ -60,17 +51,18 @@ def test_every_combination_around_every_threshold(thresholds: Thresholds) -> Non
         assert decide(values, thresholds) == expected
 
 
-def test_the_most_probable_tumour_is_meant_even_where_only_another_passes_its_threshold() -> None:
-    # Glioma leads but fails its own threshold; meningioma would pass its lower one, and is not taken.
-    assert decide([0.0, 0.25, 0.39, 0.0], YOUDEN) == "ambiguous"
-
-
-def test_no_tumour_comes_first_even_where_a_tumour_is_more_probable() -> None:
-    assert decide([0.31, 0.0, 0.69, 0.0], YOUDEN) == "no_tumor"
-
-
-def test_of_equal_tumours_the_first_is_meant() -> None:
-    assert decide([0.0, 0.5, 0.5, 0.0], YOUDEN) == "meningioma"
+@pytest.mark.parametrize(
+    ("values", "decision"),
+    [
+        # Glioma leads but fails its own threshold; meningioma would pass its lower one, and is not taken.
+        ([0.0, 0.25, 0.39, 0.0], "ambiguous"),
+        # No tumour comes first even where a tumour is more probable; of equal tumours the first is meant.
+        ([0.31, 0.0, 0.69, 0.0], "no_tumor"),
+        ([0.0, 0.5, 0.5, 0.0], "meningioma"),
+    ],
+)
+def test_which_label_is_meant(values: list[float], decision: str) -> None:
+    assert decide(values, YOUDEN) == decision
 
 
 def test_float32_probabilities_are_compared_as_doubles() -> None:
@@ -117,24 +109,25 @@ def test_a_threshold_outside_its_range_is_an_error(label: str, value: Any) -> No
         Thresholds(**{**DEFAULT_THRESHOLDS.to_dict(), label: value})
 
 
-def test_the_ends_of_the_range() -> None:
+def test_the_ends_of_the_range_and_the_defaults() -> None:
     assert Thresholds(1, 1, 1, 1)["glioma"] == 1.0
     assert Thresholds(5e-324, 1, 1, 1).no_tumor == 5e-324
+    built_in = {"no_tumor": 0.85, "meningioma": 0.60, "glioma": 0.55, "pituitary": 0.55}
+    assert DEFAULT_THRESHOLDS.to_dict() == built_in
 
 
-def test_a_missing_threshold_is_an_error_never_a_default() -> None:
-    with pytest.raises(ThresholdError, match=r"no threshold for no_tumor, meningioma, pituitary; give all"):
-        Thresholds.from_mapping({"glioma": 0.7})
-
-
-def test_an_unknown_label_is_an_error() -> None:
-    with pytest.raises(ThresholdError, match="threshold for gliom, which is none of no_tumor"):
-        Thresholds.from_mapping({**DEFAULT_THRESHOLDS.to_dict(), "gliom": 0.7})
-
-
-def test_what_is_no_mapping_is_an_error() -> None:
-    with pytest.raises(ThresholdError, match="or a mapping of every label, not float"):
-        Thresholds.from_mapping(0.5)  # type: ignore[arg-type] # the mistake that is tested
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"glioma": 0.7}, r"no threshold for no_tumor, meningioma, pituitary; give all"),
+        (DEFAULT_THRESHOLDS.to_dict() | {"gliom": 0.7}, "threshold for gliom, which is none of no_tumor"),
+        (0.5, "or a mapping of every label, not float"),
+    ],
+    ids=["missing, never a default", "unknown label", "no mapping"],
+)
+def test_what_is_no_mapping_of_every_label_is_an_error(mapping: Any, message: str) -> None:
+    with pytest.raises(ThresholdError, match=message):
+        Thresholds.from_mapping(mapping)
 
 
 def test_indexing_by_label() -> None:
@@ -171,7 +164,7 @@ def test_the_order_after_the_model(
     margin: float,
 ) -> None:
     outcome = after(probabilities, familiarity, doubt, UNSURE, DEFAULT_THRESHOLDS)
-    assert (outcome.decision, outcome.reason.code if outcome.reason else None) == (decision, code)
+    assert (outcome.decision, outcome.reason and outcome.reason.code) == (decision, code)
     assert outcome.margin == pytest.approx(margin)
 
 
@@ -210,8 +203,5 @@ def test_pixels_come_before_the_model() -> None:
     seen = before(lambda: Slice(np.zeros((100, 100), np.uint8)), Limits())
     assert isinstance(seen, Refusal)
     assert seen.reason.code == "blank"
-
-
-def test_what_may_be_a_head_goes_on_to_the_model() -> None:
     image = Slice(phantom.clear())
     assert before(lambda: image, Limits()) is image

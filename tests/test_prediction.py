@@ -57,31 +57,10 @@ def test_the_json_of_a_prediction() -> None:
     }
 
 
-def test_the_json_of_a_rejection() -> None:
+def test_the_json_of_a_rejection_and_of_a_failure() -> None:
     document = REJECTED.to_dict()
     assert document["reason"] == {"code": "blank", "message": "It is."}
     assert document["path"] is document["confidence"] is document["band"] is document["probabilities"] is None
-
-
-def test_the_json_of_where_a_slice_stands() -> None:
-    origin = Origin(format="dicom", frame=3, series_instance_uid="1.2.3", plane="axial")
-    expected = {
-        "format": "dicom",
-        "frame": 3,
-        "sop_class_uid": None,
-        "sop_instance_uid": None,
-        "series_instance_uid": "1.2.3",
-        "study_instance_uid": None,
-        "plane": "axial",
-        "sequence": None,
-    }
-    failure = Failure("a.dcm", ImageNotFound("a.dcm: no such file"), origin)
-    assert dataclasses.replace(GLIOMA, origin=origin).to_dict()["origin"] == expected
-    assert failure.to_dict()["origin"] == expected
-    assert all(f"`{key}`" in (module.__doc__ or "") for key in expected)
-
-
-def test_the_json_of_a_failure() -> None:
     failure = Failure("x.png", ImageNotFound("x.png: no such file"))
     assert next(iter(failure.to_dict())) == "schema"
     assert failure.to_dict() == {
@@ -91,6 +70,17 @@ def test_the_json_of_a_failure() -> None:
     }
 
 
+def test_the_json_of_where_a_slice_stands() -> None:
+    origin = Origin(format="dicom", frame=3, series_instance_uid="1.2.3", plane="axial")
+    told = {"format": "dicom", "frame": 3, "series_instance_uid": "1.2.3", "plane": "axial"}
+    untold = ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "sequence")
+    expected = told | dict.fromkeys(untold)
+    failure = Failure("a.dcm", ImageNotFound("a.dcm: no such file"), origin)
+    assert dataclasses.replace(GLIOMA, origin=origin).to_dict()["origin"] == expected
+    assert failure.to_dict()["origin"] == expected
+    assert all(f"`{key}`" in (module.__doc__ or "") for key in expected)
+
+
 def test_every_key_is_documented() -> None:
     assert module.__doc__ is not None
     assert all(f"| `{key}` |" in module.__doc__ for key in REJECTED.to_dict())
@@ -98,9 +88,10 @@ def test_every_key_is_documented() -> None:
     assert f"| `schema` | {module.SCHEMA}," in module.__doc__
 
 
-def test_results_are_frozen() -> None:
+def test_results_are_frozen_and_a_prediction_without_location_has_no_heatmap() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         GLIOMA.decision = "no_tumor"  # type: ignore[misc] # the mistake that is tested
+    assert GLIOMA.heatmap is None
 
 
 def test_a_heatmap_follows_the_frame() -> None:
@@ -122,7 +113,3 @@ def test_a_heatmap_of_one_value_fills_the_frame() -> None:
     heatmap = Location(np.full((7, 7), 0.5, np.float32), Frame(3, 4, 20, 10), (40, 30)).heatmap()
     assert heatmap[4:14, 3:23] == pytest.approx(0.5)
     assert heatmap.sum() == pytest.approx(0.5 * 200)
-
-
-def test_a_prediction_without_location_has_no_heatmap() -> None:
-    assert GLIOMA.heatmap is None

@@ -13,10 +13,10 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from tests.said import Command
 
 import falx
 from falx import phantom, prediction
-from falx.command.main import main
 from falx.model import card
 
 SCHEMA: dict[str, Any] = json.loads((files("falx") / "schema.json").read_text(encoding="utf-8"))
@@ -48,23 +48,16 @@ def test_the_schema_is_one_and_of_the_versions_in_the_code() -> None:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Path:
-    Image.fromarray(phantom.lesion()).save(tmp_path / "lesion.png")
-    Image.fromarray(phantom.clear()).save(tmp_path / "clear.png")
+    for name, pixels in (("lesion", phantom.lesion()), ("clear", phantom.clear())):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     Image.fromarray(np.zeros((99, 99), np.uint8)).save(tmp_path / "blank.png")
     (tmp_path / "text.png").write_text("no picture")
     return tmp_path
 
 
-def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict[str, Any]]:
-    assert main([*map(str, arguments)]) in (0, 1)
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
 @pytest.mark.parametrize("options", [[], ["--timings"], ["--threshold", "glioma=0.999"]])
-def test_predictions_and_failures(
-    inputs: Path, capsys: pytest.CaptureFixture[str], options: list[str]
-) -> None:
-    lines = printed(capsys, "predict", "--json", inputs, *options)
+def test_predictions_and_failures(inputs: Path, command: Command, options: list[str]) -> None:
+    lines = command("predict", "--json", inputs, *options).answers
     for line in lines:
         check("failure" if "error" in line else "prediction", line)
     assert {line.get("decision", "error") for line in lines} >= {"no_tumor", "rejected", "error"}
@@ -80,12 +73,11 @@ def test_slices_of_every_format_say_which(tmp_path: Path, classifier: falx.Class
         assert {one["origin"]["format"] for one in answered["slices"]} == {format_}
 
 
-def test_studies(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    answered, *failed = printed(capsys, "study", "--json", "--one-patient", inputs)
-    assert failed == []
+def test_studies(inputs: Path, command: Command) -> None:
+    (answered,) = command("study", "--json", "--one-patient", inputs).answers
     check("study", answered)
     assert len(answered["slices"]) == 4
-    for line in printed(capsys, "study", "--json", inputs):
+    for line in command("study", "--json", inputs).answers:
         check("failure", line)
 
 
@@ -108,21 +100,20 @@ def _timed(answer: Any) -> None:
             one["elapsed_ms"] = 1.0
 
 
-def test_cards(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cards(command: Command) -> None:
     for model in [None, *sorted((Path(__file__).parents[1] / "models").glob("*/*.onnx"))]:
-        (document,) = printed(capsys, "info", "--json", *([] if model is None else [model]))
+        (document,) = command("info", "--json", *([] if model is None else [model])).answers
         check("card", document)
 
 
-def test_the_proof_of_an_installation(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_proof_of_an_installation(model: Path, command: Command) -> None:
     for options in (["--no-latency"], []):
-        (document,) = printed(capsys, "check", "--json", "--model", model, *options)
+        (document,) = command("check", "--json", "--model", model, *options).answers
         check("check", document)
 
 
-def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == SCHEMA
+def test_the_command_prints_it(command: Command) -> None:
+    assert json.loads(command("schema").out) == SCHEMA
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,17 @@ from falx.reading.series import Gathering, NotUsed, Series
 from falx.slices.reasons import series_reason
 from falx.study import LEAST_SLICES, gaps, judge, sum_up
 
+SCOUT = NotUsed("1.2.3", 9, series_reason("localizer", "One series has three planes."))
+
 
 def unordered(*results: Answer) -> tuple[Series, tuple[Answer, ...]]:
     return Series(sources=(b"",) * len(results)), results
+
+
+def told(*series: tuple[Series, tuple[Answer, ...]]) -> tuple[str, float]:
+    """The decision on series of a head, and how strong the finding is."""
+    verdict = judge(list(series))
+    return verdict.decision, round(verdict.strength_mm, 3)
 
 
 def test_a_whole_head_of_clean_slices_is_clear() -> None:
@@ -73,18 +81,14 @@ def test_a_finding_without_a_slice_that_is_decided_a_tumour_is_a_doubt() -> None
 
 def test_slices_that_mark_different_spots_are_no_finding() -> None:
     spots = [answer("glioma", 0.9, cell) for cell in ((2, 2), (7, 7), (11, 3))]
-    verdict = judge([head(dict(enumerate(spots, 10)))])
-    assert verdict.decision == "ambiguous"
-    assert verdict.strength_mm == pytest.approx(4.5)
+    assert told(head(dict(enumerate(spots, 10)))) == ("ambiguous", 4.5)
 
 
 def test_one_place_is_not_its_own_neighbour() -> None:
     series, results = head({11: SURE})
     at = series.positions_mm or ()
     twice = Series(sources=(b"",) * 29, positions_mm=(*at[:12], at[11], *at[12:]), plane="axial")
-    verdict = judge([(twice, (*results[:12], SURE, *results[12:]))])
-    assert verdict.decision == "ambiguous"
-    assert verdict.strength_mm == pytest.approx(4.5)
+    assert told((twice, (*results[:12], SURE, *results[12:]))) == ("ambiguous", 4.5)
 
 
 def test_a_rejected_slice_between_does_not_part_a_finding_but_a_wide_gap_does() -> None:
@@ -98,17 +102,14 @@ def test_a_rejected_slice_between_does_not_part_a_finding_but_a_wide_gap_does() 
 def test_the_ends_of_the_head_call_no_tumour() -> None:
     for first in (0, 24):
         verdict = judge([head(dict.fromkeys(range(first, first + 4), SURE))])
-        assert verdict.decision == "ambiguous"
-        assert verdict.carriers == tuple(range(first, first + 4))
+        assert (verdict.decision, verdict.carriers) == ("ambiguous", tuple(range(first, first + 4)))
         assert verdict.reason.startswith("A region is marked at an end of the head")
     # 13.5 mm: models mark as much in healthy heads.
-    weak = judge([head(dict.fromkeys(range(25, 28), SURE))])
-    assert weak.decision == "no_tumor"
+    weak = head(dict.fromkeys(range(25, 28), SURE))
     # 150 mm below the top: face and neck.
-    neck = judge([head(dict.fromkeys(range(4), SURE), slices=36)])
-    assert neck.decision == "no_tumor"
-    side = judge([head(dict.fromkeys(range(4), SURE), plane="sagittal")])
-    assert side.decision == "no_tumor"
+    neck = head(dict.fromkeys(range(4), SURE), slices=36)
+    side = head(dict.fromkeys(range(4), SURE), plane="sagittal")
+    assert [judge([one]).decision for one in (weak, neck, side)] == ["no_tumor"] * 3
 
 
 def test_a_part_of_a_head_has_no_ends() -> None:
@@ -154,25 +155,19 @@ def test_series_of_one_head_confirm_and_contradict_each_other() -> None:
         return dataclasses.replace(series, layout=layout), results
 
     half = dict.fromkeys((10, 11), answer("glioma", 0.6))
-    flair, t1 = placed(half, "FLAIR"), placed(half, "T1")
-    assert judge([flair]).strength_mm == pytest.approx(6)
-    assert judge([flair]).decision == "ambiguous"
-    both = judge([flair, t1])
-    assert both.decision == "tumor"
-    assert both.strength_mm == pytest.approx(12)
-    assert both.carriers == (10, 11, 38, 39)
+    flair, t1, contrast = (placed(half, sequence) for sequence in ("FLAIR", "T1", "T1C+"))
+    assert told(flair) == ("ambiguous", 6)
+    assert told(flair, t1) == ("tumor", 12)
+    assert judge([flair, t1]).carriers == (10, 11, 38, 39)
     clear = placed({}, "T2")
-    assert judge([flair, clear]).strength_mm == pytest.approx(3)
-    contrast = placed(half, "T1C+")
-    assert judge([contrast, clear]).strength_mm == pytest.approx(6)
-    assert judge([contrast, placed({}, "T1C+")]).strength_mm == pytest.approx(6)
+    assert told(flair, clear)[1] == 3
+    assert told(contrast, clear)[1] == told(contrast, placed({}, "T1C+"))[1] == 6
     # The same series sent twice confirms nothing, and one of another visit says nothing.
-    assert judge([flair, flair]).strength_mm == pytest.approx(6)
     elsewhere = dataclasses.replace(t1[0], frame_of_reference="1.2"), t1[1]
-    assert judge([flair, elsewhere]).strength_mm == pytest.approx(6)
+    assert told(flair, flair)[1] == told(flair, elsewhere)[1] == 6
     # A strong finding stands however many series do not show it.
     strong = placed(dict.fromkeys(range(10, 15), SURE), "FLAIR")
-    assert judge([strong, clear, placed({}, "T1")]).decision == "tumor"
+    assert told(strong, clear, placed({}, "T1"))[0] == "tumor"
 
 
 def test_pictures_in_order_are_neighbours() -> None:
@@ -227,21 +222,22 @@ def test_what_could_not_be_read_is_not_clear_but_hides_no_tumour() -> None:
     assert judge([head(hidden)]).decision == "tumor"
 
 
-def test_a_study_of_which_nothing_could_be_read_says_so_and_is_not_rejected() -> None:
-    verdict = judge([unordered(FAILURE, FAILURE)])
-    assert (verdict.decision, verdict.reason) == ("ambiguous", "Nothing could be read of 2 files.")
-    mixed = judge([unordered(REJECTED, FAILURE)])
-    assert (mixed.decision, mixed.reason) == (
-        "ambiguous",
-        "No slice could be classified (1 blank, 1 unread).",
-    )
-
-
-def test_a_study_without_a_diagnostic_image_is_rejected_with_the_reasons() -> None:
-    assert judge([]).reason == "No slice could be classified: there is none."
-    scout = NotUsed("1.2.3", 9, series_reason("localizer", "One series has three planes."))
-    verdict = judge([], [scout])
-    assert (verdict.decision, verdict.reason) == ("rejected", "No slice could be classified (9 localizer).")
+@pytest.mark.parametrize(
+    ("results", "unused", "decision", "reason"),
+    [
+        # Nothing could be read: that is no rejection.
+        ([FAILURE, FAILURE], [], "ambiguous", "Nothing could be read of 2 files."),
+        ([REJECTED, FAILURE], [], "ambiguous", "No slice could be classified (1 blank, 1 unread)."),
+        # There was no diagnostic image.
+        ([], [], "rejected", "No slice could be classified: there is none."),
+        ([], [SCOUT], "rejected", "No slice could be classified (9 localizer)."),
+    ],
+)
+def test_a_study_without_a_slice_that_was_classified(
+    results: list[Answer], unused: list[NotUsed], decision: str, reason: str
+) -> None:
+    verdict = judge([unordered(*results)] if results else [], unused)
+    assert (verdict.decision, verdict.reason) == (decision, reason)
 
 
 @given(st.lists(st.sampled_from([CLEAN, DOUBT, REJECTED, FAILURE, SURE]), min_size=1, max_size=40))

@@ -79,12 +79,9 @@ def test_a_result_becomes_a_dictionary(results: dict[str, Any], kind: str) -> No
     assert list(document) == [field.name for field in dataclasses.fields(results[kind])]
 
 
-def test_the_dictionary_of_a_prediction_is_plain(results: dict[str, Any]) -> None:
+def test_the_dictionary_of_a_prediction_is_plain_and_its_heatmap_travels(results: dict[str, Any]) -> None:
     document = dataclasses.asdict(dataclasses.replace(results["prediction"], location=None))
     assert json.loads(json.dumps(document))["probabilities"] == dict(results["prediction"].probabilities)
-
-
-def test_the_heatmap_travels(results: dict[str, Any]) -> None:
     heatmap = pickled(results["prediction"]).heatmap
     assert np.array_equal(heatmap, results["prediction"].heatmap)
     assert heatmap.max() > 0
@@ -100,25 +97,22 @@ def test_predictions_are_equal_where_they_say_the_same(head: Head) -> None:
     assert one != turned
 
 
-@pytest.mark.parametrize("kind", ["prediction", "rejected", "failure", "study"])
-def test_a_representation_fits_one_line(results: dict[str, Any], kind: str) -> None:
-    text = repr(results[kind])
-    assert "\n" not in text
-    assert len(text) < 200
-    assert text.startswith("<falx.")
-
-
-def test_what_a_representation_says(results: dict[str, Any], head: Head, tmp_path: Path) -> None:
-    found, name = results["prediction"], results["card"].name
-    assert (
-        repr(found) == f"<falx.Prediction {found.decision} {found.confidence:.3f} ({found.band}) by {name}>"
-    )
-    assert repr(results["rejected"]) == f"<falx.Prediction rejected blank by {name}>"
-    study = results["study"]
-    assert repr(study).startswith(f"<falx.Study {study.decision} ")
+def test_what_a_representation_says_fits_one_line(
+    results: dict[str, Any], head: Head, tmp_path: Path
+) -> None:
+    found, study, name = results["prediction"], results["study"], results["card"].name
     path = tmp_path / "a\nb.png"
     failure = next(iter(falx.load().predict_many([path])))
-    assert repr(failure) == f"<falx.Failure ImageNotFound of {str(path)!r}>"
+    said = {
+        f"<falx.Prediction {found.decision} {found.confidence:.3f} ({found.band}) by {name}>": found,
+        f"<falx.Prediction rejected blank by {name}>": results["rejected"],
+        f"<falx.Failure ImageNotFound of {str(path)!r}>": failure,
+    }
+    assert [repr(one) for one in said.values()] == list(said)
+    assert repr(study).startswith(f"<falx.Study {study.decision} ")
+    for one in (*said.values(), study):
+        assert "\n" not in repr(one)
+        assert len(repr(one)) < 200
 
 
 ERRORS = [

@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.said import Command
 
-import falx
 from falx.app import page
 from falx.app.guard import MOST_DRAINED, Guard, Uploads
 from falx.command.app import add_app
@@ -114,14 +112,10 @@ class TestCommand:
             (["--max-files", "0"], "expected a whole number from 1, got '0'"),
         ],
     )
-    def test_says_what_an_option_must_be(
-        self, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        parser = argparse.ArgumentParser()
-        add_app(parser)
-        with pytest.raises(SystemExit, match="2"):
-            parser.parse_args(options)
-        assert words in capsys.readouterr().err
+    def test_says_what_an_option_must_be(self, options: list[str], words: str, command: Command) -> None:
+        said = command("app", *options)
+        assert said.status == 2
+        assert words in said.err
 
     def test_listens_to_this_machine_unless_told_otherwise(self) -> None:
         parser = argparse.ArgumentParser()
@@ -129,13 +123,16 @@ class TestCommand:
         assert parser.parse_args([]).address == "127.0.0.1"
         assert parser.parse_args(["--base-path", "/falx/"]).base_path == "falx"
 
-    def test_a_port_in_use_is_told_as_such(self) -> None:
+    def test_a_port_in_use_is_told_as_such(self, command: Command) -> None:
         pytest.importorskip("streamlit", reason="streamlit is not installed: pip install 'falx[app]'")
-        with taken() as port:
-            done = app("--port", str(port), "--no-browser")
-        assert done.returncode == 2
-        assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in done.stderr
-        assert "give another with --address or --port" in done.stderr
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            said = command("app", "--port", port, "--no-browser")
+        assert said.status == 2
+        assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in said.err
+        assert "give another with --address or --port" in said.err
 
     def test_an_unexpected_error_is_told_by_its_place(self, capsys: pytest.CaptureFixture[str]) -> None:
         testing = pytest.importorskip("streamlit.testing.v1")
@@ -147,23 +144,8 @@ class TestCommand:
         assert found is not None, said
         assert capsys.readouterr().err.endswith(f"falx app: an unexpected error in {found[1]}\n")
 
-    def test_what_is_not_installed_is_named(self) -> None:
-        done = app("--no-browser", without="streamlit")
-        assert done.returncode == 2
-        assert "the page needs streamlit, which is not installed: pip install 'falx[app]'" in done.stderr
-
-
-@contextmanager
-def taken() -> Iterator[int]:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        yield int(other.getsockname()[1])
-
-
-def app(*options: str, without: str = "") -> subprocess.CompletedProcess[str]:
-    """Run `falx app`, where it must not start; a package can be made to be missing."""
-    code = f"import sys; sys.modules[{without!r}] = None; " if without else "import sys; "
-    code += f"sys.path[:0] = {[str(Path(falx.__file__).parents[1])]!r}; "
-    code += f"from falx.command.main import main; sys.exit(main(['app', *{list(options)!r}]))"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    def test_what_is_not_installed_is_named(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "streamlit", None)
+        said = command("app", "--no-browser")
+        assert said.status == 2
+        assert "the page needs streamlit, which is not installed: pip install 'falx[app]'" in said.err

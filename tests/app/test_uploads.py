@@ -33,24 +33,20 @@ def only(name: str, data: bytes, service: Service) -> ShownSlice:
 
 
 class TestQuality:
-    def test_a_good_slice_has_no_caution(self) -> None:
-        assert look(phantom.clear()) == look(phantom.lesion()) == ()
-
-    def test_small(self) -> None:
-        (found,) = look(np.asarray(Image.fromarray(phantom.clear()).resize((128, 128))))
-        assert found.code == "small"
-        assert f"105 pixels across; Falx needs {LEAST_SIDE}" in found.message
-
-    def test_low_contrast(self) -> None:
-        (found,) = look((phantom.clear() * (0.8 * LEAST_CONTRAST / 255)).astype(np.uint8))
-        assert found.code == "low_contrast"
-        assert f"of 255; Falx needs {LEAST_CONTRAST}." in found.message
-
     @pytest.mark.parametrize("side", [256, 512, 1024])
-    def test_letters(self, side: int) -> None:
+    def test_letters_alone_are_a_caution(self, side: int) -> None:
+        assert look(phantom.lesion()) == ()
         pixels = np.asarray(Image.fromarray(phantom.clear()).resize((side, side)))
         assert look(pixels) == ()
         assert [caution.code for caution in look(np.asarray(lettered(pixels)))] == ["marks"]
+
+    def test_small_and_low_contrast(self) -> None:
+        (found,) = look(np.asarray(Image.fromarray(phantom.clear()).resize((128, 128))))
+        assert found.code == "small"
+        assert f"105 pixels across; Falx needs {LEAST_SIDE}" in found.message
+        (found,) = look((phantom.clear() * (0.8 * LEAST_CONTRAST / 255)).astype(np.uint8))
+        assert found.code == "low_contrast"
+        assert f"of 255; Falx needs {LEAST_CONTRAST}." in found.message
 
 
 class TestSlices:
@@ -196,21 +192,14 @@ class TestArrangement:
         uploads = [classified(name, data, service) for name, data in files.items()]
         apart = arrange(uploads)
         assert apart.unsure
-        assert [(row.series, row.number, row.name) for row in fragments.rows(apart)] == [
-            ("Series 1: axial T1, 3 slices", "1", "IM3"),
-            ("", "2", "IM2"),
-            ("", "3", "IM1"),
-            ("Pictures, each by itself", "picture 1", "a.png"),
-            ("", "picture 2", "b.png"),
-        ]
-        together = arrange(uploads, one_patient=True)
-        assert [(row.series, row.number, row.name) for row in fragments.rows(together)] == [
-            ("Series 1: axial T1, 3 slices", "1.1", "IM3"),
-            ("", "1.2", "IM2"),
-            ("", "1.3", "IM1"),
-            ("Series 2: 2 slices", "2.1", "a.png"),
-            ("", "2.2", "b.png"),
-        ]
+        for arranged, numbers, second in (
+            (apart, ("1", "2", "3", "picture 1", "picture 2"), "Pictures, each by itself"),
+            (arrange(uploads, one_patient=True), ("1.1", "1.2", "1.3", "2.1", "2.2"), "Series 2: 2 slices"),
+        ):
+            rows = fragments.rows(arranged)
+            assert [row.series for row in rows] == ["Series 1: axial T1, 3 slices", "", "", second, ""]
+            assert tuple(row.number for row in rows) == numbers
+            assert [row.name for row in rows] == ["IM3", "IM2", "IM1", "a.png", "b.png"]
 
     def test_a_file_that_cannot_be_read_counts_in_the_study(self, dicom: Made, service: Service) -> None:
         files = dicom.series()

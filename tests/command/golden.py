@@ -1,6 +1,6 @@
 """Draws the inputs of the golden file, and prints what the command line answers for them.
 
-    python tests/command/golden.py > tests/command/golden.jsonl
+    python -m tests.command.golden > tests/command/golden.jsonl
 
 The file proves that nothing moved while code moves. After a change that is meant, write it anew and read the
 difference.
@@ -21,14 +21,13 @@ from typing import Any, Final
 import nibabel
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
+from tests.reading.dicom import made
 
 from falx import phantom
 from falx.command.main import main
 
-MR: Final = "1.2.840.10008.5.1.4.1.1.4"
 CT: Final = "1.2.840.10008.5.1.4.1.1.2"
 
 MEASURED: Final = ("elapsed_ms",)
@@ -71,28 +70,14 @@ def _pictures(folder: Path) -> None:
 
 def _object(pixels: npt.NDArray[np.uint16], number: int = 1, **tags: Any) -> Dataset:
     """Returns an MR object of `(H, W)` or `(N, H, W)` values, with tags changed, or left out by None."""
-    made = Dataset()
-    made.SOPClassUID, made.SOPInstanceUID = MR, f"1.2.3.4.{number}"
-    made.StudyInstanceUID, made.SeriesInstanceUID = "1.2.3", "1.2.3.4"
-    made.Modality, made.InstanceNumber = "MR", number
-    made.Rows, made.Columns = pixels.shape[-2:]
-    made.PixelSpacing = [0.9, 0.9]
-    made.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    made.ImagePositionPatient = [0, 0, 5.0 * number]
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 16, 12, 11, 0
-    made.PixelData = pixels.tobytes()
-    made["PixelData"].VR = "OW"
-    for keyword, value in tags.items():
-        if value is None:
-            del made[keyword]
-        else:
-            setattr(made, keyword, value)
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-    return made
+    plain = dict.fromkeys(("PatientName", "PatientID", "PatientBirthDate")) | {
+        "SOPInstanceUID": f"1.2.3.4.{number}",
+        "InstanceNumber": number,
+        "PixelSpacing": [0.9, 0.9],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": [0, 0, 5.0 * number],
+    }
+    return made.dataset(pixels, 12, **plain | tags)
 
 
 def _dicom(folder: Path) -> None:
@@ -106,16 +91,14 @@ def _dicom(folder: Path) -> None:
         "knee": _object(lesion, BodyPartExamined="KNEE"),
         "localizer": _object(lesion, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
         "burned": _object(lesion, BurnedInAnnotation="YES"),
-        "frames": _object(np.stack([clear, lesion]), NumberOfFrames=2),
+        "frames": _object(np.stack([clear, lesion])),
         "no-pixels": _object(lesion, PixelData=None),
     }
-    for name, made in objects.items():
-        pydicom.dcmwrite(folder / f"{name}.dcm", made, enforce_file_format=True)
-    series = folder / "series"
-    series.mkdir()
-    for number in range(1, 9):
-        made = _object(lesion if number in (4, 5) else clear, number)
-        pydicom.dcmwrite(series / f"{9 - number}.dcm", made, enforce_file_format=True)
+    # The largest number comes first by name.
+    series = {f"series/{9 - n}": _object(lesion if n in (4, 5) else clear, n) for n in range(1, 9)}
+    (folder / "series").mkdir()
+    for name, one in (objects | series).items():
+        (folder / f"{name}.dcm").write_bytes(made.written(one))
 
 
 def _volumes(folder: Path) -> None:

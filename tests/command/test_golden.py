@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,19 +15,10 @@ NEAR = 0.02
 """A probability may differ by this much: engines add up in another order on another processor."""
 
 
-@pytest.fixture(scope="module")
-def golden() -> ModuleType:
+def test_the_command_line_answers_as_before() -> None:
     for package in ("nibabel", "pydicom", "ai_edge_litert"):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    spec = importlib.util.spec_from_file_location("golden", FOLDER / "golden.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_command_line_answers_as_before(golden: ModuleType) -> None:
+    golden = importlib.import_module("tests.command.golden")
     lines = (FOLDER / "golden.jsonl").read_text(encoding="utf-8").splitlines()
     wanted = [json.loads(line) for line in lines]
     got = golden.answers()

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.said import Command
 
 import falx
 from falx import phantom
 from falx.command.journal import Journal, ResumeError
-from falx.command.main import main
 
 COUNT = 150
 """Slices of a batch long enough to be killed three times."""
@@ -89,36 +89,32 @@ def test_a_batch_that_is_killed_again_and_again_answers_each_file_once(
     assert each_once(out, many)
 
 
-def test_half_a_line_is_taken_away_and_answered_again(
-    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_half_a_line_is_taken_away_and_answered_again(predict: Command, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    command = ["predict", str(folder), "--model", str(model), "--resume", str(out)]
-    assert main(command) == 1
+    assert predict(folder, "--resume", out).status == 1
     whole = out.read_bytes()
     for kept in (whole[:-1], whole[:-200], whole[:1], whole[: len(whole) // 2] + bytes(64)):
         out.write_bytes(kept)
-        assert main(command) == 1
+        assert predict(folder, "--resume", out).status == 1
         assert each_once(out, folder)
-    capsys.readouterr()
     before = out.read_bytes()
-    assert main(command) == 1
-    assert out.read_bytes() == before
-    assert f"{FEW} answered before, 0 now" in capsys.readouterr().out.replace("\n", " ")
+    said = predict(folder, "--resume", out)
+    assert (said.status, out.read_bytes()) == (1, before)
+    assert f"{FEW} answered before, 0 now" in said.out.replace("\n", " ")
 
 
-def test_a_path_given_twice_is_answered_twice(model: Path, folder: Path, tmp_path: Path) -> None:
-    out, path = tmp_path / "out.jsonl", str(folder / "0.png")
-    for given in ([path], [path, path], [path, path]):
-        assert main(["predict", *given, "--model", str(model), "--resume", str(out)]) == 0
-    assert [answer["path"] for answer in answers(out)] == [path, path]
+def test_a_path_given_twice_is_answered_twice(predict: Command, scan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    for given in ([scan], [scan, scan], [scan, scan]):
+        assert predict(*given, "--resume", out).status == 0
+    assert [answer["path"] for answer in answers(out)] == [str(scan)] * 2
 
 
 def test_answers_of_another_model_are_not_mixed(
-    any_engine: str, model_of: Callable[..., Path], folder: Path, tmp_path: Path
+    any_engine: str, model_of: Callable[..., Path], scan: Path, tmp_path: Path, command: Command
 ) -> None:
-    out, path = tmp_path / "out.jsonl", str(folder / "0.png")
-    assert main(["predict", path, "--model", str(model_of(any_engine)), "--resume", str(out)]) == 0
+    out = tmp_path / "out.jsonl"
+    assert command("predict", scan, "--model", model_of(any_engine), "--resume", out).status == 0
     before = out.read_bytes()
     other = falx.load(model_of(any_engine, version="2"))
     with pytest.raises(ResumeError, match=r"out\.jsonl, line 1: is an answer of another model file, tiny"):
@@ -157,30 +153,26 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_full_disk_leaves_whole_lines_to_go_on_from(model: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_whole_lines_to_go_on_from(
+    predict: Command, model: Path, folder: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("resource", reason="this system cannot limit the size of files")
     out = tmp_path / "out.jsonl"
-    command = ["predict", str(folder), "--model", str(model), "--resume", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *command], capture_output=True, text=True, check=False
-    )
+    limited = [sys.executable, "-c", LIMITED, "predict", folder, "--model", model, "--resume", out]
+    done = subprocess.run([*map(str, limited)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (
         f"falx: error: {out}: cannot write the next answer: File too large; make room and run the same "
         "command again: it goes on from here\n"
     )
     assert 0 < len(answers(out)) < FEW
-    assert main(command) == 1
+    assert predict(folder, "--resume", out).status == 1
     assert each_once(out, folder)
 
 
-def test_where_nothing_can_be_written(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["predict", "x.png", "--model", str(model), "--resume", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == (
-        f"falx: error: {tmp_path}: cannot write answers here: Is a directory\n"
-    )
-    arguments = ["predict", "x.png", "--resume", "out.jsonl", "--json"]
-    assert main(arguments) == 2
-    assert "--resume: writes answers to its file" in capsys.readouterr().err
+def test_where_nothing_can_be_written(predict: Command, tmp_path: Path) -> None:
+    message = f"falx: error: {tmp_path}: cannot write answers here: Is a directory\n"
+    assert predict("x.png", "--resume", tmp_path) == (2, "", message)
+    said = predict("x.png", "--resume", "out.jsonl", "--json")
+    assert said.status == 2
+    assert "--resume: writes answers to its file" in said.err

@@ -71,78 +71,57 @@ def make_deciding_tflite() -> bytes:
     return bytes(builder.Output())
 
 
-def make_deciding_onnx() -> bytes:
-    constants = {
-        "scale": ([], [1 / 255]),
-        "slopes": ([1, 4], SLOPES),
-        "offsets": ([1, 4], OFFSETS),
-        "thresholds": ([4], THRESHOLDS),
-    }
-    nodes = [
-        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["float", "scale"], ["values"]),
-        helper.make_node("ReduceMean", ["values"], ["mean4"], axes=[1, 2, 3], keepdims=1),
-        helper.make_node("Reshape", ["mean4", "one"], ["mean"]),
-        helper.make_node("Mul", ["mean", "slopes"], ["scaled"]),
-        helper.make_node("Add", ["scaled", "offsets"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-        helper.make_node("GreaterOrEqual", ["probabilities", "thresholds"], ["compared"]),
-        helper.make_node("Cast", ["compared"], ["reached"], to=TensorProto.FLOAT),
-    ]
-    initializers = [
-        numpy_helper.from_array(np.array(values, np.float32).reshape(shape), name)
-        for name, (shape, values) in constants.items()
-    ]
-    initializers.append(numpy_helper.from_array(np.array([1, 1], np.int64), "one"))
-    graph = helper.make_graph(
-        nodes,
-        "decides",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 224, 224, 1])],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4])
-            for name in ("probabilities", "reached")
-        ],
-        initializers,
-    )
+MEAN = [
+    helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+    helper.make_node("Mul", ["float", "scale"], ["values"]),
+    helper.make_node("ReduceMean", ["values"], ["mean4"], axes=[1, 2, 3], keepdims=1),
+    helper.make_node("Reshape", ["mean4", "one"], ["mean"]),
+    helper.make_node("Mul", ["mean", "slopes"], ["scaled"]),
+    helper.make_node("Add", ["scaled", "offsets"], ["logits"]),
+    helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+]
+"""From the image to the probabilities."""
+
+CONSTANTS = {"scale": ([], [1 / 255]), "slopes": ([1, 4], SLOPES), "offsets": ([1, 4], OFFSETS)}
+
+
+def onnx_model(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    outputs: dict[str, list[int]],
+    shapes: dict[str, list[int]],
+    *constants: onnx.TensorProto,
+) -> bytes:
+    """Returns a model of the image's mean and more nodes, with constants and the shapes that nodes need."""
+    initializers = [helper.make_tensor(n, TensorProto.FLOAT, s, v) for n, (s, v) in CONSTANTS.items()]
+    initializers += [helper.make_tensor(n, TensorProto.INT64, [len(s)], s) for n, s in shapes.items()]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 224, 224, 1])
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()]
+    graph = helper.make_graph([*MEAN, *nodes], name, [image], ends, [*initializers, *constants])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def make_onnx() -> bytes:
-    constants = {
-        "scale": ([], [1 / 255]),
-        "slopes": ([1, 4], SLOPES),
-        "offsets": ([1, 4], OFFSETS),
-    }
-    shapes = {"planes": [1, 1, 224, 224], "cells": [1, 7, 7], "one": [1, 1]}
+def make_deciding_onnx() -> bytes:
     nodes = [
-        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["float", "scale"], ["values"]),
-        helper.make_node("ReduceMean", ["values"], ["mean4"], axes=[1, 2, 3], keepdims=1),
-        helper.make_node("Reshape", ["mean4", "one"], ["mean"]),
-        helper.make_node("Mul", ["mean", "slopes"], ["scaled"]),
-        helper.make_node("Add", ["scaled", "offsets"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("GreaterOrEqual", ["probabilities", "thresholds"], ["compared"]),
+        helper.make_node("Cast", ["compared"], ["reached"], to=TensorProto.FLOAT),
+    ]
+    # As raw bytes, as converters write them: Falx finds them so.
+    thresholds = numpy_helper.from_array(np.array(THRESHOLDS, np.float32), "thresholds")
+    outputs = {"probabilities": [1, 4], "reached": [1, 4]}
+    return onnx_model("decides", nodes, outputs, {"one": [1, 1]}, thresholds)
+
+
+def make_onnx() -> bytes:
+    nodes = [
         helper.make_node("Reshape", ["values", "planes"], ["plane"]),
         helper.make_node("AveragePool", ["plane"], ["pooled"], kernel_shape=[32, 32], strides=[32, 32]),
         helper.make_node("Reshape", ["pooled", "cells"], ["heatmap"]),
     ]
-    initializers = [helper.make_tensor(n, TensorProto.FLOAT, s, v) for n, (s, v) in constants.items()]
-    initializers += [helper.make_tensor(n, TensorProto.INT64, [len(s)], s) for n, s in shapes.items()]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 224, 224, 1])],
-        [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [1, 4]),
-            helper.make_tensor_value_info("heatmap", TensorProto.FLOAT, [1, 7, 7]),
-        ],
-        initializers,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    shapes = {"planes": [1, 1, 224, 224], "cells": [1, 7, 7], "one": [1, 1]}
+    return onnx_model("tiny", nodes, {"probabilities": [1, 4], "heatmap": [1, 7, 7]}, shapes)
 
 
 if __name__ == "__main__":

@@ -82,24 +82,30 @@ def test_bytes_that_are_no_graph(engine: str, card: Card) -> None:
         engines.start(engine, b"\x1c\0\0\0TFL3" + bytes(64), card, threads=1)
 
 
-def test_choosing_by_name() -> None:
-    assert engines.choose("litert", "tflite") == "litert"
-    assert engines.choose("tflite", "tflite") == "tflite"
-    assert engines.choose("onnx", "onnx") == "onnx"
+@pytest.mark.parametrize(("name", "kind"), [("litert", "tflite"), ("tflite", "tflite"), ("onnx", "onnx")])
+def test_choosing_by_name(name: str, kind: Format) -> None:
+    assert engines.choose(name, kind) == name
 
 
-def test_an_unknown_engine() -> None:
-    with pytest.raises(UnknownEngine, match="unknown engine 'tensorrt'; known are litert, tflite, onnx"):
-        engines.choose("tensorrt", "tflite")
-
-
-def test_an_engine_for_the_other_format() -> None:
-    with pytest.raises(
-        ModelError, match="engine onnx runs onnx files, this one is tflite; use litert or tflite"
-    ):
-        engines.choose("onnx", "tflite")
-    with pytest.raises(ModelError, match="engine litert runs tflite files, this one is onnx; use onnx"):
-        engines.choose("litert", "onnx")
+@pytest.mark.parametrize(
+    ("name", "kind", "raised", "message"),
+    [
+        ("tensorrt", "tflite", UnknownEngine, "unknown engine 'tensorrt'; known are litert, tflite, onnx"),
+        (
+            "onnx",
+            "tflite",
+            ModelError,
+            "engine onnx runs onnx files, this one is tflite; use litert or tflite, "
+            r"or give the model as the \.onnx file that falx_export wrote beside it",
+        ),
+        ("litert", "onnx", ModelError, "engine litert runs tflite files, this one is onnx; use onnx"),
+    ],
+)
+def test_an_engine_that_cannot_be_chosen(
+    name: str, kind: Format, raised: type[Exception], message: str
+) -> None:
+    with pytest.raises(raised, match=message):
+        engines.choose(name, kind)
 
 
 @pytest.mark.parametrize(
@@ -121,22 +127,26 @@ def test_choosing_by_what_is_installed(
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"),
+    ("name", "message"),
     [
-        ("litert", "pip install ai-edge-litert"),
-        ("tflite", r"pip install 'falx\[tflite\]'"),
-        ("onnx", r"pip install 'falx\[onnx\]'"),
+        ("litert", "ai-edge-litert, which is not installed: pip install ai-edge-litert"),
+        (
+            "tflite",
+            r"tflite-runtime, for Python up to 3\.11 and NumPy 1, which is not installed: "
+            r"pip install 'falx\[tflite\]'",
+        ),
+        ("onnx", r".*: pip install 'falx\[onnx\]'"),
     ],
 )
 def test_an_engine_that_is_not_installed(
-    monkeypatch: pytest.MonkeyPatch, graph: Graph, card: Card, name: str, remedy: str
+    monkeypatch: pytest.MonkeyPatch, card: Card, name: str, message: str
 ) -> None:
     package = engines.ENGINES[name][1]
     for loaded in [key for key in sys.modules if key.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, loaded)
     # None in sys.modules is how Python itself marks what must not be imported.
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(EngineUnavailable, match=rf"engine {name} needs .*: {remedy}"):
+    with pytest.raises(EngineUnavailable, match=rf"engine {name} needs {message}"):
         engines.start(name, b"", card, threads=1)
 
 

@@ -1,4 +1,4 @@
-"""Flip single bits of model files, and see that each damaged file is refused or decides as before.
+"""Flip single bits of model files, and see that each damaged file is refused.
 
     python -m tests.fuzz.flips --out flips.json
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +21,6 @@ from typing import Any, Final
 import numpy as np
 from benchmarks import figures
 
-import falx
-from falx import phantom
 from falx.errors import ModelError
 from falx.model import file as model_file
 from falx.model.file import DEFAULT_MODEL
@@ -35,7 +32,7 @@ PACKAGES: Final = ("falx", "ai-edge-litert", "onnxruntime")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Flips bits of the released files; returns 0 where every flip was refused or changed nothing, else 1."""
+    """Flips bits of the released files; returns 0 where every flip was refused, else 1."""
     parser = argparse.ArgumentParser("tests.fuzz.flips", description="Single bits of model files, flipped.")
     parser.add_argument(
         "files", nargs="*", type=Path, help="model files (the int8 files of the model in Falx)"
@@ -56,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(text)
     if options.out is not None:
         options.out.write_text(text, encoding="utf-8")
-    return 1 if any(file["decided_otherwise"] for file in report["files"].values()) else 0
+    return 1 if any(file["accepted"] for file in report["files"].values()) else 0
 
 
 KINDS: Final = (".tflite", ".onnx")
@@ -68,14 +65,8 @@ def flipped(path: Path, flips: int, seed: int) -> dict[str, Any]:
     Half of the bits are anywhere in the file, which is nearly all graph; the other half in the card and
     around it.
 
-    Args:
-        path: of the whole file.
-        flips: how many bits.
-        seed: chooses them.
-
     Returns:
-        The bytes of the graph and of the rest, and how many flips were refused, by error, by where they
-        were, or were not and decided the same, or otherwise.
+        The bytes of the graph and of the rest, how many flips were refused, by error, and how many were not.
     """
     data = bytearray(path.read_bytes())
     card, payload = model_file.extract(bytes(data))
@@ -85,38 +76,20 @@ def flipped(path: Path, flips: int, seed: int) -> dict[str, Any]:
     anywhere = random.integers(0, 8 * len(data), flips - flips // 2)
     near = random.integers(8 * around[0], 8 * around[1], flips // 2)
     refused: Counter[str] = Counter()
-    same = otherwise = 0
     for bit in np.concatenate([anywhere, near]).tolist():
         data[bit // 8] ^= 1 << bit % 8
         try:
-            changed, graph = model_file.extract(bytes(data))
+            model_file.extract(bytes(data))
         except ModelError as error:
             refused[type(error).__name__] += 1
-        else:
-            if (changed, graph) == (card, payload) or _decides(bytes(data), path) == _decides(
-                path.read_bytes(), path
-            ):
-                same += 1
-            else:
-                otherwise += 1
         data[bit // 8] ^= 1 << bit % 8
     return {
         "bytes": len(data),
         "bytes_of_the_graph": len(payload),
         "flips": flips,
         "refused": dict(refused.most_common()),
-        "decided_the_same": same,
-        "decided_otherwise": otherwise,
+        "accepted": flips - refused.total(),
     }
-
-
-def _decides(data: bytes, path: Path) -> list[Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, path.name)
-        copy.write_bytes(data)
-        classifier = falx.load(copy)
-        answers = [classifier.predict(draw()) for draw in phantom.PHANTOMS.values()]
-    return [(answer.decision, answer.probabilities) for answer in answers]
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from tests.cards import card as made_card
 
 from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS
-from falx.model import card as cards
-from falx.model.card import Card, Format, TensorSpec
+from falx.model.card import Card, Format, SelfTest, Setting
 
 __all__ = ["MODELS", "card", "images", "models", "several"]
 
@@ -115,22 +115,12 @@ def several() -> dict[str, bytes]:
 
 def card() -> Card:
     """A card of the tiny models, with everything in it that a card may hold."""
-    return Card(
-        name="tiny",
-        version="1.2.3",
-        license="Apache-2.0",
-        intended_use="Fuzzing.",
-        thresholds=DEFAULT_THRESHOLDS,
+    return made_card(
         temperature=1.5,
         metrics={"accuracy": 0.5, "data": {"name": "none", "sizes": [1, 2, {"three": None}]}},
         provenance={"seed": 7, "trainer": "nobody é"},
-        quantization={"format": "float32", "scheme": "none"},
-        outputs={
-            "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
-            "heatmap": TensorSpec("heatmap", "float32", (1, 7, 7)),
-        },
-        self_test=(cards.SelfTest("lesion", (0.25, 0.25, 0.25, 0.25)),),
-        history=(cards.Setting(DEFAULT_THRESHOLDS),),
+        self_test=(SelfTest("lesion", (0.25, 0.25, 0.25, 0.25)),),
+        history=(Setting(DEFAULT_THRESHOLDS),),
     )
 
 
@@ -161,7 +151,22 @@ def _dicom() -> dict[str, bytes]:
     data: Any = importlib.import_module("pydicom.data")
     find: Callable[..., str | None] = data.get_testdata_file
     paths = {name: find(name, download=False) for name in PYDICOM_FILES}
-    return {f"dicom {name}": Path(path).read_bytes() for name, path in paths.items() if path is not None}
+    found = {f"dicom {name}": Path(path).read_bytes() for name, path in paths.items() if path is not None}
+    return found | _syntaxes()
+
+
+def _syntaxes() -> dict[str, bytes]:
+    """Returns a drawn head in every transfer syntax that is read."""
+    if importlib.util.find_spec("openjpeg") is None:
+        return {}
+    made: Any = importlib.import_module("tests.reading.dicom.made")
+    head = _head(96)
+    plain = made.dataset(head, SOPInstanceUID=UID)
+    window = {"WindowCenter": 2000, "WindowWidth": 4000}
+    deep = made.dataset(head.astype(np.uint16) * 16, 12, SOPInstanceUID=UID, **window)
+    kinds = {k: v for k, v in (made.SYNTAXES | made.LOSSY).items() if made.DCMCJPEG or "lossless" not in k}
+    found = {f"dicom {kind}": made.encoded(plain, syntax) for kind, syntax in kinds.items()}
+    return found | {"dicom 12 bit": made.written(deep)}
 
 
 def _volumes() -> dict[str, bytes]:

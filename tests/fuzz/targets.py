@@ -71,9 +71,19 @@ def _picture(data: bytes, seed: str, folder: Path) -> str:
     try:
         result = _classifier(folder).predict(data)
     except UnreadableImage as error:
-        return type(error).__name__
+        return _nameless(str(error), type(error).__name__)
     check(result)
-    return REJECTED if result.decision == REJECTED else "prediction"
+    outcome = REJECTED if result.decision == REJECTED else "prediction"
+    return _nameless(json.dumps(result.to_dict()), outcome)
+
+
+def _nameless(said: str, outcome: str) -> str:
+    """Returns an outcome, if nothing of the patient of drawn DICOM files stands in what was said."""
+    assert "Mustermann" not in said
+    return outcome
+
+
+"""A part of the name in drawn DICOM files: it stands in no answer and in no error."""
 
 
 @cache

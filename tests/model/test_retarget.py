@@ -20,10 +20,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.said import Command
 
 import falx
 from falx import phantom
-from falx.command.main import main
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.errors import CardError, ChecksumError, FalxError, ModelError, ThresholdError
 from falx.model import file as model_file
@@ -82,18 +82,16 @@ def test_tflite_has_them_for_other_programs_too(card: Card, graph: Graph) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_history_holds_every_earlier_setting_the_oldest_first(card: Card, graph: Graph, kind: Format) -> None:
-    data = model_file.embed(graph(kind), card, format=kind)
-    for value in (0.9, 0.95, 1):
-        data = retarget(data, {"no_tumor": value})
-    changed, _ = model_file.extract(data)
+    def thrice() -> bytes:
+        data = model_file.embed(graph(kind), card, format=kind)
+        for value in (0.9, 0.95, 1):
+            data = retarget(data, {"no_tumor": value})
+        return data
+
+    changed, _ = model_file.extract(thrice())
     assert [setting.thresholds.no_tumor for setting in changed.history] == [0.85, 0.9, 0.95]
     assert changed.thresholds.no_tumor == 1
-    assert data == retarget(
-        retarget(
-            retarget(model_file.embed(graph(kind), card, format=kind), {"no_tumor": 0.9}), {"no_tumor": 0.95}
-        ),
-        {"no_tumor": 1},
-    )
+    assert thrice() == thrice()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,13 +105,9 @@ def test_a_graph_that_decides_by_itself_changes_with_its_card(card: Card, kind: 
 
     changed = retarget(data, {"no_tumor": value})
     after, payload = model_file.extract(changed)
-    assert after.self_contained
-    assert after.thresholds.no_tumor == value
-    assert (
-        after.weights_sha256
-        == hashlib.sha256(payload).hexdigest()
-        != model_file.extract(data)[0].weights_sha256
-    )
+    assert (after.self_contained, after.thresholds.no_tumor) == (True, value)
+    assert after.weights_sha256 == hashlib.sha256(payload).hexdigest()
+    assert after.weights_sha256 != model_file.extract(data)[0].weights_sha256
     # Nothing but the four values.
     assert len(payload) == len(deciding(kind))
     assert sum(a != b for a, b in zip(payload, deciding(kind), strict=True)) <= 4
@@ -166,17 +160,22 @@ def test_what_is_no_file_of_falx(graph: Graph, card: Card) -> None:
             retarget(bytes(damaged), {"glioma": 0.7})
 
 
-@pytest.mark.parametrize("value", [0, -0.1, 1.01, float("nan"), True, "0.5"])
-def test_values_that_are_no_thresholds(card: Card, graph: Graph, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(
+            ({"glioma": value}, r"threshold of glioma must be (in|a number in) \(0, 1\], got")
+            for value in (0, -0.1, 1.01, float("nan"), True, "0.5")
+        ),
+        ({"glioma": 0.7, "cat": 0.5}, "threshold for cat, which is none of no_tumor, meningioma, "),
+    ],
+)
+def test_values_that_are_no_thresholds(
+    card: Card, graph: Graph, changes: dict[str, Any], message: str
+) -> None:
     data = model_file.embed(graph("onnx"), card, format="onnx")
-    with pytest.raises(ThresholdError, match=r"threshold of glioma must be (in|a number in) \(0, 1\], got"):
-        retarget(data, {"glioma": value})
-
-
-def test_labels_that_are_none(card: Card, graph: Graph) -> None:
-    data = model_file.embed(graph("onnx"), card, format="onnx")
-    with pytest.raises(ThresholdError, match="threshold for cat, which is none of no_tumor, meningioma, "):
-        retarget(data, {"glioma": 0.7, "cat": 0.5})
+    with pytest.raises(ThresholdError, match=message):
+        retarget(data, changes)
 
 
 EVALUATED: dict[str, Any] = {
@@ -191,6 +190,21 @@ EVALUATED: dict[str, Any] = {
 }
 """The part of an evaluation's thresholds.json that matters here."""
 
+OBJECT = "expected an object of labels"
+NUMBER = r"threshold of glioma must be a number in \(0, 1\], got"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Chosen]:
+    """Reads thresholds from a file of some text, or of some document."""
+
+    def run(content: Any, choice: str | None = None) -> Chosen:
+        path = tmp_path / "thresholds.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return read_thresholds(path, choice)
+
+    return run
+
 
 class TestReadThresholds:
     @pytest.mark.parametrize(
@@ -200,60 +214,48 @@ class TestReadThresholds:
             {"thresholds": {"no_tumor": 0.9, "glioma": 1}, "split": "val", "method": "youden"},
         ],
     )
-    def test_both_forms(self, tmp_path: Path, document: Any) -> None:
-        path = tmp_path / "thresholds.json"
-        path.write_text(json.dumps(document))
-        assert read_thresholds(path).thresholds == {"no_tumor": 0.9, "glioma": 1}
+    def test_both_forms(self, read: Callable[..., Chosen], document: Any) -> None:
+        assert read(document).thresholds == {"no_tumor": 0.9, "glioma": 1}
+
+    def test_what_an_evaluation_wrote(self, read: Callable[..., Chosen]) -> None:
+        assert read(EVALUATED) == Chosen({"no_tumor": 0.9}, "mine", ("too few", "and too old"))
+        assert read(EVALUATED, "youden").thresholds == {"no_tumor": 0.4, "glioma": 0.3}
 
     @pytest.mark.parametrize(
-        ("text", "message"),
+        ("content", "choice", "message"),
         [
-            ("{", "expected a JSON file with thresholds"),
-            ("[" * 100_000, "expected a JSON file with thresholds"),
-            ("[]", "expected an object of labels with their thresholds, or one that has it as `thresholds`"),
-            ("{}", "expected an object of labels"),
-            ('{"thresholds": 3}', "expected an object of labels"),
-            ('{"glioma": "0.5"}', r"threshold of glioma must be a number in \(0, 1\], got '0.5'"),
-            ('{"glioma": true}', r"threshold of glioma must be a number in \(0, 1\], got True"),
-            ('{"glioma": NaN}', r"threshold of glioma must be a number in \(0, 1\], got nan"),
-            ('{"glioma": 0}', r"threshold of glioma must be a number in \(0, 1\], got 0"),
-            pytest.param(
-                f'{{"glioma": 1{"0" * 400}}}', r"threshold of glioma must be a number in", id="not_a_float"
-            ),
-            ('{"glioma": 1.5}', r"threshold of glioma must be a number in \(0, 1\], got 1.5"),
-            ('{"cat": 0.5}', "has 'cat', which is none of no_tumor, meningioma, glioma, pituitary"),
-        ],
-    )
-    def test_what_is_none(self, tmp_path: Path, text: str, message: str) -> None:
-        path = tmp_path / "thresholds.json"
-        path.write_text(text)
-        with pytest.raises(ThresholdError, match=rf"thresholds\.json: {message}"):
-            read_thresholds(path)
-
-    def test_what_an_evaluation_wrote(self, tmp_path: Path) -> None:
-        path = tmp_path / "thresholds.json"
-        path.write_text(json.dumps(EVALUATED))
-        assert read_thresholds(path) == Chosen({"no_tumor": 0.9}, "mine", ("too few", "and too old"))
-        assert read_thresholds(path, "youden").thresholds == {"no_tumor": 0.4, "glioma": 0.3}
-
-    @pytest.mark.parametrize(
-        ("document", "message"),
-        [
-            (EVALUATED, "expected a choice 'best' of thresholds, it has sensitivity, youden"),
-            ({"glioma": 0.3}, "expected a choice 'best' of thresholds, it has none; leave --choice out"),
-            ([], "expected a choice 'best' of thresholds, it has none; leave --choice out"),
-            ({"choices": {"best": 3}}, "expected an object of labels with their thresholds"),
+            ("{", None, "expected a JSON file with thresholds"),
+            ("[" * 100_000, None, "expected a JSON file with thresholds"),
             (
-                {"choices": {"best": {"glioma": 3}}},
-                r"threshold of glioma must be a number in \(0, 1\], got 3",
+                [],
+                None,
+                f"{OBJECT} with their thresholds, or one that has it as `thresholds`",
             ),
+            ({}, None, OBJECT),
+            ({"thresholds": 3}, None, OBJECT),
+            ({"glioma": "0.5"}, None, rf"{NUMBER} '0.5'"),
+            ({"glioma": True}, None, rf"{NUMBER} True"),
+            ({"glioma": float("nan")}, None, rf"{NUMBER} nan"),
+            ({"glioma": 0}, None, rf"{NUMBER} 0"),
+            pytest.param(f'{{"glioma": 1{"0" * 400}}}', None, NUMBER, id="not_a_float"),
+            ({"glioma": 1.5}, None, rf"{NUMBER} 1.5"),
+            ({"cat": 0.5}, None, "has 'cat', which is none of no_tumor, meningioma, glioma, pituitary"),
+            (EVALUATED, "best", "expected a choice 'best' of thresholds, it has sensitivity, youden"),
+            (
+                {"glioma": 0.3},
+                "best",
+                "choice 'best' of thresholds, it has none; leave --choice out",
+            ),
+            ([], "best", "choice 'best' of thresholds, it has none; leave --choice out"),
+            ({"choices": {"best": 3}}, "best", f"{OBJECT} with their thresholds"),
+            ({"choices": {"best": {"glioma": 3}}}, "best", rf"{NUMBER} 3"),
         ],
     )
-    def test_a_choice_that_is_none(self, tmp_path: Path, document: Any, message: str) -> None:
-        path = tmp_path / "thresholds.json"
-        path.write_text(json.dumps(document))
-        with pytest.raises(ThresholdError, match=rf"thresholds\.json: {message}"):
-            read_thresholds(path, "best")
+    def test_what_is_none(
+        self, read: Callable[..., Chosen], content: Any, choice: str | None, message: str
+    ) -> None:
+        with pytest.raises(ThresholdError, match=rf"thresholds\.json: .*{message}"):
+            read(content, choice)
 
     def test_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(ThresholdError, match=r"absent\.json: expected a JSON file with thresholds"):
@@ -369,50 +371,49 @@ class TestWrite:
 
 class TestCommand:
     def test_a_new_file_that_decides_anew(
-        self, engine: str, model_of: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, engine: str, model_of: Callable[..., Path], tmp_path: Path, command: Command
     ) -> None:
         path = model_of(engine)
         head = phantom.lesion()
-        value = (falx.load(path, engine=engine).predict(head).probabilities or {})["no_tumor"]
-        assert falx.load(path, engine=engine).predict(head).decision == "ambiguous"
+        first = falx.load(path, engine=engine).predict(head)
+        value = (first.probabilities or {})["no_tumor"]
+        assert first.decision == "ambiguous"
         out = tmp_path / f"new{path.suffix}"
-        arguments = ["retarget", str(path), "--threshold", f"no_tumor={value!r}", "--out", str(out)]
-        assert main(arguments) == 0
-        said = capsys.readouterr().out.splitlines()
-        assert said[0].startswith("no_tumor 0.")
-        assert said[0].endswith(" (was 0.85)")
-        assert said[1:] == ["meningioma 0.6", "glioma 0.55", "pituitary 0.55", f"written to {out}"]
+        arguments = ["retarget", path, "--threshold", f"no_tumor={value!r}", "--out", out]
+        said = command(*arguments)
+        row, *others = said.out.splitlines()
+        assert (said.status, row[:11], row[-11:]) == (0, "no_tumor 0.", " (was 0.85)")
+        assert others == ["meningioma 0.6", "glioma 0.55", "pituitary 0.55", f"written to {out}"]
         assert falx.load(out, engine=engine).predict(head).decision == "no_tumor"
-        assert main(["info", str(out)]) == 0
-        assert "earlier thresholds" in capsys.readouterr().out
-        assert main(arguments) == 2
-        assert f"{out}: exists already, and is left as it is; give another --out" in capsys.readouterr().err
+        assert "earlier thresholds" in command("info", out).out
+        said = command(*arguments)
+        assert said.status == 2
+        assert f"{out}: exists already, and is left as it is; give another --out" in said.err
 
-    def test_a_file_of_thresholds_and_one_on_top(self, model: Path, tmp_path: Path) -> None:
-        chosen = tmp_path / "thresholds.json"
+    def test_a_file_of_thresholds_and_one_on_top(self, model: Path, tmp_path: Path, command: Command) -> None:
+        chosen, out = tmp_path / "thresholds.json", tmp_path / f"new{model.suffix}"
         chosen.write_text(json.dumps({"thresholds": {"no_tumor": 0.9, "glioma": 0.7}}))
-        out = tmp_path / f"new{model.suffix}"
-        arguments = ["retarget", str(model), "--thresholds", str(chosen), "--threshold", "glioma=0.8"]
-        assert main([*arguments, "--out", str(out)]) == 0
+        command("retarget", model, "--thresholds", chosen, "--threshold", "glioma=0.8", "--out", out)
         assert model_file.read(out)[0].thresholds == Thresholds(0.9, 0.6, 0.8, 0.55)
         assert model_file.read(model)[0].thresholds == DEFAULT_THRESHOLDS
 
     def test_a_choice_of_an_evaluation_and_what_it_warns_of(
-        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, model: Path, tmp_path: Path, command: Command
     ) -> None:
-        chosen = tmp_path / "thresholds.json"
+        chosen, out = tmp_path / "thresholds.json", tmp_path / f"new{model.suffix}"
         chosen.write_text(json.dumps(EVALUATED))
-        out = tmp_path / f"new{model.suffix}"
-        arguments = ["retarget", str(model), "--thresholds", str(chosen), "--choice", "youden"]
-        assert main([*arguments, "--out", str(out)]) == 0
+        said = command("retarget", model, "--thresholds", chosen, "--choice", "youden", "--out", out)
         assert model_file.read(out)[0].thresholds == Thresholds(0.4, 0.6, 0.3, 0.55)
         name = model_file.read(model)[0].name
-        assert capsys.readouterr().err.splitlines() == [
-            f"falx: warning: {chosen}: too few",
-            f"falx: warning: {chosen}: and too old",
-            f"falx: warning: {chosen}: chosen for the model mine, this is {name}; "
-            "its probabilities are others",
-        ]
+        assert (said.status, said.err.splitlines()) == (
+            0,
+            [
+                f"falx: warning: {chosen}: too few",
+                f"falx: warning: {chosen}: and too old",
+                f"falx: warning: {chosen}: chosen for the model mine, this is {name}; "
+                "its probabilities are others",
+            ],
+        )
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -425,32 +426,26 @@ class TestCommand:
             (["--threshold", "glioma=1.5"], "threshold of glioma must be in (0, 1], got 1.5"),
             (["--threshold", "glioma=nan"], "threshold of glioma must be in (0, 1], got nan"),
             (["--thresholds", "absent.json"], "absent.json: expected a JSON file with thresholds"),
+            *(
+                (["--threshold", wrong], "--threshold: expected")
+                for wrong in ("cat=0.5", "glioma=much", "glioma")
+            ),
         ],
     )
     def test_what_is_refused(
-        self,
-        model: Path,
-        tmp_path: Path,
-        capsys: pytest.CaptureFixture[str],
-        arguments: list[str],
-        message: str,
+        self, model: Path, tmp_path: Path, command: Command, arguments: list[str], message: str
     ) -> None:
         out = tmp_path / f"new{model.suffix}"
-        assert main(["retarget", str(model), *arguments, "--out", str(out)]) == 2
-        assert message in capsys.readouterr().err
+        said = command("retarget", model, *arguments, "--out", out)
+        assert said.status == 2
+        assert message in said.err
         assert not out.exists()
 
-    @pytest.mark.parametrize("value", ["cat=0.5", "glioma=much", "glioma"])
-    def test_wrong_usage(self, model: Path, capsys: pytest.CaptureFixture[str], value: str) -> None:
-        with pytest.raises(SystemExit) as caught:
-            main(["retarget", str(model), "--threshold", value, "--out", "new.onnx"])
-        assert caught.value.code == 2
-        assert "--threshold: expected" in capsys.readouterr().err
-
-    def test_a_file_that_is_none(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        arguments = ["--threshold", "glioma=0.7", "--out", str(tmp_path / "new.onnx")]
-        assert main(["retarget", str(tmp_path / "absent.onnx"), *arguments]) == 2
-        assert "absent.onnx: no such model file" in capsys.readouterr().err
+    def test_a_file_that_is_none(self, tmp_path: Path, command: Command) -> None:
+        absent, out = tmp_path / "absent.onnx", tmp_path / "new.onnx"
+        said = command("retarget", absent, "--threshold", "glioma=0.7", "--out", out)
+        assert said.status == 2
+        assert "absent.onnx: no such model file" in said.err
 
 
 @pytest.mark.skipif(not DEFAULT_MODEL.exists(), reason="this checkout has no default model yet")

@@ -52,15 +52,9 @@ def test_no_file_names_a_path_of_one_machine(tracked: list[Path]) -> None:
     assert found == []
 
 
-def test_no_scan_is_committed(tracked: list[Path]) -> None:
+def test_no_scan_and_no_large_file_but_models_is_committed(tracked: list[Path], checkout: Path) -> None:
     assert [path for path in tracked if path.suffix in IMAGE_OF_A_PATIENT] == []
-
-
-def test_no_large_file_but_models_is_committed(tracked: list[Path], checkout: Path) -> None:
     large = [path.relative_to(checkout) for path in tracked if path.stat().st_size > 1_000_000]
     assert [p for p in large if p.parts[0] != "models" and p != Path("runtime/falx/default.tflite")] == []
-
-
-def test_a_release_is_small(tracked: list[Path], checkout: Path) -> None:
     # History keeps every release, so each clone of all of it holds them all.
     assert sum(path.stat().st_size for path in tracked if checkout / "models" in path.parents) <= 30_000_000

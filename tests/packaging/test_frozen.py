@@ -85,19 +85,15 @@ def test_the_package_in_a_zip_file(pictures: list[Path], tmp_path: Path) -> None
             if file.suffix != ".pyc" and file.is_file():
                 packed.write(file, Path("falx") / file.relative_to(package))
         packed.writestr("__main__.py", PROGRAM + "assert '.pyz' in falx.__file__\n")
-    done = subprocess.run(
-        [sys.executable, archive, *pictures], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert (done.stdout, done.stderr) == (expected(pictures), "")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        command, within = [sys.executable, *map(str, arguments)], {**os.environ, "PYTHONPATH": str(archive)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=within)
+        return done.returncode, done.stderr, done.stdout
+
+    assert run(archive, *pictures) == (0, "", expected(pictures))
     for command in (["info"], ["check", "--no-latency"], ["schema"], ["completion", "bash"]):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "falx", *command],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": str(archive)},
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert run("-P", "-m", "falx", *command)[:2] == (0, "")
 
 
 def test_without_pyinstaller_nothing_of_it_is_needed() -> None:

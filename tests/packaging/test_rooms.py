@@ -102,24 +102,22 @@ def test_every_module_stands_in_a_room(falx: dict[str, Path]) -> None:
     assert {*ROOMS} <= {room(name) for name in falx}
 
 
+def above(falx: dict[str, Path], rooms: set[str], allowed: set[str]) -> set[tuple[str, str]]:
+    """The imports of modules of some rooms from rooms that are not allowed."""
+    found = {(module, target) for module in falx if room(module) in rooms for target in imports(falx[module])}
+    return {(module, target) for module, target in found if room(target) not in allowed}
+
+
 @pytest.mark.parametrize("name", ROOMS)
 def test_a_room_imports_what_stands_below_it(falx: dict[str, Path], name: str) -> None:
-    allowed = {name, *ROOMS[name].split()} | LEAVES
-    found = {
-        (module, target)
-        for module, file in falx.items()
-        if room(module) == name
-        for target in imports(file)
-        if room(target) not in allowed
-    }
-    assert found == set()
+    assert above(falx, {name}, {name, *ROOMS[name].split()} | LEAVES) == set()
 
 
 def test_the_table_points_one_way() -> None:
-    above: set[str] = set()
+    seen: set[str] = set()
     for name, below in ROOMS.items():
-        assert not above & {*below.split()}, name
-        above.add(name)
+        assert not seen & {*below.split()}, name
+        seen.add(name)
 
 
 # Leaves name types of rooms for type checkers alone: errors say where in a file a slice stood.
@@ -127,14 +125,7 @@ NAMED_BY_LEAVES = {"slices"}
 
 
 def test_leaves_import_leaves(falx: dict[str, Path]) -> None:
-    found = {
-        (module, target)
-        for module, file in falx.items()
-        if room(module) in LEAVES
-        for target in imports(file)
-        if room(target) not in LEAVES | NAMED_BY_LEAVES
-    }
-    assert found == set()
+    assert above(falx, LEAVES, LEAVES | NAMED_BY_LEAVES) == set()
 
 
 @pytest.mark.parametrize("package", WORKSHOPS)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import configparser
 import hashlib
 import re
-import subprocess
-import sys
 import tarfile
 import zipfile
 from email.message import Message
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.packaging.conftest import _build
 
 import falx
 
@@ -67,27 +66,18 @@ def _requirements(metadata: Message, machine: str, extra: str = "") -> list[Requ
     return [r for r in every if r.marker is None or r.marker.evaluate(there)]
 
 
-def test_the_wheel_is_the_runtime_alone(wheel: Path) -> None:
+def test_the_wheel_is_the_runtime_alone_and_the_whole_of_it(wheel: Path, checkout: Path) -> None:
+    sources = checkout / "runtime"
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     foreign = [name for name in names if not any(re.fullmatch(pattern, name) for pattern in CONTENTS)]
     absent = [pattern for pattern in CONTENTS if not any(re.fullmatch(pattern, name) for name in names)]
     assert (foreign, absent) == ([], [])
-
-
-def test_the_wheel_holds_every_module_of_the_runtime(wheel: Path, checkout: Path) -> None:
-    sources = checkout / "runtime"
-    with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if name.endswith(".py")}
-    assert names == {str(path.relative_to(sources)) for path in sources.rglob("*.py")}
-
-
-def test_the_wheel_is_at_most_6_megabytes(wheel: Path) -> None:
-    assert wheel.stat().st_size <= 6 * MEGABYTE
-
-
-def test_the_wheel_is_for_every_machine(wheel: Path) -> None:
+    modules = {str(path.relative_to(sources)) for path in sources.rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == modules
+    # For every machine, and small.
     assert wheel.name == f"falx-{falx.__version__}-py3-none-any.whl"
+    assert wheel.stat().st_size <= 6 * MEGABYTE
 
 
 @pytest.mark.parametrize(("machine", "expected"), MACHINES.items())
@@ -108,13 +98,10 @@ def test_numpy_2_is_kept_from_tflite_runtime_only(metadata: Message, machine: st
 @pytest.mark.parametrize(("extra", "expected"), EXTRAS.items())
 def test_an_extra_adds_its_package_alone(metadata: Message, extra: str, expected: set[str]) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) == set(EXTRAS) - {""}
-    names = {canonicalize_name(r.name) for r in _requirements(metadata, "x86_64", extra)}
-    assert names - set(DESKTOP) == expected
-
-
-def test_the_tflite_extra_keeps_numpy_1(metadata: Message) -> None:
-    numpy = [r for r in _requirements(metadata, "x86_64", "tflite") if r.name == "numpy"]
-    assert not all("2.0.0" in r.specifier for r in numpy)
+    asked = _requirements(metadata, "x86_64", extra)
+    assert {canonicalize_name(r.name) for r in asked} - set(DESKTOP) == expected
+    # tflite-runtime keeps NumPy 1.
+    assert all("2.0.0" in r.specifier for r in asked if r.name == "numpy") is (extra != "tflite")
 
 
 def test_metadata_is_complete(metadata: Message, checkout: Path) -> None:
@@ -145,14 +132,7 @@ def test_the_sdist_builds_the_same_wheel(sdist: Path, wheel: Path, tmp_path: Pat
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
     assert not (source / "trainer").exists()
-    out = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert _digests(out / wheel.name) == _digests(wheel)
+    assert _digests(_build("--wheel", source, tmp_path / "out")) == _digests(wheel)
 
 
 def _digests(wheel: Path) -> dict[str, str]:

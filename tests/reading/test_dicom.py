@@ -13,23 +13,12 @@ from falx.reading import source as images
 from falx.reading.sniffing import is_dataset
 
 PIXELS = np.arange(300, dtype=np.uint16).reshape(15, 20) * 7
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
 @pytest.fixture
 def dataset() -> Any:
-    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
-    made = pydicom.Dataset()
-    made.file_meta = pydicom.dataset.FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
-    made.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-    made.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    made.Rows, made.Columns = PIXELS.shape
-    made.SamplesPerPixel, made.PixelRepresentation = 1, 0
-    made.BitsAllocated, made.BitsStored, made.HighBit = 16, 12, 11
-    made.PhotometricInterpretation = "MONOCHROME2"
-    made.PixelData = PIXELS.tobytes()
-    return made
+    made = pytest.importorskip("tests.reading.dicom.made", reason="pydicom is not installed")
+    return made.dataset(PIXELS, 12)
 
 
 def scaled(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -192,10 +191,3 @@ def test_a_folder_is_what_it_holds_not_how_its_files_are_named(tmp_path: Path) -
     assert {read(one).pixels.shape for one in found} == {GREY.shape}
     suffixes = {".csv": 2, ".txt": 1, ".pdf": 1, ".tflite": 1, ".1964": 1}
     assert passed_over == {**suffixes, "without suffix": 2, "hidden": 1}
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(UnreadableImage, match="expected an image file, got a pipe or a device"):
-        read(InputFile.at(tmp_path / "pipe.png"))

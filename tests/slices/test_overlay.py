@@ -15,24 +15,18 @@ from falx.slices.overlay import overlay
 IMAGE = Image.new("RGB", (2, 2))
 
 
-def test_nothing_covers_the_slice_where_the_heatmap_is_0() -> None:
+def test_nothing_covers_the_slice_where_the_heatmap_is_0_and_the_hottest_is_red() -> None:
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4) * 10
     picture = np.asarray(overlay(pixels, np.zeros((4, 4), np.float32)))
     assert np.array_equal(picture, np.stack([pixels] * 3, axis=-1))
-
-
-def test_the_hottest_is_red() -> None:
     picture = np.asarray(overlay(np.full((1, 1), 100, np.uint8), np.ones((1, 1), np.float32)))
     assert picture.tolist() == [[[178, 58, 52]]]
 
 
 def test_a_heatmap_found_among_slices_is_not_taken_for_one(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path))
-    pixels = phantom.lesion()
-    path = folder.save(overlay(pixels, np.zeros(pixels.shape, np.float32)), "lesion-heatmap")
-    message = (
-        "lesion-heatmap.png: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
-    )
+    folder, pixels = Folder(str(tmp_path)), phantom.lesion()
+    path = folder.save(overlay(pixels, np.zeros(pixels.shape, np.float32)), "heatmap")
+    message = "heatmap.png: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
     with pytest.raises(UnreadableImage, match=message):
         source.read(path)
     # What it was made of, written by the same folder, is a slice.
@@ -47,16 +41,17 @@ def test_equal_names_do_not_collide(tmp_path: Path) -> None:
         assert saved.size == (2, 2)
 
 
-def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "expected a new or empty folder, this one holds files; give another"),
+        ("a.png", "cannot make this folder: File exists"),
+    ],
+)
+def test_what_is_no_empty_folder_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "a.png").touch()
-    with pytest.raises(FalxError, match="expected a new or empty folder, this one holds files; give another"):
-        Folder(str(tmp_path))
-
-
-def test_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
-    with pytest.raises(FalxError, match="cannot make this folder: File exists"):
-        Folder(str(tmp_path / "a"))
+    with pytest.raises(FalxError, match=message):
+        Folder(str(tmp_path / name))
 
 
 def test_a_file_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.said import Command, runner
 from tools import card
 
 from falx.words import DECISIONS
@@ -66,30 +67,34 @@ def test_the_readme_has_a_line_for_each_measure() -> None:
     ]
 
 
-def test_only_what_is_between_the_marks_is_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def cards(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `python -m tools.card` in this process."""
+    return runner(card.main, capsys)
+
+
+def test_only_what_is_between_the_marks_is_filled(tmp_path: Path, cards: Command) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
     page, readme = tmp_path / "MODEL_CARD.md", tmp_path / "README.md"
     page.write_text(PAGE)
     readme.write_text(PAGE)
-    command = [str(tmp_path), "--readme", str(readme)]
-    assert card.main([*command, "--check"]) == 1
+    check = (tmp_path, "--readme", readme, "--check")
+    assert cards(*check)[:2] == (1, f"{page}: not as it would be\n")
     assert page.read_text() == PAGE
-    assert capsys.readouterr().out == f"{page}: not as it would be\n"
-    assert card.main(command) == 0
-    marks = ("before\n<!-- results -->\n", "<!-- end of results -->\nafter\n")
-    assert page.read_text() == marks[0] + card.card_block(METRICS, tmp_path) + marks[1]
+    assert cards(*check[:-1]).status == 0
+    block = f"<!-- results -->\n{card.card_block(METRICS, tmp_path)}<!-- end of results -->\n"
+    assert page.read_text() == f"before\n{block}after\n"
     assert readme.read_text() == PAGE, "it is not the model in the wheel"
-    assert card.main([*command, "--check"]) == 0
+    assert cards(*check).status == 0
 
 
 @pytest.mark.parametrize("page", ["no marks\n", PAGE + PAGE])
-def test_a_page_without_one_pair_of_marks_is_left_alone(
-    page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_page_without_one_pair_of_marks_is_left_alone(page: str, tmp_path: Path, cards: Command) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
     (tmp_path / "MODEL_CARD.md").write_text(page)
-    assert card.main([str(tmp_path)]) == 2
-    assert "MODEL_CARD.md: expected one pair of lines <!-- results --> and" in capsys.readouterr().err
+    said = cards(tmp_path)
+    assert said.status == 2
+    assert "MODEL_CARD.md: expected one pair of lines <!-- results --> and" in said.err
     assert (tmp_path / "MODEL_CARD.md").read_text() == page
 
 
@@ -102,17 +107,14 @@ def test_a_page_without_one_pair_of_marks_is_left_alone(
     ],
 )
 def test_an_old_metrics_file_is_named_with_what_to_run(
-    metrics: Any, lack: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    metrics: Any, lack: str, tmp_path: Path, cards: Command
 ) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "MODEL_CARD.md").write_text(PAGE)
-    assert card.main([str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(
-        f"tools.card: {tmp_path}/metrics.json: expected what `python -m tools.targets` writes, {lack}"
-    )
-    assert said.endswith(
-        f"; measure again with `python -m tools.targets {tmp_path}/FILE --data DATA --split test "
-        f"--out {tmp_path}`\n"
-    )
+    said = cards(tmp_path)
+    assert said.status == 2
+    expected = f"{tmp_path}/metrics.json: expected what `python -m tools.targets` writes, {lack}"
+    assert said.err.startswith(f"tools.card: {expected}")
+    again = f"python -m tools.targets {tmp_path}/FILE --data DATA --split test --out {tmp_path}"
+    assert said.err.endswith(f"; measure again with `{again}`\n")
     assert (tmp_path / "MODEL_CARD.md").read_text() == PAGE

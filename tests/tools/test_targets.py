@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from benchmarks import figures
+from tests.said import runner
 from tools import targets
 
 from falx_runs.manifest import Record
@@ -92,31 +93,21 @@ def test_the_command_measures_and_prints(
 ) -> None:
     from falx_trainer.evaluation import evaluate
 
-    asked = []
+    run, asked, out = runner(targets.main, capsys), [], tmp_path / "out"
+    absent = tmp_path / "none"
+    expected = f"{absent}: expected a manifest (CSV) or a folder of images, found neither"
+    said = run("m.tflite", "--data", absent, "--split", "val", "--out", out)
+    assert said == (2, "", f"tools.targets: {expected}\n")
 
-    def measured(
-        model: Path, data: Path, split: str, out: Path, pictures: Path | None, *, shareable: bool, parts: Any
-    ) -> str:
-        asked.append((model, data, split, out, pictures, shareable, parts))
+    def measured(*given: object, shareable: bool, parts: object) -> str:
+        asked.append((*given, shareable, parts))
         out.mkdir()
         (out / "metrics.json").write_text('{"all": {"missed": [0.0, 0.0, 0.01, 400]}}')
         return "measured"
 
     monkeypatch.setattr(evaluate, "evaluate", measured)
-    out = tmp_path / "out"
-    arguments = ["m.tflite", "--data", "d", "--split", "val", "--pictures", "p", "--out", str(out)]
-    assert targets.main(arguments) == 0
+    said = run("m.tflite", "--data", "d", "--split", "val", "--pictures", "p", "--out", out)
+    assert said[:2] == (0, f"measured\n\n{(out / 'targets.txt').read_text()}")
     assert asked == [(Path("m.tflite"), Path("d"), "val", out, Path("p"), True, targets.PARTS)]
-    text = capsys.readouterr().out
-    assert text == f"measured\n\n{(out / 'targets.txt').read_text()}"
     shown = "| tumours decided `no_tumor`: all | 0.0 % | 0.0 % to 1.0 % | 400 | ≤ 1 % | yes |"
-    assert shown in text.splitlines()
-
-
-def test_data_that_are_not_there_end_with_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["m.tflite", "--data", f"{tmp_path}/none", "--split", "val", "--out", f"{tmp_path}/out"]
-    assert targets.main(arguments) == 2
-    expected = "expected a manifest (CSV) or a folder of images, found neither"
-    assert capsys.readouterr().err == f"tools.targets: {tmp_path}/none: {expected}\n"
+    assert shown in said.out.splitlines()

@@ -23,9 +23,10 @@ pytest.importorskip("pynetdicom", reason="the node needs pynetdicom: pip install
 
 import numpy as np
 import pydicom
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import generate_uid
+from tests.reading.dicom import made
 
 from falx import phantom
 
@@ -77,11 +78,7 @@ def until(condition: Callable[[], T], timeout: float = 60.0) -> T:
 
 def image(study: str, series: str, number: int, pixels: np.ndarray, **tags: Any) -> Dataset:
     """An MR image of a patient whose every free text holds the secret."""
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = MRImageStorage
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = made.dataset(pixels)
     data.StudyInstanceUID, data.SeriesInstanceUID = study, series
     data.PatientName = f"{SECRET}^Jane"
     data.PatientID = f"ID-{SECRET}"
@@ -91,7 +88,7 @@ def image(study: str, series: str, number: int, pixels: np.ndarray, **tags: Any)
     data.InstitutionName, data.ProtocolName = f"Hospital {SECRET}", f"T1 {SECRET}"
     data.StudyDate, data.StudyTime = "20260102", "101500"
     data.StudyID, data.AccessionNumber, data.ReferringPhysicianName = "7", "A-1", f"{SECRET}^Doctor"
-    data.Modality, data.BodyPartExamined = "MR", "HEAD"
+    data.BodyPartExamined = "HEAD"
     data.ImageType = ["ORIGINAL", "PRIMARY", "M", "SE"]
     data.ScanningSequence, data.SequenceVariant, data.MRAcquisitionType = "SE", "NONE", "2D"
     data.RepetitionTime, data.EchoTime, data.ContrastBolusAgent = "500", "10", "Gd"
@@ -99,15 +96,12 @@ def image(study: str, series: str, number: int, pixels: np.ndarray, **tags: Any)
     data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 6 * number]
     data.PixelSpacing, data.SliceThickness = [0.9, 0.9], 6
     data.FrameOfReferenceUID = series
-    data.Rows, data.Columns = pixels.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = 8
-    data.HighBit, data.PixelRepresentation = 7, 0
-    data.PixelData = pixels.tobytes()
     private = data.private_block(0x0099, "VENDOR 1", create=True)
     private.add_new(0x01, "LO", f"{SECRET} private")
     for name, value in tags.items():
         setattr(data, name, value)
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     return data
 
 
@@ -198,15 +192,8 @@ class Archive:
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        command = [
-            program("storescp"),
-            *self.options,
-            "-aet",
-            self.title,
-            "-od",
-            str(self.folder),
-            str(self.port),
-        ]
+        options = [*self.options, "-aet", self.title, "-od", str(self.folder), str(self.port)]
+        command = [program("storescp"), *options]
         with self.folder.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         process = self.process

@@ -21,7 +21,7 @@ import pydicom
 import pytest
 from benchmarks.ports import free_port
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, EnhancedSRStorage, MRImageStorage
+from pydicom.uid import EnhancedSRStorage, MRImageStorage
 from pynetdicom import AE
 from pynetdicom.events import EVT_C_STORE
 from tests.workstation.peers import (
@@ -46,6 +46,8 @@ from falx.workstation.node.settings import Destination, Settings
 from falx.workstation.node.study_queue import TRIES
 from falx.workstation.node.worker import Worker
 
+Start = Callable[..., Node]
+
 QUIET_S = 0.2
 
 # pynetdicom leaves a socket that could not connect to the garbage collector.
@@ -53,7 +55,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisable
 
 
 @pytest.fixture
-def node(tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Node]]:
+def node(tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a node of some settings; it is stopped when the test ends."""
     started: list[Node] = []
     # How often a server looks whether it should stop, in seconds; half a second is long for 60 servers.
@@ -85,11 +87,17 @@ def to(archive: Archive) -> Destination:
     return Destination.parse(archive.destination)
 
 
-def associate(node: Node, title: str = "FALX", calling: str = "SCANNER") -> Any:
-    entity = AE(ae_title=calling)
-    for uid in (MRImageStorage, EnhancedSRStorage, UID("1.2.840.10008.1.1")):
+def associate(node: Node) -> Any:
+    entity = AE(ae_title="SCANNER")
+    for uid in (MRImageStorage, EnhancedSRStorage):
         entity.add_requested_context(uid)
-    return entity.associate("127.0.0.1", node.port, ae_title=title)
+    return entity.associate("127.0.0.1", node.port, ae_title="FALX")
+
+
+def stored(association: Any, *files: Path) -> None:
+    """Sends images over an association that is open, and has each taken."""
+    for file in files:
+        assert association.send_c_store(pydicom.dcmread(file)).Status == 0
 
 
 def send(node: Node, *files: Path) -> None:
@@ -123,7 +131,7 @@ def settled(node: Node) -> bool:
     return not (status["studies_waiting"] or status["results_to_send"])
 
 
-def test_both_sides_answer_an_echo(node: Callable[..., Node], archive: Archive) -> None:
+def test_both_sides_answer_an_echo(node: Start, archive: Archive) -> None:
     made = node()
     assert call("echoscu", "-aec", "FALX", "127.0.0.1", str(made.port)).returncode == 0
     settings = Settings(spool=Path("unused"), destination=to(archive))
@@ -133,7 +141,7 @@ def test_both_sides_answer_an_echo(node: Callable[..., Node], archive: Archive) 
 
 
 def test_titles_that_are_not_meant_or_not_allowed_are_refused(
-    node: Callable[..., Node], caplog: pytest.LogCaptureFixture
+    node: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = node(allow=("SCANNER",))
     echo = ["127.0.0.1", str(made.port)]
@@ -148,7 +156,7 @@ def test_titles_that_are_not_meant_or_not_allowed_are_refused(
 
 
 def test_a_study_is_reported_once_and_again_where_that_is_asked(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy
+    node: Start, archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive), again=False)
     send(made, *study.files)
@@ -166,7 +174,7 @@ def test_a_study_is_reported_once_and_again_where_that_is_asked(
 
 
 def test_what_is_no_picture_of_the_head_is_named_and_decides_nothing(
-    node: Callable[..., Node], archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    node: Start, archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = write_examination(tmp_path / "study")
     made = node(destination=to(archive))
@@ -187,9 +195,7 @@ def test_what_is_no_picture_of_the_head_is_named_and_decides_nothing(
     assert "24 phase" in line
 
 
-def test_a_study_that_cannot_be_read_says_so(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy
-) -> None:
+def test_a_study_that_cannot_be_read_says_so(node: Start, archive: Archive, study: WrittenStudy) -> None:
     made = node(destination=to(archive))
     for file in study.files:
         change(file, PixelData=b"", ImageComments="none")
@@ -200,7 +206,7 @@ def test_a_study_that_cannot_be_read_says_so(
 
 
 def test_late_images_are_reported_with_the_whole_study(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy
+    node: Start, archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive))
     send(made, *study.files[:2])
@@ -211,7 +217,7 @@ def test_late_images_are_reported_with_the_whole_study(
 
 
 def test_a_destination_that_is_down_gets_its_result_later(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy
+    node: Start, archive: Archive, study: WrittenStudy
 ) -> None:
     archive.stop()
     made = node(destination=to(archive), capture=True)
@@ -228,7 +234,7 @@ def test_a_destination_that_is_down_gets_its_result_later(
     assert {pydicom.dcmread(file).StudyInstanceUID for file in archive.files()} == {study.uid}
 
 
-def test_a_full_spool_refuses_with_out_of_resources(node: Callable[..., Node], study: WrittenStudy) -> None:
+def test_a_full_spool_refuses_with_out_of_resources(node: Start, study: WrittenStudy) -> None:
     made = node(spool_mb=0.1)
     association = associate(made)
     images = [pydicom.dcmread(file) for file in study.files]
@@ -242,9 +248,7 @@ def test_a_full_spool_refuses_with_out_of_resources(node: Callable[..., Node], s
     association.release()
 
 
-def test_an_image_that_is_too_long_ends_its_association(
-    node: Callable[..., Node], study: WrittenStudy
-) -> None:
+def test_an_image_that_is_too_long_ends_its_association(node: Start, study: WrittenStudy) -> None:
     made = node(object_mb=0.05)
     association = associate(made)
     assert "Status" not in association.send_c_store(pydicom.dcmread(study.files[0]))
@@ -252,7 +256,7 @@ def test_an_image_that_is_too_long_ends_its_association(
     assert (made.status()["refused"], made.status()["received"]) == (1, 0)
 
 
-def test_identifiers_of_message_and_image_must_agree(node: Callable[..., Node], study: WrittenStudy) -> None:
+def test_identifiers_of_message_and_image_must_agree(node: Start, study: WrittenStudy) -> None:
     made = node()
     image = pydicom.dcmread(study.files[0])
     del image.SeriesInstanceUID
@@ -267,7 +271,7 @@ def test_identifiers_of_message_and_image_must_agree(node: Callable[..., Node], 
 
 
 def test_what_is_no_image_is_acknowledged_and_not_kept(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy
+    node: Start, archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive))
     send(made, *study.files)
@@ -282,7 +286,7 @@ def test_what_is_no_image_is_acknowledged_and_not_kept(
 
 
 def test_an_association_that_ends_half_way_loses_nothing(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy
+    node: Start, archive: Archive, study: WrittenStudy
 ) -> None:
     made = node(destination=to(archive))
     images = [pydicom.dcmread(file) for file in study.files]
@@ -302,7 +306,7 @@ def test_an_association_that_ends_half_way_loses_nothing(
 
 
 def test_an_association_that_ends_while_its_image_is_looked_at_keeps_no_study_waiting(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy, monkeypatch: pytest.MonkeyPatch
+    node: Start, archive: Archive, study: WrittenStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = pydicom.dcmread
     made = node(destination=to(archive))
@@ -322,13 +326,11 @@ def test_an_association_that_ends_while_its_image_is_looked_at_keeps_no_study_wa
     assert made.status()["associations"] == 0
 
 
-def test_a_slow_sender_is_waited_for(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy
-) -> None:
+def test_a_slow_sender_is_waited_for(node: Start, archive: Archive, study: WrittenStudy) -> None:
     made = node(destination=to(archive))
     association = associate(made)
     for file in study.files:
-        assert association.send_c_store(pydicom.dcmread(file)).Status == 0
+        stored(association, file)
         # Far longer than a study must be quiet; but its association is open.
         time.sleep(2 * QUIET_S)
     association.release()
@@ -338,7 +340,7 @@ def test_a_slow_sender_is_waited_for(
 
 
 def test_a_study_is_not_kept_waiting_by_what_its_association_sends_after_it(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy, tmp_path: Path
+    node: Start, archive: Archive, study: WrittenStudy, tmp_path: Path
 ) -> None:
     made = node(destination=to(archive))
     other = write_study(tmp_path / "other", 1)
@@ -356,7 +358,7 @@ def test_a_study_is_not_kept_waiting_by_what_its_association_sends_after_it(
 
 
 def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_from_it(
-    node: Callable[..., Node], study: WrittenStudy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    node: Start, study: WrittenStudy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     taken: list[str] = []
     refusals = [0xA700, 0x0110]
@@ -385,17 +387,15 @@ def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_fro
     ]
 
 
-def test_a_sender_that_falls_silent_is_ended(
-    node: Callable[..., Node], archive: Archive, study: WrittenStudy
-) -> None:
+def test_a_sender_that_falls_silent_is_ended(node: Start, archive: Archive, study: WrittenStudy) -> None:
     made = node(destination=to(archive), idle_s=1.0)
     association = associate(made)
-    assert association.send_c_store(pydicom.dcmread(study.files[0])).Status == 0
+    stored(association, study.files[0])
     until(archive.reports)
     until(lambda: not association.is_established)
 
 
-def test_ten_at_once_are_each_answered(node: Callable[..., Node], archive: Archive, tmp_path: Path) -> None:
+def test_ten_at_once_are_each_answered(node: Start, archive: Archive, tmp_path: Path) -> None:
     made = node(destination=to(archive))
     studies = [write_study(tmp_path / str(number), 1) for number in range(10)]
     sent = [
@@ -407,7 +407,7 @@ def test_ten_at_once_are_each_answered(node: Callable[..., Node], archive: Archi
     assert {one.StudyInstanceUID for one in archive.reports()} == {study.uid for study in studies}
 
 
-def test_more_associations_than_allowed_are_refused_for_now(node: Callable[..., Node]) -> None:
+def test_more_associations_than_allowed_are_refused_for_now(node: Start) -> None:
     made = node(associations=1)
     first = associate(made)
     assert first.is_established
@@ -417,7 +417,7 @@ def test_more_associations_than_allowed_are_refused_for_now(node: Callable[..., 
     first.release()
 
 
-def test_a_health_check_answers_on_this_machine(node: Callable[..., Node], worker: Worker) -> None:
+def test_a_health_check_answers_on_this_machine(node: Start, worker: Worker) -> None:
     made = node(spool_mb=0.00001)
 
     def fetch(path: str) -> dict[str, Any]:
@@ -441,7 +441,7 @@ def test_a_health_check_answers_on_this_machine(node: Callable[..., Node], worke
 
 
 def test_a_thread_that_ends_is_an_unwell_node(
-    node: Callable[..., Node], study: WrittenStudy, monkeypatch: pytest.MonkeyPatch
+    node: Start, study: WrittenStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = node()
 
@@ -463,7 +463,7 @@ def test_a_thread_that_ends_is_an_unwell_node(
     ],
 )
 def test_a_study_that_is_not_classified_is_tried_again(
-    node: Callable[..., Node],
+    node: Start,
     archive: Archive,
     comments: str,
     said: str,
@@ -486,7 +486,7 @@ def test_a_study_that_is_not_classified_is_tried_again(
 
 @pytest.mark.slow
 def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are_answered(
-    node: Callable[..., Node], archive: Archive, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    node: Start, archive: Archive, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     deadly = write_study(tmp_path / "deadly", 2, ImageComments="SIGSEGV")
     change(deadly.files[0], ImageComments="none")
@@ -520,7 +520,7 @@ def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are
 
 
 def test_a_node_that_is_stopped_does_not_wait_for_a_study(
-    node: Callable[..., Node], caplog: pytest.LogCaptureFixture, tmp_path: Path
+    node: Start, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     study = write_study(tmp_path / "study", 1, ImageComments=f"wait|{tmp_path / 'once'}")
     made = node()
@@ -536,7 +536,7 @@ def test_a_node_that_is_stopped_does_not_wait_for_a_study(
 
 
 def test_a_node_that_is_stopped_before_it_asked_for_a_study_does_not_wait_for_it(
-    node: Callable[..., Node],
+    node: Start,
     worker: Worker,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -568,7 +568,7 @@ def test_a_node_that_is_stopped_before_it_asked_for_a_study_does_not_wait_for_it
 
 
 def test_a_disk_that_is_full_for_a_while_ends_no_thread(
-    node: Callable[..., Node],
+    node: Start,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -598,7 +598,7 @@ def test_a_disk_that_is_full_for_a_while_ends_no_thread(
 
 @pytest.mark.slow
 def test_a_process_that_does_not_start_is_an_unwell_node_and_no_fault_of_the_study(
-    node: Callable[..., Node], tmp_path: Path
+    node: Start, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
     study = write_study(tmp_path / "study", 1, ImageComments="raise it")
@@ -619,7 +619,7 @@ def test_a_process_that_does_not_start_is_an_unwell_node_and_no_fault_of_the_stu
     worker.stop()
 
 
-def test_a_port_that_is_taken_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_an_error(node: Start, tmp_path: Path) -> None:
     made = node()
     with pytest.raises(FalxError, match=f"cannot listen at 127.0.0.1:{made.port}: Address already in use"):
         node(port=made.port, spool=tmp_path / "another")
@@ -639,49 +639,34 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_over_tls_and_a_peer_that_does_not_shake_hands_keeps_nobody_out(
-    node: Callable[..., Node], certificate: tuple[Path, Path], archive: Archive, study: WrittenStudy
+    node: Start, certificate: tuple[Path, Path], archive: Archive, study: WrittenStudy
 ) -> None:
     pem, key = certificate
     archive.stop()
     archive.options = ("+tls", str(key), str(pem), "+cf", str(pem))
     archive.start()
-    made = node(
-        destination=to(archive), destination_tls=True, tls_certificate=pem, tls_key=key, tls_authority=pem
-    )
-    plain = call("echoscu", "-to", "5", "-ta", "5", "-aec", "FALX", "127.0.0.1", str(made.port))
-    assert plain.returncode != 0
+    own = {"tls_certificate": pem, "tls_key": key, "tls_authority": pem}
+    made = node(destination=to(archive), destination_tls=True, **own)
+    there = ("-aec", "FALX", "127.0.0.1", str(made.port))
+    assert call("echoscu", "-to", "5", "-ta", "5", *there).returncode != 0
     with socket.create_connection(("127.0.0.1", made.port)):
-        options: list[str | Path] = [
-            "+tls",
-            key,
-            pem,
-            "+cf",
-            pem,
-            "-aec",
-            "FALX",
-            "127.0.0.1",
-            str(made.port),
-        ]
-        done = call("storescu", *options, *study.files)
+        done = call("storescu", "+tls", key, pem, "+cf", pem, *there, *study.files)
         assert done.returncode == 0, done.stderr
-        unknown = call(
-            "storescu", "+tla", "+cf", pem, "-aec", "FALX", "127.0.0.1", str(made.port), study.files[0]
-        )
-        assert unknown.returncode != 0
+        assert call("storescu", "+tla", "+cf", pem, *there, study.files[0]).returncode != 0
         until(archive.reports)
         # The one that says nothing.
         until(lambda: made.status()["associations"] == 1)
 
 
-def test_a_certificate_that_is_none_is_an_error(node: Callable[..., Node], tmp_path: Path) -> None:
-    (tmp_path / "x.pem").write_text("none")
-    with pytest.raises(FalxError, match="TLS: the certificate, key or authority cannot be used"):
-        node(tls_certificate=tmp_path / "x.pem", tls_key=tmp_path / "x.pem")
-    with pytest.raises(FalxError, match="TLS: the certificate, key or authority cannot be used"):
-        node(destination_tls=True, tls_authority=tmp_path / "x.pem")
+def test_a_certificate_that_is_none_is_an_error(node: Start, tmp_path: Path) -> None:
+    (none := tmp_path / "x.pem").write_text("none")
+    own, authority = {"tls_certificate": none, "tls_key": none}, {"tls_authority": none}
+    for settings in (own, {"destination_tls": True, **authority}):
+        with pytest.raises(FalxError, match="TLS: the certificate, key or authority cannot be used"):
+            node(**settings)
 
 
-def test_every_image_class_is_offered_in_every_syntax(node: Callable[..., Node]) -> None:
+def test_every_image_class_is_offered_in_every_syntax(node: Start) -> None:
     made = node()
     for uid in IMAGES:
         entity = AE(ae_title="SCANNER")

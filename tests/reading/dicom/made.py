@@ -127,3 +127,20 @@ def written(made: Dataset) -> bytes:
     made.file_meta.MediaStorageSOPInstanceUID = UID(made.get("SOPInstanceUID") or "1.2.3")
     pydicom.dcmwrite(buffer, made, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def change(path: Path, **tags: Any) -> None:
+    """Gives a file other tags."""
+    part = pydicom.dcmread(path)
+    for keyword, value in tags.items():
+        setattr(part, keyword, value)
+    part.save_as(path)
+
+
+def coded(pixels: npt.NDArray[Any], syntax: str, *frames: bytes, bits: int | None = None) -> bytes:
+    """A file of these compressed frames."""
+    built = dataset(pixels, bits)
+    built.PixelData = encapsulate(list(frames))
+    built["PixelData"].VR = "OB"
+    built.file_meta.TransferSyntaxUID = UID(syntax)
+    return written(built)

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from tests.reading.dicom import made
 
@@ -102,15 +103,6 @@ def frame(
     return out + b"\xff\xd9"
 
 
-def file_of(coded: bytes, pixels: Values, bits: int) -> bytes:
-    """A DICOM file of one frame."""
-    built = made.dataset(pixels, bits)
-    built.PixelData = encapsulate([coded])
-    built["PixelData"].VR = "OB"
-    built.file_meta.TransferSyntaxUID = pydicom.uid.UID(SYNTAX)
-    return made.written(built)
-
-
 def noise(precision: int, *shape: int) -> Values:
     return np.random.default_rng(precision).integers(0, 2**precision, shape)
 
@@ -186,35 +178,38 @@ def test_what_gdcm_writes_in_colour() -> None:
 
 
 def test_one_frame_of_a_file_of_several(head: Pixels, tmp_path: Path) -> None:
-    stack = np.stack([head, head[:, ::-1], head[::-1]])
-    built = made.dataset(stack)
-    built.PixelData = encapsulate([frame(one[::8, ::8, None], 8) for one in stack])
-    built.Rows, built.Columns = stack[0, ::8, ::8].shape
-    built["PixelData"].VR = "OB"
-    built.file_meta.TransferSyntaxUID = pydicom.uid.UID(SYNTAX)
+    stack = np.ascontiguousarray(np.stack([head, head[:, ::-1], head[::-1]])[:, ::8, ::8])
     path = tmp_path / "frames.dcm"
-    path.write_bytes(made.written(built))
+    path.write_bytes(made.coded(stack, SYNTAX, *(frame(one[..., None], 8) for one in stack)))
     for source in (InputFile.at(path), InputFile.of("frames", path.read_bytes())):
         opened = dicom.open_file(source)
-        assert [np.array_equal(opened.read(n + 1).pixels, stack[n, ::8, ::8]) for n in range(3)] == [True] * 3
+        assert np.array_equal([opened.read(n).pixels for n in (1, 2, 3)], stack)
 
 
 def test_signed_values(head: Pixels) -> None:
     small = head[::8, ::8]
     values = small.astype(np.int16) * 8 - 1024
     coded = frame((values & 0xFFF)[:, :, None], 12)
-    shown = images.read(file_of(coded, values, 12)).pixels
+    shown = images.read(made.coded(values, SYNTAX, coded, bits=12)).pixels
     assert np.array_equal(shown, images.read(made.written(made.dataset(values, 12))).pixels)
 
 
-def in_header(offset: int, *values: int) -> Callable[[bytes], bytes]:
-    """Change bytes of the frame's header: precision at 4, rows at 5, columns at 7, components at 9."""
+def at(marker: bytes, offset: int, *values: int) -> Callable[[bytes], bytes]:
+    """Change bytes at an offset from a marker."""
 
     def changed(coded: bytes) -> bytes:
-        at = coded.index(b"\xff\xc3") + offset
-        return coded[:at] + bytes(values) + coded[at + len(values) :]
+        place = coded.index(marker) + offset
+        return coded[:place] + bytes(values) + coded[place + len(values) :]
 
     return changed
+
+
+in_header = partial(at, b"\xff\xc3")
+"""Change bytes of the frame's header: precision at 4, rows at 5, columns at 7, components at 9."""
+
+"""Change a byte of the scan's header: components at 4, name and tables at 5, predictor at 7."""
+
+"""Change a byte of the Huffman table: counts from 5, meanings from 21."""
 
 
 def in_scan(offset: int, value: int) -> Callable[[bytes], bytes]:
@@ -240,10 +235,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "components": (in_header(9, 3), "the frame's header is too short"),
     "another-process": (lambda coded: coded.replace(b"\xff\xc3", b"\xff\xc0"), "of another process of JPEG"),
     "no-start": (lambda coded: coded[1:], "does not begin as a JPEG"),
-    "no-header": (
-        lambda coded: coded[:2] + coded[coded.index(b"\xff\xda") :],
-        "a scan before the frame's header",
-    ),
+    "no-header": (lambda coded: coded[:2] + coded[coded.index(b"\xff\xda") :], "before the frame's header"),
     "no-scan": (lambda coded: coded[: coded.index(b"\xff\xda")], "holds no picture, or not all components"),
     "no-table": (lambda coded: coded[:2] + coded[coded.index(b"\xff\xc3") :], "a Huffman table is missing"),
     "too-many-codes": (in_table(5, 200), "a Huffman table is broken"),
@@ -257,14 +249,8 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "half": (lambda coded: coded[: coded.index(b"\xff\xda") + 200], "it ends too early"),
     "cut-header": (lambda coded: coded[:25], "it ends within a header"),
     "restart": (lambda coded: coded[:-9] + b"\xff\xd0" + coded[-9:], "restarts than its rows take"),
-    "odd-restarts": (
-        lambda coded: coded[:2] + segment(0xDD, b"\0\x05") + coded[2:],
-        "restarts within a row",
-    ),
-    "twice": (
-        lambda coded: coded[:-2] + coded[coded.index(b"\xff\xda") :],
-        "or of one again",
-    ),
+    "odd-restarts": (lambda coded: coded[:2] + segment(0xDD, b"\0\x05") + coded[2:], "restarts within a row"),
+    "twice": (lambda coded: coded[:-2] + coded[coded.index(b"\xff\xda") :], "or of one again"),
 }
 
 
@@ -274,7 +260,7 @@ def test_a_damaged_frame_is_an_error(classifier: falx.Classifier, head: Pixels, 
     small = np.ascontiguousarray(head[::8, ::8])
     coded = change(frame(small[:, :, None], 8))
     with pytest.raises(UnreadableImage, match=f"the DICOM pixels cannot be decoded: .*({said})"):
-        classifier.predict(file_of(coded, small, 8))
+        classifier.predict(made.coded(small, SYNTAX, coded))
     with pytest.raises(DamagedFrameError, match=said):
         jpeg_lossless.decode(coded, 32, 32)
 
@@ -311,7 +297,7 @@ def test_nothing_is_left_to_gdcm() -> None:
 
 def test_more_bits_than_the_data_set_has_room_for(head: Pixels) -> None:
     small = np.ascontiguousarray(head[::8, ::8])
-    data = file_of(frame(small[:, :, None], 12), small, 8)
+    data = made.coded(small, SYNTAX, frame(small[:, :, None], 12))
     assert pydicom.dcmread(io.BytesIO(data)).BitsAllocated == 8
     with pytest.raises(UnreadableImage, match=r"cannot be decoded: expected at most 8 bits, got 12$"):
         images.read(data)

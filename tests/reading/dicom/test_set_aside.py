@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import Dataset
 from tests.reading.dicom import made
 from tests.reading.dicom.test_studies import SLICES, series
 from tests.reading.dicom.test_tags import enhanced, item
@@ -138,6 +138,11 @@ def test_three_planes_in_one_series_are_a_localizer(tmp_path: Path) -> None:
     assert ([one.uid for one in found.series], reasons(found)) == (["1.2.3.4"], [(9, "localizer")])
     said = "One series has 3 axial, 3 coronal, 3 sagittal places."
     assert found.not_used[0].reason.message.endswith(said)
+    # One may be as long as a head; but three planes that an anonymiser put into one series are none.
+    planes(tmp_path / "long", "1.2.3.9", 15, SeriesNumber=1)
+    assert reasons(gather(tmp_path / "long")) == [(45, "localizer")]
+    planes(tmp_path / "anonymised", "1.2.3.9", 12)
+    assert [len(one.sources) for one in gather(tmp_path / "anonymised").series] == [12, 12, 12]
 
 
 def test_a_slice_without_orientation_is_no_plane(tmp_path: Path) -> None:
@@ -150,21 +155,9 @@ def test_a_slice_without_orientation_is_no_plane(tmp_path: Path) -> None:
     assert ([len(one.sources) for one in found.series], found.not_used) == ([11, 1], ())
 
 
-def test_a_localizer_may_be_as_long_as_a_head(tmp_path: Path) -> None:
-    planes(tmp_path, "1.2.3.9", 15, SeriesNumber=1)
-    assert reasons(gather(tmp_path)) == [(45, "localizer")]
-
-
-def test_three_planes_that_an_anonymiser_put_into_one_series_are_not(tmp_path: Path) -> None:
-    planes(tmp_path, "1.2.3.9", 12)
-    assert [len(one.sources) for one in gather(tmp_path).series] == [12, 12, 12]
-
-
 def test_a_few_slices_far_apart_are_a_localizer_beside_a_head_and_alone_are_none(tmp_path: Path) -> None:
     for n, path in enumerate(series(tmp_path / "few", "1.2.3.9", 3)):
-        part = pydicom.dcmread(path)
-        part.ImagePositionPatient = [0, 0, 20 * n]
-        part.save_as(path)
+        made.change(path, ImagePositionPatient=[0, 0, 20 * n])
     assert [len(one.sources) for one in gather(tmp_path).series] == [3]
     series(tmp_path / "head")
     assert reasons(gather(tmp_path)) == [(3, "localizer")]
@@ -191,51 +184,40 @@ def test_a_time_series_is_set_aside_by_its_tags_or_its_geometry(tmp_path: Path, 
     series(tmp_path / "head")
     for time in range(5):
         number = {"TemporalPositionIdentifier": time + 1} if tagged else {}
-        for path in series(tmp_path / str(time), "1.2.3.9", **number):
-            part = pydicom.dcmread(path)
-            part.SOPInstanceUID = f"{part.SOPInstanceUID}.{time}"
-            part.save_as(path)
+        for n, path in enumerate(series(tmp_path / str(time), "1.2.3.9", **number)):
+            made.change(path, SOPInstanceUID=f"1.2.3.9.{n}.{time}")
     assert reasons(gather(tmp_path)) == [(5 * SLICES, "time_series")]
 
 
 def test_magnitude_and_phase_of_one_series_stand_apart(tmp_path: Path) -> None:
     for kind in "MP":
-        series(
-            tmp_path / kind, ImageType=["ORIGINAL", "PRIMARY", kind, "FFE"], SOPInstanceUID=f"1.2.{ord(kind)}"
-        )
+        image_type = ["ORIGINAL", "PRIMARY", kind, "FFE"]
+        series(tmp_path / kind, ImageType=image_type, SOPInstanceUID=f"1.2.{ord(kind)}")
     found = gather(tmp_path)
     assert ([len(one.sources) for one in found.series], reasons(found)) == ([SLICES], [(SLICES, "phase")])
 
 
-def frames(count: int, **own: Any) -> Dataset:
-    """An enhanced object whose frames have functional groups of their own."""
-    part = enhanced(np.stack([phantom.clear()] * count))
+KINDS = ("MAGNITUDE", "PHASE")
+FRAMES: dict[str, tuple[str, Callable[[int], dict[str, Any]], list[int], list[tuple[int, str]]]] = {
+    "diffusion": ("MRDiffusion", lambda n: {"DiffusionBValue": 1000.0 * (n % 2)}, [], [(12, "diffusion")]),
+    "time": ("FrameContent", lambda n: {"TemporalPositionIndex": n % 6 + 1}, [], [(12, "time_series")]),
+    "component": (
+        "MRImageFrameType",
+        lambda n: {"FrameType": ["ORIGINAL", "PRIMARY", "M", "NONE"], "ComplexImageComponent": KINDS[n >= 6]},
+        [6],
+        [(6, "phase")],
+    ),
+    "echo": ("MREcho", lambda n: {"EffectiveEchoTime": 20.0 if n % 2 else 90.0}, [6, 6], []),
+}
+"""The functional group of each frame of an enhanced object, the series that are used, and the others."""
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_the_frames_of_an_enhanced_object_are_sorted_as_files_are(tmp_path: Path, name: str) -> None:
+    keyword, group, used, unused = FRAMES[name]
+    part = enhanced(np.stack([phantom.clear()] * 12))
     for n, frame in enumerate(part.PerFrameFunctionalGroupsSequence):
-        for keyword, make in own.items():
-            setattr(frame, keyword, [item(**make(n))])
-    return part
-
-
-def test_the_frames_of_an_enhanced_object_are_sorted_as_files_are(tmp_path: Path) -> None:
-    def diffusion(n: int) -> dict[str, Any]:
-        return {"DiffusionBValue": 1000.0 * (n % 2)}
-
-    def time(n: int) -> dict[str, Any]:
-        return {"TemporalPositionIndex": n % 6 + 1}
-
-    def component(n: int) -> dict[str, Any]:
-        kind = "PHASE" if n >= 6 else "MAGNITUDE"
-        return {"FrameType": ["ORIGINAL", "PRIMARY", "M", "NONE"], "ComplexImageComponent": kind}
-
-    def echo(n: int) -> dict[str, Any]:
-        return {"EffectiveEchoTime": 20.0 if n % 2 else 90.0}
-
-    for name, own, used, unused in (
-        ("diffusion", {"MRDiffusionSequence": diffusion}, [], [(12, "diffusion")]),
-        ("time", {"FrameContentSequence": time}, [], [(12, "time_series")]),
-        ("component", {"MRImageFrameTypeSequence": component}, [6], [(6, "phase")]),
-        ("echo", {"MREchoSequence": echo}, [6, 6], []),
-    ):
-        (tmp_path / name).write_bytes(made.written(frames(12, **own)))
-        found = gather(tmp_path / name)
-        assert ([len(one.sources) for one in found.series], reasons(found)) == (used, unused), name
+        setattr(frame, f"{keyword}Sequence", [item(**group(n))])
+    (tmp_path / name).write_bytes(made.written(part))
+    found = gather(tmp_path / name)
+    assert ([len(one.sources) for one in found.series], reasons(found)) == (used, unused)

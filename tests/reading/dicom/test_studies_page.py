@@ -12,9 +12,9 @@ import pytest
 from benchmarks import figures, studies
 from PIL import Image
 from tests.reading.dicom.test_studies import series, volume
+from tests.said import Command
 
 from falx import finding, phantom, study
-from falx.command import main
 from falx.reading import series as reading
 from falx.reading import tags
 from falx.reading import volume as volumes
@@ -45,11 +45,12 @@ def block(page: str, language: str) -> str:
     return str(found)
 
 
-def test_the_commands_run(page: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_run(page: str, work: Path, command: Command) -> None:
     pytest.importorskip("highdicom", reason="highdicom is not installed (pip install 'falx[dicom]')")
     for line in block(page, "sh").splitlines():
-        assert main.main(shlex.split(line)[1:]) == 0
-        assert "decision" in capsys.readouterr().out
+        said = command(*shlex.split(line)[1:])
+        assert said.status == 0
+        assert "decision" in said.out
     assert (work / "exam-maps" / "study-1-series-1-slice-007.png").exists()
     assert (work / "sheets" / "study-1-series-1.png").exists()
     assert (work / "report.dcm").exists()
