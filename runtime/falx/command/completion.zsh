@@ -139,7 +139,7 @@ _shtab_falx_predict_options=(
   "*--threshold[the least probability for a label (no_tumor, meningioma, glioma, pituitary) instead of the card\'s\; repeatable]:LABEL=VALUE:"
   "--timings[say what each step took\: read, prepare, infer, decide]"
   "--workers[slices worked on at a time (default 1)]:N:"
-  "(*):a picture, DICOM, a NIfTI or MGH volume, a TIFF stack, a zip archive of these, or a folder\: its images of any name\; of a file of several slices, each\; - for standard input:_files"
+  "(*):a picture, DICOM, a NIfTI, MGH or NRRD volume, a TIFF stack, a zip archive of these, or a folder\: its images of any name\; of a file of several slices, each\; - for standard input:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -198,7 +198,7 @@ _shtab_falx_study_options=(
   "--sc[write a DICOM picture of each slice that carries the decision to this new or empty folder]:DIR:_files -/"
   "*--threshold[the least probability for a label (no_tumor, meningioma, glioma, pituitary) instead of the card\'s\; repeatable]:LABEL=VALUE:"
   "--workers[slices worked on at a time (default 1)]:N:"
-  "(*):a folder or zip archive with the slices of one study, a DICOMDIR, a DICOM file of several frames, or a NIfTI or MGH volume\; - for standard input:_files"
+  "(*):a folder or zip archive with the slices of one study, a DICOMDIR, a DICOM file of several frames, or a NIfTI, MGH or NRRD volume\; - for standard input:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
