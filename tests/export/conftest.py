@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from tests.said import Command, runner
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -297,3 +298,11 @@ def pixel_card() -> Any:
         outputs={name: TensorSpec(name, "float32", shape) for name, shape in shapes.items()},
         rejection=Limits(least_familiarity=0.2),
     )
+
+
+@pytest.fixture
+def exporter(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `python -m falx_export` in this process."""
+    from falx_export.__main__ import main
+
+    return runner(main, capsys)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from scipy import ndimage
+from tests import cards
+from tests.said import Command, runner
 
-from falx.decision import DEFAULT_THRESHOLDS
 from falx.model import file as model_file
-from falx.model.card import Card, TensorSpec
 from falx_runs.manifest import Box
 
 # Before anything imports TensorFlow: it greets on standard error otherwise.
@@ -129,21 +129,14 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file whose answers are known; see `TINY`."""
-    card = Card(
-        name="tiny",
-        version="1.2.3",
-        license="Apache-2.0",
-        intended_use="Tests.",
-        thresholds=DEFAULT_THRESHOLDS,
-        temperature=1.0,
-        metrics={},
-        provenance={},
-        quantization={"format": "float32", "scheme": "none"},
-        outputs={
-            "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
-            "heatmap": TensorSpec("heatmap", "float32", (1, 7, 7)),
-        },
-    )
     path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
-    path.write_bytes(model_file.embed(TINY.read_bytes(), card, format="tflite"))
+    path.write_bytes(model_file.embed(TINY.read_bytes(), cards.card(), format="tflite"))
     return path
+
+
+@pytest.fixture
+def trainer(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `python -m falx_trainer` in this process."""
+    from falx_trainer.__main__ import main
+
+    return runner(main, capsys)

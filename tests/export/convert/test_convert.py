@@ -16,9 +16,10 @@ import pytest
 if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
+from tests import cards
+
 from falx import engines
-from falx.decision import DEFAULT_THRESHOLDS
-from falx.model.card import Card, TensorSpec
+from falx.model.card import Card
 from falx_export import export
 from falx_export.convert import rounding, to_onnx, to_tflite
 from falx_export.convert.graph import output_shapes
@@ -151,18 +152,8 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
 
 
 def card_of(model: Any, quantization: str) -> Card:
-    return Card(
-        name="small",
-        version="1",
-        license="none",
-        intended_use="Tests.",
-        thresholds=DEFAULT_THRESHOLDS,
-        temperature=1.5,
-        metrics={},
-        provenance={},
-        quantization={"format": quantization, "scheme": "none"},
-        outputs={name: TensorSpec(name, "float32", x) for name, x in output_shapes(model).items()},
-    )
+    kind = {"format": quantization, "scheme": "none"}
+    return cards.card(output_shapes(model), temperature=1.5, quantization=kind)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -211,20 +202,21 @@ def normalised_after_its_activation() -> Any:
     return keras.Model(image, {"probabilities": layers.Dense(4, "softmax")(pooled)})
 
 
-def test_tflite_with_batch_normalisation_is_refused() -> None:
+def test_batch_normalisation_that_was_not_folded_is_refused(
+    monkeypatch: pytest.MonkeyPatch, build: Callable[..., Any]
+) -> None:
     message = "the TFLite graph holds batch normalisation that was not folded: MUL behind CONV_2D"
     with pytest.raises(ConversionError, match=message):
         to_tflite.float16(normalised_after_its_activation())
-
-
-def test_onnx_with_batch_normalisation_is_refused(
-    monkeypatch: pytest.MonkeyPatch, build: Callable[..., Any]
-) -> None:
     # tf2onnx leaves it behind depthwise convolutions; without the pass that folds it there:
     monkeypatch.setattr(to_onnx, "_fused", lambda converted: converted)
     message = "the ONNX graph holds batch normalisation that was not folded: Mul behind Conv"
     with pytest.raises(ConversionError, match=message):
         to_onnx.float32(build())
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("no such thing")
 
 
 @pytest.mark.parametrize(
@@ -239,22 +231,15 @@ def test_onnx_with_batch_normalisation_is_refused(
 def test_a_converter_that_fails_is_named(
     monkeypatch: pytest.MonkeyPatch, noise: npt.NDArray[np.uint8], place: str, tool: str
 ) -> None:
-    def fail(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("no such thing")
-
-    model = normalised_after_its_activation()
     monkeypatch.setattr("falx_export.convert.to_onnx.unfolded", lambda *_: [])
     monkeypatch.setattr("falx_export.convert.to_onnx.left_in_float", lambda *_: set())
     monkeypatch.setattr(place, fail)
     with pytest.raises(ConversionError, match=f"^{tool} cannot convert the model: no such thing$"):
-        to_onnx.int8(model, noise)
+        to_onnx.int8(normalised_after_its_activation(), noise)
 
 
 def test_tensorflow_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def convert() -> bytes:
-        raise RuntimeError("no such thing")
-
-    converter = SimpleNamespace(target_spec=SimpleNamespace(), convert=convert)
+    converter = SimpleNamespace(target_spec=SimpleNamespace(), convert=fail)
     monkeypatch.setattr(to_tflite, "_converter", lambda _: converter)
     with pytest.raises(ConversionError, match=r"^TensorFlow cannot convert the model: no such thing$"):
         to_tflite.float16(normalised_after_its_activation())

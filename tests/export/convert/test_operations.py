@@ -7,27 +7,27 @@ import pytest
 from falx_export.convert.operations import Operation, left_in_float, unfolded
 from falx_export.errors import ConversionError
 
-BACKBONE = [
-    Operation("Cast", ("image",), ("a",)),
-    Operation("Conv", ("a", "w"), ("b",)),
-    Operation("Conv", ("b", "w"), ("c",)),
-    Operation("Conv", ("c", "w"), ("d",)),
-    Operation("Clip", ("d",), ("features",)),
-]
-POOLED = [
-    Operation("GlobalAveragePool", ("features",), ("pool",)),
-    Operation("Squeeze", ("pool",), ("flat",)),
-    Operation("MatMul", ("flat", "w"), ("sum",)),
-    Operation("Add", ("sum", "bias"), ("biased",)),
-    Operation("Relu", ("biased",), ("hidden",)),
-    Operation("MatMul", ("hidden", "w"), ("logits",)),
-    Operation("Add", ("logits", "bias"), ("more",)),
-    Operation("Softmax", ("more",), ("probabilities",)),
-]
-MAP = [
-    Operation("Conv", ("features", "w"), ("evidence",)),
-    Operation("Sigmoid", ("evidence",), ("heatmap",)),
-]
+
+def operations(*rows: str) -> list[Operation]:
+    """Operations, each told as `Kind: inputs -> output`."""
+    split = [(kind, ends.split(" -> ")) for kind, ends in (row.split(": ") for row in rows)]
+    return [Operation(kind, tuple(given.split()), (made,)) for kind, (given, made) in split]
+
+
+BACKBONE = operations(
+    "Cast: image -> a", "Conv: a w -> b", "Conv: b w -> c", "Conv: c w -> d", "Clip: d -> features"
+)
+POOLED = operations(
+    "GlobalAveragePool: features -> pool",
+    "Squeeze: pool -> flat",
+    "MatMul: flat w -> sum",
+    "Add: sum bias -> biased",
+    "Relu: biased -> hidden",
+    "MatMul: hidden w -> logits",
+    "Add: logits bias -> more",
+    "Softmax: more -> probabilities",
+)
+MAP = operations("Conv: features w -> evidence", "Sigmoid: evidence -> heatmap")
 
 
 OUTPUTS = ["probabilities", "heatmap", "familiarity"]
@@ -49,30 +49,26 @@ def test_the_map_wherever_the_converter_put_it(place: int) -> None:
 
 
 def test_the_map_past_a_change_of_layout() -> None:
-    turned = [
-        Operation("Transpose", ("features",), ("turned",)),
-        Operation("ReduceMean", ("turned",), ("pool",)),
-        *POOLED[1:],
-    ]
-    assert {"evidence", "heatmap"} <= set(in_float(BACKBONE + turned + MAP))
+    turned = operations("Transpose: features -> turned", "ReduceMean: turned -> pool")
+    assert {"evidence", "heatmap"} <= set(in_float(BACKBONE + turned + POOLED[1:] + MAP))
 
 
-EVIDENCE = [
-    Operation("Conv", ("features", "w"), ("coarse",)),
-    Operation("Resize", ("coarse",), ("finer",)),
-    Operation("Conv", ("d", "w"), ("fine",)),
-    Operation("Add", ("finer", "fine"), ("both",)),
-    Operation("Relu", ("both",), ("both_relu",)),
-    Operation("Conv", ("both_relu", "w"), ("around",)),
-    Operation("Conv", ("around", "w"), ("evidence",)),
-    Operation("Sigmoid", ("evidence",), ("heatmap",)),
-    Operation("ReduceMax", ("evidence",), ("strongest",)),
-    Operation("MatMul", ("strongest", "w"), ("local",)),
-    Operation("Add", ("more", "local"), ("sum",)),
-    Operation("Softmax", ("sum",), ("probabilities",)),
-    Operation("Gemm", ("hidden", "w"), ("known",)),
-    Operation("Sigmoid", ("known",), ("familiarity",)),
-]
+EVIDENCE = operations(
+    "Conv: features w -> coarse",
+    "Resize: coarse -> finer",
+    "Conv: d w -> fine",
+    "Add: finer fine -> both",
+    "Relu: both -> both_relu",
+    "Conv: both_relu w -> around",
+    "Conv: around w -> evidence",
+    "Sigmoid: evidence -> heatmap",
+    "ReduceMax: evidence -> strongest",
+    "MatMul: strongest w -> local",
+    "Add: more local -> sum",
+    "Softmax: sum -> probabilities",
+    "Gemm: hidden w -> known",
+    "Sigmoid: known -> familiarity",
+)
 
 
 def test_of_a_head_of_many_layers_the_last_before_each_output() -> None:
@@ -84,21 +80,15 @@ def test_of_a_head_of_many_layers_the_last_before_each_output() -> None:
 
 
 def test_an_output_that_others_are_computed_from_is_one_all_the_same() -> None:
-    behind = [
-        *MAP,
-        Operation("MatMul", ("heatmap", "w"), ("x",)),
-        Operation("Sigmoid", ("x",), ("familiarity",)),
-    ]
+    behind = MAP + operations("MatMul: heatmap w -> x", "Sigmoid: x -> familiarity")
     assert in_float(BACKBONE + behind) == ["a", "b", "evidence", "heatmap", "x", "familiarity"]
 
 
 def test_a_graph_of_another_kind_is_refused() -> None:
     with pytest.raises(ConversionError, match="expected a graph with more than 3 convolutions, got 3"):
         left_in_float(BACKBONE + POOLED, OUTPUTS, 3)
-    nothing = (
-        "expected a graph with layers to quantize between its stem and the last layer before each output"
-    )
-    with pytest.raises(ConversionError, match=nothing):
+    message = "expected a graph with layers to quantize between its stem and the last layer before each outp"
+    with pytest.raises(ConversionError, match=message):
         left_in_float(BACKBONE, ["features"], 2)
 
 
@@ -112,11 +102,10 @@ def test_arithmetic_behind_a_convolution_is_batch_normalisation(kind: str) -> No
 
 
 def test_it_is_found_in_a_quantized_graph() -> None:
-    behind = [
-        *BACKBONE,
-        Operation("QuantizeLinear", ("d", "step"), ("coarse",)),
-        Operation("DequantizeLinear", ("coarse", "step"), ("e",)),
-        Operation("DequantizeLinear", ("scale", "step"), ("f",)),
-        Operation("Mul", ("f", "e"), ("g",)),
-    ]
-    assert unfolded(behind, {"w", "scale", "step"}) == ["Mul behind Conv"]
+    behind = operations(
+        "QuantizeLinear: d step -> coarse",
+        "DequantizeLinear: coarse step -> e",
+        "DequantizeLinear: scale step -> f",
+        "Mul: f e -> g",
+    )
+    assert unfolded(BACKBONE + behind, {"w", "scale", "step"}) == ["Mul behind Conv"]

@@ -18,13 +18,9 @@ from falx_export.proof import parity
 from falx_export.proof.parity import Parity
 from falx_export.proof.tolerance import TOLERANCES, Tolerance
 
-BEFORE = np.array(
-    [[0.05, 0.9, 0.03, 0.02], [0.86, 0.1, 0.02, 0.02], [0.1, 0.2, 0.6, 0.1], [0.3, 0.7, 0.0, 0.0]], np.float32
-)
-AFTER = np.array(
-    [[0.90, 0.05, 0.03, 0.02], [0.84, 0.12, 0.02, 0.02], [0.1, 0.2, 0.6, 0.1], [0.3, 0.7, 0.0, 0.0]],
-    np.float32,
-)
+SAME = [[0.1, 0.2, 0.6, 0.1], [0.3, 0.7, 0.0, 0.0]]
+BEFORE = np.array([[0.05, 0.9, 0.03, 0.02], [0.86, 0.1, 0.02, 0.02], *SAME], np.float32)
+AFTER = np.array([[0.90, 0.05, 0.03, 0.02], [0.84, 0.12, 0.02, 0.02], *SAME], np.float32)
 
 
 def measured() -> Parity:
@@ -33,22 +29,23 @@ def measured() -> Parity:
     )
 
 
-def test_measures() -> None:
+def test_measures_and_their_table() -> None:
     result = measured()
     assert result.largest == pytest.approx(0.85, abs=1e-6)
     assert result.mean == pytest.approx((0.85 + 0.85 + 0.02 + 0.02) / 16, abs=1e-6)
     assert (result.slices, result.differing, result.missed, result.heatmap) == (4, 2, 1, None)
+    assert parity.table([result]).splitlines() == [
+        "file      engine  largest     mean  decisions differ  tumour to no_tumor  heatmap",
+        "x.tflite  litert   0.8500  0.10875            2 of 4                   1        -",
+    ]
 
 
 def test_the_heatmap_is_compared_too() -> None:
-    maps = {"heatmap": np.zeros((4, 7, 7), np.float32)}, {"heatmap": np.full((4, 7, 7), 0.25, np.float32)}
-    result = parity.compare(
-        "x",
-        "y",
-        {"probabilities": AFTER, **maps[0]},
-        {"probabilities": BEFORE, **maps[1]},
-        DEFAULT_THRESHOLDS,
+    got, expected = (
+        {"probabilities": values, "heatmap": np.full((4, 7, 7), heat, np.float32)}
+        for values, heat in ((AFTER, 0), (BEFORE, 0.25))
     )
+    result = parity.compare("x", "y", got, expected, DEFAULT_THRESHOLDS)
     assert result.heatmap == 0.25
     allowed = Tolerance(largest=1, mean=1, decisions=1, missed=1, heatmap=0.25)
     assert parity.refused([(result, allowed)]) == {}
@@ -80,9 +77,10 @@ def test_a_heatmap_that_is_not_a_number_is_measured_as_that() -> None:
     broken[2, 3, 3] = np.nan
     sound = {"probabilities": BEFORE, "heatmap": np.zeros((4, 7, 7), np.float32)}
     result = parity.compare("x", "y", sound | {"heatmap": broken}, sound, DEFAULT_THRESHOLDS)
-    assert result.beyond(TOLERANCES["int8"]) == [
-        f"x: heatmap is nan, tolerance {TOLERANCES['int8'].heatmap:.4g}"
-    ]
+    told = f"x: heatmap is nan, tolerance {TOLERANCES['int8'].heatmap:.4g}"
+    assert result.beyond(TOLERANCES["int8"]) == [told]
+    never = Parity("x", "y", 1, math.nan, math.nan, 0, 0, math.nan)
+    assert len(never.beyond(Tolerance(1, 1, 1, 1, 1))) == 3
 
 
 def test_a_tolerance_may_be_reached_not_passed() -> None:
@@ -133,26 +131,13 @@ def test_int8_is_held_to_what_equalised_and_corrected_models_show(
     assert [line.split()[1] for line in result.beyond(TOLERANCES["int8"])] == beyond
 
 
-def test_not_a_number_never_passes() -> None:
-    result = Parity("x", "y", 1, math.nan, math.nan, 0, 0, math.nan)
-    assert len(result.beyond(Tolerance(1, 1, 1, 1, 1))) == 3
-
-
-@pytest.mark.parametrize(("measure", "value"), [("mean", -0.1), ("mean", 1.5), ("mean", math.nan)])
-def test_a_tolerance_is_a_share(measure: str, value: float) -> None:
-    with pytest.raises(ValueError, match=r"tolerance mean must be in 0\.\.1"):
+@pytest.mark.parametrize(
+    ("measure", "value", "message"),
+    [
+        *(("mean", value, r"tolerance mean must be in 0\.\.1") for value in (-0.1, 1.5, math.nan)),
+        ("worst", 0.1, "unknown measure 'worst'; known are largest, mean, decisions, missed, heatmap, "),
+    ],
+)
+def test_a_tolerance_is_a_share_of_a_known_measure(measure: str, value: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         TOLERANCES["int8"].changed(measure, value)
-
-
-def test_an_unknown_measure_is_named() -> None:
-    with pytest.raises(
-        ValueError, match="unknown measure 'worst'; known are largest, mean, decisions, missed, heatmap, "
-    ):
-        TOLERANCES["int8"].changed("worst", 0.1)
-
-
-def test_the_table_has_a_row_a_file() -> None:
-    assert parity.table([measured()]).splitlines() == [
-        "file      engine  largest     mean  decisions differ  tumour to no_tumor  heatmap",
-        "x.tflite  litert   0.8500  0.10875            2 of 4                   1        -",
-    ]

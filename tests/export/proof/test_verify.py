@@ -16,14 +16,15 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
 
+from tests.said import Command, Said
+
 from falx import phantom
-from falx.decision import DEFAULT_THRESHOLDS
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.errors import ModelError
 from falx.model import card as cards
 from falx.model import file as model_file
 from falx.slices.limits import Limits
 from falx.words import LABELS
-from falx_export.__main__ import main
 from falx_export.convert.graph import loaded
 from falx_export.proof import parity, samples, self_contained_answers, verify
 from falx_export.proof.samples import PreparedSlice
@@ -103,10 +104,8 @@ def made(
     before: str, after: str, label: str = "glioma", off: float = 0.0, margin: float = 0.3
 ) -> VerifiedSlice:
     expected = np.array([0.1, 0.1, 0.7, 0.1])
-    got = expected + np.array([off, 0, -off, 0])
-    return VerifiedSlice(
-        Path(f"{label}.png"), label, "val", expected, got, before, after, 0.25, 0.125, margin
-    )
+    got, path = expected + np.array([off, 0, -off, 0]), Path(f"{label}.png")
+    return VerifiedSlice(path, label, "val", expected, got, before, after, 0.25, 0.125, margin)
 
 
 def comparison(*slices: VerifiedSlice) -> Verification:
@@ -132,40 +131,31 @@ def test_every_slice_of_the_data_is_compared(file: Path, run_folder: Path, data:
     assert all(x.expected.sum() == pytest.approx(1, abs=1e-5) for x in found.slices)
 
 
-def test_one_split_of_it(file: Path, run_folder: Path) -> None:
-    found = verify.compare(file, run_folder, None, splits=["val"])
-    assert {x.split for x in found.slices} == {"val"}
-    assert len(found.slices) == 24
-
-
 def test_each_decides_by_its_own_thresholds(file: Path, run_folder: Path, tmp_path: Path) -> None:
     # Above all probabilities but one: what Keras decides, the file leaves open.
-    strict = replace(DEFAULT_THRESHOLDS, no_tumor=1.0, meningioma=1.0, glioma=1.0, pituitary=1.0)
+    strict = Thresholds(1.0, 1.0, 1.0, 1.0)
     path = changed(file, tmp_path / "strict.tflite", lambda card: replace(card, thresholds=strict))
     found = verify.compare(path, run_folder, None, splits=["val"])
+    assert ({x.split for x in found.slices}, len(found.slices)) == ({"val"}, 24)
     assert {x.after for x in found.slices} == {"ambiguous"}
     assert any(x.before != "ambiguous" for x in found.slices)
 
 
 def test_a_file_of_another_model_is_refused(file: Path, run_folder: Path, tmp_path: Path) -> None:
-    path = changed(
-        file,
-        tmp_path / "other.tflite",
-        lambda card: replace(card, provenance={**card.provenance, "model_sha256": "0" * 64}),
-    )
-    with pytest.raises(
-        RunError,
-        match=rf"other\.tflite: was not exported from {run_folder}: .* is 0{{64}}, there .*; give the run",
-    ):
+    def other(card: cards.Card) -> cards.Card:
+        return replace(card, provenance={**card.provenance, "model_sha256": "0" * 64})
+
+    path = changed(file, tmp_path / "other.tflite", other)
+    message = rf"other\.tflite: was not exported from {run_folder}: .* is 0{{64}}, there .*; give the run"
+    with pytest.raises(RunError, match=message):
         verify.compare(path, run_folder, None)
 
 
 def test_images_that_cannot_be_read_are_set_aside_but_not_all(tmp_path: Path, data: Path) -> None:
     (tmp_path / "glioma").mkdir()
     (tmp_path / "glioma" / "broken.png").write_bytes(b"no image")
-    with pytest.raises(
-        DataError, match=r"expected images .* got none; the first of 1 that cannot be read: .*br"
-    ):
+    message = r"expected images .* got none; the first of 1 that cannot be read: .*br"
+    with pytest.raises(DataError, match=message):
         list(samples.prepared(tmp_path))
     Image.open(data / "00.png").save(tmp_path / "glioma" / "sound.png")
     (found,) = samples.prepared(tmp_path)
@@ -175,46 +165,48 @@ def test_images_that_cannot_be_read_are_set_aside_but_not_all(tmp_path: Path, da
 
 
 @pytest.mark.parametrize(
-    ("values", "decision", "margin"),
+    ("values", "familiarity", "decision", "margin"),
     [
-        ([0.9, 0.1, 0, 0], "no_tumor", 0.05),
-        ([0.82, 0.18, 0, 0], "ambiguous", 0.03),
-        ([0.3, 0.62, 0.08, 0], "meningioma", 0.02),
+        ([0.9, 0.1, 0, 0], 0.9, "no_tumor", 0.05),
+        ([0.82, 0.18, 0, 0], 0.9, "ambiguous", 0.03),
+        ([0.3, 0.62, 0.08, 0], 0.9, "meningioma", 0.02),
+        # A picture that the model does not know.
+        ([0, 0, 1, 0], 0.2, "rejected", 0.05),
     ],
 )
 def test_a_margin_is_the_distance_of_what_decides_from_its_threshold(
-    values: list[float], decision: str, margin: float
+    values: list[float], familiarity: float, decision: str, margin: float
 ) -> None:
-    answers = {"probabilities": np.array(values, np.float32)}
-    found = parity.judged(answers, DEFAULT_THRESHOLDS, Limits())
+    answers = {
+        "probabilities": np.array(values, np.float32),
+        "familiarity": np.array([familiarity], np.float32),
+    }
+    found = parity.judged(answers, DEFAULT_THRESHOLDS, Limits(least_familiarity=0.25))
     assert found[0] == decision
     assert found[1] == pytest.approx(margin)
 
 
-def test_a_picture_that_the_model_does_not_know_is_rejected() -> None:
-    values = {"probabilities": [0, 0, 1, 0], "familiarity": [0.2]}
-    answers = {name: np.array(value, np.float32) for name, value in values.items()}
-    decision, margin = parity.judged(answers, DEFAULT_THRESHOLDS, Limits(least_familiarity=0.25))
-    assert decision == "rejected"
-    assert margin == pytest.approx(0.05)
-
-
-def test_familiarity_is_compared_where_the_model_says_it() -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_familiarity_is_compared_where_the_model_says_it(told: bool) -> None:
     chunk = [PreparedSlice(Record(Path("x.png"), "glioma", split="val"), np.zeros((224, 224, 1), np.uint8))]
     limits = Limits(least_familiarity=0.5)
     judge: Any = SimpleNamespace(thresholds=DEFAULT_THRESHOLDS, least_familiarity=0.5, rejection=limits)
-    probabilities = np.array([[0, 0, 1, 0]], np.float32)
-    expected, got = (
-        {"probabilities": probabilities, "familiarity": np.array([[value]], np.float32)}
-        for value in (0.75, 0.25)
-    )
-    (found,) = verify._compared(chunk, expected, got, judge, judge)
-    assert (found.before, found.after, found.familiarity, found.heatmap) == ("glioma", "rejected", 0.5, None)
-    assert comparison(found).parity().familiarity == 0.5
-    for answers, share in ((expected, 0.125), (got, 0.75)):
-        answers["no_brain"] = np.array([[share]], np.float32)
-    (found,) = verify._compared(chunk, expected, got, judge, judge)
-    assert found.familiarity == 0.625
+    bare = {"probabilities": np.array([[0, 0, 1, 0]], np.float32)}
+    sure, unsure = ({**bare, "familiarity": np.array([[value]], np.float32)} for value in (0.75, 0.25))
+    if told:
+        (found,) = verify._compared(chunk, sure, unsure, judge, judge)
+        assert (found.before, found.after, found.familiarity) == ("glioma", "rejected", 0.5)
+        assert comparison(found).parity().familiarity == 0.5
+        for answers, share in ((sure, 0.125), (unsure, 0.75)):
+            answers["no_brain"] = np.array([[share]], np.float32)
+        (other,) = verify._compared(chunk, sure, unsure, judge, judge)
+        assert other.familiarity == 0.625
+    else:
+        # One that MediaPipe is not told rejects nothing.
+        own = self_contained_answers.SelfContainedAnswers(bare, None, [""], [False], [False])
+        (found,) = verify._compared(chunk, unsure, bare, judge, judge, own)
+        assert (found.before, found.after, found.familiarity) == ("glioma", "glioma", None)
+    assert found.heatmap is None
 
 
 def test_the_table_has_each_label_each_probability_and_every_change() -> None:
@@ -253,16 +245,13 @@ def test_the_table_has_each_label_each_probability_and_every_change() -> None:
 
 
 def test_the_table_of_a_file_that_decides_by_itself() -> None:
-    own = replace(
-        made("glioma", "glioma", off=0.5), heatmap=None, contradiction="decides glioma, Falx ambiguous"
-    )
+    contradiction = "decides glioma, Falx ambiguous"
+    own = replace(made("glioma", "glioma", off=0.5), heatmap=None, contradiction=contradiction)
     silent = replace(made("rejected", "rejected", label="no_tumor"), silent=True, heatmap=None)
     found = comparison(own, silent)
     lines = verify.table(found).splitlines()
-    assert (
-        lines[3]
-        == "no_tumor       1        0                   0        -        -        -        -        -"
-    )
+    none = "        -        -        -        -        -"
+    assert lines[3] == f"no_tumor       1        0                   0{none}"
     assert lines[4:6] == [
         f"{label:8}       {count}        0                   0  0.50000  0.25000  0.25000  0.50000  0.50000"
         for label, count in (("glioma", 1), ("all", 2))
@@ -276,15 +265,14 @@ def test_the_table_of_a_file_that_decides_by_itself() -> None:
         "1 slices that the file rejects have no probabilities to compare",
         "",
         "1 slices are decided otherwise than by Falx on the file's probabilities:",
-        "glioma.png: decides glioma, Falx ambiguous",
+        f"glioma.png: {contradiction}",
     ]
     assert found.beyond(TOLERANCES["int8"])[-1] == (
         "x-int8.tflite: decides 1 of 2 slices otherwise than Falx on its own probabilities; the first: "
-        "glioma.png: decides glioma, Falx ambiguous"
+        f"glioma.png: {contradiction}"
     )
-    with pytest.raises(
-        DataError, match=r"x-int8\.tflite: rejects all of 1 slices, so that no probability can"
-    ):
+    message = r"x-int8\.tflite: rejects all of 1 slices, so that no probability can"
+    with pytest.raises(DataError, match=message):
         comparison(silent).parity()
 
 
@@ -299,13 +287,8 @@ def test_self_contained_tflite_is_compared_as_the_plain_file(
     for other in (own, bare):
         for a, b in zip(plain.slices, other.slices, strict=True):
             np.testing.assert_allclose(b.got, a.got, atol=1e-5)
-            assert (b.path, b.before, b.after, b.contradiction, b.silent) == (
-                a.path,
-                a.before,
-                a.after,
-                "",
-                False,
-            )
+            assert (b.path, b.before, b.after) == (a.path, a.before, a.after)
+            assert (b.contradiction, b.silent) == ("", False)
     assert own.parity().heatmap == pytest.approx(plain.parity().heatmap, abs=1e-4)
     assert bare.parity().heatmap is None
 
@@ -331,47 +314,33 @@ def test_self_contained_onnx_is_compared_on_the_pictures(
     assert float(rows["grey"]["file_glioma"]) == pytest.approx(slices["grey"].got[2], abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+@pytest.mark.parametrize(("kind", "wrong"), [("onnx", 2), ("tflite", 4)])
 def test_a_graph_that_decides_otherwise_than_its_card_fails(
     kind: str,
+    wrong: int,
     for_others: dict[str, Path],
     run_folder: Path,
     heads: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    exporter: Command,
 ) -> None:
     # The graph keeps the thresholds of the run; the card says that anything is clear.
     loose = replace(DEFAULT_THRESHOLDS, no_tumor=1e-9)
     path = changed(for_others[kind], tmp_path / f"other.{kind}", lambda card: replace(card, thresholds=loose))
-    arguments = ["verify", str(path), "--against", str(run_folder), "--data", str(heads), "--quiet"]
-    every = [
-        word for key in ("decisions", "largest", "mean", "heatmap") for word in ("--tolerance", f"{key}=1")
-    ]
-    assert main([*arguments, "--plot", str(tmp_path / "plot.png"), *every]) == 1
-    error = capsys.readouterr().err
-    wrong = 2 if kind == "onnx" else 4
-    assert f"falx_export: other.{kind}: decides {wrong} of 4 slices otherwise than Falx on its own" in error
-    assert "Falx no_tumor" in error
-
-
-def test_a_familiarity_that_mediapipe_is_not_told_rejects_nothing() -> None:
-    chunk = [PreparedSlice(Record(Path("x.png"), "glioma", split="val"), np.zeros((224, 224, 1), np.uint8))]
-    limits = Limits(least_familiarity=0.5)
-    judge: Any = SimpleNamespace(thresholds=DEFAULT_THRESHOLDS, least_familiarity=0.5, rejection=limits)
-    got = {"probabilities": np.array([[0, 0, 1, 0]], np.float32)}
-    expected = {**got, "familiarity": np.array([[0.25]], np.float32)}
-    own = self_contained_answers.SelfContainedAnswers(got, None, [""], [False], [False])
-    (found,) = verify._compared(chunk, expected, got, judge, judge, own)
-    assert (found.before, found.after, found.familiarity) == ("glioma", "glioma", None)
+    every = [f"--tolerance={key}=1" for key in ("decisions", "largest", "mean", "heatmap")]
+    given = ("--against", run_folder, "--data", heads, "--quiet", "--plot", tmp_path / "plot.png")
+    said = exporter("verify", path, *given, *every)
+    assert said.status == 1
+    message = f"falx_export: other.{kind}: decides {wrong} of 4 slices otherwise than Falx on its own"
+    assert message in said.err
+    assert "Falx no_tumor" in said.err
 
 
 def test_another_engine_for_a_self_contained_file_is_refused(
     for_others: dict[str, Path], run_folder: Path
 ) -> None:
-    with pytest.raises(
-        ModelError,
-        match=r"self-contained\.tflite: is self-contained, and only litert runs it here, not tflite",
-    ):
+    message = r"self-contained\.tflite: is self-contained, and only litert runs it here, not tflite"
+    with pytest.raises(ModelError, match=message):
         verify.compare(for_others["tflite"], run_folder, None, engine="tflite")
 
 
@@ -391,59 +360,52 @@ def test_the_measures_are_those_of_the_export() -> None:
     ]
 
 
-WIDE = [word for key in ("decisions", "largest", "heatmap") for word in ("--tolerance", f"{key}=0.5")]
+WIDE = [f"--tolerance={key}=0.5" for key in ("decisions", "largest", "heatmap")]
 """Random weights are on edge everywhere."""
 
 
-def call(file: Path, run_folder: Path, folder: Path, *more: str) -> int:
-    arguments = ["verify", str(file), "--against", str(run_folder), "--split", "val"]
-    return main([*arguments, "--plot", str(folder / "plot.png"), "--csv", str(folder / "slices.csv"), *more])
+@pytest.fixture
+def verified(file: Path, run_folder: Path, exporter: Command) -> Command:
+    """Compares the val split of the run with the file, or with another."""
+
+    def run(*arguments: object, of: Path = file) -> Said:
+        return exporter("verify", of, "--against", run_folder, "--split", "val", *arguments)
+
+    return run
 
 
-def test_the_command_prints_draws_and_passes(
-    file: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(file, run_folder, tmp_path, *WIDE) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("small-float16.tflite on litert against Keras: 24 slices")
-    assert out.endswith(f"\nplot: {tmp_path / 'plot.png'}\nslices: {tmp_path / 'slices.csv'}\npassed\n")
-    with Image.open(tmp_path / "plot.png") as picture:
+def test_the_command_prints_draws_and_passes(verified: Command, tmp_path: Path) -> None:
+    plot, slices = tmp_path / "plot.png", tmp_path / "slices.csv"
+    said = verified(*WIDE, "--plot", plot, "--csv", slices)
+    assert said.status == 0
+    assert said.out.startswith("small-float16.tflite on litert against Keras: 24 slices")
+    assert said.out.endswith(f"\nplot: {plot}\nslices: {slices}\npassed\n")
+    with Image.open(plot) as picture:
         assert picture.size == (1200, 576)
-    rows = table_of(tmp_path / "slices.csv")
+    rows = table_of(slices)
     assert len(rows) == 24
-    values = [float(rows[0][f"keras_{label}"]) for label in LABELS]
-    assert sum(values) == pytest.approx(1, abs=1e-4)
+    assert sum(float(rows[0][f"keras_{label}"]) for label in LABELS) == pytest.approx(1, abs=1e-4)
 
 
 def test_past_the_tolerance_is_status_1(
-    file: Path,
-    run_folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    verified: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["verify", str(file), "--against", str(run_folder), "--split", "val"]
-    assert main([*arguments, *WIDE, "--quiet", "--tolerance", "mean=0"]) == 1
+    said = verified(*WIDE, "--quiet", "--tolerance", "mean=0")
     # The same model in the other format has a picture of its own.
     assert [path.name for path in tmp_path.iterdir()] == ["small-float16-tflite-parity.png"]
-    got = capsys.readouterr()
-    assert got.out == ""
-    assert got.err.startswith("falx_export: small-float16.tflite: mean is ")
-    assert got.err.endswith(", tolerance 0\n")
+    assert (said.status, said.out) == (1, "")
+    assert said.err.startswith("falx_export: small-float16.tflite: mean is ")
+    assert said.err.endswith(", tolerance 0\n")
 
 
-def test_what_cannot_be_used_is_status_2(
-    file: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(tmp_path / "none.tflite", run_folder, tmp_path) == 2
-    assert "none.tflite" in capsys.readouterr().err
-    assert call(file, run_folder, tmp_path, "--data", str(tmp_path / "gone")) == 2
-    message = f"{tmp_path / 'gone'}: expected a manifest (CSV) or a folder of images, found neither"
-    assert capsys.readouterr().err == f"falx_export: {message}\n"
-    with pytest.raises(SystemExit, match="2"):
-        call(file, run_folder, tmp_path, "--tolerance", "worst=1")
-    assert "unknown measure 'worst'" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        call(file, run_folder, tmp_path, "--plot", "plot.txt")
-    assert "--plot plot.txt: expected a name that ends in .png, .svg, .pdf" in capsys.readouterr().err
+def test_what_cannot_be_used_is_status_2(verified: Command, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    for said, message in (
+        (verified(of=tmp_path / "none.tflite"), "none.tflite"),
+        (verified("--data", gone), f"falx_export: {gone}: expected a manifest (CSV) or a folder of images,"),
+        (verified("--tolerance", "worst=1"), "unknown measure 'worst'"),
+        (verified("--plot", "plot.txt"), "--plot plot.txt: expected a name that ends in .png, .svg, .pdf"),
+    ):
+        assert said.status == 2
+        assert message in said.err

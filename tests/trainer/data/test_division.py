@@ -9,20 +9,17 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.trainer.conftest import DrawHead, Pixels
 
 from falx.slices.preprocessing import prepare
 from falx_runs.errors import DataError
-from falx_runs.manifest import Box, Record, read_records
+from falx_runs.manifest import Record, read_records
 from falx_trainer.data import tensors
 from falx_trainer.data.division import divide, near_duplicates
-
-Pixels = npt.NDArray[np.uint8]
-DrawHead = Callable[..., tuple[Pixels, Box | None]]
 
 ALIKE = np.zeros((1, 224, 224), np.uint8)
 
@@ -96,6 +93,10 @@ def test_blocks_of_rows_make_no_difference(monkeypatch: pytest.MonkeyPatch, head
 def test_images_of_one_brightness_are_copies_of_each_other_only(heads: Pixels) -> None:
     pixels = np.concatenate([heads[:3], np.full((2, 224, 224), 40, np.uint8)])
     assert len(set(near_duplicates(pixels)[:4].tolist())) == 4
+
+
+def split_of(records: list[Record], splits: Sequence[str]) -> list[Record]:
+    return [dataclasses.replace(one, split=split) for one, split in zip(records, splits, strict=True)]
 
 
 def splits_by_group(records: list[Record]) -> dict[str, set[str]]:
@@ -176,26 +177,14 @@ def test_copies_of_training_images_leave_the_test_folder(heads: Pixels) -> None:
 
 
 def test_given_splits_are_kept() -> None:
-    records = [
-        dataclasses.replace(record, split=split)
-        for record, split in zip(
-            records_of(["glioma"] * 6, list("aabbcc")),
-            ["train", "train", "val", "val", "test", "test"],
-            strict=True,
-        )
-    ]
-    division = divide(records, np.broadcast_to(ALIKE, (6, 224, 224)), 1)
-    assert division.records == records
+    records = records_of(["glioma"] * 6, list("aabbcc"))
+    records = split_of(records, ["train", "train", "val", "val", "test", "test"])
+    assert divide(records, np.broadcast_to(ALIKE, (6, 224, 224)), 1).records == records
 
 
 def test_copies_that_given_groups_keep_apart_are_counted(heads: Pixels) -> None:
-    splits = ["train"] * 10 + ["val"] * 4 + ["test"] * 4
-    records = [
-        dataclasses.replace(record, split=split)
-        for record, split in zip(
-            records_of(["glioma"] * 18, [f"p{i}" for i in range(18)]), splits, strict=True
-        )
-    ]
+    records = records_of(["glioma"] * 18, [f"p{i}" for i in range(18)])
+    records = split_of(records, ["train"] * 10 + ["val"] * 4 + ["test"] * 4)
     pixels = heads[:18].copy()
     assert divide(records, pixels, 1).leaked == 0
     pixels[11], pixels[14], pixels[15] = pixels[0], pixels[3, :, ::-1], pixels[3]
@@ -204,45 +193,38 @@ def test_copies_that_given_groups_keep_apart_are_counted(heads: Pixels) -> None:
     assert division.records == records
 
 
-def test_a_given_group_in_two_given_splits_is_refused() -> None:
-    records = records_of(["glioma"] * 2, ["p1", "p1"])
-    records = [
-        dataclasses.replace(record, split=split)
-        for record, split in zip(records, ("test", "train"), strict=True)
-    ]
-    with pytest.raises(DataError, match=r"1\.png: its group 'p1' lies in test and in train"):
-        divide(records, np.broadcast_to(ALIKE, (2, 224, 224)), 1)
-
-
-@pytest.mark.parametrize("field", ["group", "split"])
-def test_given_for_some_only_is_refused(field: str) -> None:
-    records = records_of(["glioma"] * 3)
-    for record in records[:2]:
-        # As dataclasses.replace would, whose types do not know the field's name.
-        object.__setattr__(record, field, "train")
-    with pytest.raises(
-        DataError, match=rf"2\.png: has no {field}, and 2 other images have one; give every image a"
-    ):
-        divide(records, np.broadcast_to(ALIKE, (3, 224, 224)), 1)
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        (
+            split_of(records_of(["glioma"] * 2, ["p1", "p1"]), ("test", "train")),
+            r"1\.png: its group 'p1' lies in test and in train",
+        ),
+        (
+            records_of(["glioma"] * 3, ["a", "b", ""]),
+            r"2\.png: has no group, and 2 other images have one; give every image a",
+        ),
+        (
+            split_of(records_of(["glioma"] * 3), ["train", "train", ""]),
+            r"2\.png: has no split, and 2 other images have one; give every image a",
+        ),
+        (
+            records_of(["glioma"] * 3, list("abc"), split="test"),
+            r"all 3 images are in the val or test split; none are left to train on",
+        ),
+        ([], "no image could be read"),
+    ],
+    ids=["a group in two splits", "some groups", "some splits", "only test", "no image"],
+)
+def test_what_cannot_be_divided_is_refused(records: list[Record], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        divide(records, np.broadcast_to(ALIKE, (len(records), 224, 224)), 1)
 
 
 def test_too_few_groups_are_refused(heads: Pixels) -> None:
     labels = ["glioma"] * 20 + ["no_tumor"] * 6
     with pytest.raises(DataError, match=r"no_tumor: 6 different images or patients; at least 7 are needed"):
         divide(records_of(labels), heads[:26], 1)
-
-
-def test_only_test_images_cannot_be_divided() -> None:
-    records = records_of(["glioma"] * 3, list("abc"), split="test")
-    with pytest.raises(
-        DataError, match=r"all 3 images are in the val or test split; none are left to train on"
-    ):
-        divide(records, np.broadcast_to(ALIKE, (3, 224, 224)), 1)
-
-
-def test_no_readable_image_is_refused() -> None:
-    with pytest.raises(DataError, match=r"no image could be read"):
-        divide([], ALIKE[:0], 1)
 
 
 def test_agrees_with_the_groups_of_the_web_collections(

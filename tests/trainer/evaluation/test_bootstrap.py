@@ -11,21 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from tests.trainer.evaluation.resamples import resamples
 
 from falx_trainer.evaluation import bootstrap
 from falx_trainer.evaluation.bootstrap import Groups
 
-RESAMPLES = 12
-
 
 @pytest.fixture(autouse=True, scope="module")
 def few() -> Iterator[None]:
-    """Few resamples: each is compared, and their number matters only to intervals."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "RESAMPLES", RESAMPLES)
-        bootstrap._drawn.cache_clear()
+    with resamples(12):
         yield
-    bootstrap._drawn.cache_clear()
 
 
 ranked = st.lists(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.said import Command
 
 import falx
 from falx.decision import DEFAULT_THRESHOLDS
@@ -16,7 +17,6 @@ from falx.model import file as model_file
 from falx.phantom import PHANTOMS
 from falx_runs.errors import DataError
 from falx_runs.run_folder import FinishedRun, write_run
-from falx_trainer.__main__ import main
 from falx_trainer.evaluation.evaluate import evaluate
 from falx_trainer.evaluation.report import document
 
@@ -24,6 +24,15 @@ from falx_trainer.evaluation.report import document
 @pytest.fixture
 def model(tiny_model: Path) -> Path:
     return tiny_model
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Path:
+    """A folder of data with a single slice, of a glioma."""
+    folder = tmp_path / "data"
+    (folder / "glioma").mkdir(parents=True)
+    Image.fromarray(PHANTOMS["lesion"]()).save(folder / "glioma" / "a.png")
+    return folder
 
 
 def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model: Path) -> None:
@@ -71,34 +80,15 @@ def test_an_exported_file_is_measured_through_the_runtime(tmp_path: Path, model:
     assert (tmp_path / "out" / "metrics.txt").read_text() == text + "\n"
     assert text.splitlines()[0] == "missed tumours: 0.0 % (0.0–100.0 %), 0 of 1 decided no_tumor"
     assert "\n\nwarning: Too few for a sensitivity of 99 %: with none missed it takes 300 patients" in text
-    for name in (
-        "decisions",
-        "labels",
-        "calibration",
-        "risk_coverage",
-        "heatmaps",
-        "roc",
-        "precision_recall",
-    ):
+    curves = ("decisions", "labels", "calibration", "risk_coverage", "roc", "precision_recall")
+    for name in (*curves, "heatmaps"):
         with Image.open(tmp_path / "out" / f"{name}.png") as plot:
             assert plot.size[0] > 300
     assert "\n\nnot brain MRI, %" in text
-    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".png") == [
-        "calibration.csv",
-        "decisions.csv",
-        "labels.csv",
-        "measures.csv",
-        "metrics.json",
-        "metrics.txt",
-        "model_card.md",
-        "overlap.csv",
-        "precision_recall.csv",
-        "report.html",
-        "risk_coverage.csv",
-        "roc.csv",
-        "slices.csv",
-        "thresholds.json",
-    ]
+    others = {"metrics.json", "metrics.txt", "model_card.md", "report.html", "thresholds.json"}
+    tables = {f"{name}.csv" for name in (*curves, "measures", "overlap", "slices")}
+    written = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".png"}
+    assert written == tables | others
 
 
 def test_the_card_tells_on_one_page_what_was_measured(tmp_path: Path) -> None:
@@ -159,12 +149,18 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
-def test_pictures_without_a_folder_a_family_are_an_error(tmp_path: Path, model: Path) -> None:
-    (tmp_path / "data" / "glioma").mkdir(parents=True)
-    Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "data" / "glioma" / "a.png")
+def test_data_that_cannot_be_measured_are_an_error(tmp_path: Path, model: Path, one: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: no images found; expected .* one folder a kind of picture"):
-        evaluate(model, tmp_path / "data", None, tmp_path / "out", tmp_path / "empty")
+        evaluate(model, one, None, tmp_path / "out", tmp_path / "empty")
+    with pytest.raises(
+        DataError, match=r"no slices of the split 'test'; the data\.csv in a run's folder says how"
+    ):
+        evaluate(model, one, "test", tmp_path / "out")
+    (one / "glioma" / "a.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"none of its 1 slices can be read, such as .*a\.png"):
+        evaluate(model, one, None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -206,23 +202,6 @@ def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: Fini
         assert located == (None if least else [1.0, 0.0, 1.0, 1])
 
 
-def test_a_split_without_slices_is_an_error(tmp_path: Path, model: Path) -> None:
-    (tmp_path / "glioma").mkdir()
-    Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "glioma" / "a.png")
-    with pytest.raises(
-        DataError, match=r"no slices of the split 'test'; the data\.csv in a run's folder says how"
-    ):
-        evaluate(model, tmp_path, "test", tmp_path / "out")
-
-
-def test_slices_none_of_which_can_be_read_are_an_error(tmp_path: Path, model: Path) -> None:
-    (tmp_path / "glioma").mkdir()
-    (tmp_path / "glioma" / "a.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"none of its 1 slices can be read, such as .*a\.png"):
-        evaluate(model, tmp_path, None, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
@@ -232,37 +211,27 @@ def test_slices_none_of_which_can_be_read_are_an_error(tmp_path: Path, model: Pa
     ],
 )
 def test_a_folder_that_is_no_run_ends_with_one_line(
-    meta: str | None,
-    message: str,
-    tmp_path: Path,
-    finished: FinishedRun,
-    capsys: pytest.CaptureFixture[str],
+    meta: str | None, message: str, tmp_path: Path, one: Path, finished: FinishedRun, trainer: Command
 ) -> None:
-    folder = tmp_path / "run"
+    folder, out = tmp_path / "run", tmp_path / "out"
     folder.mkdir()
-    (tmp_path / "data" / "glioma").mkdir(parents=True)
-    Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "data" / "glioma" / "a.png")
     (folder / "model.keras").write_text("not a model")
     if meta == "good":
         write_run(dataclasses.replace(finished, folder=folder))
     elif meta is not None:
         (folder / "meta.json").write_text(meta)
-    out = tmp_path / "out"
-    assert main(["evaluate", str(folder), "--data", str(tmp_path / "data"), "--out", str(out)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"falx_trainer: {folder}")
-    assert message in line
+    said = trainer("evaluate", folder, "--data", one, "--out", out)
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert said.err.startswith(f"falx_trainer: {folder}")
+    assert message in said.err
     assert not out.exists()
 
 
 def test_an_out_that_cannot_be_written_ends_with_one_line(
-    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, model: Path, one: Path, trainer: Command
 ) -> None:
-    (tmp_path / "data" / "glioma").mkdir(parents=True)
-    Image.fromarray(PHANTOMS["lesion"]()).save(tmp_path / "data" / "glioma" / "a.png")
     (tmp_path / "out").touch()
-    arguments = ["evaluate", str(model), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
-    assert main(arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("falx_trainer: ")
-    assert "File exists" in line
+    said = trainer("evaluate", model, "--data", one, "--out", tmp_path / "out")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert said.err.startswith("falx_trainer: ")
+    assert "File exists" in said.err

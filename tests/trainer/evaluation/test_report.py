@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 from tests.browsing import TIMEOUT_MS, violations
+from tests.said import Command
 
-from falx.command.main import main as falx_main
 from falx.decision import Thresholds
 from falx.model import file as model_file
+from falx.model.retarget import retarget, write
 from falx.phantom import PHANTOMS
 from falx.words import DECISIONS, LABELS
 from falx_trainer.__main__ import main
@@ -101,8 +102,7 @@ def report(tmp_path_factory: pytest.TempPathFactory, data: Path, tiny_model: Pat
     """The folder of a report, with another model beside it: one clears what is dark, the other nothing."""
     folder = tmp_path_factory.mktemp("report")
     for name, threshold in (("bold", 0.4), ("cautious", 1)):
-        arguments = ["retarget", str(tiny_model), "--threshold", f"no_tumor={threshold}"]
-        assert falx_main([*arguments, "--out", str(folder / f"{name}.tflite")]) == 0
+        write(retarget(tiny_model.read_bytes(), {"no_tumor": threshold}), folder / f"{name}.tflite")
     arguments = ["evaluate", str(folder / "bold.tflite"), "--data", str(data), "--out", str(folder / "out")]
     assert main([*arguments, "--compare", str(folder / "cautious.tflite"), "--sensitivity", "0.75"]) == 0
     return folder / "out"
@@ -169,13 +169,8 @@ def test_the_worst_errors_are_shown_with_their_heatmaps(page: Page) -> None:
     photographs = [image for image in page.all("img") if (image["src"] or "").startswith("data:image/jpeg")]
     # Two missed, one false alarm, two of the wrong type; one rejected, which has no heatmap.
     assert len(photographs) == 2 * (2 + 1 + 2) + 1
-    for title, number in (
-        ("Missed tumours", 2),
-        ("False alarms", 1),
-        ("Wrong type", 2),
-        ("Rejected slices", 1),
-    ):
-        assert f"{title}: {number}" in page.words
+    for title in ("Missed tumours: 2", "False alarms: 1", "Wrong type: 2", "Rejected slices: 1"):
+        assert title in page.words
     assert "glioma, decided rejected : The picture is of one brightness, or nearly." in page.words
     assert "This page holds images, group names and file names of slices" in page.words
 
@@ -183,11 +178,7 @@ def test_the_worst_errors_are_shown_with_their_heatmaps(page: Page) -> None:
 def test_both_models_stand_side_by_side(page: Page, metrics: Any) -> None:
     tests = metrics["comparison"]["tests"]
     assert (tests["missed"]["first"], tests["missed"]["second"]) == (2 / 7, 0.0)
-    assert (tests["missed"]["only_first"], tests["missed"]["only_second"], tests["missed"]["p"]) == (
-        2,
-        0,
-        0.5,
-    )
+    assert [tests["missed"][name] for name in ("only_first", "only_second", "p")] == [2, 0, 0.5]
     assert metrics["comparison"]["thresholds"]["no_tumor"] == 1.0
     assert "Compared with tiny (cautious.tflite)" in page.words
     assert "missed tumours 28.6\xa0% 0.0\xa0% +28.6" in page.words
@@ -231,79 +222,67 @@ def test_every_number_of_the_page_is_by_source_too(page: Page, metrics: Any) -> 
 
 
 def test_thresholds_go_straight_into_a_model_file(
-    report: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: Path, tiny_model: Path, tmp_path: Path, command: Command
 ) -> None:
     path = report / "thresholds.json"
     document = json.loads(path.read_text(encoding="utf-8"))
-    assert document["data"]["slices"] == {
-        "no_tumor": 3,
-        "meningioma": 1,
-        "glioma": 4,
-        "pituitary": 1,
-        "tumor_untyped": 1,
-    }
+    slices = {"no_tumor": 3, "meningioma": 1, "glioma": 4, "pituitary": 1, "tumor_untyped": 1}
+    assert document["data"]["slices"] == slices
     assert document["data"]["groups"]["glioma"] == 4
     assert document["choices"]["sensitivity"]["no_tumor"]["tumors"] == 7
+    warning = f"falx: warning: {path}: Too few for a sensitivity of 75 %: with none missed it takes 12"
     for choice in ("sensitivity", "youden"):
         out = tmp_path / f"{choice}.tflite"
-        arguments = ["retarget", str(tiny_model), "--thresholds", str(path), "--choice", choice]
-        assert falx_main([*arguments, "--out", str(out)]) == 0
+        said = command("retarget", tiny_model, "--thresholds", path, "--choice", choice, "--out", out)
+        assert said.status == 0
         chosen = Thresholds.from_mapping(document["choices"][choice]["thresholds"])
         assert model_file.read(out)[0].thresholds == chosen
-        told = capsys.readouterr().err
-        assert (
-            f"falx: warning: {path}: Too few for a sensitivity of 75 %: with none missed it takes 12" in told
-        )
-        assert "its probabilities are others" not in told
+        assert warning in said.err
+        assert "its probabilities are others" not in said.err
 
 
-def test_a_plain_folder_has_no_groups_and_the_report_says_so(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_plain_folder_has_no_groups_and_the_report_says_so(
+    tmp_path: Path, tiny_model: Path, trainer: Command
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
     for name, label in (("dark", "no_tumor"), ("bright", "glioma")):
-        (tmp_path / "data" / label).mkdir(parents=True)
+        (data / label).mkdir(parents=True)
         for number in range(2):
-            Image.fromarray(DRAWN[name]).save(tmp_path / "data" / label / f"{number}.png")
-    arguments = ["evaluate", str(tiny_model), "--data", str(tmp_path / "data"), "--shareable"]
-    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
-    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+            Image.fromarray(DRAWN[name]).save(data / label / f"{number}.png")
+    assert trainer("evaluate", tiny_model, "--data", data, "--shareable", "--out", out).status == 0
+    page = Page((out / "report.html").read_text(encoding="utf-8"))
     assert "Patients are not known The data name no patient or group, so every image is taken" in page.words
     assert "4 images, each taken for itself" in page.words
     assert "Missed tumours by collection" not in page.words
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["grouped"], metrics["all"]["groups"]) == (0, 4)
     assert metrics["all"]["missed"] == [0.0, 0.0, 1.0, 2]
 
 
 def test_what_is_shareable_neither_shows_nor_names_a_slice(
-    tmp_path: Path, data: Path, tiny_model: Path
+    tmp_path: Path, data: Path, tiny_model: Path, trainer: Command
 ) -> None:
-    arguments = ["evaluate", str(tiny_model), "--data", str(data), "--out", str(tmp_path), "--shareable"]
-    assert main(arguments) == 0
+    assert trainer("evaluate", tiny_model, "--data", data, "--out", tmp_path, "--shareable").status == 0
     written = [path for path in tmp_path.iterdir() if path.suffix != ".png"]
     assert not {"slices.csv", "overlap.csv"} & {path.name for path in written}
     for path in written:
         text = path.read_text(encoding="utf-8")
-        assert "secret" not in text, path
-        assert "patient0" not in text, path
-        assert "image/jpeg" not in text, path
+        assert [word for word in ("secret", "patient0", "image/jpeg") if word in text] == [], path
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "nan", "much"])
-def test_a_sensitivity_is_a_share(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["evaluate", "m.tflite", "--data", "d", "--out", "o", "--sensitivity", value])
-    assert f"expected a share above 0 and up to 1, such as 0.99; got {value!r}" in capsys.readouterr().err
+def test_a_sensitivity_is_a_share(value: str, trainer: Command) -> None:
+    said = trainer("evaluate", "m.tflite", "--data", "d", "--out", "o", "--sensitivity", value)
+    assert said.status == 2
+    assert f"expected a share above 0 and up to 1, such as 0.99; got {value!r}" in said.err
 
 
 def test_numbers_for_people() -> None:
-    assert numbers.percent(0.12345) == "12.3\xa0%"
-    assert numbers.percent([0.5, 0.25, 0.751, 4]) == "50.0\xa0%"
-    assert numbers.percent_range([0.5, 0.25, 0.751, 4]) == "25.0–75.1\xa0%"
-    assert numbers.decimal([0.98765, 0.9, 1.0, 4]) == "0.988"
-    assert numbers.decimal_range([0.98765, 0.9, 1.0, 4]) == "0.900–1.000"
+    share, area = [0.5, 0.25, 0.751, 4], [0.98765, 0.9, 1.0, 4]
+    assert (numbers.percent(0.12345), numbers.percent(share)) == ("12.3\xa0%", "50.0\xa0%")
+    assert numbers.percent_range(share) == "25.0–75.1\xa0%"
+    assert (numbers.decimal(area), numbers.decimal_range(area)) == ("0.988", "0.900–1.000")
     assert (numbers.percent(None), numbers.decimal(None), numbers.percent_range(None)) == ("–", "–", "")
-    assert (numbers.signed(-0.0123, 1, 100), numbers.signed(0.5, 3), numbers.signed(None, 1)) == (
-        "−1.2",
-        "+0.500",
-        "–",
-    )
+    assert (numbers.signed(-0.0123, 1, 100), numbers.signed(0.5, 3)) == ("−1.2", "+0.500")
+    assert numbers.signed(None, 1) == "–"
     assert [numbers.ceiling(share) for share in (0.0, 0.02, 0.021, 1.0)] == [0.02, 0.02, 0.05, 1.0]

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
+from tests.trainer.evaluation.resamples import resamples
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds, decide
 from falx.words import LABELS
 from falx_runs.manifest import UNTYPED, Record
-from falx_trainer.evaluation import bootstrap, thresholds
+from falx_trainer.evaluation import thresholds
 from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.measures import Pairs, shares
 
@@ -24,12 +25,8 @@ CURRENT = dataclasses.replace(DEFAULT_THRESHOLDS, no_tumor=0.9, glioma=0.7)
 
 @pytest.fixture(autouse=True, scope="module")
 def few() -> Iterator[None]:
-    """Fewer resamples: intervals are compared with each other only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "RESAMPLES", 100)
-        bootstrap._drawn.cache_clear()
+    with resamples(100):
         yield
-    bootstrap._drawn.cache_clear()
 
 
 def pair(label: str, healthy: float, group: str, **others: float) -> tuple[Record, ModelAnswer]:
@@ -132,10 +129,8 @@ def test_what_is_no_better_than_chance_chooses_nothing() -> None:
     found = thresholds.choose(pairs, CURRENT, 0.99)
     assert found["choices"]["youden"]["classes"]["pituitary"] is None
     assert found["choices"]["youden"]["thresholds"]["pituitary"] == CURRENT.pituitary
-    assert (
-        "No threshold of pituitary is better than chance by Youden's index; pituitary stays."
-        in (found["warnings"])
-    )
+    warning = "No threshold of pituitary is better than chance by Youden's index; pituitary stays."
+    assert warning in found["warnings"]
 
 
 def test_few_groups_do_not_fix_a_threshold() -> None:

@@ -1,45 +1,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.trainer.conftest import DrawHead, Pixels
+from tests.trainer.still import AUGMENTATION
 
 from falx.slices.preprocessing import SIZE, prepare
-from falx_runs.manifest import Box
 from falx_trainer.training.augmentation import augment
 from falx_trainer.training.recipe import PRESETS, Augmentation
-
-Pixels = npt.NDArray[np.uint8]
-DrawHead = Callable[..., tuple[Pixels, Box | None]]
-
-STILL = Augmentation(
-    rotation=0,
-    zoom_min=1,
-    zoom_max=1,
-    shift=0,
-    shear=0,
-    brightness_min=1,
-    brightness_max=1,
-    flip=0,
-    gamma=0,
-    noise=0,
-    blur=0,
-    bias_field=0,
-    tone_curve=0,
-    strip=0,
-)
-"""Nothing is varied."""
 
 NO_BOXES = np.zeros((0, 4), np.float32)
 
 
 def varied(**changes: float) -> Augmentation:
-    return Augmentation(**({name: getattr(STILL, name) for name in vars(STILL)} | changes))
+    """Settings by which nothing varies but what is asked for."""
+    return Augmentation(**(AUGMENTATION | changes))
 
 
 def noise_image(seed: int = 0) -> Pixels:
@@ -56,7 +36,7 @@ def disc(left: float, top: float, right: float, bottom: float) -> tuple[Pixels, 
 
 def test_nothing_varied_is_the_same_image() -> None:
     pixels, boxes = noise_image(), np.array([[10, 20, 50, 70.5]], np.float32)
-    result, moved = augment(pixels, boxes, STILL, np.random.default_rng(1))
+    result, moved = augment(pixels, boxes, varied(), np.random.default_rng(1))
     np.testing.assert_array_equal(result, pixels)
     np.testing.assert_allclose(moved, boxes, atol=1e-4)
 

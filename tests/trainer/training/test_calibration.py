@@ -40,18 +40,12 @@ def test_a_known_temperature_is_found(temperature: float, untyped: float) -> Non
 
 
 def test_temperature_stays_in_its_range() -> None:
-    logits = np.eye(4) * 3
-    assert fit_temperature(logits, np.eye(4)) == pytest.approx(
-        0.25, rel=0.01
-    )  # always right: as sure as may be
-    assert fit_temperature(logits, np.roll(np.eye(4), 1, axis=0)) == pytest.approx(
-        8, rel=0.01
-    )  # always wrong
-
-
-def test_extreme_logits_give_a_finite_temperature() -> None:
-    logits = np.array([[1e4, -1e4, 0, 0], [-1e4, 1e4, 0, 0], [0, 1e4, 0, 0]])
-    assert 0.25 <= fit_temperature(logits, np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]])) <= 8
+    logits, always = np.eye(4) * 3, np.eye(4)
+    # Always right: as sure as may be. And always wrong.
+    assert fit_temperature(logits, always) == pytest.approx(0.25, rel=0.01)
+    assert fit_temperature(logits, np.roll(always, 1, axis=0)) == pytest.approx(8, rel=0.01)
+    extreme = np.array([[1e4, -1e4, 0, 0], [-1e4, 1e4, 0, 0], [0, 1e4, 0, 0]])
+    assert 0.25 <= fit_temperature(extreme, np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]])) <= 8
 
 
 def test_probabilities_are_the_softmax_of_cooler_logits() -> None:

@@ -1,17 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import numpy.typing as npt
 import pytest
+from tests.trainer.conftest import DrawHead, Pixels
 
 from falx.slices.preprocessing import prepare
-from falx_runs.manifest import Box
 from falx_trainer.training.counterfactual import HEAD_LEVEL, RIM, paste, tissue_box
-
-Pixels = npt.NDArray[np.uint8]
-DrawHead = Callable[..., tuple[Pixels, Box | None]]
 
 NO_BOXES = np.zeros((0, 4), np.float32)
 

@@ -3,16 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+from tests.trainer.conftest import DrawHead, Pixels
 
 from falx.slices.preprocessing import prepare
-from falx_runs.manifest import Box
 from falx_trainer.training import outliers
 from falx_trainer.training.outliers import KINDS, draw_outlier
-
-Pixels = npt.NDArray[np.uint8]
-DrawHead = Callable[..., tuple[Pixels, Box | None]]
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.said import Command
 
-from falx_trainer.__main__ import main
 from falx_trainer.training.recipe import PRESETS, Recipe, RecipeError, read_toml, settings
 
 
-def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["train", "--show", *arguments]) == 0
-    return capsys.readouterr().out
+@pytest.fixture
+def shown(trainer: Command) -> Callable[..., str]:
+    """Returns the recipe that a command would train by."""
+    return lambda *arguments: trainer("train", "--show", *arguments).out
 
 
 def test_classic_holds_the_published_recipe() -> None:
@@ -32,11 +34,6 @@ def test_classic_holds_the_published_recipe() -> None:
     scanners = (varied.gamma, varied.noise, varied.blur, varied.bias_field, varied.tone_curve)
     assert sum(strength > 0 for strength in scanners) >= 2
     assert (classic.counterfactual.transplant, classic.counterfactual.control) == (0, 0)
-
-
-def test_presets_are_default_and_classic() -> None:
-    assert list(PRESETS) == ["default", "classic", "own"]
-    assert PRESETS["default"] != PRESETS["classic"]
 
 
 def values(setting: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
@@ -72,22 +69,18 @@ def test_a_whole_number_is_the_same_setting_as_its_float() -> None:
     assert isinstance(whole.dropout, float)
 
 
-def test_command_line_precedes_toml_precedes_preset(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_line_precedes_toml_precedes_preset(tmp_path: Path, shown: Callable[..., str]) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("batch = 5\nseed = 3\n\n[stage2]\nepochs = 2\n", encoding="utf-8")
-    text = shown(capsys, "--preset", "classic", "--recipe", str(path), "--batch", "6", "--stage2.layers", "9")
+    text = shown("--preset", "classic", "--recipe", path, "--batch", "6", "--stage2.layers", "9")
     expected = Recipe().override({"batch": 6, "seed": 3, "stage2.epochs": 2, "stage2.layers": 9})
     assert text == expected.to_toml()
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_show_prints_a_preset_that_reads_back(
-    preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_show_prints_a_preset_that_reads_back(preset: str, tmp_path: Path, shown: Callable[..., str]) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text(shown(capsys, "--preset", preset), encoding="utf-8")
+    path.write_text(shown("--preset", preset), encoding="utf-8")
     assert Recipe().override(read_toml(path)) == PRESETS[preset]
     assert PRESETS[preset].to_toml() == path.read_text(encoding="utf-8")
 
@@ -100,30 +93,26 @@ def test_changes_are_the_settings_that_differ_from_the_preset() -> None:
     assert start.changes(PRESETS["classic"])["head"] == "map"
 
 
-def test_default_preset_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys) == PRESETS["default"].to_toml()
+def test_default_preset_is_the_default(shown: Callable[..., str]) -> None:
+    assert list(PRESETS) == ["default", "classic", "own"]
+    assert PRESETS["default"] != PRESETS["classic"]
+    assert shown() == PRESETS["default"].to_toml()
 
 
 @pytest.mark.parametrize(("name", "setting"), [(name, setting) for name, setting, _ in settings(Recipe())])
 def test_every_setting_is_an_option(
-    name: str, setting: dataclasses.Field[Any], capsys: pytest.CaptureFixture[str]
+    name: str, setting: dataclasses.Field[Any], shown: Callable[..., str]
 ) -> None:
     value = setting.metadata["choices"][-1] if "choices" in setting.metadata else setting.metadata["high"]
-    value = "br35h" if value is None else value
-    start = PRESETS["default"]
-    changes = (
-        {name: value}
-        if name != "head"
-        else {name: value, "box_weight": 1, "place_weight": 1, "seen_weight": 1}
-    )
+    changes = {name: "br35h" if value is None else value}
+    if name == "head":
+        changes |= {"box_weight": 1, "place_weight": 1, "seen_weight": 1}
     options = [text for key, new in changes.items() for text in (f"--{key.replace('_', '-')}", str(new))]
-    assert shown(capsys, *options) == start.override(changes).to_toml()
+    assert shown(*options) == PRESETS["default"].override(changes).to_toml()
 
 
-def test_help_names_every_setting_and_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        main(["train", "--help"])
-    text = " ".join(capsys.readouterr().out.split())
+def test_help_names_every_setting_and_its_meaning(trainer: Command) -> None:
+    text = " ".join(trainer("train", "--help").out.split())
     for name, setting, _ in settings(Recipe()):
         assert f"--{name.replace('_', '-')}" in text
         assert " ".join(setting.metadata["help"].split()[:3]) in text
@@ -169,13 +158,9 @@ def test_a_file_that_is_no_toml_is_refused(content: bytes | None, tmp_path: Path
         read_toml(path)
 
 
-def test_wrong_settings_end_the_command_without_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_settings_end_the_command_without_traceback(tmp_path: Path, trainer: Command) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("[stage2]\nepoch = 3\n", encoding="utf-8")
-    assert main(["train", "--recipe", str(path), "--show"]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("falx_trainer: unknown setting 'stage2.epoch'; expected one of: ")
-    assert len(captured.err.splitlines()) == 1
+    said = trainer("train", "--recipe", path, "--show")
+    assert (said.status, said.out, said.err.count("\n")) == (2, "", 1)
+    assert said.err.startswith("falx_trainer: unknown setting 'stage2.epoch'; expected one of: ")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,15 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
+from tests.trainer.conftest import DrawHead, Pixels
+from tests.trainer.still import still
 
 from falx.slices.preprocessing import prepare
-from falx_runs.manifest import UNTYPED, Box, Record
+from falx_runs.manifest import UNTYPED, Record
 from falx_trainer.data.tensors import Tensors
 from falx_trainer.training.network import BRAIN, NO_BRAIN, OTHER
 from falx_trainer.training.recipe import PRESETS, Recipe
 from falx_trainer.training.sampling import LABEL_SHARES, Sampler, evidence_target, pack
-
-Pixels = npt.NDArray[np.uint8]
-DrawHead = Callable[..., tuple[Pixels, Box | None]]
 
 NO_BOXES = np.zeros((0, 4), np.float32)
 LESION = np.array([[90, 80, 130, 120]], np.float32)
@@ -73,7 +71,7 @@ def test_same_seed_same_example(preset: str, size: int, drawn: Tensors) -> None:
 
 
 def test_a_smaller_image_is_the_same_image(drawn: Tensors) -> None:
-    sampler = Sampler(drawn, Recipe().override(STILL))
+    sampler = Sampler(drawn, still("classic"))
     sampler.prepare(160)
     small = sampler.example(5, np.random.default_rng(1), 160)
     large = np.asarray(Image.fromarray(small.pixels).resize((224, 224), Image.Resampling.BILINEAR))
@@ -213,30 +211,8 @@ def share_of(
     )
 
 
-STILL = {
-    f"augmentation.{name}": value
-    for name, value in {
-        "rotation": 0,
-        "zoom_min": 1,
-        "zoom_max": 1,
-        "shift": 0,
-        "shear": 0,
-        "brightness_min": 1,
-        "brightness_max": 1,
-        "flip": 0,
-        "gamma": 0,
-        "noise": 0,
-        "blur": 0,
-        "bias_field": 0,
-        "tone_curve": 0,
-        "spectrum": 0,
-        "strip": 0,
-    }.items()
-} | {"drawn_outliers": 0.0}
-
-
 def test_nothing_is_made_up_in_classic(drawn: Tensors) -> None:
-    sampler = Sampler(drawn, Recipe().override(STILL))
+    sampler = Sampler(drawn, still("classic"))
     for index, label in enumerate(LABELS):
         pixels, target, evidence, known, judged, shown = sampler.example(index, np.random.default_rng(1))
         assert (judged, shown) == (1, BRAIN)
@@ -248,10 +224,7 @@ def test_nothing_is_made_up_in_classic(drawn: Tensors) -> None:
 
 
 def test_a_healthy_slice_with_a_transplant_has_a_tumor_of_unknown_type(drawn: Tensors) -> None:
-    sampler = Sampler(
-        drawn,
-        PRESETS["default"].override(STILL | {"counterfactual.transplant": 0.5, "counterfactual.control": 0}),
-    )
+    sampler = Sampler(drawn, still(transplant=0.5))
     images, targets, share = share_of(sampler, 0)
     assert 0.2 < share <= 0.55
     for pixels, target in zip(images, targets, strict=True):
@@ -262,10 +235,7 @@ def test_a_healthy_slice_with_a_transplant_has_a_tumor_of_unknown_type(drawn: Te
 
 
 def test_control_tissue_changes_no_target_and_no_tumor(drawn: Tensors) -> None:
-    sampler = Sampler(
-        drawn,
-        PRESETS["default"].override(STILL | {"counterfactual.transplant": 0, "counterfactual.control": 0.5}),
-    )
+    sampler = Sampler(drawn, still(control=0.5))
     for index, expected in ((0, (1, 0, 0, 0)), (5, (0, 0, 1, 0)), (9, (0, 1, 1, 1))):
         images, targets, share = share_of(sampler, index, 150)
         assert 0.05 < share <= 0.65
@@ -290,10 +260,10 @@ def test_donors_show_something(drawn: Tensors, heads: Pixels) -> None:
 
 
 def test_lesions_are_turned_over_as_often_as_wanted(drawn: Tensors) -> None:
-    changes = STILL | {"counterfactual.transplant": 1.0, "counterfactual.control": 0}
     levels = {}
     for inverted in (0.0, 1.0):
-        sampler = Sampler(drawn, PRESETS["default"].override(changes | {"counterfactual.inverted": inverted}))
+        recipe = still(transplant=1.0).override({"counterfactual.inverted": inverted})
+        sampler = Sampler(drawn, recipe)
         images, _, _ = share_of(sampler, 0, 80)
         changed = [image for image in images if (image != drawn.pixels[0]).any()]
         differences = [image.astype(int) - drawn.pixels[0] for image in changed]
@@ -322,8 +292,7 @@ def test_real_outliers_are_shown_by_kind(drawn: Tensors, heads: Pixels) -> None:
     pictures = tensors_of(
         kinds, [""] * 5, np.stack([*heads[:4], np.full((224, 224), 77, np.uint8)]), boxed=False
     )
-    recipe = PRESETS["default"].override(STILL | {"real_outliers": 0.9})
-    sampler = Sampler(drawn, recipe, pictures)
+    sampler = Sampler(drawn, still(real_outliers=0.9), pictures)
     examples = [sampler.example(6, np.random.default_rng(seed), 224) for seed in range(600)]
     shares = [sum(example.shown == shown for example in examples) / 600 for shown in (BRAIN, NO_BRAIN, OTHER)]
     # 0.9 of all, and of these by the square root of a kind's size: 2 to 1.
@@ -364,8 +333,7 @@ def blind(heads: Pixels, sequence: str, showing: int) -> Tensors:
 def test_slices_of_a_blind_sequence_are_either(
     sequence: str, showing: int, setting: str, doubtful: list[int], heads: Pixels
 ) -> None:
-    changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0, "blind": setting}
-    sampler = Sampler(blind(heads, sequence, showing), PRESETS["default"].override(changes))
+    sampler = Sampler(blind(heads, sequence, showing), still(blind=setting))
     for index in range(8):
         own = (0.0, 0.0, 1.0, 0.0) if index < 5 else (1.0, 0.0, 0.0, 0.0)
         other = (1.0, 0.0, 0.0, 0.0) if index < 5 else (0.0, 1.0, 1.0, 1.0)
@@ -381,8 +349,7 @@ def test_slices_of_a_blind_sequence_are_either(
 
 
 def test_targets_are_packed_by_output(drawn: Tensors) -> None:
-    changes = STILL | {"counterfactual.transplant": 0.0, "counterfactual.control": 0.0}
-    recipe = PRESETS["default"].override(changes)
+    recipe = still()
     sampler = Sampler(drawn, recipe)
     examples = [sampler.example(index, np.random.default_rng(1)) for index in (0, 5, 9)]
     examples[2] = examples[2]._replace(judged=0.0, shown=OTHER)
