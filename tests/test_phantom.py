@@ -8,8 +8,8 @@ import pytest
 from falx import phantom
 
 SHA256 = {
-    "clear": "19c6aa7c37a778fcaebe0b08c815c710d6125c8b7621c2146cf80b898541fc1f",
-    "lesion": "a32970c9188d98fdbf50795528311a1f1dfd29541f1151d8dd8743c7651f115a",
+    "clear": "5b42e97d4e68ef402c418119baa02bd8ea9b3aca1aa028cbcad8a12fde0fd651",
+    "lesion": "b1583207091c321c8a86d65eae8d7718b6c864fb1f7fbcfb434d66363e8f6e0b",
 }
 
 

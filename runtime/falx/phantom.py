@@ -58,7 +58,7 @@ def _head() -> Field:
     columns, rows = _grid()
     # Wider behind than in front; pixels below the skin.
     across = (columns - 128) / (84 * (1 + 0.1 * (rows - 128) / 104))
-    depth = 90 * (1 - np.sqrt(across**2 + ((rows - 130) / 104) ** 2)) + _noise(343, 48)
+    depth = 90 * (1 - np.sqrt(across**2 + ((rows - 130) / 104.25) ** 2)) + _noise(343, 48)
     image = np.zeros((SIZE, SIZE))
     for start, brightness in ((0, SKIN), (2, FAT), (6, BONE), (11, FLUID)):
         image = _paint(image, _rise(depth - start), brightness)
@@ -86,12 +86,11 @@ def _head() -> Field:
 
 def _scanned(image: Field) -> npt.NDArray[np.uint8]:
     """The image as a scanner would show it: not so sharp, and grainy, as magnitudes of complex values are
-    (Gudbjartsson & Patz 1995); `(256, 256)` uint8.
+    (Gudbjartsson & Patz 1995), on black, as most collections cut it; `(256, 256)` uint8.
     """
     real, imaginary = (12 * _softened(_grain(seed)) for seed in (349, 350))
-    seen: npt.NDArray[np.uint8] = np.rint(
-        np.sqrt((_softened(image) + real) ** 2 + imaginary**2).clip(0, 255)
-    ).astype(np.uint8)
+    shown = np.sqrt((_softened(image) + real) ** 2 + imaginary**2) * (image > 5)
+    seen: npt.NDArray[np.uint8] = np.rint(shown.clip(0, 255)).astype(np.uint8)
     return seen
 
 

@@ -43,7 +43,7 @@ class TestQuality:
     def test_small_and_low_contrast(self) -> None:
         (found,) = look(np.asarray(Image.fromarray(phantom.clear()).resize((128, 128))))
         assert found.code == "small"
-        assert f"105 pixels across; Falx needs {LEAST_SIDE}" in found.message
+        assert f"106 pixels across; Falx needs {LEAST_SIDE}" in found.message
         (found,) = look((phantom.clear() * (0.8 * LEAST_CONTRAST / 255)).astype(np.uint8))
         assert found.code == "low_contrast"
         assert f"of 255; Falx needs {LEAST_CONTRAST}." in found.message

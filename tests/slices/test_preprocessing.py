@@ -29,8 +29,8 @@ from falx.slices.preprocessing import (
 Pixels = npt.NDArray[np.uint8]
 
 GOLDEN = {
-    ("falx-head-1", "clear"): "d35e84e81d2db8fee0f6ed2c129c63f9ac59df8e86f5bc91e358b69d1283e3c8",
-    ("falx-head-1", "lesion"): "df8c621fc407185f401b5de23cb5c7b0a0c63ef92cab076663705888b87ab292",
+    ("falx-head-1", "clear"): "664bcb21bc6e1f1b05eb444593dfc407aaa8fe20136523ce20acdc9904db3d82",
+    ("falx-head-1", "lesion"): "bebf3e28ecf28127a3d391d67b1845f38f4e85830e3e6a33bc9446e59156ab7a",
 }
 """SHA-256 of the tensor of each phantom: the same with Pillow 10.3, 11.0, 12.0 and 13.0."""
 

@@ -222,7 +222,7 @@ class TestPreparation:
 
     def test_the_drawn_head_is_cut_out(self) -> None:
         frame = find_head(head(300, 300)[:, :, 0])
-        assert (frame.width, frame.height) == (199, 246)
+        assert (frame.width, frame.height) == (199, 247)
 
     def test_colours_become_grey_as_in_the_runtime(self, prepared: Run) -> None:
         # All the colours whose channels are multiples of 17, each at a place of its own.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HOSTILE = '<script>alert("1")</script>'
 
 DRAWN = {
-    "dark": (255 * (PHANTOMS["lesion"]() / 255) ** 2).astype(np.uint8),
+    "dark": (255 * (PHANTOMS["lesion"]() / 255) ** 3).astype(np.uint8),
     "bright": (255 * (PHANTOMS["lesion"]() / 255) ** 0.5).astype(np.uint8),
     "blank": np.full((200, 200), 90, np.uint8),
 }
