@@ -280,8 +280,8 @@ def _calibrate(
 ) -> tuple[float, Thresholds, float, dict[str, object]]:
     """Calibrates on val, chooses thresholds and the least familiarity; writes what people look at.
 
-    The threshold of `no_tumor` is chosen on collections left out, where there are some: val is of
-    collections that are known. Slices whose tumour does not show choose none.
+    The thresholds are chosen on collections left out, where there are some: val is of collections that are
+    known. Slices whose tumour does not show choose none.
     """
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
