@@ -69,6 +69,23 @@ from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
 from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band, percent
 
+__all__ = [
+    "CLEAR_MM",
+    "ENDS_MM",
+    "LEAST_CLEARED",
+    "LEAST_SLICES",
+    "RECOMMENDATIONS",
+    "STUDY_DECISIONS",
+    "TUMOR",
+    "TUMOR_MM",
+    "AnsweredSeries",
+    "Study",
+    "Verdict",
+    "gaps",
+    "judge",
+    "sum_up",
+]
+
 TUMOR: Final = "tumor"
 
 STUDY_DECISIONS: Final = (TUMOR, NO_TUMOR, AMBIGUOUS, REJECTED)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from falx.reading.dicom import DicomImage
 
+__all__ = ["FORMATS", "SUFFIXES", "Source", "describe", "read"]
+
 
 class Readable(Protocol):
     """An open file, or what reads like one."""
