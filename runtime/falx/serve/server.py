@@ -63,6 +63,7 @@ def start(setup: Setup) -> None:
         port=setup.port,
         workers=setup.processes,
         access_log=False,
+        http="falx.serve.connection:Connection",
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
