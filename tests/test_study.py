@@ -53,7 +53,7 @@ def test_a_spot_marked_through_neighbours_is_a_tumour() -> None:
     assert verdict.band == "high"
     assert verdict.reason == (
         "A region is marked through slices 11 to 13 of 28 (axial), 14 mm strong, most surely in slice 11 of "
-        "28 (axial): glioma, 90.0 %."
+        "28 (axial): a tumour, 90.0 %, likeliest a glioma."
     )
 
 
@@ -268,7 +268,7 @@ def test_a_study_as_json() -> None:
         "band": "high",
         "strength_mm": 13.5,
         "reason": "A region is marked through slices 11 to 13 of 28 in series 1 (axial FLAIR), 14 mm strong, "
-        "most surely in slice 11 of 28 in series 1 (axial FLAIR): glioma, 90.0 %.",
+        "most surely in slice 11 of 28 in series 1 (axial FLAIR): a tumour, 90.0 %, likeliest a glioma.",
         "complete": True,
         "carriers": [10, 11, 12],
         "counts": {"no_tumor": 26, "glioma": 3, "ambiguous": 1},

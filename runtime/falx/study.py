@@ -362,7 +362,8 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
         confidence, label = tumor_probability(results[best]), _leading(results[i] for i in carriers)
         reason = (
             f"A region is marked through {_named(parts, carriers)}, {strongest:.0f} mm strong, most surely "
-            f"in {_named(parts, [best])}: {label or 'a tumour'}, {percent(confidence)}."
+            f"in {_named(parts, [best])}: a tumour, {percent(confidence)}"
+            f"{f', likeliest a {label}' if label else ''}."
         )
     elif unread and not any(map(usable, results)):
         reason = f"Nothing could be read of {words.counted(unread, 'file')}."

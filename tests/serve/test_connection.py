@@ -23,7 +23,7 @@ def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
 
 
 async def _delays(kind: type[Connection]) -> bool:
-    """Whether the server's side of a connection waits, where the socket is made as for several processes."""
+    """Tells whether the server's side waits on a socket that is made as for several processes."""
     listening = socket.socket(socket.AF_INET)
     listening.bind(("127.0.0.1", 0))
     config = uvicorn.Config(_no_app, log_config=None)

@@ -184,10 +184,11 @@ def study_text(study: Study) -> str:
 def _study_decision(verdict: Verdict) -> str:
     """Returns a decision with its label and confidence, as far as it has them."""
     parts = [verdict.decision]
-    if verdict.label is not None:
-        parts.append(f"({verdict.label})")
     if verdict.confidence is not None:
         parts.append(f"{percent(verdict.confidence)} {verdict.band}")
+    if verdict.label is not None:
+        # The confidence is that of a tumour, not of its kind.
+        parts.append(f"(likeliest {verdict.label})")
     return " ".join(parts)
 
 
