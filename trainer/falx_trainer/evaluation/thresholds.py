@@ -14,7 +14,7 @@ from falx.decision import Thresholds, decide
 from falx.words import LABELS, NO_TUMOR
 from falx_trainer.evaluation.bootstrap import PERCENTILES, Mask
 from falx_trainer.evaluation.measures import AnswerArrays, Document, Pairs, shares
-from falx_trainer.training.calibration import least_no_tumor
+from falx_trainer.training.calibration import least_threshold
 
 FEWEST_GROUPS: Final = 30
 """With fewer groups of a kind a threshold says more about these patients than about others: our own limit."""
@@ -65,7 +65,7 @@ def _for_sensitivity(
     # What is rejected is not missed, whatever the threshold.
     scores = np.where(sample.answered, sample.probabilities[:, 0], 0.0)
     tumors = scores[sample.tumor]
-    threshold = least_no_tumor(tumors, 1 - sensitivity, 0)
+    threshold = least_threshold(tumors, 1 - sensitivity, 0)
     groups = _groups(sample, sample.tumor)
     needed = math.ceil(3 / (1 - sensitivity) - 1e-9) if sensitivity < 1 else None
     interval = _interval(

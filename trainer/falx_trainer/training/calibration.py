@@ -84,7 +84,7 @@ def choose_thresholds(
     """
     chosen = DEFAULT_THRESHOLDS.to_dict()
     if tumor.any():
-        chosen[NO_TUMOR] = least_no_tumor(probabilities[tumor, 0], most_missed, LEAST_NO_TUMOR)
+        chosen[NO_TUMOR] = least_threshold(probabilities[tumor, 0], most_missed, LEAST_NO_TUMOR)
     least = _least_tumor(probabilities[healthy], chosen, most_alarms)
     chosen |= {label: max(chosen[label], least) for label in TUMOR_LABELS}
     return Thresholds.from_mapping(chosen)
@@ -92,33 +92,26 @@ def choose_thresholds(
 
 def _least_tumor(probabilities: Floats, thresholds: Mapping[str, float], most_alarms: float) -> float:
     """Returns the lowest threshold of tumours, in hundredths, that decides few enough healthy slices to be
-    one; 0 where the given thresholds do.
-
-    `probabilities` are `(N, 4)`, those of the healthy slices.
+    one, by the probabilities `(N, 4)` of the healthy slices.
     """
-    uncleared = probabilities[probabilities[:, 0] < thresholds[NO_TUMOR], 1:]
-    likeliest = uncleared.max(axis=1, initial=0)
-    own = np.array([thresholds[label] for label in TUMOR_LABELS])[uncleared.argmax(axis=1)]
-    alarms = np.sort(likeliest[likeliest >= own])[::-1]
-    allowed = math.floor(most_alarms * len(probabilities) + 1e-9)
-    if len(alarms) <= allowed:
-        return 0.0
-    hundredths = (step / 100 for step in range(100))
-    return next((value for value in hundredths if MOST_TUMOR > value > alarms[allowed]), MOST_TUMOR)
+    likeliest = probabilities[:, 1:].max(axis=1)
+    own = np.array([thresholds[label] for label in TUMOR_LABELS])[probabilities[:, 1:].argmax(axis=1)]
+    alarms = (probabilities[:, 0] < thresholds[NO_TUMOR]) & (likeliest >= own)
+    return min(MOST_TUMOR, least_threshold(np.where(alarms, likeliest, 0.0), most_alarms, 0.0))
 
 
-def least_no_tumor(missed: Floats, most_missed: float, lowest: float) -> float:
-    """Returns the lowest threshold, rounded up to a hundredth, that decides few enough tumours `no_tumor`.
+def least_threshold(scores: Floats, most_reaching: float, lowest: float) -> float:
+    """Returns the lowest threshold, rounded up to a hundredth, that few enough slices reach.
 
     Args:
-        missed: `(N,)`, the probability of `no_tumor` of each tumour; at least one.
-        most_missed: the largest share of them that may be decided so, 0..1.
+        scores: `(N,)`, what is compared with it: the probability of `no_tumor` of each tumour, for one.
+        most_reaching: the largest share of them that may reach it, 0..1.
         lowest: no threshold below it, 0..1, a hundredth.
     """
-    ranked = np.sort(missed)[::-1]
+    ranked = np.sort(scores)[::-1]
     # The share times the number is a whole number where it should be, but for its binary fraction.
-    allowed = math.floor(most_missed * len(ranked) + 1e-9)
-    # The tumour of that rank must just not be cleared.
+    allowed = math.floor(most_reaching * len(ranked) + 1e-9)
+    # The slice of that rank must just not reach it.
     highest = float(ranked[allowed]) if allowed < len(ranked) else 0.0
     hundredths = (step / 100 for step in range(max(1, round(lowest * 100)), 101))
     return next((value for value in hundredths if value > highest), 1.0)
