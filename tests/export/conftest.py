@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
-import json
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -16,12 +17,24 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from tests import cards
+from tests.finished import finished
 from tests.said import Command, runner
+
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
+from falx.model.card import Card
+from falx.slices.limits import Limits
+from falx.words import LABELS
+from falx_runs.run_folder import write_run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+if importlib.util.find_spec("tensorflow") is None:
+    pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
-LABELS = ["no_tumor", "meningioma", "glioma", "pituitary"]
+import keras
+from keras import layers
+
 IMAGES = 48
 """Half of them in each of train and val."""
 
@@ -31,27 +44,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"))
-
-
-def meta() -> dict[str, Any]:
-    """Returns what a training writes beside its model."""
-    return {
-        "schema": 1,
-        "name": "small",
-        "preset": "default",
-        "changes": {"batch": 8},
-        "weights": "imagenet",
-        "labels": LABELS,
-        "preprocessing": "falx-head-1",
-        "temperature": 1.5,
-        "thresholds": {"no_tumor": 0.85, "meningioma": 0.6, "glioma": 0.55, "pituitary": 0.5},
-        "seed": 7,
-        "trainer": "0.1.0",
-        "data": {"fingerprint": "0" * 64, "sources": {"drawn": IMAGES}},
-        "metrics": {"val": {"accuracy": 0.5}},
-        "versions": {"keras": "3"},
-        "seconds": 1.0,
-    }
 
 
 def drawn(random: np.random.Generator, side: int) -> npt.NDArray[np.uint8]:
@@ -77,29 +69,25 @@ def build_model(head: str = "map", dense: int = 16) -> Any:
             backbone with batch normalisation: `gap`, the plain one, and `map`, with a heatmap of 7 x 7.
         dense: width of the hidden layer.
     """
-    import keras
-
     keras.utils.set_random_seed(3)
     if head == "evidence":
         return _trained(dense)
     image = keras.Input((224, 224, 1), name="image")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
+    scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
     backbone = keras.applications.MobileNetV2(
         (224, 224, 1), include_top=False, weights=None, input_tensor=scaled, alpha=0.35, name="backbone"
     )
     _normalise(backbone, lambda images: [images])
     outputs = _spread(_earlier_head(head, dense))(backbone(image))
-    scaled = keras.layers.Rescaling(1 / 1.5, name="temperature")(outputs["logits"])
-    answer = {"probabilities": keras.layers.Softmax(name="probabilities")(scaled)}
+    scaled = layers.Rescaling(1 / 1.5, name="temperature")(outputs["logits"])
+    answer = {"probabilities": layers.Softmax(name="probabilities")(scaled)}
     if "evidence" in outputs:
-        answer["heatmap"] = keras.layers.Activation("sigmoid", name="heatmap")(outputs["evidence"])
+        answer["heatmap"] = layers.Activation("sigmoid", name="heatmap")(outputs["evidence"])
     return keras.Model(image, answer, name="falx")
 
 
 def _trained(dense: int) -> Any:
     """Returns a model as the trainer builds it."""
-    import keras
-
     from falx_trainer.training import network
 
     colour = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=None, alpha=0.35)
@@ -121,10 +109,8 @@ def _normalise(backbone: Any, prepared: Callable[[Any], Any]) -> None:
 
     Without, all images look the same in the end. `prepared` makes the backbone's input of them.
     """
-    import keras
-
     random = np.random.default_rng(5)
-    normalisations = [x for x in backbone.layers if isinstance(x, keras.layers.BatchNormalization)]
+    normalisations = [x for x in backbone.layers if isinstance(x, layers.BatchNormalization)]
     for layer in normalisations:
         layer.gamma.assign(random.uniform(0.8, 1.6, layer.gamma.shape))
         layer.beta.assign(random.normal(0.1, 0.2, layer.beta.shape))
@@ -147,9 +133,6 @@ def _spread(head: Any) -> Any:
 
 
 def _earlier_head(kind: str, dense: int) -> Any:
-    import keras
-    from keras import layers
-
     features = keras.Input((7, 7, 1280), name="features")
     hidden = layers.GlobalAveragePooling2D(name="pool")(features)
     hidden = layers.Dense(dense, "relu", name="hidden")(hidden)
@@ -186,7 +169,8 @@ def run_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run as the trainer leaves it."""
     folder = tmp_path_factory.mktemp("run")
     build_model().save(folder / "model.keras")
-    (folder / "meta.json").write_text(json.dumps(meta()))
+    thresholds = replace(DEFAULT_THRESHOLDS, pituitary=0.5)
+    write_run(finished(folder, thresholds=thresholds, changes={"batch": 8}, weights="imagenet"))
     first, *rows = (data / "manifest.csv").read_text().splitlines()
     (folder / "data.csv").write_text("\n".join([first, *(f"{data}/{row}" for row in rows)]) + "\n")
     return folder
@@ -247,6 +231,9 @@ def altered(run_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
+PIXEL_OUTPUTS = {"probabilities": (1, 4), "heatmap": (1, 14, 14), "familiarity": (1, 1)}
+
+
 @pytest.fixture(scope="session")
 def pixel_model() -> bytes:
     """A TFLite graph with all outputs, each read off a pixel of the image, so that a test can ask for any.
@@ -268,34 +255,23 @@ def pixel_model() -> bytes:
     graph = document.subgraphs[0]
     graph.tensors[graph.inputs[0]].name = b"image"
     by_shape = {tuple(int(x) for x in graph.tensors[i].shape): i for i in graph.outputs}
-    names = {"probabilities": (1, 4), "heatmap": (1, 14, 14), "familiarity": (1, 1)}
-    graph.outputs = [by_shape[shape] for shape in names.values()]
-    for name, shape in names.items():
+    graph.outputs = [by_shape[shape] for shape in PIXEL_OUTPUTS.values()]
+    for name, shape in PIXEL_OUTPUTS.items():
         graph.tensors[by_shape[shape]].name = name.encode()
     flatbuffer.sign(document)
     return flatbuffer.packed(document)
 
 
 @pytest.fixture(scope="session")
-def pixel_card() -> Any:
+def pixel_card() -> Card:
     """The card of `pixel_model`; its thresholds are values that a pixel can have, but for the second."""
-    from falx.decision import Thresholds
-    from falx.model.card import Card
-    from falx.model.tensor_spec import TensorSpec
-    from falx.slices.limits import Limits
-
-    shapes = {"probabilities": (1, 4), "heatmap": (1, 14, 14), "familiarity": (1, 1)}
-    return Card(
+    return cards.card(
+        PIXEL_OUTPUTS,
         name="pixels",
         version="2.1.0",
-        license="Apache-2.0",
-        intended_use="Tests.",
         thresholds=Thresholds(204 / 256, 0.7, 154 / 256, 102 / 256),
-        temperature=1.0,
         metrics={},
         provenance={},
-        quantization={"format": "float32", "scheme": "none"},
-        outputs={name: TensorSpec(name, "float32", shape) for name, shape in shapes.items()},
         rejection=Limits(least_familiarity=0.2),
     )
 

@@ -24,8 +24,6 @@ from falx.model import file as model_file
 from falx.slices import preprocessing
 from falx.words import DECISIONS
 
-pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
-
 FILES = ["small-float16.tflite", "small-float32.onnx", "small-int8.onnx", "small-int8.tflite"]
 SELF_CONTAINED = ["small-float32-self-contained.onnx", "small-int8-self-contained.onnx"]
 OWN_TFLITE = ["small-int8-mediapipe.tflite", "small-int8-self-contained.tflite"]

@@ -37,7 +37,6 @@ def test_help_tells_what_is_written(exporter: Command) -> None:
 
 
 def test_a_run_that_is_none_is_status_2(tmp_path: Path, exporter: Command) -> None:
-    pytest.importorskip("tensorflow")
     run = tmp_path / "no"
     said = exporter(run, "--out", tmp_path / "out", "--data", tmp_path)
     assert said == (2, "", f"falx_export: {run}: expected a run folder, found none there\n")

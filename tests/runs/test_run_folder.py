@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests import finished as runs
 
 from falx.decision import DEFAULT_THRESHOLDS
 from falx_runs.errors import DataError, RunError
@@ -15,23 +16,9 @@ from falx_runs.run_folder import FinishedRun, fingerprint_in, is_finished, read_
 
 
 def finished(folder: Path) -> FinishedRun:
-    return FinishedRun(
-        folder=folder,
-        name="small",
-        preset="default",
-        changes={"batch": 8},
-        temperature=1.5,
-        thresholds=DEFAULT_THRESHOLDS,
-        least_familiarity=0.9,
-        metrics={"val": {"accuracy": 0.5}},
-        seed=7,
-        trainer="0.1.0",
-        data={"fingerprint": "0" * 64},
-        weights="imagenet",
-        versions={"keras": "3"},
-        seconds=12,
-        license="CC0",
-    )
+    """A run that tells all it can."""
+    told = {"changes": {"batch": 8}, "weights": "imagenet", "versions": {"keras": "3"}}
+    return runs.finished(folder, least_familiarity=0.9, seconds=12, license="CC0", **told)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +11,6 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 import pytest
-
-if importlib.util.find_spec("tensorflow") is None:
-    pytest.skip("the export needs TensorFlow", allow_module_level=True)
-
 from tests import cards
 
 from falx import engines

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
-
-pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
-
-import keras
 from keras import layers
 
 from falx_export.convert import equalisation

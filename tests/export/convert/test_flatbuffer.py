@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 import pytest
-
-if importlib.util.find_spec("tensorflow") is None:
-    pytest.skip("the export needs TensorFlow", allow_module_level=True)
-
 from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
 
 from falx_export.convert import flatbuffer

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-if importlib.util.find_spec("tensorflow") is None:
-    pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 from falx_export.convert.graph import loaded, output_shapes
 from falx_runs.errors import RunError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,6 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-if importlib.util.find_spec("tensorflow") is None:
-    pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 from falx_export.convert import rounding
 from falx_export.errors import ConversionError

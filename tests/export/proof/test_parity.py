@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-
-if importlib.util.find_spec("tensorflow") is None:
-    pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 from falx.decision import DEFAULT_THRESHOLDS
 from falx_export.errors import ParityError

@@ -10,9 +10,9 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
+from tests.finished import finished
 
 from falx import phantom
-from falx.decision import DEFAULT_THRESHOLDS
 from falx.model import file as model_file
 from falx.model.card import Card, Format
 from falx.slices.preprocessing import prepare
@@ -21,7 +21,7 @@ from falx.slices.slice import Slice
 from falx.words import DECISIONS, LABELS
 from falx_export import package
 from falx_export.package import Converted
-from falx_runs.run_folder import FinishedRun, write_run
+from falx_runs.run_folder import write_run
 from falx_trainer.evaluation.answers import MeasuredModel
 from falx_trainer.evaluation.evaluate import load_model
 
@@ -57,18 +57,7 @@ def always(familiarity: float = FAMILIARITY, no_brain: float | None = None) -> A
 def described(model: Any, folder: Path) -> Card:
     """Writes the run of a model into a folder, and returns the card of its files."""
     model.save(folder / "model.keras")
-    run = FinishedRun(
-        folder=folder,
-        name="always",
-        preset="default",
-        temperature=1.0,
-        thresholds=DEFAULT_THRESHOLDS,
-        least_familiarity=0.5,
-        metrics={},
-        seed=1,
-        trainer="0.1.0",
-        data={},
-    )
+    run = finished(folder, least_familiarity=0.5)
     write_run(run)
     return package.card(run, model, Converted(b"", "tflite", "float16", "weights"))
 

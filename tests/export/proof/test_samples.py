@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("tqdm", reason="the export needs tqdm")
-
 from falx.reading import source
 from falx.slices.slice import Slice
 from falx_export.proof import samples

@@ -13,9 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-
-pytest.importorskip("tensorflow", reason="the export needs TensorFlow")
-
 from tests.said import Command, Said
 
 from falx import phantom

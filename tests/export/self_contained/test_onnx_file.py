@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,19 +10,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
-
-if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxruntime") is None:
-    pytest.skip("needs onnx and onnxruntime", allow_module_level=True)
-
-import onnx
-import onnxruntime  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
+from PIL import Image
 
 import falx
 from falx import engines, phantom

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-
-if importlib.util.find_spec("tensorflow") is None:
-    pytest.skip("the export needs TensorFlow", allow_module_level=True)
 
 import falx
 from falx.decision import Thresholds, decide

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -9,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.finished import finished
 from tests.said import Command
 
 import falx
-from falx.decision import DEFAULT_THRESHOLDS
 from falx.model import file as model_file
 from falx.phantom import PHANTOMS
 from falx_runs.errors import DataError
-from falx_runs.run_folder import FinishedRun, write_run
+from falx_runs.run_folder import write_run
 from falx_trainer.evaluation.evaluate import evaluate
 from falx_trainer.evaluation.report import document
 
@@ -120,22 +119,6 @@ def test_the_card_tells_on_one_page_what_was_measured(tmp_path: Path) -> None:
     assert "Few slices, so little is known." in text
 
 
-@pytest.fixture(scope="session")
-def finished() -> FinishedRun:
-    """A run that is in no folder yet, with what it tells of its model."""
-    return FinishedRun(
-        folder=Path(),
-        name="x",
-        preset="default",
-        temperature=1.0,
-        thresholds=DEFAULT_THRESHOLDS,
-        metrics={},
-        seed=7,
-        trainer="0.1.0",
-        data={},
-    )
-
-
 def pictures(folder: Path) -> Path:
     """Three pictures of two families; hidden folders are passed over."""
     for family, name, pixels in (
@@ -164,7 +147,7 @@ def test_data_that_cannot_be_measured_are_an_error(tmp_path: Path, model: Path, 
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: FinishedRun) -> None:
+def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path) -> None:
     import keras
 
     image = keras.Input((224, 224, 1), name="image")
@@ -191,7 +174,7 @@ def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: Fini
         f"path,label,boxes\nglioma/a.png,glioma,{165 / 256} {65 / 200} {30 / 256} {30 / 200}\n"
     )
     for least, decision in ((0.0, "glioma"), (0.99, "rejected")):
-        write_run(dataclasses.replace(finished, folder=run, least_familiarity=least))
+        write_run(finished(run, least_familiarity=least))
         evaluate(run, tmp_path / "data", None, tmp_path / "out", pictures(tmp_path / "pictures"))
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert metrics["all"]["decisions"]["glioma"][decision] == 1
@@ -211,13 +194,13 @@ def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path, finished: Fini
     ],
 )
 def test_a_folder_that_is_no_run_ends_with_one_line(
-    meta: str | None, message: str, tmp_path: Path, one: Path, finished: FinishedRun, trainer: Command
+    meta: str | None, message: str, tmp_path: Path, one: Path, trainer: Command
 ) -> None:
     folder, out = tmp_path / "run", tmp_path / "out"
     folder.mkdir()
     (folder / "model.keras").write_text("not a model")
     if meta == "good":
-        write_run(dataclasses.replace(finished, folder=folder))
+        write_run(finished(folder))
     elif meta is not None:
         (folder / "meta.json").write_text(meta)
     said = trainer("evaluate", folder, "--data", one, "--out", out)
