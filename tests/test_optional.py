@@ -3,21 +3,26 @@ from __future__ import annotations
 import sys
 
 import pytest
+from tests.said import Command
 
 from falx.errors import DicomUnavailable, EngineUnavailable
 from falx.optional import needs
 
 
-def test_a_package_that_is_missing_is_named_with_how_to_install_it() -> None:
-    with (
-        pytest.raises(DicomUnavailable) as raised,
-        needs("a DICOM report", "'falx[dicom]'", DicomUnavailable),
-    ):
+def test_an_extra_that_is_missing_is_named_with_how_to_install_it() -> None:
+    with pytest.raises(DicomUnavailable) as raised, needs("a DICOM report", "dicom", DicomUnavailable):
         import no_such_package.sr  # type: ignore[import-not-found] # noqa: F401
-    assert str(raised.value) == (
-        "a DICOM report needs no_such_package, which is not installed: pip install 'falx[dicom]'"
-    )
+    assert str(raised.value) == "a DICOM report needs the extra dicom: pip install 'falx[dicom]'"
     assert isinstance(raised.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(("name", "package"), [("app", "streamlit"), ("serve", "uvicorn")])
+def test_a_command_without_its_extra_names_the_extra_alone(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    expected = f"falx: error: `falx {name}` needs the extra {name}: pip install 'falx[{name}]'\n"
+    assert command(name) == (2, "", expected)
 
 
 def test_a_package_has_its_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,12 +30,20 @@ def test_a_package_has_its_name_for_people(monkeypatch: pytest.MonkeyPatch) -> N
     expected = "engine litert needs ai-edge-litert, which is not installed: pip install ai-edge-litert$"
     with (
         pytest.raises(EngineUnavailable, match=expected),
-        needs("engine litert", "ai-edge-litert", EngineUnavailable, package="ai-edge-litert"),
+        needs("engine litert", None, EngineUnavailable, package="ai-edge-litert"),
     ):
         import ai_edge_litert.interpreter  # type: ignore[import-untyped] # noqa: F401
 
 
 def test_a_package_that_lacks_something_itself_says_what() -> None:
-    expected = r"which cannot be imported \(No module named 'no_such_part'\): pip install x$"
+    expected = (
+        r"y needs z, which cannot be imported \(No module named 'no_such_part'\): pip install 'falx\[x\]'$"
+    )
     with pytest.raises(EngineUnavailable, match=expected), needs("y", "x", EngineUnavailable, package="z"):
         import no_such_part  # type: ignore[import-not-found] # noqa: F401
+
+
+def test_an_extra_that_cannot_be_imported_says_why() -> None:
+    expected = r"y needs z, which cannot be imported \(damaged\): pip install 'falx\[x\]'$"
+    with pytest.raises(EngineUnavailable, match=expected), needs("y", "x", EngineUnavailable):
+        raise ImportError("damaged", name="z.part")

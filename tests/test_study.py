@@ -52,8 +52,8 @@ def test_a_spot_marked_through_neighbours_is_a_tumour() -> None:
     assert verdict.confidence == pytest.approx(0.9)
     assert verdict.band == "high"
     assert verdict.reason == (
-        "A region is marked through slices 11 to 13 of 28 (axial), 14 mm strong, most surely in slice 11 of "
-        "28 (axial): a tumour, 90.0 %, likeliest a glioma."
+        "A region is marked through slices 11 to 13 of 28 (axial) with a strength of 14 mm, most surely in "
+        "slice 11 of 28 (axial): a tumour, 90.0 %, likeliest a glioma."
     )
 
 
@@ -61,8 +61,8 @@ def test_one_slice_alone_never_is() -> None:
     verdict = judge([head({11: SURE})])
     assert (verdict.decision, verdict.carriers, verdict.confidence) == ("ambiguous", (11,), None)
     assert verdict.reason == (
-        "A region is marked in slice 12 of 28 (axial), 4.5 mm strong: too weak, or in too few slices, for a "
-        "tumour (10 mm), and too strong for none (3 mm)."
+        "A region is marked in slice 12 of 28 (axial) with a strength of 4.5 mm: too weak, or in too few "
+        "slices, for a tumour (from 10 mm), and too strong for none (below 3 mm)."
     )
     assert verdict.strength_mm == pytest.approx(4.5)
     thick = judge([head({6: answer("glioma", 1.0)}, slices=14, step=10.0)])
@@ -74,8 +74,8 @@ def test_a_finding_without_a_slice_that_is_decided_a_tumour_is_a_doubt() -> None
     verdict = judge([head(dict.fromkeys((10, 11, 12), answer("ambiguous", 0.9)))])
     assert (verdict.decision, verdict.carriers) == ("ambiguous", (10, 11, 12))
     assert verdict.reason == (
-        "A region is marked in slices 11 to 13 of 28 (axial), 13.5 mm strong: no slice of it is decided a "
-        "tumour, and too strong for none (3 mm)."
+        "A region is marked in slices 11 to 13 of 28 (axial) with a strength of 13.5 mm: no slice of it is "
+        "decided a tumour, and it is too strong for none (below 3 mm)."
     )
 
 
@@ -267,8 +267,9 @@ def test_a_study_as_json() -> None:
         "confidence": pytest.approx(0.9),
         "band": "high",
         "strength_mm": 13.5,
-        "reason": "A region is marked through slices 11 to 13 of 28 in series 1 (axial FLAIR), 14 mm strong, "
-        "most surely in slice 11 of 28 in series 1 (axial FLAIR): a tumour, 90.0 %, likeliest a glioma.",
+        "reason": "A region is marked through slices 11 to 13 of 28 in series 1 (axial FLAIR) with a "
+        "strength of 14 mm, most surely in slice 11 of 28 in series 1 (axial FLAIR): a tumour, 90.0 %, "
+        "likeliest a glioma.",
         "complete": True,
         "carriers": [10, 11, 12],
         "counts": {"no_tumor": 26, "glioma": 3, "ambiguous": 1},

@@ -182,6 +182,7 @@ class Classifier:
 
         Raises:
             ImageNotFound: the path leads to nothing, or there is no image in it.
+            DicomUnavailable, VolumeUnavailable: the package that reads these files is not installed.
             UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be
                 of one patient, or the array is not a volume.
             Cancelled: `progress` returned False.

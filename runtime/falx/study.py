@@ -361,8 +361,8 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
         best = max(carriers, key=lambda i: tumor_probability(results[i]))
         confidence, label = tumor_probability(results[best]), _leading(results[i] for i in carriers)
         reason = (
-            f"A region is marked through {_named(parts, carriers)}, {strongest:.0f} mm strong, most surely "
-            f"in {_named(parts, [best])}: a tumour, {percent(confidence)}"
+            f"A region is marked through {_named(parts, carriers)} with a strength of {strongest:.0f} mm, "
+            f"most surely in {_named(parts, [best])}: a tumour, {percent(confidence)}"
             f"{f', likeliest a {label}' if label else ''}."
         )
     elif unread and not any(map(usable, results)):
@@ -374,11 +374,14 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
     elif doubts:
         carriers = doubts
         # Rounded down: 9.97 mm are not 10.
-        strong = f"{math.floor(10 * strongest) / 10:g} mm strong"
-        found = f"A region is marked in {_named(parts, doubts)}, {strong}"
-        why = f"too weak, or in too few slices, for a tumour ({TUMOR_MM:g} mm)"
-        why = "no slice of it is decided a tumour" if tumor else why
-        reason = f"{found}: {why}, and too strong for none ({CLEAR_MM:g} mm)."
+        strength = f"a strength of {math.floor(10 * strongest) / 10:g} mm"
+        why = f"too weak, or in too few slices, for a tumour (from {TUMOR_MM:g} mm), and"
+        if tumor:
+            why = "no slice of it is decided a tumour, and it is"
+        reason = (
+            f"A region is marked in {_named(parts, doubts)} with {strength}: {why} too strong for none "
+            f"(below {CLEAR_MM:g} mm)."
+        )
     elif ends:
         carriers = ends
         reason = f"A region is marked at an end of the head, where models err most: {_named(parts, ends)}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import socket
-import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -143,9 +142,3 @@ class TestCommand:
         found = re.fullmatch(words, said)
         assert found is not None, said
         assert capsys.readouterr().err.endswith(f"falx app: an unexpected error in {found[1]}\n")
-
-    def test_what_is_not_installed_is_named(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "streamlit", None)
-        said = command("app", "--no-browser")
-        assert said.status == 2
-        assert "the page needs streamlit, which is not installed: pip install 'falx[app]'" in said.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import struct
+import sys
 import zlib
 from collections import Counter
 from dataclasses import replace
@@ -208,6 +209,16 @@ class TestArrangement:
         assert study.verdict.counts["error"] == 1
         alone = arrange([classified("a.png", b"no picture", service), classified("b", b"nor this", service)])
         assert (alone.studies, alone.numbers) == ([], ("1", "2"))
+
+    def test_volumes_without_their_reader_are_no_study(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "nibabel", None)
+        both = [one for name in "ab" for one in held(f"{name}.nii.gz", b"\x1f\x8b" + bytes(400), service)]
+        arranged = arrange(both, one_patient=True)
+        assert (arranged.studies, arranged.numbers) == ([], ("1", "2"))
+        assert isinstance(arranged.shown[1].result, Failure)
+        assert str(arranged.shown[1].result.error).endswith("pip install 'falx[nifti]'")
 
     def test_the_same_object_twice_counts_once_and_is_told(self, dicom: Made, service: Service) -> None:
         data = dicom.series()["IM1"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.said import Command
 
+import falx
 from falx import phantom
 from falx.command import inputs
 from falx.reading.input_file import InputFile
@@ -68,10 +69,41 @@ def test_one_volume_of_several(predict: Command, command: Command, model: Path, 
         said = predict("--json", "--volume", number, path)
         assert said.err == (
             f"falx: {path}: The file holds 2 volumes, such as points in time; this is volume {number} "
-            "(--volume N or volume=N takes another).\n"
+            "(the option volume takes another).\n"
         )
         answers.append([answer["probabilities"] for answer in said.answers])
     assert answers[0] != answers[1]
     said = command("study", "--json", "--model", model, "--volume", "3", path)
     assert said.status == 1
     assert "expected the number of a volume, from 1 to 2, got 3" in said.out
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "package", "message"),
+    [
+        ("x.nii.gz", b"\x1f\x8b", "nibabel", "a volume needs the extra nifti: pip install 'falx[nifti]'"),
+        ("IM1", bytes(128) + b"DICM", "pydicom", "DICOM needs the extra dicom: pip install 'falx[dicom]'"),
+    ],
+)
+def test_a_study_without_its_reader_is_an_error_and_not_a_doubt(
+    command: Command,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    start: bytes,
+    package: str,
+    message: str,
+) -> None:
+    for loaded in [key for key in sys.modules if key.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, package, None)
+    for path in (first := tmp_path / name, tmp_path / f"y{name}"):
+        path.write_bytes(start + bytes(400))
+    for given in (first, tmp_path):
+        said = command("study", "--model", model, given)
+        assert said == (1, "", f"falx: error: {first}: {message}\n")
+    (answer,) = command("study", "--json", "--model", model, first).answers
+    assert answer["error"]["message"] == f"{first}: {message}"
+    with pytest.raises(ImportError, match="pip install"):
+        falx.load(model).predict_study([first])

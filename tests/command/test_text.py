@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.heads import CLEAN, SURE, head
 
-from falx.command.text import card_text, picture
+from falx.command.text import card_text, picture, study_text
 from falx.decision import Thresholds
 from falx.model.card import Card, Setting, TensorSpec
+from falx.reading.series import Gathering
 from falx.slices.limits import Limits
+from falx.study import sum_up
 from falx.words import LABELS
 
 SCORES = {
@@ -111,3 +114,20 @@ def test_a_picture_in_half_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("falx.command.text.use_colour", lambda stream: stream is sys.stdout)
     (line,) = picture(np.array([[10], [200]], np.uint8), 1)
     assert line == "\x1b[38;2;10;10;10;48;2;200;200;200m▀\x1b[0m"
+
+
+def test_a_study_of_one_series_gives_its_reason_once() -> None:
+    series, results = head(dict.fromkeys((10, 11, 12), SURE))
+    one = sum_up(Gathering((series,)), results)
+    lines = dict(line.split("  ", 1) for line in study_text(one).split("\n")[:-1])
+    rows = {name.strip(): text.strip() for name, text in lines.items()}
+    assert rows["reason"] == one.verdict.reason
+    assert rows["series 1"] == "axial, 28 slices."
+    assert rows["strength"] == (
+        "13.5 mm: how far the region reaches through neighbouring slices, times how surely it is marked. A "
+        "tumour has 10 mm or more, a clear study less than 3 mm."
+    )
+    both = study_text(sum_up(Gathering((series, series)), [*results, *results]))
+    assert both.count("axial, 28 slices: tumor 90.0 % high (likeliest glioma). A region is marked") == 2
+    clear = study_text(sum_up(Gathering((series,)), [CLEAN] * 28))
+    assert "strength" not in clear

@@ -74,7 +74,7 @@ class Endpoint:
 
 def start(service: Service, endpoint: Endpoint) -> None:
     """Serves the page until the process is stopped."""
-    with needs("the page", "'falx[app]'", AppUnavailable):
+    with needs("`falx app`", "app", AppUnavailable):
         import fpdf  # noqa: F401 - so that it is not missing when a report is saved
         import streamlit
         from starlette.formparsers import MultiPartParser

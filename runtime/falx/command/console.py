@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Final, TextIO
 
-from falx.words import plain
+from falx.words import counted, plain
 
 FALLBACK_WIDTH: Final = 100
 """Columns where the output is not a terminal."""
@@ -127,7 +127,7 @@ class Progress:
             return
         self._shown = now
         filled = 30 * done // total if total else 0
-        bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {total}" if total else f"{done} files"
+        bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {total}" if total else counted(done, "file")
         self._stream.write(f"\r{bar}")
         self._stream.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ def add_study(study: argparse.ArgumentParser) -> None:
 
 def study(options: argparse.Namespace) -> int:
     """Classifies the slices of each examination and prints what they come to."""
-    from falx.command.console import Progress, say
+    from falx.command.console import Progress, say, wrapped
     from falx.command.heatmaps import Heatmaps
     from falx.command.text import study_text
     from falx.pictures.folder import Folder
@@ -76,7 +77,10 @@ def study(options: argparse.Namespace) -> int:
     for number, found in enumerate(_studies(options), start=1):
         if isinstance(found, Failure):
             failed = True
-            say(json.dumps(found.to_dict()) if options.json else str(found.error))
+            if options.json:
+                say(json.dumps(found.to_dict()))
+            else:
+                sys.stderr.write(wrapped(f"falx: error: {plain(str(found.error))}"))
             continue
         progress = Progress()
         answers = classifier.predict_study(
@@ -118,7 +122,7 @@ def _studies(options: argparse.Namespace) -> Iterator[Gathering | Failure]:
     """Yields the studies that the paths hold, one after the other; a failure for a path without one."""
     from falx.command.console import Progress
     from falx.prediction import Failure
-    from falx.reading.series import gather_all, only
+    from falx.reading.series import ONE_PATIENT, gather_all, only
     from falx.reading.source import describe
 
     for path in given(options.paths):
@@ -139,6 +143,7 @@ def _studies(options: argparse.Namespace) -> Iterator[Gathering | Failure]:
                 yield found
         except UnreadableImage as error:
             progress.clear()
+            error.args = (str(error).replace(ONE_PATIENT, "--one-patient"),)
             yield Failure(describe(path), error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -159,17 +160,34 @@ def _median(values: Sequence[float]) -> float:
 
 def study_text(study: Study) -> str:
     """Returns a study as text for people."""
-    rows = {"study": plain(study.path or NONE), "decision": _study_decision(study.verdict)}
-    rows |= {"reason": study.verdict.reason, "recommendation": study.verdict.recommendation}
+    # Here: the other commands do not need it.
+    from falx.study import CLEAR_MM, TUMOR, TUMOR_MM
+
+    verdict = study.verdict
+    rows = {
+        "study": plain(study.path or NONE),
+        "decision": _study_decision(verdict),
+        "reason": verdict.reason,
+    }
+    if verdict.decision in (TUMOR, AMBIGUOUS) and verdict.strength_mm >= CLEAR_MM:
+        # Rounded down, as the reason is.
+        strength = math.floor(10 * verdict.strength_mm) / 10
+        rows["strength"] = (
+            f"{strength:g} mm: how far the region reaches through neighbouring slices, times how surely it "
+            f"is marked. A tumour has {TUMOR_MM:g} mm or more, a clear study less than {CLEAR_MM:g} mm."
+        )
+    rows["recommendation"] = verdict.recommendation
     if study.notes:
         rows["notes"] = " ".join(study.notes)
     for number, one in enumerate(study.series, start=1):
         size = words.counted(len(one.results))
-        about = f"{one.about.name or 'unknown'}, {size}: {_study_decision(one.verdict)}."
-        rows[f"series {number}"] = " ".join([about, one.verdict.reason, *one.about.notes])
+        own = f": {_study_decision(one.verdict)}. {one.verdict.reason}"
+        # What a study of one series says, the series need not say again.
+        about = f"{one.about.name or 'unknown'}, {size}{own if len(study.series) > 1 else '.'}"
+        rows[f"series {number}"] = " ".join([about, *one.about.notes])
     for number, unused in enumerate(study.not_used, start=1):
         rows[f"not used {number}"] = f"{words.counted(unused.slices)}: {unused.reason.message}"
-    counts = [f"{count} {name}" for name, count in study.verdict.counts.items()]
+    counts = [f"{count} {name}" for name, count in verdict.counts.items()]
     rows["slices"] = ", ".join(counts) or "none"
     unread = [str(result.error) for result in study.results if isinstance(result, Failure)]
     for number, message in enumerate(unread[:MOST_UNREAD], start=1):

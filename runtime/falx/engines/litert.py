@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
     """Makes a TFLite graph ready to run."""
     with (
-        needs("engine litert", "ai-edge-litert", EngineUnavailable, package="ai-edge-litert"),
+        needs("engine litert", None, EngineUnavailable, package="ai-edge-litert"),
         # 2.0 greets while it is imported, later ones when a first engine starts.
         no_greeting("import of litert"),
     ):

@@ -34,7 +34,7 @@ DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 def start(payload: bytes, card: Card, threads: int, options: OnnxOptions = DEFAULTS) -> OnnxEngine:
     """Makes an ONNX graph ready to run."""
-    with needs("engine onnx", "'falx[onnx]'", EngineUnavailable, package="onnxruntime"), _no_telemetry():
+    with needs("engine onnx", "onnx", EngineUnavailable, package="onnxruntime"), _no_telemetry():
         onnxruntime = importlib.import_module("onnxruntime")
     # Where the program imported it before.
     getattr(onnxruntime, "disable_telemetry_events", bool)()

@@ -27,7 +27,7 @@ X86: Final = ("x86_64", "amd64", "i386", "i686")
 def start(payload: bytes, card: Card, threads: int) -> InterpreterEngine:
     """Makes a TFLite graph ready to run."""
     needed = "tflite-runtime, for Python up to 3.11 and NumPy 1"
-    with needs("engine tflite", "'falx[tflite]'", EngineUnavailable, package=needed):
+    with needs("engine tflite", "tflite", EngineUnavailable, package=needed):
         package = importlib.import_module("tflite_runtime.interpreter")
     try:
         # Beside NumPy 2, NumPy says the same as the error below, in fourteen lines.

@@ -404,5 +404,5 @@ def _frame(stream: BinaryIO, number: int, syntax: str) -> Values:
 
 
 def _require_pydicom(name: str) -> None:
-    with needs(f"{name}: DICOM", "'falx[dicom]'", DicomUnavailable):
+    with needs(f"{name}: DICOM", "dicom", DicomUnavailable):
         import pydicom  # noqa: F401 - asked for here, used where it is needed

@@ -50,6 +50,9 @@ FRESH: Final = 3
 
 DICOM_SUFFIX: Final = ".dcm"
 
+ONE_PATIENT: Final = "one_patient=True"
+"""What a caller says in Python; the command line puts its own option in the place of these words."""
+
 HOLE: Final = 1.6
 """A distance this much longer than the middle one of a series says that a slice between is missing."""
 
@@ -291,6 +294,7 @@ def gather_all(
 
     Raises:
         ImageNotFound: the path leads to nothing, or there is no image in it.
+        DicomUnavailable, VolumeUnavailable: the package that reads these files is not installed.
         UnreadableImage: there is no study of that UID, or there are pictures that nothing says to be of one
             patient.
     """
@@ -300,8 +304,7 @@ def gather_all(
         [source] if isinstance(source, str | os.PathLike | InputFile) else source
     )
     things = _things(given, volume, progress)
-    if isinstance(source, str | os.PathLike):
-        _refuse_nothing(things, describe(source))
+    _refuse_nothing(things, describe(source) if isinstance(source, str | os.PathLike) else None)
     if study is not None:
         own = [one for one in things.slices if one.origin.study_instance_uid == study]
         if not own:
@@ -310,7 +313,7 @@ def gather_all(
     if not (one_patient or things.slices or things.volumes) and len(things.pictures) > 1:
         raise UnreadableImage(
             f"{_called(source)}: nothing says that {len(things.pictures)} pictures without tags are of one "
-            "patient; if they are, and in order, say so: --one-patient, one_patient=True"
+            f"patient; if they are, and in order, say so with {ONE_PATIENT}"
         )
     for part in _split(things, one_patient=one_patient):
         alone = part.volumes[0].path if len(part.volumes) == 1 and not part.slices else None
@@ -321,21 +324,26 @@ def _called(source: object) -> str:
     return describe(source) if isinstance(source, str | os.PathLike | InputFile) else "these files"
 
 
-def _refuse_nothing(things: _Things, path: str) -> None:
-    """Raises where a path leads to no image at all: a slip of the pen is not an unclear examination."""
-    try:
-        Path(path).stat()
-    except FileNotFoundError as error:
-        raise ImageNotFound(f"{path}: no such file") from error
-    except (OSError, ValueError):
+def _refuse_nothing(things: _Things, path: str | None) -> None:
+    """Raises where a path leads to no image at all, and where what reads the files is not installed.
+
+    Neither a slip of the pen nor a missing package makes an examination unclear.
+    """
+    if path is not None:
+        try:
+            Path(path).stat()
+        except FileNotFoundError as error:
+            raise ImageNotFound(f"{path}: no such file") from error
+        except (OSError, ValueError):
+            return
+    if things.slices or things.volumes or things.pictures:
         return
-    if things.slices or things.volumes or things.pictures or len(things.failures) != 1:
-        return
-    (failure,) = things.failures
-    if isinstance(failure, Part) and isinstance(failure.holder, Unreadable):
-        why = failure.holder.error
-        if isinstance(why, ImageNotFound):
-            raise why
+    alone = path is not None and len(things.failures) == 1
+    for failure in things.failures:
+        if isinstance(failure, Part) and isinstance(failure.holder, Unreadable):
+            why = failure.holder.error
+            if isinstance(why, ImportError) or (alone and isinstance(why, ImageNotFound)):
+                raise why
 
 
 def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | None) -> _Things:

@@ -70,8 +70,8 @@ SUFFIXES: Final = frozenset(
 that starts like an image is taken under any name."""
 
 
-SEVERAL: Final = "`falx study`, `Classifier.predict_study` and `/v1/study` of a service take them all"
-"""What to do with a file of several slices."""
+SEVERAL: Final = "give it as a study"
+"""What to do with a file of several slices; the command line, Python and the service all call it a study."""
 
 
 @no_panics

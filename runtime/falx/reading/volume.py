@@ -262,7 +262,7 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
         ImageForbidden: The file may not be read.
         UnreadableImage: The file is damaged, or it holds something other than volumes of grey values.
     """
-    with needs(f"{file.name}: a volume", "'falx[nifti]'", VolumeUnavailable, package="nibabel"):
+    with needs(f"{file.name}: a volume", "nifti", VolumeUnavailable):
         from nibabel import orientations
 
     with quiet_readers():
@@ -290,8 +290,8 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
     across = _coarsest(sizes_mm, 2)
     order = (*(axis for axis in range(3) if axis != across), across)
     several = (
-        f"The file holds {count} volumes, such as points in time; this is volume {number} (--volume N or "
-        "volume=N takes another)."
+        f"The file holds {count} volumes, such as points in time; this is volume {number} (the "
+        "option volume takes another)."
     )
     volume = Volume(
         name=file.name,

@@ -46,7 +46,7 @@ class Setup:
 
 def start(setup: Setup) -> None:
     """Serves until the process is told to stop; requests that are worked on are answered first."""
-    with needs("falx serve", "'falx[serve]'", ServiceUnavailable):
+    with needs("`falx serve`", "serve", ServiceUnavailable):
         import python_multipart  # noqa: F401 - so that it is not missing when a form comes
         import starlette  # noqa: F401 - as above
         import uvicorn

@@ -209,11 +209,13 @@ def test_pictures_are_of_one_patient_if_the_caller_says_so(
 ) -> None:
     for n in range(14):
         Image.fromarray(phantom.clear()).save(tmp_path / f"{n:02}.png")
-    with pytest.raises(UnreadableImage, match=r"14 pictures without tags .*--one-patient, one_patient=True"):
+    with pytest.raises(UnreadableImage, match=r"14 pictures without tags .*, say so with one_patient=True$"):
         classifier.predict_study(tmp_path)
     said = command("study", tmp_path)
     assert said.status == 1
-    assert "--one-patient" in said.out
+    assert said.err.endswith("if they are, and in order, say so with --one-patient\n")
+    (failure,) = command("study", tmp_path, "--json").answers
+    assert failure["error"]["message"].endswith("say so with --one-patient")
     study = classifier.predict_study(tmp_path, one_patient=True)
     assert [len(one.results) for one in study.series] == [14]
     (answer,) = command("study", tmp_path, "--one-patient", "--json").answers
@@ -341,7 +343,7 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
         (part,) = expand([str(tmp_path / f"{number}.nii")])
         with pytest.raises(UnreadableImage, match=re.escape(f"the volume is damaged: it has {shape} voxels")):
             source.read(part)
-    message = r"v\.nii: expected one slice, got a NIfTI volume; `falx study`"
+    message = r"v\.nii: expected one slice, got a NIfTI volume; give it as a study$"
     with pytest.raises(UnreadableImage, match=message):
         source.read(path)
     (tmp_path / "x.nii").write_bytes(path.read_bytes()[:3000])
@@ -380,8 +382,8 @@ def test_what_is_not_there_is_a_failure_of_one_line(
     nothing.mkdir()
     said = command("study", absent, "--json")
     assert (said.status, said.answers[0]["error"]["type"]) == (1, "ImageNotFound")
-    assert command("study", absent)[:2] == (1, f"{absent}: no such file\n")
-    assert command("study", nothing)[:2] == (1, f"{nothing}: no image in this folder or below\n")
+    assert command("study", absent) == (1, "", f"falx: error: {absent}: no such file\n")
+    assert command("study", nothing) == (1, "", f"falx: error: {nothing}: no image in this folder or below\n")
     with pytest.raises(falx.ImageNotFound, match="no such file"):
         classifier.predict_study(absent)
 

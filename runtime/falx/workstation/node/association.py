@@ -20,7 +20,7 @@ from falx.workstation.node.spool import IDENTIFIER, Spool
 from falx.workstation.node.tls import server_context
 from falx.workstation.objects.headers import REQUIRED
 
-with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
+with needs("`falx listen`", "dicom", DicomUnavailable):
     from pydicom import dcmread
     from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
     from pynetdicom import AE, AllStoragePresentationContexts, evt

@@ -16,7 +16,7 @@ from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import Result, Spool
 from falx.workstation.node.tls import client_context
 
-with needs("`falx listen`", "'falx[dicom]'", DicomUnavailable):
+with needs("`falx listen`", "dicom", DicomUnavailable):
     from pydicom.uid import EnhancedSRStorage, SecondaryCaptureImageStorage
     from pynetdicom import AE
     from pynetdicom.association import Association

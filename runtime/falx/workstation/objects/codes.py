@@ -11,7 +11,7 @@ from falx.errors import DicomUnavailable
 from falx.optional import needs
 from falx.words import AMBIGUOUS, LABELS, NO_TUMOR, REJECTED
 
-with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
+with needs("a DICOM report", "dicom", DicomUnavailable):
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from pydicom.sr.coding import Code
 

@@ -17,7 +17,7 @@ from falx.reading.input_file import InputFile
 from falx.reading.quiet import quiet_readers
 from falx.workstation.errors import ReportError
 
-with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
+with needs("a DICOM report", "dicom", DicomUnavailable):
     from pydicom import Dataset, config, dcmread
     from pydicom.valuerep import validate_value
 

@@ -26,7 +26,7 @@ from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
 from falx.workstation.objects.structured_report import MANUFACTURER, Rule
 
-with needs("a DICOM picture", "'falx[dicom]'", DicomUnavailable):
+with needs("a DICOM picture", "dicom", DicomUnavailable):
     from highdicom.sc import SCImage
     from highdicom.sr import CodedConcept
     from pydicom import Dataset

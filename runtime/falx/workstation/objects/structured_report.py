@@ -22,7 +22,7 @@ from falx.words import DISCLAIMER, counted
 from falx.workstation.objects import codes, headers
 from falx.workstation.objects.identifiers import unique
 
-with needs("a DICOM report", "'falx[dicom]'", DicomUnavailable):
+with needs("a DICOM report", "dicom", DicomUnavailable):
     from highdicom import ContentQualificationValues, sr
     from pydicom import Dataset
     from pydicom.sr.coding import Code
