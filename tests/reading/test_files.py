@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
+from tests.reading.forbidden import forbidden
 
 from falx.errors import ImageForbidden, ImageNotFound
 from falx.reading.files import expand
@@ -60,21 +60,9 @@ def test_links_to_folders_are_not_followed(folder: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_read_is_a_failure() -> None:
-    # Not pytest's folder, which lets nobody pass: root may read everything, so it becomes nobody here.
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        secret = Path(name, "secret")
-        secret.mkdir(mode=0)
-        Path(name, "a.png").touch()
-        user = os.geteuid()
-        try:
-            if user == 0:
-                os.seteuid(65534)
-            found = list(expand([name]))
-        finally:
-            os.seteuid(user)
-            secret.chmod(0o700)
-    assert found[0] == str(Path(name, "a.png"))
-    assert isinstance(found[1], Part)
+    with forbidden() as folder:
+        picture, secret = expand([str(folder)])
+    assert picture == str(folder / "secret.png")
+    assert isinstance(secret, Part)
     with pytest.raises(ImageForbidden, match="secret: the folder cannot be read: Permission denied"):
-        read(found[1])
+        read(secret)

@@ -11,36 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from tests.pictures import Pixels, encoded
 
 import falx
 from falx import phantom
 from falx.errors import NotASlice, UnreadableImage
 from falx.reading.files import expand
-from falx.reading.input_file import InputFile
 from falx.reading.pixels import PixelArray
-from falx.reading.source import FORMATS, Source, read
+from falx.reading.source import FORMATS, read
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
-
-
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(GREY).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def test_bytes_of_every_kind_and_open_files(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    path.write_bytes(b"before" + png())
-    spaced = memoryview(bytes(byte for byte in png() for _ in range(2)))[::2]
-    sources: list[Source] = [bytearray(png()), memoryview(png()), spaced, io.BytesIO(png())]
-    sources += [InputFile.of("a", png())]
-    for source in sources:
-        assert np.array_equal(read(source).pixels, GREY)
-    with path.open("rb") as stream:
-        stream.seek(6)
-        assert np.array_equal(read(stream).pixels, GREY)
-        assert not stream.closed
 
 
 class Reader:
@@ -68,7 +48,7 @@ class Reader:
 def test_open_files_that_hold_no_image(answer: object, message: str) -> None:
     with pytest.raises(UnreadableImage, match=message):
         read(Reader(answer))
-    closed = io.BytesIO(png())
+    closed = io.BytesIO(encoded(GREY))
     closed.close()
     with pytest.raises(UnreadableImage, match="cannot be read"):
         read(closed)
@@ -128,9 +108,7 @@ def test_a_window_is_for_grey_numbers(values: npt.NDArray[Any], message: str) ->
         read(PixelArray(values, window=(1, 1)))
 
 
-def test_predict_takes_what_is_known_of_an_array(
-    classifier: falx.Classifier, head: npt.NDArray[np.uint8]
-) -> None:
+def test_predict_takes_what_is_known_of_an_array(classifier: falx.Classifier, head: Pixels) -> None:
     raw = head.astype(np.int16) * 4 - 300
     raw[0, 0] = 30_000  # a hot pixel, which the window leaves white
     wanted = classifier.predict(head)
@@ -142,7 +120,7 @@ def test_predict_takes_what_is_known_of_an_array(
     assert (small.decision, small.reason and small.reason.code) == ("rejected", "small_field")
     for options in ({"window": (1, 1)}, {"spacing": (1, 1)}, {"axis": 0}):
         with pytest.raises(TypeError, match="window, spacing and axis are for arrays, got bytes"):
-            classifier.predict(png(), **options)
+            classifier.predict(encoded(GREY), **options)
 
 
 def test_predict_study_takes_a_volume_as_an_array(classifier: falx.Classifier) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.reading.test_volume import bytes_of, image, shown
+from tests.reading.test_volume import Values, bytes_of, image, shown
 
 from falx.errors import UnreadableImage
 from falx.reading.files import opened
@@ -50,7 +50,7 @@ name:=Erika Mustermann
 
 
 @pytest.fixture
-def values() -> npt.NDArray[np.int16]:
+def values() -> Values:
     return np.random.default_rng(1).integers(0, 900, (30, 40, 6)).astype("<i2")
 
 
@@ -59,7 +59,7 @@ def made(header: bytes, values: npt.NDArray[np.generic], name: str = "v.nrrd") -
     return InputFile.of(name, header + (gzip.compress(data) if b"encoding: gzip" in header else data))
 
 
-def test_a_volume_is_shown_as_the_same_one_in_nifti(values: npt.NDArray[np.int16]) -> None:
+def test_a_volume_is_shown_as_the_same_one_in_nifti(values: Values) -> None:
     ras = np.diag([4.0, 4.0, 9.0, 1.0])
     lps = np.array([[-4.0, 0, 0, 10], [0, -4, 0, -20], [0, 0, 9, -30.5], [0, 0, 0, 1]])
     for header, affine in ((ITK, lps), (PYNRRD, ras)):
@@ -82,9 +82,7 @@ def test_a_volume_is_shown_as_the_same_one_in_nifti(values: npt.NDArray[np.int16
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(("endian", "order"), [(b"little", "<"), (b"big", ">")])
-def test_types_of_voxels(
-    values: npt.NDArray[np.int16], kind: str, dtype: str, endian: bytes, order: str
-) -> None:
+def test_types_of_voxels(values: Values, kind: str, dtype: str, endian: bytes, order: str) -> None:
     header = ITK.replace(b"short", kind.encode()).replace(b"little", endian)
     kept = (values // 8).astype(order + dtype)
     assert np.array_equal(
@@ -93,7 +91,11 @@ def test_types_of_voxels(
     )
 
 
-def test_it_is_found_under_any_name(values: npt.NDArray[np.int16], tmp_path: Path) -> None:
+ELSEWHERE = "whose voxels lie in another file"
+CONTRADICTS = "damaged: what it holds contradicts itself"
+
+
+def test_it_is_found_under_any_name(values: Values, tmp_path: Path) -> None:
     windows = made(ITK.replace(b"\n", b"\r\n"), values)
     for name, file in {"a": made(ITK, values), "b.nrrd": made(PYNRRD, values), "c": windows}.items():
         with file.open() as stream:
@@ -106,9 +108,9 @@ def test_it_is_found_under_any_name(values: npt.NDArray[np.int16], tmp_path: Pat
 @pytest.mark.parametrize(
     ("before", "after", "why"),
     [
-        (b"encoding: raw", b"encoding: raw\ndata file: /etc/passwd", "whose voxels lie in another file"),
-        (b"encoding: raw", b"encoding: raw\nDataFile: LIST", "whose voxels lie in another file"),
-        (b"\n\n", b"\ndata file: v.raw\n", "whose voxels lie in another file"),
+        (b"encoding: raw", b"encoding: raw\ndata file: /etc/passwd", ELSEWHERE),
+        (b"encoding: raw", b"encoding: raw\nDataFile: LIST", ELSEWHERE),
+        (b"\n\n", b"\ndata file: v.raw\n", ELSEWHERE),
         (b"encoding: raw", b"encoding: raw\nbyte skip: -1", "with something before its voxels"),
         (b"encoding: raw", b"encoding: bzip2", "packed by another program than gzip"),
         (b"space: left-posterior-superior\n", b"", "that does not say where its axes lie in a patient"),
@@ -118,9 +120,7 @@ def test_it_is_found_under_any_name(values: npt.NDArray[np.int16], tmp_path: Pat
         (b"dimension: 3", b"dimension: 4", "of other axes than three in space"),
     ],
 )
-def test_what_is_not_read_is_refused_in_words(
-    values: npt.NDArray[np.int16], before: bytes, after: bytes, why: str
-) -> None:
+def test_what_is_not_read_is_refused_in_words(values: Values, before: bytes, after: bytes, why: str) -> None:
     assert before in ITK
     header = ITK.replace(before, after)
     with pytest.raises(UnreadableImage) as raised:
@@ -132,28 +132,28 @@ def test_what_is_not_read_is_refused_in_words(
     ("before", "after", "message"),
     [
         (b"sizes: 30 40 6", b"sizes: 30 40 7", "the volume is damaged: it ends too early"),
-        (b"sizes: 30 40 6", b"sizes: 30 40", "damaged: what it holds contradicts itself"),
+        (b"sizes: 30 40 6", b"sizes: 30 40", CONTRADICTS),
         (b"sizes: 30 40 6", b"sizes: 30 40 -6", "the volume is damaged: it has"),
-        (b"sizes: 30 40 6", b"sizes: 30 40 Erika", "damaged: what it holds contradicts itself"),
+        (b"sizes: 30 40 6", b"sizes: 30 40 Erika", CONTRADICTS),
         (b"sizes: 30 40 6", b"sizes: 4000 4000 4000", "too large to be a head"),
-        (b"sizes: 30 40 6", b"sizes: 30 40 " + b"9" * 5000, "damaged: what it holds contradicts itself"),
-        (b"type: short", b"type: block", "damaged: what it holds contradicts itself"),
-        (b"endian: little\n", b"", "damaged: what it holds contradicts itself"),
-        (b"(0,0,9)", b"(0,0,nan)", "damaged: what it holds contradicts itself"),
-        (b"(0,0,9)", b"(0,4,0)", "damaged: what it holds contradicts itself"),
-        (b"(0,0,9)", b"none", "damaged: what it holds contradicts itself"),
-        (b"\n\n", b"\n" + b"#" * 2**17, "damaged: what it holds contradicts itself"),
+        (b"sizes: 30 40 6", b"sizes: 30 40 " + b"9" * 5000, CONTRADICTS),
+        (b"type: short", b"type: block", CONTRADICTS),
+        (b"endian: little\n", b"", CONTRADICTS),
+        (b"(0,0,9)", b"(0,0,nan)", CONTRADICTS),
+        (b"(0,0,9)", b"(0,4,0)", CONTRADICTS),
+        (b"(0,0,9)", b"none", CONTRADICTS),
+        (b"\n\n", b"\n" + b"#" * 2**17, CONTRADICTS),
     ],
 )
 def test_a_damaged_header_is_an_error_that_quotes_nothing(
-    values: npt.NDArray[np.int16], before: bytes, after: bytes, message: str
+    values: Values, before: bytes, after: bytes, message: str
 ) -> None:
     with pytest.raises(UnreadableImage, match=message) as raised:
         open_volume(made(ITK.replace(before, after), values))
     assert "Erika" not in str(raised.value)
 
 
-def test_voxels_that_are_cut_off_or_no_gzip_are_damaged(values: npt.NDArray[np.int16]) -> None:
+def test_voxels_that_are_cut_off_or_no_gzip_are_damaged(values: Values) -> None:
     with made(PYNRRD, values).open() as stream:
         data = stream.read()
     for cut, message in ((data[:-40], "it ends too early"), (PYNRRD + b"no gzip at all", "compressed data")):

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import gzip
-import io
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.pictures import encoded
 
 from falx.reading.sniffing import START, Kind, kind_of
 from falx.reading.source import FORMATS
@@ -15,9 +15,8 @@ from falx.reading.source import FORMATS
 @pytest.mark.parametrize("kind", FORMATS)
 def test_pictures_of_every_format_are_told_by_their_start(kind: str) -> None:
     for mode in ("L", "RGB"):
-        buffer = io.BytesIO()
-        Image.new(mode, (4, 4)).save(buffer, kind)
-        assert kind_of(buffer.getvalue()[:START]) is (Kind.TIFF if kind == "TIFF" else Kind.PICTURE)
+        start = encoded(Image.new(mode, (4, 4)), kind)[:START]
+        assert kind_of(start) is (Kind.TIFF if kind == "TIFF" else Kind.PICTURE)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,10 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +16,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from tests.pictures import Pixels, claiming, encoded
+from tests.reading.forbidden import forbidden
 
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
 from falx.reading import source as images
+from falx.reading.input_file import InputFile
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 
 
-def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def luma(rgb: Pixels) -> Pixels:
     weighted = rgb.astype(np.int64) @ np.array([19595, 38470, 7471])
     return np.asarray((weighted + 32768) >> 16, np.uint8)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def png(width: int, height: int) -> bytes:
-    """A PNG that claims a size, with next to no data."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 # What every kind of input becomes.
@@ -54,7 +36,7 @@ def png(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM"])
 def test_8_bit_grey_is_unchanged_in_every_lossless_format(kind: str) -> None:
-    assert np.array_equal(images.read(encoded(Image.fromarray(GREY), kind)).pixels, GREY)
+    assert np.array_equal(images.read(encoded(GREY, kind)).pixels, GREY)
 
 
 RGBA = np.dstack([np.full((1, 3, 3), 200, np.uint8), np.array([[0, 128, 255]], np.uint8)])
@@ -70,17 +52,17 @@ DEEP = np.array([[-100, 0, 100]], np.int32)
     ("source", "pixels"),
     [
         pytest.param(RGBA, [[0, 100, 200]], id="an array's alpha is composited on black"),
-        pytest.param(encoded(Image.fromarray(RGBA)), [[0, 100, 200]], id="so is a file's alpha"),
+        pytest.param(encoded(RGBA), [[0, 100, 200]], id="so is a file's alpha"),
         pytest.param(encoded(LA), [[0, 100]], id="grey with alpha"),
         pytest.param(encoded(PALETTE), [[10, 250]], id="palette"),
         pytest.param(encoded(PALETTE, transparency=1), [[10, 0]], id="palette with a clear entry"),
         # Pillow warns of it, and the warning stays inside.
         pytest.param(encoded(PALETTE, transparency=b"\xff\x00"), [[10, 0]], id="an opacity for each entry"),
         pytest.param(Image.new("CMYK", (2, 1), (0, 0, 0, 155)), [[100, 100]], id="CMYK"),
-        pytest.param(encoded(Image.fromarray(BITS)), [[255, 0]], id="one bit"),
+        pytest.param(encoded(BITS), [[255, 0]], id="one bit"),
         pytest.param(BITS, [[255, 0]], id="an array of bits"),
-        pytest.param(encoded(Image.fromarray(DEEP), "TIFF"), [[0, 128, 255]], id="32-bit integers"),
-        pytest.param(encoded(Image.fromarray(np.float32(DEEP)), "TIFF"), [[0, 128, 255]], id="32-bit floats"),
+        pytest.param(encoded(DEEP, "TIFF"), [[0, 128, 255]], id="32-bit integers"),
+        pytest.param(encoded(np.float32(DEEP), "TIFF"), [[0, 128, 255]], id="32-bit floats"),
         pytest.param(GREY[..., np.newaxis], GREY.tolist(), id="an array of one channel"),
         pytest.param(np.array([[[0] * 3, [4000] * 3]], np.uint16), [[0, 255]], id="deep colour"),
         pytest.param(
@@ -92,23 +74,26 @@ def test_every_kind_of_picture_becomes_grey(source: Any, pixels: list[list[int]]
     assert images.read(source).pixels.tolist() == pixels
 
 
-def test_path_bytes_image_and_array_agree(tmp_path: Path) -> None:
-    path = tmp_path / "slice.png"
-    path.write_bytes(encoded(Image.fromarray(GREY)))
-    data = path.read_bytes()
-    for source in (path, str(path), data, bytearray(data), memoryview(data), Image.fromarray(GREY), GREY):
-        assert np.array_equal(images.read(source).pixels, GREY)
-
-
-def test_what_the_file_holds_decides_not_its_name(tmp_path: Path) -> None:
+def test_path_bytes_open_file_image_and_array_agree(tmp_path: Path) -> None:
+    data = encoded(GREY)
+    # What the file holds decides, not its name.
     path = tmp_path / "slice.jpg"
-    path.write_bytes(encoded(Image.fromarray(GREY)))
-    assert np.array_equal(images.read(path).pixels, GREY)
+    path.write_bytes(data)
+    spaced = memoryview(bytes(byte for byte in data for _ in range(2)))[::2]
+    sources: list[images.Source] = [path, str(path), data, bytearray(data), memoryview(data), spaced]
+    sources += [io.BytesIO(data), InputFile.of("a", data), Image.fromarray(GREY), GREY]
+    for source in sources:
+        assert np.array_equal(images.read(source).pixels, GREY)
+    path.write_bytes(b"before" + data)
+    with path.open("rb") as stream:
+        stream.seek(6)
+        assert np.array_equal(images.read(stream).pixels, GREY)
+        assert not stream.closed
 
 
 def test_rgb_becomes_luma_and_grey_as_rgb_stays(tmp_path: Path) -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (9, 7, 3), np.uint8)
-    assert np.array_equal(images.read(encoded(Image.fromarray(rgb))).pixels, luma(rgb))
+    assert np.array_equal(images.read(encoded(rgb)).pixels, luma(rgb))
     assert np.array_equal(images.read(rgb).pixels, luma(rgb))
     levels = np.arange(256, dtype=np.uint8)[:, np.newaxis]
     assert np.array_equal(images.read(np.stack([levels] * 3, axis=-1)).pixels, levels)
@@ -132,45 +117,42 @@ def test_16_bit_files_agree_with_16_bit_arrays(kind: str) -> None:
     deep = np.random.default_rng(2).integers(300, 4000, (9, 7), np.uint16)
     expected = images.read(deep).pixels
     assert (expected.min(), expected.max()) == (0, 255)
-    assert np.array_equal(images.read(encoded(Image.fromarray(deep), kind)).pixels, expected)
+    assert np.array_equal(images.read(encoded(deep, kind)).pixels, expected)
+
+
+TURNED = [
+    *(GREY, np.fliplr(GREY), np.rot90(GREY, 2), np.flipud(GREY)),
+    *(GREY.T, np.rot90(GREY, -1), np.rot90(GREY, 2).T, np.rot90(GREY)),
+]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(orientation: int) -> None:
-    image = Image.fromarray(GREY)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    turns: dict[int, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
-        1: lambda a: a,
-        2: np.fliplr,
-        3: lambda a: np.rot90(a, 2),
-        4: np.flipud,
-        5: np.transpose,
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: np.rot90(a, 2).T,
-        8: np.rot90,
-    }
-    expected = turns[orientation](GREY)
-    assert np.array_equal(images.read(encoded(image, exif=exif)).pixels, expected)
+    assert np.array_equal(images.read(encoded(GREY, exif=exif)).pixels, TURNED[orientation - 1])
 
 
-def test_damaged_exif_does_not_matter() -> None:
-    data = encoded(
-        Image.fromarray(np.full((16, 16), 90, np.uint8)), "JPEG", exif=b"Exif\x00\x00II*\x00garbage"
-    )
-    assert images.read(data).pixels.tolist() == np.full((16, 16), 90).tolist()
+FLAT = np.full((16, 16), 90, np.uint8)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(encoded(FLAT, "JPEG", exif=b"Exif\x00\x00II*\x00garbage"), id="damaged EXIF"),
+        pytest.param(
+            encoded(FLAT, "MPO", save_all=True, append_images=[Image.fromarray(FLAT)]), id="a phone's"
+        ),
+    ],
+)
+def test_what_lies_beside_the_picture_of_a_jpeg_is_passed_over(data: bytes) -> None:
+    assert np.array_equal(images.read(data).pixels, FLAT)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (37, 91)])
 def test_any_shape(shape: tuple[int, int]) -> None:
     assert images.read(np.zeros(shape, np.uint8)).pixels.shape == shape
-    assert images.read(encoded(Image.fromarray(np.zeros(shape, np.uint8)))).pixels.shape == shape
-
-
-def test_a_second_picture_in_a_phone_jpeg_is_passed_over() -> None:
-    image = Image.fromarray(np.full((16, 16), 90, np.uint8))
-    data = encoded(image, "MPO", save_all=True, append_images=[image])
-    assert images.read(data).pixels.mean() == 90
+    assert images.read(encoded(np.zeros(shape, np.uint8))).pixels.shape == shape
 
 
 def test_an_array_slice_does_not_follow_the_callers_array() -> None:
@@ -264,26 +246,8 @@ def test_what_is_no_image_file(tmp_path: Path, path: str, message: str) -> None:
 
 
 def test_permission() -> None:
-    # Not pytest's folder, which lets nobody pass: root may read everything, so it becomes nobody here.
-    with tempfile.TemporaryDirectory() as folder, as_nobody(Path(folder)):
-        path = Path(folder, "secret.png")
-        with pytest.raises(ImageForbidden, match="permission to read it is denied"):
-            images.read(path)
-
-
-@contextmanager
-def as_nobody(folder: Path) -> Iterator[None]:
-    """A folder anyone may enter, with a file nobody may read."""
-    folder.chmod(0o755)
-    (folder / "secret.png").write_bytes(encoded(Image.fromarray(GREY)))
-    (folder / "secret.png").chmod(0)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
+    with forbidden() as folder, pytest.raises(ImageForbidden, match="permission to read it is denied"):
+        images.read(folder / "secret.png")
 
 
 TOO_LARGE = ((30_000, 30_000), (4097, 4096), (1, 17_000_000))
@@ -310,8 +274,8 @@ def told(part: Any) -> str:
             for other in (None, 3, [1, 2], {"a": 1})
         ),
         # Refused before decoding, but for the largest size: there the error is that there are no data.
-        *((png(*size), "too large to be a slice, so it was not decoded") for size in TOO_LARGE),
-        (png(4096, 4096), "damaged or cut short"),
+        *((claiming(*size), "too large to be a slice, so it was not decoded") for size in TOO_LARGE),
+        (claiming(4096, 4096), "damaged or cut short"),
         # Refused without being copied.
         (
             np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (30_000,) * 2, (0, 0)),
@@ -348,7 +312,7 @@ def test_a_header_that_cannot_be_read_is_damage(start: bytes) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
 def test_truncated_anywhere_is_an_error_never_half_a_slice(kind: str) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (40, 40), np.uint8)
-    data = encoded(Image.fromarray(noise), kind)
+    data = encoded(noise, kind)
     for length in range(1, len(data) - 60, 97):
         with pytest.raises(UnreadableImage):
             images.read(data[:length])
@@ -356,7 +320,7 @@ def test_truncated_anywhere_is_an_error_never_half_a_slice(kind: str) -> None:
 
 @given(st.binary(max_size=300), st.sampled_from(["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000"]))
 def test_damaged_bytes_give_a_slice_or_the_documented_error(junk: bytes, kind: str) -> None:
-    data = bytearray(encoded(Image.fromarray(GREY), kind))
+    data = bytearray(encoded(GREY, kind))
     position = len(junk) * 7 % len(data)
     data[position : position + len(junk)] = junk
     try:
@@ -412,5 +376,5 @@ def test_several_frames(kind: str) -> None:
 
 def test_reading_leaves_the_filters_of_warnings_alone() -> None:
     before = list(warnings.filters)
-    images.read(encoded(Image.fromarray(GREY)))
+    images.read(encoded(GREY))
     assert warnings.filters == before

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.pictures import encoded, zipped
 
 import falx
 from falx import phantom
@@ -23,17 +22,7 @@ from falx.slices.slice import Unreadable
 
 
 def png(value: int = 90) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("L", (8, 8), value).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as made:
-        for name, data in files.items():
-            made.writestr(name, data)
-    return buffer.getvalue()
+    return encoded(Image.new("L", (8, 8), value))
 
 
 FILES = {
@@ -64,10 +53,9 @@ def test_the_pictures_of_an_archive_in_the_order_of_their_names(tmp_path: Path) 
 
 
 def test_answers_name_the_archive_and_the_member(classifier: falx.Classifier, tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(phantom.lesion()).save(buffer, "PNG")
+    lesion = encoded(phantom.lesion())
     path = tmp_path / "study.zip"
-    path.write_bytes(zipped({"a.png": buffer.getvalue(), "cut.png": buffer.getvalue()[:2000]}))
+    path.write_bytes(zipped({"a.png": lesion, "cut.png": lesion[:2000]}))
     good, bad = classifier.predict_many(expand([str(path)]))
     assert isinstance(good, falx.Prediction)
     assert (good.path, good.decision) == (f"{path}/a.png", classifier.predict(phantom.lesion()).decision)

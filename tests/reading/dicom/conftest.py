@@ -6,9 +6,8 @@ import csv
 import os
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
+from tests.pictures import Pixels
 
 import falx
 from falx import phantom
@@ -26,12 +25,12 @@ def classifier() -> falx.Classifier:
 
 
 @pytest.fixture(scope="session")
-def head() -> npt.NDArray[np.uint8]:
+def head() -> Pixels:
     return phantom.lesion()
 
 
 @pytest.fixture(scope="session")
-def real() -> list[npt.NDArray[np.uint8]]:
+def real() -> list[Pixels]:
     """Real slices of three collections and of every label, `(H, W)` uint8; of the validation split."""
     if not (DATA / "manifest.csv").exists():
         pytest.skip(f"no MRI data in {DATA}; FALX_DATA says where it is")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy.typing as npt
 import pydicom
 import pytest
-from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, generate_uid
+from tests import pictures
 
 DCMCJPEG = shutil.which("dcmcjpeg")
 
@@ -80,14 +80,13 @@ def encoded(made: Dataset, syntax: str) -> bytes:
     if not uid.is_compressed or uid.is_deflated:
         return _native(out, uid)
     if syntax in (LOSSY["jpeg-baseline"], LOSSY["jpeg-extended"]) and out.BitsAllocated == 8:
-        buffer = io.BytesIO()
-        Image.fromarray(out.pixel_array).save(buffer, "JPEG", quality=95)
-        out.PixelData = encapsulate([buffer.getvalue()])
+        out.PixelData = encapsulate([pictures.encoded(out.pixel_array, "JPEG", quality=95)])
         out["PixelData"].VR = "OB"
         out.file_meta.TransferSyntaxUID = uid
     elif syntax in (SYNTAXES["jpeg-lossless"], SYNTAXES["jpeg-lossless-sv1"]):
         # The pixels alone of what dcmtk writes: it adds an identifier and a description.
-        out.PixelData = pydicom.dcmread(io.BytesIO(_by_dcmtk(written(made), syntax))).PixelData
+        process = "+e1" if syntax == SYNTAXES["jpeg-lossless-sv1"] else "+el"
+        out.PixelData = pydicom.dcmread(io.BytesIO(by_dcmtk(made, process))).PixelData
         out["PixelData"].VR = "OB"
         out.file_meta.TransferSyntaxUID = uid
     elif syntax == LOSSY["jpeg-ls-near"]:
@@ -109,14 +108,14 @@ def _native(out: Dataset, uid: UID) -> bytes:
     return buffer.getvalue()
 
 
-def _by_dcmtk(data: bytes, syntax: str) -> bytes:
+def by_dcmtk(made: Dataset, *options: str) -> bytes:
+    """The file that dcmtk compresses a data set to."""
     if DCMCJPEG is None:
-        pytest.skip("dcmcjpeg, which writes JPEG Lossless, is not installed (Debian: dcmtk)")
-    process = "+e1" if syntax == SYNTAXES["jpeg-lossless-sv1"] else "+el"
+        pytest.skip("dcmcjpeg, which writes this, is not installed (Debian: dcmtk)")
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "a.dcm", Path(folder) / "b.dcm"
-        before.write_bytes(data)
-        subprocess.run([DCMCJPEG, process, before, after], check=True, capture_output=True)
+        before.write_bytes(written(made))
+        subprocess.run([DCMCJPEG, *options, before, after], check=True, capture_output=True)
         return after.read_bytes()
 
 

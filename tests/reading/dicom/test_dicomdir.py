@@ -4,11 +4,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pydicom
 import pytest
 from pydicom import config
 from pydicom.dataelem import DataElement
+from tests.pictures import Pixels
 from tests.reading.dicom import made
 
 import falx
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not DCMMKDIR, reason="dcmtk is not installed")
 
 
 @pytest.fixture
-def medium(head: np.ndarray[tuple[int, int], np.dtype[np.uint8]], tmp_path: Path) -> Path:
+def medium(head: Pixels, tmp_path: Path) -> Path:
     """A medium of three images, and a stray file that its table of contents does not name."""
     folder = tmp_path / "MEDIUM"
     (folder / "A").mkdir(parents=True)

@@ -17,7 +17,7 @@ from tests.reading.dicom import made
 from tests.said import Command
 
 import falx
-from falx import phantom
+from falx import Classifier, phantom
 from falx.command.text import MOST_UNREAD
 from falx.errors import UnreadableImage
 from falx.pictures.sheet import TILE, sheet
@@ -30,7 +30,6 @@ from falx.slices.overlay import overlay
 from falx.slices.slice import Part, Slice
 from falx.words import DERIVED
 
-Pixels = npt.NDArray[np.uint8]
 AXIAL = [1, 0, 0, 0, 1, 0]
 SLICES = 14
 
@@ -69,7 +68,7 @@ def test_slices_are_in_the_order_of_their_positions(tmp_path: Path, down: int) -
     assert (row.plane, row.uid, found.uid, row.notes) == ("axial", "1.2.3.4", "1.2.3", ())
 
 
-def test_nothing_of_the_patient_stands_in_a_study(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_nothing_of_the_patient_stands_in_a_study(classifier: Classifier, tmp_path: Path) -> None:
     secret = {"FrameOfReferenceUID", "SeriesDescription", "ProtocolName", "StudyDescription", "RescaleType"}
     series(tmp_path / "a", PatientName=made.NAME, StudyDate="19640812", StudyTime="081500")
     for path in series(tmp_path / "b", "1.2.3.9", 3):
@@ -85,7 +84,7 @@ def test_nothing_of_the_patient_stands_in_a_study(classifier: falx.Classifier, t
     assert [word for word in ("mustermann", "erika", "19640812", "081500") if word in said] == []
 
 
-def test_a_study_is_summed_up(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_a_study_is_summed_up(classifier: Classifier, tmp_path: Path) -> None:
     series(tmp_path / "exam")
     study = classifier.predict_study(tmp_path / "exam")
     clear, lesion = (classifier.predict(draw()).decision for draw in (phantom.clear, phantom.lesion))
@@ -102,7 +101,7 @@ def test_a_study_is_summed_up(classifier: falx.Classifier, tmp_path: Path) -> No
     ]
 
 
-def test_every_series_is_summed_up_apart(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_every_series_is_summed_up_apart(classifier: Classifier, tmp_path: Path) -> None:
     series(tmp_path / "a", "1.2.3.4", EchoTime=10, RepetitionTime=500)
     series(tmp_path / "b", "1.2.3.5", EchoTime=100, RepetitionTime=4000)
     series(tmp_path / "scout", "1.2.3.6", 3, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
@@ -158,7 +157,7 @@ def test_without_positions_the_instance_number_orders(tmp_path: Path, position: 
     assert row.notes == ("The positions of the slices are unknown; they are in the order of their numbers.",)
 
 
-def test_a_slice_that_cannot_be_read_counts(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_a_slice_that_cannot_be_read_counts(classifier: Classifier, tmp_path: Path) -> None:
     paths = series(tmp_path)
     data = paths[3].read_bytes()
     paths[3].write_bytes(data[: len(data) // 2])
@@ -169,7 +168,7 @@ def test_a_slice_that_cannot_be_read_counts(classifier: falx.Classifier, tmp_pat
     assert study.decision != "no_tumor"
 
 
-def test_several_studies_are_answered_one_by_one(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_several_studies_are_answered_one_by_one(classifier: Classifier, tmp_path: Path) -> None:
     series(tmp_path / "a")
     series(tmp_path / "b", StudyInstanceUID="1.2.9")
     # The same study UID of another patient is another study.
@@ -195,7 +194,7 @@ def test_a_slice_without_patient_or_study_is_of_the_only_one_there_is(tmp_path: 
 
 
 def test_what_cannot_be_read_may_belong_to_any_of_several_studies(
-    classifier: falx.Classifier, tmp_path: Path
+    classifier: Classifier, tmp_path: Path
 ) -> None:
     series(tmp_path / "a")
     series(tmp_path / "b", StudyInstanceUID="1.2.9")
@@ -205,7 +204,7 @@ def test_what_cannot_be_read_may_belong_to_any_of_several_studies(
 
 
 def test_pictures_are_of_one_patient_if_the_caller_says_so(
-    classifier: falx.Classifier, tmp_path: Path, command: Command
+    classifier: Classifier, tmp_path: Path, command: Command
 ) -> None:
     for n in range(14):
         Image.fromarray(phantom.clear()).save(tmp_path / f"{n:02}.png")
@@ -224,7 +223,7 @@ def test_pictures_are_of_one_patient_if_the_caller_says_so(
 
 
 def test_pictures_beside_dicom_are_not_of_the_study_unless_the_caller_says_so(
-    classifier: falx.Classifier, tmp_path: Path
+    classifier: Classifier, tmp_path: Path
 ) -> None:
     series(tmp_path, count=3)
     Image.fromarray(phantom.clear()).save(tmp_path / "a.png")
@@ -326,7 +325,7 @@ def test_a_volume_is_shown_as_a_radiologist_sees_it(
     assert opened.read(1).pixels.max() < last.pixels.max() / 8
 
 
-def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_a_volume_is_a_study(classifier: Classifier, tmp_path: Path) -> None:
     cells = np.stack([phantom.lesion()[::-1, ::-1].T.astype(np.int16)] * 13, axis=2)
     path = volume(tmp_path / "v.nii", cells, np.diag([1.0, 1.0, 10.0, 1.0]))
     study = classifier.predict_study(path)
@@ -352,7 +351,7 @@ def test_a_volume_is_a_study(classifier: falx.Classifier, tmp_path: Path) -> Non
     assert next(iter(classifier.predict_study(tmp_path / "x.nii").verdict.counts)) == "error"
 
 
-def test_the_command_line(tmp_path: Path, command: Command, classifier: falx.Classifier) -> None:
+def test_the_command_line(tmp_path: Path, command: Command, classifier: Classifier) -> None:
     exam, sheets = tmp_path / "exam", tmp_path / "sheets"
     series(exam, count=8)
     (document,) = command("study", exam, "--json", "--sheets", sheets).answers
@@ -376,7 +375,7 @@ def test_the_command_line(tmp_path: Path, command: Command, classifier: falx.Cla
 
 
 def test_what_is_not_there_is_a_failure_of_one_line(
-    tmp_path: Path, command: Command, classifier: falx.Classifier
+    tmp_path: Path, command: Command, classifier: Classifier
 ) -> None:
     absent, nothing = tmp_path / "absent", tmp_path / "nothing"
     nothing.mkdir()
@@ -398,7 +397,7 @@ def test_what_could_not_be_read_is_named(tmp_path: Path, command: Command) -> No
     assert "2 more; --json names each" in said.out
 
 
-def test_heatmaps_of_a_study(tmp_path: Path, command: Command, classifier: falx.Classifier) -> None:
+def test_heatmaps_of_a_study(tmp_path: Path, command: Command, classifier: Classifier) -> None:
     # Named after the patient, as some archives do; one slice is no picture, another is of no head.
     exam, maps = tmp_path / made.NAME, tmp_path / "maps"
     for path in series(exam, count=4):
@@ -429,7 +428,7 @@ def test_heatmaps_of_a_study_by_a_model_without(
 
 
 def test_a_sheet_frames_the_slices_that_carry_the_decision(
-    classifier: falx.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     series(tmp_path, count=8)
     found = gather(tmp_path)
@@ -446,6 +445,6 @@ def test_a_sheet_frames_the_slices_that_carry_the_decision(
     assert (changed.min(axis=2) == 255).sum() < TILE**2 / 2
 
 
-def test_a_sheet_of_a_rejected_slice_can_be_drawn(classifier: falx.Classifier) -> None:
+def test_a_sheet_of_a_rejected_slice_can_be_drawn(classifier: Classifier) -> None:
     rejected = [Part(dicom.open_dataset(made.dataset(phantom.clear(), BurnedInAnnotation="YES")), 1)]
     assert np.asarray(sheet(classifier.predict_study(rejected), 0, rejected)).shape[2] == 3
