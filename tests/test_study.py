@@ -52,7 +52,7 @@ def test_a_spot_marked_through_neighbours_is_a_tumour() -> None:
     assert verdict.confidence == pytest.approx(0.9)
     assert verdict.band == "high"
     assert verdict.reason == (
-        "A region is marked through slices 11 to 13 of 28 (axial) with a strength of 14 mm, most surely in "
+        "A region is marked through slices 11 to 13 of 28 (axial) with a strength of 13.5 mm, most surely in "
         "slice 11 of 28 (axial): a tumour, 90.0 %, likeliest a glioma."
     )
 
@@ -268,7 +268,7 @@ def test_a_study_as_json() -> None:
         "band": "high",
         "strength_mm": 13.5,
         "reason": "A region is marked through slices 11 to 13 of 28 in series 1 (axial FLAIR) with a "
-        "strength of 14 mm, most surely in slice 11 of 28 in series 1 (axial FLAIR): a tumour, 90.0 %, "
+        "strength of 13.5 mm, most surely in slice 11 of 28 in series 1 (axial FLAIR): a tumour, 90.0 %, "
         "likeliest a glioma.",
         "complete": True,
         "carriers": [10, 11, 12],

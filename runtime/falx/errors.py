@@ -6,7 +6,7 @@ FalxError
 │   ├── ImageNotFound(FileNotFoundError)     its file, or an image in its folder, is not there
 │   ├── ImageForbidden(PermissionError)      its file may not be read
 │   ├── DicomUnavailable(ImportError)        it is DICOM, and what reads it is not installed
-│   ├── VolumeUnavailable(ImportError)       it is NIfTI, and nibabel is not installed
+│   ├── VolumeUnavailable(ImportError)       it is a volume, and nibabel is not installed
 │   └── NotASlice                            it is DICOM, and by its tags no MR slice of a head
 ├── ModelError(ValueError)                   a model file that cannot be used
 │   ├── ModelNotFound(FileNotFoundError)     it is not there
@@ -93,7 +93,7 @@ class DicomUnavailable(UnreadableImage, ImportError):
 
 
 class VolumeUnavailable(UnreadableImage, ImportError):
-    """An input is a NIfTI volume, and the package that reads it is not installed."""
+    """An input is a volume, and the package that reads it is not installed."""
 
 
 class NotASlice(UnreadableImage):

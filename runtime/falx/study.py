@@ -354,6 +354,8 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
     doubts = [i for part in parts for i in part.carriers(part.strength, CLEAR_MM)]
     ends = [i for part in parts for i in part.carriers(part.evidence.at_ends, ENDS_MM)]
     strongest = max((float(part.strength.max(initial=0)) for part in parts), default=0.0)
+    # Rounded down: 9.97 mm are not 10.
+    strength = f"a strength of {math.floor(10 * strongest) / 10:g} mm"
     label = confidence = None
     decision, carriers = AMBIGUOUS, []
     if any(_decision(results[i]) in TUMOR_LABELS for i in tumor):
@@ -361,7 +363,7 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
         best = max(carriers, key=lambda i: tumor_probability(results[i]))
         confidence, label = tumor_probability(results[best]), _leading(results[i] for i in carriers)
         reason = (
-            f"A region is marked through {_named(parts, carriers)} with a strength of {strongest:.0f} mm, "
+            f"A region is marked through {_named(parts, carriers)} with {strength}, "
             f"most surely in {_named(parts, [best])}: a tumour, {percent(confidence)}"
             f"{f', likeliest a {label}' if label else ''}."
         )
@@ -373,8 +375,6 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
         decision, reason = REJECTED, f"No slice could be classified{_why(results, not_used)}."
     elif doubts:
         carriers = doubts
-        # Rounded down: 9.97 mm are not 10.
-        strength = f"a strength of {math.floor(10 * strongest) / 10:g} mm"
         why = f"too weak, or in too few slices, for a tumour (from {TUMOR_MM:g} mm), and"
         if tumor:
             why = "no slice of it is decided a tumour, and it is"
