@@ -62,7 +62,7 @@ DEEP = np.array([[-100, 0, 100]], np.int32)
         pytest.param(encoded(BITS), [[255, 0]], id="one bit"),
         pytest.param(BITS, [[255, 0]], id="an array of bits"),
         pytest.param(encoded(DEEP, "TIFF"), [[0, 128, 255]], id="32-bit integers"),
-        pytest.param(encoded(np.float32(DEEP), "TIFF"), [[0, 128, 255]], id="32-bit floats"),
+        pytest.param(encoded(DEEP.astype(np.float32), "TIFF"), [[0, 128, 255]], id="32-bit floats"),
         pytest.param(GREY[..., np.newaxis], GREY.tolist(), id="an array of one channel"),
         pytest.param(np.array([[[0] * 3, [4000] * 3]], np.uint16), [[0, 255]], id="deep colour"),
         pytest.param(

@@ -124,7 +124,7 @@ def test_every_predictor_and_depth(precision: int, predictor: int) -> None:
     ],
 )
 def test_components_in_turns_or_apart_restarts_and_a_point_transform(
-    precision: int, shape: tuple[int, int, int], options: dict[str, int]
+    precision: int, shape: tuple[int, int, int], options: dict[str, Any]
 ) -> None:
     values = noise(precision, *shape)
     shown, _ = jpeg_lossless.decode(frame(values, precision, **options), *shape)
