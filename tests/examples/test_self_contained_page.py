@@ -76,7 +76,7 @@ def test_the_picture_to_check_a_program_with_is_the_drawn_lesion() -> None:
 
 
 def test_its_answers_are_those_of_the_cards(page: str) -> None:
-    section = page[page.index("**Check your program.**") : page.index("**As Falx decides.**")]
+    section = page[page.index("**Check your program.**") : page.index("**The file decides as Falx does.**")]
     rows = re.findall(r"^\| `(falx-\S+)` \| (.*) \|$", section, re.MULTILINE)
     assert len(rows) == 2
     for file, told in rows:
