@@ -11,9 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
-
-from falx import phantom
 
 NETWORK = re.compile(r"\b(socket|connect|bind|listen|accept4?|send\w*|recv\w*)\(")
 WRITES = re.compile(
@@ -44,29 +41,24 @@ def _watched(tmp_path: Path, *arguments: str | Path) -> tuple[list[str], subproc
     if not log.exists() or "ptrace" in done.stderr:
         pytest.skip(f"strace does not work here: {done.stderr.strip()}")
     calls = log.read_text(errors="replace").splitlines()
-    assert any("slice.png" in call for call in calls)
+    assert any("scan.png" in call for call in calls)
     assert list(home.iterdir()) == []
     return [call for call in calls if NETWORK.search(call) or WRITES.search(call)], done
 
 
 def test_a_prediction_opens_no_socket_and_writes_no_file(
-    engine: str, model_of: Callable[..., Path], tmp_path: Path
+    engine: str, model_of: Callable[..., Path], scan: Path, tmp_path: Path
 ) -> None:
-    model = model_of(engine)
-    path = tmp_path / "slice.png"
-    Image.fromarray(phantom.lesion()).save(path)
-    calls, done = _watched(tmp_path, "predict", path, "--json", "--model", model, "--engine", engine)
-    assert done.returncode == 0
+    options = ("--json", "--model", model_of(engine), "--engine", engine)
+    calls, done = _watched(tmp_path, "predict", scan, *options)
+    assert (done.returncode, done.stderr) == (0, "")
     assert [call for call in calls if '"/dev/null"' not in call] == []
-    assert done.stderr == ""
 
 
-def test_what_is_asked_for_is_all_that_is_written(model: Path, tmp_path: Path) -> None:
-    path = tmp_path / "slice.png"
-    Image.fromarray(phantom.lesion()).save(path)
+def test_what_is_asked_for_is_all_that_is_written(model: Path, scan: Path, tmp_path: Path) -> None:
     maps = tmp_path / "maps"
-    calls, done = _watched(tmp_path, "predict", path, "--model", model, "--heatmaps", maps)
+    calls, done = _watched(tmp_path, "predict", scan, "--model", model, "--heatmaps", maps)
     assert done.returncode == 0
     written = {PATH.findall(call)[0] for call in calls} - {"/dev/null"}
     assert {name for name in written if Path(name).parent != maps and Path(name) != maps} == set()
-    assert [file.name for file in maps.iterdir()] == ["slice.png"]
+    assert [file.name for file in maps.iterdir()] == ["scan.png"]

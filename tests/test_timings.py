@@ -1,24 +1,13 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-import pytest
-from PIL import Image
+from tests.said import Command
 
 import falx
-from falx import phantom
-from falx.command import main
 from falx.timings import Timings
 from falx.words import STEPS
-
-
-@pytest.fixture
-def slice_file(tmp_path: Path) -> Path:
-    path = tmp_path / "slice.png"
-    Image.fromarray(phantom.lesion()).save(path)
-    return path
 
 
 def test_each_step_ends_where_the_next_begins() -> None:
@@ -27,15 +16,11 @@ def test_each_step_ends_where_the_next_begins() -> None:
     assert timings.to_dict() == {"read_ms": 1.0, "prepare_ms": 3.0, "infer_ms": 1.5, "decide_ms": 0.0}
 
 
-def test_the_steps_of_a_prediction_add_up_to_its_time(classifier: falx.Classifier, slice_file: Path) -> None:
-    prediction = classifier.predict(slice_file)
+def test_the_steps_of_a_prediction_add_up_to_its_time(classifier: falx.Classifier, scan: Path) -> None:
+    prediction = classifier.predict(scan)
     steps = [getattr(prediction.timings, f"{step}_ms") for step in STEPS]
     assert all(step > 0 for step in steps)
     assert 0.5 * prediction.elapsed_ms < sum(steps) <= prediction.elapsed_ms
-
-
-def test_json_has_the_steps_where_they_are_asked_for(classifier: falx.Classifier, slice_file: Path) -> None:
-    prediction = classifier.predict(slice_file)
     assert "timings" not in prediction.to_dict()
     assert prediction.to_dict(timings=True)["timings"] == prediction.timings.to_dict()
 
@@ -47,16 +32,15 @@ def test_what_is_rejected_before_the_model_was_only_read(classifier: falx.Classi
     assert rejected.timings == Timings(read_ms=rejected.timings.read_ms)
 
 
-def test_the_command_line_prints_them(
-    model: Path, slice_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["predict", "--model", str(model), str(slice_file), f"{slice_file}x", "--timings"]
-    assert main.main([*arguments, "--json"]) == 1
-    answer, failure = map(json.loads, capsys.readouterr().out.splitlines())
+def test_the_command_line_prints_them(predict: Command, scan: Path) -> None:
+    said = predict(scan, f"{scan}x", "--timings", "--json")
+    answer, failure = said.answers
+    assert said.status == 1
     assert list(answer["timings"]) == [f"{step}_ms" for step in STEPS]
     assert "timings" not in failure
-    assert main.main(arguments) == 1
-    lines = capsys.readouterr().out.splitlines()
+    said = predict(scan, f"{scan}x", "--timings")
+    assert said.status == 1
+    lines = said.out.splitlines()
     assert lines[0].split() == ["file", "decision", *STEPS, "ms", "in", "all"]
     *steps, total = map(float, lines[1].split()[2:])
     assert sum(steps) <= total + 0.03

@@ -55,21 +55,14 @@ def test_an_answer_outlives_the_next_run(engine: str, start: Callable[..., engin
     assert all(np.array_equal(first[name], kept[name]) for name in kept)
 
 
-def test_a_graph_with_an_output_its_card_lacks(
-    engine: str, start: Callable[..., engines.Engine], card: Card
-) -> None:
+def test_a_graph_that_is_not_its_cards(engine: str, start: Callable[..., engines.Engine], card: Card) -> None:
     bare = replace(card, outputs={"probabilities": card.outputs["probabilities"]})
-    with pytest.raises(
-        GraphError,
-        match=r"the graph's outputs are heatmap float32 \[1, 7, 7\], probabilities float32 \[1, 4\], "
-        r"its card says probabilities float32 \[1, 4\]; export the model again",
-    ):
+    message = (
+        r"the graph's outputs are heatmap float32 \[1, 7, 7\], probabilities float32 \[1, 4\], "
+        r"its card says probabilities float32 \[1, 4\]; export the model again"
+    )
+    with pytest.raises(GraphError, match=message):
         start(engine, bare)
-
-
-def test_a_graph_whose_input_is_not_its_cards(
-    engine: str, start: Callable[..., engines.Engine], card: Card
-) -> None:
     # A card refuses this in its constructor; here it stands for any graph that differs.
     other = replace(card)
     object.__setattr__(other, "input", TensorSpec("image", "float32", (1, 224, 224, 1)))
@@ -82,9 +75,19 @@ def test_bytes_that_are_no_graph(engine: str, card: Card) -> None:
         engines.start(engine, b"\x1c\0\0\0TFL3" + bytes(64), card, threads=1)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("litert", "tflite"), ("tflite", "tflite"), ("onnx", "onnx")])
-def test_choosing_by_name(name: str, kind: Format) -> None:
-    assert engines.choose(name, kind) == name
+@pytest.mark.parametrize(
+    ("installed", "chosen"),
+    [({"ai_edge_litert", "tflite_runtime"}, "litert"), ({"tflite_runtime"}, "tflite"), (set(), "litert")],
+)
+def test_choosing_by_name_or_by_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch, installed: set[str], chosen: str
+) -> None:
+    there = SimpleNamespace()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: there if name in installed else None)
+    assert engines.choose(None, "tflite") == chosen
+    assert engines.choose(None, "onnx") == "onnx"
+    assert [engines.choose(name, "tflite") for name in ("litert", "tflite")] == ["litert", "tflite"]
+    assert engines.choose("onnx", "onnx") == "onnx"
 
 
 @pytest.mark.parametrize(
@@ -106,24 +109,6 @@ def test_an_engine_that_cannot_be_chosen(
 ) -> None:
     with pytest.raises(raised, match=message):
         engines.choose(name, kind)
-
-
-@pytest.mark.parametrize(
-    ("installed", "chosen"),
-    [
-        ({"ai_edge_litert", "tflite_runtime"}, "litert"),
-        ({"tflite_runtime"}, "tflite"),
-        (set(), "litert"),
-    ],
-)
-def test_choosing_by_what_is_installed(
-    monkeypatch: pytest.MonkeyPatch, installed: set[str], chosen: str
-) -> None:
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: SimpleNamespace() if name in installed else None
-    )
-    assert engines.choose(None, "tflite") == chosen
-    assert engines.choose(None, "onnx") == "onnx"
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,8 @@ def test_providers_and_options_reach_the_session(
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     providers: list[Any] = [(CPU, {"arena_extend_strategy": "kSameAsRequested"})]
-    given = falx.OnnxOptions(
-        providers=providers,
-        session={
-            "enable_cpu_mem_arena": False,
-            "session.intra_op.allow_spinning": "0",
-        },
-    )
+    session_options = {"enable_cpu_mem_arena": False, "session.intra_op.allow_spinning": "0"}
+    given = falx.OnnxOptions(providers=providers, session=session_options)
     classifier = falx.load(path, threads=2, onnx=given)
     assert classifier.predict(head) == falx.load(path).predict(head)
     (first, plain) = seen

@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
 import pytest
+from tensorflow.lite.python import schema_py_generated as schema
+from tests.said import Command
 
 import falx
 from falx import engines, phantom
@@ -23,6 +26,10 @@ from falx.decision import decide
 from falx.model import file as model_file
 from falx.slices import preprocessing
 from falx.words import DECISIONS
+from falx_export import export, package
+from falx_export.convert import rounding, to_onnx, to_tflite
+from falx_export.proof.tolerance import Tolerance
+from falx_export.self_contained import tflite_file
 
 FILES = ["small-float16.tflite", "small-float32.onnx", "small-int8.onnx", "small-int8.tflite"]
 SELF_CONTAINED = ["small-float32-self-contained.onnx", "small-int8-self-contained.onnx"]
@@ -35,9 +42,7 @@ def sums(folder: Path) -> dict[str, str]:
 
 def test_writes_every_file_and_says_how_far_each_is_from_keras(exported: Any) -> None:
     out = exported.folder
-    assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["parity.json", *FILES, *SELF_CONTAINED, *OWN_TFLITE]
-    )
+    assert {path.name for path in out.iterdir()} == {"parity.json", *FILES, *SELF_CONTAINED, *OWN_TFLITE}
     lines = exported.printed.splitlines()
     assert lines[0].split()[:2] == ["file", "engine"]
     assert [line.split()[:2] for line in lines[1:5]] == [
@@ -50,7 +55,6 @@ def test_writes_every_file_and_says_how_far_each_is_from_keras(exported: Any) ->
 
 
 def test_the_report_holds_the_measures_and_their_tolerance(exported: Any, wide: dict[str, float]) -> None:
-    from falx_export.proof.tolerance import Tolerance
 
     report = json.loads((exported.folder / "parity.json").read_text())
     assert report["slices"] == "12 slices, split val, balanced over sources and labels"
@@ -89,11 +93,8 @@ def test_a_file_runs_in_its_engine_and_its_card_says_what_it_is(exported: Any, n
 
 
 def test_tflite_files_for_others_answer_as_the_plain_one(exported: Any) -> None:
-    from falx_export.self_contained import tflite_file
-
     classifier = falx.load(exported.folder / "small-int8.tflite", engine="litert")
-    slices = np.stack([drawing() for drawing in phantom.PHANTOMS.values()])
-    tensors = np.stack([preprocessing.prepare(pixels)[0] for pixels in slices])
+    tensors = np.stack([preprocessing.prepare(draw())[0] for draw in phantom.PHANTOMS.values()])
     wanted = [classifier.infer(tensor) for tensor in tensors]
     for name in OWN_TFLITE:
         card, payload = model_file.read(exported.folder / name)
@@ -108,7 +109,6 @@ def test_tflite_files_for_others_answer_as_the_plain_one(exported: Any) -> None:
 
 @pytest.mark.parametrize("name", SELF_CONTAINED)
 def test_a_self_contained_file_answers_as_the_one_beside_it(exported: Any, name: str) -> None:
-    import onnxruntime  # type: ignore[import-untyped]
 
     classifier = falx.load(exported.folder / name.replace("-self-contained", ""))
     session = onnxruntime.InferenceSession(exported.folder / name, providers=["CPUExecutionProvider"])
@@ -126,7 +126,6 @@ def test_a_self_contained_file_answers_as_the_one_beside_it(exported: Any, name:
 
 @pytest.mark.parametrize("name", ["small-int8.tflite", "small-float16.tflite"])
 def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any, name: str) -> None:
-    from tensorflow.lite.python import schema_py_generated as schema
 
     document = schema.ModelT.InitFromPackedBuf(model_file.read(exported.folder / name)[1], 0)
     kinds = {value: kind for kind, value in vars(schema.BuiltinOperator).items() if kind.isupper()}
@@ -137,11 +136,8 @@ def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any,
     assert operators.count("MUL") == 1
     assert operators.count("CONV_2D") == 36
     assert operators.count("DEPTHWISE_CONV_2D") == 17
-    assert [graph.tensors[x].name for x in [*graph.inputs, *graph.outputs]] == [
-        b"image",
-        b"probabilities",
-        b"heatmap",
-    ]
+    names = [graph.tensors[x].name for x in [*graph.inputs, *graph.outputs]]
+    assert names == [b"image", b"probabilities", b"heatmap"]
     if name == "small-int8.tflite":
         # Back to float for the heatmap and for the logits.
         assert (operators.count("QUANTIZE"), operators.count("DEQUANTIZE")) == (1, 2)
@@ -150,9 +146,6 @@ def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any,
 def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from falx_export import export
-    from falx_export.convert import rounding, to_onnx, to_tflite
-
     held, seen = [np.zeros(2)], []
 
     def spoil(model: Any, _: Any, steps: int = 127) -> None:
@@ -172,17 +165,13 @@ def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(
 
 
 def test_onnx_holds_standard_operators_without_batch_normalisation(exported: Any) -> None:
-    import onnx
 
     whole, coarse = (onnx.load(exported.folder / f"small-{kind}.onnx") for kind in ("float32", "int8"))
     for model in (whole, coarse):
         assert [(x.domain, x.version) for x in model.opset_import] == [("", 17)]
         assert (model.ir_version, model.producer_name) == (8, "falx")
-        assert [x.name for x in [*model.graph.input, *model.graph.output]] == [
-            "image",
-            "probabilities",
-            "heatmap",
-        ]
+        names = [x.name for x in [*model.graph.input, *model.graph.output]]
+        assert names == ["image", "probabilities", "heatmap"]
         kinds = [node.op_type for node in model.graph.node]
         assert kinds.count("Conv") == 53
         assert "BatchNormalization" not in kinds
@@ -194,22 +183,21 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(
     exported: Any, arguments: Callable[..., list[str]], run_folder: Path, tmp_path: Path
 ) -> None:
     command = arguments(run_folder, tmp_path / "again", "--quiet", "--self-contained", "--mediapipe")
-    done = subprocess.run(
-        [sys.executable, "-m", "falx_export", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    command = [sys.executable, "-m", "falx_export", *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert sums(tmp_path / "again") == sums(exported.folder)
 
 
 @pytest.fixture
-def converted(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converting takes most of an export, and was done."""
-    from falx_export import export, package
-
+def again(
+    exported: Any,
+    arguments: Callable[..., list[str]],
+    run_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    exporter: Command,
+) -> Command:
+    """Exports the run again. Converting takes most of an export, and was done."""
     done = [
         package.Converted(
             model_file.read(exported.folder / f"small-{quantization}.{suffix}")[1], suffix, quantization, ""
@@ -218,46 +206,32 @@ def converted(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.setattr(export, "_converted", lambda *_, **__: done)
     monkeypatch.setattr(package, "with_metadata", lambda graph, _: graph)
+    return lambda out, *more: exporter(*arguments(run_folder, out, *more))
 
 
-@pytest.mark.usefixtures("converted")
-def test_past_the_tolerance_nothing_is_touched(
-    exported: Any,
-    arguments: Callable[..., list[str]],
-    run_folder: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from falx_export.__main__ import main
-
-    out = exported.folder
-    before = sums(out)
+def test_past_the_tolerance_nothing_is_touched(exported: Any, again: Command) -> None:
+    out, before = exported.folder, sums(exported.folder)
     none = [f"--tolerance={name}.mean=0.0" for name in ("int8", "float16", "float32")]
-    assert main(arguments(run_folder, out, "--overwrite", *none)) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert (
-        lines[0] == "falx_export: the exported files answer too differently from Keras; nothing was written"
+    said = again(out, "--overwrite", *none)
+    assert said.status == 1
+    assert said.err.startswith(
+        "falx_export: the exported files answer too differently from Keras; nothing was written\n"
     )
     assert sums(out) == before
     assert list(out.parent.iterdir()) == [out]
 
 
-@pytest.mark.usefixtures("converted")
 def test_files_that_pass_are_written_and_the_others_named(
-    exported: Any,
-    arguments: Callable[..., list[str]],
-    run_folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    exported: Any, again: Command, tmp_path: Path
 ) -> None:
-    from falx_export.__main__ import main
-
     out = tmp_path / "out"
     shutil.copytree(exported.folder, out)
-    assert main(arguments(run_folder, out, "--overwrite", "--tolerance", "int8.mean=0.0")) == 1
-    lines = capsys.readouterr().err.splitlines()
+    said = again(out, "--overwrite", "--tolerance", "int8.mean=0.0")
+    assert said.status == 1
+    lines = said.err.splitlines()
     assert [line for line in lines if not line.startswith("  ")] == [
-        "falx_export: small-int8.tflite answers too differently from Keras and was not written:",
-        "falx_export: small-int8.onnx answers too differently from Keras and was not written:",
+        f"falx_export: small-int8.{suffix} answers too differently from Keras and was not written:"
+        for suffix in ("tflite", "onnx")
     ]
     assert lines[1].startswith("  small-int8.tflite: mean is ")
     assert lines[-1] == "  Train on more slices, or allow more: --tolerance int8.mean=VALUE"
@@ -268,35 +242,14 @@ def test_files_that_pass_are_written_and_the_others_named(
     written = {
         file["file"]: file["written"] for file in json.loads((out / "parity.json").read_text())["files"]
     }
-    assert written == {
-        "small-int8.tflite": False,
-        "small-float16.tflite": True,
-        "small-int8.onnx": False,
-        "small-float32.onnx": True,
-    }
+    assert written == {name: "int8" not in name for name in FILES}
     assert (out / "small-float32.onnx").exists()
 
 
-def test_without_overwrite_files_in_the_way_are_named(
-    exported: Any,
-    arguments: Callable[..., list[str]],
-    run_folder: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from falx_export.__main__ import main
-
-    assert main(arguments(run_folder, exported.folder)) == 2
-    assert capsys.readouterr().err.splitlines() == [
+def test_without_overwrite_files_in_the_way_are_named(exported: Any, again: Command) -> None:
+    assert again(exported.folder) == (
+        2,
+        "",
         f"falx_export: {exported.folder}: already holds small-int8.tflite, small-float16.tflite, "
-        "small-int8.onnx, small-float32.onnx, parity.json; give another --out, or --overwrite"
-    ]
-
-
-def test_the_label_list_is_readable_by_tools_that_know_tflite_metadata(exported: Any) -> None:
-    with zipfile.ZipFile(exported.folder / "small-int8.tflite") as archive:
-        assert archive.read("labels.txt").decode().split() == [
-            "no_tumor",
-            "meningioma",
-            "glioma",
-            "pituitary",
-        ]
+        "small-int8.onnx, small-float32.onnx, parity.json; give another --out, or --overwrite\n",
+    )

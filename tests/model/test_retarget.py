@@ -226,11 +226,7 @@ class TestReadThresholds:
         [
             ("{", None, "expected a JSON file with thresholds"),
             ("[" * 100_000, None, "expected a JSON file with thresholds"),
-            (
-                [],
-                None,
-                f"{OBJECT} with their thresholds, or one that has it as `thresholds`",
-            ),
+            ([], None, f"{OBJECT} with their thresholds, or one that has it as `thresholds`"),
             ({}, None, OBJECT),
             ({"thresholds": 3}, None, OBJECT),
             ({"glioma": "0.5"}, None, rf"{NUMBER} '0.5'"),
@@ -241,11 +237,7 @@ class TestReadThresholds:
             ({"glioma": 1.5}, None, rf"{NUMBER} 1.5"),
             ({"cat": 0.5}, None, "has 'cat', which is none of no_tumor, meningioma, glioma, pituitary"),
             (EVALUATED, "best", "expected a choice 'best' of thresholds, it has sensitivity, youden"),
-            (
-                {"glioma": 0.3},
-                "best",
-                "choice 'best' of thresholds, it has none; leave --choice out",
-            ),
+            ({"glioma": 0.3}, "best", "choice 'best' of thresholds, it has none; leave --choice out"),
             ([], "best", "choice 'best' of thresholds, it has none; leave --choice out"),
             ({"choices": {"best": 3}}, "best", f"{OBJECT} with their thresholds"),
             ({"choices": {"best": {"glioma": 3}}}, "best", rf"{NUMBER} 3"),

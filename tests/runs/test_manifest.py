@@ -184,10 +184,7 @@ BOX = r"line 2: expected a box as 'x y w h'"
         ("path,label\n1.png\n", HERE + "expected as many values as the first line has"),
         ("path,label\n1.png,glioma,9\n", HERE + "expected as many values as the first line has"),
         ("path,label\n,glioma\n", HERE + "the path is empty"),
-        (
-            "path,label,split\n1.png,glioma,dev\n",
-            HERE + "expected split to be one of train, val, test; got",
-        ),
+        ("path,label,split\n1.png,glioma,dev\n", HERE + "expected split to be one of train, val, test; got"),
         (
             "path,label,level\n1.png,no_tumor,top\n",
             HERE + "expected level to be one of vertex, upper, middle, base; got 'top'",

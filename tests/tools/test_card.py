@@ -29,11 +29,7 @@ METRICS: dict[str, Any] = {
     "all": PART,
     "by_source": {"figshare": {**PART, "accuracy": [0.5, 0.25, 0.75, 4], "slices": 4}},
     "pictures": {
-        "all": {
-            "pictures": 9,
-            "rejected": [0.8889, 0.6, 1.0, 9],
-            "decisions": dict.fromkeys(DECISIONS, 1),
-        },
+        "all": {"pictures": 9, "rejected": [0.8889, 0.6, 1.0, 9], "decisions": dict.fromkeys(DECISIONS, 1)},
         "by_family": {},
     },
 }

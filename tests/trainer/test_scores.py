@@ -6,12 +6,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from falx.decision import Thresholds
 from falx.words import LABELS

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
 
 from falx_export.convert import flatbuffer
@@ -13,7 +14,6 @@ from falx_export.errors import ConversionError
 
 
 def converted(function: Any, *shapes: tuple[int, ...]) -> Any:
-    import tensorflow as tf
 
     signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
     traced = tf.function(function, input_signature=signature)
@@ -31,8 +31,6 @@ def named(document: Any, inputs: list[str], outputs: list[str]) -> Any:
 @pytest.fixture
 def first() -> Any:
     """`x` `(1, 3)` -> `sum` `(1, 1)`, and `scaled` `(1, 3)`, for which there is a constant of its own."""
-    import tensorflow as tf
-
     factors = np.array([[2.0, 3.0, 5.0]], np.float32)
     document = converted(lambda x: (tf.reduce_sum(x, 1, keepdims=True), tf.abs(x) * factors), (1, 3))
     order = [int(document.subgraphs[0].tensors[int(i)].shape[1]) for i in document.subgraphs[0].outputs]
@@ -42,8 +40,6 @@ def first() -> Any:
 @pytest.fixture
 def second() -> Any:
     """`value` `(1, 1)` -> `shifted`."""
-    import tensorflow as tf
-
     return named(converted(lambda value: tf.abs(value) + 7.0, (1, 1)), ["value"], ["shifted"])
 
 

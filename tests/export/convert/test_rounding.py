@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keras import layers
 
 from falx_export.convert import rounding
 from falx_export.errors import ConversionError
@@ -34,42 +36,36 @@ def test_a_channel_of_zeros_stays_zero() -> None:
     assert not rounding.rounded(np.zeros((1, 1, 2, 3), np.float32), 3).any()
 
 
-def test_a_model_without_backbone_is_refused() -> None:
-    import keras
+def in_parts(*, bias: bool, pooled: bool) -> Any:
+    """A backbone of one layer and a head, between which the features are pooled or not."""
+    image, features = keras.Input((224, 224, 1)), keras.Input((4,) if pooled else (7, 7, 4))
+    backbone = keras.Model(image, layers.Conv2D(4, 3, strides=32, use_bias=bias, name="bare")(image))
+    pool = layers.GlobalAveragePooling2D()
+    head = keras.Model(features, layers.Dense(4)(features if pooled else pool(features)))
+    made = backbone(image)
+    return keras.Model(image, head(pool(made) if pooled else made))
 
+
+def whole() -> Any:
     image = keras.Input((224, 224, 1))
-    model = keras.Model(image, keras.layers.Flatten()(image))
-    with pytest.raises(ConversionError, match="expected a model whose image goes into a nested backbone"):
-        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8))
+    return keras.Model(image, layers.Flatten()(image))
 
 
-def test_a_layer_without_bias_or_normalisation_is_refused() -> None:
-    import keras
-    from keras import layers
-
-    image = keras.Input((224, 224, 1))
-    backbone = keras.Model(image, layers.Conv2D(4, 3, strides=32, use_bias=False, name="bare")(image))
-    features = keras.Input((7, 7, 4))
-    head = keras.Model(features, layers.Dense(4)(layers.GlobalAveragePooling2D()(features)))
-    whole = keras.Input((224, 224, 1))
-    model = keras.Model(whole, head(backbone(whole)))
-    with pytest.raises(ConversionError, match="or batch normalisation behind it; bare has neither"):
-        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8))
-
-
-def test_a_head_that_takes_something_else_is_refused() -> None:
-    import keras
-    from keras import layers
-
-    image = keras.Input((224, 224, 1))
-    backbone = keras.Model(image, layers.Conv2D(4, 3, strides=32)(image))
-    features = keras.Input((4,))
-    head = keras.Model(features, layers.Dense(4)(features))
-    whole = keras.Input((224, 224, 1))
-    model = keras.Model(whole, head(layers.GlobalAveragePooling2D()(backbone(whole))))
-    message = r"a head that takes what the backbone makes, \[\(None, 7, 7, 4\)\]; it takes \[\(None, 4\)\]"
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (whole, "expected a model whose image goes into a nested backbone"),
+        (lambda: in_parts(bias=False, pooled=False), "or batch normalisation behind it; bare has neither"),
+        (
+            lambda: in_parts(bias=True, pooled=True),
+            r"a head that takes what the backbone makes, \[\(None, 7, 7, 4\)\]; it takes \[\(None, 4\)\]",
+        ),
+    ],
+    ids=["no backbone", "no bias", "another head"],
+)
+def test_a_model_of_other_parts_is_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConversionError, match=message):
-        rounding.round_weights(model, np.zeros((1, 224, 224, 1), np.uint8))
+        rounding.round_weights(make(), np.zeros((1, 224, 224, 1), np.uint8))
 
 
 def test_channels_of_the_backbone_are_equalised_before_anything_is_rounded(

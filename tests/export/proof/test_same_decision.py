@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
 from tests.finished import finished
+from tests.reading.dicom import made as dicom
 
 from falx import phantom
 from falx.model import file as model_file
@@ -20,7 +20,9 @@ from falx.slices.reasons import REASONS
 from falx.slices.slice import Slice
 from falx.words import DECISIONS, LABELS
 from falx_export import package
+from falx_export.convert import to_onnx, to_tflite
 from falx_export.package import Converted
+from falx_export.self_contained import onnx_file, tflite_file
 from falx_runs.run_folder import write_run
 from falx_trainer.evaluation.answers import MeasuredModel
 from falx_trainer.evaluation.evaluate import load_model
@@ -39,7 +41,6 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
 
 def always(familiarity: float = FAMILIARITY, no_brain: float | None = None) -> Any:
     """A Keras model that answers the same for every picture."""
-    import keras
 
     image = keras.Input((224, 224, 1), name="image")
     mean = keras.layers.GlobalAveragePooling2D()(image)
@@ -65,7 +66,6 @@ def described(model: Any, folder: Path) -> Card:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MeasuredModel]:
     """The run of that model, and the file that is exported from it."""
-    from falx_export.convert import to_tflite
 
     folder = tmp_path_factory.mktemp("always")
     model = always()
@@ -78,26 +78,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MeasuredModel]
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A drawn lesion in a DICOM object with the tags of each case."""
-    folder = tmp_path_factory.mktemp("objects")
-    return [_written(folder / f"{name}.dcm", tags) for name, (tags, *_) in CASES.items()]
-
-
-def _written(path: Path, tags: dict[str, Any]) -> Path:
-    pixels = phantom.lesion()
-    made = Dataset()
-    made.SOPClassUID, made.SOPInstanceUID, made.Modality = "1.2.840.10008.5.1.4.1.1.4", "1.2.3", "MR"
-    made.Rows, made.Columns = pixels.shape
-    made.PixelSpacing = [0.9, 0.9]
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
-    made.PixelData = pixels.tobytes()
-    made["PixelData"].VR = "OB"
-    for keyword, value in tags.items():
-        setattr(made, keyword, value)
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    pydicom.dcmwrite(path, made, enforce_file_format=True)
-    return path
+    paths = [tmp_path_factory.mktemp("objects") / f"{name}.dcm" for name in CASES]
+    for path, (tags, *_) in zip(paths, CASES.values(), strict=True):
+        path.write_bytes(dicom.written(dicom.dataset(phantom.lesion(), PixelSpacing=[0.9, 0.9], **tags)))
+    return paths
 
 
 @pytest.mark.parametrize("kind", ["run", "file"])
@@ -116,8 +100,6 @@ def test_tags_reject_before_and_after_the_model(
 def test_a_head_without_brain_is_one_to_the_run_and_to_every_file(
     tmp_path: Path, familiarity: float, no_brain: float, reason: str
 ) -> None:
-    from falx_export.convert import to_onnx, to_tflite
-    from falx_export.self_contained import onnx_file, tflite_file
 
     model = always(familiarity, no_brain)
     card = described(model, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,26 +110,20 @@ def test_a_manifest_without_the_column_is_halved_without_test_folders(
 
 
 def test_what_is_not_read_of_a_folder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = {
-        40: "Testing/glioma/a.png",
-        41: "test/b.png",
-        42: ".cache/c.png",
-        43: "__MACOSX/glioma/d.png",
-        44: "glioma/._e.png",
-        45: "glioma/f.txt",
-    }
-    for index, path in enumerate(sorted(data.glob("*.png"))):
-        place = tmp_path / places.get(index, f"glioma/{path.name}")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(path.read_bytes())
+    places = ["Testing/glioma/a.png", "test/b.png", ".cache/c.png", "__MACOSX/glioma/d.png"]
+    places += ["glioma/._e.png", "glioma/f.txt"]
+    paths = sorted(data.glob("*.png"))
+    kept = {path.name for path in paths[: -len(places)]}
+    for path, place in zip(paths, [*(f"glioma/{name}" for name in sorted(kept)), *places], strict=True):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / place)
     calibration, parity = read_by(monkeypatch, tmp_path, 100, 21)
-    assert calibration | parity == {f"{index:02}.png" for index in range(48) if index not in places}
+    assert calibration | parity == kept
     assert (len(calibration), len(parity)) == (21, 21)
 
 
 def test_unreadable_images_are_set_aside(data: Path, tmp_path: Path) -> None:
-    for path in data.glob("*.png"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(data, tmp_path, dirs_exist_ok=True)
     rows = (data / "manifest.csv").read_text().splitlines()
     # The first of their kind, and so the first to be read.
     for name, split in (("00-a", "train"), ("00-b", "val"), ("00-c", "val")):
@@ -138,9 +133,9 @@ def test_unreadable_images_are_set_aside(data: Path, tmp_path: Path) -> None:
     read = samples.read(tmp_path, 100, 24)
     assert (len(read.calibration), len(read.parity)) == (24, 24)
     assert read.described == {
-        "calibration": "24 slices, split train, balanced over sources and labels; "
-        "1 that cannot be read set aside",
-        "parity": "24 slices, split val, balanced over sources and labels; 2 that cannot be read set aside",
+        part: f"24 slices, split {split}, balanced over sources and labels; {count} that cannot be read "
+        "set aside"
+        for part, split, count in (("calibration", "train", 1), ("parity", "val", 2))
     }
 
 

@@ -37,20 +37,15 @@ from falx_runs.run_folder import read_run
 def _read_once() -> Iterator[None]:
     """Each run is loaded once for all tests: Keras compiles a model anew whenever it is loaded."""
     with pytest.MonkeyPatch.context() as patch:
+        model_of = functools.cache(lambda folder: loaded(read_run(folder)))
         patch.setattr(verify, "loaded", lambda run: model_of(run.folder))
         yield
 
 
-@functools.cache
-def model_of(folder: Path) -> Any:
-    return loaded(read_run(folder))
-
-
 @pytest.fixture(scope="module")
-def file(exported: Any) -> Path:
+def file(exported: Any) -> Any:
     """The run in float16."""
-    path: Path = exported.folder / "small-float16.tflite"
-    return path
+    return exported.folder / "small-float16.tflite"
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +53,15 @@ def for_others(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """The same run for programs without Falx, by what takes it."""
     folder = tmp_path_factory.mktemp("for_others")
     card, payload = model_file.read(exported.folder / "small-float16.tflite")
-    files = {
-        "small-float16-self-contained.tflite": tflite_file.sealed(payload, card),
-        "small-float16-mediapipe.tflite": tflite_file.sealed_for_mediapipe(payload, card),
-        "small-float32-self-contained.onnx": (
-            exported.folder / "small-float32-self-contained.onnx"
-        ).read_bytes(),
-    }
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return dict(zip(("tflite", "mediapipe", "onnx"), (folder / name for name in files), strict=True))
+    own, bare = folder / "small-float16-self-contained.tflite", folder / "small-float16-mediapipe.tflite"
+    own.write_bytes(tflite_file.sealed(payload, card))
+    bare.write_bytes(tflite_file.sealed_for_mediapipe(payload, card))
+    onnx = exported.folder / "small-float32-self-contained.onnx"
+    return {"tflite": own, "mediapipe": bare, "onnx": onnx}
 
 
 @pytest.fixture(scope="module")
-def heads(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn head, grey and with a breath of colour, and two pictures that are rejected for their pixels."""
     folder = tmp_path_factory.mktemp("heads")
     grey = phantom.lesion()
@@ -174,10 +164,7 @@ def test_images_that_cannot_be_read_are_set_aside_but_not_all(tmp_path: Path, da
 def test_a_margin_is_the_distance_of_what_decides_from_its_threshold(
     values: list[float], familiarity: float, decision: str, margin: float
 ) -> None:
-    answers = {
-        "probabilities": np.array(values, np.float32),
-        "familiarity": np.array([familiarity], np.float32),
-    }
+    answers = {"probabilities": np.array(values), "familiarity": np.array([familiarity])}
     found = parity.judged(answers, DEFAULT_THRESHOLDS, Limits(least_familiarity=0.25))
     assert found[0] == decision
     assert found[1] == pytest.approx(margin)

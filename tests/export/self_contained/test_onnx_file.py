@@ -19,13 +19,14 @@ from hypothesis.extra import numpy as arrays
 from onnx import helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
+from tests import cards
 
 import falx
 from falx import engines, phantom
 from falx.decision import Thresholds, decide
 from falx.errors import ModelError
 from falx.model import file as model_file
-from falx.model.card import Card, SelfTest, TensorSpec
+from falx.model.card import Card, SelfTest
 from falx.model.graph_limits import least_float32
 from falx.model.retarget import retarget
 from falx.prediction import Location
@@ -128,11 +129,16 @@ def decided() -> Run:
 
 
 def small(
-    familiarity: float | None = None, *, no_brain: float | None = None, side: int = 7, opset: int = OPSET
+    familiarity: float | None = None,
+    *,
+    no_brain: float | None = None,
+    probabilities: tuple[float, ...] = PROBABILITIES,
+    side: int = 7,
+    opset: int = OPSET,
 ) -> bytes:
     """A model of constant probabilities, whose heatmap is the brightness of the tensor's parts."""
     part = 224 // side
-    constants = ", ".join(str(p) for p in PROBABILITIES)
+    constants = ", ".join(str(p) for p in probabilities)
     text = f"""<ir_version: {IR_VERSION}, opset_import: ["" : {opset}]>
     small (uint8[1,224,224,1] image) => (float[1,4] probabilities, float[1,{side},{side}] heatmap) {{
         brightness = Cast<to=1>(image)
@@ -156,25 +162,12 @@ def small(
 
 
 def described(familiarity: bool = False, **limits: float) -> Card:
-    outputs = {
-        "probabilities": TensorSpec("probabilities", "float32", (1, 4)),
-        "heatmap": TensorSpec("heatmap", "float32", (1, 7, 7)),
-    }
-    if familiarity:
-        outputs["familiarity"] = TensorSpec("familiarity", "float32", (1, 1))
-    return Card(
-        name="small",
-        version="1.0.0",
-        license="none",
-        intended_use="tests",
-        thresholds=THRESHOLDS,
-        temperature=1.0,
-        metrics={},
-        provenance={},
-        quantization={"format": "float32", "scheme": "none"},
-        outputs=outputs,
-        rejection=Limits(**limits),
-    )
+    shapes = cards.PLAIN | ({"familiarity": (1, 1)} if familiarity else {})
+    return cards.card(shapes, thresholds=THRESHOLDS, rejection=Limits(**limits))
+
+
+def engine_of(graph: bytes, card: Card | None = None) -> engines.Engine:
+    return engines.start("onnx", graph, card or described(), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +180,11 @@ def answers(file: bytes) -> Run:
     return loaded(file)
 
 
+@pytest.fixture(scope="module")
+def model(file: bytes) -> onnx.ModelProto:
+    return onnx.load_from_string(file)
+
+
 def head(height: int, width: int, seed: int = 0, noise: float = 4) -> Pixels:
     """A drawn head of any size with noise, `(height, width, 1)`."""
     drawn = Image.fromarray(phantom.lesion()).resize((width, height), Image.Resampling.BILINEAR)
@@ -195,9 +193,14 @@ def head(height: int, width: int, seed: int = 0, noise: float = 4) -> Pixels:
     return pixels.clip(0, 255).astype(np.uint8)[:, :, np.newaxis]
 
 
+def number(code: str | None) -> int:
+    """The number that a reason has in the file."""
+    return 0 if code is None else 1 + list(REASONS).index(code)
+
+
 def expected_code(image: Pixels, limits: Limits) -> int:
     reason = rejection.check(source.read(image), limits)
-    return 0 if reason is None else 1 + list(REASONS).index(reason.code)
+    return number(None if reason is None else reason.code)
 
 
 class TestPreparation:
@@ -314,35 +317,30 @@ class TestRejection:
         assert got["heatmap"].shape == image.shape[:2]
         assert not got["heatmap"].any()
 
-    @pytest.mark.parametrize(("familiarity", "code"), [(0.49, "unfamiliar"), (0.5, None), (0.9, None)])
-    def test_an_unfamiliar_picture(self, familiarity: float, code: str | None) -> None:
-        card = described(familiarity=True, least_familiarity=0.5)
-        run = loaded(onnx_file.build(small(familiarity), card))
-        got = run(image=head(128, 128))
-        assert got["rejected"] == (code is not None)
-        assert got["reason"] == (0 if code is None else 1 + list(REASONS).index(code))
-        assert got["familiarity"] == np.float32(familiarity)
-        # A check of the pixels comes first.
-        assert run(image=head(32, 32))["reason"] == 1
-
     @pytest.mark.parametrize(
         ("familiarity", "no_brain", "code"),
         [
+            (0.49, None, "unfamiliar"),
+            (0.5, None, None),
+            (0.9, None, None),
             (0.49, 0.26, "no_brain"),
             (0.5, 0.5, None),
             (0.25, 0.375, "unfamiliar"),
             (0.0, 0.3, "unfamiliar"),
         ],
     )
-    def test_a_head_without_brain(self, familiarity: float, no_brain: float, code: str | None) -> None:
+    def test_an_unfamiliar_picture_or_a_head_without_brain(
+        self, familiarity: float, no_brain: float | None, code: str | None
+    ) -> None:
         card = described(familiarity=True, least_familiarity=0.5)
         run = loaded(onnx_file.build(small(familiarity, no_brain=no_brain), card))
         got = run(image=head(128, 128))
-        assert got["reason"] == (0 if code is None else 1 + list(REASONS).index(code))
-        assert got["no_brain"] == np.float32(no_brain)
+        assert (got["rejected"], got["reason"]) == (code is not None, number(code))
+        assert got["familiarity"] == np.float32(familiarity)
+        assert got.get("no_brain") == (None if no_brain is None else np.float32(no_brain))
         assert onnx_file.contradiction(got, Slice(head(128, 128)[..., 0]), card) == ""
-        # As without that output, the reason is one of the two at most.
-        assert got["rejected"] == (code is not None)
+        # A check of the pixels comes first.
+        assert run(image=head(32, 32))["reason"] == 1
 
 
 class TestDecision:
@@ -367,11 +365,7 @@ class TestDecision:
     def test_at_the_very_threshold(self, decided: Run, label: str, threshold: float) -> None:
         thresholds = Thresholds(**{**dict.fromkeys(LABELS, 1.0), label: threshold})
         nearest = np.float32(threshold)
-        for probability in (
-            np.nextafter(nearest, np.float32(0)),
-            nearest,
-            np.nextafter(nearest, np.float32(2)),
-        ):
+        for probability in (*np.nextafter(nearest, np.array([0, 2], np.float32)), nearest):
             probabilities = np.zeros(4, np.float32)
             probabilities[LABELS.index(label)] = min(probability, np.float32(1))
             got = run_decision(decided, probabilities, thresholds)
@@ -409,8 +403,8 @@ class TestFile:
         assert expected.max() > 0.3
         np.testing.assert_allclose(got["heatmap"], expected, atol=1e-5)
 
-    def test_inputs_and_outputs_are_as_documented(self, file: bytes) -> None:
-        graph = onnx.load_from_string(file).graph
+    def test_inputs_and_outputs_are_as_documented(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
         ends = {
             end.name: (
                 end.type.tensor_type.elem_type,
@@ -436,35 +430,33 @@ class TestFile:
         assert documented["reason"].startswith("why it is rejected: 0 it is not, 1 too_small, 2 blank")
         assert all(documented.values())
 
-    def test_it_is_valid_and_standard(self, file: bytes) -> None:
-        model = onnx.load_from_string(file)
+    def test_it_is_valid_and_standard(self, model: onnx.ModelProto) -> None:
         onnx.checker.check_model(model, full_check=True)
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
         assert {node.domain for node in model.graph.node} == {""}
         assert not model.functions
 
-    def test_it_does_the_same_in_the_reference_implementation_of_onnx(self, file: bytes) -> None:
-        reference = ReferenceEvaluator(onnx.load_from_string(file))
-        run = loaded(file)
+    def test_it_does_the_same_in_the_reference_implementation_of_onnx(
+        self, model: onnx.ModelProto, answers: Run
+    ) -> None:
+        reference = ReferenceEvaluator(model)
         for image in (head(100, 130), np.repeat(head(300, 200), 3, axis=2), head(70, 70, noise=90)):
             got = dict(zip(reference.output_names, reference.run(None, {"image": image}), strict=True))
-            for name, wanted in run(image=image).items():
+            for name, wanted in answers(image=image).items():
                 np.testing.assert_array_equal(got[name], wanted, err_msg=name)
 
-    def test_its_names_say_what_is_calculated(self, file: bytes) -> None:
-        graph = onnx.load_from_string(file).graph
-        names = [node.name for node in graph.node if not node.output[0].startswith("model/")]
+    def test_its_names_say_what_is_calculated(self, model: onnx.ModelProto) -> None:
+        names = [node.name for node in model.graph.node if not node.output[0].startswith("model/")]
         assert len(set(names)) == len(names)
         assert {name.split("/")[0] for name in names} == {
             *("grey", "head", "resize", "stretch", "centre", "rejection", "heatmap", "decision"),
             *("decision_label", "rejected", "reason", "probabilities", "confidence"),
         }
-        for name in ("head/foreground", "resize/horizontal/weights", "rejection/no_head", "decision/tumor"):
-            assert name in names
+        wanted = {"head/foreground", "resize/horizontal/weights", "rejection/no_head", "decision/tumor"}
+        assert wanted <= {*names}
 
-    def test_thresholds_and_limits_are_constants_of_their_names(self, file: bytes) -> None:
-        graph = onnx.load_from_string(file).graph
-        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    def test_thresholds_and_limits_are_constants_of_their_names(self, model: onnx.ModelProto) -> None:
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         assert constants["thresholds"].dtype == np.float32
         np.testing.assert_allclose(constants["thresholds"], [0.82, 0.6, 0.55, 0.55], rtol=1e-7)
         for name, limit in Limits().to_dict().items():
@@ -515,9 +507,8 @@ class TestFile:
     def test_a_phantom_rejected_for_its_pixels_is_refused_and_an_unfamiliar_one_is_not(self) -> None:
         known = (SelfTest("lesion", (0.7, 0.1, 0.1, 0.1)),)
         large = dataclasses.replace(described(minimum_side=5000), self_test=known)
-        with pytest.raises(
-            ConversionError, match=r"rejects the phantom lesion \(too_small\), .* give the card"
-        ):
+        message = r"rejects the phantom lesion \(too_small\), .* give the card"
+        with pytest.raises(ConversionError, match=message):
             onnx_file.sealed(small(), large)
         unfamiliar = described(familiarity=True, least_familiarity=0.5)
         unfamiliar = dataclasses.replace(unfamiliar, self_test=known)
@@ -526,46 +517,33 @@ class TestFile:
 
     def test_it_is_proven_on_slices_against_the_graph_it_is_made_of(self, file: bytes) -> None:
         slices = np.stack([prepare(head(200, 160, seed)[..., 0])[0] for seed in range(3)])[..., np.newaxis]
-        own = engines.start("onnx", small(), described(), threads=1)
-        onnx_file.prove("small.onnx", file, slices, own)
-        other = onnx.load_from_string(small())
-        (answers,) = (node for node in other.graph.node if node.output[0] == "answers")
-        answers.attribute[0].floats[:] = [0.1, 0.25, 0.6, 0.05]
-        engine = engines.start("onnx", other.SerializeToString(), described(), threads=1)
-        with pytest.raises(
-            ParityError,
-            match=r"small\.onnx: probabilities is 0\.05 from that of the graph it is made of, 0\.01",
-        ):
-            onnx_file.prove("small.onnx", file, slices, engine)
+        onnx_file.prove("small.onnx", file, slices, engine_of(small()))
+        other = engine_of(small(probabilities=(0.1, 0.25, 0.6, 0.05)))
+        message = r"small\.onnx: probabilities is 0\.05 from that of the graph it is made of, 0\.01"
+        with pytest.raises(ParityError, match=message):
+            onnx_file.prove("small.onnx", file, slices, other)
 
     def test_one_that_rejects_all_it_is_tried_on_is_not_proven(self) -> None:
         card = described(familiarity=True, least_familiarity=0.5)
         data = onnx_file.sealed(small(0.2), card)
         slices = np.zeros((2, 224, 224, 1), np.uint8)
-        engine = engines.start("onnx", small(0.2), card, threads=1)
         tried = len(phantom.PHANTOMS) + 2
-        with pytest.raises(
-            ParityError,
-            match=rf"small\.onnx: rejects all of {tried} phantoms and slices, .* with --data",
-        ):
-            onnx_file.prove("small.onnx", data, slices, engine)
+        message = rf"small\.onnx: rejects all of {tried} phantoms and slices, .* with --data"
+        with pytest.raises(ParityError, match=message):
+            onnx_file.prove("small.onnx", data, slices, engine_of(small(0.2), card))
         # Rejected or not, the familiarity is that of the model.
-        engine = engines.start("onnx", small(0.4), card, threads=1)
         with pytest.raises(ParityError, match=r"small\.onnx: familiarity is 0\.2 from that of"):
-            onnx_file.prove("small.onnx", data, slices, engine)
+            onnx_file.prove("small.onnx", data, slices, engine_of(small(0.4), card))
 
     def test_a_decision_that_is_not_that_of_falx_is_refused(self, file: bytes) -> None:
         # The card changed, the graph did not.
         card, payload = model_file.extract(file)
         thresholds = dataclasses.replace(THRESHOLDS, glioma=0.9)
         data = model_file.embed(payload, dataclasses.replace(card, thresholds=thresholds), format="onnx")
-        engine = engines.start("onnx", small(), described(), threads=1)
         slices = np.zeros((1, 224, 224, 1), np.uint8)
-        message = (
-            r"small\.onnx: decides glioma, not rejected, Falx ambiguous, not rejected on the same picture"
-        )
-        with pytest.raises(ParityError, match=message):
-            onnx_file.prove("small.onnx", data, slices, engine)
+        message = "decides glioma, not rejected, Falx ambiguous, not rejected on the same picture"
+        with pytest.raises(ParityError, match=rf"small\.onnx: {message}"):
+            onnx_file.prove("small.onnx", data, slices, engine_of(small()))
 
     def test_a_rejection_that_is_not_that_of_falx_is_found(self, answers: Run) -> None:
         got = answers(image=head(63, 200))

@@ -20,15 +20,17 @@ from falx_export.convert import flatbuffer
 from falx_export.errors import ConversionError, ParityError
 from falx_export.self_contained import tflite_file as own
 
+Pixels = npt.NDArray[np.integer[Any]]
 
-def images(pixels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint8]:
+
+def images(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """Images whose first pixels are these, `(N, 5)`: four probabilities and familiarity, times 256."""
     made = np.zeros((len(pixels), 224, 224, 1), np.uint8)
     made[:, 0, :5, 0] = pixels
     return made
 
 
-def expected(card: Any, pixels: npt.NDArray[np.integer[Any]]) -> list[str]:
+def expected(card: Any, pixels: Pixels) -> list[str]:
     """Returns what the runtime decides."""
     values = pixels.astype(np.float32) / np.float32(256)
     return [
@@ -38,7 +40,7 @@ def expected(card: Any, pixels: npt.NDArray[np.integer[Any]]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pixels(pixel_card: Any) -> npt.NDArray[np.integer[Any]]:
+def pixels(pixel_card: Any) -> Pixels:
     """All there is around the thresholds, and what chance brings."""
     edges = [round(pixel_card.thresholds[label] * 256) for label in LABELS]
     edges.append(round(pixel_card.rejection.least_familiarity * 256))
@@ -47,13 +49,11 @@ def pixels(pixel_card: Any) -> npt.NDArray[np.integer[Any]]:
     return np.concatenate([around, random.integers(0, 256, (200, 5)), np.full((1, 5), 128)])
 
 
-def run(payload: bytes, pixels: npt.NDArray[np.integer[Any]]) -> dict[str, Any]:
+def run(payload: bytes, pixels: Pixels) -> dict[str, Any]:
     return own.answers(payload, images(pixels))
 
 
-def test_it_decides_as_the_runtime_does(
-    pixel_model: bytes, pixel_card: Any, pixels: npt.NDArray[np.integer[Any]]
-) -> None:
+def test_it_decides_as_the_runtime_does(pixel_model: bytes, pixel_card: Any, pixels: Pixels) -> None:
     answer = run(own.with_decision(pixel_model, pixel_card), pixels)
     wanted = expected(pixel_card, pixels)
     assert [DECISIONS[index] for index in answer["decision"]] == wanted
@@ -77,10 +77,7 @@ def thresholds_of(document: Any) -> Any:
 
 @pytest.mark.parametrize("values", [(0.5, 0.5, 0.5, 0.5), (1.0, 0.001, 1.0, 0.3)], ids=["equal", "far"])
 def test_thresholds_are_one_constant_that_can_be_set_anew(
-    pixel_model: bytes,
-    pixel_card: Any,
-    pixels: npt.NDArray[np.integer[Any]],
-    values: tuple[float, float, float, float],
+    pixel_model: bytes, pixel_card: Any, pixels: Pixels, values: tuple[float, float, float, float]
 ) -> None:
     # As `falx retarget` does: four floats in their place, and no byte more.
     payload = own.with_decision(pixel_model, pixel_card)
@@ -163,7 +160,7 @@ def test_the_file_that_bare_engines_are_tried_with_is_what_is_made_now(
 
 
 def test_for_mediapipe_it_takes_colour_and_answers_with_probabilities_alone(
-    pixel_model: bytes, pixel_card: Any, pixels: npt.NDArray[np.integer[Any]]
+    pixel_model: bytes, pixel_card: Any, pixels: Pixels
 ) -> None:
     card, payload = model_file.extract(own.sealed_for_mediapipe(pixel_model, pixel_card))
     assert (card.input.shape, list(card.outputs)) == ((1, 224, 224, 3), ["probabilities"])
@@ -173,7 +170,7 @@ def test_for_mediapipe_it_takes_colour_and_answers_with_probabilities_alone(
 
 
 def test_a_file_that_answers_something_else_is_refused(
-    pixel_model: bytes, pixel_card: Any, pixels: npt.NDArray[np.integer[Any]]
+    pixel_model: bytes, pixel_card: Any, pixels: Pixels
 ) -> None:
     slices, data = images(pixels), own.sealed(pixel_model, pixel_card)
     plain = own.answers(pixel_model, slices)

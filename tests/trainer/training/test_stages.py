@@ -132,14 +132,7 @@ def test_in_cycles_the_rate_starts_again(epochs: int, expected: list[float]) -> 
 
 @pytest.mark.parametrize(
     ("cycle", "averaged", "ends"),
-    [
-        (1, 1, [6]),
-        (1, 6, [1, 2, 3, 4, 5, 6]),
-        (2, 2, [4, 6]),
-        (3, 9, [3, 6]),
-        (4, 2, [2, 6]),
-        (9, 3, [6]),
-    ],
+    [(1, 1, [6]), (1, 6, [1, 2, 3, 4, 5, 6]), (2, 2, [4, 6]), (3, 9, [3, 6]), (4, 2, [2, 6]), (9, 3, [6])],
 )
 def test_the_ends_of_the_last_cycles_are_averaged(cycle: int, averaged: int, ends: list[int]) -> None:
     stage = Stage2(epochs=6, schedule="cycles", cycle=cycle, averaged=averaged)
