@@ -14,7 +14,9 @@ from falx.slices.preprocessing import SIZE, prepare
 from falx_trainer.training.augmentation import augment
 from falx_trainer.training.recipe import PRESETS, Augmentation
 
+Boxes = npt.NDArray[np.float32]
 NO_BOXES = np.zeros((0, 4), np.float32)
+RAMP = np.tile(np.arange(SIZE, dtype=np.uint8), (SIZE, 1))
 
 
 def varied(**changes: float) -> Augmentation:
@@ -22,11 +24,17 @@ def varied(**changes: float) -> Augmentation:
     return Augmentation(**(AUGMENTATION | changes))
 
 
+def augmented(
+    pixels: Pixels, boxes: Boxes = NO_BOXES, seed: int = 1, /, **changes: float
+) -> tuple[Pixels, Boxes]:
+    return augment(pixels, boxes, varied(**changes), np.random.default_rng(seed))
+
+
 def noise_image(seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE)).astype(np.uint8)
 
 
-def disc(left: float, top: float, right: float, bottom: float) -> tuple[Pixels, npt.NDArray[np.float32]]:
+def disc(left: float, top: float, right: float, bottom: float) -> tuple[Pixels, Boxes]:
     """A white ellipse on black, and its box."""
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     across, down = (x - (left + right) / 2) / (right - left), (y - (top + bottom) / 2) / (bottom - top)
@@ -34,19 +42,15 @@ def disc(left: float, top: float, right: float, bottom: float) -> tuple[Pixels, 
     return picture, np.array([[left, top, right, bottom]], np.float32)
 
 
-def test_nothing_varied_is_the_same_image() -> None:
+def test_nothing_varied_is_the_same_image_and_mirroring_is_exact() -> None:
     pixels, boxes = noise_image(), np.array([[10, 20, 50, 70.5]], np.float32)
-    result, moved = augment(pixels, boxes, varied(), np.random.default_rng(1))
+    result, moved = augmented(pixels, boxes)
     np.testing.assert_array_equal(result, pixels)
     np.testing.assert_allclose(moved, boxes, atol=1e-4)
-
-
-def test_mirroring_is_exact() -> None:
-    pixels, boxes = noise_image(), np.array([[10, 20, 50, 70]], np.float32)
-    result, moved = augment(pixels, boxes, varied(flip=1), np.random.default_rng(1))
+    result, moved = augmented(pixels, boxes, flip=1)
     np.testing.assert_array_equal(result, pixels[:, ::-1])
     # Edges, not pixel centres: what starts at the left edge ends at the right edge.
-    np.testing.assert_allclose(moved, [[SIZE - 50, 20, SIZE - 10, 70]], atol=1e-4)
+    np.testing.assert_allclose(moved, [[SIZE - 50, 20, SIZE - 10, 70.5]], atol=1e-4)
 
 
 def test_turning_by_right_angles_is_exact() -> None:
@@ -103,8 +107,7 @@ def test_the_generator_is_the_only_source_of_chance(preset: str, head: DrawHead)
 )
 @pytest.mark.parametrize("seed", range(6))
 def test_boxes_follow_the_pixels(changes: dict[str, float], seed: int) -> None:
-    pixels, boxes = disc(90, 70, 130, 120)
-    moved_pixels, moved = augment(pixels, boxes, varied(**changes), np.random.default_rng(seed))
+    moved_pixels, moved = augmented(*disc(90, 70, 130, 120), seed, **changes)
     white = moved_pixels >= 128
     rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
     seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
@@ -114,9 +117,8 @@ def test_boxes_follow_the_pixels(changes: dict[str, float], seed: int) -> None:
 def test_a_box_that_leaves_the_image_ends_at_its_edge() -> None:
     boxes = np.array([[200, 200, 224, 224]], np.float32)
     for seed in range(20):
-        _, moved = augment(noise_image(), boxes, varied(shift=0.9, rotation=40), np.random.default_rng(seed))
-        assert moved.min() >= 0
-        assert moved.max() <= SIZE
+        _, moved = augmented(noise_image(), boxes, seed, shift=0.9, rotation=40)
+        assert 0 <= moved.min() <= moved.max() <= SIZE
         assert (moved[:, 2:] >= moved[:, :2]).all()
 
 
@@ -153,42 +155,35 @@ def test_any_settings_give_an_image_and_boxes_in_it(
     boxes = np.concatenate([pairs.min(axis=1), pairs.max(axis=1)], 1)
     result, moved = augment(pixels, boxes, chosen, np.random.default_rng(seed))
     assert result.shape == (SIZE, SIZE)
-    assert result.dtype == np.uint8
     assert moved.shape == boxes.shape
-    assert moved.dtype == np.float32
+    assert (result.dtype, moved.dtype) == (np.dtype(np.uint8), np.dtype(np.float32))
     assert ((moved >= 0) & (moved <= SIZE)).all()
     assert (moved[:, 2:] >= moved[:, :2]).all()
 
 
 def test_brightness_and_gamma_map_levels() -> None:
-    ramp = np.tile(np.arange(SIZE, dtype=np.uint8), (SIZE, 1))
     for seed in range(10):
-        result, _ = augment(
-            ramp, NO_BOXES, varied(brightness_min=0.5, brightness_max=1.5), np.random.default_rng(seed)
-        )
+        result, _ = augmented(RAMP, NO_BOXES, seed, brightness_min=0.5, brightness_max=1.5)
         factor = float(result[0, 100]) / 100
         assert 0.49 <= factor <= 1.51
-        np.testing.assert_allclose(result[0], (ramp[0] * factor).clip(0, 255), atol=2)
-        result, _ = augment(ramp, NO_BOXES, varied(gamma=0.5), np.random.default_rng(seed))
+        np.testing.assert_allclose(result[0], (RAMP[0] * factor).clip(0, 255), atol=2)
+        result, _ = augmented(RAMP, NO_BOXES, seed, gamma=0.5)
         exponent = math.log(result[0, 120] / 255) / math.log(120 / 255)
         assert abs(math.log(exponent)) <= 0.52
-        np.testing.assert_allclose(result[0], 255 * (ramp[0] / 255.0) ** exponent, atol=1.5)
+        np.testing.assert_allclose(result[0], 255 * (RAMP[0] / 255.0) ** exponent, atol=1.5)
 
 
 def test_a_tone_curve_leaves_air_black_and_moves_tissue() -> None:
-    ramp = np.tile(np.arange(SIZE, dtype=np.uint8), (SIZE, 1))
-    result, _ = augment(ramp, NO_BOXES, varied(tone_curve=1), np.random.default_rng(2))
-    np.testing.assert_allclose(result[0, :20], ramp[0, :20], atol=1)
-    assert np.abs(result[0, 60:].astype(int) - ramp[0, 60:]).max() > 20
+    result, _ = augmented(RAMP, NO_BOXES, 2, tone_curve=1)
+    np.testing.assert_allclose(result[0, :20], RAMP[0, :20], atol=1)
+    assert np.abs(result[0, 60:].astype(int) - RAMP[0, 60:]).max() > 20
 
 
 def test_noise_is_rician() -> None:
     # Mean and deviation of a Rician in air are sigma sqrt(pi / 2) and sigma sqrt(2 - pi / 2).
     spread = []
     for seed in range(8):
-        result, _ = augment(
-            np.zeros((SIZE, SIZE), np.uint8), NO_BOXES, varied(noise=40), np.random.default_rng(seed)
-        )
+        result, _ = augmented(np.zeros((SIZE, SIZE), np.uint8), NO_BOXES, seed, noise=40)
         if result.any():
             spread.append(float(result.std() / result.mean()))
             assert result.mean() <= 40 * math.sqrt(math.pi / 2) + 1
@@ -200,25 +195,25 @@ def test_a_bias_field_is_smooth_and_bounded() -> None:
     flat = np.full((SIZE, SIZE), 100, np.uint8)
     changed = 0
     for seed in range(12):
-        result, _ = augment(flat, NO_BOXES, varied(bias_field=0.4), np.random.default_rng(seed))
-        steps = np.diff(result.astype(int), axis=0), np.diff(result.astype(int), axis=1)
-        assert max(np.abs(step).max() for step in steps) <= 2
+        result, _ = augmented(flat, NO_BOXES, seed, bias_field=0.4)
+        assert max(np.abs(np.diff(result.astype(int), axis=axis)).max() for axis in (0, 1)) <= 2
         changed += int((result != 100).any())
     assert 2 <= changed <= 10
 
 
 def test_stripping_takes_the_rim_and_spares_a_tumour_in_it(head: DrawHead) -> None:
     pixels, _ = prepare(head(4)[0])
-    lost = pixels.astype(bool) & (
-        augment(pixels, NO_BOXES, varied(strip=1), np.random.default_rng(0))[0] == 0
-    )
+
+    def stripped(boxes: Boxes) -> Pixels:
+        return augmented(pixels, boxes, 0, strip=1)[0]
+
+    lost = pixels.astype(bool) & (stripped(NO_BOXES) == 0)
     assert 0.05 < lost.sum() / pixels.astype(bool).sum() < 0.5
     assert not lost[90:134, 90:134].any()
-    middle = np.array([[100, 100, 120, 120]], np.float32)
-    assert (augment(pixels, middle, varied(strip=1), np.random.default_rng(0))[0] == 0)[lost].all()
+    assert (stripped(np.array([[100, 100, 120, 120]], np.float32)) == 0)[lost].all()
     top = int(np.nonzero(pixels > 25)[0].min())
     rim = np.array([[100, top, 124, top + 14]], np.float32)
-    np.testing.assert_array_equal(augment(pixels, rim, varied(strip=1), np.random.default_rng(0))[0], pixels)
+    np.testing.assert_array_equal(stripped(rim), pixels)
 
 
 def test_mixed_spectra_change_the_contrast_and_not_the_anatomy(head: DrawHead) -> None:
