@@ -27,3 +27,6 @@ def card(shapes: Mapping[str, tuple[int, ...]] = PLAIN, **changes: Any) -> Card:
         "outputs": {name: TensorSpec(name, "float32", shape) for name, shape in shapes.items()},
     }
     return Card(**fields | changes)
+
+
+CARD = card()

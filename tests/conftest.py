@@ -17,7 +17,7 @@ import pytest
 from benchmarks import chromium
 from hypothesis import settings
 from PIL import Image
-from tests import cards
+from tests import cards, tiny
 from tests.said import Command, runner
 
 import falx
@@ -41,27 +41,13 @@ settings.register_profile("everyday", deadline=None, max_examples=30, derandomiz
 settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.load_profile("everyday")
 
-DATA = Path(__file__).parent / "data"
-
 Outputs = dict[str, npt.NDArray[np.float32]]
 Change = Callable[[Outputs], Outputs]
 
 
-def numpy_answer(tensor: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Returns what the tiny models answer: probabilities `(4,)` and heatmap `(7, 7)`."""
-    values = tensor / 255.0
-    logits = values.mean() * np.array([-8.0, 0.0, 8.0, -1.0]) + np.array([2.0, 0.0, -2.0, 0.0])
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum(), values.reshape(7, 32, 7, 32).mean(axis=(1, 3))
-
-
-def graph(kind: Format) -> bytes:
-    return (DATA / f"tiny.{kind}").read_bytes()
-
-
 def write_model(folder: Path, card: Card, kind: Format, name: str = "tiny") -> Path:
     path = folder / f"{name}.{kind}"
-    path.write_bytes(model_file.embed(graph(kind), card, format=kind))
+    path.write_bytes(model_file.embed(tiny.graph(kind), card, format=kind))
     return path
 
 
@@ -72,22 +58,10 @@ def works(engine: str) -> bool:
     if importlib.util.find_spec(package) is None:
         return False
     try:
-        engines.start(engine, graph(kind), cards.card(), threads=1)  # type: ignore[arg-type] # a format
+        engines.start(engine, tiny.graph(kind), cards.card(), threads=1)  # type: ignore[arg-type] # a format
     except falx.FalxError:
         return False
     return True
-
-
-@pytest.fixture(name="graph", scope="session")
-def graph_fixture() -> Callable[[Format], bytes]:
-    """The tiny graph of a format, without a card."""
-    return graph
-
-
-@pytest.fixture(name="numpy_answer", scope="session")
-def numpy_answer_fixture() -> Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """The answers of the tiny models, computed with NumPy."""
-    return numpy_answer
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
-"""The outcome of a command that a test ran in its own process: its status and what it wrote."""
+"""The outcome of a command that a test ran, in its own process or another: its status and what it wrote."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -37,3 +40,11 @@ def runner(main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str])
         return Said(status, *capsys.readouterr())
 
     return run
+
+
+def python(*words: object, **variables: str) -> Said:
+    """Runs Python in a process of its own, with variables of the environment by name."""
+    command = [sys.executable, *map(str, words)]
+    environment = os.environ | variables
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    return Said(done.returncode, done.stdout, done.stderr)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from tests import tiny
 from tests.said import Command
 
 import falx
@@ -17,8 +17,8 @@ from falx.slices.preprocessing import prepare
 
 
 @pytest.fixture
-def stored(numpy_answer: Callable[..., Any]) -> tuple[SelfTest, ...]:
-    return check.answers(lambda tensor: list(numpy_answer(tensor)[0]))
+def stored() -> tuple[SelfTest, ...]:
+    return check.answers(lambda tensor: list(tiny.answer(tensor)[0]))
 
 
 @pytest.fixture
@@ -27,11 +27,9 @@ def checked(any_engine: str, model_of: Callable[..., Path]) -> Callable[..., che
     return lambda **changes: check.run(falx.load(model_of(any_engine, **changes)), latency=False)
 
 
-def test_answers_are_those_for_every_phantom(
-    stored: tuple[SelfTest, ...], numpy_answer: Callable[..., Any]
-) -> None:
+def test_answers_are_those_for_every_phantom(stored: tuple[SelfTest, ...]) -> None:
     assert [test.phantom for test in stored] == list(phantom.PHANTOMS)
-    expected = numpy_answer(prepare(phantom.lesion())[0])[0]
+    expected = tiny.answer(prepare(phantom.lesion())[0])[0]
     assert stored[1].probabilities == pytest.approx(tuple(expected))
 
 

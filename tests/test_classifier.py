@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from tests import tiny
 
 import falx
 from falx import phantom
@@ -30,13 +31,11 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 Answering = Callable[[Callable[[Outputs], Outputs]], None]
 
 
-def test_the_answer_for_a_slice(
-    engine: str, model_of: Callable[..., Path], head: Head, numpy_answer: Callable[..., Any]
-) -> None:
+def test_the_answer_for_a_slice(engine: str, model_of: Callable[..., Path], head: Head) -> None:
     path = model_of(engine, thresholds=LOW)
     classifier = falx.load(path, engine=engine, threads=2)
     prediction = classifier.predict(head)
-    expected, _ = numpy_answer(prepare(head)[0])
+    expected, _ = tiny.answer(prepare(head)[0])
     assert prediction.probabilities is not None
     assert list(prediction.probabilities) == list(LABELS)
     assert list(prediction.probabilities.values()) == pytest.approx(expected, abs=1e-4)

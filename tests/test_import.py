@@ -6,13 +6,12 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from tests.said import python
 
 import falx
 from falx import phantom
@@ -53,8 +52,9 @@ HEAVY |= {"keras", "pydicom"}
 def loaded_after(statement: str) -> set[str]:
     """The modules that a process has loaded after a statement, and the packages they are of."""
     code = f"import sys\n{statement}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    done = python("-c", code)
+    assert done.status == 0, done.err
+    loaded = set(done.out.split())
     return loaded | {name.partition(".")[0] for name in loaded}
 
 
@@ -110,8 +110,7 @@ def test_importing_falx_changes_nothing_global(modules: list[str], packages: str
         "threading.excepthook, list(map(signal.getsignal, signal.valid_signals())))\n"
         f"before = state()\nimport {', '.join(modules)}\nassert state() == before"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert python("-c", code) == (0, "", "")
 
 
 def homes() -> dict[str, str]:

@@ -25,16 +25,6 @@ def test_a_command_without_its_extra_names_the_extra_alone(
     assert command(name) == (2, "", expected)
 
 
-def test_a_package_has_its_name_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    expected = "engine litert needs ai-edge-litert, which is not installed: pip install ai-edge-litert$"
-    with (
-        pytest.raises(EngineUnavailable, match=expected),
-        needs("engine litert", None, EngineUnavailable, package="ai-edge-litert"),
-    ):
-        import ai_edge_litert.interpreter  # type: ignore[import-untyped] # noqa: F401
-
-
 def test_a_package_that_lacks_something_itself_says_what() -> None:
     expected = (
         r"y needs z, which cannot be imported \(No module named 'no_such_part'\): pip install 'falx\[x\]'$"

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.said import python
 
 from falx.writing import lacks_room, locked, write_through, write_whole
 
@@ -65,15 +65,11 @@ def test_a_file_is_locked_for_one_process(tmp_path: Path) -> None:
     path.write_bytes(b"answers")
     asks = f"from falx.writing import locked; file = open({str(path)!r}); print(locked(file.fileno()))"
 
-    def another() -> str:
-        done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
-        return done.stdout
-
     with path.open("r+b") as file:
         assert locked(file.fileno())
-        assert another() == "False\n"
+        assert python("-c", asks) == (0, "False\n", "")
         assert file.read() == b"answers"
-    assert another() == "True\n"
+    assert python("-c", asks) == (0, "True\n", "")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has its own")

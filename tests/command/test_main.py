@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests import keys
+from tests import keys, tiny
 from tests.said import Command
 
 import falx
@@ -30,7 +30,6 @@ from falx.decision import DEFAULT_THRESHOLDS
 from falx.engines import Inference
 from falx.model import attachment
 from falx.model import file as model_file
-from falx.model.card import Format
 from falx.words import DISCLAIMER, LABELS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -179,9 +178,9 @@ def flipped(whole: bytes, place: int) -> bytes:
 
 
 @pytest.fixture
-def whole(graph: Callable[[Format], bytes], card: falx.Card) -> bytes:
+def whole(card: falx.Card) -> bytes:
     """A TFLite model file."""
-    return model_file.embed(graph("tflite"), card, format="tflite")
+    return model_file.embed(tiny.graph("tflite"), card, format="tflite")
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import warnings
 from pathlib import Path
 
 import pytest
+from tests.engines.alone import ALONE, load
+from tests.said import python
 
-import falx
 from falx.engines import ENGINES
-from falx.errors import EngineUnavailable, FalxWarning
 from falx.model import file as model_file
 from falx.model.file import DEFAULT_MODEL
 
-ALONE = os.environ.get("FALX_TEST_ENGINE")
 RELEASED = sorted((Path(__file__).parents[2] / "models").glob("*/*-int8.onnx"))
 
 SCRIPT = """
@@ -100,28 +95,10 @@ def _model(engine: str) -> Path:
 def test_threads_and_processes_answer_as_one_alone(engine: str, tmp_path: Path) -> None:
     model = _model(engine)
     assert not model_file.read(model)[0].self_contained
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FalxWarning)
-        try:
-            falx.load(model, engine=engine)
-        except EngineUnavailable as error:
-            if ALONE is not None:
-                raise
-            pytest.skip(str(error))
+    load(engine, model)
     script = tmp_path / "concurrency.py"
     script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", str(script), str(model), engine],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
-        "threads": True,
-        "processes": True,
-        "forks": [0] * 4,
-        "slices": 4,
-        "different": 4,
-    }
+    done = python("-W", "ignore::DeprecationWarning", script, model, engine)
+    assert done.status == 0, done.err
+    same = {"threads": True, "processes": True, "forks": [0] * 4}
+    assert done.answers == [same | {"slices": 4, "different": 4}]

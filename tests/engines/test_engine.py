@@ -7,7 +7,6 @@ say what they need. Elsewhere whatever is installed is tried.
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import warnings
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.engines.alone import ALONE, load
 
 import falx
 from falx import check, phantom
@@ -25,7 +25,6 @@ from falx.model import file as model_file
 from falx.model.file import DEFAULT_MODEL
 from falx.words import LABELS
 
-ALONE = os.environ.get("FALX_TEST_ENGINE")
 RELEASED = sorted((Path(__file__).parents[2] / "models").glob("*/*.*"))
 FILES = [path for path in RELEASED if path.suffix in (".tflite", ".onnx")]
 # Self-contained files are for programs without Falx.
@@ -39,21 +38,9 @@ EVERY_RUN = [
 ]
 
 
-def _load(engine: str, model: Path, threads: int = 1) -> falx.Classifier:
-    with warnings.catch_warnings():
-        # tflite-runtime says that it is slow on x86, which is true and tested elsewhere.
-        warnings.simplefilter("ignore", FalxWarning)
-        try:
-            return falx.load(model, engine=engine, threads=threads)
-        except EngineUnavailable as error:
-            if ALONE is not None:
-                raise
-            pytest.skip(str(error))
-
-
 @pytest.mark.parametrize(("engine", "model"), EVERY_RUN)
 def test_an_engine_answers_as_the_card_says(engine: str, model: Path) -> None:
-    classifier = _load(engine, model)
+    classifier = load(engine, model)
     assert classifier.engine == engine
     assert classifier.card.self_test != ()
     allowed = check.TOLERANCES[classifier.card.quantization["format"]]
@@ -67,7 +54,7 @@ def test_an_engine_answers_as_the_card_says(engine: str, model: Path) -> None:
 @pytest.mark.parametrize(("engine", "model"), EVERY_RUN)
 def test_threads_change_no_answer(engine: str, model: Path) -> None:
     image = phantom.lesion()
-    one, two = (_load(engine, model, threads).predict(image).probabilities for threads in (1, 2))
+    one, two = (load(engine, model, threads).predict(image).probabilities for threads in (1, 2))
     assert one is not None
     assert two is not None
     assert np.allclose(list(one.values()), list(two.values()), atol=1e-5)

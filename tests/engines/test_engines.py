@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,27 +11,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests import tiny
+from tests.cards import CARD
+from tests.said import python
 
 import falx
 from falx import engines
 from falx.errors import EngineUnavailable, GraphError, ModelError, UnknownEngine
 from falx.model.card import Card, Format, TensorSpec
 
-Graph = Callable[[Format], bytes]
-
 
 @pytest.fixture
-def start(graph: Graph, card: Card) -> Callable[..., engines.Engine]:
-    def run(name: str, of: Card = card, threads: int = 1) -> engines.Engine:
+def start() -> Callable[..., engines.Engine]:
+    def run(name: str, of: Card = CARD, threads: int = 1) -> engines.Engine:
         kind: Any = engines.ENGINES[name][0]
-        return engines.start(name, graph(kind), of, threads=threads)
+        return engines.start(name, tiny.graph(kind), of, threads=threads)
 
     return run
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_engine_answers_as_numpy_does(
-    engine: str, start: Callable[..., engines.Engine], numpy_answer: Callable[..., Any], threads: int
+    engine: str, start: Callable[..., engines.Engine], threads: int
 ) -> None:
     running = start(engine, threads=threads)
     assert running.name == engine
@@ -41,7 +40,7 @@ def test_an_engine_answers_as_numpy_does(
     for high in (20, 120, 256):
         tensor = rng.integers(0, high, (224, 224), np.uint8)
         outputs = running.run(tensor)
-        probabilities, cells = numpy_answer(tensor)
+        probabilities, cells = tiny.answer(tensor)
         assert outputs["probabilities"].dtype == outputs["heatmap"].dtype == np.float32
         assert outputs["probabilities"] == pytest.approx(probabilities, abs=1e-4)
         assert outputs["heatmap"] == pytest.approx(cells, abs=1e-4)
@@ -55,8 +54,8 @@ def test_an_answer_outlives_the_next_run(engine: str, start: Callable[..., engin
     assert all(np.array_equal(first[name], kept[name]) for name in kept)
 
 
-def test_a_graph_that_is_not_its_cards(engine: str, start: Callable[..., engines.Engine], card: Card) -> None:
-    bare = replace(card, outputs={"probabilities": card.outputs["probabilities"]})
+def test_a_graph_that_is_not_its_cards(engine: str, start: Callable[..., engines.Engine]) -> None:
+    bare = replace(CARD, outputs={"probabilities": CARD.outputs["probabilities"]})
     message = (
         r"the graph's outputs are heatmap float32 \[1, 7, 7\], probabilities float32 \[1, 4\], "
         r"its card says probabilities float32 \[1, 4\]; export the model again"
@@ -64,15 +63,15 @@ def test_a_graph_that_is_not_its_cards(engine: str, start: Callable[..., engines
     with pytest.raises(GraphError, match=message):
         start(engine, bare)
     # A card refuses this in its constructor; here it stands for any graph that differs.
-    other = replace(card)
+    other = replace(CARD)
     object.__setattr__(other, "input", TensorSpec("image", "float32", (1, 224, 224, 1)))
     with pytest.raises(GraphError, match=r"inputs are image uint8 .*, its card says image float32"):
         start(engine, other)
 
 
-def test_bytes_that_are_no_graph(engine: str, card: Card) -> None:
+def test_bytes_that_are_no_graph(engine: str) -> None:
     with pytest.raises(GraphError, match=f"engine {engine} cannot run this graph"):
-        engines.start(engine, b"\x1c\0\0\0TFL3" + bytes(64), card, threads=1)
+        engines.start(engine, b"\x1c\0\0\0TFL3" + bytes(64), CARD, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -123,19 +122,17 @@ def test_an_engine_that_cannot_be_chosen(
         ("onnx", r".*: pip install 'falx\[onnx\]'"),
     ],
 )
-def test_an_engine_that_is_not_installed(
-    monkeypatch: pytest.MonkeyPatch, card: Card, name: str, message: str
-) -> None:
+def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
     package = engines.ENGINES[name][1]
     for loaded in [key for key in sys.modules if key.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, loaded)
     # None in sys.modules is how Python itself marks what must not be imported.
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(EngineUnavailable, match=rf"engine {name} needs {message}"):
-        engines.start(name, b"", card, threads=1)
+        engines.start(name, b"", CARD, threads=1)
 
 
-def test_tflite_runtime_beside_numpy_2(monkeypatch: pytest.MonkeyPatch, card: Card) -> None:
+def test_tflite_runtime_beside_numpy_2(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:
         raise SystemError("returned a result with an exception set") from AttributeError(
             "_ARRAY_API not found"
@@ -151,7 +148,7 @@ def test_tflite_runtime_beside_numpy_2(monkeypatch: pytest.MonkeyPatch, card: Ca
         match=rf"engine tflite does not work with NumPy {np.__version__} \(_ARRAY_API not found\): "
         r"pip install 'numpy<2', or use engine litert",
     ):
-        engines.start("tflite", b"", card, threads=1)
+        engines.start("tflite", b"", CARD, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -164,10 +161,10 @@ def test_tflite_runtime_beside_numpy_2(monkeypatch: pytest.MonkeyPatch, card: Ca
     ],
 )
 def test_the_caution_about_int8_on_x86(
-    monkeypatch: pytest.MonkeyPatch, card: Card, machine: str, form: str, warned: bool
+    monkeypatch: pytest.MonkeyPatch, machine: str, form: str, warned: bool
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    of = replace(card, quantization={"format": form, "scheme": ""})
+    of = replace(CARD, quantization={"format": form, "scheme": ""})
     caution = engines.caution("tflite", of)
     assert (caution is not None) is warned
     if caution is not None:
@@ -194,15 +191,16 @@ def test_no_engine_is_imported_for_another(engine: str, model_of: Callable[..., 
         "falx.load(sys.argv[1], engine=sys.argv[2]); "
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
-    command = [sys.executable, "-c", code, str(model_of(engine)), engine]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    done = python("-c", code, model_of(engine), engine)
+    assert done.status == 0, done.err
     packages = {package for _, package in engines.ENGINES.values()}
-    assert loaded & packages == {engines.ENGINES[engine][1]}
+    assert {*done.out.split()} & packages == {engines.ENGINES[engine][1]}
 
 
 @pytest.mark.parametrize("before", [None, "0"])
-def test_onnx_runtime_sees_no_telemetry_and_the_environment_stays(before: str | None) -> None:
+def test_onnx_runtime_sees_no_telemetry_and_the_environment_stays(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime")
     code = (
         "import os\n"
@@ -218,6 +216,5 @@ def test_onnx_runtime_sees_no_telemetry_and_the_environment_stays(before: str | 
         "assert seen[0] == ('onnxruntime', '1'), seen\n"
         "assert dict(os.environ) == before\n"
     )
-    given = {} if before is None else {"ORT_DISABLE_TELEMETRY": before}
-    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    subprocess.run([sys.executable, "-c", code], check=True, env={**kept, **given})
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    assert python("-c", code, **{} if before is None else {"ORT_DISABLE_TELEMETRY": before}).status == 0

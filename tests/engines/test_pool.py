@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.said import python
 
 import falx
 from falx import engines
@@ -74,16 +73,6 @@ def test_a_classifier_has_an_engine_a_core_unless_it_is_told(model: Path, head: 
     assert cores() >= 1
 
 
-def test_threads_on_one_classifier_answer_as_one(classifier: falx.Classifier, head: Head) -> None:
-    dark = np.where(head > 60, head // 4 + 190, head // 2).astype(np.uint8)
-    expected = [classifier.predict(image).probabilities for image in (head, dark)]
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(
-            threads.map(lambda i: classifier.predict((head, dark)[i % 2]).probabilities, range(64))
-        )
-    assert answers == expected * 32
-
-
 class Waiting:
     """An engine that says when it is running, and goes on when it may."""
 
@@ -134,7 +123,7 @@ def test_importing_falx_watches_no_forks_and_the_first_pool_does(model: Path) ->
         "falx.load(sys.argv[1]); falx.load(sys.argv[1])\n"
         "assert seen == [['after_in_child']], seen\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(model)], check=True)
+    assert python("-c", code, model).status == 0
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.said import python
 
 import falx
 from falx import phantom
@@ -38,14 +38,9 @@ ctypes.CDLL(None).perror(b"said by C")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="C's stderr is a function there")
 def test_an_engine_does_not_greet_and_others_are_heard(engine: str, model_of: Callable[..., Path]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(model_of(engine)), engine],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == ""
-    others, _, rest = done.stderr.rpartition("other\n")
+    done = python("-W", "ignore", "-c", PROGRAM, model_of(engine), engine)
+    assert (done.status, done.out) == (0, ""), done.err
+    others, _, rest = done.err.rpartition("other\n")
     assert set(others.splitlines()) <= {"other"}
     assert re.fullmatch("said by Python\nsaid by C: .+\n", rest)
 
@@ -78,7 +73,7 @@ def test_the_log_names_engine_model_and_times_and_no_file(
 def test_loading_a_model_does_not_load_logging(model: Path) -> None:
     package = {".tflite": "ai_edge_litert.interpreter", ".onnx": "onnxruntime"}[model.suffix]
     alone = f"import sys, numpy, PIL.Image, {package}; sys.exit('logging' in sys.modules)"
-    if subprocess.run([sys.executable, "-c", alone], check=False).returncode:
+    if python("-c", alone).status:
         pytest.skip("the engine or NumPy loads it")
     code = "import sys, falx; falx.load(sys.argv[1]); assert 'logging' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code, str(model)], check=True)
+    assert python("-c", code, model).status == 0

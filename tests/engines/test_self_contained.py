@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.engines.alone import ALONE
 
 from falx.decision import decide
 from falx.model import file as model_file
@@ -22,7 +22,6 @@ from falx.words import DECISIONS, REJECTED
 
 FILE = Path(__file__).with_name("self-contained.tflite")
 PACKAGES = {"litert": "ai_edge_litert", "tflite": "tflite_runtime"}
-ALONE = os.environ.get("FALX_TEST_ENGINE")
 
 
 def interpreter(engine: str) -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +16,7 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
-from tests.said import Command
+from tests.said import Command, python
 
 import falx
 from falx import engines, phantom
@@ -183,9 +181,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(
     exported: Any, arguments: Callable[..., list[str]], run_folder: Path, tmp_path: Path
 ) -> None:
     command = arguments(run_folder, tmp_path / "again", "--quiet", "--self-contained", "--mediapipe")
-    command = [sys.executable, "-m", "falx_export", *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert python("-m", "falx_export", *command) == (0, "", "")
     assert sums(tmp_path / "again") == sums(exported.folder)
 
 

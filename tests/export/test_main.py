@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.said import Command
+from tests.said import Command, python
 
 
 @pytest.mark.parametrize(
@@ -85,11 +82,9 @@ def test_counts_are_checked_before_tensorflow_is_loaded(altered: Path, tmp_path:
         f"assert main([{str(altered)!r}, '--out', {str(tmp_path / 'out')!r}, '--samples', '300']) == 2\n"
         "assert not {'keras', 'tensorflow'} & {*sys.modules}"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert python("-c", code).status == 0
 
 
 def test_keras_runs_on_tensorflow_whatever_it_trains_on() -> None:
     program = "import os, falx_export.__main__; print(os.environ['KERAS_BACKEND'])"
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
-    assert done.stdout == b"tensorflow\n"
+    assert python("-c", program, KERAS_BACKEND="jax")[:2] == (0, "tensorflow\n")

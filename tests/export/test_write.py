@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.said import Said, python
 
 from falx_export import write
 from falx_export.errors import OutputExists, WriteError
@@ -54,10 +54,8 @@ print(calls)
 """Kills itself before one of the calls that change what is on the disk."""
 
 
-def killed(moment: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    program = HOOKED.replace("{files!r}", repr(FILES))
-    command = [sys.executable, "-c", program, str(moment), str(folder)]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+def killed(moment: int, folder: Path) -> Said:
+    return python("-c", HOOKED.replace("{files!r}", repr(FILES)), moment, folder)
 
 
 def named(folder: Path) -> dict[str, bytes]:
@@ -72,11 +70,11 @@ SUFFIXES = (".tflite", ".onnx", ".json")
 def test_killed_at_any_moment_a_new_folder_is_whole_or_not_there(tmp_path: Path, moment: int) -> None:
     done = killed(moment, tmp_path / "out")
     if moment > MOMENTS_NEW:
-        assert (done.returncode, done.stdout) == (0, f"{MOMENTS_NEW}\n"), done.stderr
+        assert done == (0, f"{MOMENTS_NEW}\n", "")
         assert named(tmp_path / "out") == FILES
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
     else:
-        assert done.returncode == -9, done.stderr
+        assert done.status == -9, done.err
         assert not (tmp_path / "out").exists()
         # What is left is hidden, and no model until every file is complete.
         left = list(tmp_path.iterdir())
@@ -98,29 +96,12 @@ def test_killed_at_any_moment_a_folder_that_exists_holds_whole_files(tmp_path: P
     assert all(content in (old.get(name), FILES[name]) for name, content in found.items())
     # The report never lies beside files that it doesn't speak of.
     assert "parity.json" not in found or found in (old, FILES)
-    assert done.returncode == (-9 if moment <= MOMENTS_EXISTING else 0)
+    assert done.status == (-9 if moment <= MOMENTS_EXISTING else 0)
     assert found == (old if moment <= 5 else FILES if moment >= MOMENTS_EXISTING else found)
 
 
 MOMENTS_EXISTING = 9
 """One folder to work in, three files written, the report taken away, three named, that folder removed."""
-
-
-def limited(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Write files of 300 kB into a folder."""
-    program = f"""
-import sys
-from pathlib import Path
-from falx_export import write
-from falx_export.errors import WriteError
-try:
-    write.write(Path(sys.argv[1]), {{name: bytes(100_000) for name in {list(FILES)!r}}})
-except WriteError as error:
-    print(error)
-"""
-    return subprocess.run(
-        [sys.executable, "-c", program, str(folder)], check=True, capture_output=True, text=True
-    )
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
@@ -129,19 +110,21 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(tmp_path)]
     if shutil.which("unshare") is None or subprocess.run([*space, *mount], check=False).returncode:
         pytest.skip("this system lets no test mount a file system")
-    script = (
-        "import os, subprocess, sys; sys.path[:0] = [os.environ['TESTS']]; import test_write; "
-        f"subprocess.run({mount!r}, check=True); from pathlib import Path; folder = Path({str(tmp_path)!r}); "
-        "print(test_write.limited(folder / 'out').stdout + str(os.listdir(folder)))"
-    )
-    done = subprocess.run(
-        [*space, sys.executable, "-c", script],
-        env={**os.environ, "TESTS": str(Path(__file__).parent)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    message, left = done.stdout.splitlines()
+    program = f"""
+import os, subprocess, sys
+from pathlib import Path
+from falx_export import write
+from falx_export.errors import WriteError
+subprocess.run({mount!r}, check=True)
+folder = Path({str(tmp_path)!r})
+try:
+    write.write(folder / "out", {{name: bytes(100_000) for name in {list(FILES)!r}}})
+except WriteError as error:
+    print(error)
+print(os.listdir(folder))
+"""
+    command = [*space, sys.executable, "-c", program]
+    message, left = subprocess.check_output(command, text=True).splitlines()
     assert re.fullmatch(
         rf"{re.escape(str(tmp_path / 'out'))}: No space left on device; the files take 0\.3 MB and "
         r"0\.\d MB are left: make room, or give another --out",

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import tiny
+from tests.cards import CARD
 
 from falx.decision import Thresholds
 from falx.errors import CardError, ChecksumError, ModelError, ModelNotFound
@@ -49,12 +51,11 @@ WRONG_REJECTION = "rejection is not what it must be: "
 
 
 PROBABILITIES = {"probabilities": output("probabilities", 1, 4)}
-Graph = Callable[[Format], bytes]
 
 
-def test_a_card_survives_its_json(card: Card) -> None:
+def test_a_card_survives_its_json() -> None:
     full = replace(
-        card,
+        CARD,
         self_test=(SelfTest("clear", (0.1, 0.2, 0.3, 0.4)),),
         history=(Setting(Thresholds(0.9, 0.8, 0.7, 0.6)), Setting(Thresholds(0.5, 0.5, 0.5, 0.5))),
         rejection=Limits(least_familiarity=0.5),
@@ -65,9 +66,9 @@ def test_a_card_survives_its_json(card: Card) -> None:
     assert Card.from_json(full.to_json()).to_json() == full.to_json()
 
 
-def test_the_preprocessing_is_that_of_the_runtime(card: Card) -> None:
+def test_the_preprocessing_is_that_of_the_runtime() -> None:
     assert cards.PREPROCESSING == {"name": NAME, "height": SIZE, "width": SIZE}
-    assert card.input.shape == (1, SIZE, SIZE, 1)
+    assert CARD.input.shape == (1, SIZE, SIZE, 1)
 
 
 @pytest.fixture(params=KINDS)
@@ -77,22 +78,22 @@ def kind(request: pytest.FixtureRequest) -> Format:
 
 
 @pytest.fixture
-def data(card: Card, kind: Format, graph: Graph) -> bytes:
+def data(kind: Format) -> bytes:
     """A model file of each format."""
-    return model_file.embed(graph(kind), card, format=kind)
+    return model_file.embed(tiny.graph(kind), CARD, format=kind)
 
 
-def test_embedding_and_extracting(card: Card, kind: Format, graph: Graph, data: bytes) -> None:
-    assert data == model_file.embed(graph(kind), card, format=kind)
+def test_embedding_and_extracting(kind: Format, data: bytes) -> None:
+    assert data == model_file.embed(tiny.graph(kind), CARD, format=kind)
     read, payload = model_file.extract(data)
-    assert payload == graph(kind)
-    assert read == replace(card, weights_sha256=hashlib.sha256(payload).hexdigest())
+    assert payload == tiny.graph(kind)
+    assert read == replace(CARD, weights_sha256=hashlib.sha256(payload).hexdigest())
     # The checksum of the file comes with the proof.
     assert model_file.prove(data) == (read, hashlib.sha256(data).hexdigest())
 
 
-def test_tflite_holds_the_files_of_the_metadata_standard(card: Card, graph: Graph) -> None:
-    data = model_file.embed(graph("tflite"), card, format="tflite")
+def test_tflite_holds_the_files_of_the_metadata_standard() -> None:
+    data = model_file.embed(tiny.graph("tflite"), CARD, format="tflite")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["falx.json", "labels.txt", "score_calibration.txt"]
@@ -100,7 +101,7 @@ def test_tflite_holds_the_files_of_the_metadata_standard(card: Card, graph: Grap
         assert archive.read("labels.txt") == b"no_tumor\nmeningioma\nglioma\npituitary\n"
         assert json.loads(archive.read("falx.json"))["name"] == "tiny"
         # Offsets from the start of the whole file, which readers without Python's leniency need.
-        assert archive.infolist()[0].header_offset == len(graph("tflite"))
+        assert archive.infolist()[0].header_offset == len(tiny.graph("tflite"))
 
 
 def test_the_zip_is_the_same_for_ever() -> None:
@@ -111,10 +112,8 @@ def test_the_zip_is_the_same_for_ever() -> None:
     )
 
 
-def test_checksums_without_the_modules_that_python_may_lack(
-    card: Card, graph: Graph, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = model_file.embed(graph("tflite"), card, format="tflite")
+def test_checksums_without_the_modules_that_python_may_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = model_file.embed(tiny.graph("tflite"), CARD, format="tflite")
     proved = model_file.prove(data)
     for module in ("_sha2", "_sha256"):
         monkeypatch.setitem(sys.modules, module, None)
@@ -122,21 +121,21 @@ def test_checksums_without_the_modules_that_python_may_lack(
     assert proved[1] == hashlib.sha256(data).hexdigest()
 
 
-def test_a_field_behind_the_card_belongs_to_the_graph(card: Card, graph: Graph) -> None:
+def test_a_field_behind_the_card_belongs_to_the_graph() -> None:
     # producer_name, which protobuf may write anywhere.
     field = b"\x12\x05other"
-    sealed = model_file.embed(graph("onnx") + field, card, format="onnx")
+    sealed = model_file.embed(tiny.graph("onnx") + field, CARD, format="onnx")
     start, end, _ = attachment.locate(sealed) or (0, 0, b"")
     moved = sealed[: start - len(field)] + sealed[start:end] + field
     assert model_file.extract(moved) == model_file.extract(sealed)
     assert model_file.prove(moved)[1] == hashlib.sha256(moved).hexdigest()
 
 
-def test_onnx_reads_the_card_as_metadata(card: Card, graph: Graph) -> None:
+def test_onnx_reads_the_card_as_metadata() -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-    model = onnx.load_model_from_string(model_file.embed(graph("onnx"), card, format="onnx"))
+    model = onnx.load_model_from_string(model_file.embed(tiny.graph("onnx"), CARD, format="onnx"))
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(properties["falx"])["labels"] == list(card.labels)
+    assert json.loads(properties["falx"])["labels"] == list(CARD.labels)
     onnx.checker.check_model(model)
 
 
@@ -173,8 +172,8 @@ def zipped(payload: bytes, content: bytes, method: int = zipfile.ZIP_STORED, off
     return buffer.getvalue()
 
 
-def test_a_compressed_card_is_not_unpacked(graph: Graph) -> None:
-    bomb = zipped(graph("tflite"), b" " * (64 << 20), zipfile.ZIP_DEFLATED)
+def test_a_compressed_card_is_not_unpacked() -> None:
+    bomb = zipped(tiny.graph("tflite"), b" " * (64 << 20), zipfile.ZIP_DEFLATED)
     tracemalloc.start()
     try:
         with pytest.raises(CardError, match="model: has no card of Falx"):
@@ -185,9 +184,9 @@ def test_a_compressed_card_is_not_unpacked(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("offset", [2**63 + 5, 2**40])
-def test_a_zip_that_says_it_lies_elsewhere_holds_no_card(graph: Graph, offset: int) -> None:
+def test_a_zip_that_says_it_lies_elsewhere_holds_no_card(offset: int) -> None:
     with pytest.raises(CardError, match="model: has no card of Falx"):
-        model_file.extract(zipped(graph("tflite"), b"{}", offset=offset))
+        model_file.extract(zipped(tiny.graph("tflite"), b"{}", offset=offset))
 
 
 def test_a_file_too_large_for_a_model_is_not_read(tmp_path: Path) -> None:
@@ -209,20 +208,21 @@ def test_a_pipe_or_a_device_is_no_model(tmp_path: Path) -> None:
                 model_file.read(path)
 
 
-def attached(graph: Graph, kind: Format, text: bytes) -> bytes:
+def attached(kind: Format, text: bytes) -> bytes:
     """A graph with a text where its card would be."""
-    return graph(kind) + attachment.attachment(len(graph(kind)), text, LABELS, kind)
+    graph = tiny.graph(kind)
+    return graph + attachment.attachment(len(graph), text, LABELS, kind)
 
 
-def test_a_graph_without_a_card_or_with_a_foreign_one(card: Card, kind: Format, graph: Graph) -> None:
+def test_a_graph_without_a_card_or_with_a_foreign_one(kind: Format) -> None:
     with pytest.raises(CardError, match=r"model: has no card of Falx: .* export the model with it"):
-        model_file.extract(graph(kind))
+        model_file.extract(tiny.graph(kind))
     for text in (b'{"name": "other", "labels": ["cat", "dog"]}', b"[1]", b"3"):
         with pytest.raises(CardError, match="this JSON is not a card of Falx"):
-            model_file.extract(attached(graph, kind, text))
-    other = replace(card, weights_sha256="ab" * 32).to_json().encode()
+            model_file.extract(attached(kind, text))
+    other = replace(CARD, weights_sha256="ab" * 32).to_json().encode()
     with pytest.raises(ChecksumError, match=r"weights with SHA-256 abab.*get it again"):
-        model_file.extract(attached(graph, kind, other))
+        model_file.extract(attached(kind, other))
 
 
 @pytest.mark.parametrize(
@@ -238,8 +238,8 @@ def test_what_is_no_model(data: bytes, found: str) -> None:
         model_file.extract(data)
 
 
-def test_a_changed_card_is_noticed(card: Card) -> None:
-    text = card.to_json().replace('"no_tumor": 0.85', '"no_tumor": 0.05')
+def test_a_changed_card_is_noticed() -> None:
+    text = CARD.to_json().replace('"no_tumor": 0.85', '"no_tumor": 0.05')
     with pytest.raises(ChecksumError, match=r"card_sha256 is .* changed after it was written"):
         Card.from_json(text)
 
@@ -311,28 +311,28 @@ def test_a_changed_card_is_noticed(card: Card) -> None:
         (dict.fromkeys("abcd", 1), "has 'a', 'b', 'c' and more, which schema 2 does not know"),
     ],
 )
-def test_a_wrong_field_is_named(card: Card, changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_field_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CardError, match=f"card: .*{message}"):
-        Card.from_json(sealed({**card.to_dict(), **changes}))
+        Card.from_json(sealed({**CARD.to_dict(), **changes}))
 
 
 @pytest.mark.parametrize("side", [1, 7, 14, 224])
-def test_the_card_says_how_fine_the_heatmap_is(card: Card, side: int) -> None:
+def test_the_card_says_how_fine_the_heatmap_is(side: int) -> None:
     outputs = {
-        **card.outputs,
+        **CARD.outputs,
         "heatmap": TensorSpec("heatmap", "float32", (1, side, side)),
         "familiarity": TensorSpec("familiarity", "float32", (1, 1)),
         "no_brain": TensorSpec("no_brain", "float32", (1, 1)),
     }
-    read = Card.from_json(replace(card, outputs=outputs).to_json())
+    read = Card.from_json(replace(CARD, outputs=outputs).to_json())
     assert read.outputs == outputs
-    assert (read.has_heatmap, read.has_familiarity, card.has_familiarity) == (True, True, False)
+    assert (read.has_heatmap, read.has_familiarity, CARD.has_familiarity) == (True, True, False)
 
 
-def test_a_self_contained_graph_has_tensors_of_its_own(card: Card) -> None:
+def test_a_self_contained_graph_has_tensors_of_its_own() -> None:
     image = TensorSpec("image", "uint8", ("height", "width"))
     outputs = {"decision": TensorSpec("decision", "int64", (1,))}
-    own = replace(card, self_contained=True, input=image, outputs=outputs)
+    own = replace(CARD, self_contained=True, input=image, outputs=outputs)
     assert Card.from_json(own.to_json()) == own
     with pytest.raises(CardError, match=r"input must be .*got .*height"):
         replace(own, self_contained=False)
@@ -346,8 +346,8 @@ def test_a_self_contained_graph_has_tensors_of_its_own(card: Card) -> None:
         replace(own, outputs={"label": outputs["decision"]})
 
 
-def test_a_missing_field_is_named(card: Card) -> None:
-    document = card.to_dict()
+def test_a_missing_field_is_named() -> None:
+    document = CARD.to_dict()
     del document["temperature"], document["license"]
     with pytest.raises(CardError, match="card: lacks license, temperature; export the model again"):
         Card.from_json(sealed(document))
@@ -359,21 +359,21 @@ def test_what_is_no_json(text: str) -> None:
         Card.from_json(text)
 
 
-def test_the_constructor_checks_too(card: Card) -> None:
+def test_the_constructor_checks_too() -> None:
     with pytest.raises(CardError, match="metrics and provenance must be plain JSON"):
-        replace(card, metrics={"accuracy": float("nan")})
+        replace(CARD, metrics={"accuracy": float("nan")})
     with pytest.raises(CardError, match=r"thresholds must be falx\.Thresholds"):
-        replace(card, thresholds={"glioma": 1})  # type: ignore[arg-type] # the mistake that is tested
+        replace(CARD, thresholds={"glioma": 1})  # type: ignore[arg-type] # the mistake that is tested
     with pytest.raises(CardError, match=r"must be of probabilities, .*familiarity, no_brain, got 'mask'"):
-        replace(card, outputs={**card.outputs, "mask": TensorSpec("mask", "float32", (1, 7, 7))})
+        replace(CARD, outputs={**CARD.outputs, "mask": TensorSpec("mask", "float32", (1, 7, 7))})
 
 
-def test_embedding_twice_or_into_another_format_is_refused(card: Card, graph: Graph) -> None:
-    data = model_file.embed(graph("onnx"), card, format="onnx")
+def test_embedding_twice_or_into_another_format_is_refused() -> None:
+    data = model_file.embed(tiny.graph("onnx"), CARD, format="onnx")
     with pytest.raises(ModelError, match="has a card already"):
-        model_file.embed(data, card, format="onnx")
+        model_file.embed(data, CARD, format="onnx")
     with pytest.raises(ModelError, match="expected a graph in tflite format"):
-        model_file.embed(graph("onnx"), card, format="tflite")
+        model_file.embed(tiny.graph("onnx"), CARD, format="tflite")
 
 
 def test_reading_from_files(tmp_path: Path, model_of: Callable[..., Path]) -> None:

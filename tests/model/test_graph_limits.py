@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import tiny
 
 from falx.errors import ModelError
 from falx.model import attachment, graph_limits
@@ -19,15 +19,13 @@ from falx.model.card import Format
 SLOPES = np.array([-8.0, 0.0, 8.0, -1.0], np.float32)
 OFFSETS = np.array([2.0, 0.0, -2.0, 0.0], np.float32)
 
-Graph = Callable[[Format], bytes]
-
 
 def at(payload: bytes, start: int) -> list[float]:
     return [float(x) for x in np.frombuffer(payload[start : start + 16], "<f4")]
 
 
-def test_constants_of_an_onnx_graph(graph: Graph) -> None:
-    payload = graph("onnx")
+def test_constants_of_an_onnx_graph() -> None:
+    payload = tiny.graph("onnx")
     for name, values in (("slopes", SLOPES), ("offsets", OFFSETS)):
         assert at(payload, graph_limits.find(payload, "onnx", name, 4)) == values.tolist()
     scale = graph_limits.find(payload, "onnx", "scale", 1)
@@ -42,8 +40,8 @@ def tflite_names(payload: bytes) -> list[str]:
     ]
 
 
-def test_constants_of_a_tflite_graph(graph: Graph) -> None:
-    payload = graph("tflite")
+def test_constants_of_a_tflite_graph() -> None:
+    payload = tiny.graph("tflite")
     found = {}
     for name in tflite_names(payload):
         try:
@@ -54,18 +52,18 @@ def test_constants_of_a_tflite_graph(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])
-def test_no_such_constant(graph: Graph, kind: Format) -> None:
+def test_no_such_constant(kind: Format) -> None:
     with pytest.raises(ModelError, match="expected one constant 'absent' in the graph, found 0; export"):
-        graph_limits.find(graph(kind), kind, "absent", 4)
+        graph_limits.find(tiny.graph(kind), kind, "absent", 4)
 
 
-def test_a_constant_of_another_type_or_size(graph: Graph) -> None:
+def test_a_constant_of_another_type_or_size() -> None:
     with pytest.raises(
         ModelError, match=r"'slopes' to be 3 values of float32, got 16 bytes of float32; export"
     ):
-        graph_limits.find(graph("onnx"), "onnx", "slopes", 3)
+        graph_limits.find(tiny.graph("onnx"), "onnx", "slopes", 3)
     with pytest.raises(ModelError, match=r"'planes' to be 4 values of float32, got .* bytes of another type"):
-        graph_limits.find(graph("onnx"), "onnx", "planes", 4)
+        graph_limits.find(tiny.graph("onnx"), "onnx", "planes", 4)
 
 
 def onnx_with(*tensors: bytes) -> bytes:
@@ -86,14 +84,14 @@ def test_floats_of_either_field_of_onnx(field: int) -> None:
     assert payload[start : start + 16] == values
 
 
-def test_two_of_a_name_are_none(graph: Graph) -> None:
+def test_two_of_a_name_are_none() -> None:
     payload = onnx_with(onnx_tensor(bytes(16)), onnx_tensor(bytes(16)))
     with pytest.raises(ModelError, match="expected one constant 'thresholds' in the graph, found 2"):
         graph_limits.find(payload, "onnx", "thresholds", 4)
 
 
-def test_values_that_two_tensors_share_are_not_changed(graph: Graph) -> None:
-    payload = bytearray(graph("tflite"))
+def test_values_that_two_tensors_share_are_not_changed() -> None:
+    payload = bytearray(tiny.graph("tflite"))
     table = graph_limits._Table(bytes(payload), struct.unpack_from("<I", payload)[0])
     tensors = table.tables(graph_limits.TFLITE["subgraphs"])[0].tables(graph_limits.TFLITE["tensors"])
     holders: list[tuple[Any, int]] = [(x, x.scalar(graph_limits.TFLITE["buffer"], "I")) for x in tensors]

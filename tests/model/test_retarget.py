@@ -7,8 +7,6 @@ import hashlib
 import io
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +18,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.said import Command
+from tests import tiny
+from tests.cards import CARD
+from tests.said import Command, python
 
 import falx
 from falx import phantom
@@ -34,7 +34,6 @@ from falx.model.retarget import Chosen, read_thresholds, retarget, write
 from falx.words import LABELS
 
 KINDS: list[Format] = ["tflite", "onnx"]
-Graph = Callable[[Format], bytes]
 
 
 def deciding(kind: Format) -> bytes:
@@ -63,27 +62,27 @@ def answers(kind: Format, payload: bytes, image: npt.NDArray[np.uint8]) -> dict[
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_card_changes_and_the_graph_does_not(card: Card, graph: Graph, kind: Format) -> None:
-    data = model_file.embed(graph(kind), card, format=kind)
+def test_the_card_changes_and_the_graph_does_not(kind: Format) -> None:
+    data = model_file.embed(tiny.graph(kind), CARD, format=kind)
     before, _ = model_file.extract(data)
     after, payload = model_file.extract(retarget(data, {"no_tumor": 0.95, "glioma": 0.7}))
-    assert payload == graph(kind)
+    assert payload == tiny.graph(kind)
     assert after.thresholds == Thresholds(0.95, 0.6, 0.7, 0.55)
     assert after.history == (Setting(DEFAULT_THRESHOLDS),)
     assert replace(after, thresholds=before.thresholds, history=()) == before
 
 
-def test_tflite_has_them_for_other_programs_too(card: Card, graph: Graph) -> None:
-    data = retarget(model_file.embed(graph("tflite"), card, format="tflite"), {"no_tumor": 0.95})
+def test_tflite_has_them_for_other_programs_too() -> None:
+    data = retarget(model_file.embed(tiny.graph("tflite"), CARD, format="tflite"), {"no_tumor": 0.95})
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         lines = archive.read("score_calibration.txt").decode().split("\n")
     assert [float(line.split(",")[-1]) for line in lines] == [0.95, 0.6, 0.55, 0.55]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_history_holds_every_earlier_setting_the_oldest_first(card: Card, graph: Graph, kind: Format) -> None:
+def test_history_holds_every_earlier_setting_the_oldest_first(kind: Format) -> None:
     def thrice() -> bytes:
-        data = model_file.embed(graph(kind), card, format=kind)
+        data = model_file.embed(tiny.graph(kind), CARD, format=kind)
         for value in (0.9, 0.95, 1):
             data = retarget(data, {"no_tumor": value})
         return data
@@ -95,8 +94,8 @@ def test_history_holds_every_earlier_setting_the_oldest_first(card: Card, graph:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_graph_that_decides_by_itself_changes_with_its_card(card: Card, kind: Format) -> None:
-    data = model_file.embed(deciding(kind), own(card), format=kind)
+def test_a_graph_that_decides_by_itself_changes_with_its_card(kind: Format) -> None:
+    data = model_file.embed(deciding(kind), own(CARD), format=kind)
     image = np.full((224, 224), 20, np.uint8)
     first = answers(kind, deciding(kind), image)
     value = float(first["probabilities"][0])
@@ -120,8 +119,8 @@ def test_a_graph_that_decides_by_itself_changes_with_its_card(card: Card, kind: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_back_again_is_the_same_graph(card: Card, kind: Format) -> None:
-    data = model_file.embed(deciding(kind), own(card), format=kind)
+def test_back_again_is_the_same_graph(kind: Format) -> None:
+    data = model_file.embed(deciding(kind), own(CARD), format=kind)
     changed = retarget(data, dict.fromkeys(LABELS, 0.123456789))
     assert model_file.extract(retarget(changed, DEFAULT_THRESHOLDS.to_dict()))[1] == deciding(kind)
 
@@ -135,26 +134,26 @@ def test_in_float32_the_same_probabilities_reach_a_threshold(threshold: float, p
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_self_contained_file_without_such_a_constant(card: Card, graph: Graph, kind: Format) -> None:
-    data = model_file.embed(graph(kind), replace(card, self_contained=True), format=kind)
+def test_a_self_contained_file_without_such_a_constant(kind: Format) -> None:
+    data = model_file.embed(tiny.graph(kind), replace(CARD, self_contained=True), format=kind)
     message = "x: is self-contained, but expected one constant 'thresholds' in the graph, found 0; export"
     with pytest.raises(ModelError, match=message):
         retarget(data, {"glioma": 0.7}, name="x")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_graph_whose_thresholds_are_not_its_cards(card: Card, kind: Format) -> None:
-    other = replace(own(card), thresholds=Thresholds(0.9, 0.6, 0.55, 0.55))
+def test_a_graph_whose_thresholds_are_not_its_cards(kind: Format) -> None:
+    other = replace(own(CARD), thresholds=Thresholds(0.9, 0.6, 0.55, 0.55))
     data = model_file.embed(deciding(kind), other, format=kind)
     with pytest.raises(ModelError, match=r"decides by thresholds \[0\.85.*\], its card says \[0\.9, 0\.6"):
         retarget(data, {"glioma": 0.7})
 
 
-def test_what_is_no_file_of_falx(graph: Graph, card: Card) -> None:
+def test_what_is_no_file_of_falx() -> None:
     for kind in KINDS:
         with pytest.raises(CardError, match=r"^x: has no card of Falx"):
-            retarget(graph(kind), {"glioma": 0.7}, name="x")
-        damaged = bytearray(model_file.embed(graph(kind), card, format=kind))
+            retarget(tiny.graph(kind), {"glioma": 0.7}, name="x")
+        damaged = bytearray(model_file.embed(tiny.graph(kind), CARD, format=kind))
         damaged[400] ^= 1
         with pytest.raises(ChecksumError):
             retarget(bytes(damaged), {"glioma": 0.7})
@@ -170,10 +169,8 @@ def test_what_is_no_file_of_falx(graph: Graph, card: Card) -> None:
         ({"glioma": 0.7, "cat": 0.5}, "threshold for cat, which is none of no_tumor, meningioma, "),
     ],
 )
-def test_values_that_are_no_thresholds(
-    card: Card, graph: Graph, changes: dict[str, Any], message: str
-) -> None:
-    data = model_file.embed(graph("onnx"), card, format="onnx")
+def test_values_that_are_no_thresholds(changes: dict[str, Any], message: str) -> None:
+    data = model_file.embed(tiny.graph("onnx"), CARD, format="onnx")
     with pytest.raises(ThresholdError, match=message):
         retarget(data, changes)
 
@@ -255,25 +252,25 @@ class TestReadThresholds:
 
 
 class TestWrite:
-    def test_an_existing_file_stays(self, graph: Graph, tmp_path: Path) -> None:
+    def test_an_existing_file_stays(self, tmp_path: Path) -> None:
         path = tmp_path / "old.onnx"
         path.write_bytes(b"old")
         with pytest.raises(FalxError, match=r"old\.onnx: exists already, and is left as it is; give another"):
-            write(graph("onnx"), path)
+            write(tiny.graph("onnx"), path)
         assert path.read_bytes() == b"old"
 
-    def test_a_name_of_the_other_format(self, graph: Graph, tmp_path: Path) -> None:
+    def test_a_name_of_the_other_format(self, tmp_path: Path) -> None:
         with pytest.raises(
             FalxError, match=r"new\.tflite: the model is onnx, so the name must end in \.onnx"
         ):
-            write(graph("onnx"), tmp_path / "new.tflite")
+            write(tiny.graph("onnx"), tmp_path / "new.tflite")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_folder_that_is_not_there(self, graph: Graph, tmp_path: Path) -> None:
+    def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(FalxError, match=r"new\.onnx: cannot be written: .*No such file"):
-            write(graph("onnx"), tmp_path / "absent" / "new.onnx")
+            write(tiny.graph("onnx"), tmp_path / "absent" / "new.onnx")
         with pytest.raises(FalxError, match="cannot be written"):
-            write(graph("onnx"), tmp_path / "a\0b.onnx")
+            write(tiny.graph("onnx"), tmp_path / "a\0b.onnx")
 
     @pytest.mark.parametrize(
         ("raised", "seen", "message"),
@@ -294,14 +291,13 @@ class TestWrite:
     )
     def test_half_a_file_does_not_stay(
         self,
-        graph: Graph,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
         raised: BaseException,
         seen: type[BaseException],
         message: str,
     ) -> None:
-        data, path = graph("onnx"), tmp_path / "new.onnx"
+        data, path = tiny.graph("onnx"), tmp_path / "new.onnx"
         there: list[list[str]] = []
 
         def failing(_: int) -> None:
@@ -314,8 +310,8 @@ class TestWrite:
         assert there == [[".part"]], "while it is written, nothing has the name"
         assert list(tmp_path.iterdir()) == []
 
-    def test_what_a_killed_process_left_is_not_in_the_way(self, graph: Graph, tmp_path: Path) -> None:
-        data, path = graph("onnx"), tmp_path / "new.onnx"
+    def test_what_a_killed_process_left_is_not_in_the_way(self, tmp_path: Path) -> None:
+        data, path = tiny.graph("onnx"), tmp_path / "new.onnx"
         killed = (
             "import os, pathlib, sys\n"
             "from falx.model.retarget import write\n"
@@ -325,32 +321,31 @@ class TestWrite:
         )
         source = tmp_path / "source.onnx"
         source.write_bytes(data)
-        done = subprocess.run([sys.executable, "-c", killed, str(source), str(path)], check=False, timeout=60)
-        assert done.returncode == 9
+        assert python("-c", killed, source, path).status == 9
         assert not path.exists()
         write(data, path)
         assert path.read_bytes() == data
 
     def test_a_file_that_appears_meanwhile_stays(
-        self, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "new.onnx"
         monkeypatch.setattr(os, "fsync", lambda _: path.write_bytes(b"other"))
         with pytest.raises(FalxError, match=r"new\.onnx: exists already, and is left as it is; give another"):
-            write(graph("onnx"), path)
+            write(tiny.graph("onnx"), path)
         assert path.read_bytes() == b"other"
         assert list(tmp_path.iterdir()) == [path]
 
     @pytest.mark.parametrize("taken", [False, True])
     def test_a_file_system_without_hard_links(
-        self, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
     ) -> None:
         def refused(*_: object) -> None:
             if taken:
                 path.write_bytes(b"other")
             raise OSError(errno.EPERM, "Operation not permitted")
 
-        data, path = graph("onnx"), tmp_path / "new.onnx"
+        data, path = tiny.graph("onnx"), tmp_path / "new.onnx"
         monkeypatch.setattr(Path, "hardlink_to", refused)
         if taken:
             with pytest.raises(FalxError, match=r"new\.onnx: exists already"):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from tests.packaging.imports import imports
 
 ROOMS = {
     "command": "app serve workstation check classifier pictures study engines model reading decision "
@@ -52,30 +51,16 @@ WORKSHOPS = {
 """The rooms of the export and of the trainer, and the rooms that each may import."""
 
 LEAVES = {
-    "address",
-    "debug",
-    "errors",
-    "frozen",
-    "optional",
-    "phantom",
-    "progress",
-    "timings",
-    "words",
-    "writing",
-    "_version",
+    *("address", "debug", "errors", "frozen", "optional", "phantom", "progress", "timings", "words"),
+    *("writing", "_version"),
 }
 """Modules that every room may import. They import each other at most, and nothing above."""
 
 
-def imports(file: Path) -> Iterator[str]:
-    """The modules of falx that a file imports, those for type checkers too."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("falx"))
-        elif isinstance(node, ast.ImportFrom) and node.module == "falx":
-            yield from (f"falx.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("falx."):
-            yield node.module or ""
+def targets(file: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of a package that a file imports when it is imported or used."""
+    names = {found.name for found in imports(file) if not found.typed}
+    return {name if name in known else name.rpartition(".")[0] for name in names} & {*known}
 
 
 def room(module: str) -> str:
@@ -84,12 +69,8 @@ def room(module: str) -> str:
 
 def modules(package: Path) -> dict[str, Path]:
     """The modules of a package by their dotted names."""
-    return {
-        ".".join((package.name, *file.relative_to(package).with_suffix("").parts)).removesuffix(
-            ".__init__"
-        ): file
-        for file in sorted(package.rglob("*.py"))
-    }
+    files = {file: file.relative_to(package.parent).with_suffix("") for file in sorted(package.rglob("*.py"))}
+    return {".".join(name.parts).removesuffix(".__init__"): file for file, name in files.items()}
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +85,9 @@ def test_every_module_stands_in_a_room(falx: dict[str, Path]) -> None:
 
 def above(falx: dict[str, Path], rooms: set[str], allowed: set[str]) -> set[tuple[str, str]]:
     """The imports of modules of some rooms from rooms that are not allowed."""
-    found = {(module, target) for module in falx if room(module) in rooms for target in imports(falx[module])}
-    return {(module, target) for module, target in found if room(target) not in allowed}
+    some = {module: file for module, file in falx.items() if room(module) in rooms}
+    found = {(module, one) for module, file in some.items() for one in imports(file) if one.package == "falx"}
+    return {(module, one.name) for module, one in found if room(one.name) not in allowed}
 
 
 @pytest.mark.parametrize("name", ROOMS)
@@ -130,15 +112,10 @@ def test_leaves_import_leaves(falx: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("package", WORKSHOPS)
 def test_rooms_of_trainer_and_export_import_what_stands_below_them(checkout: Path, package: str) -> None:
-    rooms, found = WORKSHOPS[package], set()
-    for name, file in modules(checkout / package).items():
-        allowed = {room(name), *rooms.get(room(name), "").split()}
-        found |= {
-            (name, target)
-            for target in targets(file, modules(checkout / package))
-            if room(target) not in allowed
-        }
-    assert found == set()
+    known = modules(checkout / package)
+    found = {(room(name), room(target)) for name, file in known.items() for target in targets(file, known)}
+    allowed = {(name, each) for name, below in WORKSHOPS[package].items() for each in below.split()}
+    assert {(name, target) for name, target in found if name != target} <= allowed
 
 
 @pytest.mark.parametrize(
@@ -146,24 +123,6 @@ def test_rooms_of_trainer_and_export_import_what_stands_below_them(checkout: Pat
 )
 def test_there_is_no_circle(checkout: Path, package: str) -> None:
     known = modules(checkout / package)
-    graph = {
-        module: {target for target in targets(file, known) if target != module}
-        for module, file in known.items()
-    }
+    graph = {module: targets(file, known) - {module} for module, file in known.items()}
     # Raises CycleError, which names the circle.
     assert len(list(TopologicalSorter(graph).static_order())) == len(known)
-
-
-def targets(file: Path, known: dict[str, Path]) -> Iterator[str]:
-    """The modules of a package that a file imports when it is imported or used, not for type checkers."""
-    yield from _targets(ast.parse(file.read_text(encoding="utf-8")), known)
-
-
-def _targets(node: ast.AST, known: dict[str, Path]) -> Iterator[str]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            continue
-        if isinstance(child, ast.ImportFrom) and child.module in known:
-            names = [f"{child.module}.{alias.name}" for alias in child.names]
-            yield from (name if name in known else child.module for name in names)
-        yield from _targets(child, known)

@@ -8,9 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import keras
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
+from keras import layers
+from tensorflow.lite.python import schema_py_generated as schema
 from tests import cards
 
 from falx import engines
@@ -20,6 +24,7 @@ from falx_export.convert import rounding, to_onnx, to_tflite
 from falx_export.convert.graph import output_shapes
 from falx_export.errors import ConversionError
 from falx_export.proof import parity, samples
+from falx_trainer.training import network
 
 Layers = list[tuple[tuple[int, ...], bool]]
 """Each layer with weights: its kernel's dimensions, sorted and without ones, and whether it is int8."""
@@ -30,21 +35,15 @@ def kernel(shape: Any) -> tuple[int, ...]:
 
 
 def tflite_layers(payload: bytes) -> Layers:
-    from tensorflow.lite.python import schema_py_generated as schema
-
     document = schema.ModelT.InitFromPackedBuf(payload, 0)
     kinds = {value: kind for kind, value in vars(schema.BuiltinOperator).items() if kind.isupper()}
     graph = document.subgraphs[0]
     layers = []
     for operator in graph.operators:
-        if kinds[document.operatorCodes[operator.opcodeIndex].builtinCode] in (
-            "CONV_2D",
-            "DEPTHWISE_CONV_2D",
-            "FULLY_CONNECTED",
-        ):
-            values, weights, result = (
-                graph.tensors[x] for x in (operator.inputs[0], operator.inputs[1], operator.outputs[0])
-            )
+        kind = kinds[document.operatorCodes[operator.opcodeIndex].builtinCode]
+        if kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            values, weights = (graph.tensors[x] for x in operator.inputs[:2])
+            result = graph.tensors[operator.outputs[0]]
             coarse = {x.type == schema.TensorType.INT8 for x in (values, weights, result)}
             assert len(coarse) == 1, weights.name
             layers.append((kernel(weights.shape), coarse.pop()))
@@ -52,8 +51,6 @@ def tflite_layers(payload: bytes) -> Layers:
 
 
 def onnx_layers(payload: bytes) -> Layers:
-    import onnx
-
     graph = onnx.load_from_string(payload).graph
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     makers = {node.output[0]: node for node in graph.node}
@@ -115,11 +112,6 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
 
     What it answers differs between these slices.
     """
-    import keras
-    from keras import layers
-
-    from falx_trainer.training import network
-
     keras.utils.set_random_seed(4)
     image = keras.Input((224, 224, 1), name="image")
     values = layers.Rescaling(1 / 127.5, offset=-1.0)(image)
@@ -185,9 +177,6 @@ def test_every_output_is_that_of_keras_in_the_runtimes_engines(data: Path) -> No
 
 def normalised_after_its_activation() -> Any:
     """Between the convolution and the batch normalisation is a ReLU, so no converter can fold it."""
-    import keras
-    from keras import layers
-
     image = keras.Input((224, 224, 1), name="image")
     values = layers.Conv2D(8, 3, strides=4, activation="relu")(image)
     normalised = layers.BatchNormalization()

@@ -6,8 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from falx_export.convert.graph import loaded, output_shapes
 from falx_runs.errors import RunError
@@ -43,10 +45,8 @@ def test_a_familiarity_that_the_model_does_not_give(altered: Path) -> None:
 
 
 def test_a_model_with_another_input(altered: Path) -> None:
-    import keras
-
     image = keras.Input((32, 32, 3))
-    keras.Model(image, {"probabilities": keras.layers.Dense(4)(image)}).save(altered / "model.keras")
+    keras.Model(image, {"probabilities": layers.Dense(4)(image)}).save(altered / "model.keras")
     refused(altered, "expected one input of shape (None, 224, 224, 1), got [(None, 32, 32, 3)]")
 
 
@@ -68,9 +68,6 @@ def test_a_model_with_another_input(altered: Path) -> None:
 def test_a_model_has_the_outputs_that_a_card_may_state(
     altered: Path, outputs: dict[str, tuple[int, ...]], message: str
 ) -> None:
-    import keras
-    from keras import layers
-
     image, shapes = keras.Input((224, 224, 1)), {"probabilities": (4,), **outputs}
     flat = layers.GlobalAveragePooling2D()(image)
     made = {name: layers.Reshape(x)(layers.Dense(int(np.prod(x)))(flat)) for name, x in shapes.items()}

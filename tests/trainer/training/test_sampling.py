@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,16 +82,12 @@ def test_a_smaller_image_is_the_same_image(drawn: Tensors) -> None:
 
 
 def test_class_weights_are_those_of_scikit_learn(heads: Pixels) -> None:
-    labels = ["no_tumor"] * 6 + ["glioma"] * 3 + ["pituitary"]
+    labels, classes = ["no_tumor"] * 6 + ["glioma"] * 3 + ["pituitary"], ["glioma", "no_tumor", "pituitary"]
     sampler = Sampler(tensors_of(labels, ["a"] * 10, heads), Recipe())
-    weights = compute_class_weight(
-        "balanced", classes=np.array(["glioma", "no_tumor", "pituitary"]), y=labels
-    )
+    weights = compute_class_weight("balanced", classes=np.array(classes), y=labels)
     np.testing.assert_allclose(weights, [10 / 9, 10 / 18, 10 / 3])
-    for index, label in enumerate(labels):
-        assert sampler.weight(index) == pytest.approx(
-            dict(zip(["glioma", "no_tumor", "pituitary"], weights, strict=True))[label]
-        )
+    expected = [weights[classes.index(label)] for label in labels]
+    assert [sampler.weight(index) for index in range(10)] == pytest.approx(expected)
     # Every image once an epoch.
     assert sorted(sampler.order(2, 0).tolist()) == list(range(10))
     assert sampler.order(2, 0).tolist() != sampler.order(2, 1).tolist()
@@ -106,21 +103,15 @@ def test_sources_shares() -> None:
         ("pituitary", "c"): 100,
         (UNTYPED, "b"): 100,
     }
-    pairs = [pair for pair, count in sizes.items() for _ in range(count)]
-    data = tensors_of(
-        [label for label, _ in pairs],
-        [source for _, source in pairs],
-        np.broadcast_to(np.zeros((1, 224, 224), np.uint8), (1000, 224, 224)),
-    )
+    pairs = list(Counter(sizes).elements())
+    blank = np.broadcast_to(np.zeros((1, 224, 224), np.uint8), (1000, 224, 224))
+    data = tensors_of([label for label, _ in pairs], [source for _, source in pairs], blank)
     sampler = Sampler(data, PRESETS["default"])
     epochs = [sampler.order(2, epoch) for epoch in range(20)]
     assert all(len(order) == 1000 for order in epochs)
     counts = Counter(pairs[index] for order in epochs for index in order)
-    drawn = 20 * 1000
-    for label, share in LABEL_SHARES.items():
-        assert sum(counts[pair] for pair in sizes if pair[0] == label) / drawn == pytest.approx(
-            share, abs=0.002
-        )
+    drawn = {label: sum(counts[pair] for pair in sizes if pair[0] == label) for label in LABEL_SHARES}
+    assert {label: count / 20_000 for label, count in drawn.items()} == pytest.approx(LABEL_SHARES, abs=0.002)
     # Within a label by the square root of a collection's size: 20 to 10, and 15 to 5.
     assert counts["no_tumor", "a"] / counts["no_tumor", "b"] == pytest.approx(2, rel=0.02)
     assert counts["glioma", "a"] / counts["glioma", "c"] == pytest.approx(3, rel=0.03)
@@ -133,7 +124,7 @@ def test_sources_shares() -> None:
 
 def test_within_a_collection_each_level_of_each_sequence_is_heard(heads: Pixels) -> None:
     cells = {("T1", "upper"): 64, ("T1", "base"): 16, ("T2", "base"): 4, ("", ""): 36}
-    pairs = [cell for cell, count in cells.items() for _ in range(count)]
+    pairs = list(Counter(cells).elements())
     records = [
         Record(Path(f"{number}.png"), "no_tumor", "a", sequence=sequence, level=level)
         for number, (sequence, level) in enumerate(pairs)
@@ -203,12 +194,9 @@ def share_of(
 ) -> tuple[list[Pixels], list[tuple[float, ...]], float]:
     """Images and targets of one image, and the share of them in which anything is another's."""
     made = [sampler.example(index, np.random.default_rng(seed)) for seed in range(tries)]
-    changed = [bool((pixels != sampler.data.pixels[index]).any()) for pixels, *_ in made]
-    return (
-        [pixels for pixels, *_ in made],
-        [tuple(target.tolist()) for _, target, *_ in made],
-        float(np.mean(changed)),
-    )
+    images, targets = [one.pixels for one in made], [tuple(one.target.tolist()) for one in made]
+    changed = [bool((pixels != sampler.data.pixels[index]).any()) for pixels in images]
+    return images, targets, float(np.mean(changed))
 
 
 def test_nothing_is_made_up_in_classic(drawn: Tensors) -> None:
@@ -260,17 +248,15 @@ def test_donors_show_something(drawn: Tensors, heads: Pixels) -> None:
 
 
 def test_lesions_are_turned_over_as_often_as_wanted(drawn: Tensors) -> None:
-    levels = {}
-    for inverted in (0.0, 1.0):
+    def level(inverted: float) -> float:
         recipe = still(transplant=1.0).override({"counterfactual.inverted": inverted})
-        sampler = Sampler(drawn, recipe)
-        images, _, _ = share_of(sampler, 0, 80)
-        changed = [image for image in images if (image != drawn.pixels[0]).any()]
-        differences = [image.astype(int) - drawn.pixels[0] for image in changed]
-        levels[inverted] = np.mean([difference[difference != 0].mean() for difference in differences])
+        images, _, _ = share_of(Sampler(drawn, recipe), 0, 80)
+        differences = [image.astype(int) - drawn.pixels[0] for image in images]
+        return float(np.mean([one[one != 0].mean() for one in differences if one.any()]))
+
     # The donors' discs are white: brighter than what they land on; turned over, darker.
-    assert levels[0.0] > 20
-    assert levels[1.0] < -20
+    assert level(0.0) > 20
+    assert level(1.0) < -20
 
 
 def test_outliers_have_no_label_and_no_place(drawn: Tensors) -> None:
@@ -323,15 +309,15 @@ def blind(heads: Pixels, sequence: str, showing: int) -> Tensors:
 @pytest.mark.parametrize(
     ("sequence", "showing", "setting", "doubtful"),
     [
-        ("T1", 1, "doubt", [1, 2, 3, 4, 5, 6, 7]),
-        ("T1", 0, "doubt", [0, 1, 2, 3, 4, 5, 6, 7]),
-        ("T1", 2, "doubt", []),  # half of them show
-        ("", 1, "doubt", []),  # nothing is known of the sequence
-        ("T1", 1, "keep", []),
+        ("T1", 1, "doubt", range(1, 8)),
+        ("T1", 0, "doubt", range(8)),
+        ("T1", 2, "doubt", ()),  # half of them show
+        ("", 1, "doubt", ()),  # nothing is known of the sequence
+        ("T1", 1, "keep", ()),
     ],
 )
 def test_slices_of_a_blind_sequence_are_either(
-    sequence: str, showing: int, setting: str, doubtful: list[int], heads: Pixels
+    sequence: str, showing: int, setting: str, doubtful: Sequence[int], heads: Pixels
 ) -> None:
     sampler = Sampler(blind(heads, sequence, showing), still(blind=setting))
     for index in range(8):
@@ -362,9 +348,7 @@ def test_targets_are_packed_by_output(drawn: Tensors) -> None:
     assert (targets["place"][0] == 1).all()
     assert (targets["seen"].tolist(), shares["seen"].tolist()) == ([[0], [1], [1]], [1, 1, 0])
     assert targets["familiarity"].tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
-    np.testing.assert_array_equal(
-        shares["evidence"], np.stack([example.known.ravel() for example in examples])
-    )
+    np.testing.assert_array_equal(shares["evidence"], [example.known.ravel() for example in examples])
     assert shares["logits"].tolist() == [1, 2, 3]
     assert (shares["place"] == 1).all()
     assert (shares["familiarity"] == 1).all()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.special import expit, log_softmax, logsumexp
+from tests.said import python
 
 from falx.errors import FalxError
 from falx_runs.manifest import read_records
@@ -306,14 +306,8 @@ def test_a_killed_run_ends_as_it_would_have(
     assert [(row["stage"], row["epoch"]) for row in history] == expected_rows
     arguments = (__file__, manifest, random_weights, tmp_path / "killed", preset, json.dumps(changes))
     for point, reached in kills:
-        ended = subprocess.run(
-            [sys.executable, "-c", KILLED, *map(str, arguments), point],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        ended = python("-c", KILLED, *arguments, point, PYTHONPATH=os.pathsep.join(sys.path))
+        assert ended.status == -signal.SIGKILL, ended.err
         state = Checkpoint(tmp_path / "killed" / "checkpoint").load()
         assert state is not None
         assert (state.stage, state.epoch) == reached
