@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from benchmarks.ports import free_port
+from tests import guides
 from tests.app.conftest import Served, give, wait_until
 from tests.browsing import TIMEOUT_MS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-GUIDE = Path(__file__).parents[2] / "docs" / "deployment.md"
 USER, PASSWORD = "reader", "a long one"
 
 
@@ -70,7 +70,7 @@ def proxy(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def configuration(proxy: Proxy, served: Served, folder: Path) -> str:
     """The guide's, whole, with the places of this machine."""
-    (written,) = re.findall(r"```nginx\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
+    written = guides.block("docs/deployment.md", "nginx")
     here = {
         "listen 443 ssl": f"listen 127.0.0.1:{proxy.port} ssl",
         "listen 80": f"listen 127.0.0.1:{proxy.plain_port}",

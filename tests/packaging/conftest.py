@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,12 +14,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests import guides
 
 from falx import phantom
 
 ROOT = Path(__file__).parents[2]
-
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # What stands in for `unshare` where that is not permitted: Python's own sockets are refused.
 NO_SOCKETS = """
@@ -91,12 +89,6 @@ def readme() -> str:
 
 
 @pytest.fixture(scope="session")
-def blocks(readme: str) -> Callable[[str], list[str]]:
-    """The fenced blocks of the README that are in a given language, in order."""
-    return lambda language: [body for kind, body in FENCE.findall(readme) if kind == language]
-
-
-@pytest.fixture(scope="session")
 def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
     """Makes an environment with pip alone, and slices to classify."""
     return lambda: _make_environment(tmp_path_factory.mktemp("environment"))
@@ -115,10 +107,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(new_environment: Callable[[], Environment], blocks: Callable[[str], list[str]]) -> Environment:
+def installed(new_environment: Callable[[], Environment]) -> Environment:
     """An empty environment in which the README's first command was run, in the checkout."""
     environment = new_environment()
-    environment.run(["bash", "-euc", blocks("sh")[0]], cwd=ROOT)
+    environment.run(["bash", "-euc", guides.told("README.md")[0].code], cwd=ROOT)
     if not isolation():
         # Not as sitecustomize: Debian's Python has one already.
         (environment.packages / "no_sockets.py").write_text(NO_SOCKETS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,8 @@ def frozen(form: str, program: str, folder: Path) -> Path:
     # In a checkout nothing is installed that would name the hooks.
     options = ["--additional-hooks-dir", hook_folders()[0], "--exclude-module", "highdicom"]
     options += ["--exclude-module", "pydicom", "--exclude-module", "nibabel", "--log-level", "ERROR"]
-    build = [sys.executable, "-m", "PyInstaller", "--noconfirm", form, *options, "program.py"]
-    subprocess.run(build, cwd=folder, check=True)
+    _, *build = shlex.split("python -m PyInstaller --onefile program.py".replace("--onefile", form))
+    subprocess.run([sys.executable, *build, "--noconfirm", *options], cwd=folder, check=True)
     return folder / "dist" / "program" / ("program" if form == "--onedir" else "")
 
 
@@ -80,11 +81,10 @@ def test_the_frozen_commands_answer(pictures: list[Path], tmp_path: Path) -> Non
 def test_the_package_in_a_zip_file(pictures: list[Path], tmp_path: Path) -> None:
     archive = tmp_path / "program.pyz"
     package = Path(falx.__file__).parent
-    with zipfile.ZipFile(archive, "w") as packed:
-        for file in package.rglob("*"):
-            if file.suffix != ".pyc" and file.is_file():
-                packed.write(file, Path("falx") / file.relative_to(package))
-        packed.writestr("__main__.py", PROGRAM + "assert '.pyz' in falx.__file__\n")
+    shutil.copytree(package, tmp_path / "program" / "falx", ignore=shutil.ignore_patterns("*.pyc"))
+    (tmp_path / "program" / "__main__.py").write_text(PROGRAM + "assert '.pyz' in falx.__file__\n")
+    _, *words = shlex.split("python -m zipapp program")
+    subprocess.run([sys.executable, *words], cwd=tmp_path, check=True)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         command, within = [sys.executable, *map(str, arguments)], {**os.environ, "PYTHONPATH": str(archive)}

@@ -1,4 +1,4 @@
-"""The README's and the guides' commands run, and what the README shows is what comes."""
+"""The README's commands run where Falx is installed, and what it shows is what comes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import guides
 
 from falx.model.file import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tests.packaging.conftest import Environment
 
-INSTALL = "pip install . && falx demo"
 EXAMPLE = "falx predict examples/lesion.png"
 TEST = (
     "python -m pip install --upgrade pip && python -m pip install --editable . --group dev "
@@ -31,12 +30,6 @@ SHOWN = re.compile(
 OURS = re.compile(r"(falx|python -m (falx_|benchmarks|tools|tests))")
 LINK = re.compile(r"\]\(([^)#]+)\)")
 CHECKOUT = Path(__file__).parents[2]
-GUIDES = sorted(
-    str(page.relative_to(CHECKOUT))
-    for page in (CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *CHECKOUT.glob("docs/*.md"))
-)
-
-Blocks = Callable[[str], list[str]]
 
 
 @pytest.fixture
@@ -51,15 +44,9 @@ def user(installed: Environment) -> Environment:
     return installed
 
 
-def test_every_command_is_tried_somewhere(blocks: Blocks) -> None:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    assert (lines[0], lines[-1]) == (INSTALL, TEST)
-    assert [x for x in lines[1:-1] if not x.startswith(("falx ", "python -m falx_"))] == []
-
-
-def test_the_falx_commands_run(user: Environment, blocks: Blocks) -> None:
+def test_the_falx_commands_run(user: Environment) -> None:
     # `falx demo` after the installation is run by the fixture; `falx check` may find a busy machine slow.
-    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("falx ")]
+    lines = [told.code for told in guides.told("README.md") if told.code.startswith("falx ")]
     assert len(lines) >= 6
     for line in lines:
         done = user.offline(*shlex.split(line), status=None if line == "falx check" else 0)
@@ -67,9 +54,8 @@ def test_the_falx_commands_run(user: Environment, blocks: Blocks) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_the_python_runs(user: Environment, blocks: Blocks) -> None:
-    (snippet,) = blocks("python")
-    lines = user.offline("python", "-c", snippet).stdout.splitlines()
+def test_the_python_runs(user: Environment) -> None:
+    lines = user.offline("python", "-c", guides.block("README.md", "python")).stdout.splitlines()
     assert len(lines) == 4
     assert "'decision'" in lines[2]
     assert "ImageNotFound" in lines[3]
@@ -86,16 +72,13 @@ def _words(text: str) -> list[str]:
     return re.sub(r"\d+(?:\.\d+)?(?= ?(?:%|ms))", "#", text).split()
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_commands_have_the_options_that_there_are(checkout: Path, guide: str) -> None:
-    text = (checkout / guide).read_text(encoding="utf-8")
-    fences = re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.M | re.S)
-    lines = [line.removeprefix("$ ") for fence in fences for line in fence.splitlines()]
-    commands = [shlex.split(line, comments=True) for line in lines if OURS.match(line)]
-    for command in commands:
+@pytest.mark.parametrize("page", guides.PAGES)
+def test_commands_have_the_options_that_there_are(page: str) -> None:
+    lines = [told.code for told in guides.told(page) if told.language == "sh" and OURS.match(told.code)]
+    for command in map(shlex.split, lines):
         words = ["-m", *command] if command[0] == "falx" else command[1:]
         sub = [] if words[1].startswith(("benchmarks", "tools", "tests")) else words[2:3]
-        usage, shown = _help(words[1], *(word for word in sub if word.isalpha()))
+        usage, shown = _help(words[1], *(word for word in sub if word.isalpha() and word.islower()))
         options = [word.partition("=")[0] for word in command if word.startswith("--")]
         assert [option for option in options if not re.search(rf"{re.escape(option)}\b", shown)] == []
         needed = re.findall(r"--[\w-]+", re.sub(r"\[[^]]*\]", "", usage))
@@ -110,7 +93,7 @@ def _help(module: str, *sub: str) -> tuple[str, str]:
     return shown.partition("\n\n")[0], shown
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", guides.PAGES)
 def test_links_lead_somewhere(checkout: Path, guide: str) -> None:
     page = checkout / guide
     links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]

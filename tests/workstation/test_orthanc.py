@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from benchmarks.ports import free_port
+from tests import guides
 from tests.workstation.peers import (
     SECRET,
     Process,
@@ -103,8 +104,7 @@ def test_as_a_modality_of_orthanc_results_return_into_the_study(
     port = free_port()
     # As the page has them.
     (modality,) = re.findall(r'`("DicomModalities": \{.*?\})`', PAGE.read_text(encoding="utf-8"))
-    (script,) = re.findall(r"```lua\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "forward.lua").write_text(script)
+    (tmp_path / "forward.lua").write_text(guides.block("docs/workstation.md", "lua"))
     settings = json.loads("{" + modality.replace("11112", str(port)) + "}")
     scripts = {"LuaScripts": [str(tmp_path / "forward.lua")], "DicomAlwaysAllowFind": True}
     server = orthanc(settings | scripts)
@@ -120,7 +120,8 @@ def test_as_a_modality_of_orthanc_results_return_into_the_study(
     # The report makes the study stable anew, so all of it is sent again: nothing new to say.
     until(lambda: node.status()["ignored"] == 1)
     # And once more by hand.
-    server.ask("/modalities/falx/store", identifier.encode())
+    told = "curl http://127.0.0.1:8042/modalities/falx/store -d STUDY"
+    call(*told.replace("8042", str(server.http)).replace("STUDY", identifier).split())
     until(lambda: node.status()["ignored"] == 2 and node.status()["studies_waiting"] == 0)
     assert (node.status()["received"], node.status()["results_sent"]) == (9, 1)
     assert len(server.reports(identifier)) == 1
