@@ -7,9 +7,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -61,7 +60,7 @@ class Classifier:
         """Reads a model file, proves it, and starts the first engine; see `load`."""
         # Absolute: where the classifier arrives, the working folder may be another.
         self._from = None if path is None else str(Path(path).absolute())
-        self._settings = (engine, threads, engines, onnx)
+        self._settings = {"engine": engine, "threads": threads, "engines": engines, "onnx": onnx}
         self.threads: Final = _positive("threads", 1 if threads is None else threads)
         limit = _positive("engines", cores() if engines is None else engines)
         file = model_file.load(model_file.DEFAULT_MODEL if path is None else Path(path))
@@ -74,7 +73,7 @@ class Classifier:
 
     def __reduce__(self) -> tuple[Callable[..., Classifier], tuple[object, ...]]:
         """Becomes its file and its settings, and is loaded from that file where it arrives."""
-        return _arrived, (self._from, self.model.sha256, *self._settings)
+        return _arrived, (self.model.sha256, self._from, self._settings)
 
     def __repr__(self) -> str:
         return f"<falx.Classifier {self.card.name} {self.card.version} on {self.engine}>"
@@ -219,41 +218,28 @@ class Classifier:
         moments = [time.perf_counter_ns()]
         seen = decision.before(lambda: read(source), self.card.rejection)
         moments.append(time.perf_counter_ns())
-        answered = partial(self._prediction, source, seen.origin, moments, thresholds)
+        decided, probabilities, location = REJECTED, None, None
         if isinstance(seen, Refusal):
-            return answered(REJECTED, reason=seen.reason)
-        tensor, frame = prepare(seen.pixels)
-        moments.append(time.perf_counter_ns())
-        found = self._pool.run(tensor)
-        moments.append(time.perf_counter_ns())
-        outcome = decision.after(
-            found.probabilities,
-            found.familiarity,
-            seen.doubt,
-            self.card.rejection,
-            thresholds,
-            no_brain=found.no_brain,
-        )
-        moments.append(time.perf_counter_ns())
-        if outcome.reason is not None:
-            return answered(REJECTED, reason=outcome.reason)
-        height, width = seen.pixels.shape
-        location = None if found.heatmap is None else Location(found.heatmap, frame, (height, width))
-        probabilities = dict(zip(LABELS, found.probabilities, strict=True))
-        return answered(outcome.decision, probabilities=probabilities, location=location)
-
-    def _prediction(
-        self,
-        source: Source,
-        origin: Origin | None,
-        moments: list[int],
-        thresholds: Thresholds,
-        decided: str,
-        *,
-        reason: Reason | None = None,
-        probabilities: Mapping[str, float] | None = None,
-        location: Location | None = None,
-    ) -> Prediction:
+            reason: Reason | None = seen.reason
+        else:
+            tensor, frame = prepare(seen.pixels)
+            moments.append(time.perf_counter_ns())
+            found = self._pool.run(tensor)
+            moments.append(time.perf_counter_ns())
+            outcome = decision.after(
+                found.probabilities,
+                found.familiarity,
+                seen.doubt,
+                self.card.rejection,
+                thresholds,
+                no_brain=found.no_brain,
+            )
+            moments.append(time.perf_counter_ns())
+            decided, reason = outcome.decision, outcome.reason
+            if reason is None:
+                height, width = seen.pixels.shape
+                probabilities = dict(zip(LABELS, found.probabilities, strict=True))
+                location = None if found.heatmap is None else Location(found.heatmap, frame, (height, width))
         own = self.card.thresholds
         confidence = None if probabilities is None else probabilities.get(decided)
         prediction = Prediction(
@@ -270,7 +256,7 @@ class Classifier:
             path=_path_of(source),
             timings=Timings.between(moments),
             location=location,
-            origin=origin,
+            origin=seen.origin,
         )
         debug("slice answered by %s in %.1f ms", self.engine, prediction.elapsed_ms)
         return prediction
@@ -323,15 +309,8 @@ def _array(source: object) -> npt.NDArray[np.generic]:
     return source
 
 
-def _arrived(
-    path: str | None,
-    sha256: str,
-    engine: str | None,
-    threads: int | None,
-    engines: int | None,
-    onnx: OnnxOptions | None,
-) -> Classifier:
-    classifier = load(path, engine=engine, threads=threads, engines=engines, onnx=onnx)
+def _arrived(sha256: str, path: str | None, settings: Mapping[str, Any]) -> Classifier:
+    classifier = load(path, **settings)
     if classifier.model.sha256 != sha256:
         raise ModelError(
             f"{classifier.path}: expected the model with SHA-256 {sha256[:16]}..., which this classifier had "

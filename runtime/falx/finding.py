@@ -105,21 +105,6 @@ class Evidence:
     at_ends: Marks
     cleared: float
 
-    @property
-    def greatest_mm(self) -> float:
-        """Strength of the strongest spot in the middle part; 0 without one."""
-        return float(self.strength.max(initial=0))
-
-    @property
-    def lasting_mm(self) -> float:
-        """Strength of the strongest spot of two places or more in the middle part; 0 without one."""
-        return float(self.lasting.max(initial=0))
-
-    @property
-    def at_ends_mm(self) -> float:
-        """Strength of the strongest spot that reaches into the ends of the head; 0 without one."""
-        return float(self.at_ends[self.zones == Zone.END].max(initial=0))
-
     def slices(self, strengths: Marks, least_mm: float) -> tuple[int, ...]:
         """Indices of the slices with a spot of at least this strength, rising."""
         found = [own for own, here in zip(self.members, strengths, strict=True) if here.max() >= least_mm]
@@ -138,20 +123,23 @@ def find(series: Series, results: Sequence[Prediction | Failure]) -> Evidence:
     """
     known = series.positions_mm is not None
     at = series.positions_mm or [UNKNOWN_STEP_MM * i for i in range(len(results))]
-    own = [i for i, result in enumerate(results) if usable(result)]
-    members = _places(own, at)
+    members = _places([i for i, result in enumerate(results) if usable(result)], at)
     place_mm = np.array([np.mean([at[i] for i in group]) for group in members], np.float64)
     zones = _zones(place_mm, series.plane if known else None)
-    marks = _spread(np.array([_mean_marks(results, group) for group in members], np.float32))
+    means = [np.mean([_marks(results[i]) for i in group], axis=0, dtype=np.float32) for group in members]
+    marks = _spread(np.array(means, np.float32))
     first, last = ([at[group[end]] for group in members] for end in (0, -1))
     step = _step(at)
     gaps = [after - before for after, before in zip(first[1:], last[:-1], strict=True)]
     middle = np.where((zones == Zone.MIDDLE)[:, None, None], marks, 0)
     inside = np.where((zones != Zone.OUTSIDE)[:, None, None], marks, 0)
     strength, lasting = _strengths(middle, place_mm, gaps, step)
-    judged = [i for group, zone in zip(members, zones, strict=True) if zone == Zone.MIDDLE for i in group]
-    cleared = sum(_decided_clear(results[i]) for i in judged) / max(1, len(judged))
-    return Evidence(members, zones, strength, lasting, _strengths(inside, place_mm, gaps, step)[1], cleared)
+    judged = [
+        results[i] for own, zone in zip(members, zones, strict=True) if zone == Zone.MIDDLE for i in own
+    ]
+    cleared = sum(isinstance(one, Prediction) and one.decision == NO_TUMOR for one in judged)
+    share = cleared / max(1, len(judged))
+    return Evidence(members, zones, strength, lasting, _strengths(inside, place_mm, gaps, step)[1], share)
 
 
 def tumor_probability(result: Prediction | Failure) -> float:
@@ -264,11 +252,6 @@ def _zones(place_mm: npt.NDArray[np.float64], plane: str | None) -> npt.NDArray[
     return np.where(deep, Zone.MIDDLE, Zone.OUTSIDE)
 
 
-def _mean_marks(results: Sequence[Prediction | Failure], group: Sequence[int]) -> Marks:
-    marks: Marks = np.mean([_marks(results[i]) for i in group], axis=0, dtype=np.float32)
-    return marks
-
-
 def _marks(result: Prediction | Failure) -> Marks:
     """Returns the mark of each spot of a slice, `(GRID, GRID)`; even where the model makes no heatmap."""
     tumor = np.float32(tumor_probability(result))
@@ -324,7 +307,3 @@ def _strengths(
             if length >= LONGEST_MM:
                 break
     return np.maximum(strength, lasting), lasting
-
-
-def _decided_clear(result: Prediction | Failure) -> bool:
-    return isinstance(result, Prediction) and result.decision == NO_TUMOR

@@ -66,12 +66,7 @@ SCHEMA: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """The model that answered.
-
-    Attributes:
-        name, version: from its card.
-        sha256: of its file, as `sha256sum` prints it.
-    """
+    """The model that answered: name and version from its card, and the SHA-256 of its file in hexadecimal."""
 
     name: str
     version: str
@@ -122,21 +117,8 @@ class Location:
 class Prediction:
     """The answer for one slice. Two are equal where they say the same, however long each took.
 
-    Attributes:
-        decision: one of `falx.words.DECISIONS`.
-        confidence: the probability of the decided label; None for `ambiguous` and `rejected`.
-        band: the name of the confidence, `high`, `moderate` or `low`; None where that is.
-        probabilities: of every label, in 0..1; None for `rejected`: they would mean nothing.
-        recommendation: what to do, a sentence.
-        thresholds: the least probability of each label at which it was decided.
-        thresholds_changed: the labels whose threshold a caller gave, different from the model's own.
-        reason: why the picture was rejected; None where it was not.
-        elapsed_ms: from opening the input to the decision, in milliseconds.
-        model: which model answered.
-        path: of the input; None where it was not a file.
-        location: what `heatmap` is made of; None where the model makes none, and for `rejected`.
-        origin: where in a DICOM object or a volume the slice stands; None for other pictures.
-        timings: what each step took.
+    The attributes are those of the JSON, None where that has null or nothing, and `location`: what `heatmap`
+    is made of; None where the model makes none, and for `rejected`.
     """
 
     decision: str
@@ -184,11 +166,7 @@ class Prediction:
         return None if self.location is None else self.location.heatmap()
 
     def to_dict(self, *, timings: bool = False) -> dict[str, Any]:
-        """Returns the prediction as plain JSON values; see the table of this module.
-
-        Args:
-            timings: whether to say what each step took.
-        """
+        """Returns the prediction as plain JSON values; see the table of this module."""
         reason = {"code": self.reason.code, "message": self.reason.message} if self.reason else None
         return {
             "schema": SCHEMA,
@@ -210,13 +188,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Failure:
-    """The answer for an input that could not be read.
-
-    Attributes:
-        path: of the input; None where it was not a file.
-        error: what was wrong.
-        origin: where in a DICOM object or a volume the slice stands, as far as it is known.
-    """
+    """The answer for an input that could not be read; the attributes are those of the JSON."""
 
     path: str | None
     error: UnreadableImage
@@ -226,11 +198,7 @@ class Failure:
         return f"<falx.Failure {type(self.error).__name__}{_of(self)}>"
 
     def to_dict(self, *, timings: bool = False) -> dict[str, Any]:  # noqa: ARG002 - as a prediction's
-        """Returns the failure as plain JSON values; see the table of this module.
-
-        Args:
-            timings: of no effect; an input that cannot be read has none.
-        """
+        """Returns the failure as plain JSON values; see the table of this module. It never has timings."""
         error = {"type": type(self.error).__name__, "message": str(self.error)}
         origin = {"origin": self.origin.to_dict()} if self.origin else {}
         return {"schema": SCHEMA, "path": self.path, "error": error, **origin}

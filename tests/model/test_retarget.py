@@ -27,10 +27,9 @@ from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.errors import CardError, ChecksumError, FalxError, ModelError, ThresholdError
 from falx.model import file as model_file
-from falx.model import graph_limits
 from falx.model.card import Card, Format, Setting, TensorSpec
 from falx.model.file import DEFAULT_MODEL
-from falx.model.retarget import Chosen, read_thresholds, retarget, write
+from falx.model.retarget import Chosen, least_float32, read_thresholds, retarget, write
 from falx.words import LABELS
 
 KINDS: list[Format] = ["tflite", "onnx"]
@@ -127,7 +126,7 @@ def test_back_again_is_the_same_graph(kind: Format) -> None:
 
 @given(st.floats(0, 1, exclude_min=True), st.floats(0, 1, width=32))
 def test_in_float32_the_same_probabilities_reach_a_threshold(threshold: float, probability: float) -> None:
-    packed = graph_limits.least_float32([threshold, 1, 1, 1])
+    packed = least_float32([threshold, 1, 1, 1])
     assert packed[1:].tolist() == [1, 1, 1]
     assert (np.float32(probability) >= packed[0]) == (probability >= threshold)
     assert packed[0] > 0
@@ -136,7 +135,7 @@ def test_in_float32_the_same_probabilities_reach_a_threshold(threshold: float, p
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_self_contained_file_without_such_a_constant(kind: Format) -> None:
     data = model_file.embed(tiny.graph(kind), replace(CARD, self_contained=True), format=kind)
-    message = "x: is self-contained, but expected one constant 'thresholds' in the graph, found 0; export"
+    message = "x: is self-contained, but its graph has its thresholds 0 times, expected once; exp"
     with pytest.raises(ModelError, match=message):
         retarget(data, {"glioma": 0.7}, name="x")
 
@@ -145,7 +144,16 @@ def test_a_self_contained_file_without_such_a_constant(kind: Format) -> None:
 def test_a_graph_whose_thresholds_are_not_its_cards(kind: Format) -> None:
     other = replace(own(CARD), thresholds=Thresholds(0.9, 0.6, 0.55, 0.55))
     data = model_file.embed(deciding(kind), other, format=kind)
-    with pytest.raises(ModelError, match=r"decides by thresholds \[0\.85.*\], its card says \[0\.9, 0\.6"):
+    with pytest.raises(ModelError, match=r"has its thresholds 0 times, expected once"):
+        retarget(data, {"glioma": 0.7})
+
+
+def test_values_that_stand_in_the_graph_twice_are_not_changed() -> None:
+    again = least_float32(CARD.thresholds.to_dict().values()).tobytes()
+    # doc_string, a field of ModelProto that may hold anything.
+    payload = deciding("onnx") + b"\x32\x10" + again
+    data = model_file.embed(payload, own(CARD), format="onnx")
+    with pytest.raises(ModelError, match=r"has its thresholds 2 times, expected once; export"):
         retarget(data, {"glioma": 0.7})
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from falx.decision import Thresholds
-from falx.model.graph_limits import THRESHOLDS, least_float32
+from falx.model.retarget import least_float32
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED
 from falx_export.self_contained.onnx_builder import Graph, Tensor
 from falx_export.self_contained.onnx_rejection import NONE
+
+THRESHOLDS: Final = "thresholds"
+"""The constant of the thresholds, float32 `(4,)`, in the order of the labels. `falx retarget` knows it by its
+values, which stand nowhere else in the graph."""
 
 
 def decide(g: Graph, answered: Tensor, reason: Tensor, thresholds: Thresholds) -> dict[str, Tensor]:

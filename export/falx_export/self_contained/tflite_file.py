@@ -23,13 +23,14 @@ from tensorflow.types.experimental import GenericFunction
 from falx.decision import after
 from falx.model.card import Card
 from falx.model.file import embed, extract
-from falx.model.graph_limits import THRESHOLDS, least_float32
+from falx.model.retarget import least_float32
 from falx.model.tensor_spec import IMAGE, TensorSpec
 from falx.slices.preprocessing import SIZE
 from falx.words import AMBIGUOUS, DECISIONS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.convert.graph import INPUT
 from falx_export.errors import ConversionError, ParityError, converting
+from falx_export.self_contained.onnx_decision import THRESHOLDS
 from falx_export.self_contained.onnx_file import Outputs
 from falx_runs.silence import progress, silenced
 

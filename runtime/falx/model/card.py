@@ -12,7 +12,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from falx.decision import Thresholds
@@ -44,20 +45,12 @@ class SelfTest:
     phantom: str
     probabilities: tuple[float, ...]
 
-    def to_dict(self) -> dict[str, object]:
-        """Returns what stands in the card."""
-        return {"phantom": self.phantom, "probabilities": list(self.probabilities)}
-
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """The setting of a file before `falx retarget` made another of it."""
 
     thresholds: Thresholds
-
-    def to_dict(self) -> dict[str, object]:
-        """Returns what stands in the card."""
-        return {"thresholds": self.thresholds.to_dict()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +83,12 @@ class Card:
         CardError: a field is not what it must be; the message names it.
     """
 
+    # In the order in which they stand in a file, which is proved byte for byte.
+    schema: int = SCHEMA
     name: str
     version: str
     license: str
     intended_use: str
-    thresholds: Thresholds
-    temperature: float
-    metrics: JsonObject
-    provenance: JsonObject
-    quantization: Mapping[str, str]
     disclaimer: str = DISCLAIMER
     labels: tuple[str, ...] = LABELS
     input: TensorSpec = IMAGE
@@ -106,12 +96,16 @@ class Card:
         default_factory=lambda: {"probabilities": TensorSpec("probabilities", "float32", (1, 4))}
     )
     preprocessing: JsonObject = field(default_factory=lambda: dict(PREPROCESSING))
+    thresholds: Thresholds
+    temperature: float
     rejection: Limits = field(default_factory=Limits)
+    metrics: JsonObject
+    provenance: JsonObject
+    quantization: Mapping[str, str]
     self_test: tuple[SelfTest, ...] = ()
     history: tuple[Setting, ...] = ()
     self_contained: bool = False
     weights_sha256: str = ""
-    schema: int = SCHEMA
 
     def __post_init__(self) -> None:
         _same("schema", self.schema, SCHEMA, "use the version of Falx that wrote it")
@@ -162,33 +156,13 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the card as plain JSON values, checksum of the card included."""
-        body = {
-            "schema": self.schema,
-            "name": self.name,
-            "version": self.version,
-            "license": self.license,
-            "intended_use": self.intended_use,
-            "disclaimer": self.disclaimer,
-            "labels": list(self.labels),
-            "input": self.input.to_dict(),
-            "outputs": {name: spec.to_dict() for name, spec in self.outputs.items()},
-            "preprocessing": dict(self.preprocessing),
-            "thresholds": self.thresholds.to_dict(),
-            "temperature": self.temperature,
-            "rejection": self.rejection.to_dict(),
-            "metrics": dict(self.metrics),
-            "provenance": dict(self.provenance),
-            "quantization": dict(self.quantization),
-            "self_test": [test.to_dict() for test in self.self_test],
-            "history": [setting.to_dict() for setting in self.history],
-            "self_contained": self.self_contained,
-            "weights_sha256": self.weights_sha256,
-        }
-        return {**body, "card_sha256": _checksum(body)}
+        document: dict[str, Any] = json.loads(self.to_json())
+        return document
 
     def to_json(self) -> str:
         """Returns the card as it stands in a model file; equal cards give equal text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        body = {one.name: getattr(self, one.name) for one in fields(self)}
+        return _dumped({**body, "card_sha256": _checksum(body)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Card:
@@ -307,8 +281,15 @@ def _is_sha256(value: object) -> bool:
 
 def _checksum(body: JsonObject) -> str:
     """Returns the SHA-256 of the card in canonical JSON, without the field that holds it."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_dumped(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+_dumped = partial(
+    json.dumps,
+    default=lambda part: dict(part) if isinstance(part, Mapping) else asdict(part),
+    ensure_ascii=False,
+    allow_nan=False,
+)
 
 
 def _refuse_constant(name: str) -> None:

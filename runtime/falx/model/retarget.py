@@ -7,17 +7,18 @@ they were before stays in the card's `history`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from falx.decision import Thresholds
 from falx.errors import ModelError, OutputError, ThresholdError
-from falx.model import attachment, graph_limits
+from falx.model import attachment
 from falx.model import file as model_file
-from falx.model.card import Card, Format, Setting
+from falx.model.card import Setting
 from falx.words import LABELS
 from falx.writing import lacks_room, write_whole
 
@@ -39,7 +40,7 @@ def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") 
     # A graph that answers with probabilities alone leaves the decision to its reader, by the thresholds that
     # lie beside the card.
     if card.self_contained and set(card.outputs) != {"probabilities"}:
-        payload = _with_thresholds(payload, card, thresholds, kind, name)
+        payload = _with_thresholds(payload, card.thresholds, thresholds, name)
     changed = replace(card, thresholds=thresholds, history=(*card.history, Setting(card.thresholds)))
     return model_file.embed(payload, changed, format=kind)
 
@@ -119,21 +120,22 @@ def write(data: bytes, path: Path) -> None:
         raise OutputError(f"{path}: cannot be written: {error}") from error
 
 
-def _with_thresholds(payload: bytes, card: Card, thresholds: Thresholds, kind: Format, name: str) -> bytes:
-    """Returns a graph that decides by other thresholds than those of its card."""
-    try:
-        start = graph_limits.find(payload, kind, graph_limits.THRESHOLDS, len(LABELS))
-    except ModelError as error:
-        raise ModelError(f"{name}: is self-contained, but {error}") from error
-    before, after = (
-        graph_limits.least_float32(some.to_dict().values()).astype("<f4").tobytes()
-        for some in (card.thresholds, thresholds)
-    )
-    end = start + len(before)
-    if payload[start:end] != before:
-        found = np.frombuffer(payload[start:end], "<f4").tolist()
+def _with_thresholds(payload: bytes, before: Thresholds, after: Thresholds, name: str) -> bytes:
+    """Returns a graph that decides by other thresholds: they are one constant of it, which keeps its size."""
+    old, new = (least_float32(some.to_dict().values()).astype("<f4").tobytes() for some in (before, after))
+    if (times := payload.count(old)) != 1:
         raise ModelError(
-            f"{name}: the graph decides by thresholds {found}, its card says "
-            f"{list(card.thresholds.to_dict().values())}; export the model again"
+            f"{name}: is self-contained, but its graph has its thresholds {times} times, expected "
+            "once; export the model again"
         )
-    return payload[:start] + after + payload[end:]
+    return payload.replace(old, new)
+
+
+def least_float32(values: Iterable[float]) -> npt.NDArray[np.float32]:
+    """Returns the least float32 numbers that are not below some numbers, as graphs hold limits.
+
+    A float32 probability reaches a limit exactly where it reaches the least float32 that does.
+    """
+    exact = np.array(list(values), np.float64)
+    near = exact.astype(np.float32)
+    return np.where(near < exact, np.nextafter(near, np.float32(np.inf)), near)

@@ -34,10 +34,6 @@ class TensorSpec:
     dtype: str
     shape: tuple[int | str, ...]
 
-    def to_dict(self) -> dict[str, object]:
-        """Returns what stands in the card."""
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
-
     @classmethod
     def from_mapping(cls, value: Mapping[str, Any]) -> TensorSpec:
         """Makes a spec of what stands in the card."""

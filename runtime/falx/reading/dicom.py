@@ -77,18 +77,10 @@ META: Final = 1024
 
 
 class DicomImage:
-    """A DICOM image of one frame or several: its tags are read, its pixels not yet.
-
-    Made by `open_file` and `open_dataset`.
-    """
+    """A DICOM image of one frame or several: its tags are read, its pixels not yet."""
 
     def __init__(self, dataset: Dataset, file: InputFile | None, name: str) -> None:
-        """Takes over the tags, the file of the pixels (None for a data set that has them), and the name that
-        messages give the image.
-
-        Raises:
-            UnreadableImage: The image claims more frames than there can be.
-        """
+        """Takes over the tags, and the file of the pixels; None for a data set that has them."""
         self.dataset = dataset
         self.file = file
         self.name = name
@@ -111,13 +103,7 @@ class DicomImage:
             return tags.origin(self.dataset, number if self.frames > 1 else None)
 
     def read(self, number: int = 1) -> Slice:
-        """Reads the frame of this number, from 1, as a viewer shows it.
-
-        Raises:
-            NotASlice: The frame is not an MR slice of a human head, by its tags.
-            DicomUnavailable: What decompresses the frame is not installed.
-            UnreadableImage: The image holds no picture, or a damaged one.
-        """
+        """Reads the frame of this number, from 1, as a viewer shows it."""
         with quiet_readers():
             origin = self.origin(number)
             reason = tags.refusal(self.dataset, number)
@@ -136,12 +122,8 @@ class DicomImage:
             return Slice(window.squared(pixels, *tags.aspect(self.dataset, number)), 0.0, origin, doubt)
 
     def greys(self, number: int = 1) -> window.Greys | None:
-        """Returns the values behind the frame of this number, from 1, with the window it is shown with.
-
-        None where no linear window makes the picture: colour, lookup tables, 8-bit brightness.
-
-        Raises:
-            UnreadableImage: The object holds no picture, or a damaged one.
+        """Returns the values behind the frame of this number, from 1, with the window it is shown with; None
+        where no linear window makes the picture: colour, lookup tables, 8-bit brightness.
         """
         with quiet_readers():
             values = self._decode(number)
@@ -279,31 +261,18 @@ class DicomImage:
 
 
 def open_file(file: InputFile) -> DicomImage:
-    """Reads the tags of a DICOM file.
-
-    Raises:
-        DicomUnavailable: pydicom is not installed.
-        ImageNotFound: There is no such file.
-        ImageForbidden: The file may not be read.
-        UnreadableImage: The file is damaged.
-    """
+    """Reads the tags of a DICOM file."""
     return DicomImage(_read(file, pixels=False), file, file.name)
 
 
 def open_dataset(dataset: Dataset, name: str = "DICOM data set") -> DicomImage:
-    """Takes a pydicom Dataset of the caller's, which is not changed.
-
-    Raises:
-        DicomUnavailable: pydicom is not installed.
-    """
-    _require_pydicom(name)
+    """Takes a pydicom Dataset of the caller's, which is not changed."""
     return DicomImage(dataset, None, name)
 
 
 def _read(file: InputFile, *, pixels: bool) -> Dataset:
-    _require_pydicom(file.name)
-    from pydicom.filereader import read_partial
-
+    with needs(f"{file.name}: DICOM", "dicom", DicomUnavailable):
+        from pydicom.filereader import read_partial
     wanted = _wanted(pixels=pixels)
     with quiet_readers(), file.open() as stream:
         try:
@@ -324,7 +293,6 @@ def _at_pixels(tag: BaseTag, _: str | None, __: int) -> bool:
 
 @cache
 def _wanted(*, pixels: bool) -> list[BaseTag | int]:
-    """Returns the numbers of the tags that are read."""
     from pydicom.tag import Tag
 
     return [Tag(tag) for tag in (*tags.TAGS, *tags.PRIVATE, *(PIXEL_TAGS if pixels else ()))]
@@ -401,8 +369,3 @@ def _frame(stream: BinaryIO, number: int, syntax: str) -> Values:
     stream.seek(ELEMENT, io.SEEK_CUR)
     options = as_pixel_options(_completed(found)) | {"pixel_keyword": "PixelData"}
     return own.as_array(stream, index=number - 1, **options)[0]
-
-
-def _require_pydicom(name: str) -> None:
-    with needs(f"{name}: DICOM", "dicom", DicomUnavailable):
-        import pydicom  # noqa: F401 - asked for here, used where it is needed

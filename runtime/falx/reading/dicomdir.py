@@ -14,12 +14,7 @@ from falx.slices.slice import Unreadable
 
 
 def listed(file: InputFile) -> Iterator[InputFile | Unreadable]:
-    """Returns the images that a DICOMDIR lists, in its order, as files beside it or in folders below.
-
-    Raises:
-        DicomUnavailable: pydicom is not installed.
-        UnreadableImage: The DICOMDIR is damaged, lists nothing, or does not lie beside its images.
-    """
+    """Returns the images that a DICOMDIR lists, in its order, as files beside it or in folders below."""
     path = file.path
     if path is None or not file.on_disk:
         raise UnreadableImage(

@@ -35,9 +35,8 @@ def expand(
 ) -> Iterator[str | InputFile | Part]:
     """Returns the slices that paths mean, in order, for `Classifier.predict_many`; see `opened`.
 
-    Yields:
-        The path of a file of one slice, or a part for each slice of a file of several; what cannot be read is
-        one part, which raises the error when it is read.
+    A file of one slice is its path, one of several a part for each; what cannot be read is one part, which
+    raises the error when it is read.
     """
     for found in opened(paths, volume=volume, passed_over=passed_over):
         file = found if isinstance(found, InputFile) else _of_one_slice(found)
@@ -62,18 +61,10 @@ def opened(
     A file is itself, whatever its name. A zip archive is the files in it, and a DICOMDIR the files that it
     lists. A folder is its images and those in folders within it, in the order of their names: every file
     with a suffix of `falx.reading.source.SUFFIXES` or of a volume, and every file that starts as one of those
-    formats does, however it is named. Other files and hidden ones are passed over, and links to folders are
-    not followed.
+    formats does, however it is named. Links to folders are not followed. Other files and hidden ones are
+    counted in `passed_over`, by kind: `.txt`, `DICOMDIR`, `hidden`, `without suffix`.
 
-    Args:
-        paths: Files and folders.
-        volume: Which volume to take of a file that holds several, from 1.
-        passed_over: Counts the files of folders and archives that are passed over, by kind: `.txt`,
-            `DICOMDIR`, `hidden`, `without suffix`.
-
-    Yields:
-        A DICOM image whose tags are read, a volume or a stack whose slices are not read yet, a plain picture,
-        or what cannot be read: a file, or a folder that holds no image or may not be read.
+    No slice is read yet. What cannot be read is in its place: a file, or a folder that holds no image.
     """
     others: Counter[str] = Counter() if passed_over is None else passed_over
     for path in paths:
@@ -87,7 +78,8 @@ def opened(
                 found = True
                 yield item if isinstance(item, Unreadable) else _opened(*item, volume)
             if not found:
-                yield _unreadable(path, ImageNotFound(f"{path}: no image in this folder or below"))
+                error = ImageNotFound(f"{path}: no image in this folder or below")
+                yield Unreadable(path, path, error)
 
 
 def _given(path: str) -> InputFile:
@@ -163,10 +155,6 @@ def _opened(file: InputFile, kind: Kind, volume: int) -> DicomImage | Volume | S
     return file
 
 
-def _unreadable(path: str, error: UnreadableImage) -> Unreadable:
-    return Unreadable(path, path, error)
-
-
 def _folder(path: str, passed_over: Counter[str]) -> Iterator[tuple[InputFile, Kind] | Unreadable]:
     """Returns the images of a folder and of those within it, each with what it is."""
     denied: list[OSError] = []
@@ -187,8 +175,8 @@ def _folder(path: str, passed_over: Counter[str]) -> Iterator[tuple[InputFile, K
 def _denied(errors: list[OSError]) -> Iterator[Unreadable]:
     while errors:
         error = errors.pop(0)
-        message = f"{error.filename}: the folder cannot be read: {error.strerror}"
-        yield _unreadable(error.filename, ImageForbidden(message))
+        forbidden = ImageForbidden(f"{error.filename}: the folder cannot be read: {error.strerror}")
+        yield Unreadable(error.filename, error.filename, forbidden)
 
 
 def kind_by_name(name: str) -> str:

@@ -20,7 +20,7 @@ bits. While a volume is read, it takes twice as much memory at most."""
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file that is to be read. Made by `at` or `of`.
+    """A file that is to be read.
 
     Attributes:
         name: What messages call the file.
@@ -50,13 +50,7 @@ class InputFile:
         return cls(name, path, partial(io.BytesIO, data))
 
     def open(self) -> BinaryIO:
-        """Opens the file; the caller closes it.
-
-        Raises:
-            ImageNotFound: There is no such file.
-            ImageForbidden: The file may not be read.
-            UnreadableImage: The path is that of a folder, a pipe or a device, or the file cannot be read.
-        """
+        """Opens the file; the caller closes it. Raises UnreadableImage, or a subclass that says why."""
         try:
             return self.opener()
         except UnreadableImage:

@@ -35,15 +35,9 @@ SPACES: Final = {
 
 
 def open_nrrd(stream: BinaryIO | gzip.GzipFile, name: str) -> tuple[SpatialImage, BinaryIO | gzip.GzipFile]:
-    """Reads the header of a file.
+    """Returns the image of a file, in mm to the right, the front and the head, and the stream of its voxels.
 
-    Returns:
-        The image, whose voxels are not read yet, in mm to the right, the front and the head, and the stream
-        that holds its voxels.
-
-    Raises:
-        UnreadableImage: The file is of a kind that is not read.
-        ValueError, KeyError: The header is damaged.
+    Raises ValueError or KeyError where the header is damaged.
     """
     from nibabel.arrayproxy import ArrayProxy
     from nibabel.spatialimages import SpatialImage

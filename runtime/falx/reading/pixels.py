@@ -78,11 +78,7 @@ class PixelArray:
 
 
 def from_image(image: Image.Image, name: str, most_pixels: int = MAXIMUM_PIXELS) -> Slice:
-    """Turns a PIL image into one grey slice, upright by its EXIF orientation.
-
-    Raises:
-        UnreadableImage: The image is too large, has several frames, is damaged, or was made by Falx.
-    """
+    """Turns a PIL image into one grey slice, upright by its EXIF orientation."""
     _check_size(image.size, name, most_pixels)
     if image.info.get("Software") == DERIVED:
         raise UnreadableImage(
@@ -139,12 +135,7 @@ def _grey(image: Image.Image, name: str) -> Slice:
 
 
 def from_array(pixels: PixelArray, name: str) -> Slice:
-    """Turns an array into one grey slice, which does not share its memory.
-
-    Raises:
-        NotASlice: The array is too small, in millimetres, to show a human head.
-        UnreadableImage: Its shape, type or values are not those of a picture.
-    """
+    """Turns an array into one grey slice, which does not share its memory."""
     array = pixels.values
     if array.ndim == 3 and pixels.axis is not None:
         array = np.moveaxis(array, pixels.axis, 2)

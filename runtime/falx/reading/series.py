@@ -246,29 +246,16 @@ def gather(
     volume: int = 1,
     progress: Progress | None = None,
 ) -> Gathering:
-    """Finds the slices of one study, reads their tags, and puts them in order.
+    """Finds the slices of one study, reads their tags, and puts them in order; see `gather_all`.
 
-    Args:
-        source: a folder, a file, or several files, folders, pydicom Datasets and volumes.
-        study: the Study Instance UID of the study that is meant, where there are several.
-        one_patient: whether what has no tags is of one patient: pictures in order, and volumes.
-        volume: which volume to take of a file that holds several, from 1.
-        progress: is called with how many files were opened, and None.
-
-    Raises:
-        UnreadableImage: there is not exactly one study, or there are pictures that nothing says to be of
-            one patient.
+    Raises UnreadableImage where there is not exactly one study.
     """
     studies = gather_all(source, study=study, one_patient=one_patient, volume=volume, progress=progress)
     return only(studies, source)
 
 
 def only(studies: Iterable[Gathering], source: object) -> Gathering:
-    """Returns the one study of those that `gather_all` found in a source.
-
-    Raises:
-        UnreadableImage: There are several.
-    """
+    """Returns the one study that `gather_all` found in a source; raises UnreadableImage where it found more."""
     found = list(studies)
     if len(found) == 1:
         return found[0]
@@ -286,7 +273,14 @@ def gather_all(
     volume: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Gathering]:
-    """Finds the studies in what a caller gives, one after the other; see `gather`.
+    """Finds the studies in what a caller gives, one after the other.
+
+    Args:
+        source: a folder, a file, or several files, folders, pydicom Datasets and volumes.
+        study: the Study Instance UID of the study that is meant, where there are several.
+        one_patient: whether what has no tags is of one patient: pictures in order, and volumes.
+        volume: which volume to take of a file that holds several, from 1.
+        progress: is called with how many files were opened, and None.
 
     Yields:
         At least one study: those of DICOM in the order in which they were found, then each volume, then what
@@ -373,10 +367,9 @@ def _holders(
     for item in given:
         if is_dataset(item):
             yield dicom.open_dataset(item)
-        elif isinstance(item, InputFile):
-            yield from files.opened([item], volume=volume, passed_over=passed_over)
-        elif isinstance(item, str | os.PathLike):
-            yield from files.opened([describe(item)], volume=volume, passed_over=passed_over)
+        elif isinstance(item, InputFile | str | os.PathLike):
+            named = item if isinstance(item, InputFile) else describe(item)
+            yield from files.opened([named], volume=volume, passed_over=passed_over)
         else:
             yield item
 
@@ -566,11 +559,11 @@ def _holes(positions: list[float]) -> list[str]:
 
 
 def _volume(found: Holder) -> Series:
-    sources = tuple(Part(found, number) for number in range(1, found.frames + 1))
+    series = Series(sources=tuple(Part(found, number) for number in range(1, found.frames + 1)))
     if not isinstance(found, Volume):
-        return Series(sources=sources)
-    return Series(
-        sources=sources,
+        return series
+    return replace(
+        series,
         positions_mm=found.positions_mm,
         plane=found.plane,
         layout=found.layout,

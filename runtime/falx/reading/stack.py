@@ -24,10 +24,9 @@ MOST_PAGES: Final = 4096
 
 
 class Stack:
-    """A TIFF file of several pages of 8 bits, each read as a picture of its own. Made by `open_stack`."""
+    """A TIFF file of several pages of 8 bits, each read as a picture of its own."""
 
     def __init__(self, file: InputFile, frames: int) -> None:
-        """Takes over what was read: the file, and the number of its pages."""
         self.name = file.name
         self.path = file.path
         self.frames = frames
@@ -38,11 +37,7 @@ class Stack:
         return Origin(format="tiff", frame=number)
 
     def read(self, number: int) -> Slice:
-        """Reads the page of this number, from 1.
-
-        Raises:
-            UnreadableImage: The page is damaged.
-        """
+        """Reads the page of this number, from 1."""
         with quiet_readers(), self._file.open() as stream:
             try:
                 with Image.open(stream, formats=("TIFF",)) as image:
@@ -56,14 +51,9 @@ class Stack:
 
 
 def open_stack(file: InputFile) -> Stack | Volume | None:
-    """Opens a TIFF file of several pages.
+    """Opens a TIFF file of several pages; of more than 8 bits as a volume, for one black and white of all.
 
-    Returns:
-        A stack; for pages of more than 8 bits a volume, in which black and white are those of all pages; None
-        for a file of one page, and for one that cannot be read: who reads it as a picture says why.
-
-    Raises:
-        UnreadableImage: The file has too many pages, or they differ in size.
+    Returns None for a file of one page, and for one that cannot be read: who reads it as a picture says why.
     """
     with quiet_readers(), file.open() as stream:
         try:

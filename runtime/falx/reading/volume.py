@@ -70,11 +70,9 @@ VECTORS: Final = ("vector", "rgb vector", "rgba vector", "displacement vector", 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Volume:
-    """A volume of grey values, to be read slice by slice. Made by `open_volume` and `of_array`.
+    """A volume of grey values, to be read slice by slice.
 
     Attributes:
-        name: What messages call the volume.
-        path: The path of the file, as it was given; None where there is none.
         load: Reads the voxels, `(W, H, N)`: each slice with its columns and rows from the last ones on.
         shape: The voxels along each axis of these.
         source: The format that `origin` names: `nifti`, `mgh`, `nrrd`, `tiff` or `array`.
@@ -106,15 +104,8 @@ class Volume:
     ) -> Volume:
         """Returns the volume of an array, whose slices are shown as they lie in it.
 
-        Args:
-            values: `(D, H, W)` or in another order, of integers or floats.
-            spacing_mm: The size of a voxel along each axis; None where it is unknown.
-            axis: The axis that the slices are cut across; None takes the one of the coarsest voxels, and the
-                first one where all are about alike. A note says which it was.
-
-        Raises:
-            UnreadableImage: The array is not a volume of grey values.
-            ValueError: The axis or the spacing is not that of a volume.
+        They are cut across the axis given, else that of the coarsest voxels, else the first; a note says
+        which it was. Raises ValueError where axis or spacing is not that of a volume.
         """
         name = f"{values.dtype} array of shape {values.shape}"
         _check_values(values.dtype, name)
@@ -181,12 +172,7 @@ class Volume:
         return Origin(format=self.source, frame=number, plane=self.plane)
 
     def read(self, number: int) -> Slice:
-        """Reads the slice of this number, from 1: from foot to head, back to front or left to right.
-
-        Raises:
-            NotASlice: The slice is too small for a human head.
-            UnreadableImage: The volume is damaged.
-        """
+        """Reads the slice of this number, from 1: from foot to head, back to front or left to right."""
         origin = self.origin(number)
         column_mm, row_mm, _ = self.sizes_mm or (0.0, 0.0, 0.0)
         # 1 mm along each axis is often a default.
@@ -204,11 +190,7 @@ class Volume:
         return Slice(window.squared(pixels, row_mm, column_mm), 0.0, origin)
 
     def check(self) -> None:
-        """Reads the voxels, to find out whether the volume is damaged.
-
-        Raises:
-            UnreadableImage: The volume is damaged.
-        """
+        """Reads the voxels, to find out whether the volume is damaged."""
         self._shown()
 
     def _shown(self) -> list[npt.NDArray[np.uint8]]:
@@ -250,18 +232,7 @@ def _black_and_white(voxels: Voxels) -> tuple[float, float]:
 
 
 def open_volume(file: InputFile, number: int = 1) -> Volume:
-    """Opens a NIfTI, MGH or NRRD file by its header.
-
-    Args:
-        file: The file, compressed or not.
-        number: Which volume to take, from 1, where the file holds several.
-
-    Raises:
-        VolumeUnavailable: nibabel is not installed.
-        ImageNotFound: There is no such file.
-        ImageForbidden: The file may not be read.
-        UnreadableImage: The file is damaged, or it holds something other than volumes of grey values.
-    """
+    """Opens a NIfTI, MGH or NRRD file by its header; where it holds several volumes, that of this number."""
     with needs(f"{file.name}: a volume", "nifti", VolumeUnavailable):
         from nibabel import orientations
 

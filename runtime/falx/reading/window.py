@@ -90,14 +90,10 @@ def brightness(
     *,
     inverted: bool = False,
 ) -> npt.NDArray[np.float64]:
-    """Returns values as brightness, 0 black to 1 white, of the same shape.
+    """Returns values of any shape, finite where valid, as brightness, 0 black to 1 white.
 
-    Args:
-        values: Values of any shape; finite where valid.
-        window: The stored window; None takes the least value to the greatest.
-        valid: Which values belong to the picture; None means all. The others become black, and do not
-            count.
-        inverted: Whether the least values are shown white.
+    Without a stored window they are shown from the least to the greatest. Where `valid` is given, the others
+    become black, and do not count. `inverted` shows the least values white.
     """
     used = suited(values, window, valid, inverted=inverted)
     if used is None:

@@ -33,9 +33,6 @@ def members(file: InputFile) -> Iterator[InputFile | Unreadable]:
 
     Nothing is written to a disk, so no name can lead out of a folder. A member's path is that of the archive,
     a slash, and the name in the archive.
-
-    Raises:
-        UnreadableImage: The archive is damaged, or it holds more than it may.
     """
     try:
         # A file on a disk belongs to the archive, which closes it when the last member is forgotten.

@@ -27,8 +27,7 @@ from falx.decision import Thresholds, decide
 from falx.errors import ModelError
 from falx.model import file as model_file
 from falx.model.card import Card, SelfTest
-from falx.model.graph_limits import least_float32
-from falx.model.retarget import retarget
+from falx.model.retarget import least_float32, retarget
 from falx.prediction import Location
 from falx.reading import source
 from falx.slices import rejection

@@ -13,12 +13,12 @@ import pytest
 import falx
 from falx.decision import Thresholds, decide
 from falx.model import file as model_file
-from falx.model.graph_limits import THRESHOLDS
 from falx.slices.rejection import check_familiarity
 from falx.words import DECISIONS, LABELS, REJECTED
 from falx_export.convert import flatbuffer
 from falx_export.errors import ConversionError, ParityError
 from falx_export.self_contained import tflite_file as own
+from falx_export.self_contained.onnx_decision import THRESHOLDS
 
 Pixels = npt.NDArray[np.integer[Any]]
 
