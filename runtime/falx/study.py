@@ -56,14 +56,7 @@ from typing import Any, Final
 import numpy as np
 
 from falx import finding, words
-from falx.finding import (
-    GREATEST_GAP_MM,
-    LEAST_EXTENT_MM,
-    Evidence,
-    Zone,
-    tumor_probability,
-    usable,
-)
+from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM, Evidence, Zone, tumor_probability, usable
 from falx.frozen import FrozenDict
 from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
@@ -207,13 +200,12 @@ class Study:
     @property
     def model(self) -> ModelIdentity | None:
         """The model that answered; None where no slice was answered."""
-        answered = self._answered()
-        return None if answered is None else answered.model
+        return next((result.model for result in self.results if isinstance(result, Prediction)), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the study as plain JSON values; see the table of this module."""
         # Model and thresholds are those of the call, the same for every slice.
-        answered = self._answered()
+        answered = next((result for result in self.results if isinstance(result, Prediction)), None)
         return {
             "schema": SCHEMA,
             "path": self.path,
@@ -229,9 +221,6 @@ class Study:
             "model": None if answered is None else answered.model.to_dict(),
             "elapsed_ms": round(self.elapsed_ms, 2),
         }
-
-    def _answered(self) -> Prediction | None:
-        return next((result for result in self.results if isinstance(result, Prediction)), None)
 
     def _series(self) -> list[dict[str, Any]]:
         first, out = 0, []
@@ -405,13 +394,14 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
             f"No region is marked through neighbouring slices in {words.counted(sum(map(usable, results)))}; "
             f"the least sure is {_named(parts, carriers)}: {percent(1 - tumor_probability(results[least]))}."
         )
+    found = Counter(map(_decision, results))
     return Verdict(
         decision=decision,
         label=label,
         confidence=confidence,
         strength_mm=strongest,
         carriers=tuple(carriers),
-        counts=FrozenDict(_counts(results)),
+        counts=FrozenDict({name: found[name] for name in (*DECISIONS, ERROR) if found[name]}),
         reason=reason,
         complete=bool(whole) and not unread,
     )
@@ -432,11 +422,6 @@ def _leading(results: Iterable[Prediction | Failure]) -> str | None:
     labels = Counter(max(TUMOR_LABELS, key=own.__getitem__) for own in known)
     label, count = labels.most_common(1)[0]
     return label if 2 * count > labels.total() else None
-
-
-def _counts(results: Iterable[Prediction | Failure]) -> dict[str, int]:
-    found = Counter(map(_decision, results))
-    return {name: found[name] for name in (*DECISIONS, ERROR) if found[name]}
 
 
 def _decision(result: Prediction | Failure) -> str:

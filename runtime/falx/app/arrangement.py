@@ -20,10 +20,8 @@ from falx.study import Study, sum_up
 class Group:
     """Slices that stand together on the page, those of a study series by series, each by position.
 
-    Attributes:
-        study: The decision on them; None where each stands by itself.
-        numbers: The number of each slice: from 1, or `2.1` for the first of the second series.
-        letter: The letter of one of several studies; empty for others.
+    Their numbers count from 1, or are `2.1` for the first of the second series. One of several studies has a
+    letter.
     """
 
     slices: tuple[ShownSlice, ...]
@@ -34,11 +32,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The slices that are answered, in order.
+    """The slices that are answered: studies, then what no study uses, then pictures that stand by themselves.
 
-    Attributes:
-        groups: The studies, then the slices that no study uses, then the pictures that stand by themselves.
-        unsure: Whether there are pictures or volumes, which do not say whose they are, among others.
+    `unsure` says that there are pictures or volumes, which do not say whose they are, among others.
     """
 
     groups: tuple[Group, ...] = ()
@@ -72,9 +68,7 @@ class Arrangement:
 
     @property
     def first(self) -> int:
-        """The index of the slice to look at first: the key slice, or the slice, with the strongest evidence
-        of a tumour.
-        """
+        """The index of the slice to look at first: of the key slices, or all, the likeliest tumour."""
         return max(self.key_slices or range(len(self.shown)), key=lambda i: self.shown[i].evidence or 0.0)
 
 

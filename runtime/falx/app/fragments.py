@@ -40,7 +40,7 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The data of a report; `made` is the time of the report."""
+    """The data of a report, and the time when it was made."""
 
     arranged: Arrangement
     patient: Patient
@@ -50,11 +50,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A decision on a slice or a study in words.
-
-    `kind` is one of `texts.KINDS`. `confidence` names its band too, and `band` says what that means; both are
-    empty without one. `notes` are sentences: reasons, and the recommendation.
-    """
+    """A decision on a slice or a study in words; confidence and what its band means are empty without one."""
 
     kind: str
     name: str

@@ -12,14 +12,9 @@ from falx.words import MEBIBYTE
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The model and the limits of the page. `uploads` counts the files that each visitor holds.
+    """The model and the limits of the page for one visitor; `falx.command.app.LIMITS` explains them.
 
-    Attributes:
-        maximum_files: The number of files that one visitor has on the page at a time.
-        maximum_slices: The number of slices in these files; a volume or a series in one file has many.
-        maximum_megabytes: The size of these files in all, and of each file in an archive and each volume,
-            unpacked, in MiB.
-        maximum_pixels: The pixels of one picture; a file that claims more is not decoded.
+    `uploads` counts the files that each visitor holds.
     """
 
     classifier: Classifier

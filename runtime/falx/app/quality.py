@@ -50,7 +50,7 @@ class Caution:
 def look(pixels: npt.NDArray[np.uint8]) -> tuple[Caution, ...]:
     """Returns the limits that a slice, `(H, W)` uint8, sets to its answer."""
     head = find_head(pixels)
-    side, levels = head_side(head), contrast(pixels, head)
+    side, levels = max(head.width, head.height), contrast(pixels, head)
     found = []
     if side < LEAST_SIDE:
         found.append(_caution("small", side, LEAST_SIDE))
@@ -59,11 +59,6 @@ def look(pixels: npt.NDArray[np.uint8]) -> tuple[Caution, ...]:
     if marks(pixels) > MOST_MARKS:
         found.append(_caution("marks"))
     return tuple(found)
-
-
-def head_side(head: Frame) -> int:
-    """Returns the longer side of the head, in pixels of the slice."""
-    return max(head.width, head.height)
 
 
 def contrast(pixels: npt.NDArray[np.uint8], head: Frame) -> int:

@@ -40,13 +40,11 @@ class ShownSlice:
     """One slice with its answer.
 
     Attributes:
-        file: The name of its file.
-        result: The answer; its path is that name.
+        file: The name of its file, which is the path of the result too.
         frame: The number of the slice in its file, from 1; None where the file has one.
         size: Width and height of the picture, in pixels; None without a picture, because it could not be
             read, or its tags say that it is not a slice.
         pixels: The slice, `(h, w)` uint8, no larger than `LONGEST_SIDE`; None without a picture.
-        cautions: Why the quality of the picture limits the answer.
         source: The DICOM object that the slice is in; None for other pictures.
         not_used: Why the study does not use the slice, a sentence; None where it does, and without a study.
     """
@@ -82,11 +80,8 @@ class ShownSlice:
 
     @property
     def heatmap(self) -> npt.NDArray[np.float32] | None:
-        """The heatmap on the pixels, `(h, w)` float32, 0..1; None for rejected slices, and where the model
-        makes none.
-
-        Made anew at each access: to keep it would take four times the memory of the slice.
-        """
+        """The heatmap on the pixels, `(h, w)` float32, 0..1; None where the answer has none."""
+        # Made anew at each access: to keep it would take four times the memory of the slice.
         found = None if self.answer is None else self.answer.heatmap
         return None if found is None else _fitted(found)
 
@@ -162,12 +157,7 @@ class ShownSlice:
 
 @dataclass(slots=True, eq=False)
 class Upload:
-    """Holds slices that a visitor gave; the classifier takes it as their holder. Made by `taken`.
-
-    Attributes:
-        given: A DICOM object, a volume, a stack, a picture, or why a file cannot be read.
-        shown: The slices that are answered, in their order.
-    """
+    """Holds slices that a visitor gave; the classifier takes it as their holder."""
 
     given: Holder | InputFile
     shown: list[ShownSlice] = field(default_factory=list)
@@ -241,10 +231,8 @@ class Upload:
 class Taken:
     """An uploaded file: what it holds, which is several things where it is an archive.
 
-    Attributes:
-        uploads: What holds slices, or cannot be read.
-        passed_over: The files that are no images, by kind: those in an archive, or the file itself.
-        stray: Whether the file itself is no image; it counts only where nothing else is given.
+    Files that are no images are passed over and counted by kind: those in an archive, or the file itself,
+    which is then `stray` and counts only where nothing else is given.
     """
 
     uploads: list[Upload]
@@ -253,10 +241,7 @@ class Taken:
 
 
 def taken(name: str, data: bytes, service: Service, *, room: int) -> Taken:
-    """Takes an uploaded file and finds out what it holds; nothing is decoded yet.
-
-    A file with more slices than `room` is refused.
-    """
+    """Finds out what an upload holds, and decodes nothing; one with more slices than `room` is refused."""
     file = replace(
         InputFile.of(name, data, name),
         most_bytes=service.maximum_megabytes * MEBIBYTE,

@@ -36,15 +36,9 @@ LEVELS: Final = 65535
 class ViewerPicture:
     """A slice for the viewer.
 
-    Its values are `low + step * n`, where `n` are unsigned integers of `bytes` bytes, row by row.
-
-    Attributes:
-        series: The Series Instance UID, within which the window is kept.
-        bytes: 1, or 2 with the lower byte first.
-        data: The numbers `n`, deflated, in Base64.
-        window: The values that become black and white, until the reader changes them.
-        inverted: Whether the least values are shown white.
-        heatmap: The address of the heatmap as a picture of the same size.
+    Its values are `low + step * n`, where `data` holds the integers `n`, row by row, of 1 byte or of 2 with
+    the lower one first, deflated, in Base64. The window, the values that become black and white, is kept
+    within a series until the reader changes it. The heatmap is the address of a picture of the same size.
     """
 
     series: str | None

@@ -36,10 +36,9 @@ class DrawnSample:
 
 @dataclass(slots=True)
 class Visit:
-    """The files of a visitor, until they go on to the next patient.
+    """The files of a visitor, and what they hold by their identifiers.
 
-    The number is that of the patient: fields with another number in their key are new and empty. `taken` is
-    what the files hold, by their identifiers.
+    The number is that of the patient: fields with another number in their key are new and empty.
     """
 
     number: int = 0

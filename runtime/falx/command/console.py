@@ -94,9 +94,12 @@ class Table:
             Whether the last cell stands there whole.
         """
         cells = [plain(cell) for cell in cells]
-        fixed = [_end(cell, size) for cell, size in zip(cells, self._widths, strict=False)]
-        left = width() - sum(self._widths) - 2 * len(self._widths)
-        last = _start(cells[-1], max(1, left))
+        fixed = [
+            cell.ljust(size) if len(cell) <= size else "…" + cell[len(cell) - size + 1 :]
+            for cell, size in zip(cells, self._widths, strict=False)
+        ]
+        left = max(1, width() - sum(self._widths) - 2 * len(self._widths))
+        last = cells[-1] if len(cells[-1]) <= left else cells[-1][: left - 1] + "…"
         if coloured:
             fixed[coloured] = colour(fixed[coloured], colour_name, self._stream)
         line = "  ".join([*fixed, last]).rstrip()
@@ -137,13 +140,3 @@ class Progress:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._shown = 0.0
-
-
-def _end(text: str, size: int) -> str:
-    """Returns the end of a text in as many columns."""
-    return text.ljust(size) if len(text) <= size else "…" + text[len(text) - size + 1 :]
-
-
-def _start(text: str, size: int) -> str:
-    """Returns the start of a text in as many columns at most."""
-    return text if len(text) <= size else text[: size - 1] + "…"

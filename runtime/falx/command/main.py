@@ -93,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parsers[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        status = _run(options.command, options)
+        module, _ = COMMANDS[options.command]
+        command = getattr(importlib.import_module(f"falx.command.{module}"), options.command)
+        status: int = command(options)
         sys.stdout.flush()
     except FalxError as error:
         return _fail(str(error))
@@ -144,12 +146,6 @@ def command_line(with_options: Iterable[str] = COMMANDS) -> tuple[CommandLine, d
         if name in with_options:
             getattr(importlib.import_module(f"falx.command.{module}"), f"add_{name}")(parsers[name])
     return parser, parsers
-
-
-def _run(command: str, options: argparse.Namespace) -> int:
-    module, _ = COMMANDS[command]
-    status: int = getattr(importlib.import_module(f"falx.command.{module}"), command)(options)
-    return status
 
 
 def _meant(given: str, known: Iterable[str]) -> str:

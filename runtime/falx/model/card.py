@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
+from types import UnionType
 from typing import Any, Final, TypeAlias
 
 from falx.decision import Thresholds
@@ -34,6 +36,19 @@ SCHEMA: Final = 2
 
 PREPROCESSING: Final = {"name": "falx-head-1", "height": 224, "width": 224}
 """The one preprocessing this version of Falx knows (`falx.slices.preprocessing`)."""
+
+SHA256: Final = re.compile("(|[0-9a-f]{64})")
+
+KINDS: Final[Mapping[str, tuple[type | UnionType, str]]] = {
+    "thresholds": (Thresholds, "falx.Thresholds"),
+    "rejection": (Limits, "falx.slices.limits.Limits"),
+    "temperature": (int | float, "a number above 0"),
+    "self_contained": (bool, "true or false"),
+    "metrics": (Mapping, "an object"),
+    "provenance": (Mapping, "an object"),
+    "weights_sha256": (str, "64 lower-case hexadecimal digits"),
+}
+"""The types of fields, and what a message calls them."""
 
 QUANTIZATIONS: Final = ("int8", "float16", "float32")
 
@@ -114,26 +129,25 @@ class Card:
             if not isinstance(value, str) or not value.strip():
                 raise _wrong(name, "a text that is not empty", value)
         _same("labels", self.labels, LABELS, "export the model again with its outputs in this order")
-        if not isinstance(self.thresholds, Thresholds):
-            raise _wrong("thresholds", "falx.Thresholds", self.thresholds)
-        if not isinstance(self.rejection, Limits):
-            raise _wrong("rejection", "falx.slices.limits.Limits", self.rejection)
-        _check_number("temperature", self.temperature)
+        for name, (kind, expected) in KINDS.items():
+            value = getattr(self, name)
+            # True is an int to Python.
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise _wrong(name, expected, value)
+        # As text: an integer of JSON may be too large for a float.
+        if not 0 < float(str(self.temperature)) < math.inf:
+            raise _wrong("temperature", "a number above 0", self.temperature)
         _same(
             "preprocessing", dict(self.preprocessing), PREPROCESSING, "use a Falx that has this preprocessing"
         )
-        if not isinstance(self.self_contained, bool):
-            raise _wrong("self_contained", "true or false", self.self_contained)
         (check_own_tensors if self.self_contained else check_tensors)(self.input, self.outputs)
-        for name in ("metrics", "provenance"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise _wrong(name, "an object", getattr(self, name))
         _check_quantization(self.quantization)
         for test in self.self_test:
             _check_self_test(test)
         for setting in self.history:
-            _check_setting(setting)
-        if self.weights_sha256 != "" and not _is_sha256(self.weights_sha256):
+            if not isinstance(setting, Setting):
+                raise _wrong("history", "earlier settings with their thresholds", setting)
+        if not SHA256.fullmatch(self.weights_sha256):
             raise _wrong("weights_sha256", "64 lower-case hexadecimal digits", self.weights_sha256)
         try:
             # What JSON cannot hold (NaN, arrays) is refused here, not when a file is written.
@@ -232,12 +246,6 @@ def _check_names(document: JsonObject) -> None:
         raise CardError(f"card: has {names}, which schema {SCHEMA} does not know")
 
 
-def _check_number(name: str, value: object) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(float(str(value))) or float(str(value)) <= 0:
-        raise _wrong(name, "a number above 0", value)
-
-
 def _check_quantization(value: object) -> None:
     if not isinstance(value, Mapping) or set(value) != {"format", "scheme"}:
         raise _wrong("quantization", "format and scheme", value)
@@ -256,11 +264,6 @@ def _check_self_test(test: object) -> None:
         raise _wrong("self_test", f"{len(LABELS)} probabilities in 0..1", values)
 
 
-def _check_setting(setting: object) -> None:
-    if not isinstance(setting, Setting):
-        raise _wrong("history", "earlier settings with their thresholds", setting)
-
-
 def _same(name: str, got: object, expected: object, remedy: str) -> None:
     if got != expected or type(got) is not type(expected):
         raise CardError(f"card: {name} must be {_short(expected)}, got {_short(got)}; {remedy}")
@@ -273,10 +276,6 @@ def _wrong(name: str, expected: str, got: object) -> CardError:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-def _is_sha256(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
 def _checksum(body: JsonObject) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from falx.reading import jpeg_lossless
+from falx.reading.jpeg_lossless import decode_frame  # noqa: F401 - pydicom takes it from here
 from falx.reading.transfer_syntaxes import JPEG_LOSSLESS, JPEG_LS, TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
@@ -86,18 +86,13 @@ def _made(syntax: str) -> Decoder:
     from pydicom.uid import UID
 
     made = Decoder(UID(syntax))
-    made.add_plugin(PLUGIN, (__name__, "decode_lossless" if syntax in JPEG_LOSSLESS else "decode_jpeg_ls"))
+    made.add_plugin(PLUGIN, (__name__, "decode_frame" if syntax in JPEG_LOSSLESS else "decode_jpeg_ls"))
     return made
 
 
 def is_available(uid: str) -> bool:
     """Returns whether this module decodes a transfer syntax; pydicom asks."""
     return uid in DECODER_DEPENDENCIES
-
-
-def decode_lossless(source: bytes, runner: DecodeRunner) -> bytes:
-    """Decodes a frame of JPEG Lossless for pydicom."""
-    return jpeg_lossless.decode_frame(source, runner)
 
 
 def decode_jpeg_ls(source: bytes, runner: DecodeRunner) -> bytes:

@@ -117,8 +117,11 @@ class DicomImage:
                 return Slice(coloured.pixels, coloured.colour, origin, doubt)
             shown = self._brightness(values, number)
             pixels = np.floor(255 * shown + 0.5).astype(np.uint8)
-            if doubt is not None and self._largest_mm(pixels, number) > tags.LARGEST_HEAD_MM:
-                raise NotASlice(f"{self.name}: {doubt.message}", doubt, origin)
+            if doubt is not None:
+                head = find_head(pixels)
+                row_mm, column_mm = tags.spacing_mm(self.dataset, number) or (0.0, 0.0)
+                if max(head.height * row_mm, head.width * column_mm) > tags.LARGEST_HEAD_MM:
+                    raise NotASlice(f"{self.name}: {doubt.message}", doubt, origin)
             return Slice(window.squared(pixels, *tags.aspect(self.dataset, number)), 0.0, origin, doubt)
 
     def greys(self, number: int = 1) -> window.Greys | None:
@@ -140,12 +143,6 @@ class DicomImage:
             if valid is not None:
                 real = np.where(valid, real, real[valid].max() if inverted else real[valid].min())
             return window.Greys(real, used.low, used.high, inverted)
-
-    def _largest_mm(self, pixels: npt.NDArray[np.uint8], number: int) -> float:
-        """Returns the longer side of what a slice shows; 0 where the tags do not tell."""
-        shown = find_head(pixels)
-        row_mm, column_mm = tags.spacing_mm(self.dataset, number) or (0.0, 0.0)
-        return max(shown.height * row_mm, shown.width * column_mm)
 
     def _decode(self, number: int) -> Values:
         """Returns the stored values of a frame: `(H, W)`, or `(H, W, 3)` in colour."""
@@ -274,21 +271,18 @@ def _read(file: InputFile, *, pixels: bool) -> Dataset:
     with needs(f"{file.name}: DICOM", "dicom", DicomUnavailable):
         from pydicom.filereader import read_partial
     wanted = _wanted(pixels=pixels)
+    until = None if pixels else lambda tag, *_: tag in PIXELS
     with quiet_readers(), file.open() as stream:
         try:
             _check_deflated(stream, file)
             # As `dcmread` does, which would look up the number of every tag again.
-            return read_partial(stream, None if pixels else _at_pixels, force=True, specific_tags=wanted)
+            return read_partial(stream, until, force=True, specific_tags=wanted)
         except UnreadableImage:
             raise
         except OSError as error:
             raise UnreadableImage(f"{file.name}: cannot be read: {in_words(error)}") from None
         except Exception as error:  # noqa: BLE001 - pydicom raises anything on damaged files
             raise UnreadableImage(f"{file.name}: the DICOM file is damaged: {in_words(error)}") from None
-
-
-def _at_pixels(tag: BaseTag, _: str | None, __: int) -> bool:
-    return tag in PIXELS
 
 
 @cache
@@ -339,21 +333,16 @@ def _completed(dataset: Dataset) -> Dataset:
     if tags.number(part, "PixelRepresentation") is None:
         part.PixelRepresentation = 0
     part.file_meta = pydicom.dataset.FileMetaDataset()
-    part.file_meta.TransferSyntaxUID = pydicom.uid.UID(_syntax(dataset) or _native_syntax(dataset))
+    # Without a name; what was made in memory is little-endian.
+    implicit, little = dataset.original_encoding
+    native = EXPLICIT_BIG if little is False else IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
+    part.file_meta.TransferSyntaxUID = pydicom.uid.UID(_syntax(dataset) or native)
     return part
 
 
 def _syntax(dataset: Dataset) -> str | None:
     """Returns the transfer syntax that a data set names; None where it names none."""
     return tags.text(getattr(dataset, "file_meta", None), "TransferSyntaxUID") or None
-
-
-def _native_syntax(dataset: Dataset) -> str:
-    """Returns how a data set without a transfer syntax was encoded; one made in memory is little-endian."""
-    implicit, little = dataset.original_encoding
-    if little is False:
-        return EXPLICIT_BIG
-    return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
 
 
 def _frame(stream: BinaryIO, number: int, syntax: str) -> Values:

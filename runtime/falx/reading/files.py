@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
 from falx.reading.input_file import InputFile
 from falx.reading.sniffing import START, VOLUME_SUFFIXES, Kind, kind_of
 from falx.reading.source import SUFFIXES
-from falx.slices.slice import Holder, Part, Unreadable
+from falx.slices.slice import Part, Unreadable
 
 if TYPE_CHECKING:
     from falx.reading.dicom import DicomImage
@@ -39,18 +40,13 @@ def expand(
     raises the error when it is read.
     """
     for found in opened(paths, volume=volume, passed_over=passed_over):
-        file = found if isinstance(found, InputFile) else _of_one_slice(found)
-        if file is not None:
+        # Of a DICOM image of one frame, the tags need not be kept.
+        alone = not isinstance(found, InputFile) and found.frames == 1
+        file = getattr(found, "file", None) if alone else found
+        if isinstance(file, InputFile):
             yield file.path if file.on_disk and file.path is not None else file
         elif not isinstance(found, InputFile):
             yield from (Part(found, number) for number in range(1, found.frames + 1))
-
-
-def _of_one_slice(found: Holder) -> InputFile | None:
-    """Returns the file of a DICOM image of one frame, whose tags need not be kept; None for others."""
-    from falx.reading.dicom import DicomImage
-
-    return found.file if isinstance(found, DicomImage) and found.frames == 1 else None
 
 
 def opened(
@@ -71,7 +67,12 @@ def opened(
         if isinstance(path, InputFile):
             yield from _contents(path, volume, others)
         elif not Path(path).is_dir():
-            yield from _contents(_given(path), volume, others)
+            file = InputFile.at(path)
+            header = Path(path).with_suffix(".hdr")
+            if path.lower().endswith(".img") and header.is_file():
+                # The voxels of a NIfTI pair.
+                file = replace(file, opener=InputFile.at(header).opener)
+            yield from _contents(file, volume, others)
         else:
             found = False
             for item in _folder(path, others):
@@ -80,14 +81,6 @@ def opened(
             if not found:
                 error = ImageNotFound(f"{path}: no image in this folder or below")
                 yield Unreadable(path, path, error)
-
-
-def _given(path: str) -> InputFile:
-    """Returns the file of a path; for the voxels of a NIfTI pair, its header."""
-    header = Path(path).with_suffix(".hdr")
-    if Path(path).suffix.lower() == ".img" and header.is_file():
-        return InputFile(path, path, InputFile.at(header).opener, on_disk=True)
-    return InputFile.at(path)
 
 
 def _contents(

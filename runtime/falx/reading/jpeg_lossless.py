@@ -122,7 +122,7 @@ def decode(data: bytes, rows: int, columns: int, samples: int = 1) -> tuple[npt.
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Markers, and where what belongs to them begins and ends."""
+    """Yields markers, and where what belongs to them begins and ends."""
     if data[:2] != bytes((0xFF, START)):
         raise DamagedFrameError("it does not begin as a JPEG")
     at = 2

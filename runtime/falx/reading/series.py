@@ -255,7 +255,7 @@ def gather(
 
 
 def only(studies: Iterable[Gathering], source: object) -> Gathering:
-    """Returns the one study that `gather_all` found in a source; raises UnreadableImage where it found more."""
+    """Returns the one study that `gather_all` found in a source; raises UnreadableImage for several."""
     found = list(studies)
     if len(found) == 1:
         return found[0]
@@ -529,7 +529,10 @@ def _ordered(group: _Group) -> Series:
         which = "its place is" if copies == 1 else "their places are"
         notes.append(f"{words.counted(copies)} left out: {which} shown already.")
     if known:
-        notes += _holes([_at(one) for one in found])
+        steps = [_at(after) - _at(before) for before, after in pairwise(found)]
+        usual = median(steps) if steps else 0.0
+        if missing := sum(step > HOLE * usual for step in steps):
+            notes.append(f"Between its slices {words.counted(missing)} or more seem to be missing.")
     elif len(found) > 1:
         notes.append("The positions of the slices are unknown; they are in the order of their numbers.")
     layout = tuple(one.place for one in found if one.place is not None and any(one.place.right))
@@ -548,14 +551,6 @@ def _ordered(group: _Group) -> Series:
 def _at(one: _Found) -> float:
     assert one.place is not None  # noqa: S101 - our own invariant: asked only where positions are known
     return one.place.position_mm
-
-
-def _holes(positions: list[float]) -> list[str]:
-    """Returns notes on slices that seem to be missing."""
-    steps = [after - before for before, after in pairwise(positions)]
-    usual = median(steps) if steps else 0.0
-    missing = sum(step > HOLE * usual for step in steps)
-    return [f"Between its slices {words.counted(missing)} or more seem to be missing."] if missing else []
 
 
 def _volume(found: Holder) -> Series:

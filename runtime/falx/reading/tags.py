@@ -98,14 +98,8 @@ TAGS: Final = (
     *("PixelSpacing", "PixelAspectRatio", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
     *("PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope"),
-    *(
-        "RescaleIntercept",
-        "ModalityLUTSequence",
-        "VOILUTSequence",
-        "VOILUTFunction",
-        "WindowCenter",
-        "WindowWidth",
-    ),
+    *("RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction"),
+    *("WindowCenter", "WindowWidth"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
     *("ComplexImageComponent", "AcquisitionContrast", "VolumeBasedCalculationTechnique", "RescaleType"),
     *("QualityControlImage", "StudyDescription", "TemporalPositionIdentifier", "SeriesNumber"),
@@ -209,7 +203,11 @@ def refusal(dataset: Dataset, frame: int = 1) -> Reason | None:
     """Returns why a data set, or a frame of it, is no MR slice of a head; None where it may be one."""
     sop_class = text(dataset, "SOPClassUID")
     if sop_class and sop_class not in MR_CLASSES:
-        return tag_reason("not_mr", f"It is of the SOP class {_class_name(sop_class)}.")
+        from pydicom import uid as uids
+
+        # No other text of the data set than the name of a class.
+        named = uids.UID(sop_class).name if UID.fullmatch(sop_class) else "that is none"
+        return tag_reason("not_mr", f"It is of the SOP class {named}.")
     modality = text(dataset, "Modality").upper()
     if modality and modality not in ("MR", "OT"):
         which = modality if re.fullmatch(MODALITIES, modality) else "another"
@@ -269,7 +267,11 @@ def _across(axes: Sequence[float]) -> Vector:
 
 def spacing_mm(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
     """Returns the distance of neighbouring rows, and columns, in mm; None where the tags do not tell."""
-    values = _numbers(_item(dataset, frame, "PixelMeasuresSequence"), "PixelSpacing")
+    return _two_lengths(_item(dataset, frame, "PixelMeasuresSequence"), "PixelSpacing")
+
+
+def _two_lengths(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
+    values = _numbers(dataset, keyword)
     return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
 
 
@@ -286,11 +288,7 @@ def contrast(dataset: Dataset, frame: int = 1) -> str:
 
 def aspect(dataset: Dataset, frame: int = 1) -> tuple[float, float]:
     """Returns height and width of a pixel, of which only the ratio counts; 1, 1 where it is unknown."""
-    known = spacing_mm(dataset, frame)
-    if known is not None:
-        return known
-    values = _numbers(dataset, "PixelAspectRatio")
-    return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else (1.0, 1.0)
+    return spacing_mm(dataset, frame) or _two_lengths(dataset, "PixelAspectRatio") or (1.0, 1.0)
 
 
 def window(dataset: Dataset, frame: int = 1) -> Window | None:
@@ -388,8 +386,8 @@ def _sequence(dataset: Dataset, frame: int) -> str | None:
 
 def _weighting(dataset: Dataset, frame: int) -> str | None:
     known = {"T1": "T1", "T2": "T2", "PROTON_DENSITY": "PD", "FLUID_ATTENUATED": "FLAIR", "DIFFUSION": "DWI"}
-    if contrast(dataset, frame) in known:
-        return known[contrast(dataset, frame)]
+    if (said := contrast(dataset, frame)) in known:
+        return known[said]
     if b_value(dataset, frame):
         return "DWI"
     echo, repetition = number(dataset, "EchoTime"), number(dataset, "RepetitionTime")
@@ -398,41 +396,28 @@ def _weighting(dataset: Dataset, frame: int) -> str | None:
     if echo is not None and repetition is not None and "EP" not in methods:
         if inversion >= 1500 and echo >= 70:
             return "FLAIR"
-        if (
-            echo <= 30
-            and (repetition <= 900 or 300 <= inversion <= 1300)
-            and ("GR" not in methods or echo <= 6)
-        ):
+        short = repetition <= 900 or 300 <= inversion <= 1300
+        if short and echo <= (6 if "GR" in methods else 30):
             return "T1"
         if inversion == 0 and repetition >= 2000:
             return "T2" if echo >= 70 else "PD" if echo <= 40 else None
-    said = described(dataset)
-    return next((name for pattern, name in DESCRIBED.items() if re.search(pattern, said)), None)
-
-
-def _class_name(uid: str) -> str:
-    """Returns the name of a SOP class; no other text of the data set."""
-    from pydicom import uid as uids
-
-    return str(uids.UID(uid).name) if UID.fullmatch(uid) else "that is none"
+    called = described(dataset)
+    return next((name for pattern, name in DESCRIBED.items() if re.search(pattern, called)), None)
 
 
 def _item(dataset: Dataset, frame: int, group: str) -> Dataset:
     """Returns the functional group of a frame: its own, else the shared one, else the data set itself."""
-    for keyword, index in (
-        ("PerFrameFunctionalGroupsSequence", frame - 1),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        holder = _in_sequence(dataset, keyword, index)
-        found = None if holder is None else _in_sequence(holder, group)
+    places = {"PerFrameFunctionalGroupsSequence": frame - 1, "SharedFunctionalGroupsSequence": 0}
+    for keyword, index in places.items():
+        found = _in_sequence(_in_sequence(dataset, keyword, index), group)
         if found is not None:
             return found
     return dataset
 
 
-def _in_sequence(dataset: Dataset, keyword: str, index: int = 0) -> Dataset | None:
+def _in_sequence(dataset: Dataset | None, keyword: str, index: int = 0) -> Dataset | None:
     """Returns an item of a sequence; None where there is none."""
-    items = _get(dataset, keyword)
+    items = None if dataset is None else _get(dataset, keyword)
     found = items[index] if isinstance(items, Sequence) and len(items) > index else None
     return found if is_dataset(found) else None
 

@@ -245,7 +245,11 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
             shape, dtype = proxy.shape, proxy.dtype
             _check_values(dtype, file.name)
             _check_shape(shape[:3], dtype, file.name, file.most_bytes)
-            count = _count(shape, number, file.name)
+            count = math.prod(shape[3:])
+            if not 1 <= number <= count:
+                raise UnreadableImage(  # noqa: TRY301 - as what is read raises it
+                    f"{file.name}: expected the number of a volume, from 1 to {count}, got {number}"
+                )
             turned = orientations.io_orientation(image.affine)  # type: ignore[no-untyped-call] # nibabel
             axes = [int(axis) for axis in turned[:, 0]]
             zooms = [round(units * float(zoom), 6) for zoom in image.header.get_zooms()[:3]]
@@ -264,10 +268,16 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
         f"The file holds {count} volumes, such as points in time; this is volume {number} (the "
         "option volume takes another)."
     )
+
+    def load() -> Voxels:
+        # Upright, towards the right, the front and the head; without a copy.
+        voxels: Voxels = orientations.apply_orientation(_voxels(file, number), turned)  # type: ignore[no-untyped-call] # nibabel
+        return voxels.transpose(order)
+
     volume = Volume(
         name=file.name,
         path=file.path,
-        load=lambda: _turned(_voxels(file, number), turned).transpose(order),
+        load=load,
         shape=tuple(shape[axes.index(axis)] for axis in order),
         source={Kind.MGH: "mgh", Kind.NRRD: "nrrd"}.get(kind, "nifti"),
         sizes_mm=tuple(sizes_mm[axis] for axis in order) if sizes_mm else None,
@@ -332,14 +342,6 @@ def _voxels(file: InputFile, number: int) -> Voxels:
             raise _damaged(file.name, error) from error
 
 
-def _turned(voxels: Voxels, orientation: npt.NDArray[np.float64]) -> Voxels:
-    """Returns voxels upright, towards the right, the front and the head, without a copy."""
-    from nibabel import orientations
-
-    turned: Voxels = orientations.apply_orientation(voxels, orientation)  # type: ignore[no-untyped-call] # nibabel
-    return turned
-
-
 def _proxy(image: SpatialImage) -> ArrayProxy:
     """Returns where the voxels of an image lie in its file."""
     from nibabel.arrayproxy import ArrayProxy
@@ -402,14 +404,6 @@ def _check_shape(
             f"{name}: too large to be a head, so it was not read: {shape} voxels, {size / 2**20:.0f} MiB; at "
             f"most {most_bytes // 2**20} MiB are read"
         )
-
-
-def _count(shape: tuple[int, ...], number: int, name: str) -> int:
-    """Returns how many volumes a file holds, one of this number among them."""
-    count = math.prod(shape[3:])
-    if not 1 <= number <= count:
-        raise UnreadableImage(f"{name}: expected the number of a volume, from 1 to {count}, got {number}")
-    return count
 
 
 def _coarsest(sizes_mm: tuple[float, ...] | None, otherwise: int) -> int:

@@ -22,25 +22,22 @@ MULTIPART: Final = "multipart/form-data"
 
 
 class Admission:
-    """The requests that are worked on and those that wait.
-
-    Attributes:
-        running, waiting: how many there are now.
-    """
+    """The requests that are worked on and those that wait: `running` and `waiting` are how many."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._turn = asyncio.Semaphore(bounds.running)
-        self.running = 0
-        self.waiting = 0
+        self.running = self.waiting = 0
+        self._last_s = 1.0
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Waits for the turn of a request."""
         if self._turn.locked() and self.waiting >= self._bounds.waiting:
-            raise HTTPException(
-                429, f"{self.waiting} requests wait already; try again", {"Retry-After": str(self._retry_s())}
-            )
+            # After which those that wait now have likely had their turn, in seconds.
+            retry_s = max(1, round(self._last_s * self.waiting / self._bounds.running))
+            why = f"{self.waiting} requests wait already; try again"
+            raise HTTPException(429, why, {"Retry-After": str(retry_s)})
         self.waiting += 1
         try:
             await self._turn.acquire()
@@ -55,12 +52,6 @@ class Admission:
             self.running -= 1
             self._turn.release()
 
-    _last_s = 1.0
-
-    def _retry_s(self) -> int:
-        """Returns the seconds after which those that wait now have likely had their turn."""
-        return max(1, round(self._last_s * self.waiting / self._bounds.running))
-
 
 class _InMemory(MultiPartParser):
     """A parser of forms that writes no file: the size of a request is bounded."""
@@ -72,7 +63,10 @@ async def uploads(request: Request, bounds: Bounds) -> list[bytes]:
     """Reads the files of a request into memory: the body as it is, or the files of a form."""
     form = request.headers.get("content-type", "").startswith(MULTIPART)
     try:
-        found = await (_of_form(request, bounds) if form else _of_body(request, bounds))
+        if form:
+            found = await _of_form(request, bounds)
+        else:
+            found = [b"".join([part async for part in _bounded(request, bounds)])]
     except MultiPartException as error:
         raise HTTPException(400, f"the form cannot be read: {error.message}") from None
     if not found or not any(found):
@@ -87,10 +81,6 @@ async def _of_form(request: Request, bounds: Bounds) -> list[bytes]:
         return [await value.read() for _, value in form.multi_items() if not isinstance(value, str)]
     finally:
         await form.close()
-
-
-async def _of_body(request: Request, bounds: Bounds) -> list[bytes]:
-    return [b"".join([part async for part in _bounded(request, bounds)])]
 
 
 async def _bounded(request: Request, bounds: Bounds) -> AsyncGenerator[bytes, None]:

@@ -58,14 +58,15 @@ class _Service:
         self._threads = ThreadPoolExecutor(bounds.running, thread_name_prefix="falx-serve")
 
     def application(self) -> Starlette:
+        with_token = self._token is not None
         routes = [
             Route("/v1/predict", partial(self._worked, work=self._predicted), methods=["POST"]),
             Route("/v1/heatmap", partial(self._worked, work=self._drawn), methods=["POST"]),
             Route("/v1/study", partial(self._worked, work=self._summed), methods=["POST"]),
             Route("/healthz", self._health),
             Route("/metrics", self._told),
-            Route("/openapi.json", self._openapi),
-            Route("/", self._page),
+            Route("/openapi.json", lambda _: JSONResponse(document(self._bounds, with_token=with_token))),
+            Route("/", lambda _: HTMLResponse(page(self._bounds, with_token=with_token))),
         ]
         handlers = {HTTPException: _refused, Exception: _failed}
         return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
@@ -82,12 +83,6 @@ class _Service:
         self._check_token(request)
         text = self._metrics.text(running=self._admission.running, waiting=self._admission.waiting)
         return PlainTextResponse(text, media_type=CONTENT_TYPE)
-
-    async def _openapi(self, _: Request) -> Response:
-        return JSONResponse(document(self._bounds, with_token=self._token is not None))
-
-    async def _page(self, _: Request) -> Response:
-        return HTMLResponse(page(self._bounds, with_token=self._token is not None))
 
     async def _worked(self, request: Request, work: Work) -> Response:
         """Answers a request within its bounds, and counts it."""

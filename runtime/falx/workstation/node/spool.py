@@ -53,14 +53,10 @@ COUNTERS: Final = ("tries", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images of one study to be classified together.
+    """Images of one study to be classified together: the N-th batch, from 1.
 
-    Attributes:
-        folder: holds the new images.
-        number: counts the batches of the study, from 1.
-        published: whether its result is written: then a process was killed before it finished the batch.
-        fresh: SOP Instance UIDs of the new images.
-        images: all images of the study that are at hand, by their SOP Instance UID.
+    The folder holds the fresh ones, `images` all of the study that are at hand, by their SOP Instance UIDs.
+    Where its result is `published`, a process was killed before it finished the batch.
     """
 
     study: str
@@ -73,9 +69,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A report and its pictures, to be sent: its SOP Instance UID, its study, and the files, the report
-    first.
-    """
+    """A report and its pictures, to be sent; the file of the report comes first."""
 
     uid: str
     study: str
@@ -122,10 +116,7 @@ class Spool:
         return self.size >= self._limit
 
     def store(self, study: str, instance: str, data: bytes) -> None:
-        """Keeps an image; it is on the disk when this returns, whatever happens to the machine.
-
-        Raises SpoolFull where there is no room.
-        """
+        """Keeps an image; it is on the disk when this returns, whatever happens to the machine."""
         for uid in (study, instance):
             if not IDENTIFIER.fullmatch(uid):
                 raise ValueError("expected an identifier of digits and dots")
@@ -176,8 +167,7 @@ class Spool:
             elif (folder / "new").is_dir():
                 taken = folder / f"batch-{max(numbers, default=0) + 1}"
                 (folder / "new").rename(taken)
-                for name in COUNTERS:
-                    (folder / name).unlink(missing_ok=True)
+                _start_counting(folder)
             else:
                 return None
             # Something new came, so what was set aside is tried again with it.
@@ -211,8 +201,7 @@ class Spool:
         with self._guard:
             batch.folder.rename(batch.folder.parent / "aside")
             _flush(_opened(batch.folder.parent))
-            for name in COUNTERS:
-                (batch.folder.parent / name).unlink(missing_ok=True)
+            _start_counting(batch.folder.parent)
 
     def publish(self, batch: Batch, write: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
         """Puts a result into the outbox, whole or not at all, and returns its record.
@@ -252,8 +241,7 @@ class Spool:
                     self._grow(-target.stat().st_size)
                 image.replace(target)
             batch.folder.rmdir()
-            for name in COUNTERS:
-                (batch.folder.parent / name).unlink(missing_ok=True)
+            _start_counting(batch.folder.parent)
             os.utime(kept)
 
     def outbox(self) -> list[Result]:
@@ -361,6 +349,11 @@ def _batches(study: Path) -> list[Path]:
 
 def _images(folder: Path) -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.dcm"))}
+
+
+def _start_counting(study: Path) -> None:
+    for name in COUNTERS:
+        (study / name).unlink(missing_ok=True)
 
 
 def _number(file: Path) -> int:

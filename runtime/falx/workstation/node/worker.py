@@ -47,10 +47,7 @@ class Worker:
     def __init__(
         self, options: Mapping[str, object] | None = None, *, command: Sequence[str] | None = None
     ) -> None:
-        """Starts the process with the options of `falx.load`, and does not wait for it.
-
-        Tests give a command.
-        """
+        """Starts the process with the options of `falx.load`, and does not wait. Tests give a command."""
         own = (sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path))
         self._command = [*(own if command is None else command), json.dumps(dict(options or {}))]
         self._guard = threading.Lock()

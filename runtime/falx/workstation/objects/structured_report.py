@@ -125,16 +125,11 @@ def _observer(model: ModelIdentity) -> sr.ObservationContext:
 def _study_group(study: Study, rule: Rule, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
     verdict = study.verdict
     evaluations, measurements = _answer(verdict)
-    texts = [(codes.REASON, verdict.reason)]
-    texts += [(codes.COMMENT, text) for text in (*_notes(study), verdict.recommendation, DISCLAIMER)]
+    unused = [f"Not used, {counted(one.slices)}: {one.reason.message}" for one in study.not_used]
+    comments = (*study.notes, *unused, verdict.recommendation, DISCLAIMER)
+    texts = [(codes.REASON, verdict.reason), *((codes.COMMENT, text) for text in comments)]
     found = verdict.label or verdict.decision
     return _group("study", tracking, found, rule, evaluations, measurements, texts, images=[])
-
-
-def _notes(study: Study) -> list[str]:
-    """The study's notes, and what of it is not used, sentences."""
-    unused = [f"Not used, {counted(one.slices)}: {one.reason.message}" for one in study.not_used]
-    return [*study.notes, *unused]
 
 
 def _slice_group(
