@@ -13,7 +13,7 @@ from PIL import Image
 from falx.errors import UnreadableImage
 from falx.reading.files import expand
 from falx.reading.source import read
-from falx.slices.overlay import overlay, tint
+from falx.slices.overlay import fitted, overlay, tint
 from falx.slices.slice import Part
 from falx.words import DISCLAIMER, percent
 
@@ -80,8 +80,6 @@ def card(
 
 
 def _address(shown: Image.Image) -> str:
-    scale = SIDE / max(shown.size)
-    size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
     buffer = io.BytesIO()
-    shown.resize(size, Image.Resampling.BILINEAR).save(buffer, "PNG")
+    fitted(shown, SIDE).save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -121,23 +121,23 @@ class TestViewer:
     ) -> None:
         data = dicom.windowed(**tags)
         sent = viewer.picture(only("a", data, service))
-        assert sent.bytes == 2
+        assert sent["bytes"] == 2
         assert np.abs(shown_by(sent).astype(int) - read(data).pixels).max() <= 1
 
     def test_a_picture_without_values_has_a_window_over_its_greys(self, service: Service) -> None:
         sent = viewer.picture(only("a.png", png(phantom.lesion()), service))
-        assert (sent.bytes, sent.window) == (1, (0, 255))
+        assert (sent["bytes"], sent["window"]) == (1, (0, 255))
         assert np.array_equal(shown_by(sent), phantom.lesion())
 
 
-def shown_by(sent: viewer.ViewerPicture) -> Pixels:
+def shown_by(sent: dict[str, Any]) -> Pixels:
     """The picture as the viewer draws it at first: `(H, W)` uint8."""
-    data = zlib.decompress(base64.b64decode(sent.data))
-    numbers = np.frombuffer(data, "<u2" if sent.bytes == 2 else "u1").astype(float)
-    values = (sent.low + sent.step * numbers).reshape(sent.height, sent.width)
-    low, high = sent.window
+    data = zlib.decompress(base64.b64decode(sent["data"]))
+    numbers = np.frombuffer(data, "<u2" if sent["bytes"] == 2 else "u1").astype(float)
+    values = (sent["low"] + sent["step"] * numbers).reshape(sent["height"], sent["width"])
+    low, high = sent["window"]
     shown: Pixels = np.floor(255 * ((values - low) / (high - low)).clip(0, 1) + 0.5).astype(np.uint8)
-    return 255 - shown if sent.inverted else shown
+    return 255 - shown if sent["inverted"] else shown
 
 
 class TestArrangement:

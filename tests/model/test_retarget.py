@@ -196,7 +196,7 @@ EVALUATED: dict[str, Any] = {
 """The part of an evaluation's thresholds.json that matters here."""
 
 OBJECT = "expected an object of labels"
-NUMBER = r"threshold of glioma must be a number in \(0, 1\], got"
+NUMBER = r"threshold of glioma must be (in|a number in) \(0, 1\], got"
 
 
 @pytest.fixture
@@ -240,7 +240,11 @@ class TestReadThresholds:
             ({"glioma": 0}, None, rf"{NUMBER} 0"),
             pytest.param(f'{{"glioma": 1{"0" * 400}}}', None, NUMBER, id="not_a_float"),
             ({"glioma": 1.5}, None, rf"{NUMBER} 1.5"),
-            ({"cat": 0.5}, None, "has 'cat', which is none of no_tumor, meningioma, glioma, pituitary"),
+            (
+                {"cat": 0.5},
+                None,
+                "threshold for cat, which is none of no_tumor, meningioma, glioma, pituitary",
+            ),
             (EVALUATED, "best", "expected a choice 'best' of thresholds, it has sensitivity, youden"),
             ({"glioma": 0.3}, "best", "choice 'best' of thresholds, it has none; leave --choice out"),
             ([], "best", "choice 'best' of thresholds, it has none; leave --choice out"),

@@ -38,7 +38,7 @@ from tests.workstation.peers import (
 )
 
 from falx.errors import FalxError
-from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
+from falx.reading.transfer_syntaxes import PLUGINS
 from falx.workstation.node.association import IMAGES
 from falx.workstation.node.node import Node
 from falx.workstation.node.sending import echo
@@ -670,8 +670,8 @@ def test_every_image_class_is_offered_in_every_syntax(node: Start) -> None:
     made = node()
     for uid in IMAGES:
         entity = AE(ae_title="SCANNER")
-        for syntax in TRANSFER_SYNTAXES:
+        for syntax in PLUGINS:
             entity.add_requested_context(uid, syntax)
         association = entity.associate("127.0.0.1", made.port, ae_title="FALX")
-        assert {c.transfer_syntax[0] for c in association.accepted_contexts} == set(TRANSFER_SYNTAXES)
+        assert {c.transfer_syntax[0] for c in association.accepted_contexts} == set(PLUGINS)
         association.release()

@@ -142,21 +142,21 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus
         drained += len(message.get("body", b""))
         if not message.get("more_body"):
             break
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status.value, "headers": headers})
-    await send({"type": "http.response.body", "body": status.phrase.encode()})
+    from starlette.responses import PlainTextResponse
+
+    await PlainTextResponse(status.phrase, status, {"connection": "close"})(scope, receive, send)
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:
+    from starlette.datastructures import MutableHeaders
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            added = dict(HEADERS)
+            headers = MutableHeaders(scope=message)
+            headers.update(HEADERS)
             if STATIC not in scope["path"]:
                 # Slices and reports are not left in the browser's cache on the disk.
-                added["cache-control"] = "no-store"
-            kept = [(name, value) for name, value in message["headers"] if name.decode() not in added]
-            new = [(name.encode(), value.encode()) for name, value in added.items()]
-            message = {**message, "headers": [*kept, *new]}
+                headers["cache-control"] = "no-store"
         await send(message)
 
     return sending

@@ -88,7 +88,6 @@ def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service
 
 
 def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
-    """Takes files from the visitor."""
     files = place.file_uploader(
         texts.GIVE,
         accept_multiple_files=True,
@@ -102,7 +101,6 @@ def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
 
 
 def _patient(place: DeltaGenerator, visit: Visit) -> Patient:
-    """Asks for the patient."""
     fields = place.container(key="patient")
     name = fields.text_input(
         texts.PATIENT,
@@ -155,9 +153,7 @@ def _read_file(file: UploadedFile | DrawnSample, visit: Visit, service: Service)
 def _choose(
     place: DeltaGenerator, visit: Visit, state: SessionStateProxy, arranged: Arrangement
 ) -> int | None:
-    """Shows the list of slices, and returns the index of the one to look at: a key slice, until the visitor
-    chooses.
-    """
+    """Shows the list of slices; returns the index of the one to look at: a key slice, or the visitor's."""
     shown, key = arranged.shown, visit.chosen_key
     if len(shown) < 2:
         return 0 if shown else None
@@ -193,7 +189,6 @@ def _line(number: str, shown: ShownSlice) -> str:
 
 
 def _read(place: DeltaGenerator, service: Service, chosen: ShownSlice | None) -> None:
-    """Shows the answer for the slice."""
     panel = place.container(key="answer")
     card = service.classifier.card
     bars = [] if chosen is None else fragments.bars(chosen, service.thresholds, card.thresholds)
@@ -217,7 +212,6 @@ def _read(place: DeltaGenerator, service: Service, chosen: ShownSlice | None) ->
 
 
 def _study(place: DeltaGenerator, arranged: Arrangement) -> None:
-    """Shows the decisions on studies."""
     said = fragments.study_statements(arranged)
     if said:
         place.html("".join(render("verdict.html:verdict", said=one, level=2, colours=DARK) for one in said))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from falx.app import fonts, fragments, texts
@@ -13,7 +14,7 @@ from falx.words import DISCLAIMER, counted
 if TYPE_CHECKING:
     from fpdf import FPDF
 
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]
 """Red, green, blue, 0..255."""
 
 MARGIN_MM: Final = 15.0
@@ -33,12 +34,7 @@ COLUMNS_MM: Final = (20.0, 64.0, 44.0, 28.0, 24.0)
 """The widths of the columns of the table of slices."""
 
 
-def _colour(css: str) -> Colour:
-    red, green, blue = bytes.fromhex(css[1:])
-    return red, green, blue
-
-
-TONES: Final = {kind: _colour(css) for kind, css in PAPER.items()}
+TONES: Final[Mapping[str, Colour]] = {kind: tuple(bytes.fromhex(css[1:])) for kind, css in PAPER.items()}
 INK, QUIET, LINE, DECIDED = (TONES[name] for name in ("text", "quiet", "line", "accent"))
 TRACK: Final = (225, 232, 238)
 BAR: Final = (106, 125, 140)
@@ -251,7 +247,6 @@ def _write(
     colour: Colour = INK,
     height: float = LINE_MM,
 ) -> None:
-    """Writes a paragraph, from where the paper is to the right margin."""
     _font(paper, text, size, bold=bold)
     paper.set_text_color(*colour)
     paper.multi_cell(0, height, text, align="L", new_x="LMARGIN", new_y="NEXT")

@@ -22,7 +22,7 @@ from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import START, Kind, kind_of
 from falx.reading.source import read
 from falx.reading.window import Greys
-from falx.slices.overlay import overlay
+from falx.slices.overlay import fitted, overlay
 from falx.slices.slice import Holder, Origin, Part, Slice, Unreadable
 from falx.words import MEBIBYTE, TUMOR_LABELS
 
@@ -267,10 +267,6 @@ def refused(name: str, why: str) -> Taken:
 
 def _fitted(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
     """Returns a picture no larger than `LONGEST_SIDE`."""
-    height, width = values.shape
-    scale = LONGEST_SIDE / max(height, width)
-    if scale >= 1:
+    if max(values.shape) <= LONGEST_SIDE:
         return values
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = Image.fromarray(values).resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(resized, values.dtype)
+    return np.asarray(fitted(Image.fromarray(values), LONGEST_SIDE), values.dtype)

@@ -11,9 +11,8 @@ import base64
 import functools
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -30,28 +29,6 @@ KEY: Final = "viewer"
 HERE: Final = Path(__file__).parent
 LEVELS: Final = 65535
 """The greatest value that a slice is sent in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewerPicture:
-    """A slice for the viewer.
-
-    Its values are `low + step * n`, where `data` holds the integers `n`, row by row, of 1 byte or of 2 with
-    the lower one first, deflated, in Base64. The window, the values that become black and white, is kept
-    within a series until the reader changes it. The heatmap is the address of a picture of the same size.
-    """
-
-    series: str | None
-    width: int
-    height: int
-    bytes: int
-    data: str
-    low: float
-    high: float
-    step: float
-    window: tuple[float, float]
-    inverted: bool
-    heatmap: str | None
 
 
 def show(
@@ -77,15 +54,20 @@ def show(
             "count": len(arranged.shown),
             "empty": shown is None,
             "words": "" if shown is None else _words(shown),
-            "picture": None if shown is None or shown.pixels is None else asdict(picture(shown)),
+            "picture": None if shown is None or shown.pixels is None else picture(shown),
         },
         on_at_change=on_walk,
         on_sample_change=on_sample,
     )
 
 
-def picture(shown: ShownSlice) -> ViewerPicture:
-    """Returns a slice for the viewer."""
+def picture(shown: ShownSlice) -> dict[str, Any]:
+    """Returns a slice for the viewer.
+
+    Its values are `low + step * n`, where `data` holds the integers `n`, row by row, of 1 byte or of 2 with
+    the lower one first, deflated, in Base64. The window, the values that become black and white, is kept
+    within a series until the reader changes it. The heatmap is the address of a picture of the same size.
+    """
     greys = shown.greys()
     low, high = float(greys.values.min()), float(greys.values.max())
     whole = high - low <= LEVELS and bool((greys.values == np.rint(greys.values)).all())
@@ -93,19 +75,19 @@ def picture(shown: ShownSlice) -> ViewerPicture:
     numbers = np.rint((greys.values - low) / step)
     numbers = numbers.astype(np.uint8 if numbers.max() <= 255 else "<u2")
     heatmap = shown.heatmap
-    return ViewerPicture(
-        series=shown.series_uid,
-        width=numbers.shape[1],
-        height=numbers.shape[0],
-        bytes=numbers.itemsize,
-        data=base64.b64encode(zlib.compress(numbers.tobytes(), 1)).decode(),
-        low=low,
-        high=high,
-        step=step,
-        window=(greys.low, greys.high),
-        inverted=greys.inverted,
-        heatmap=None if heatmap is None else fragments.image(tint(heatmap)),
-    )
+    return {
+        "series": shown.series_uid,
+        "width": numbers.shape[1],
+        "height": numbers.shape[0],
+        "bytes": numbers.itemsize,
+        "data": base64.b64encode(zlib.compress(numbers.tobytes(), 1)).decode(),
+        "low": low,
+        "high": high,
+        "step": step,
+        "window": (greys.low, greys.high),
+        "inverted": greys.inverted,
+        "heatmap": None if heatmap is None else fragments.image(tint(heatmap)),
+    }
 
 
 def _words(shown: ShownSlice) -> str:

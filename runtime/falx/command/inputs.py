@@ -12,15 +12,12 @@ from typing import Final
 
 from falx.command.options import whole_number
 from falx.errors import UnreadableImage
-from falx.reading.input_file import InputFile
+from falx.reading.input_file import MOST_BYTES, InputFile
 from falx.words import MEBIBYTE, plain
 
 WINDOWS: Final = os.name == "nt"
 
 STANDARD_INPUT: Final = "-"
-
-MOST_BYTES: Final = 2**30
-"""Bytes that are read of standard input."""
 
 
 def add_volume(parser: argparse.ArgumentParser) -> None:

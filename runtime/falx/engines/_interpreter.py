@@ -25,7 +25,6 @@ class InterpreterEngine:
     def __init__(
         self, name: str, interpreter: Callable[..., Any], payload: bytes, card: Card, threads: int
     ) -> None:
-        """Builds the interpreter and compares the graph with its card."""
         self.name = name
         try:
             # None would mean one thread to LiteRT, so the number is always given.

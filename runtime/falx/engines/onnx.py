@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -67,14 +67,22 @@ class OnnxEngine:
     def __init__(
         self, onnxruntime: ModuleType, payload: bytes, card: Card, threads: int, options: OnnxOptions
     ) -> None:
-        """Builds the session and compares the graph with its card."""
         providers = [one if isinstance(one, str) else one[0] for one in options.providers]
         _check_providers(providers, onnxruntime.get_available_providers())
         session = onnxruntime.SessionOptions()
         session.intra_op_num_threads = threads
         session.inter_op_num_threads = 1
         session.log_severity_level = ERRORS_ONLY
-        _set(session, options.session)
+        for name, value in options.session.items():
+            try:
+                if "." in name:
+                    session.add_session_config_entry(name, str(value))
+                else:
+                    setattr(session, name, value)
+            except (AttributeError, TypeError) as error:
+                raise ValueError(
+                    f"engine onnx: onnxruntime.SessionOptions does not take {name}={value!r}: {error}"
+                ) from error
         try:
             self._session = onnxruntime.InferenceSession(
                 payload, sess_options=session, providers=list(options.providers)
@@ -104,23 +112,6 @@ def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
             f"engine onnx: expected providers of {', '.join(there)}, got {', '.join(absent) or 'none'}; "
             "install the onnxruntime that has it, such as onnxruntime-gpu, and its drivers"
         )
-
-
-class _SessionOptions(Protocol):
-    def add_session_config_entry(self, name: str, value: str) -> None: ...
-
-
-def _set(options: _SessionOptions, given: Mapping[str, object]) -> None:
-    for name, value in given.items():
-        try:
-            if "." in name:
-                options.add_session_config_entry(name, str(value))
-            else:
-                setattr(options, name, value)
-        except (AttributeError, TypeError) as error:
-            raise ValueError(
-                f"engine onnx: onnxruntime.SessionOptions does not take {name}={value!r}: {error}"
-            ) from error
 
 
 def _specs(tensors: list[Any]) -> list[TensorSpec]:

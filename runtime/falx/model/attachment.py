@@ -180,7 +180,6 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _tagged(number: int, content: bytes) -> bytes:
-    """Returns a protobuf field of bytes."""
     return _encoded(number << 3 | BYTES) + _encoded(len(content)) + content
 
 

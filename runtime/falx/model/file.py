@@ -16,7 +16,6 @@ from falx.model.card import Card, Format
 DEFAULT_MODEL: Final = Path(__file__).parents[1] / "default.tflite"
 """The model in the wheel."""
 
-
 MAXIMUM_BYTES: Final = 64 << 20
 """Of a model file: six times the largest that Falx exports. It is held five times while it is proved."""
 
@@ -173,7 +172,6 @@ def _check_file(path: Path) -> None:
 
 
 def _described(data: bytes) -> str:
-    """Returns what the bytes of a file look like, for a message."""
     if not data:
         return "an empty file"
     start = data[:64]

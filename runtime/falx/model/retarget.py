@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from falx.decision import Thresholds
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.errors import ModelError, OutputError, ThresholdError
 from falx.model import attachment
 from falx.model import file as model_file
 from falx.model.card import Setting
-from falx.words import LABELS
 from falx.writing import lacks_room, write_whole
 
 
@@ -29,12 +28,7 @@ def retarget(data: bytes, changes: Mapping[str, float], *, name: str = "model") 
     It is byte for byte the same for the same arguments.
     """
     card, payload = model_file.extract(data, name=name)
-    unknown = [label for label in changes if label not in LABELS]
-    if unknown:
-        raise ThresholdError(
-            f"threshold for {', '.join(map(str, unknown))}, which is none of {', '.join(LABELS)}"
-        )
-    thresholds = replace(card.thresholds, **changes)
+    thresholds = Thresholds.from_mapping(card.thresholds.to_dict() | dict(changes))
     kind = attachment.detect(data)
     assert kind is not None  # noqa: S101 - our own invariant: `extract` refuses anything else
     # A graph that answers with probabilities alone leaves the decision to its reader, by the thresholds that
@@ -76,8 +70,10 @@ def read_thresholds(path: Path, choice: str | None = None) -> Chosen:
         raise ThresholdError(
             f"{path}: expected an object of labels with their thresholds, or one that has it as `thresholds`"
         )
-    for label, value in document.items():
-        _check(path, label, value)
+    try:
+        Thresholds.from_mapping(DEFAULT_THRESHOLDS.to_dict() | document)
+    except ThresholdError as error:
+        raise ThresholdError(f"{path}: {error}") from error
     model, warnings = told.get("model"), told.get("warnings")
     name = model.get("name") if isinstance(model, dict) else None
     return Chosen(
@@ -94,14 +90,6 @@ def _choice(path: Path, document: Mapping[str, object], choice: str) -> object:
         told = f"it has {', '.join(known)}" if known else "it has none; leave --choice out"
         raise ThresholdError(f"{path}: expected a choice {choice!r} of thresholds, {told}")
     return choices[choice]
-
-
-def _check(path: Path, label: str, value: object) -> None:
-    if label not in LABELS:
-        raise ThresholdError(f"{path}: has {label!r}, which is none of {', '.join(LABELS)}")
-    # NaN compares false with everything.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise ThresholdError(f"{path}: threshold of {label} must be a number in (0, 1], got {value!r}")
 
 
 def write(data: bytes, path: Path) -> None:

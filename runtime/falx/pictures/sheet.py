@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from falx.errors import UnreadableImage
 from falx.prediction import Failure, Prediction
 from falx.reading.source import Source, read
-from falx.slices.overlay import overlay
+from falx.slices.overlay import fitted, overlay
 from falx.study import Study, Verdict
 from falx.words import AMBIGUOUS, DERIVED, DISCLAIMER, TUMOR_LABELS
 
@@ -50,10 +50,10 @@ def sheet(study: Study, index: int, sources: Sequence[Source]) -> Image.Image:
     top = MARGIN + HEADING + 8 + LINE * len(lines) + GAP
     rows = -(-len(sources) // columns)
     page = Image.new("RGB", (width, top + rows * (TILE + CAPTION + GAP) + LINE + MARGIN), BACKGROUND)
-    draw = ImageDraw.Draw(page)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(FONT)
     draw.text((MARGIN, MARGIN), _title(study, index), TEXT, font=ImageFont.load_default(HEADING))
     for number, line in enumerate(lines):
-        draw.text((MARGIN, MARGIN + HEADING + 8 + LINE * number), line, DIM, font=_font())
+        draw.text((MARGIN, MARGIN + HEADING + 8 + LINE * number), line, DIM, font=font)
     for number, (source, result) in enumerate(zip(sources, series.results, strict=True)):
         left = MARGIN + number % columns * (TILE + GAP)
         upper = top + number // columns * (TILE + CAPTION + GAP)
@@ -61,10 +61,9 @@ def sheet(study: Study, index: int, sources: Sequence[Source]) -> Image.Image:
         if number in verdict.carriers:
             draw.rectangle((left, upper, left + TILE - 1, upper + TILE - 1), outline=CARRIER, width=FRAME)
         decision = result.decision if isinstance(result, Prediction) else "error"
-        draw.text(
-            (left, upper + TILE + 3), _caption(number, result), COLOURS.get(decision, DIM), font=_font()
-        )
-    draw.text((MARGIN, page.height - MARGIN - FONT), DISCLAIMER, DIM, font=_font())
+        colour = COLOURS.get(decision, DIM)
+        draw.text((left, upper + TILE + 3), _caption(number, result), colour, font=font)
+    draw.text((MARGIN, page.height - MARGIN - FONT), DISCLAIMER, DIM, font=font)
     page.info["Software"] = DERIVED
     return page
 
@@ -106,10 +105,8 @@ def _tile(source: Source, result: Prediction | Failure) -> Image.Image:
     if heatmap is not None and heatmap.shape != pixels.shape:  # the file changed meanwhile
         return tile
     shown = Image.fromarray(pixels).convert("RGB") if heatmap is None else overlay(pixels, heatmap)
-    scale = TILE / max(shown.size)
-    size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
-    fitted = shown.resize(size, Image.Resampling.LANCZOS)
-    tile.paste(fitted, ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
+    small = fitted(shown, TILE, Image.Resampling.LANCZOS)
+    tile.paste(small, ((TILE - small.width) // 2, (TILE - small.height) // 2))
     return tile
 
 
@@ -120,7 +117,3 @@ def _caption(number: int, result: Prediction | Failure) -> str:
         return f"{number + 1}  {result.reason.code}"
     confidence = "" if result.confidence is None else f" {result.confidence:.0%}"
     return f"{number + 1}  {result.decision.replace('_', ' ')}{confidence}"
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(FONT)

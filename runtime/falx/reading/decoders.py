@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from falx.reading.jpeg_lossless import decode_frame  # noqa: F401 - pydicom takes it from here
-from falx.reading.transfer_syntaxes import JPEG_LOSSLESS, JPEG_LS, TRANSFER_SYNTAXES
+from falx.reading.transfer_syntaxes import JPEG_LOSSLESS, JPEG_LS, PLUGINS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ def plugin(syntax: str | None) -> str:
     """Returns which of pydicom's plugins decodes a transfer syntax; empty for the first that it finds."""
     from pydicom.pixels.decoders.base import get_decoder
 
-    allowed = _plugins(syntax)
+    allowed = PLUGINS.get(syntax or "")
     if not allowed or syntax is None:
         return ""
     installed = get_decoder(syntax).available_plugins
@@ -61,13 +61,8 @@ def missing(syntax: str | None) -> bool:
         decoder = get_decoder(syntax)
     except Exception:  # noqa: BLE001 - an unknown syntax is another error
         return False
-    allowed = _plugins(syntax)
+    allowed = PLUGINS.get(syntax)
     return not {*allowed} & {*decoder.available_plugins} if allowed else not decoder.is_available
-
-
-def _plugins(syntax: str | None) -> tuple[str, ...]:
-    known = TRANSFER_SYNTAXES.get(syntax or "")
-    return () if known is None else known.plugins
 
 
 def own(syntax: str | None) -> Decoder | None:

@@ -341,7 +341,6 @@ def _completed(dataset: Dataset) -> Dataset:
 
 
 def _syntax(dataset: Dataset) -> str | None:
-    """Returns the transfer syntax that a data set names; None where it names none."""
     return tags.text(getattr(dataset, "file_meta", None), "TransferSyntaxUID") or None
 
 

@@ -213,7 +213,6 @@ def _bands(
 
 
 def _fill(band: npt.NDArray[np.uint16], coded: bytes, codes: Sequence[Codes], scan: _Scan) -> None:
-    """Decode the rows between two restarts."""
     rows, columns, count = *band.shape[:2], len(codes)
     differences = _differences(coded, codes, rows * columns * count).reshape(rows, columns, count)
     for place, component in enumerate(scan.components):

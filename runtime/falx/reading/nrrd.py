@@ -83,7 +83,6 @@ def _refusal(fields: Mapping[str, str]) -> str | None:
 
 
 def _dtype(fields: Mapping[str, str]) -> np.dtype[np.generic]:
-    """Returns the type of the voxels."""
     kind = fields["type"].replace(" ", "")
     found = INTEGER.fullmatch(kind)
     code = FLOATS[kind] if found is None else f"{'u' if found[1][:1] == 'u' else 'i'}{BYTES[found[2]]}"

@@ -341,7 +341,6 @@ def _refuse_nothing(things: _Things, path: str | None) -> None:
 
 
 def _things(given: Iterable[Source | Holder], volume: int, progress: Progress | None) -> _Things:
-    """Returns everything that is there, by what it is."""
     things = _Things()
     # Quiet for all files at once: for each, it would take a third of the time.
     with quiet_readers():
@@ -451,7 +450,6 @@ def _put(groups: list[_Group], one: _Found, key: object, *, aligned: bool = Fals
 
 
 def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering:
-    """Puts what belongs to one study in order."""
     groups: list[_Group] = []
     for one in things.slices:
         _put(groups, one, (one.study, one.series, one.refused))

@@ -75,7 +75,6 @@ def open_stack(file: InputFile) -> Stack | Volume | None:
 
 
 def _deep(image: Image.Image, file: InputFile) -> Volume:
-    """Returns the volume of all pages."""
     pages: list[npt.NDArray[np.generic]] = []
     size = image.size
     for number in range(getattr(image, "n_frames", 1)):

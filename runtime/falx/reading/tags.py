@@ -416,7 +416,6 @@ def _item(dataset: Dataset, frame: int, group: str) -> Dataset:
 
 
 def _in_sequence(dataset: Dataset | None, keyword: str, index: int = 0) -> Dataset | None:
-    """Returns an item of a sequence; None where there is none."""
     items = None if dataset is None else _get(dataset, keyword)
     found = items[index] if isinstance(items, Sequence) and len(items) > index else None
     return found if is_dataset(found) else None
@@ -433,7 +432,6 @@ def _get(dataset: Dataset, keyword: Tag) -> object:
 
 @functools.cache
 def _number_of(tag: Tag) -> int:
-    """Returns the group and the element of a tag as one number."""
     if not isinstance(tag, str):
         return tag[0] << 16 | tag[1]
     from pydicom.datadict import tag_for_keyword

@@ -321,7 +321,6 @@ def _opened(file: InputFile) -> Iterator[tuple[SpatialImage, BinaryIO | gzip.Gzi
 
 
 def _voxels(file: InputFile, number: int) -> Voxels:
-    """Reads the stored voxels of the volume of this number, from 1."""
     with quiet_readers():
         try:
             with _opened(file) as (image, stream):

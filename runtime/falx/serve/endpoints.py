@@ -46,8 +46,6 @@ def application(classifier: Classifier, bounds: Bounds, token: str | None) -> St
 
 
 class _Service:
-    """A classifier behind HTTP."""
-
     def __init__(self, classifier: Classifier, bounds: Bounds, token: str | None) -> None:
         self._classifier = classifier
         self._bounds = bounds

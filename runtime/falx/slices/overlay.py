@@ -12,7 +12,7 @@ from falx.words import DERIVED
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["COLOURS", "OPACITY", "overlay", "tint"]
+__all__ = ["COLOURS", "OPACITY", "fitted", "overlay", "tint"]
 
 OPACITY: Final = 0.6
 """The share of the colour that covers the slice where the heatmap is 1."""
@@ -52,6 +52,14 @@ def tint(heatmap: npt.NDArray[np.float32]) -> Image.Image:
     """
     layers = np.concatenate([_colours(heatmap), 255 * heatmap[..., np.newaxis]], axis=-1)
     return Image.fromarray(np.rint(layers).astype(np.uint8))
+
+
+def fitted(
+    image: Image.Image, side: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
+) -> Image.Image:
+    """Returns an image whose longer side has so many pixels."""
+    scale = side / max(image.size)
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), resampling)
 
 
 def _colours(heatmap: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from falx.errors import AddressUnavailable, DicomUnavailable
 from falx.optional import needs
 from falx.reading.quiet import quiet_readers
 from falx.reading.tags import MR_CLASSES
-from falx.reading.transfer_syntaxes import TRANSFER_SYNTAXES
+from falx.reading.transfer_syntaxes import PLUGINS
 from falx.words import MEBIBYTE, plain
 from falx.workstation.errors import SpoolFull, cause
 from falx.workstation.node.settings import Settings
@@ -89,7 +89,7 @@ class Receiver:
         entity.require_calling_aet = list(settings.allow)
         entity.add_supported_context(VERIFICATION)
         for context in AllStoragePresentationContexts:
-            entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
+            entity.add_supported_context(str(context.abstract_syntax), list(PLUGINS))
         handlers: list[EventHandlerType] = [
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_C_STORE, self._store),

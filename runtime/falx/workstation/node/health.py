@@ -14,8 +14,6 @@ class Health:
     """A server that answers with the status as JSON; the status names neither patient nor study."""
 
     def __init__(self, port: int, status: Callable[[], dict[str, object]]) -> None:
-        """Listens at 127.0.0.1."""
-
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
 

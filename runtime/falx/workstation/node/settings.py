@@ -190,7 +190,6 @@ def _option(name: str) -> str:
 
 
 def _read(word: str, about: About, value: object) -> object:
-    """Turns a plain value into that of a setting."""
     if about.kind is Destination and isinstance(value, str):
         return Destination.parse(value)
     if about.kind is Path and isinstance(value, str):

@@ -126,7 +126,6 @@ class StudyQueue:
             self._spool.finish(batch)
 
     def _fail(self, batch: Batch, why: str) -> None:
-        """Tries a study again, or sets it aside."""
         study, times = batch.study, self._spool.failed(batch)
         if times < TRIES:
             log.error("study %s: not classified (%s), tried again", study, why)
