@@ -29,8 +29,8 @@ PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
     "1.2.840.10008.1.2.4.91": ("pylibjpeg", "pillow"),  # JPEG 2000
 }
 """By the transfer syntaxes that Falx reads and `falx listen` accepts: the plugins of pydicom that may decode
-them, the best first; none where pydicom needs none, or where Falx decodes it. GDCM is never among them, though
-pydicom would ask it first: on damaged data it can end the process."""
+them, the best first; none where pydicom needs none, or where Falx decodes it. GDCM is never among them,
+though pydicom would ask it first: on damaged data it can end the process."""
 
 JPEG_LOSSLESS: Final = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 """JPEG Lossless, with any predictor and with the first: `falx.reading.jpeg_lossless` decodes it."""
