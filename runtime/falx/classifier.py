@@ -21,11 +21,10 @@ from falx.errors import FalxWarning, ModelError, UnreadableImage
 from falx.model import file as model_file
 from falx.prediction import Failure, Location, ModelIdentity, Prediction
 from falx.progress import Progress, watched
-from falx.reading.input_file import InputFile
 from falx.reading.pixels import PixelArray
-from falx.reading.source import Source, describe, read
+from falx.reading.source import Source, path_of, read
 from falx.slices.preprocessing import prepare
-from falx.slices.slice import Origin, Part
+from falx.slices.slice import Part
 from falx.timings import Timings
 from falx.words import LABELS, RECOMMENDATIONS, REJECTED, band
 
@@ -212,7 +211,8 @@ class Classifier:
             return self._predict(source, thresholds)
         except UnreadableImage as error:
             _let_go(error)
-            return Failure(_path_of(source), error, _origin_of(source))
+            origin = source.holder.origin(source.number) if isinstance(source, Part) else None
+            return Failure(path_of(source), error, origin)
 
     def _predict(self, source: Source, thresholds: Thresholds) -> Prediction:
         moments = [time.perf_counter_ns()]
@@ -253,7 +253,7 @@ class Classifier:
             reason=reason,
             elapsed_ms=(time.perf_counter_ns() - moments[0]) / 1e6,
             model=self.model,
-            path=_path_of(source),
+            path=path_of(source),
             timings=Timings.between(moments),
             location=location,
             origin=seen.origin,
@@ -324,18 +324,6 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
-
-
-def _path_of(source: Source) -> str | None:
-    if isinstance(source, Part):
-        return source.holder.path
-    if isinstance(source, InputFile):
-        return source.path
-    return describe(source) if isinstance(source, str | os.PathLike) else None
-
-
-def _origin_of(source: Source) -> Origin | None:
-    return source.holder.origin(source.number) if isinstance(source, Part) else None
 
 
 def _positive(name: str, value: object) -> int:

@@ -11,7 +11,7 @@ from tests.said import Command
 from tests.workstation.peers import SECRET, WrittenStudy, found, write_examination, write_study
 
 from falx import phantom
-from falx.reading.transfer_syntaxes import PLUGINS
+from falx.reading.decoders import PLUGINS
 from falx.workstation.node.association import IMAGES
 from falx.workstation.node.spool import IDENTIFIER
 

@@ -38,7 +38,7 @@ from tests.workstation.peers import (
 )
 
 from falx.errors import FalxError
-from falx.reading.transfer_syntaxes import PLUGINS
+from falx.reading.decoders import PLUGINS
 from falx.workstation.node.association import IMAGES
 from falx.workstation.node.node import Node
 from falx.workstation.node.sending import echo

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from falx.app import texts
 from falx.slices.preprocessing import BRIGHT_QUANTILE, DARK_QUANTILE, Frame, find_head
@@ -114,11 +114,8 @@ def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 def _widened(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Returns a mask grown by the cells next to it, corners too."""
-    padded = np.pad(mask, 1)
-    height, width = mask.shape
-    shifted = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    wider: npt.NDArray[np.bool_] = np.logical_or.reduce(shifted)
-    return wider
+    cells = Image.fromarray(mask.view(np.uint8)).filter(ImageFilter.MaxFilter(3))
+    return np.asarray(cells).view(np.bool_)
 
 
 def _caution(code: str, found: int = 0, wanted: int = 0) -> Caution:

@@ -97,6 +97,7 @@ def _resume(options: argparse.Namespace) -> int:
     from falx.command.journal import Journal, ResumeError
     from falx.prediction import Failure
     from falx.reading.files import expand
+    from falx.reading.source import path_of
 
     if options.json or options.heatmaps is not None:
         raise ResumeError("--resume: writes answers to its file, and goes with neither --json nor --heatmaps")
@@ -106,7 +107,7 @@ def _resume(options: argparse.Namespace) -> int:
         failures = journal.failures
         items = list(expand(given(options.paths), volume=options.volume))
         # The frames of a file have its path; they are answered in their order.
-        left = [item for item in items if not journal.take(_path(item))]
+        left = [item for item in items if not journal.take(path_of(item) or "")]
         progress = Progress(len(left))
         results = classifier.predict_many(left, workers=options.workers, thresholds=decided_by)
         for done, result in enumerate(results, start=1):
@@ -125,17 +126,10 @@ def _resume(options: argparse.Namespace) -> int:
     return SOME_FAILED if failures else OK
 
 
-def _path(item: str | InputFile | Part) -> str:
-    from falx.slices.slice import Part
-
-    if isinstance(item, str):
-        return item
-    return (item.holder.path if isinstance(item, Part) else item.path) or ""
-
-
 def _name(item: str | InputFile | Part) -> str:
     """Returns what the table calls an input: its path, and which slice of a file that holds several."""
+    from falx.reading.source import path_of
     from falx.slices.slice import Part
 
-    several = isinstance(item, Part) and item.holder.frames > 1
-    return f"{_path(item)} {item.number}" if isinstance(item, Part) and several else _path(item)
+    path = path_of(item) or ""
+    return f"{path} {item.number}" if isinstance(item, Part) and item.holder.frames > 1 else path

@@ -103,7 +103,10 @@ class Results:
         path = name or result.path or NONE
         if isinstance(result, Failure):
             self._counts[ERROR] += 1
-            message = _without(result.path or path, str(result.error))
+            # Without the path before it, which has a column of its own.
+            message = str(result.error)
+            for known in (result.path or path, Path(result.path or path)):
+                message = message.removeprefix(f"{known}: ")
             self._errors[message] += 1
             if self._table.row([path, ERROR, message], COLOURS[ERROR]):
                 self._whole.add(message)
@@ -138,7 +141,7 @@ class Results:
                 say(paragraph(f"{decision}: {RECOMMENDATIONS[decision]}", "  "))
         for code in self._reasons:
             why = TAG_REASONS.get(code) or REASONS[code]
-            say(paragraph(f"{REJECTED}, {_spoken(code)}: {why}", "  "))
+            say(paragraph(f"{REJECTED}, {code.replace('_', ' ')}: {why}", "  "))
         self._say_errors()
         say(paragraph(DISCLAIMER))
 
@@ -268,21 +271,11 @@ def _half_blocks(upper: npt.NDArray[np.uint8], lower: npt.NDArray[np.uint8]) -> 
 def _note(result: Prediction) -> str:
     """Returns the confidence of a decision, or what is to be known where none was made."""
     if result.reason is not None:
-        return _spoken(result.reason.code)
+        return result.reason.code.replace("_", " ")
     if result.confidence is None and result.probabilities is not None:
         ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])[:2]
         return " or ".join(f"{label} {percent(p, 0)}" for label, p in ranked)
     return NONE if result.confidence is None else f"{percent(result.confidence)} {result.band}"
-
-
-def _spoken(code: str) -> str:
-    """Returns the code of a reason as words."""
-    return code.replace("_", " ")
-
-
-def _without(path: str, message: str) -> str:
-    """Returns a message without the path before it, which has a column of its own."""
-    return message.removeprefix(f"{path}: ").removeprefix(f"{Path(path)}: ")
 
 
 def _metrics(metrics: Mapping[str, object]) -> dict[str, str]:

@@ -28,16 +28,10 @@ from falx.errors import DicomUnavailable, NotASlice, UnreadableImage
 from falx.optional import needs
 from falx.reading import decoders, tags, window
 from falx.reading.damage import in_words
+from falx.reading.decoders import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, JPEG_EXTENDED
 from falx.reading.input_file import InputFile
 from falx.reading.pixels import MAXIMUM_PIXELS, PixelArray, from_array
 from falx.reading.quiet import quiet_readers
-from falx.reading.transfer_syntaxes import (
-    DEFLATED,
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    JPEG_EXTENDED,
-)
 from falx.slices.preprocessing import find_head
 from falx.slices.slice import Origin, Slice
 
@@ -333,7 +327,7 @@ def _completed(dataset: Dataset) -> Dataset:
     if tags.number(part, "PixelRepresentation") is None:
         part.PixelRepresentation = 0
     part.file_meta = pydicom.dataset.FileMetaDataset()
-    # Without a name; what was made in memory is little-endian.
+    # Where it names none: as it was encoded; one made in memory is little-endian.
     implicit, little = dataset.original_encoding
     native = EXPLICIT_BIG if little is False else IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
     part.file_meta.TransferSyntaxUID = pydicom.uid.UID(_syntax(dataset) or native)

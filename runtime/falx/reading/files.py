@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from falx.errors import ImageForbidden, ImageNotFound, UnreadableImage
 from falx.reading.input_file import InputFile
+from falx.reading.quiet import quiet_readers
 from falx.reading.sniffing import START, VOLUME_SUFFIXES, Kind, kind_of
 from falx.reading.source import SUFFIXES
 from falx.slices.slice import Part, Unreadable
@@ -113,16 +114,39 @@ def _contents(
 
 def _listed(file: InputFile, kind: Kind) -> Iterator[InputFile | Unreadable] | None:
     """Returns the files that a file stands for; None where it is an image by itself."""
-    # Here, and below: most who classify have neither archives nor media, nor DICOM, nor volumes.
     if kind is Kind.ZIP:
         from falx.reading.zip_archive import members
 
         return members(file)
-    if kind is Kind.DICOM and _is_index(file.name):
-        from falx.reading.dicomdir import listed
+    return _indexed(file) if kind is Kind.DICOM and _is_index(file.name) else None
 
-        return listed(file)
-    return None
+
+def _indexed(file: InputFile) -> Iterator[InputFile | Unreadable]:
+    """Returns the images that a DICOMDIR lists, in its order, as files beside it or in folders below."""
+    # Here, and below: most who classify have neither media nor archives, nor DICOM, nor volumes.
+    from falx.reading import tags
+    from falx.reading.dicom import open_file
+
+    path = file.path
+    if path is None or not file.on_disk:
+        raise UnreadableImage(
+            f"{file.name}: expected images, got the list of them; give the folder that it lies in"
+        )
+    with quiet_readers():
+        records = tags.directory(open_file(file).dataset)
+    if not records:
+        raise UnreadableImage(f"{path}: expected a list of images, got none; give the folder instead")
+    folder = Path(path).parent
+    for record in records:
+        parts = [part for part in record if part]
+        image = str(folder.joinpath(*parts))
+        if not parts or any(part in (".", "..") or set(part) & set("/\\:") for part in parts):
+            error = UnreadableImage(f"{path}: lists a file outside of its folder, which was not read")
+            yield Unreadable(path, path, error)
+        elif not Path(image).is_file():
+            yield Unreadable(image, image, ImageNotFound(f"{image}: no such file, though {path} lists it"))
+        else:
+            yield InputFile.at(image)
 
 
 def _opened(file: InputFile, kind: Kind, volume: int) -> DicomImage | Volume | Stack | Unreadable | InputFile:

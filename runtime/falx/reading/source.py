@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from falx.reading.dicom import DicomImage
 
-__all__ = ["FORMATS", "SUFFIXES", "Source", "describe", "read"]
+__all__ = ["FORMATS", "SUFFIXES", "Source", "describe", "path_of", "read"]
 
 
 class Readable(Protocol):
@@ -135,6 +135,15 @@ def describe(source: Source) -> str:
     if isinstance(source, Part):
         return source.holder.name
     return f"an open file ({type(source).__name__})" if hasattr(source, "read") else type(source).__name__
+
+
+def path_of(source: Source) -> str | None:
+    """Returns the path that results repeat, as it was given; None for what is not of a file."""
+    if isinstance(source, Part):
+        return source.holder.path
+    if isinstance(source, InputFile):
+        return source.path
+    return describe(source) if isinstance(source, str | os.PathLike) else None
 
 
 def _all_of(stream: Readable) -> bytes:

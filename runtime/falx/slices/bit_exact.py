@@ -13,8 +13,6 @@ from PIL import Image
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["column_counts", "means_of_eight", "median", "nearest", "percentile", "row_counts"]
-
 ONES: Final = np.uint64(0x0001000100010001)
 
 MOST_IN_A_BYTE: Final = 255

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-__all__ = ["Limits"]
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -25,8 +25,6 @@ from falx.slices.bit_exact import column_counts, row_counts
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["NAME", "SIZE", "Frame", "find_head", "prepare", "resized"]
-
 NAME: Final = "falx-head-1"
 """Identifies this preprocessing in a card; any change to a pixel of its output changes the name."""
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from falx.slices.slice import Slice
 
-__all__ = ["check", "check_doubt", "check_familiarity"]
-
 FAMILIARITY_AGAINST_TAGS: Final = 0.98
 """The familiarity a model must give a picture whose tags name another part of the body: they are often
 wrong, but the picture must then look like a head. Of every second slice of the validation split of Falx-2

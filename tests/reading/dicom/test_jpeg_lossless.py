@@ -25,9 +25,9 @@ import falx
 from falx.errors import UnreadableImage
 from falx.reading import dicom, jpeg_lossless
 from falx.reading import source as images
+from falx.reading.decoders import JPEG_LOSSLESS, PLUGINS
 from falx.reading.input_file import InputFile
 from falx.reading.jpeg_lossless import DamagedFrameError
-from falx.reading.transfer_syntaxes import JPEG_LOSSLESS, PLUGINS
 
 Values = npt.NDArray[Any]
 

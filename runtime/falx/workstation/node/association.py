@@ -10,9 +10,9 @@ from typing import Final, cast
 
 from falx.errors import AddressUnavailable, DicomUnavailable
 from falx.optional import needs
+from falx.reading.decoders import PLUGINS
 from falx.reading.quiet import quiet_readers
 from falx.reading.tags import MR_CLASSES
-from falx.reading.transfer_syntaxes import PLUGINS
 from falx.words import MEBIBYTE, plain
 from falx.workstation.errors import SpoolFull, cause
 from falx.workstation.node.settings import Settings
@@ -74,11 +74,7 @@ class Receiver:
         return int(self._server.socket.getsockname()[1])
 
     def start(self) -> None:
-        """Listens, in threads of its own.
-
-        Raises:
-            AddressUnavailable: the port is taken, or the address is another machine's.
-        """
+        """Listens, in threads of its own; raises AddressUnavailable where it cannot."""
         settings = self._settings
         entity = AE(ae_title=settings.title)
         entity.maximum_associations = settings.associations

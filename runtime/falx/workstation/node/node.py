@@ -74,11 +74,7 @@ class Node:
         return self._failed.is_set()
 
     def start(self) -> None:
-        """Listens, classifies and sends until `stop`.
-
-        Raises:
-            AddressUnavailable: a port is taken, or the address is another machine's.
-        """
+        """Listens, classifies and sends until `stop`; raises AddressUnavailable where it cannot."""
         settings = self._settings
         try:
             self._receiver.start()

@@ -10,7 +10,7 @@ from typing import Final
 
 from falx.errors import DicomUnavailable
 from falx.optional import needs
-from falx.reading.transfer_syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from falx.reading.decoders import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from falx.workstation.node.association import SUCCESS, VERIFICATION
 from falx.workstation.node.settings import Settings
 from falx.workstation.node.spool import Result, Spool
