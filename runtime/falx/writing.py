@@ -17,10 +17,9 @@ far as its function reaches."""
 
 
 def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
-    """Writes a file that gets its name only once it is whole and on the disk.
+    """Writes a file that gets its name only once it is whole and on the disk; of an error nothing is left.
 
-    Raises OSError where it cannot, and FileExistsError where a file of that name is not to be replaced;
-    nothing is left of it then.
+    Raises FileExistsError where a file of that name is not to be replaced.
     """
     if not replace and path.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
@@ -37,10 +36,9 @@ def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
 
 
 def write_through(path: Path, data: bytes) -> None:
-    """Writes a new file, and returns when it is on the disk.
+    """Writes a new file, and returns when it is on the disk; of an error nothing is left.
 
-    Raises OSError where it cannot, and FileExistsError where there is one of that name; nothing is left of
-    it.
+    Raises FileExistsError where there is one of that name.
     """
     file = path.open("xb")
     try:
@@ -79,11 +77,7 @@ def locked(descriptor: int) -> bool:
 
 
 def lacks_room(error: OSError) -> bool:
-    """Tells whether a file could not be written for want of room.
-
-    That is: no space is left, the file is larger than files may be, or the quota is used up (which Windows
-    does not know).
-    """
+    """Tells whether a file could not be written for want of space, size or quota, which Windows has not."""
     return error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 

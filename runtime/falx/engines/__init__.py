@@ -80,10 +80,7 @@ class OnnxOptions:
 
 
 def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's word
-    """Returns the engine asked for, or the first for the format that is installed.
-
-    Raises UnknownEngine where there is none of that name, and ModelError where it does not run such files.
-    """
+    """Returns the engine asked for, or the first for the format that is installed."""
     able = [engine for engine, (runs, _) in ENGINES.items() if runs == format]
     if name is None:
         installed = (engine for engine in able if importlib.util.find_spec(ENGINES[engine][1]) is not None)
@@ -101,13 +98,7 @@ def choose(name: str | None, format: Format) -> str:  # noqa: A002 - the card's 
 
 
 def start(name: str, payload: bytes, card: Card, *, threads: int, onnx: OnnxOptions | None = None) -> Engine:
-    """Makes a graph ready to run on an engine, which a card behind it or in it does not disturb.
-
-    Raises:
-        EngineUnavailable: the engine or a provider is not installed, or does not work here.
-        ValueError: ONNX Runtime does not know an option, or `onnx` is given for another engine.
-        GraphError: the engine cannot run this graph, or the graph is not as its card says.
-    """
+    """Makes a graph ready to run on an engine, which a card behind it or in it does not disturb."""
     module: Any = importlib.import_module(f"falx.engines.{name}")
     if onnx is not None and name != "onnx":
         raise ValueError(

@@ -67,10 +67,7 @@ class Pool:
         return len(self._started)
 
     def run(self, tensor: npt.NDArray[np.uint8]) -> Inference:
-        """Runs the graph on one prepared slice, `(224, 224)` uint8.
-
-        Raises GraphError where it answers values that are not probabilities.
-        """
+        """Runs the graph on one prepared slice, `(224, 224)` uint8; see `Classifier.infer`."""
         with self._free:
             # The one that ran last: its memory is still in the processor's caches.
             engine = self._idle.pop() if self._idle else self._start()

@@ -32,10 +32,7 @@ class ModelFile:
 
 
 def load(path: Path) -> ModelFile:
-    """Reads a model file that Falx can run, and proves that every byte is as it was written.
-
-    Raises ModelError where it is not one, or a subclass that says why.
-    """
+    """Reads a model file that Falx can run, and proves that every byte is as it was written."""
     data = load_bytes(path)
     card, checksum = prove(data, name=str(path))
     if card.self_contained:
@@ -71,7 +68,7 @@ def _attachment(offset: int, card: Card, kind: Format) -> bytes:
 def extract(data: bytes, *, name: str = "model") -> tuple[Card, bytes]:
     """Returns the card of a model file and its graph; proves that every byte is as it was written.
 
-    Raises ModelError, with the file's name, where it is not; a subclass says why.
+    Raises ModelError, with the name, where it is not; a subclass says why.
     """
     card, _ = prove(data, name=name)
     return card, attachment.split(data)[0]

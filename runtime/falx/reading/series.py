@@ -118,8 +118,6 @@ class Gathering:
     """A study before it is classified.
 
     Attributes:
-        series: what is to be classified.
-        not_used: what is not, and why.
         uid: the Study Instance UID; None where there is none, or one for each file.
         path: as it was given; None where it was none.
         notes: what else a reader must know about the whole; sentences.

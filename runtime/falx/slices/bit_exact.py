@@ -25,13 +25,7 @@ WORD: Final = 8
 def means_of_eight(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Returns what Pillow's `reduce` by 8 in each direction does, to the bit, in less than half the time.
 
-    Most slices have 512 pixels a side, eight for each cell.
-
-    Args:
-        pixels: `(8 h, 8 w)` uint8, contiguous.
-
-    Returns:
-        `(h, w)` uint8.
+    From `(8 h, 8 w)`, contiguous, to `(h, w)`. Most slices have 512 pixels a side, eight for each cell.
     """
     pairs = pixels.view(np.uint16)
     sums = pairs >> np.uint16(8)
@@ -52,9 +46,7 @@ def means_of_eight(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def percentile(values: npt.NDArray[np.uint8], percent: float) -> npt.NDArray[np.float64]:
     """Returns `numpy.percentile` along the last axis, to the bit, without what it costs on few numbers.
 
-    Args:
-        values: `(..., N)` uint8, at least two.
-        percent: from 0, below 100.
+    The axis has at least two values; the percentile is below 100.
     """
     place = (values.shape[-1] - 1) * (percent / 100)
     index = int(place)

@@ -75,13 +75,9 @@ class Frame:
 
 
 def find_head(pixels: npt.NDArray[np.uint8]) -> Frame:
-    """Finds the bounding rectangle of the head in a slice.
+    """Finds the bounding rectangle of the head in a slice, `(H, W)` uint8, 0 black to 255 white.
 
-    Args:
-        pixels: `(H, W)` uint8, 0 black to 255 white.
-
-    Returns:
-        The rectangle; the whole slice where no dark background surrounds the head.
+    It is the whole slice where no dark background surrounds the head.
     """
     height, width = pixels.shape
     # For each of the 256 maxima a graph that computes this in float32 gets the same number.
@@ -129,19 +125,11 @@ def resized(
     resampling: Image.Resampling,
     region: tuple[int, int, int, int],
 ) -> npt.NDArray[np.uint8]:
-    """Resizes by Pillow with antialiasing: along the rows first, then along the columns.
+    """Resizes a region (left, top, right, bottom) to a size (width, height) by Pillow with antialiasing.
 
-    Pillow rounds to grey levels after either pass. Up to version 12 it always takes them in this order, from
-    13 on in the one that costs less, which gives other pixels; so each is asked for by itself.
-
-    Args:
-        pixels: `(H, W)` uint8.
-        size: width and height of the result.
-        resampling: Pillow's filter.
-        region: the part to resize: left, top, right, bottom, in pixels.
-
-    Returns:
-        `size` reversed, uint8.
+    Along the rows first, then along the columns: Pillow rounds to grey levels after either pass. Up to
+    version 12 it always takes them in this order, from 13 on in the one that costs less, which gives other
+    pixels; so each is asked for by itself.
     """
     left, top, right, bottom = region
     height = pixels.shape[0]
@@ -160,14 +148,7 @@ def resized(
 
 
 def stretch(content: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Stretches brightness linearly so that its quantiles land on 0 and 255.
-
-    Args:
-        content: `(H, W)` uint8.
-
-    Returns:
-        The same shape, uint8; unchanged where the content has one brightness only.
-    """
+    """Stretches brightness linearly so that its quantiles land on 0 and 255, if there is more than one."""
     ranks = list(accumulate(Image.fromarray(content).histogram()))
     dark = bisect_left(ranks, DARK_QUANTILE * content.size)
     bright = bisect_left(ranks, BRIGHT_QUANTILE * content.size)

@@ -78,12 +78,8 @@ def check_familiarity(
 ) -> Reason | None:
     """Returns the model's own reason to reject a picture; None where the model has none.
 
-    Args:
-        familiarity: the probability, 0..1, that the picture is a slice of a brain; None where the model
-            does not say.
-        limits: of the card.
-        no_brain: the probability, 0..1, that it is a head without brain. Where it is greater than that of
-            anything else, it is the reason; None where the model does not say.
+    It knows the probabilities, 0..1, that the picture is a slice of a brain, and a head without brain; None
+    where it does not say.
     """
     if familiarity is None or familiarity >= limits.least_familiarity:
         return None
@@ -93,12 +89,7 @@ def check_familiarity(
 
 
 def check_doubt(doubt: Reason | None, familiarity: float | None) -> Reason | None:
-    """Returns what the tags say against a picture, where the model is not sure of it either.
-
-    Args:
-        doubt: of the slice.
-        familiarity: as for `check_familiarity`; a model that does not say does not doubt.
-    """
+    """Returns the doubt of the tags, where the model is not sure either; one that is silent is sure."""
     sure = familiarity is None or familiarity >= FAMILIARITY_AGAINST_TAGS
     return None if sure else doubt
 
