@@ -4,8 +4,6 @@ That import is for the copy of the file in TensorFlow. Where TensorFlow is insta
 and collects a gigabyte that nothing loads.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from PyInstaller.utils.hooks import collect_dynamic_libs

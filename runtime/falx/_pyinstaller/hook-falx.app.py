@@ -1,5 +1,3 @@
 """Leaves Streamlit out: it runs the page as a file of its own, which a frozen program has not."""
 
-from __future__ import annotations
-
 excludedimports = ["streamlit"]

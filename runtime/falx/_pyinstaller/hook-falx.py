@@ -4,8 +4,6 @@ Falx loads engines and readers by name when they are first needed, and reads its
 What stands above `falx.Classifier` comes along only where the program imports it.
 """
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 from PyInstaller.utils.hooks import collect_data_files, collect_submodules

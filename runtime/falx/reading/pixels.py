@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from falx.errors import NotASlice, UnreadableImage
-from falx.reading.damage import in_words
-from falx.reading.quiet import quiet_readers
+from falx.reading.quiet import quiet_reading
 from falx.slices.slice import Slice
 from falx.words import DERIVED
 
@@ -84,15 +83,10 @@ def from_image(image: Image.Image, name: str, most_pixels: int = MAXIMUM_PIXELS)
         raise UnreadableImage(
             f"{name}: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
         )
-    with quiet_readers():
-        try:
-            _check_frames(image, name)
-            image.load()
-            return _grey(_upright(image), name)
-        except UnreadableImage:
-            raise
-        except Exception as error:  # Pillow's decoders raise anything on damaged data
-            raise UnreadableImage(f"{name}: the image is damaged or cut short: {in_words(error)}") from error
+    with quiet_reading(f"{name}: the image is damaged or cut short"):
+        _check_frames(image, name)
+        image.load()
+        return _grey(_upright(image), name)
 
 
 def _check_frames(image: Image.Image, name: str) -> None:

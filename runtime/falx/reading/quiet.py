@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from falx.errors import UnreadableImage
+from falx.reading.damage import in_words
+
 MODULES: Final = (
     r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|nibabel|highdicom|pynetdicom"
     r"|falx\.(reading|workstation))\b"
@@ -37,14 +40,6 @@ _levels: dict[str, int] = {}
 @contextmanager
 def quiet_readers() -> Iterator[None]:
     """Ignore what modules that read files warn of and log, in this process, until the last thread leaves."""
-    _enter()
-    try:
-        yield
-    finally:
-        _leave()
-
-
-def _enter() -> None:
     global _inside, _saved
     with _lock:
         if _inside == 0:
@@ -58,15 +53,26 @@ def _enter() -> None:
                 _levels[name] = logging.getLogger(name).level
                 logging.getLogger(name).setLevel(SILENT)
         _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and _saved is not None:
+                for name, level in _levels.items():
+                    sys.modules["logging"].getLogger(name).setLevel(level)
+                _levels.clear()
+                _saved.__exit__(None, None, None)
+                _saved = None
 
 
-def _leave() -> None:
-    global _inside, _saved
-    with _lock:
-        _inside -= 1
-        if _inside == 0 and _saved is not None:
-            for name, level in _levels.items():
-                sys.modules["logging"].getLogger(name).setLevel(level)
-            _levels.clear()
-            _saved.__exit__(None, None, None)
-            _saved = None
+@contextmanager
+def quiet_reading(damage: str) -> Iterator[None]:
+    """Keeps the readers quiet, and turns what they raise on a damaged file into an error that begins so."""
+    with quiet_readers():
+        try:
+            yield
+        except UnreadableImage:
+            raise
+        except Exception as error:  # they raise anything
+            raise UnreadableImage(f"{damage}: {in_words(error)}") from error

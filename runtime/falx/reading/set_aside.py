@@ -92,23 +92,15 @@ def by_tags(dataset: Dataset, frame: int, b_values: Collection[float]) -> Reason
     coarse = max(tags.spacing_mm(dataset, frame) or (0.0,))
     if coarse > LARGEST_PIXEL_MM:
         return series_reason("coarse", f"Its pixels are {coarse:.1f} mm wide.")
-    return _by_description(tags.described(dataset))
-
-
-def _by_description(said: str) -> Reason | None:
-    said = EXCUSED.sub("", said)
-    for code, words in DESCRIBED.items():
-        if re.search(rf"\b({words})\b", said):
-            return series_reason(code, "Its description says so.")
-    return None
+    said = EXCUSED.sub("", tags.described(dataset))
+    code = next((code for code, words in DESCRIBED.items() if re.search(rf"\b({words})\b", said)), None)
+    return None if code is None else series_reason(code, "Its description says so.")
 
 
 def by_planes(planes: Counter[str], *, numbered: bool) -> Reason | None:
-    """Returns why slices of one series that lie in several planes are not used; None where they are.
+    """Returns why slices of one series with places in several planes are not used; None where they are.
 
-    Args:
-        planes: How many places of the series lie in each plane.
-        numbered: Whether all of them have one Series Number; an anonymiser may have given a study one UID.
+    Only those `numbered` alike certainly are of one: an anonymiser may have given a study one UID.
     """
     several = len(planes) > 2 and numbered
     if several or (len(planes) > 1 and max(planes.values()) < LEAST_PLACES):
@@ -120,10 +112,8 @@ def by_planes(planes: Counter[str], *, numbered: bool) -> Reason | None:
 def by_places(shown: Counter[int], times: int, *, whole: bool) -> Reason | None:
     """Returns why slices of one kind are not used for what places they show; None where they are used.
 
-    Args:
-        shown: how often each place is shown, by its position in hundredths of a millimetre.
-        times: how many time points the tags of the series name.
-        whole: whether another series of the study has the places of a whole head.
+    `shown` is how often, by the position in hundredths of a millimetre, `times` the time points that the tags
+    of the series name; `whole` says that another series of the study has the places of a whole head.
     """
     often = max(times, sorted(shown.values())[len(shown) // 2] if shown else 0)
     if often > MOST_SHOWN:

@@ -71,7 +71,7 @@ def kind_of(start: bytes) -> Kind:
         return Kind.PICTURE
     if PNM.match(start) or (start[:2] == b"BM" and start[15:18] == bytes(3)):
         return Kind.PICTURE
-    if is_dicom(start):
+    if start[PREAMBLE : PREAMBLE + 4] == b"DICM" or (start[:2] in BARE and start[3:4] == b"\0"):
         return Kind.DICOM
     if start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return Kind.TIFF
@@ -113,11 +113,6 @@ def unpacked(start: bytes) -> bytes:
         return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, START)
     except zlib.error:
         return b""
-
-
-def is_dicom(start: bytes) -> bool:
-    """Returns whether a file that starts with these bytes is DICOM."""
-    return start[PREAMBLE : PREAMBLE + 4] == b"DICM" or (start[:2] in BARE and start[3:4] == b"\0")
 
 
 def is_dataset(source: object) -> TypeGuard[Dataset]:

@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image
 
 from falx.errors import UnreadableImage
-from falx.reading.damage import in_words
 from falx.reading.pixels import from_image
-from falx.reading.quiet import quiet_readers
+from falx.reading.quiet import quiet_readers, quiet_reading
 from falx.reading.volume import Volume
 from falx.slices.slice import Origin, Slice
 
@@ -38,15 +37,13 @@ class Stack:
 
     def read(self, number: int) -> Slice:
         """Reads the page of this number, from 1."""
-        with quiet_readers(), self._file.open() as stream:
-            try:
-                with Image.open(stream, formats=("TIFF",)) as image:
-                    image.seek(number - 1)
-                    page = from_image(image.copy(), self.name, self._file.most_pixels)
-            except UnreadableImage:
-                raise
-            except Exception as error:  # Pillow's plugins raise anything on damaged headers
-                raise UnreadableImage(f"{self.name}: the image is damaged: {in_words(error)}") from error
+        with (
+            quiet_reading(f"{self.name}: the image is damaged"),
+            self._file.open() as stream,
+            Image.open(stream, formats=("TIFF",)) as image,
+        ):
+            image.seek(number - 1)
+            page = from_image(image.copy(), self.name, self._file.most_pixels)
         return Slice(page.pixels, page.colour, self.origin(number))
 
 

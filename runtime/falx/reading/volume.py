@@ -28,10 +28,9 @@ import numpy as np
 from falx.errors import NotASlice, UnreadableImage, VolumeUnavailable
 from falx.optional import needs
 from falx.reading import window
-from falx.reading.damage import in_words
 from falx.reading.input_file import MOST_BYTES, InputFile
 from falx.reading.nrrd import open_nrrd
-from falx.reading.quiet import quiet_readers
+from falx.reading.quiet import quiet_reading
 from falx.reading.sniffing import GZIP, START, Kind, kind_of, unpacked
 from falx.reading.tags import Geometry, small_field
 from falx.slices.slice import Origin, Slice
@@ -236,30 +235,25 @@ def open_volume(file: InputFile, number: int = 1) -> Volume:
     with needs(f"{file.name}: a volume", "nifti", VolumeUnavailable):
         from nibabel import orientations
 
-    with quiet_readers():
-        try:
-            kind = kind_of(file.start(START))
-            with _opened(file) as (image, _):
-                proxy = _proxy(image)
-                units = _units(image, file.name)
-            shape, dtype = proxy.shape, proxy.dtype
-            _check_values(dtype, file.name)
-            _check_shape(shape[:3], dtype, file.name, file.most_bytes)
-            count = math.prod(shape[3:])
-            if not 1 <= number <= count:
-                raise UnreadableImage(  # noqa: TRY301 - as what is read raises it
-                    f"{file.name}: expected the number of a volume, from 1 to {count}, got {number}"
-                )
-            turned = orientations.io_orientation(image.affine)  # type: ignore[no-untyped-call] # nibabel
-            axes = [int(axis) for axis in turned[:, 0]]
-            zooms = [round(units * float(zoom), 6) for zoom in image.header.get_zooms()[:3]]
-            upright = orientations.inv_ornt_aff(turned, shape[:3])  # type: ignore[no-untyped-call] # nibabel
-            affine = np.diag([units, units, units, 1.0]) @ image.affine @ upright
-            whole = _is_whole(file, proxy.offset + math.prod(shape) * dtype.itemsize)
-        except UnreadableImage:
-            raise
-        except Exception as error:  # nibabel raises anything on damaged files
-            raise _damaged(file.name, error) from error
+    with quiet_reading(f"{file.name}: the volume is damaged"):
+        kind = kind_of(file.start(START))
+        with _opened(file) as (image, _):
+            proxy = _proxy(image)
+            units = _units(image, file.name)
+        shape, dtype = proxy.shape, proxy.dtype
+        _check_values(dtype, file.name)
+        _check_shape(shape[:3], dtype, file.name, file.most_bytes)
+        count = math.prod(shape[3:])
+        if not 1 <= number <= count:
+            raise UnreadableImage(
+                f"{file.name}: expected the number of a volume, from 1 to {count}, got {number}"
+            )
+        turned = orientations.io_orientation(image.affine)  # type: ignore[no-untyped-call] # nibabel
+        axes = [int(axis) for axis in turned[:, 0]]
+        zooms = [round(units * float(zoom), 6) for zoom in image.header.get_zooms()[:3]]
+        upright = orientations.inv_ornt_aff(turned, shape[:3])  # type: ignore[no-untyped-call] # nibabel
+        affine = np.diag([units, units, units, 1.0]) @ image.affine @ upright
+        whole = _is_whole(file, proxy.offset + math.prod(shape) * dtype.itemsize)
     known = all(0 < zoom < math.inf for zoom in zooms)
     sizes_mm = tuple(zooms[axes.index(axis)] for axis in range(3)) if known else None
     across = _coarsest(sizes_mm, 2)
@@ -321,24 +315,18 @@ def _opened(file: InputFile) -> Iterator[tuple[SpatialImage, BinaryIO | gzip.Gzi
 
 
 def _voxels(file: InputFile, number: int) -> Voxels:
-    with quiet_readers():
-        try:
-            with _opened(file) as (image, stream):
-                proxy = _proxy(image)
-                size = math.prod(proxy.shape[:3]) * proxy.dtype.itemsize
-                stream.seek(proxy.offset + (number - 1) * size)
-                data = stream.read(size)
-                if len(data) < size:
-                    raise EOFError  # noqa: TRY301 - as where nibabel reads
-                # A packed file tells at its end whether it is whole.
-                left = file.most_bytes if number == math.prod(proxy.shape[3:]) else 0
-                while left > 0 and (more := stream.read(CHUNK)):
-                    left -= len(more)
-                return np.frombuffer(data, proxy.dtype).reshape(proxy.shape[:3], order="F")
-        except UnreadableImage:
-            raise
-        except Exception as error:  # nibabel raises anything on damaged files
-            raise _damaged(file.name, error) from error
+    with quiet_reading(f"{file.name}: the volume is damaged"), _opened(file) as (image, stream):
+        proxy = _proxy(image)
+        size = math.prod(proxy.shape[:3]) * proxy.dtype.itemsize
+        stream.seek(proxy.offset + (number - 1) * size)
+        data = stream.read(size)
+        if len(data) < size:
+            raise EOFError
+        # A packed file tells at its end whether it is whole.
+        left = file.most_bytes if number == math.prod(proxy.shape[3:]) else 0
+        while left > 0 and (more := stream.read(CHUNK)):
+            left -= len(more)
+        return np.frombuffer(data, proxy.dtype).reshape(proxy.shape[:3], order="F")
 
 
 def _proxy(image: SpatialImage) -> ArrayProxy:
@@ -412,7 +400,3 @@ def _coarsest(sizes_mm: tuple[float, ...] | None, otherwise: int) -> int:
     coarsest = int(np.argmax(sizes_mm))
     others = [size for axis, size in enumerate(sizes_mm) if axis != coarsest]
     return coarsest if sizes_mm[coarsest] >= COARSER * max(others) else otherwise
-
-
-def _damaged(name: str, error: Exception) -> UnreadableImage:
-    return UnreadableImage(f"{name}: the volume is damaged: {in_words(error)}")
