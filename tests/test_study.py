@@ -16,10 +16,10 @@ from falx import study as module
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM
 from falx.reading.series import Gathering, NotUsed, Series
-from falx.slices.reasons import series_reason
+from falx.slices.reasons import reason_of
 from falx.study import LEAST_SLICES, gaps, judge, sum_up
 
-SCOUT = NotUsed("1.2.3", 9, series_reason("localizer", "One series has three planes."))
+SCOUT = NotUsed("1.2.3", 9, reason_of("localizer", "One series has three planes."))
 
 
 def unordered(*results: Answer) -> tuple[Series, tuple[Answer, ...]]:
@@ -253,7 +253,7 @@ def test_a_study_as_json() -> None:
     first, results = head(dict.fromkeys((10, 11, 12), SURE), sequence="FLAIR")
     first = dataclasses.replace(first, uid="1.2.3", notes=("Cut.",))
     second, more = unordered(CLEAN, DOUBT)
-    scout = NotUsed("1.2.4", 3, series_reason("localizer", "It is."))
+    scout = NotUsed("1.2.4", 3, reason_of("localizer", "It is."))
     found = Gathering((first, second), (scout,), "1.2", "exam", ("Two.",))
     study = sum_up(found, [*results, *more], elapsed_ms=12.345)
     document = json.loads(json.dumps(study.to_dict()))

@@ -60,7 +60,7 @@ from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM, Evidence, Zone, tumor
 from falx.frozen import FrozenDict
 from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
-from falx.words import AMBIGUOUS, DECISIONS, NO_TUMOR, REJECTED, TUMOR_LABELS, band, percent
+from falx.words import AMBIGUOUS, DECISIONS, ERROR, NO_TUMOR, REJECTED, TUMOR_LABELS, band, percent
 
 __all__ = [
     "CLEAR_MM",
@@ -83,8 +83,6 @@ TUMOR: Final = "tumor"
 
 STUDY_DECISIONS: Final = (TUMOR, NO_TUMOR, AMBIGUOUS, REJECTED)
 """What Falx can say about a study. Which tumour is the label's part: slices may disagree about it."""
-
-ERROR: Final = "error"
 
 TUMOR_MM: Final = 10.0
 CLEAR_MM: Final = 3.0

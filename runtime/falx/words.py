@@ -11,6 +11,7 @@ __all__ = [
     "DECISIONS",
     "DERIVED",
     "DISCLAIMER",
+    "ERROR",
     "LABELS",
     "MEBIBYTE",
     "MODEL_NAME",
@@ -35,6 +36,9 @@ LABELS: Final = (NO_TUMOR, *TUMOR_LABELS)
 
 AMBIGUOUS: Final = "ambiguous"
 REJECTED: Final = "rejected"
+
+ERROR: Final = "error"
+"""What stands for the decision about a slice that cannot be read."""
 
 DECISIONS: Final = (*LABELS, AMBIGUOUS, REJECTED)
 """What Falx can say about a slice."""

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from falx import words
-from falx.words import AMBIGUOUS, BANDS, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx.words import AMBIGUOUS, BANDS, ERROR, LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 
-ERROR: Final = "error"
 NOT_USED: Final = "not_used"
 TUMOR: Final = "tumor"
 

@@ -24,7 +24,7 @@ from falx.reading.source import read
 from falx.reading.window import Greys
 from falx.slices.overlay import fitted, overlay
 from falx.slices.slice import Holder, Origin, Part, Slice, Unreadable
-from falx.words import MEBIBYTE, TUMOR_LABELS
+from falx.words import ERROR, MEBIBYTE, TUMOR_LABELS
 
 LONGEST_SIDE: Final = 768
 """The longer side of the pictures that the page keeps and shows, in pixels."""
@@ -90,7 +90,7 @@ class ShownSlice:
         """The decision of Falx, or `error`, or `not_used`."""
         if self.not_used is not None:
             return texts.NOT_USED
-        return texts.ERROR if self.answer is None else self.answer.decision
+        return ERROR if self.answer is None else self.answer.decision
 
     @property
     def trouble(self) -> str:

@@ -20,6 +20,7 @@ from falx.words import (
     AMBIGUOUS,
     DECISIONS,
     DISCLAIMER,
+    ERROR,
     LABELS,
     NO_TUMOR,
     RECOMMENDATIONS,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 SHADES: Final = " .:-=+*#%@"
 """From black to white, for pictures made of letters."""
 
-ERROR: Final = "error"
 COLOURS: Final = {NO_TUMOR: "green", AMBIGUOUS: "yellow", REJECTED: "dim", ERROR: "red"}
 """The colours of decisions; a tumour's is `TUMOR_COLOUR`."""
 

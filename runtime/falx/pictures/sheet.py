@@ -13,7 +13,7 @@ from falx.prediction import Failure, Prediction
 from falx.reading.source import Source, read
 from falx.slices.overlay import fitted, overlay
 from falx.study import Study, Verdict
-from falx.words import AMBIGUOUS, DERIVED, DISCLAIMER, TUMOR_LABELS
+from falx.words import AMBIGUOUS, DERIVED, DISCLAIMER, ERROR, TUMOR_LABELS
 
 TILE: Final = 176
 """Height and width of a slice, in pixels."""
@@ -60,7 +60,7 @@ def sheet(study: Study, index: int, sources: Sequence[Source]) -> Image.Image:
         page.paste(_tile(source, result), (left, upper))
         if number in verdict.carriers:
             draw.rectangle((left, upper, left + TILE - 1, upper + TILE - 1), outline=CARRIER, width=FRAME)
-        decision = result.decision if isinstance(result, Prediction) else "error"
+        decision = result.decision if isinstance(result, Prediction) else ERROR
         colour = COLOURS.get(decision, DIM)
         draw.text((left, upper + TILE + 3), _caption(number, result), colour, font=font)
     draw.text((MARGIN, page.height - MARGIN - FONT), DISCLAIMER, DIM, font=font)

@@ -28,7 +28,7 @@ from falx.reading.sniffing import is_dataset
 from falx.reading.source import Source, describe
 from falx.reading.tags import Geometry, SeriesKind
 from falx.reading.volume import Volume
-from falx.slices.reasons import Reason, series_reason
+from falx.slices.reasons import Reason, reason_of
 from falx.slices.slice import Holder, Part, Unreadable
 
 if TYPE_CHECKING:
@@ -457,7 +457,7 @@ def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering
     if things.pictures and (one_patient or (not series and not not_used)):
         series.append(Series(sources=tuple(things.pictures)))
     elif things.pictures:
-        not_used.append(NotUsed(None, len(things.pictures), series_reason("pictures", "")))
+        not_used.append(NotUsed(None, len(things.pictures), reason_of("pictures")))
     if things.failures:
         unknown = "What could not be read belongs to no known series."
         series.append(Series(sources=tuple(things.failures), notes=(unknown,)))

@@ -17,7 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from falx.reading import tags
-from falx.slices.reasons import Reason, series_reason
+from falx.slices.reasons import Reason, reason_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -70,31 +70,31 @@ def by_tags(dataset: Dataset, frame: int, b_values: Collection[float]) -> Reason
     It is asked of what `tags.refusal` does not refuse, as single slices are, with the b-values of its series.
     """
     if tags.text(dataset, "QualityControlImage").upper() == "YES":
-        return series_reason("phantom", "It is a quality control image.")
+        return reason_of("phantom", "It is a quality control image.")
     if "PHANTOM" in tags.text(dataset, "BodyPartExamined").upper():
-        return series_reason("phantom", "Its body part says so.")
+        return reason_of("phantom", "Its body part says so.")
     if any("PHANTOM" in tags.text(dataset, keyword).upper() for keyword in ("PatientID", "PatientName")):
-        return series_reason("phantom", "Its patient is one.")
+        return reason_of("phantom", "Its patient is one.")
     if (tags.number(dataset, "SamplesPerPixel") or 1) > 1:
-        return series_reason("projection", "It is in colour.")
+        return reason_of("projection", "It is in colour.")
     for contrast in (tags.contrast(dataset, frame), *tags.image_type(dataset, frame)):
         if contrast in CONTRASTS:
-            return series_reason(CONTRASTS[contrast], f"Its contrast is {contrast}.")
+            return reason_of(CONTRASTS[contrast], f"Its contrast is {contrast}.")
     if b_values:
-        return series_reason("diffusion", f"It has b-values up to {max(b_values):g} s/mm².")
+        return reason_of("diffusion", f"It has b-values up to {max(b_values):g} s/mm².")
     unit = tags.text(dataset, "RescaleType").upper()
     if unit in SIGNED:
-        return series_reason("phase", f"Its values are in {unit}.")
+        return reason_of("phase", f"Its values are in {unit}.")
     if (tags.number(dataset, "RescaleIntercept") or 0.0) < 0:
-        return series_reason("phase", "Its values are signed.")
+        return reason_of("phase", "Its values are signed.")
     if max(tags.extent_mm(dataset, frame)) > LARGEST_SLICE_MM:
-        return series_reason("mosaic", f"Its slices are larger than {LARGEST_SLICE_MM:g} mm.")
+        return reason_of("mosaic", f"Its slices are larger than {LARGEST_SLICE_MM:g} mm.")
     coarse = max(tags.spacing_mm(dataset, frame) or (0.0,))
     if coarse > LARGEST_PIXEL_MM:
-        return series_reason("coarse", f"Its pixels are {coarse:.1f} mm wide.")
+        return reason_of("coarse", f"Its pixels are {coarse:.1f} mm wide.")
     said = EXCUSED.sub("", tags.described(dataset))
     code = next((code for code, words in DESCRIBED.items() if re.search(rf"\b({words})\b", said)), None)
-    return None if code is None else series_reason(code, "Its description says so.")
+    return None if code is None else reason_of(code, "Its description says so.")
 
 
 def by_planes(planes: Counter[str], *, numbered: bool) -> Reason | None:
@@ -105,7 +105,7 @@ def by_planes(planes: Counter[str], *, numbered: bool) -> Reason | None:
     several = len(planes) > 2 and numbered
     if several or (len(planes) > 1 and max(planes.values()) < LEAST_PLACES):
         shown = ", ".join(f"{count} {plane}" for plane, count in sorted(planes.items()))
-        return series_reason("localizer", f"One series has {shown} places.")
+        return reason_of("localizer", f"One series has {shown} places.")
     return None
 
 
@@ -117,9 +117,9 @@ def by_places(shown: Counter[int], times: int, *, whole: bool) -> Reason | None:
     """
     often = max(times, sorted(shown.values())[len(shown) // 2] if shown else 0)
     if often > MOST_SHOWN:
-        return series_reason("time_series", f"It shows each place {often} times.")
+        return reason_of("time_series", f"It shows each place {often} times.")
     at = sorted(shown)
     steps = [(after - before) / 100 for before, after in pairwise(at)]
     if whole and 1 < len(at) < FEW_PLACES and median(steps) > GREATEST_GAP_MM:
-        return series_reason("localizer", f"Its {len(at)} places are {median(steps):.0f} mm apart.")
+        return reason_of("localizer", f"Its {len(at)} places are {median(steps):.0f} mm apart.")
     return None

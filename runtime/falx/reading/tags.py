@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, SupportsFloat, cast
 
 from falx.reading.sniffing import is_dataset
 from falx.reading.window import Window
-from falx.slices.reasons import Reason, tag_reason
+from falx.slices.reasons import Reason, reason_of
 from falx.slices.slice import Origin
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ LEAST_FIELD_MM: Final = 100.0
 
 OBLIQUE: Final = math.cos(math.pi / 4)
 PLANES: Final = ("sagittal", "coronal", "axial")
+"""The plane of a slice across each axis: from left to right, from back to front, from foot to head."""
 
 GE_OFFSET: Final = 10**9
 
@@ -207,18 +208,18 @@ def refusal(dataset: Dataset, frame: int = 1) -> Reason | None:
 
         # No other text of the data set than the name of a class.
         named = uids.UID(sop_class).name if UID.fullmatch(sop_class) else "that is none"
-        return tag_reason("not_mr", f"It is of the SOP class {named}.")
+        return reason_of("not_mr", f"It is of the SOP class {named}.")
     modality = text(dataset, "Modality").upper()
     if modality and modality not in ("MR", "OT"):
         which = modality if re.fullmatch(MODALITIES, modality) else "another"
-        return tag_reason("not_mr", f"Its modality is {which}.")
+        return reason_of("not_mr", f"Its modality is {which}.")
     shows = image_type(dataset, frame)
     for code, pattern in NOT_SLICES.items():
         said = next((value for value in shows if re.fullmatch(pattern, value)), None)
         if said is not None:
-            return tag_reason(code, f"Its image type says {said}.")
+            return reason_of(code, f"Its image type says {said}.")
     if text(dataset, "BurnedInAnnotation").upper() == "YES":
-        return tag_reason("annotated", "Its Burned In Annotation is YES.")
+        return reason_of("annotated", "Its Burned In Annotation is YES.")
     return None
 
 
@@ -227,7 +228,7 @@ def doubt(dataset: Dataset, frame: int = 1) -> Reason | None:
     region = _in_sequence(_item(dataset, frame, "FrameAnatomySequence"), "AnatomicRegionSequence")
     said = f"{text(dataset, 'BodyPartExamined')} {text(region, 'CodeMeaning')}".upper()
     other = None if HEAD.search(said) else BODY.search(said)
-    return tag_reason("other_body_part", f"Its tags name {other[0]}.") if other else None
+    return reason_of("other_body_part", f"Its tags name {other[0]}.") if other else None
 
 
 def origin(dataset: Dataset, frame: int | None = None) -> Origin:
@@ -543,4 +544,4 @@ def small_field(height_mm: float, width_mm: float) -> Reason | None:
     longer = max(height_mm, width_mm)
     if not 0 < longer < LEAST_FIELD_MM:
         return None
-    return tag_reason("small_field", f"It shows {longer:.3g} mm, and a head takes {LEAST_FIELD_MM:g} mm.")
+    return reason_of("small_field", f"It shows {longer:.3g} mm, and a head takes {LEAST_FIELD_MM:g} mm.")

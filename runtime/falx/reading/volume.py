@@ -32,7 +32,7 @@ from falx.reading.input_file import MOST_BYTES, InputFile
 from falx.reading.nrrd import open_nrrd
 from falx.reading.quiet import quiet_reading
 from falx.reading.sniffing import GZIP, START, Kind, kind_of, unpacked
-from falx.reading.tags import Geometry, small_field
+from falx.reading.tags import PLANES, Geometry, small_field
 from falx.slices.slice import Origin, Slice
 
 if TYPE_CHECKING:
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialImage
 
     Voxels = npt.NDArray[np.generic]
-
-PLANES: Final = ("sagittal", "coronal", "axial")
-"""The plane of a slice across each axis of an upright volume: from left to right, from back to front, from
-foot to head."""
 
 COARSER: Final = 1.5
 """Voxels this much longer along one axis than along the next coarsest say that the volume was cut there."""

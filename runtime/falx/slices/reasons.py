@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["REASONS", "SERIES_REASONS", "TAG_REASONS", "Reason", "rejected", "series_reason", "tag_reason"]
+__all__ = ["REASONS", "SERIES_REASONS", "TAG_REASONS", "Reason", "reason_of"]
 
 REASONS: Final = {
     "too_small": "The picture has too few pixels to show a slice.",
@@ -53,16 +53,6 @@ class Reason:
     message: str
 
 
-def rejected(code: str, found: str) -> Reason:
-    """Returns a reason in the pixels: a key of `REASONS`, and what was found, a sentence."""
-    return Reason(code, f"{REASONS[code]} {found}")
-
-
-def tag_reason(code: str, found: str) -> Reason:
-    """Returns a reason in the tags: a key of `TAG_REASONS`, and what was found, a sentence."""
-    return Reason(code, f"{TAG_REASONS[code]} {found}")
-
-
-def series_reason(code: str, found: str) -> Reason:
-    """A reason not to use a series: a key of `TAG_REASONS` or `SERIES_REASONS`, and what was found."""
-    return Reason(code, f"{(TAG_REASONS | SERIES_REASONS)[code]} {found}".strip())
+def reason_of(code: str, found: str = "") -> Reason:
+    """Returns a reason: a code of any of the tables of this module, and what was found, a sentence."""
+    return Reason(code, f"{(REASONS | TAG_REASONS | SERIES_REASONS)[code]} {found}".strip())

@@ -16,7 +16,7 @@ from PIL import Image
 from falx.slices.bit_exact import means_of_eight, median, nearest, percentile
 from falx.slices.limits import Limits
 from falx.slices.preprocessing import resized
-from falx.slices.reasons import Reason, rejected
+from falx.slices.reasons import Reason, reason_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -63,14 +63,14 @@ def check(image: Slice, limits: Limits) -> Reason | None:
     height, width = pixels.shape
     if min(height, width) < limits.minimum_side:
         found = f"It has {width} x {height} pixels, {limits.minimum_side:g} a side are needed."
-        return rejected("too_small", found)
+        return reason_of("too_small", found)
     contrast = int(pixels.max()) - int(pixels.min())
     if contrast < limits.minimum_contrast:
-        return rejected("blank", f"It spans {contrast} of 255 grey levels.")
+        return reason_of("blank", f"It spans {contrast} of 255 grey levels.")
     if image.colour > limits.maximum_colour:
-        return rejected("not_grey", f"Its mean saturation is {image.colour:.2f}.")
+        return reason_of("not_grey", f"Its mean saturation is {image.colour:.2f}.")
     found = _no_head(pixels, limits)
-    return rejected("no_head", found) if found else None
+    return reason_of("no_head", found) if found else None
 
 
 def check_familiarity(
@@ -85,7 +85,7 @@ def check_familiarity(
         return None
     found = f"Its familiarity is {familiarity:.3f}, {limits.least_familiarity:g} is needed."
     head = no_brain is not None and no_brain > 1 - familiarity - no_brain
-    return rejected("no_brain" if head else "unfamiliar", found)
+    return reason_of("no_brain" if head else "unfamiliar", found)
 
 
 def check_doubt(doubt: Reason | None, familiarity: float | None) -> Reason | None:
