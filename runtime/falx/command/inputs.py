@@ -42,18 +42,14 @@ def given(paths: Iterable[str]) -> list[str | InputFile]:
         if path == STANDARD_INPUT:
             found.append(_standard_input())
         elif WINDOWS and not Path(path).exists():
-            found += _matched(path)
+            # Here: only who gives patterns needs it.
+            import glob
+
+            # One that matches nothing stays, so that the error names it.
+            found += sorted(glob.glob(path)) or [path]  # noqa: PTH207 - keeps the path as it was given
         else:
             found.append(path)
     return found
-
-
-def _matched(pattern: str) -> list[str]:
-    # Here: only who gives patterns needs it.
-    import glob
-
-    # A pattern that matches nothing stays, so that the error names it.
-    return sorted(glob.glob(pattern)) or [pattern]  # noqa: PTH207 - keeps the path as it was given
 
 
 def _standard_input() -> InputFile:

@@ -16,19 +16,7 @@ from falx import words
 from falx.command.console import Table, pairs, paragraph, say, use_colour, width
 from falx.prediction import Failure, Prediction
 from falx.slices.reasons import REASONS, TAG_REASONS
-from falx.words import (
-    AMBIGUOUS,
-    DECISIONS,
-    DISCLAIMER,
-    ERROR,
-    LABELS,
-    NO_TUMOR,
-    RECOMMENDATIONS,
-    REJECTED,
-    STEPS,
-    percent,
-    plain,
-)
+from falx.words import DECISIONS, ERROR, STEPS, percent, plain
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,7 +30,12 @@ if TYPE_CHECKING:
 SHADES: Final = " .:-=+*#%@"
 """From black to white, for pictures made of letters."""
 
-COLOURS: Final = {NO_TUMOR: "green", AMBIGUOUS: "yellow", REJECTED: "dim", ERROR: "red"}
+COLOURS: Final = {
+    words.NO_TUMOR: "green",
+    words.AMBIGUOUS: "yellow",
+    words.REJECTED: "dim",
+    ERROR: "red",
+}
 """The colours of decisions; a tumour's is `TUMOR_COLOUR`."""
 
 TUMOR_COLOUR: Final = "red"
@@ -138,12 +131,12 @@ class Results:
             say(paragraph(f"Thresholds: {self._thresholds.beside(self._card.thresholds)}."))
         for decision in DECISIONS:
             if self._counts[decision]:
-                say(paragraph(f"{decision}: {RECOMMENDATIONS[decision]}", "  "))
+                say(paragraph(f"{decision}: {words.RECOMMENDATIONS[decision]}", "  "))
         for code in self._reasons:
             why = TAG_REASONS.get(code) or REASONS[code]
-            say(paragraph(f"{REJECTED}, {code.replace('_', ' ')}: {why}", "  "))
+            say(paragraph(f"{words.REJECTED}, {code.replace('_', ' ')}: {why}", "  "))
         self._say_errors()
-        say(paragraph(DISCLAIMER))
+        say(paragraph(words.DISCLAIMER))
 
     def _say_errors(self) -> None:
         """Prints each error once, with how many inputs have it; not one that its line has told."""
@@ -172,7 +165,7 @@ def study_text(study: Study) -> str:
         "decision": _study_decision(verdict),
         "reason": verdict.reason,
     }
-    if verdict.decision in (TUMOR, AMBIGUOUS) and verdict.strength_mm >= CLEAR_MM:
+    if verdict.decision in (TUMOR, words.AMBIGUOUS) and verdict.strength_mm >= CLEAR_MM:
         # Rounded down, as the reason is.
         strength = math.floor(10 * verdict.strength_mm) / 10
         rows["strength"] = (
@@ -199,7 +192,7 @@ def study_text(study: Study) -> str:
         rows["not read"] = f"{len(unread) - MOST_UNREAD} more; --json names each"
     if study.model is not None:
         rows["model"] = f"{study.model.name} {study.model.version}, {study.elapsed_ms:.0f} ms"
-    return f"{pairs(rows)}\n{paragraph(DISCLAIMER)}"
+    return f"{pairs(rows)}\n{paragraph(words.DISCLAIMER)}"
 
 
 def _study_decision(verdict: Verdict) -> str:
@@ -302,7 +295,7 @@ def _split(scores: Mapping[str, object]) -> str:
     area = _at(scores, "auc_roc", "macro")
     if _is_number(area):
         parts.append(f"AUC-ROC {area:.3f}")
-    recalls = {label: _at(scores, "report", label, "recall") for label in LABELS}
+    recalls = {label: _at(scores, "report", label, "recall") for label in words.LABELS}
     known = [f"{label} {recall:.3f}" for label, recall in recalls.items() if _is_number(recall)]
     if known:
         parts.append(f"recall: {', '.join(known)}")

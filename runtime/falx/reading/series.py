@@ -554,11 +554,7 @@ def _volume(found: Holder) -> Series:
     if not isinstance(found, Volume):
         return series
     return replace(
-        series,
-        positions_mm=found.positions_mm,
-        plane=found.plane,
-        layout=found.layout,
-        notes=found.notes,
+        series, positions_mm=found.positions_mm, plane=found.plane, layout=found.layout, notes=found.notes
     )
 
 

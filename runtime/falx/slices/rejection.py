@@ -137,12 +137,7 @@ def _coarse(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _corners(cells: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Returns the brightness of the four corners, darkest first."""
     side = max(2, round(min(cells.shape) * CORNER))
-    squares = [
-        cells[:side, :side],
-        cells[:side, -side:],
-        cells[-side:, :side],
-        cells[-side:, -side:],
-    ]
+    squares = [cells[:side, :side], cells[:side, -side:], cells[-side:, :side], cells[-side:, -side:]]
     values = np.array(squares).reshape(len(squares), -1)
     return np.sort(percentile(values, CORNER_PERCENTILE))
 

@@ -22,25 +22,14 @@ with needs("a DICOM report", "dicom", DicomUnavailable):
     from pydicom.valuerep import validate_value
 
 IDENTITY: Final = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "StudyID",
-    "AccessionNumber",
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
 )
 """Attributes of type 2: every result has them, with an empty value where the image has none."""
 
 ISSUERS: Final = (
-    "IssuerOfPatientID",
-    "IssuerOfPatientIDQualifiersSequence",
-    "IssuerOfAccessionNumberSequence",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
+    *("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "IssuerOfAccessionNumberSequence"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
 )
 """Attributes that say what the identifiers mean; a result has them where the image has them."""
 
@@ -74,15 +63,15 @@ def read(file: InputFile) -> Dataset:
 
 def same_study(headers: Iterable[Dataset]) -> list[Dataset]:
     """Returns the headers as a list, if they are of one study."""
-    all_headers = list(headers)
-    studies = {str(header.StudyInstanceUID) for header in all_headers}
-    if not all_headers:
+    found = list(headers)
+    studies = {str(header.StudyInstanceUID) for header in found}
+    if not found:
         raise ReportError("a DICOM report needs DICOM images to refer to, and there are none")
     if len(studies) > 1:
         raise ReportError(
             f"a report belongs to one study, and these images are of {len(studies)}; give one study at a time"
         )
-    return all_headers
+    return found
 
 
 def take_identity(result: Dataset, header: Dataset) -> None:

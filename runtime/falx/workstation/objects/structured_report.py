@@ -25,7 +25,6 @@ from falx.workstation.objects.identifiers import unique
 with needs("a DICOM report", "dicom", DicomUnavailable):
     from highdicom import ContentQualificationValues, sr
     from pydicom import Dataset
-    from pydicom.sr.coding import Code
 
 MANUFACTURER: Final = "The Falx developers"
 SERIES_NUMBER: Final = 9800
@@ -61,7 +60,9 @@ def structured_report(
     """
     images = headers.same_study(sources.values())
     with quiet_readers():
-        groups = [_study_group(study, rule, unique("tracking", "study", identity))]
+        unused = [f"Not used, {counted(one.slices)}: {one.reason.message}" for one in study.not_used]
+        tracking = unique("tracking", "study", identity)
+        groups = [_group(study.verdict, "study", tracking, rule, [*study.notes, *unused])]
         for index in study.verdict.carriers:
             one = study.results[index]
             origin = one.origin
@@ -69,7 +70,7 @@ def structured_report(
             if isinstance(one, Prediction) and origin is not None and instance in sources:
                 tracking = unique("tracking", instance, str(origin.frame), identity)
                 image = _image(sources[instance], origin.frame)
-                groups.append(_slice_group(one, rule, f"slice {index + 1}", tracking, image))
+                groups.append(_group(one, f"slice {index + 1}", tracking, rule, images=[image]))
         report = sr.MeasurementReport(
             observation_context=_observer(rule.model),
             procedure_reported=codes.PROCEDURE,
@@ -122,52 +123,33 @@ def _observer(model: ModelIdentity) -> sr.ObservationContext:
     )
 
 
-def _study_group(study: Study, rule: Rule, tracking: str) -> sr.MeasurementsAndQualitativeEvaluations:
-    verdict = study.verdict
-    evaluations, measurements = _answer(verdict)
-    unused = [f"Not used, {counted(one.slices)}: {one.reason.message}" for one in study.not_used]
-    comments = (*study.notes, *unused, verdict.recommendation, DISCLAIMER)
-    texts = [(codes.REASON, verdict.reason), *((codes.COMMENT, text) for text in comments)]
-    found = verdict.label or verdict.decision
-    return _group("study", tracking, found, rule, evaluations, measurements, texts, images=[])
-
-
-def _slice_group(
-    one: Prediction, rule: Rule, name: str, tracking: str, image: sr.SourceImageForMeasurementGroup
+def _group(
+    of: Verdict | Prediction,
+    name: str,
+    tracking: str,
+    rule: Rule,
+    notes: Sequence[str] = (),
+    images: Sequence[sr.SourceImageForMeasurementGroup] = (),
 ) -> sr.MeasurementsAndQualitativeEvaluations:
-    evaluations, measurements = _answer(one)
-    if one.reason is not None:
-        evaluations.append(sr.QualitativeEvaluation(codes.REASON, codes.reason(one.reason.code)))
-    for label, value in (one.probabilities or {}).items():
-        concept = codes.PROBABILITIES[label]
-        measurements.append(sr.Measurement(concept, round(value, DECIMALS), codes.NO_UNITS))
-    texts = [(codes.COMMENT, text) for text in (one.recommendation, DISCLAIMER)]
-    return _group(name, tracking, one.decision, rule, evaluations, measurements, texts, [image])
-
-
-def _answer(of: Verdict | Prediction) -> tuple[list[sr.QualitativeEvaluation], list[sr.Measurement]]:
-    """Returns the decision, and band and confidence if there are any."""
-    evaluations = [sr.QualitativeEvaluation(codes.DECISION, codes.DECISIONS[of.decision])]
+    """Makes the group of the study or of a slice: TID 1501, Measurement and Qualitative Evaluation Group."""
+    found = of.decision
+    evaluations = [sr.QualitativeEvaluation(codes.DECISION, codes.DECISIONS[found])]
     measurements = []
+    texts = [(codes.COMMENT, text) for text in (*notes, of.recommendation, DISCLAIMER)]
     if of.band is not None:
         evaluations.append(sr.QualitativeEvaluation(codes.BAND, codes.BANDS[of.band]))
     if of.confidence is not None:
         percent = round(100 * of.confidence, DECIMALS - 2)
         measurements.append(sr.Measurement(codes.CONFIDENCE, percent, codes.PERCENT))
-    return evaluations, measurements
-
-
-def _group(
-    name: str,
-    tracking: str,
-    found: str,
-    rule: Rule,
-    evaluations: Sequence[sr.QualitativeEvaluation],
-    measurements: Sequence[sr.Measurement],
-    texts: Sequence[tuple[Code, str]],
-    images: Sequence[sr.SourceImageForMeasurementGroup],
-) -> sr.MeasurementsAndQualitativeEvaluations:
-    """Makes the group of the study or of a slice: TID 1501, Measurement and Qualitative Evaluation Group."""
+    if isinstance(of, Verdict):
+        found = of.label or found
+        texts.insert(0, (codes.REASON, of.reason))
+    else:
+        if of.reason is not None:
+            evaluations.append(sr.QualitativeEvaluation(codes.REASON, codes.reason(of.reason.code)))
+        for label, value in (of.probabilities or {}).items():
+            concept = codes.PROBABILITIES[label]
+            measurements.append(sr.Measurement(concept, round(value, DECIMALS), codes.NO_UNITS))
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=tracking, identifier=name),
         finding_type=codes.FINDINGS.get(found),
