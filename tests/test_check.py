@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from tests import tiny
 from tests.said import Command
+from tests.tiny import ModelOf
 
 import falx
 from falx import check, phantom
 from falx.model.card import SelfTest
 from falx.slices.limits import Limits
 from falx.slices.preprocessing import prepare
+
+Checked = Callable[..., check.Report]
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def stored() -> tuple[SelfTest, ...]:
 
 
 @pytest.fixture
-def checked(any_engine: str, model_of: Callable[..., Path]) -> Callable[..., check.Report]:
+def checked(any_engine: str, model_of: ModelOf) -> Checked:
     """Checks the tiny model, with fields of its card replaced, in all but its latency."""
     return lambda **changes: check.run(falx.load(model_of(any_engine, **changes)), latency=False)
 
@@ -33,9 +35,7 @@ def test_answers_are_those_for_every_phantom(stored: tuple[SelfTest, ...]) -> No
     assert stored[1].probabilities == pytest.approx(tuple(expected))
 
 
-def test_an_installation_that_works(
-    engine: str, model_of: Callable[..., Path], stored: tuple[SelfTest, ...]
-) -> None:
+def test_an_installation_that_works(engine: str, model_of: ModelOf, stored: tuple[SelfTest, ...]) -> None:
     report = check.run(falx.load(model_of(engine, self_test=stored), engine=engine))
     file, known, latency = report.steps
     assert (file.name, known.name, latency.name) == ("file", "known inputs", "latency")
@@ -62,9 +62,7 @@ def test_an_installation_that_works(
         (["elephant"], False, "cannot draw the phantom 'elephant'; update it"),
     ],
 )
-def test_known_inputs(
-    checked: Callable[..., check.Report], phantoms: list[str], ok: bool | None, detail: str
-) -> None:
+def test_known_inputs(checked: Checked, phantoms: list[str], ok: bool | None, detail: str) -> None:
     report = checked(self_test=tuple(SelfTest(name, (1.0, 0.0, 0.0, 0.0)) for name in phantoms))
     step = report.steps[1]
     assert step.ok is ok
@@ -78,11 +76,7 @@ def test_known_inputs(
     [("int8", 0.11, True), ("int8", 0.16, False), ("float16", 0.005, True), ("float32", 0.011, False)],
 )
 def test_how_far_an_answer_may_be_from_the_stored_one(
-    checked: Callable[..., check.Report],
-    stored: tuple[SelfTest, ...],
-    quantization: str,
-    apart: float,
-    ok: bool,
+    checked: Checked, stored: tuple[SelfTest, ...], quantization: str, apart: float, ok: bool
 ) -> None:
     tests = tuple(
         SelfTest(test.phantom, tuple(p - apart if p > 0.5 else p for p in test.probabilities))
@@ -97,18 +91,13 @@ def test_how_far_an_answer_may_be_from_the_stored_one(
     assert float(told[1]) == pytest.approx(apart, abs=2e-4)
 
 
-def test_a_phantom_that_the_card_rejects(
-    checked: Callable[..., check.Report], stored: tuple[SelfTest, ...]
-) -> None:
+def test_a_phantom_that_the_card_rejects(checked: Checked, stored: tuple[SelfTest, ...]) -> None:
     step = checked(self_test=stored, rejection=Limits(minimum_side=300)).steps[1]
     assert (step.ok, step.detail) == (False, "the phantom clear is rejected by the card's parameters")
 
 
 def test_a_phantom_that_the_model_finds_unfamiliar_must_still_give_the_same_answer(
-    any_engine: str,
-    model_of: Callable[..., Path],
-    stored: tuple[SelfTest, ...],
-    answering: Callable[..., None],
+    any_engine: str, model_of: ModelOf, stored: tuple[SelfTest, ...], answering: Callable[..., None]
 ) -> None:
     path = model_of(any_engine, self_test=stored, rejection=Limits(least_familiarity=0.5))
     answering(lambda outputs: outputs | {"familiarity": np.array([0.1], np.float32)})
@@ -128,7 +117,7 @@ def test_a_phantom_that_the_model_finds_unfamiliar_must_still_give_the_same_answ
     ],
 )
 def test_a_file_that_changed_after_it_was_loaded(
-    any_engine: str, model_of: Callable[..., Path], damage: str, said: str
+    any_engine: str, model_of: ModelOf, damage: str, said: str
 ) -> None:
     path = model_of(any_engine)
     classifier = falx.load(path, engine=any_engine)
@@ -172,7 +161,7 @@ def test_a_busy_machine_is_told_from_a_slow_one(
 
 def test_without_latency_all_else_is_checked_and_the_report_says_what_was_not(
     any_engine: str,
-    model_of: Callable[..., Path],
+    model_of: ModelOf,
     stored: tuple[SelfTest, ...],
     command: Command,
     monkeypatch: pytest.MonkeyPatch,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from tests import tiny
+from tests.tiny import ModelOf
 
 import falx
 from falx import phantom
@@ -31,7 +32,7 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 Answering = Callable[[Callable[[Outputs], Outputs]], None]
 
 
-def test_the_answer_for_a_slice(engine: str, model_of: Callable[..., Path], head: Head) -> None:
+def test_the_answer_for_a_slice(engine: str, model_of: ModelOf, head: Head) -> None:
     path = model_of(engine, thresholds=LOW)
     classifier = falx.load(path, engine=engine, threads=2)
     prediction = classifier.predict(head)
@@ -77,7 +78,7 @@ def test_rejected_has_a_reason_and_no_probabilities(classifier: falx.Classifier)
 
 
 def test_thresholds_of_a_call_come_before_those_of_the_card(
-    any_engine: str, model_of: Callable[..., Path], head: Head
+    any_engine: str, model_of: ModelOf, head: Head
 ) -> None:
     classifier = falx.load(model_of(any_engine, thresholds=LOW))
     assert classifier.predict(head).decision == "no_tumor"
@@ -224,7 +225,7 @@ Knowing = Callable[..., falx.Classifier]
 
 
 @pytest.fixture
-def knowing(any_engine: str, model_of: Callable[..., Path], answering: Answering) -> Knowing:
+def knowing(any_engine: str, model_of: ModelOf, answering: Answering) -> Knowing:
     """A classifier whose graph says how familiar a picture is, and a card with the least that is needed."""
 
     def load(familiarity: float, least: float, **more: float) -> falx.Classifier:
@@ -271,7 +272,7 @@ def test_a_familiar_picture_is_answered(
 
 
 def test_a_model_that_does_not_say_rejects_nothing_as_unfamiliar(
-    any_engine: str, model_of: Callable[..., Path], head: Head
+    any_engine: str, model_of: ModelOf, head: Head
 ) -> None:
     classifier = falx.load(model_of(any_engine, thresholds=LOW, rejection=Limits(least_familiarity=1)))
     assert classifier.predict(head).decision == "no_tumor"
@@ -286,7 +287,7 @@ def test_a_familiarity_that_is_no_probability(knowing: Knowing, head: Head, wron
         classifier.predict(head)
 
 
-def test_a_self_contained_file_is_for_others(any_engine: str, model_of: Callable[..., Path]) -> None:
+def test_a_self_contained_file_is_for_others(any_engine: str, model_of: ModelOf) -> None:
     path = model_of(any_engine, self_contained=True)
     with pytest.raises(ModelError, match=r"tiny\.\w+: is self-contained: .*without --self-contained"):
         falx.load(path)

@@ -152,17 +152,5 @@ def test_an_unknown_name() -> None:
         falx.nothing  # noqa: B018 - the access is the test
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_public_names_exist_and_are_documented(name: str) -> None:
-    # Without its extra, a module says what to install.
-    module: Any = pytest.importorskip(name, exc_type=ImportError)
-    assert module.__doc__
-    # The modules that callers meet name what is theirs; in the others an underscore says what is not.
-    for public in getattr(module, "__all__", ()):
-        value = getattr(module, public)
-        if inspect.isclass(value) or inspect.isfunction(value):
-            assert inspect.getdoc(value), public
-
-
 def test_the_package_is_typed() -> None:
     assert Path(falx.__file__).with_name("py.typed").exists()

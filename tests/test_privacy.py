@@ -7,10 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.tiny import ModelOf
 
 NETWORK = re.compile(r"\b(socket|connect|bind|listen|accept4?|send\w*|recv\w*)\(")
 WRITES = re.compile(
@@ -47,7 +47,7 @@ def _watched(tmp_path: Path, *arguments: str | Path) -> tuple[list[str], subproc
 
 
 def test_a_prediction_opens_no_socket_and_writes_no_file(
-    engine: str, model_of: Callable[..., Path], scan: Path, tmp_path: Path
+    engine: str, model_of: ModelOf, scan: Path, tmp_path: Path
 ) -> None:
     options = ("--json", "--model", model_of(engine), "--engine", engine)
     calls, done = _watched(tmp_path, "predict", scan, *options)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.tiny import ModelOf
 
 import falx
 from falx import errors, phantom
@@ -215,7 +216,7 @@ def test_a_classifier_of_the_wheels_model_loads_the_one_that_is_there() -> None:
     assert pickled(falx.load()).path == falx.load().path
 
 
-def test_another_file_where_a_classifier_arrives(model: Path, model_of: Callable[..., Path]) -> None:
+def test_another_file_where_a_classifier_arrives(model: Path, model_of: ModelOf) -> None:
     data = pickle.dumps(falx.load(model))
     assert model_of(falx.load(model).engine, version="2") == model
     with pytest.raises(ModelError, match=r"expected the model with SHA-256 .*; bring the same file"):

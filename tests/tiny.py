@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy.typing as npt
 from falx.model.card import Format
 
 DATA = Path(__file__).parent / "data"
+
+ModelOf = Callable[..., Path]
+"""Writes the tiny model for an engine, with fields of its card replaced."""
 
 
 def graph(kind: Format) -> bytes:

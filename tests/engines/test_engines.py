@@ -5,7 +5,6 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from tests import tiny
 from tests.cards import CARD
 from tests.said import python
+from tests.tiny import ModelOf
 
 import falx
 from falx import engines
@@ -173,7 +173,7 @@ def test_the_caution_about_int8_on_x86(
 
 
 def test_loading_warns_once_of_int8_on_x86(
-    monkeypatch: pytest.MonkeyPatch, any_engine: str, model_of: Callable[..., Path]
+    monkeypatch: pytest.MonkeyPatch, any_engine: str, model_of: ModelOf
 ) -> None:
     monkeypatch.setattr("falx.classifier.caution", lambda *_: "slow here")
     path = model_of(any_engine)
@@ -184,7 +184,7 @@ def test_loading_warns_once_of_int8_on_x86(
     list(classifier.predict_many([], workers=2))
 
 
-def test_no_engine_is_imported_for_another(engine: str, model_of: Callable[..., Path]) -> None:
+def test_no_engine_is_imported_for_another(engine: str, model_of: ModelOf) -> None:
     # In a process of its own, where what other tests loaded is not loaded.
     code = (
         "import sys, warnings; import falx; warnings.simplefilter('ignore'); "

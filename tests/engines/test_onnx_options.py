@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.tiny import ModelOf
 
 import falx
 from falx.errors import EngineUnavailable
@@ -22,7 +22,7 @@ CPU = "CPUExecutionProvider"
 
 
 @pytest.fixture
-def path(model_of: Callable[..., Path]) -> Path:
+def path(model_of: ModelOf) -> Path:
     return model_of("onnx")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tests.said import python
+from tests.tiny import ModelOf
 
 import falx
 from falx import phantom
@@ -37,7 +37,7 @@ ctypes.CDLL(None).perror(b"said by C")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="C's stderr is a function there")
-def test_an_engine_does_not_greet_and_others_are_heard(engine: str, model_of: Callable[..., Path]) -> None:
+def test_an_engine_does_not_greet_and_others_are_heard(engine: str, model_of: ModelOf) -> None:
     done = python("-W", "ignore", "-c", PROGRAM, model_of(engine), engine)
     assert (done.status, done.out) == (0, ""), done.err
     others, _, rest = done.err.rpartition("other\n")

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tests import tiny
 from tests.cards import CARD
 from tests.said import Command, python
+from tests.tiny import ModelOf
 
 import falx
 from falx import phantom
@@ -133,15 +134,11 @@ def test_in_float32_the_same_probabilities_reach_a_threshold(threshold: float, p
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_self_contained_file_without_such_a_constant(kind: Format) -> None:
+def test_a_self_contained_file_without_such_a_constant_or_with_another(kind: Format) -> None:
     data = model_file.embed(tiny.graph(kind), replace(CARD, self_contained=True), format=kind)
     message = "x: is self-contained, but its graph has its thresholds 0 times, expected once; exp"
     with pytest.raises(ModelError, match=message):
         retarget(data, {"glioma": 0.7}, name="x")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_graph_whose_thresholds_are_not_its_cards(kind: Format) -> None:
     other = replace(own(CARD), thresholds=Thresholds(0.9, 0.6, 0.55, 0.55))
     data = model_file.embed(deciding(kind), other, format=kind)
     with pytest.raises(ModelError, match=r"has its thresholds 0 times, expected once"):
@@ -199,8 +196,11 @@ OBJECT = "expected an object of labels"
 NUMBER = r"threshold of glioma must be (in|a number in) \(0, 1\], got"
 
 
+Read = Callable[..., Chosen]
+
+
 @pytest.fixture
-def read(tmp_path: Path) -> Callable[..., Chosen]:
+def read(tmp_path: Path) -> Read:
     """Reads thresholds from a file of some text, or of some document."""
 
     def run(content: Any, choice: str | None = None) -> Chosen:
@@ -219,10 +219,10 @@ class TestReadThresholds:
             {"thresholds": {"no_tumor": 0.9, "glioma": 1}, "split": "val", "method": "youden"},
         ],
     )
-    def test_both_forms(self, read: Callable[..., Chosen], document: Any) -> None:
+    def test_both_forms(self, read: Read, document: Any) -> None:
         assert read(document).thresholds == {"no_tumor": 0.9, "glioma": 1}
 
-    def test_what_an_evaluation_wrote(self, read: Callable[..., Chosen]) -> None:
+    def test_what_an_evaluation_wrote(self, read: Read) -> None:
         assert read(EVALUATED) == Chosen({"no_tumor": 0.9}, "mine", ("too few", "and too old"))
         assert read(EVALUATED, "youden").thresholds == {"no_tumor": 0.4, "glioma": 0.3}
 
@@ -252,9 +252,7 @@ class TestReadThresholds:
             ({"choices": {"best": {"glioma": 3}}}, "best", rf"{NUMBER} 3"),
         ],
     )
-    def test_what_is_none(
-        self, read: Callable[..., Chosen], content: Any, choice: str | None, message: str
-    ) -> None:
+    def test_what_is_none(self, read: Read, content: Any, choice: str | None, message: str) -> None:
         with pytest.raises(ThresholdError, match=rf"thresholds\.json: .*{message}"):
             read(content, choice)
 
@@ -370,7 +368,7 @@ class TestWrite:
 
 class TestCommand:
     def test_a_new_file_that_decides_anew(
-        self, engine: str, model_of: Callable[..., Path], tmp_path: Path, command: Command
+        self, engine: str, model_of: ModelOf, tmp_path: Path, command: Command
     ) -> None:
         path = model_of(engine)
         head = phantom.lesion()

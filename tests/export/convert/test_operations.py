@@ -71,15 +71,13 @@ EVIDENCE = operations(
 )
 
 
-def test_of_a_head_of_many_layers_the_last_before_each_output() -> None:
+def test_the_last_layer_before_each_output() -> None:
     # The other way to probabilities also ends in a layer of its own.
     assert in_float(BACKBONE + POOLED[:-1] + EVIDENCE) == [
         *("a", "b", "logits", "more", "evidence", "heatmap", "strongest", "local", "sum"),
         *("probabilities", "known", "familiarity"),
     ]
-
-
-def test_an_output_that_others_are_computed_from_is_one_all_the_same() -> None:
+    # An output that others are computed from is one all the same.
     behind = MAP + operations("MatMul: heatmap w -> x", "Sigmoid: x -> familiarity")
     assert in_float(BACKBONE + behind) == ["a", "b", "evidence", "heatmap", "x", "familiarity"]
 

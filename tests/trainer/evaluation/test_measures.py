@@ -123,18 +123,20 @@ def test_healthy_slices_that_are_called_a_tumor_are_false_alarms() -> None:
     assert measure(pairs[-1:])["false_alarm"] is None
 
 
-def test_the_interval_is_over_groups_not_slices() -> None:
-    # Ten slices of one patient missed, ten of another not: two independent observations, not twenty.
-    pairs = [(record("glioma", "a"), answer("no_tumor", 1.0, 0.0, 0.0, 0.0))] * 10
-    pairs += [(record("glioma", "b"), answer("glioma", 0.0, 0.0, 1.0, 0.0))] * 10
-    assert measure(pairs)["missed"] == [0.5, 0.0, 1.0, 20]
-
-
 @pytest.mark.parametrize(
-    ("decision", "expected"), [("glioma", [0.0, 0.0, 0.3, 10]), ("no_tumor", [1.0, 0.7, 1.0, 10])]
+    ("answers", "expected"),
+    [
+        # Ten slices of one patient missed, ten of another not: two independent observations, not twenty.
+        ([("a", "no_tumor")] * 10 + [("b", "glioma")] * 10, [0.5, 0.0, 1.0, 20]),
+        # None or all of ten.
+        ([(str(group), "glioma") for group in range(10)], [0.0, 0.0, 0.3, 10]),
+        ([(str(group), "no_tumor") for group in range(10)], [1.0, 0.7, 1.0, 10]),
+    ],
 )
-def test_none_or_all_of_ten_groups_still_has_an_interval(decision: str, expected: list[float]) -> None:
-    pairs = [(record("glioma", str(i)), answer(decision, 0.1, 0.1, 0.7, 0.1)) for i in range(10)]
+def test_the_interval_is_over_groups_not_slices(
+    answers: list[tuple[str, str]], expected: list[float]
+) -> None:
+    pairs = [(record("glioma", group), answer(said, 0.1, 0.1, 0.7, 0.1)) for group, said in answers]
     assert measure(pairs)["missed"] == pytest.approx(expected)
 
 

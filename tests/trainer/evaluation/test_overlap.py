@@ -32,12 +32,15 @@ def save(path: Path, pixels: Any) -> Path:
 
 def measured(tmp_path: Path, head: Any) -> list[Record]:
     """The first training slice again, one mirrored, another one of a known group, and a new one."""
-    names = ("same", "mirrored", "group", "new")
-    pixels = (head(0)[0], head(1)[0][:, ::-1], head(90)[0], head(91)[0])
-    groups = ("q0", "q1", "p2", "q3")
+    slices = {
+        "same": (head(0)[0], "q0"),
+        "mirrored": (head(1)[0][:, ::-1], "q1"),
+        "group": (head(90)[0], "p2"),
+        "new": (head(91)[0], "q3"),
+    }
     return [
-        Record(save(tmp_path / f"{name}.png", picture), "glioma", source="here", group=group)
-        for name, picture, group in zip(names, pixels, groups, strict=True)
+        Record(save(tmp_path / f"{name}.png", pixels), "glioma", source="here", group=group)
+        for name, (pixels, group) in slices.items()
     ]
 
 

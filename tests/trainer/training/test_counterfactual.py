@@ -35,10 +35,8 @@ def test_a_pasted_lesion_is_in_the_head_and_in_its_box(receiver: Pixels, donor: 
             continue
         made += 1
         pixels, boxes = result
-        assert pixels.shape == (224, 224)
-        assert pixels.dtype == np.uint8
-        assert boxes.shape == (1, 4)
-        assert boxes.dtype == np.float32
+        assert (pixels.shape, boxes.shape) == ((224, 224), (1, 4))
+        assert (pixels.dtype, boxes.dtype) == (np.dtype(np.uint8), np.dtype(np.float32))
         left, top, right, bottom = boxes[0]
         assert 0 <= left < right <= 224
         assert 0 <= top < bottom <= 224
@@ -59,14 +57,10 @@ def test_a_pasted_lesion_is_in_the_head_and_in_its_box(receiver: Pixels, donor: 
 
 def test_pasting_depends_on_the_generator_only(receiver: Pixels, donor: Pixels) -> None:
     before = receiver.copy(), donor.copy()
-    first = paste(receiver, donor, LESION, np.random.default_rng(3))
-    second = paste(receiver, donor, LESION, np.random.default_rng(3))
+    first, second = (paste(receiver, donor, LESION, np.random.default_rng(3)) for _ in range(2))
     assert first is not None
-    assert second is not None
-    np.testing.assert_array_equal(first[0], second[0])
-    np.testing.assert_array_equal(first[1], second[1])
-    np.testing.assert_array_equal(receiver, before[0])
-    np.testing.assert_array_equal(donor, before[1])
+    np.testing.assert_equal(second, first)
+    np.testing.assert_equal((receiver, donor), before)
 
 
 def test_pieces_that_cannot_fit_are_refused(receiver: Pixels, donor: Pixels) -> None:
@@ -90,8 +84,7 @@ def test_control_tissue_never_overlaps_a_tumor(side: int, least: int, receiver: 
             continue
         found += 1
         assert (box[2:] - box[:2]).tolist() == [side, side]
-        half = (box[2:] - box[:2]) / 2 * (1 + RIM)
-        centre = (box[:2] + box[2:]) / 2
+        half, centre = (box[2:] - box[:2]) / 2 * (1 + RIM), (box[:2] + box[2:]) / 2
         low, high = centre - half, centre + half
         apart = (tumors[:, :2] >= high).any(axis=1) | (tumors[:, 2:] <= low).any(axis=1)
         assert apart.all()
