@@ -36,7 +36,7 @@ SHORT: Final[Changes] = {
     "stage2.full": 2,
     "missed_tumors": 0.01,
 }
-"""What every row has: few epochs are one cycle, the last two of 224 pixels."""
+"""The settings of every row: few epochs are one cycle, the last two of 224 pixels."""
 
 ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "default": ("the default recipe", {}),

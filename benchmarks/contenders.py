@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 Decide = Callable[[bytes], str]
-"""From the bytes of a file to the decision."""
+"""Turns the bytes of a file into the decision."""
 
 SIDE: Final = 224
 LABELS: Final = ("no_tumor", "meningioma", "glioma", "pituitary")

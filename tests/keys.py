@@ -15,4 +15,4 @@ PREDICTION = [
     "model",
     "elapsed_ms",
 ]
-"""Of a slice that was answered and not rejected."""
+"""The keys of a slice that was answered and not rejected."""

@@ -191,7 +191,7 @@ def test_rejected_slices_do_not_make_a_study_clean() -> None:
     assert (mostly.decision, mostly.complete, mostly.carriers) == ("ambiguous", False, ())
     assert mostly.reason == (
         "No finding, but the slices do not show a whole head. "
-        "11 slices could be classified, a whole head takes 12."
+        "11 slices could be classified, and a whole head takes 12."
     )
 
 
@@ -207,7 +207,7 @@ def test_rejected_slices_above_and_below_the_head_do_no_harm_but_a_hole_does() -
 def test_a_part_of_a_head_is_not_clear() -> None:
     slab = head(slices=90, step=1.0)
     assert judge([slab]).decision == "ambiguous"
-    assert gaps(*slab) == (f"They span 89 mm, a whole head takes {LEAST_EXTENT_MM:g} mm.",)
+    assert gaps(*slab) == (f"They span 89 mm, and a whole head takes {LEAST_EXTENT_MM:g} mm.",)
     assert judge([head(slices=13, step=GREATEST_GAP_MM + 0.5)]).decision == "ambiguous"
     # Beside a whole head that is clean, a part that is clean changes nothing.
     assert judge([head(), slab]).decision == "no_tumor"
@@ -217,7 +217,7 @@ def test_what_could_not_be_read_is_not_clear_but_hides_no_tumour() -> None:
     verdict = judge([head(), head({3: FAILURE})])
     assert (verdict.decision, verdict.complete) == ("ambiguous", False)
     assert verdict.counts == {"no_tumor": 55, "error": 1}
-    assert verdict.reason == "1 slice could not be read, the others show no tumour."
+    assert verdict.reason == "1 slice could not be read, and the others show no tumour."
     hidden: dict[int, Answer] = {3: FAILURE, 10: SURE, 11: SURE, 12: SURE}
     assert judge([head(hidden)]).decision == "tumor"
 
@@ -226,7 +226,7 @@ def test_what_could_not_be_read_is_not_clear_but_hides_no_tumour() -> None:
     ("results", "unused", "decision", "reason"),
     [
         # Nothing could be read: that is no rejection.
-        ([FAILURE, FAILURE], [], "ambiguous", "Nothing could be read of 2 files."),
+        ([FAILURE, FAILURE], [], "ambiguous", "None of the 2 files could be read."),
         ([REJECTED, FAILURE], [], "ambiguous", "No slice could be classified (1 blank, 1 unread)."),
         # There was no diagnostic image.
         ([], [], "rejected", "No slice could be classified: there is none."),

@@ -26,10 +26,10 @@ SLICES: Final = 16
 STEP_MM: Final = 8.0
 
 CASES: Final = {"study-tumor": (6, 7, 8), "study-lone-slice": (7,), "study-ends": (0, 1)}
-"""Which slices of each picture's head have a lesion, from 0 at the foot."""
+"""The slices with a lesion in each picture's head, from 0 at the foot."""
 
 COLOURS: Final = 96
-"""Of a picture: a sheet in all its colours is three times as large and looks the same."""
+"""The colours of a picture: a sheet in all its colours is three times as large and looks the same."""
 
 
 def head(lesions: Sequence[int]) -> list[npt.NDArray[np.uint8]]:

@@ -1,1 +1,1 @@
-"""From a trained Keras model to the files Falx runs: quantized TFLite and ONNX, with their cards."""
+"""Makes the files that Falx runs from a trained Keras model: quantized TFLite and ONNX, with their cards."""

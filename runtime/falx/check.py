@@ -23,10 +23,10 @@ from falx.slices.preprocessing import prepare
 from falx.words import percent
 
 BUDGET_MS: Final = 100.0
-"""What a slice may take from file to decision, in milliseconds: 99 of 100 runs must stay below."""
+"""The budget of a slice from file to decision, in milliseconds: 99 of 100 runs must stay below."""
 
 TOLERANCES: Final[Mapping[str, float]] = {"int8": 0.15, "float16": 0.01, "float32": 0.01}
-"""How far a probability may be from the stored one, by quantization.
+"""The greatest distance of a probability from the stored one, by quantization.
 
 The exporter stores what one engine on one processor answers for the phantoms. Others round int8 graphs
 otherwise: there by up to 0.025 (docs/raspberry-pi.md), on slices by up to 0.286 (docs/performance.md, with
@@ -116,7 +116,7 @@ def _fast(latency: Latency | None) -> Step:
     if latency.processor_share < BUSY:
         busy = (
             "; this machine is busy: the runs had the processor for "
-            f"{percent(latency.processor_share, 0)} of their time, so check again when it is not"
+            f"{percent(latency.processor_share, 0)} of their time, so check again when it is idle"
         )
     return Step(
         "latency",

@@ -1,8 +1,8 @@
 """Regions that a model marks through neighbouring slices of a head: the evidence that decides on a study.
 
-A model errs on single slices, here and there. What it marks by error is rarely marked in the next slice at
-the same spot; a tumour is. So evidence is measured in millimetres. The *mark* of a spot in a slice is the
-heatmap there times the slice's probability of a tumour, 0..1. The *strength* of a spot in a run of
+A model errs on single slices, here and there. It rarely marks the same spot by error in the next slice too,
+but it marks a tumour there again. So evidence is measured in millimetres. The *mark* of a spot in a slice is
+the heatmap there times the slice's probability of a tumour, 0..1. The *strength* of a spot in a run of
 neighbouring slices is the lowest mark of the run times the length of the run, at most `LONGEST_MM`; a spot
 has the strength of its strongest run. A spot that every slice marks with 0.8 through 25 mm has 20 mm.
 
@@ -56,7 +56,7 @@ FACE_MM: Final = 150.0
 
 LEAST_EXTENT_MM: Final = 100.0
 """The outermost slices of a whole head are at least this far apart: an adult's cerebrum is about 93 mm high,
-140 mm wide and 167 mm long, and with its cerebellum higher. Of less it is not known where its ends are."""
+140 mm wide and 167 mm long, and with its cerebellum higher. In a smaller series the ends are unknown."""
 
 SIDE_MM: Final = 22.0
 """Depth below the surface at which the middle part of sagittal and coronal series begins, on either side."""
@@ -65,7 +65,7 @@ ROUNDING_MM: Final = 0.01
 """Positions are written with a few digits."""
 
 CONTRADICTED: Final = 0.5
-"""What remains of a finding that other series of the same head do not show."""
+"""The share that remains of a finding where other series of the same head do not show it."""
 
 SHOWN_MM: Final = 3.0
 """The strength from which a series shows a finding, of its own or of another one."""

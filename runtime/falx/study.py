@@ -1,7 +1,7 @@
 """Sums an examination up: one decision for the study, and the slices that carry it.
 
-A slice decides nothing by itself, for a model errs on one slice in ten or so, and a head has many. What
-decides is a *finding*: the same spot marked through neighbouring slices (`falx.finding`). `judge` decides by
+A slice decides nothing by itself, for a model errs on one slice in ten or so, and a head has many. A
+*finding* decides: the same spot marked through neighbouring slices (`falx.finding`). `judge` decides by
 the rule that docs/studies.md has line by line: the first line that holds.
 
 A study's confidence is that of one slice or of several: for `tumor` the highest probability of a tumour
@@ -82,7 +82,7 @@ __all__ = [
 TUMOR: Final = "tumor"
 
 STUDY_DECISIONS: Final = (TUMOR, NO_TUMOR, AMBIGUOUS, REJECTED)
-"""What Falx can say about a study. Which tumour is the label's part: slices may disagree about it."""
+"""The decisions on a study. The label names the tumour, and slices may disagree about it."""
 
 TUMOR_MM: Final = 10.0
 CLEAR_MM: Final = 3.0
@@ -96,8 +96,8 @@ with any of the five models, and 7 of the 11 with a tumour that reaches an end h
 
 LEAST_CLEARED: Final = 0.25
 """The share of the middle slices that a model must clear, at the least, for a clear study: one that hardly
-clears slices cannot clear a head. Of the 23 heads with tumours that it was chosen on, falx-5 cleared this
-share of four, in each of which it found the tumour."""
+clears slices cannot clear a head. It was chosen on 23 heads with tumours. falx-5
+cleared this share of four of them, and found the tumour in each."""
 
 LEAST_SLICES: Final = 12
 """Fewer slices show no whole head, wherever they lie: it is higher than 11 gaps of the greatest kind."""
@@ -109,7 +109,7 @@ RECOMMENDATIONS: Final = {
     AMBIGUOUS: "The study is not clear; a physician should look at it.",
     REJECTED: "Not classified; give the MR series of a head, one grey slice a file or frame.",
 }
-"""What to do about each decision on a study, one sentence."""
+"""The advice for each decision on a study, one sentence."""
 
 Results = tuple[Prediction | Failure, ...]
 
@@ -266,7 +266,7 @@ def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, 
     unread = sum(isinstance(result, Failure) for result in results)
     found = [f"{words.counted(unread)} could not be read."] if unread else []
     if len(own) < LEAST_SLICES:
-        found.append(f"{words.counted(len(own))} could be classified, a whole head takes {LEAST_SLICES}.")
+        found.append(f"{words.counted(len(own))} could be classified, and a whole head takes {LEAST_SLICES}.")
     if series.positions_mm is None:
         between = results[own[0] : own[-1]] if own else ()
         rejected = sum(_decision(result) == REJECTED for result in between)
@@ -274,7 +274,7 @@ def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, 
     at = [series.positions_mm[i] for i in own]
     if len(at) > 1:
         if at[-1] - at[0] < LEAST_EXTENT_MM:
-            found.append(f"They span {at[-1] - at[0]:.0f} mm, a whole head takes {LEAST_EXTENT_MM:g} mm.")
+            found.append(f"They span {at[-1] - at[0]:.0f} mm, and a whole head takes {LEAST_EXTENT_MM:g} mm.")
         widest = max(b - a for a, b in pairwise(at))
         if widest > GREATEST_GAP_MM:
             found.append(f"Between two of them {widest:.0f} mm are not shown.")
@@ -355,7 +355,9 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
             f"{f', likeliest a {label}' if label else ''}."
         )
     elif unread and not any(map(usable, results)):
-        reason = f"Nothing could be read of {words.counted(unread, 'file')}."
+        reason = "The only file could not be read."
+        if unread > 1:
+            reason = f"None of the {unread} files could be read."
         if unread < len(results):
             reason = f"No slice could be classified{_why(results)}."
     elif not any(map(usable, results)):
@@ -373,7 +375,7 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
         carriers = ends
         reason = f"A region is marked at an end of the head, where models err most: {_named(parts, ends)}."
     elif unread:
-        reason = f"{words.counted(unread)} could not be read, the others show no tumour."
+        reason = f"{words.counted(unread)} could not be read, and the others show no tumour."
     elif not whole:
         missing = " ".join(dict.fromkeys(gap for part in parts for gap in part.gaps))
         reason = f"No finding, but the slices do not show a whole head. {missing}"

@@ -32,22 +32,22 @@ TUMOR_LABELS: Final = ("meningioma", "glioma", "pituitary")
 """The labels that are tumours, in the order of every array."""
 
 LABELS: Final = (NO_TUMOR, *TUMOR_LABELS)
-"""What can be in a slice, in the order of every array."""
+"""The labels of a slice, in the order of every array."""
 
 AMBIGUOUS: Final = "ambiguous"
 REJECTED: Final = "rejected"
 
 ERROR: Final = "error"
-"""What stands for the decision about a slice that cannot be read."""
+"""The word in place of the decision on a slice that cannot be read."""
 
 DECISIONS: Final = (*LABELS, AMBIGUOUS, REJECTED)
-"""What Falx can say about a slice."""
+"""The decisions on a slice."""
 
 BANDS: Final = {"high": 0.85, "moderate": 0.60, "low": 0.0}
 """The names of confidence, and the least confidence of each, from the highest down."""
 
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a model may be called: its name becomes a file's name on every system."""
+"""The form of a model's name, which becomes a file's name on every system."""
 
 DISCLAIMER: Final = "For research and education only. Falx is not a medical device and makes no diagnosis."
 
@@ -59,7 +59,7 @@ RECOMMENDATIONS: Final = {
     "ambiguous": "No label is probable enough; a physician should look at this slice.",
     "rejected": "Not classified; give one grey MRI slice of a head on a dark background.",
 }
-"""What to do about each decision, one sentence."""
+"""The advice for each decision, one sentence."""
 
 
 MEBIBYTE: Final = 2**20

@@ -84,7 +84,7 @@ def test_a_batch_that_is_killed_again_and_again_answers_each_file_once(
     # A kill may come when the last answer is already written.
     assert kills >= 2
     assert process.returncode == 1
-    assert b"of all its answers, 2 are of inputs that could not be read" in printed.replace(b"\n", b" ")
+    assert b"2 of all its answers say that an input could not be read" in printed.replace(b"\n", b" ")
     assert len(answers(out)) == COUNT == len(list(many.iterdir()))
     assert each_once(out, many)
 
@@ -175,4 +175,4 @@ def test_where_nothing_can_be_written(predict: Command, tmp_path: Path) -> None:
     assert predict("x.png", "--resume", tmp_path) == (2, "", message)
     said = predict("x.png", "--resume", "out.jsonl", "--json")
     assert said.status == 2
-    assert "--resume: writes answers to its file" in said.err
+    assert "--resume writes the answers to its file; leave --json and --heatmaps out" in said.err

@@ -80,7 +80,7 @@ MEAN = [
     helper.make_node("Add", ["scaled", "offsets"], ["logits"]),
     helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
 ]
-"""From the image to the probabilities."""
+"""Turns the image into the probabilities."""
 
 CONSTANTS = {"scale": ([], [1 / 255]), "slopes": ([1, 4], SLOPES), "offsets": ([1, 4], OFFSETS)}
 

@@ -17,7 +17,7 @@ QUICK = {
     "curl --": "",
     "python of ": "",
 }
-"""How commands begin that are run each time, and what is added to them."""
+"""Beginnings of commands that are run each time, and the words added to them."""
 
 TRAINING = "--stage1.epochs 1 --stage2.epochs 1 --stage2.full 0 --stage2.layers 6 --size 96"
 
@@ -109,7 +109,7 @@ ELSEWHERE = {
         "curl http://127.0.0.1:8042/modalities/falx/store -d STUDY",
     ),
 }
-"""Where other tests, or a script of `.ci`, run what begins so: they name it, or take it from its page."""
+"""Tests and scripts of `.ci` that run commands with these beginnings, named or taken from the page."""
 
 NOWHERE = {
     "docker compose up --build": "needs a container engine; benchmarks.container stands in for one",
@@ -118,7 +118,7 @@ NOWHERE = {
     "python -m nuitka": "takes two hours",
     "apt install": "changes the machine; .ci/examples installs the same",
 }
-"""What cannot be run here, and why."""
+"""Commands that cannot be run here, and why."""
 
 NEEDS = {
     "python -m benchmarks.container": "debootstrap",

@@ -51,7 +51,7 @@ MEANT = {
     r"0\.0\.0\.0": "127.0.0.1",
     "~/falx": "home/falx",
 }
-"""What stands on this machine for the words that a reader replaces."""
+"""The words of this machine for those that a reader replaces."""
 
 FALX = """#!/bin/sh
 if [ -x "{venv}/falx" ]; then unset PYTHONPATH; exec "{venv}/falx" "$@"; fi

@@ -39,7 +39,7 @@ PRINTS = {
     "python of docs/embedding.md, A DICOM node": [["glioma 1.2.3"]],
     "python of docs/studies.md, In Python": [["axial 8 "]],
 }
-"""What the blocks of a section print, among other things."""
+"""Words that the blocks of a section print."""
 
 
 TABLES: dict[str, Iterable[str]] = {

@@ -77,7 +77,7 @@ def told(archive: bytes | InputFile) -> str:
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "a/../../b.png", "/".join("d" * 40) + "/a.png"])
 def test_no_name_leads_out_of_the_archive(name: str) -> None:
-    assert "not read, for its name leads elsewhere" in told(zipped({name: png()}))
+    assert "not read, because its name leads elsewhere" in told(zipped({name: png()}))
 
 
 def test_an_archive_without_an_image_or_damaged_says_so() -> None:

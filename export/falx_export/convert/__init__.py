@@ -1,1 +1,1 @@
-"""From a Keras model to graphs of TFLite and ONNX: rounded, quantized, in the formats of the engines."""
+"""Turns a Keras model into graphs of TFLite and ONNX: rounded, quantized, in the formats of the engines."""

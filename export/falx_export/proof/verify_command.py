@@ -11,12 +11,12 @@ from falx_export.proof.tolerance import MEASURES, TOLERANCES, Tolerance
 DESCRIPTION = "Compare an exported file with the Keras model it was made from, slice by slice."
 
 EPILOG = f"""
-prints, of the differences of probabilities, the largest, the mean and quantiles, by label of the slices and
-by probability; and every slice whose decision changed, with its margin: the least distance of what decided
-in Keras from its threshold. The plot shows the same.
+prints the largest difference of probabilities, the mean and quantiles, by label of the slices and by
+probability. It names every slice whose decision changed, with its margin: how far the probability that
+decided in Keras lay from its threshold. The plot shows the same.
 
-passes (exit status 0) where all of these, 0 to 1, are kept to; else the status is 1, and 2 for wrong usage
-or what cannot be read:
+ends with status 0 where all of these, 0 to 1, are kept to, with 1 where one is not, and with 2 for wrong
+usage or a file that cannot be read:
 {MEASURES}
 
 A file for programs without Falx is run in ONNX Runtime or LiteRT alone: self-contained ONNX on the pictures,

@@ -1,4 +1,4 @@
-"""From a picture to the tensor, as a graph that gives what `falx.slices.preprocessing` gives, to the grey
+"""Turns a picture into the tensor, as a graph that gives what `falx.slices.preprocessing` gives, to the grey
 level.
 Pillow resizes with weights in 22-bit fixed point, along one axis and then along the other, and rounds
 after each (`src/libImaging/Resample.c`). The same is done here in int32, which holds the sums exactly.

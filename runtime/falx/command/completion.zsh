@@ -58,7 +58,7 @@ _shtab_falx_check_options=(
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
   "--threads[threads of one inference (default 1)]:N:"
   "--json[print the report as one JSON object]"
-  "--no-latency[do not measure it\: for an emulated machine, whose times say nothing of a real one]"
+  "--no-latency[do not measure the time, which means nothing on an emulated machine]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -129,17 +129,17 @@ _shtab_falx_listen_defaults_added=0
 
 _shtab_falx_predict_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--volume[of a file that holds several volumes, such as points in time, take this one (default 1)]:N:"
+  "--volume[take this volume of a file that holds several, such as points in time (default 1)]:N:"
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
   "--threads[threads of one inference (default 1)]:N:"
   "--json[print one JSON object a line, as they come]"
-  "--resume[write the JSON lines to this file\; where it holds answers already, only go on with the others]:JSONL:_files"
+  "--resume[write the JSON lines to this file, and pass over inputs that it has answers for]:JSONL:_files"
   "--heatmaps[write each slice with its heatmap to this new or empty folder]:DIR:_files -/"
   "*--threshold[the least probability for a label (no_tumor, meningioma, glioma, pituitary) instead of the card\'s\; repeatable]:LABEL=VALUE:"
-  "--timings[say what each step took\: read, prepare, infer, decide]"
+  "--timings[say how long each step took\: read, prepare, infer, decide]"
   "--workers[slices worked on at a time (default 1)]:N:"
-  "(*):a picture, DICOM, a NIfTI, MGH or NRRD volume, a TIFF stack, a zip archive of these, or a folder\: its images of any name\; of a file of several slices, each\; - for standard input:_files"
+  "(*):a picture, a DICOM file, a NIfTI, MGH or NRRD volume, a TIFF stack, or a zip archive or folder of these\; each slice of a file is answered\; - for standard input:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -150,7 +150,7 @@ _shtab_falx_retarget_options=(
   "*--threshold[the least probability for a label (no_tumor, meningioma, glioma, pituitary) in the new file\; repeatable]:LABEL=VALUE:"
   "--thresholds[a file with a JSON object of labels and their thresholds, or one that has it as \`thresholds\`, such as a run\'s meta.json or an evaluation\'s thresholds.json\; --threshold comes before it]:JSON:_files"
   "--choice[which thresholds of an evaluation\: sensitivity (its own choice), youden or current]:NAME:"
-  "--out[the new file\; there must be none yet]:NEW:_files"
+  "--out[the new file, which must not exist yet]:NEW:_files"
   ":a model file, of either format:_files"
 )
 
@@ -186,8 +186,8 @@ _shtab_falx_serve_defaults_added=0
 _shtab_falx_study_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--study[answer only the study of this Study Instance UID]:UID:"
-  "--one-patient[what has no tags is of one patient\: pictures, in the order of their names, and volumes]"
-  "--volume[of a file that holds several volumes, such as points in time, take this one (default 1)]:N:"
+  "--one-patient[take all pictures, in the order of their names, and volumes to be of one patient]"
+  "--volume[take this volume of a file that holds several, such as points in time (default 1)]:N:"
   "--model[.tflite or .onnx file (default\: the one in Falx)]:FILE:_files"
   "--engine[litert, tflite or onnx (default\: the first installed for the file)]:ENGINE:"
   "--threads[threads of one inference (default 1)]:N:"

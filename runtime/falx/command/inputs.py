@@ -27,7 +27,7 @@ def add_volume(parser: argparse.ArgumentParser) -> None:
         type=whole_number,
         default=1,
         metavar="N",
-        help="of a file that holds several volumes, such as points in time, take this one (default 1)",
+        help="take this volume of a file that holds several, such as points in time (default 1)",
     )
 
 

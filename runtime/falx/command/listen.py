@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("falx.listen")
 
 STATUS_S: Final = 60.0
-"""How often the status line is printed, where it has changed, in seconds."""
+"""Seconds between status lines, which are printed where the status has changed."""
 
 
 def add_listen(parser: argparse.ArgumentParser) -> None:

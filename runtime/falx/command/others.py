@@ -21,7 +21,7 @@ MARKS: Final = {
     False: ("FAIL       ", "red"),
     None: ("not checked", "yellow"),
 }
-"""How `falx check` shows a step, by whether it is as it should be, and in which colour."""
+"""The word and the colour of a step of `falx check`, by whether the step is as it should be."""
 
 
 def add_info(info: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def add_check(check: argparse.ArgumentParser) -> None:
         "--no-latency",
         dest="latency",
         action="store_false",
-        help="do not measure it: for an emulated machine, whose times say nothing of a real one",
+        help="do not measure the time, which means nothing on an emulated machine",
     )
 
 
@@ -112,7 +112,9 @@ def add_retarget(retarget: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="which thresholds of an evaluation: sensitivity (its own choice), youden or current",
     )
-    retarget.add_argument("--out", required=True, metavar="NEW", help="the new file; there must be none yet")
+    retarget.add_argument(
+        "--out", required=True, metavar="NEW", help="the new file, which must not exist yet"
+    )
 
 
 def retarget(options: argparse.Namespace) -> int:

@@ -26,8 +26,8 @@ def add_predict(predict: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a picture, DICOM, a NIfTI, MGH or NRRD volume, a TIFF stack, a zip archive of these, or a "
-        "folder: its images of any name; of a file of several slices, each; - for standard input",
+        help="a picture, a DICOM file, a NIfTI, MGH or NRRD volume, a TIFF stack, or a zip archive or folder "
+        "of these; each slice of a file is answered; - for standard input",
     )
     add_volume(predict)
     add_model(predict)
@@ -35,14 +35,14 @@ def add_predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument(
         "--resume",
         metavar="JSONL",
-        help="write the JSON lines to this file; where it holds answers already, only go on with the others",
+        help="write the JSON lines to this file, and pass over inputs that it has answers for",
     )
     predict.add_argument(
         "--heatmaps", metavar="DIR", help="write each slice with its heatmap to this new or empty folder"
     )
     add_threshold(predict, "instead of the card's")
     predict.add_argument(
-        "--timings", action="store_true", help="say what each step took: read, prepare, infer, decide"
+        "--timings", action="store_true", help="say how long each step took: read, prepare, infer, decide"
     )
     add_workers(predict)
 
@@ -100,7 +100,7 @@ def _resume(options: argparse.Namespace) -> int:
     from falx.reading.source import path_of
 
     if options.json or options.heatmaps is not None:
-        raise ResumeError("--resume: writes answers to its file, and goes with neither --json nor --heatmaps")
+        raise ResumeError("--resume writes the answers to its file; leave --json and --heatmaps out")
     classifier = load(options)
     decided_by = thresholds(options, classifier)
     with closing(Journal(options.resume, classifier.model)) as journal:
@@ -118,8 +118,8 @@ def _resume(options: argparse.Namespace) -> int:
     before = len(items) - len(left)
     say(
         paragraph(
-            f"{options.resume}: {before} answered before, {len(left)} now; of all its answers, {failures} "
-            f"{'is' if failures == 1 else 'are'} of inputs that could not be read."
+            f"{options.resume}: {before} answered before, {len(left)} now; {failures} of all its "
+            f"answers {'says' if failures == 1 else 'say'} that an input could not be read."
         )
     )
     say(paragraph(DISCLAIMER))

@@ -34,7 +34,7 @@ def add_study(study: argparse.ArgumentParser) -> None:
     study.add_argument(
         "--one-patient",
         action="store_true",
-        help="what has no tags is of one patient: pictures, in the order of their names, and volumes",
+        help="take all pictures, in the order of their names, and volumes to be of one patient",
     )
     add_volume(study)
     add_model(study)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from falx.timings import Timings
 
 SHADES: Final = " .:-=+*#%@"
-"""From black to white, for pictures made of letters."""
+"""Letters from black to white, for pictures made of them."""
 
 COLOURS: Final = {
     words.NO_TUMOR: "green",
@@ -63,8 +63,8 @@ PROVENANCE: Final = ("preset", "seed", "trainer")
 class Results:
     """One line for each answer, printed as they come, and a summary of them all.
 
-    A line is never wider than the terminal. Only what somebody must act on has a note; the summary says once
-    what to do about each decision.
+    A line is never wider than the terminal. An answer has a note only where somebody must act; the summary
+    says once what to do about each decision.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LOOK_AHEAD: Final = 2
-"""How many items each thread works on, at most, before the caller takes the results."""
+"""The most items that each thread works on before the caller takes the results."""
 
 
 def cores() -> int:

@@ -53,8 +53,8 @@ DAMAGED: Final = (
     RuntimeError,  # NotImplementedError among them
     OverflowError,
 )
-"""What reading a zip raises on bytes that may be anything; the last for an offset that no seek takes, which
-zip64 may hold."""
+"""Errors that reading a zip raises on bytes that may be anything; the last is for an offset that no seek
+takes, which zip64 may hold."""
 
 
 def detect(data: bytes) -> Format | None:

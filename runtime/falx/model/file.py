@@ -17,7 +17,7 @@ DEFAULT_MODEL: Final = Path(__file__).parents[1] / "default.tflite"
 """The model in the wheel."""
 
 MAXIMUM_BYTES: Final = 64 << 20
-"""Of a model file: six times the largest that Falx exports. It is held five times while it is proved."""
+"""The largest model file: six times what Falx exports at most. It is held five times while it is proved."""
 
 
 @dataclass(frozen=True, slots=True)

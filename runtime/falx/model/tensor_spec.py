@@ -18,7 +18,7 @@ OUTPUTS: Final = {
     "familiarity": "(1, 1)",
     "no_brain": "(1, 1)",
 }
-"""What a graph may answer, in this order, and its shape; only the first is in every model."""
+"""The outputs that a graph may have, in this order, and their shapes; only the first is in every model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class TensorSpec:
 
 
 IMAGE: Final = TensorSpec("image", "uint8", INPUT_SHAPE)
-"""What goes into every graph but self-contained ones."""
+"""The input of every graph but self-contained ones."""
 
 
 def is_output(name: str, shape: Sequence[object]) -> bool:

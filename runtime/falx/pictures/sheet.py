@@ -31,10 +31,10 @@ BACKGROUND: Final = (18, 18, 20)
 TEXT: Final = (225, 225, 228)
 DIM: Final = (150, 150, 155)
 COLOURS: Final = {**dict.fromkeys(TUMOR_LABELS, (255, 96, 80)), AMBIGUOUS: (250, 200, 70)}
-"""Of captions, by decision; others are dim."""
+"""The colours of captions, by decision; others are dim."""
 
 CARRIER: Final = (255, 255, 255)
-"""Of the frame around the slices that carry the decision."""
+"""The colour of the frame around the slices that carry the decision."""
 
 
 def sheet(study: Study, index: int, sources: Sequence[Source]) -> Image.Image:

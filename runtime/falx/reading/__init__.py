@@ -1,3 +1,3 @@
-"""From whatever holds slices (files, bytes, arrays, DICOM, volumes) to grey slices."""
+"""Turns whatever holds slices (files, bytes, arrays, DICOM, volumes) into grey slices."""
 
 __all__: list[str] = []

@@ -56,7 +56,7 @@ DEFLATED: Final = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 """Deflated data sets, and deflated frames, which no scanner writes."""
 
 DECODER_DEPENDENCIES: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys((*JPEG_LOSSLESS, *JPEG_LS), ())
-"""What pydicom asks a plugin for: the packages that it needs."""
+"""The packages that a plugin needs; pydicom asks for them."""
 
 PLUGIN: Final = "falx"
 

@@ -1,6 +1,6 @@
-"""DICOM, where pydicom is installed: from a file or data set to its slices.
+"""Reads the slices of a DICOM file or data set, where pydicom is installed.
 
-How values become brightness, in this order (PS3.3, C.11):
+Values become brightness in this order (PS3.3, C.11):
 
 - stored values, unsigned or signed, of the Bits Stored; Pixel Padding Value is no picture and black
 - Modality LUT or Rescale Slope and Intercept
@@ -10,8 +10,8 @@ How values become brightness, in this order (PS3.3, C.11):
 - pixels that are not square: resampled to the finer side
 
 Functional groups of enhanced objects stand for the tags of their frames, frame by frame. Colour is
-turned into grey as in other pictures. What pydicom raises quotes values of the data set, so no message
-repeats it and no error keeps it. Files are read with the tags of `falx.reading.tags.TAGS` only.
+turned into grey as in other pictures. Errors of pydicom quote values of the data set, so no message
+repeats them and no error keeps them. Files are read with the tags of `falx.reading.tags.TAGS` only.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ PIXEL_TAGS: Final = (
     *("BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData"),
     *("GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
 )
-"""What decoding takes."""
+"""The tags that decoding takes."""
 
 PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 """Float, Double Float and Pixel Data."""
@@ -190,8 +190,7 @@ class DicomImage:
         syntax = _syntax(self.dataset)
         if decoders.missing(syntax):
             return DicomUnavailable(
-                f"{self.name}: what decompresses transfer syntax {syntax} is not installed: "
-                "pip install 'falx[dicom]'"
+                f"{self.name}: transfer syntax {syntax} needs the extra dicom: pip install 'falx[dicom]'"
             )
         if syntax == JPEG_EXTENDED and importlib.util.find_spec("libjpeg") is None:
             why += "; JPEG Extended of 12 bits needs pylibjpeg-libjpeg, which is GPL: pip install it yourself"

@@ -1,4 +1,4 @@
-"""From the paths on a command line to the files they mean, and what holds slices in them."""
+"""Finds the files that the paths of a command line mean, and what holds slices in them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ INDEX: Final = "DICOMDIR"
 
 LONGEST_SUFFIX: Final = 6
 MODEL: Final = ".tflite"
-"""What is longer, with its dot, is part of a name, but for the suffix of a model."""
+"""A longer one, with its dot, is part of a name, but for the suffix of a model."""
 
 CONVERT: Final = "save it as NIfTI (.nii.gz), for example with 3D Slicer, ITK-SNAP or SimpleITK"
-"""How to convert MetaImage, which Falx does not read."""
+"""The way to convert MetaImage, which Falx does not read."""
 
 
 def expand(

@@ -4,13 +4,13 @@ The libraries that pydicom offers for it are GDCM, which believes what a damaged
 depth, so that it writes past its buffer and ends the process, and libjpeg, which is GPL. Here NumPy checks
 each access, the frame must be of the size that the data set says, and nothing is installed.
 
-Where a code ends says where the next one begins, so they cannot be looked up side by side. But how many
-bits a code takes that begins at a given bit, with the bits that follow it, can be for every bit of a block
-at once; the loop that is left only adds.
+The end of a code says where the next one begins, so codes cannot be looked up side by side. But the length
+of a code that begins at a given bit, with the bits that follow it, can be looked up for every bit of a block
+at once. The loop that is left only adds.
 
-What is read: one or several components, all seven predictors, any point transform, restart intervals of
-whole rows. What the standard allows besides and DICOM excludes or nobody writes (subsampled components,
-lines counted after the scan) is an error.
+One or several components are read, with all seven predictors, any point transform, and restart intervals
+of whole rows. Subsampled components and lines that are counted after the scan are errors: the standard
+allows them, but DICOM excludes them or nobody writes them.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ WHOLE: Final = (np.uint64(1) << np.arange(LONGEST + 1, dtype=np.uint64)) - np.ui
 """The greatest number of so many bits."""
 
 HALF: Final = np.int64(1) << np.arange(LONGEST + 1) >> 1
-"""By bits: of the numbers that stand for a difference, those below stand for negative ones."""
+"""Limits by the count of bits: a number below its limit stands for a negative difference."""
 
 MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""What ends the coded data of a scan: any marker but restarts. 0xFF of the data is followed by 0."""
+"""The end of the coded data of a scan: any marker but restarts. 0xFF of the data is followed by 0."""
 
 RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
 
@@ -59,7 +59,7 @@ Table = tuple[bytes, bytes]
 """Huffman table as a file has it: how many codes there are of each length, and what they mean."""
 
 Codes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-"""By the next 16 bits: how many the code takes, and how many bits of a difference follow."""
+"""Counts by the next 16 bits: of the bits that the code takes, and of those of a difference that follow."""
 
 
 class DamagedFrameError(ValueError):
@@ -70,18 +70,18 @@ class DamagedFrameError(ValueError):
 class _Frame:
     precision: int
     components: tuple[int, ...]
-    """By their names, numbers of the encoder's choice."""
+    """The names of the components, numbers of the encoder's choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
     components: tuple[int, ...]
-    """By their places in the frame, rising (T.81, B.2.3)."""
+    """The places of the components in the frame, rising (T.81, B.2.3)."""
     tables: tuple[int, ...]
     predictor: int
     transform: int
     first: int
-    """What the first sample is predicted to be."""
+    """The prediction for the first sample."""
 
 
 def decode(data: bytes, rows: int, columns: int, samples: int = 1) -> tuple[npt.NDArray[np.uint16], int]:

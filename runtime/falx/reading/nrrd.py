@@ -31,7 +31,7 @@ SPACES: Final = {
     **dict.fromkeys(("left-anterior-superior", "las"), (-1, 1, 1)),
     **dict.fromkeys(("left-posterior-superior", "lps"), (-1, -1, 1)),
 }
-"""By space: where its axes point, 1 to the right, the front or the head, -1 away from there."""
+"""The directions of the axes of each space: 1 to the right, the front or the head, -1 away from there."""
 
 
 def open_nrrd(stream: BinaryIO | gzip.GzipFile, name: str) -> tuple[SpatialImage, BinaryIO | gzip.GzipFile]:

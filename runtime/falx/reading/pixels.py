@@ -38,7 +38,7 @@ TRANSPOSITIONS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How each EXIF orientation is undone (EXIF 2.32, table 4, tag 0x0112)."""
+"""The operation that undoes each EXIF orientation (EXIF 2.32, table 4, tag 0x0112)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ def from_image(image: Image.Image, name: str, most_pixels: int = MAXIMUM_PIXELS)
     _check_size(image.size, name, most_pixels)
     if image.info.get("Software") == DERIVED:
         raise UnreadableImage(
-            f"{name}: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
+            f"{name}: expected a slice, got a heatmap or a sheet that Falx made of slices; give the slices"
         )
     with quiet_reading(f"{name}: the image is damaged or cut short"):
         _check_frames(image, name)

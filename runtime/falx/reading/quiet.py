@@ -1,8 +1,8 @@
 """The packages that read files, without their warnings and their logs.
 
-They warn about damaged EXIF, large images, values that are none of their type; a caller of Falx gets a
-result or an error instead. What pydicom warns of and logs quotes the values of a data set, the patient's
-name among them, and must not reach a log of Falx's caller. `warnings.catch_warnings` alone changes and
+They warn about damaged EXIF, large images, and values that are not of their type; a caller of Falx gets a
+result or an error instead. Warnings and logs of pydicom quote the values of a data set, the patient's name
+among them, and must not reach a log of Falx's caller. `warnings.catch_warnings` alone changes and
 restores the filters of the whole process, and two threads that overlap would restore each other's; so
 the first thread in changes them and the last one out restores them.
 """
@@ -23,10 +23,10 @@ MODULES: Final = (
     r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|nibabel|highdicom|pynetdicom"
     r"|falx\.(reading|workstation))\b"
 )
-"""Whose warnings are ignored; warnings about a value of a data set name the module that asked for it."""
+"""Modules whose warnings are ignored; a warning about a value of a data set names the module that asked."""
 
 LOGGERS: Final = ("pydicom", "pylibjpeg", "openjpeg", "nibabel", "highdicom", "pynetdicom")
-"""What logs nothing meanwhile; loggers below them have their level of these."""
+"""The loggers that are silent meanwhile; loggers below them have their level of these."""
 
 SILENT: Final = 51
 """Above `logging.CRITICAL`."""

@@ -51,7 +51,7 @@ FRESH: Final = 3
 DICOM_SUFFIX: Final = ".dcm"
 
 ONE_PATIENT: Final = "one_patient=True"
-"""What a caller says in Python; the command line puts its own option in the place of these words."""
+"""The words of a caller in Python; the command line puts its own option in their place."""
 
 HOLE: Final = 1.6
 """A distance this much longer than the middle one of a series says that a slice between is missing."""

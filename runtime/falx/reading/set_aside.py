@@ -26,7 +26,7 @@ LEAST_PLACES: Final = 12
 """A localizer has fewer places in each plane than a series of a whole head."""
 
 MOST_SHOWN: Final = 3
-"""How often a place may be shown: a study sent three times is still a study; more are time points."""
+"""The most times that a place is shown: a study sent three times is still a study; more are time points."""
 
 FEW_PLACES: Final = 6
 GREATEST_GAP_MM: Final = 10.0

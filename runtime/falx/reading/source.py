@@ -1,6 +1,6 @@
 """Reads one grey slice from anything that holds a picture.
 
-What becomes of each input, exactly:
+Each input is read like this, exactly:
 
 - 8-bit grey: unchanged. 1-bit: 0 and 255.
 - RGB, palette, CMYK, YCbCr, Lab, HSV: to RGB by Pillow, then ITU-R BT.601 luma,
@@ -51,7 +51,7 @@ Source: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[np.generic] "
     "| PixelArray | Dataset | Readable | InputFile | Part"
 )
-"""What holds a slice: see `read`."""
+"""The types that hold a slice; see `read`."""
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 """The formats that are read besides DICOM. Not EPS and its kind, for which Pillow starts other programs.
@@ -66,12 +66,12 @@ DIRECT: Final = {
 SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp", ".jp2", ".dcm"}
 )
-"""What the name of a file in a folder ends in, so that the file is taken for an image whatever it holds. One
-that starts like an image is taken under any name."""
+"""Ends of names: a file of a folder with such a name is taken for an image whatever it holds. A file that
+starts like an image is taken under any name."""
 
 
 SEVERAL: Final = "give it as a study"
-"""What to do with a file of several slices; the command line, Python and the service all call it a study."""
+"""The advice for a file of several slices; the command line, Python and the service all call it a study."""
 
 
 @no_panics

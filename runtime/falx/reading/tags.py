@@ -1,14 +1,15 @@
 """Reads what the tags of a DICOM data set say: which object it is, what it shows, and where it lies.
 
-Tags are set by software and by people, and those by people are often wrong or missing. So which object
-it is decides by itself: SOP Class UID and Modality, which software sets; Image Type and frame type,
+Tags are set by software and by people, and those by people are often wrong or missing. So only
+these decide by themselves: SOP Class UID and Modality, which software sets; Image Type and frame type,
 which the scanner sets; Burned In Annotation, because a name in the picture must not reach an output.
-Body Part Examined, which is copied from an order, decides only where the picture speaks against a head
-too: what it shows is larger than one (`LARGEST_HEAD_MM`), or the model doubts it
-(`falx.slices.rejection.FAMILIARITY_AGAINST_TAGS`). Missing tags never speak against a slice, and free text,
-such as a series' description, is not asked whether a picture is one: it only sets series of a study aside
-(`falx.reading.set_aside`). No function here raises: what cannot be read counts as missing. None returns
-text of the data set, but for `patient`, `visit` and `described`, whose answers are compared and never shown.
+Body Part Examined is copied from an order. It decides only where the picture speaks against a head too,
+because it shows something larger (`LARGEST_HEAD_MM`) or the model doubts it
+(`falx.slices.rejection.FAMILIARITY_AGAINST_TAGS`). Missing tags never speak against a slice. Free text, such
+as a series' description, never decides whether a picture is a slice: it only sets series of a study aside
+(`falx.reading.set_aside`). No function here raises; a value that cannot be read counts as missing. The
+functions return no text of the data set, but for `patient`, `visit` and `described`, whose answers are
+compared and never shown.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ MR_CLASSES: Final = {
 
 UID: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 LONGEST_UID: Final = 64
-"""What a UID is (PS3.5, 9.1); anything else in its place is not repeated, for it could be a name."""
+"""The form of a UID (PS3.5, 9.1); anything else in its place is not repeated, because it could be a name."""
 
 MODALITIES: Final = (
     "AU|CR|CT|DOC|DX|ECG|ES|GM|IO|IVUS|KO|MG|NM|OCT|OP|PR|PT|PX|REG|RF|RG|RTDOSE|RTIMAGE|RTPLAN|RTSTRUCT"
@@ -58,10 +59,10 @@ NOT_SLICES: Final = {
     r"|[TR][12]([ _]?(STAR|\*))?[ _]MAP|QSM|SUB(TRACT(ION)?)?|T[ _]?TEST",
     "mosaic": r"MOSAIC",
 }
-"""What is no slice to classify, by code of the reason: values of Image Type from the third on, of frame type,
-of Complex Image Component and of Volume Based Calculation Technique, as the standard has them (PS3.3,
-C.8.3.1.1.1 and C.8.16) and as Siemens, GE and Philips write them. P, R and I stand for phase, real and
-imaginary part, M for magnitude. What is matched may be repeated: it is no text of a person."""
+"""Values that mark an object as no slice to classify, by code of the reason. They are values of Image Type
+from the third on, of frame type, of Complex Image Component and of Volume Based Calculation Technique, as the
+standard has them (PS3.3, C.8.3.1.1.1 and C.8.16) and as Siemens, GE and Philips write them. P, R and I stand
+for phase, real and imaginary part, M for magnitude. A match may be repeated: it is no text of a person."""
 
 PLAIN: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI"))
 """Value representations whose values are text with a backslash between them (PS3.5, 6.2)."""
@@ -71,10 +72,10 @@ Tag = str | tuple[int, int]
 
 RAW_DATA_TYPE: Final = (0x0043, 0x102F)
 RAW_DATA_TYPES: Final = {1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
-"""Where GE says what a picture shows, and what the numbers mean; 0 is magnitude."""
+"""The element in which GE says what a picture shows, and the meaning of its numbers; 0 is magnitude."""
 
 B_VALUES: Final = ((0x0019, 0x100C), (0x0043, 0x1039))
-"""Where Siemens and GE have the b-value of older objects. GE adds 10^9 to it in some versions."""
+"""The elements of Siemens and GE with the b-value of older objects. GE adds 10^9 to it in some versions."""
 
 PRIVATE: Final = ((0x0019, 0x0010), (0x0043, 0x0010), RAW_DATA_TYPE, *B_VALUES)
 """The private elements that are read, and who made them."""
@@ -87,7 +88,7 @@ BODY: Final = re.compile(
     "|PELVIS|PROSTATE|SHOULDER|SPINE|THIGH|THORAX|TSPINE|UTERUS|WRIST|KIDNEY|CARDIAC|EXTREMITY|CALF|FEMUR"
     "|COLON|BLADDER)"
 )
-"""Beginnings of words for other parts. What is in neither list says nothing."""
+"""Beginnings of words for other parts. A part that is in neither list says nothing."""
 
 TAGS: Final = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
@@ -105,8 +106,8 @@ TAGS: Final = (
     *("QualityControlImage", "StudyDescription", "TemporalPositionIdentifier", "SeriesNumber"),
     *("PatientID", "PatientName", "PatientBirthDate", "StudyDate", "StudyTime"),
 )
-"""All that is read of a file besides its pixels and `PRIVATE`. What names the patient is compared, to tell
-patients apart, and goes nowhere."""
+"""All that is read of a file besides its pixels and `PRIVATE`. The tags that name the patient are compared,
+to tell patients apart, and go nowhere."""
 
 DESCRIBED: Final = {
     "FLAIR": "FLAIR",

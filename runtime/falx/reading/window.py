@@ -1,4 +1,4 @@
-"""From stored values to brightness: the window of a data set, where it shows the picture.
+"""Turns stored values into brightness, by the window of a data set where it shows the picture.
 
 A window maps the values from `low` to `high` linearly to black and white (DICOM PS3.3, C.11.2.1.2) and
 cuts the rest. Stored windows are often wrong: of another series, of the values before a conversion, or

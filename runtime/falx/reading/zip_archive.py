@@ -56,7 +56,9 @@ def members(file: InputFile) -> Iterator[InputFile | Unreadable]:
         name = f"{file.name}/{info.filename}"
         path = None if file.path is None else f"{file.path}/{info.filename}"
         if ".." in parts or info.filename.startswith("/") or len(parts) > DEEPEST:
-            yield Unreadable(name, path, UnreadableImage(f"{name}: not read, for its name leads elsewhere"))
+            yield Unreadable(
+                name, path, UnreadableImage(f"{name}: not read, because its name leads elsewhere")
+            )
         elif info.flag_bits & ENCRYPTED:
             yield Unreadable(name, path, UnreadableImage(f"{name}: is encrypted; unpack the archive"))
         else:

@@ -18,7 +18,7 @@ OPACITY: Final = 0.6
 """The share of the colour that covers the slice where the heatmap is 1."""
 
 COLOURS: Final = np.array([[0, 0, 160], [0, 160, 220], [250, 220, 40], [230, 30, 20]], np.float64)
-"""From a heatmap of 0 to 1: blue, cyan, yellow, red; interpolated between."""
+"""The colours of a heatmap from 0 to 1: blue, cyan, yellow, red; interpolated between."""
 
 
 def overlay(

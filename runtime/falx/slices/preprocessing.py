@@ -1,8 +1,8 @@
-"""From a slice to the tensor: the one preprocessing, used by training and by every engine.
+"""Turns a slice into the tensor: the one preprocessing, used by training and by every engine.
 
 Collections of MRI slices differ in field of view, padding and brightness, and a classifier
-happily learns those instead of tumours. So a slice is reduced to what is left when they are
-taken away: the head fills the frame, and its brightness fills the range.
+happily learns those instead of tumours. Preprocessing takes these away: the head
+fills the frame, and its brightness fills the range.
 
 Every step is made of operations that a computation graph has too (comparisons, sums, an
 antialiased resize, a rank), and the head is found by comparing counts with fractions that round

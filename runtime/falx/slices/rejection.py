@@ -1,9 +1,9 @@
 """The checks that reject pictures which are not usable MRI slices of a head.
 
 Plain checks of the pixels come before the model, which would answer for anything: to a classifier of
-four labels a photograph of a cat has one of them. What passes them may still look like nothing that the
-model learned from; a model that has learned to tell says so itself, and is asked last. The tags of a DICOM
-object are asked before all (`falx.reading.tags`).
+four labels a photograph of a cat has one of them. A picture that passes them may still look like nothing
+that the model learned from. A model that has learned to tell says so itself, and is asked last. The tags of
+a DICOM object are asked before all (`falx.reading.tags`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 FAMILIARITY_AGAINST_TAGS: Final = 0.98
 """The familiarity a model must give a picture whose tags name another part of the body: they are often
-wrong, but the picture must then look like a head. Of every second slice of the validation split of Falx-2
-(391) none has less than 0.97."""
+wrong, but the picture must then look like a head. No slice of every second of the validation
+split of falx-2 (391) has less than 0.97."""
 
 GRID: Final = 64
 """The longer side of the coarse grid, in cells: there the shape of a head remains, its noise does not."""

@@ -1,4 +1,4 @@
-"""From files to a study: order, series, duplicates, what is missing, volumes, and the command line."""
+"""Files become a study: order, series, duplicates, what is missing, volumes, and the command line."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_what_cannot_be_read_may_belong_to_any_of_several_studies(
     series(tmp_path / "b", StudyInstanceUID="1.2.9")
     (tmp_path / "broken.dcm").write_bytes(b"")
     *_, last = gather_all(tmp_path)
-    assert classifier.predict_study(last).verdict.reason == "Nothing could be read of 1 file."
+    assert classifier.predict_study(last).verdict.reason == "The only file could not be read."
 
 
 def test_pictures_are_of_one_patient_if_the_caller_says_so(

@@ -1,16 +1,20 @@
-"""The page on studies: its rule is the code's, its figures were measured."""
+"""The page on studies: its example is what comes, its rule is the code's, its figures were measured."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks import studies
+from tests import guides
+from tests.reading.dicom.test_studies import volume
+from tests.said import Command
 
-from falx import finding, study
+from falx import finding, phantom, study
 from falx.model import file as model_file
 from falx.reading import series as reading
 from falx.reading import tags
@@ -22,6 +26,22 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def page() -> str:
     return (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+
+
+def test_the_answer_is_as_shown(
+    page: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear, lesion = (drawn[::-1, ::-1].T for drawn in (phantom.clear(), phantom.lesion()))
+    head = np.stack([lesion if number in (5, 6, 7) else clear for number in range(13)], axis=2)
+    volume(tmp_path / "head.nii.gz", head, np.diag([0.9, 0.9, 10.0, 1.0]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    told = guides.block("docs/studies.md", "sh", "Read an answer")
+    shown = page.partition(f"$ {told}\n")[2].partition("```")[0]
+    said = command(*shlex.split(told)[1:])
+    # Times differ, and so do a model's probabilities in the last digit, with the processor.
+    number = re.compile(r"\d+(?:\.\d+)?(?= ?(?:%|mm|ms))")
+    assert number.sub("#", said.out).split() == number.sub("#", shown).split()
 
 
 def test_the_rule_is_the_codes(page: str) -> None:

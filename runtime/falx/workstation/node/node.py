@@ -30,7 +30,7 @@ from falx.workstation.node.worker import Worker
 log = logging.getLogger("falx.listen")
 
 STOPS: Final = 30
-"""How often, once a second, the process that classifies is ended when the node stops."""
+"""The attempts, one a second, to end the process that classifies when the node stops."""
 
 
 class Node:

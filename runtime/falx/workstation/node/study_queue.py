@@ -19,7 +19,7 @@ TIDY_S: Final = 30.0
 """Time between two removals of what the spool need not keep, in seconds."""
 
 TRIES: Final = 3
-"""How often the classification of a study may fail before the study is set aside."""
+"""Failures to classify a study before it is set aside."""
 
 
 class StudyQueue:

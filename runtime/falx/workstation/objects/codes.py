@@ -44,7 +44,7 @@ DECISIONS: Final = {
     REJECTED: private("REJECTED", "Not classified"),
     **FINDINGS,
 }
-"""Of a study `tumor` is the decision, and the finding too where its slices disagree."""
+"""Codes of decisions. For a study `tumor` is the decision, and the finding too where its slices disagree."""
 
 BANDS: Final = {word: private(word.upper(), word.capitalize()) for word in ("high", "moderate", "low")}
 PROBABILITIES: Final = {
