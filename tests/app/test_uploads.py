@@ -215,10 +215,11 @@ class TestArrangement:
     ) -> None:
         monkeypatch.setitem(sys.modules, "nibabel", None)
         both = [one for name in "ab" for one in held(f"{name}.nii.gz", b"\x1f\x8b" + bytes(400), service)]
-        arranged = arrange(both, one_patient=True)
-        assert (arranged.studies, arranged.numbers) == ([], ("1", "2"))
-        assert isinstance(arranged.shown[1].result, Failure)
-        assert str(arranged.shown[1].result.error).endswith("pip install 'falx[nifti]'")
+        for beside in ([], [classified("c.png", png(phantom.clear()), service)]):
+            arranged = arrange([*both, *beside], one_patient=True)
+            assert (arranged.studies, arranged.numbers) == ([], ("1", "2", "3")[: 2 + len(beside)])
+            assert isinstance(arranged.shown[1].result, Failure)
+            assert str(arranged.shown[1].result.error).endswith("pip install 'falx[nifti]'")
 
     def test_the_same_object_twice_counts_once_and_is_told(self, dicom: Made, service: Service) -> None:
         data = dicom.series()["IM1"]

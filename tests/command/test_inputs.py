@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.said import Command
 
 import falx
@@ -100,6 +101,8 @@ def test_a_study_without_its_reader_is_an_error_and_not_a_doubt(
     monkeypatch.setitem(sys.modules, package, None)
     for path in (first := tmp_path / name, tmp_path / f"y{name}"):
         path.write_bytes(start + bytes(400))
+    # A picture beside them would not be used.
+    Image.fromarray(phantom.clear()).save(tmp_path / "z.png")
     for given in (first, tmp_path):
         said = command("study", "--model", model, given)
         assert said == (1, "", f"falx: error: {first}: {message}\n")

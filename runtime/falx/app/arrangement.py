@@ -80,9 +80,9 @@ def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangem
     named = sorted(uploads, key=lambda upload: _natural(upload.name))
     # A file that cannot be read counts in the study of the others, if they are one.
     examined = any(upload.dicom or upload.frames > 1 for upload in named)
-    readable = [upload for upload in named if upload.dicom or upload.untold]
-    # Files of which none can be read are no study.
-    together = [one for one in named if (one_patient and readable) or (examined and not one.alone)]
+    # Where a reader is not installed, nothing is said of the examination.
+    joined = one_patient and (examined or not any(upload.lacks_reader for upload in named))
+    together = [one for one in named if joined or (examined and not one.alone)]
     alone = tuple(shown for upload in named if upload not in together for shown in upload.shown)
     groups = _studies(together, one_patient=one_patient)
     if alone:
@@ -90,6 +90,7 @@ def arrange(uploads: Iterable[Upload], *, one_patient: bool = False) -> Arrangem
         groups.append(
             Group(alone, None, tuple(texts.PICTURE.format(number=n) if groups else str(n) for n in each))
         )
+    readable = [upload for upload in named if upload.dicom or upload.untold]
     return Arrangement(tuple(groups), len(readable) > 1 and any(upload.untold for upload in readable))
 
 

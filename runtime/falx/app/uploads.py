@@ -198,6 +198,11 @@ class Upload:
         """True for pictures and volumes, which do not say whose they are."""
         return self.dicom is None and not isinstance(self.given, Unreadable)
 
+    @property
+    def lacks_reader(self) -> bool:
+        """True where the package that reads the file is not installed."""
+        return isinstance(self.given, Unreadable) and isinstance(self.given.error, ImportError)
+
     def read(self, number: int) -> Slice:
         """Returns the slice of this number, from 1."""
         given = self.given

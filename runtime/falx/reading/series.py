@@ -328,9 +328,9 @@ def _refuse_nothing(things: _Things, path: str | None) -> None:
             raise ImageNotFound(f"{path}: no such file") from error
         except (OSError, ValueError):
             return
-    if things.slices or things.volumes or things.pictures:
+    if things.slices or things.volumes:
         return
-    alone = path is not None and len(things.failures) == 1
+    alone = path is not None and len(things.failures) == 1 and not things.pictures
     for failure in things.failures:
         if isinstance(failure, Part) and isinstance(failure.holder, Unreadable):
             why = failure.holder.error
