@@ -132,6 +132,15 @@ def scan(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of MRI data; the test is skipped without it."""
+    folder = Path(os.environ.get("FALX_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"needs the MRI data: no manifest.csv in {folder} (set FALX_DATA)")
+    return folder
+
+
 @pytest.fixture
 def falx_process() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python -m falx` in a process of its own, with variables of the environment by name."""
@@ -153,6 +162,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if "engines" in item.path.parts or {"engine", "any_engine"} & {*fixtures}:
             item.add_marker("engine")
+        if {"trainer", "export"} & {*item.path.parts}:
+            # Keras's TensorFlow backend and h5py warn of this themselves; everything else is an error.
+            item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"))
     items.sort(key=lambda item: not {"trainer", "export"} & {*item.path.parts})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -46,17 +47,14 @@ def answer(decision: str, tumor: float, cell: tuple[int, int] = (7, 7), label: s
 CLEAN = answer("no_tumor", 0.05)
 DOUBT = answer("ambiguous", 0.4)
 SURE = answer("glioma", 0.9)
-REJECTED = Prediction(
+REJECTED = dataclasses.replace(
+    CLEAN,
     decision="rejected",
     confidence=None,
     band=None,
     probabilities=None,
-    recommendation="Look.",
     reason=Reason("blank", "It is."),
-    elapsed_ms=1.0,
-    model=MODEL,
-    path=None,
-    thresholds=DEFAULT_THRESHOLDS,
+    location=None,
 )
 
 

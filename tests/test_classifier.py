@@ -196,7 +196,6 @@ def test_a_wrong_extension(any_engine: str, model: Path, tmp_path: Path) -> None
             falx.load(other)
 
 
-@pytest.mark.skipif(not model_file.DEFAULT_MODEL.exists(), reason="this checkout has no default model yet")
 @pytest.mark.filterwarnings("ignore:tflite-runtime runs int8:falx.FalxWarning")
 def test_the_default_model_answers(engine: str, head: Head) -> None:
     if engine == "onnx":

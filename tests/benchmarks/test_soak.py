@@ -7,11 +7,9 @@ import pytest
 from benchmarks import soak
 
 import falx
-from falx.model.file import DEFAULT_MODEL
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells the memory of a process")
-@pytest.mark.skipif(not DEFAULT_MODEL.exists(), reason="this checkout has no default model yet")
 def test_a_short_soak_tells_what_memory_did(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "FIRST", 20)
     kept: list[dict[str, Any]] = []

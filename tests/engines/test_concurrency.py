@@ -13,8 +13,6 @@ from falx.engines import ENGINES
 from falx.model import file as model_file
 from falx.model.file import DEFAULT_MODEL
 
-RELEASED = sorted((Path(__file__).parents[2] / "models").glob("*/*-int8.onnx"))
-
 SCRIPT = """
 import json, multiprocessing, os, signal, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -82,18 +80,11 @@ if __name__ == "__main__":
 """
 
 
-def _model(engine: str) -> Path:
-    if ENGINES[engine][0] == "tflite":
-        return DEFAULT_MODEL
-    if not RELEASED:
-        pytest.skip("no released onnx model yet")
-    return RELEASED[-1]
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize("engine", [name for name in ENGINES if ALONE in (None, name)])
 def test_threads_and_processes_answer_as_one_alone(engine: str, tmp_path: Path) -> None:
-    model = _model(engine)
+    released = (Path(__file__).parents[2] / "models").glob("*/*-int8.onnx")
+    model = DEFAULT_MODEL if ENGINES[engine][0] == "tflite" else next(released)
     assert not model_file.read(model)[0].self_contained
     load(engine, model)
     script = tmp_path / "concurrency.py"

@@ -64,9 +64,7 @@ def test_threads_change_no_answer(engine: str, model: Path) -> None:
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != ALONE])
 def test_engines_that_are_not_here_say_what_they_need(engine: str) -> None:
     format_, _ = ENGINES[engine]
-    model = next((path for path in MODELS if path.suffix == f".{format_}"), None)
-    if model is None:
-        pytest.skip(f"no released {format_} model yet")
+    model = next(path for path in MODELS if path.suffix == f".{format_}")
     with pytest.raises(EngineUnavailable, match="pip install"):
         falx.load(model, engine=engine)
 

@@ -39,13 +39,6 @@ IMAGES = 48
 """Half of them in each of train and val."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let pass what TensorFlow's variables warn of under NumPy 2, which Keras brings about."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"))
-
-
 def drawn(random: np.random.Generator, side: int) -> npt.NDArray[np.uint8]:
     """A textured square on black, `(side, side)`."""
     pixels = np.zeros((side, side), np.uint8)

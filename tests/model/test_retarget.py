@@ -445,7 +445,6 @@ class TestCommand:
         assert "absent.onnx: no such model file" in said.err
 
 
-@pytest.mark.skipif(not DEFAULT_MODEL.exists(), reason="this checkout has no default model yet")
 def test_the_default_model(tmp_path: Path) -> None:
     path = tmp_path / "strict.tflite"
     write(retarget(DEFAULT_MODEL.read_bytes(), {"no_tumor": 0.999}), path)

@@ -6,12 +6,9 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from tests.packaging.conftest import Environment
+from tests.packaging.conftest import Environment
 
 # A path that exists on one machine only.
 MACHINE_PATH = re.compile(r"(?<![\w.}/-])/(?:home|Users|work|root)/\w+")

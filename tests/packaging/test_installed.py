@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from tests import keys
+from tests.packaging.conftest import Environment
 
 import falx
 from falx.words import DECISIONS, DISCLAIMER, LABELS
-
-if TYPE_CHECKING:
-    from tests.packaging.conftest import Environment
 
 # What LiteRT 2.3 itself needs; not chosen here, listed so that an addition is noticed.
 OF_LITERT = {"backports.strenum", "flatbuffers", "ml_dtypes", "protobuf", "tqdm", "typing_extensions"}

@@ -9,15 +9,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from tests import guides
+from tests.packaging.conftest import Environment
 
 from falx.model.file import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from tests.packaging.conftest import Environment
 
 EXAMPLE = "falx predict examples/lesion.png"
 TEST = (

@@ -20,7 +20,6 @@ from falx_runs.manifest import Box
 # Before anything imports TensorFlow: it greets on standard error otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.tflite"
 """A graph of 3 KB: dark slices are `no_tumor`, bright ones `glioma`; the heatmap is the brightness."""
@@ -55,14 +54,6 @@ def draw_head(
     return picture.clip(0, 255).astype(np.uint8), box
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let pass what Keras's TensorFlow backend and h5py warn of themselves; everything else is an error."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"))
-
-
 @pytest.fixture(scope="session")
 def head() -> DrawHead:
     """The function that draws heads."""
@@ -70,19 +61,10 @@ def head() -> DrawHead:
 
 
 @pytest.fixture(scope="session")
-def data_folder() -> Path:
-    """The folder of MRI data; the test is skipped without it."""
-    folder = Path(os.environ.get("FALX_DATA", CHECKOUT.parent / "shared" / "data"))
-    if not (folder / "manifest.csv").is_file():
-        pytest.skip(f"needs the MRI data: no manifest.csv in {folder} (set FALX_DATA)")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def imagenet_weights() -> Path:
     """The file of the ImageNet backbone's weights; the test is skipped without it."""
-    default = CHECKOUT.parent / "shared" / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
-    path = Path(os.environ.get("FALX_WEIGHTS", default))
+    weights = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
+    path = Path(os.environ.get("FALX_WEIGHTS", weights))
     if not path.is_file():
         pytest.skip(f"needs the backbone's ImageNet weights: no {path} (set FALX_WEIGHTS)")
     return path

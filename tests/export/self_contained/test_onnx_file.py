@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,10 +39,6 @@ from falx_export.errors import ConversionError, ParityError
 from falx_export.self_contained import onnx_decision, onnx_file, onnx_preprocessing, onnx_rejection
 from falx_export.self_contained.onnx_builder import Graph, Tensor
 from falx_runs.manifest import read_records
-
-CHECKOUT = Path(__file__).parents[3]
-DATA = Path(os.environ.get("FALX_DATA", CHECKOUT.parent / "shared" / "data"))
-MODEL = next((CHECKOUT / "models").glob("*/*-int8.onnx"), CHECKOUT / "models" / "NAME-int8.onnx")
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[..., dict[str, Any]]
@@ -558,13 +553,12 @@ class TestFile:
             onnx_file.sealed(model.SerializeToString(), card)
 
 
-@pytest.mark.skipif(not (DATA / "manifest.csv").exists(), reason=f"no MRI data at {DATA} (FALX_DATA)")
-@pytest.mark.skipif(not MODEL.exists(), reason=f"no {MODEL.name}: the checkout came without its models")
-def test_real_slices_are_answered_as_by_the_runtime(tmp_path: Path) -> None:
-    classifier = falx.load(MODEL, engine="onnx")
-    card, payload = model_file.read(MODEL)
+def test_real_slices_are_answered_as_by_the_runtime(data_folder: Path) -> None:
+    (released,) = (Path(__file__).parents[3] / "models").glob("*/*-int8.onnx")
+    classifier = falx.load(released, engine="onnx")
+    card, payload = model_file.read(released)
     run = loaded(onnx_file.sealed(payload, card))
-    records = read_records(DATA)[::150]
+    records = read_records(data_folder)[::150]
     assert len(records) >= 40
     for record in records:
         expected = classifier.predict(record.path)

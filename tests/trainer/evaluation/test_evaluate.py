@@ -146,7 +146,6 @@ def test_data_that_cannot_be_measured_are_an_error(tmp_path: Path, model: Path, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path) -> None:
     import keras
 

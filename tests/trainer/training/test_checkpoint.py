@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -57,11 +59,17 @@ def test_the_newest_is_kept_and_no_other(tmp_path: Path) -> None:
     assert Checkpoint(tmp_path).load() is None
 
 
-def test_a_save_cut_off_while_writing_leaves_the_last_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoint = Checkpoint(tmp_path)
+def cut_off(checkpoint: Checkpoint, module: ModuleType, name: str, failing: Callable[..., None]) -> None:
+    """Saves a second state, while a function of a module fails."""
     checkpoint.save(state(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, failing)
+        with pytest.raises(OSError, match="cut off"):
+            checkpoint.save(state(2))
+
+
+def test_a_save_cut_off_while_writing_leaves_the_last_state(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
     real, calls = np.savez, []
 
     def failing(path: Path, *arrays: Any) -> None:
@@ -71,20 +79,14 @@ def test_a_save_cut_off_while_writing_leaves_the_last_state(
             raise OSError("cut off")
         real(path, *arrays)
 
-    monkeypatch.setattr(np, "savez", failing)
-    with pytest.raises(OSError, match="cut off"):
-        checkpoint.save(state(2))
-    monkeypatch.undo()
+    cut_off(checkpoint, np, "savez", failing)
     assert_same(Checkpoint(tmp_path).load(), state(1))
     checkpoint.save(state(2, kept=False))
     assert_same(Checkpoint(tmp_path).load(), state(2, kept=False))
 
 
-def test_a_save_cut_off_while_cleaning_leaves_the_new_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_save_cut_off_while_cleaning_leaves_the_new_state(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.save(state(1))
     real = shutil.rmtree
 
     def failing(path: Path, **options: Any) -> None:
@@ -93,10 +95,7 @@ def test_a_save_cut_off_while_cleaning_leaves_the_new_state(
             raise OSError("cut off")
         real(path, **options)
 
-    monkeypatch.setattr(shutil, "rmtree", failing)
-    with pytest.raises(OSError, match="cut off"):
-        checkpoint.save(state(2))
-    monkeypatch.undo()
+    cut_off(checkpoint, shutil, "rmtree", failing)
     assert_same(Checkpoint(tmp_path).load(), state(2))
     checkpoint.save(state(3))
     assert_same(Checkpoint(tmp_path).load(), state(3))
