@@ -35,7 +35,7 @@ PORTS = (8000, 8080, 8104, 8501, 8786, 6006, 11112)
 """Ports that pages name, or that are a command's own."""
 
 WEIGHTS = "../shared/weights/mobilenet_v2_imagenet_notop.weights.h5"
-SELF_CONTAINED = f"models/{RELEASE}/{RELEASE}-float32-self-contained.onnx"
+SELF_CONTAINED = f"{ROOT}/models/{RELEASE}/{RELEASE}-float32-self-contained.onnx"
 
 MEANT = {
     r"\bNAME\b(?!$)": RELEASE,
@@ -70,6 +70,7 @@ class Reader:
     def __init__(self, folder: Path, *, installs: bool = False) -> None:
         self.folder = folder
         self._servers: dict[int, subprocess.Popen[bytes]] = {}
+        self._python = Path(sys.executable)
         self._ports = {number: free_port() for number in PORTS}
         bin_folder, environment = folder.parent / "bin", folder.parent / "environment"
         bin_folder.mkdir()
@@ -81,9 +82,15 @@ class Reader:
             # `--group` came with 25.1.
             subprocess.run([pip, "install", "--quiet", "--upgrade", "pip"], check=True)
             (bin_folder / "pip").symlink_to(pip)
+            self._python = environment / "bin" / "python"
         roots = [folder, *(folder / root for root in ("runtime", "export", "trainer"))]
         self._environment = os.environ | {
-            "PATH": os.pathsep.join([str(bin_folder), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join(
+                [
+                    *map(str, (bin_folder, Path(sys.executable).parent, environment / "bin")),
+                    os.environ["PATH"],
+                ]
+            ),
             "PYTHONPATH": os.pathsep.join(map(str, roots)),
             "PYTHONWARNINGS": "",
             "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -95,6 +102,8 @@ class Reader:
             command = re.sub(word, here, command)
         for number, port in self._ports.items():
             command = re.sub(rf"\b{number}\b", str(port), command)
+        # The page on archives installs what its program and its measurement need.
+        command = re.sub(r"^python (?=examples|-m benchmarks\.archive)", f"{self._python} ", command)
         return command.replace("python -m pip ", "pip ")
 
     def types(self, command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
