@@ -44,9 +44,7 @@ SIDE: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was checked: whether it is as it should be, None where it could not be checked, and what
-    was found, a sentence.
-    """
+    """One thing that was checked, what was found, and whether it is as it should be; None where unknown."""
 
     name: str
     ok: bool | None
@@ -55,9 +53,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The time from a PNG file in memory to the decision: percentiles over the runs.
+    """The time from a PNG file in memory to the decision, as percentiles; `p99_ms` must keep to the budget.
 
-    `p99_ms` must keep to the budget. The runs had the processor for a share, 0..1, of their time.
+    The runs had the processor for a share, 0..1, of their time.
     """
 
     p50_ms: float
@@ -89,11 +87,7 @@ class Report:
 
 
 def run(classifier: Classifier, *, latency: bool = True) -> Report:
-    """Checks a classifier on this machine; takes about a second.
-
-    Without `latency`, which would say nothing in an emulated machine, the report says that it was not
-    checked.
-    """
+    """Checks a classifier on this machine, in about a second; an emulated one tells nothing of `latency`."""
     measured = _measure(classifier) if latency else None
     return Report((_file(classifier), _known_inputs(classifier), _fast(measured)), measured)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from falx.prediction import Location
 
     Marks = npt.NDArray[np.float32]
+    Indices = npt.NDArray[np.int64]
 
 GRID: Final = 32
 """Spots along each side of a slice: 7 mm each on a field of view of 230 mm, half a cell of the heatmap."""
@@ -191,11 +192,7 @@ def _compared(
 
 
 def _points(
-    one: Evidence,
-    series: Series,
-    places: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
+    one: Evidence, series: Series, places: Indices, rows: Indices, columns: Indices
 ) -> npt.NDArray[np.float64]:
     """Returns the centres of spots in the patient, `(K, 3)`, in mm."""
     middle = [series.layout[group[len(group) // 2]] for group in one.members]

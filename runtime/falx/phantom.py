@@ -46,8 +46,8 @@ def _drawn(*, with_lesion: bool) -> npt.NDArray[np.uint8]:
     image = _head()
     if with_lesion:
         image = _paint(image, 0.9 * _inside(160, 104, 34, 30, softness=14), 84)
-        image = _paint(image, _inside(160, 104, 20, 18, softness=2, uneven=_noise(341, 24)), 228)
-        image = _paint(image, _inside(160, 104, 12, 10, softness=4, uneven=_noise(342, 24)), 60)
+        image = _paint(image, _inside(160, 104, 20, 18, softness=2, rough=_noise(341, 24)), 228)
+        image = _paint(image, _inside(160, 104, 12, 10, softness=4, rough=_noise(342, 24)), 60)
     return _scanned(image)
 
 
@@ -149,22 +149,16 @@ def _rise(value: Field, softness: float = 1.5) -> Field:
 
 
 def _inside(
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    softness: float,
-    slope: float = 0,
-    uneven: Field | float = 0,
+    x: float, y: float, width: float, height: float, softness: float, slope: float = 0, rough: Field | int = 0
 ) -> Field:
     """1 inside an ellipse, 0 outside, with an edge of `softness` pixels; `(256, 256)`.
 
-    It leans by `slope` columns a row, and its outline is moved by `uneven` pixels.
+    It leans by `slope` columns a row, and its outline is moved by `rough` pixels.
     """
     columns, rows = _grid()
     across = (columns - x - slope * (rows - y)) / width
     radius = np.sqrt(across**2 + ((rows - y) / height) ** 2)
-    return _rise((1 - radius) * min(width, height) + uneven, softness)
+    return _rise((1 - radius) * min(width, height) + rough, softness)
 
 
 def _paint(image: Field, where: Field, value: float) -> Field:

@@ -82,7 +82,7 @@ def test_one_volume_of_several_is_taken_and_the_others_are_named(values: Values)
     assert np.array_equal(shown(file), shown(bytes_of(image(values))))
     assert np.array_equal(shown(file, 2), shown(bytes_of(image(other))))
     assert open_volume(file, 2).notes == (
-        "The file holds 3 volumes, such as points in time; this is volume 2 (--volume N or volume=N takes "
+        "The file holds 3 volumes, such as points in time; this is volume 2 (the option volume takes "
         "another).",
     )
     assert open_volume(bytes_of(image(values[..., None]))).notes == ()

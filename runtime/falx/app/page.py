@@ -84,7 +84,7 @@ def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service
         )
     _read(read, service, None if chosen is None else arranged.shown[chosen])
     _study(study_place, arranged)
-    _foot(place.container(key="foot"), visit, state, service, Saved(arranged, patient, service))
+    _foot(place.container(key="foot"), visit, state, Saved(arranged, patient, service))
 
 
 def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
@@ -218,9 +218,7 @@ def _study(place: DeltaGenerator, arranged: Arrangement) -> None:
         place.expander(texts.TABLE).html(render("verdict.html:slices", rows=fragments.rows(arranged)))
 
 
-def _foot(
-    place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service: Service, saved: Saved
-) -> None:
+def _foot(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, saved: Saved) -> None:
     """Shows the disclaimer, what the visitor can take away, and the way to the next patient."""
     place.html(f'<p role="note">{DISCLAIMER}</p>')
     if not saved.arranged.shown:
@@ -243,7 +241,7 @@ def _foot(
             disabled=name == "pdf" and bool(letters),
         )
     buttons.button(
-        texts.NEXT, key="next", on_click=_forget, args=(visit, state, service), help=texts.NEXT_HELP
+        texts.NEXT, key="next", on_click=_forget, args=(visit, state, saved.service), help=texts.NEXT_HELP
     )
 
 

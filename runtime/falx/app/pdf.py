@@ -98,7 +98,7 @@ def _statement(paper: FPDF, said: fragments.Statement) -> None:
     _rule(paper)
     _write(paper, said.name, size=9, colour=QUIET)
     _sign(paper, said.kind)
-    _write(paper, said.decision, size=15, bold=True, colour=TONES[said.kind], height=8)
+    _write(paper, said.decision, size=15, bold=True, colour=TONES[said.kind], line=8)
     if said.confidence:
         _write(paper, said.confidence, bold=True)
     if said.band:
@@ -239,17 +239,11 @@ def _sign(paper: FPDF, kind: str) -> None:
 
 
 def _write(
-    paper: FPDF,
-    text: str,
-    *,
-    size: int = 10,
-    bold: bool = False,
-    colour: Colour = INK,
-    height: float = LINE_MM,
+    paper: FPDF, text: str, *, size: int = 10, bold: bool = False, colour: Colour = INK, line: float = LINE_MM
 ) -> None:
     _font(paper, text, size, bold=bold)
     paper.set_text_color(*colour)
-    paper.multi_cell(0, height, text, align="L", new_x="LMARGIN", new_y="NEXT")
+    paper.multi_cell(0, line, text, align="L", new_x="LMARGIN", new_y="NEXT")
 
 
 def _font(paper: FPDF, text: str, size: int, *, bold: bool) -> None:

@@ -53,10 +53,7 @@ class AppUnavailable(FalxError, ImportError):  # noqa: N818 - the name says what
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The place where the page is served.
-
-    `base_path` stands before all its paths, without slashes at its ends.
-    """
+    """The place where the page is served; `base_path`, before all its paths, has no slashes at its ends."""
 
     address: str
     port: int

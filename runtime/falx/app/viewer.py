@@ -25,19 +25,15 @@ from falx.slices.overlay import OPACITY, tint
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
+    Action = Callable[[], None]
+
 KEY: Final = "viewer"
 HERE: Final = Path(__file__).parent
 LEVELS: Final = 65535
 """The greatest value that a slice is sent in."""
 
 
-def show(
-    arranged: Arrangement,
-    chosen: int | None,
-    most: int,
-    on_walk: Callable[[], None],
-    on_sample: Callable[[], None],
-) -> None:
+def show(arranged: Arrangement, chosen: int | None, most: int, on_walk: Action, on_sample: Action) -> None:
     """Puts the viewer where the page is; without slices it says that at most `most` files may be given.
 
     `on_walk` is called when the reader goes to another slice, whose index the viewer's state has as `at`.

@@ -53,10 +53,7 @@ def paragraph(text: str, indent: str = "") -> str:
 
 
 def wrapped(text: str) -> str:
-    """Returns a message as lines that fit the terminal; where standard error is none, as one line.
-
-    Words are not broken, so that a path can be copied.
-    """
+    """Returns a message as lines that fit the terminal, whole words, so that a path can be copied."""
     if not sys.stderr.isatty():
         return f"{text}\n"
     return "\n".join(textwrap.wrap(text, width(), break_long_words=False, break_on_hyphens=False)) + "\n"
@@ -88,11 +85,7 @@ class Table:
         self._stream = stream
 
     def row(self, cells: Sequence[str], colour_name: str = "", coloured: int = 1) -> bool:
-        """Prints a row, one of its cells (or, where that is 0, all of them) in a colour.
-
-        Returns:
-            Whether the last cell stands there whole.
-        """
+        """Prints a row, one of its cells (all, where that is 0) in a colour; True where the last is whole."""
         cells = [plain(cell) for cell in cells]
         fixed = [
             cell.ljust(size) if len(cell) <= size else "…" + cell[len(cell) - size + 1 :]

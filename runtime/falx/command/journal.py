@@ -28,9 +28,8 @@ class ResumeError(FalxError, ValueError):
 class Journal:
     """The answers of a batch, those of earlier runs first.
 
-    Attributes:
-        answered: how many lines there were for each path when the file was opened.
-        failures: how many of those lines say that an input could not be read.
+    `answered` is how many lines there were for each path when the file was opened, `failures` how many of
+    these say that an input could not be read.
     """
 
     def __init__(self, path: str | os.PathLike[str], model: ModelIdentity) -> None:

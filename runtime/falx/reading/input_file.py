@@ -20,15 +20,10 @@ bits. While a volume is read, it takes twice as much memory at most."""
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file that is to be read.
+    """A file that is to be read: its name for messages, and the path that results repeat, if it has one.
 
-    Attributes:
-        name: What messages call the file.
-        path: The path that results repeat; None where the file has none.
-        opener: Opens the file; the caller closes it.
-        on_disk: Whether the file lies at `path`.
-        most_bytes: The bytes that the file, or each file in an archive, may be unpacked to.
-        most_pixels: The pixels of a picture; one that claims more is not decoded.
+    It lies there where it is `on_disk`. The file, or each in an archive, may be unpacked to `most_bytes`; a
+    picture that claims more than `most_pixels` is not decoded.
     """
 
     name: str

@@ -67,13 +67,6 @@ class DamagedFrameError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
-    precision: int
-    components: tuple[int, ...]
-    """The names of the components, numbers of the encoder's choice."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Scan:
     components: tuple[int, ...]
     """The places of the components in the frame, rising (T.81, B.2.3)."""
@@ -93,7 +86,7 @@ def decode(data: bytes, rows: int, columns: int, samples: int = 1) -> tuple[npt.
     Raises:
         DamagedFrameError: The data is something else.
     """
-    frame: _Frame | None = None
+    precision, names = 0, b""
     tables: dict[int, Table] = {}
     interval = 0
     shown = np.zeros((rows, columns, samples), np.uint16)
@@ -101,24 +94,24 @@ def decode(data: bytes, rows: int, columns: int, samples: int = 1) -> tuple[npt.
     for marker, start, stop in _segments(data):
         segment = data[start:stop]
         if marker in FRAMES:
-            frame = _frame(marker, segment, shown.shape)
+            precision, names = _frame(marker, segment, shown.shape)
         elif marker == TABLES:
             tables |= _tables(segment)
         elif marker == RESTARTS:
             interval = int.from_bytes(segment[:2], "big")
         elif marker == SCAN:
-            if frame is None:
+            if not names:
                 raise DamagedFrameError("a scan before the frame's header")
-            scan = _scan(segment, frame, missing)
+            scan = _scan(segment, precision, names, missing)
             if not tables.keys() >= {*scan.tables}:
                 raise DamagedFrameError("a Huffman table is missing")
             codes = [_codes(*tables[number]) for number in scan.tables]
             for band, coded in _bands(data, stop, shown, interval):
                 _fill(band, coded, codes, scan)
             missing.difference_update(scan.components)
-    if frame is None or missing:
+    if not names or missing:
         raise DamagedFrameError("it holds no picture, or not all components of one")
-    return shown, frame.precision
+    return shown, precision
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -137,8 +130,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         at = stop
 
 
-def _frame(marker: int, segment: bytes, shape: tuple[int, ...]) -> _Frame:
-    """The frame's header (T.81, B.2.2)."""
+def _frame(marker: int, segment: bytes, shape: tuple[int, ...]) -> tuple[int, bytes]:
+    """Returns the bits of a sample, and the components' names, bytes of the encoder's choice (B.2.2)."""
     if marker != FRAME:
         raise DamagedFrameError(f"it is of another process of JPEG: frame marker {marker:#04x}")
     if len(segment) < 6 or len(segment) != 6 + 3 * segment[5]:
@@ -150,7 +143,7 @@ def _frame(marker: int, segment: bytes, shape: tuple[int, ...]) -> _Frame:
         raise DamagedFrameError(f"expected 2 to 16 bits, got {segment[0]}")
     if segment[5] > 1 and {*segment[7::3]} != {0x11}:
         raise DamagedFrameError("components of different sizes")
-    return _Frame(segment[0], (*segment[6::3],))
+    return segment[0], segment[6::3]
 
 
 def _tables(segment: bytes) -> dict[int, Table]:
@@ -180,18 +173,18 @@ def _codes(counts: bytes, values: bytes) -> Codes:
     return code, size
 
 
-def _scan(header: bytes, frame: _Frame, missing: set[int]) -> _Scan:
-    """A scan's header (T.81, B.2.3)."""
+def _scan(header: bytes, precision: int, known: bytes, missing: set[int]) -> _Scan:
+    """Returns what a scan's header says of components that are still missing (T.81, B.2.3)."""
     count = header[0] if header else 0
     if count == 0 or len(header) != 4 + 2 * count:
         raise DamagedFrameError("a scan's header is broken")
     names, predictor, transform = header[1:-3:2], header[-3], header[-1] & 15
-    found = [n for n in sorted(missing) if frame.components[n] in names]
-    if [frame.components[n] for n in found] != [*names]:
+    found = [n for n in sorted(missing) if known[n] in names]
+    if [known[n] for n in found] != [*names]:
         raise DamagedFrameError("a scan of components that are not in the frame, or of one again")
-    if not 1 <= predictor <= 7 or transform >= frame.precision:
+    if not 1 <= predictor <= 7 or transform >= precision:
         raise DamagedFrameError("an unknown predictor or point transform")
-    first = 1 << (frame.precision - transform - 1)
+    first = 1 << (precision - transform - 1)
     return _Scan((*found,), tuple(one >> 4 for one in header[2:-3:2]), predictor, transform, first)
 
 

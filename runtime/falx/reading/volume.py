@@ -68,14 +68,12 @@ class Volume:
     """A volume of grey values, to be read slice by slice.
 
     Attributes:
-        load: Reads the voxels, `(W, H, N)`: each slice with its columns and rows from the last ones on.
-        shape: The voxels along each axis of these.
+        load: Reads the voxels, `(W, H, N)`, which is `shape`: each slice from its last column and row on.
         source: The format that `origin` names: `nifti`, `mgh`, `nrrd`, `tiff` or `array`.
         sizes_mm: The size of a voxel along each axis; None where it is unknown.
         plane: `axial`, `coronal` or `sagittal`; None where it is unknown.
         affine: `(4, 4)`, from voxels to mm towards the patient's right, front and head; None where it is
             unknown.
-        notes: What a reader of the answer must know; sentences.
         inverted: Whether the least stored values are the brightest.
     """
 

@@ -14,6 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+Values = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
 FALLBACK: Final = (0.1, 99.9)
 """Percentiles of the values that become black and white where no stored window can be used: all of the
 head, without hot pixels."""
@@ -34,12 +37,9 @@ MOST_STRETCH: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The range of the values that is shown.
+    """The range of values that is shown: from `low`, black with all below, to `high`, white with all above.
 
-    Attributes:
-        low: what becomes black, with all below.
-        high: what becomes white, with all above; greater than `low`.
-        sigmoid: whether between them runs a sigmoid in place of a line (C.11.2.1.3.1); it is not cut.
+    Between them runs a line, or a sigmoid (C.11.2.1.3.1), which is not cut.
     """
 
     low: float
@@ -60,7 +60,7 @@ class Window:
         low, high = centre - width / 2, centre + width / 2
         return cls(low, high, function.upper() == "SIGMOID") if high > low else None
 
-    def apply(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def apply(self, values: Values) -> Values:
         """Brightness of the same shape, 0 black to 1 white."""
         shown = (values - self.low) / (self.high - self.low)
         if self.sigmoid:
@@ -77,19 +77,15 @@ class Greys:
     black and white in the window that the picture is shown with; and whether the least are shown white.
     """
 
-    values: npt.NDArray[np.float64]
+    values: Values
     low: float
     high: float
     inverted: bool = False
 
 
 def brightness(
-    values: npt.NDArray[np.float64],
-    window: Window | None,
-    valid: npt.NDArray[np.bool_] | None = None,
-    *,
-    inverted: bool = False,
-) -> npt.NDArray[np.float64]:
+    values: Values, window: Window | None, valid: Mask | None = None, *, inverted: bool = False
+) -> Values:
     """Returns values of any shape, finite where valid, as brightness, 0 black to 1 white.
 
     Without a stored window they are shown from the least to the greatest. Where `valid` is given, the others
@@ -103,11 +99,7 @@ def brightness(
 
 
 def suited(
-    values: npt.NDArray[np.float64],
-    window: Window | None,
-    valid: npt.NDArray[np.bool_] | None = None,
-    *,
-    inverted: bool = False,
+    values: Values, window: Window | None, valid: Mask | None = None, *, inverted: bool = False
 ) -> Window | None:
     """Returns the window to show values with: the stored one where it shows the picture, else that of the
     percentiles `FALLBACK`; None where there is one value only. See `brightness` for the arguments.
@@ -126,7 +118,7 @@ def suited(
     return Window(float(dark), float(bright)) if bright > dark else Window(low, high)
 
 
-def _shows(shown: npt.NDArray[np.float64]) -> bool:
+def _shows(shown: Values) -> bool:
     if np.mean(shown >= 1) > MOST_WHITE or np.mean((shown > 0) & (shown < 1)) < LEAST_INSIDE:
         return False
     return bool(np.percentile(shown, FALLBACK[1]) >= LEAST_REACH)

@@ -25,6 +25,8 @@ from falx.slices.bit_exact import column_counts, row_counts
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Pixels = npt.NDArray[np.uint8]
+
 NAME: Final = "falx-head-1"
 """Identifies this preprocessing in a card; any change to a pixel of its output changes the name."""
 
@@ -74,7 +76,7 @@ class Frame:
         return (SIZE - width) // 2, (SIZE - height) // 2, width, height
 
 
-def find_head(pixels: npt.NDArray[np.uint8]) -> Frame:
+def find_head(pixels: Pixels) -> Frame:
     """Finds the bounding rectangle of the head in a slice, `(H, W)` uint8, 0 black to 255 white.
 
     It is the whole slice where no dark background surrounds the head.
@@ -98,7 +100,7 @@ def find_head(pixels: npt.NDArray[np.uint8]) -> Frame:
     return head
 
 
-def prepare(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Frame]:
+def prepare(pixels: Pixels) -> tuple[Pixels, Frame]:
     """Turns a slice into the tensor that a model sees.
 
     The head is cut out, resized with antialiasing to fit 224 x 224 with its aspect kept, its
@@ -120,11 +122,8 @@ def prepare(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Frame
 
 
 def resized(
-    pixels: npt.NDArray[np.uint8],
-    size: tuple[int, int],
-    resampling: Image.Resampling,
-    region: tuple[int, int, int, int],
-) -> npt.NDArray[np.uint8]:
+    pixels: Pixels, size: tuple[int, int], resampling: Image.Resampling, region: tuple[int, int, int, int]
+) -> Pixels:
     """Resizes a region (left, top, right, bottom) to a size (width, height) by Pillow with antialiasing.
 
     Along the rows first, then along the columns: Pillow rounds to grey levels after either pass. Up to
@@ -147,7 +146,7 @@ def resized(
     return np.asarray(columns.resize(size, resampling, box=(0, top, size[0], bottom)))
 
 
-def stretch(content: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def stretch(content: Pixels) -> Pixels:
     """Stretches brightness linearly so that its quantiles land on 0 and 255, if there is more than one."""
     ranks = list(accumulate(Image.fromarray(content).histogram()))
     dark = bisect_left(ranks, DARK_QUANTILE * content.size)

@@ -81,10 +81,8 @@ class Worker:
     ) -> dict[str, Any]:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
-        Returns `uid`, the SOP Instance UID of the report, `decision`, `label`, `confidence`, and `not_used`:
-        of each series that decides nothing the number of its slices and the code of the reason. Raises
-        StudyUnanswered where the study ended the process, took more than `limit_s` or raised an error, and
-        OSError where the disk is at fault.
+        Returns what `_answer` does. Raises StudyUnanswered where the study ended the process, took more than
+        `limit_s` or raised an error, and OSError where the disk is at fault.
         """
         process = self._ready()
         question = {
