@@ -135,11 +135,9 @@ def find(series: Series, results: Sequence[Prediction | Failure]) -> Evidence:
     middle = np.where((zones == Zone.MIDDLE)[:, None, None], marks, 0)
     inside = np.where((zones != Zone.OUTSIDE)[:, None, None], marks, 0)
     strength, lasting = _strengths(middle, place_mm, gaps, step)
-    judged = [
-        results[i] for own, zone in zip(members, zones, strict=True) if zone == Zone.MIDDLE for i in own
-    ]
-    cleared = sum(isinstance(one, Prediction) and one.decision == NO_TUMOR for one in judged)
-    share = cleared / max(1, len(judged))
+    inner = [results[i] for own, zone in zip(members, zones, strict=True) if zone == Zone.MIDDLE for i in own]
+    cleared = sum(isinstance(one, Prediction) and one.decision == NO_TUMOR for one in inner)
+    share = cleared / max(1, len(inner))
     return Evidence(members, zones, strength, lasting, _strengths(inside, place_mm, gaps, step)[1], share)
 
 
@@ -158,9 +156,7 @@ def compare(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Marks, Marks
     Returns:
         `strength` and `lasting` of each series, after the others were asked.
     """
-    return [
-        _compared(*one, [other for j, other in enumerate(found) if j != i]) for i, one in enumerate(found)
-    ]
+    return [_compared(*one, [*found[:i], *found[i + 1 :]]) for i, one in enumerate(found)]
 
 
 def _compared(

@@ -61,20 +61,10 @@ def serve(options: argparse.Namespace) -> int:
         )
     # Here, so that a model that cannot be used is said once, and not by each process.
     load(options)
-    start(
-        Setup(
-            address=options.address,
-            port=options.port,
-            processes=options.processes,
-            model=options.model,
-            engine=options.engine,
-            threads=options.threads,
-            token=token,
-            bounds=Bounds(
-                **{field.name: getattr(options, f"max_{field.name}") for field in dataclasses.fields(Bounds)}
-            ),
-        )
-    )
+    told = {name: getattr(options, name) for name in ("address", "port", "processes")}
+    told |= {name: getattr(options, name) for name in ("model", "engine", "threads")}
+    bounds = {field.name: getattr(options, f"max_{field.name}") for field in dataclasses.fields(Bounds)}
+    start(Setup(**told, token=token, bounds=Bounds(**bounds)))
     return OK
 
 

@@ -30,12 +30,7 @@ if TYPE_CHECKING:
 SHADES: Final = " .:-=+*#%@"
 """Letters from black to white, for pictures made of them."""
 
-COLOURS: Final = {
-    words.NO_TUMOR: "green",
-    words.AMBIGUOUS: "yellow",
-    words.REJECTED: "dim",
-    ERROR: "red",
-}
+COLOURS: Final = {words.NO_TUMOR: "green", words.AMBIGUOUS: "yellow", words.REJECTED: "dim", ERROR: "red"}
 """The colours of decisions; a tumour's is `TUMOR_COLOUR`."""
 
 TUMOR_COLOUR: Final = "red"

@@ -470,10 +470,8 @@ def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering
     uids = {one.origin.study_instance_uid for one in things.slices}
     uid = next(iter(uids)) if len(uids) == 1 else None
     holders = (one.source.holder for one in things.slices)
-    found = tuple(
-        dict.fromkeys(one.file for one in holders if isinstance(one, dicom.DicomImage) and one.file)
-    )
-    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes), found)
+    own = dict.fromkeys(one.file for one in holders if isinstance(one, dicom.DicomImage) and one.file)
+    return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes), tuple(own))
 
 
 def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:

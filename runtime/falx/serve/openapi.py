@@ -134,6 +134,5 @@ def _post(summary: str, answer: str, *, one: bool = False, png: bool = False) ->
 
 
 def _get(summary: str, kind: str) -> JsonObject:
-    return {
-        "get": {"summary": summary, "responses": {"200": {"description": summary, "content": {kind: {}}}}}
-    }
+    answer = {"description": summary, "content": {kind: {}}}
+    return {"get": {"summary": summary, "responses": {"200": answer}}}

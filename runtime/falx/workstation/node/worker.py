@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -70,43 +71,26 @@ class Worker:
         return self._process.pid
 
     def make(
-        self,
-        images: Iterable[Path],
-        folder: Path,
-        *,
-        further: Sequence[str] = (),
-        capture: bool = False,
-        workers: int = 1,
-        limit_s: float,
+        self, images: Iterable[Path], folder: Path, *, limit_s: float, **options: object
     ) -> dict[str, Any]:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
-        Returns what `_answer` does. Raises StudyUnanswered where the study ended the process, took more than
+        The options are those of `falx.workstation.objects.study_objects.make`. Returns what `_answer` does.
+        Raises StudyUnanswered where the study ended the process, took more than
         `limit_s` or raised an error, and OSError where the disk is at fault.
         """
         process = self._ready()
-        question = {
-            "images": list(map(str, images)),
-            "folder": str(folder),
-            "further": list(further),
-            "capture": capture,
-            "workers": workers,
-        }
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(limit_s, end)
+        question = {"images": list(map(str, images)), "folder": str(folder), "options": options}
+        started = time.monotonic()
+        timer = threading.Timer(limit_s, process.kill)
         timer.start()
         try:
             answer = _ask(process, question)
         finally:
             timer.cancel()
         if answer is None:
-            code = process.wait()
-            raise StudyUnanswered(f"it took more than {limit_s:g} s" if late.is_set() else _ended(code))
+            late, code = time.monotonic() - started >= limit_s, process.wait()
+            raise StudyUnanswered(f"it took more than {limit_s:g} s" if late else _ended(code))
         if "number" in answer:
             raise OSError(answer["number"], answer["error"])
         if "error" in answer:
@@ -244,13 +228,7 @@ def _read(questions: queue.SimpleQueue[str]) -> None:
 
 def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> dict[str, object]:
     try:
-        study, made = make(
-            classifier,
-            list(map(Path, question["images"])),
-            capture=question["capture"],
-            further=question["further"],
-            workers=question["workers"],
-        )
+        study, made = make(classifier, list(map(Path, question["images"])), **question["options"])
         for number, data_set in enumerate(made, start=1):
             data_set.save_as(Path(question["folder"], f"{number:03}.dcm"), enforce_file_format=True)
     except BaseException as error:  # noqa: BLE001 - whatever its kind; its message could name the patient

@@ -27,7 +27,7 @@ def make(
     classifier: Classifier,
     paths: Sequence[Path],
     *,
-    capture: bool,
+    capture: bool = False,
     further: Sequence[str] = (),
     workers: int = 1,
 ) -> tuple[Study, list[Dataset]]:
