@@ -50,7 +50,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice, pairwise
+from itertools import accumulate, groupby, islice, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -221,24 +221,20 @@ class Study:
         }
 
     def _series(self) -> list[dict[str, Any]]:
-        first, out = 0, []
-        for one in self.series:
-            last = first + len(one.results)
-            at = one.about.positions_mm
-            out.append(
-                {
-                    "series_instance_uid": one.about.uid,
-                    "plane": one.about.plane,
-                    "sequence": one.about.sequence,
-                    "slices": [first, last],
-                    "positions_mm": None if at is None else list(at),
-                    **one.verdict.to_dict(),
-                    "carriers": [first + index for index in one.verdict.carriers],
-                    "notes": list(one.about.notes),
-                }
-            )
-            first = last
-        return out
+        ends = accumulate((len(one.results) for one in self.series), initial=0)
+        return [
+            {
+                "series_instance_uid": one.about.uid,
+                "plane": one.about.plane,
+                "sequence": one.about.sequence,
+                "slices": [first, last],
+                "positions_mm": None if one.about.positions_mm is None else list(one.about.positions_mm),
+                **one.verdict.to_dict(),
+                "carriers": [first + index for index in one.verdict.carriers],
+                "notes": list(one.about.notes),
+            }
+            for one, (first, last) in zip(self.series, pairwise(ends), strict=True)
+        ]
 
 
 def sum_up(found: Gathering, results: Iterable[Prediction | Failure], *, elapsed_ms: float = 0.0) -> Study:
@@ -283,26 +279,24 @@ def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A series with its answers, what they mark, and why they do not show a whole head."""
+    """A series with its answers, what they mark, and why they do not show a whole head.
+
+    Its marks have their own strengths until series are compared; `first` is its first slice in the study.
+    """
 
     about: Series
     results: Results
     evidence: Evidence
     gaps: tuple[str, ...]
+    strength: finding.Marks
+    lasting: finding.Marks
+    first: int = 0
 
     @classmethod
     def of(cls, about: Series, results: Results) -> _Found:
         """Finds what the slices of a series mark and leave out: once, for its own verdict and the study's."""
-        return _Found(about, results, finding.find(about, results), gaps(about, results))
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged(_Found):
-    """A series while it is judged: what its marks count beside the other series."""
-
-    strength: finding.Marks
-    lasting: finding.Marks
-    first: int
+        evidence = finding.find(about, results)
+        return cls(about, results, evidence, gaps(about, results), evidence.strength, evidence.lasting)
 
     def carriers(self, strengths: finding.Marks, least_mm: float) -> list[int]:
         """Returns the slices with a spot of at least this strength, by their index in the study."""
@@ -333,7 +327,12 @@ def judge(
 
 
 def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdict:
-    parts = _compared(series)
+    marks = finding.compare([(one.about, one.evidence) for one in series])
+    firsts = accumulate((len(one.results) for one in series), initial=0)
+    parts = [
+        replace(one, strength=strength, lasting=lasting, first=first)
+        for one, (strength, lasting), first in zip(series, marks, firsts, strict=False)
+    ]
     results = [result for part in parts for result in part.results]
     unread = sum(isinstance(result, Failure) for result in results)
     whole = [part for part in parts if not part.gaps]
@@ -407,15 +406,6 @@ def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdic
     )
 
 
-def _compared(series: Sequence[_Found]) -> list[_Judged]:
-    parts, first = [], 0
-    marks = finding.compare([(one.about, one.evidence) for one in series])
-    for one, (strength, lasting) in zip(series, marks, strict=True):
-        parts.append(_Judged(one.about, one.results, one.evidence, one.gaps, strength, lasting, first))
-        first += len(one.results)
-    return parts
-
-
 def _leading(results: Iterable[Prediction | Failure]) -> str | None:
     """Returns the most probable tumour of more than half of the slices; None where they disagree."""
     known = [one.probabilities for one in results if isinstance(one, Prediction) and one.probabilities]
@@ -436,7 +426,7 @@ def _why(results: Iterable[Prediction | Failure], not_used: Sequence[NotUsed] = 
     return f" ({', '.join(f'{count} {code}' for code, count in why.items())})" if why else ": there is none"
 
 
-def _named(parts: Sequence[_Judged], indices: Sequence[int]) -> str:
+def _named(parts: Sequence[_Found], indices: Sequence[int]) -> str:
     """Returns slices by their number in their series, and which series where there are several."""
     names = []
     for number, part in enumerate(parts, start=1):
