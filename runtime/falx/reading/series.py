@@ -32,8 +32,6 @@ from falx.slices.reasons import Reason, reason_of
 from falx.slices.slice import Holder, Part, Unreadable
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
-
     from falx.slices.slice import Origin
 
 PARALLEL: Final = math.cos(math.radians(5))
@@ -145,6 +143,7 @@ class _Found:
     that its UIDs were its own, and those of its neighbours count instead.
     """
 
+    holder: dicom.DicomImage
     source: Part
     origin: Origin
     place: Geometry | None
@@ -158,22 +157,6 @@ class _Found:
     study: object
     series: object
     joined: bool = False
-
-    @property
-    def dataset(self) -> Dataset:
-        """The tags of its file."""
-        assert isinstance(self.source.holder, dicom.DicomImage)  # noqa: S101 - our own invariant: `_slices` made it
-        dataset: Dataset = self.source.holder.dataset
-        return dataset
-
-    def identity(self) -> tuple[object, ...] | None:
-        """Returns the same for the same slice; None where nothing tells. The UID alone is not enough: who
-        removes names from files sometimes gives all of them one.
-        """
-        if self.origin.sop_instance_uid is None:
-            return None
-        at = None if self.place is None else round(self.place.position_mm / SAME_MM)
-        return self.origin.sop_instance_uid, self.source.number, at, self.number
 
 
 @dataclass(slots=True)
@@ -213,12 +196,14 @@ class _Group:
 
     def add(self, one: _Found) -> None:
         """Adds a slice, if it is not there yet."""
-        identity = one.identity()
-        if identity is not None and identity in self.seen:
+        uid = one.origin.sop_instance_uid
+        # The UID alone is not enough: who removes names from files sometimes gives all of them one.
+        at = None if one.place is None else round(one.place.position_mm / SAME_MM)
+        identity = uid, one.source.number, at, one.number
+        if uid is not None and identity in self.seen:
             self.copies += 1
             return
-        if identity is not None:
-            self.seen.add(identity)
+        self.seen.add(identity)
         self.found.append(one)
 
 
@@ -377,6 +362,7 @@ def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
         origin = holder.origin(number)
         series_number = tags.number(dataset, "SeriesNumber")
         yield _Found(
+            holder=holder,
             source=Part(holder, number),
             origin=origin,
             place=tags.geometry(dataset, number),
@@ -469,8 +455,7 @@ def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering
         notes.append(f"Passed over in the folder: {', '.join(kinds)}.")
     uids = {one.origin.study_instance_uid for one in things.slices}
     uid = next(iter(uids)) if len(uids) == 1 else None
-    holders = (one.source.holder for one in things.slices)
-    own = dict.fromkeys(one.file for one in holders if isinstance(one, dicom.DicomImage) and one.file)
+    own = dict.fromkeys(one.holder.file for one in things.slices if one.holder.file)
     return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes), tuple(own))
 
 
@@ -493,7 +478,7 @@ def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
         for group in members:
             reason = (
                 group.first.refused
-                or set_aside.by_tags(group.first.dataset, group.first.source.number, b_values)
+                or set_aside.by_tags(group.first.holder.dataset, group.first.source.number, b_values)
                 or set_aside.by_planes(planes, numbered=members[0].first.series_number is not None)
                 or set_aside.by_places(group.shown, len(times), whole=whole)
             )

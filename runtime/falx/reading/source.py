@@ -24,10 +24,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from falx.errors import UnreadableImage
-from falx.reading.damage import in_words, no_panics
+from falx.reading.damage import no_panics
 from falx.reading.input_file import MOST_BYTES, InputFile
 from falx.reading.pixels import PixelArray, from_array, from_image
-from falx.reading.quiet import quiet_readers
+from falx.reading.quiet import quiet_reading
 from falx.reading.sniffing import START, Kind, is_dataset, kind_of
 from falx.slices.slice import Part, Slice
 
@@ -181,7 +181,7 @@ def _read_picture(stream: BinaryIO, start: bytes, kind: Kind, file: InputFile) -
     name = file.name
     if kind.is_volume or kind is Kind.ZIP:
         raise UnreadableImage(f"{name}: expected one slice, got {kind.value}; {SEVERAL}")
-    with quiet_readers():
+    with quiet_reading(f"{name}: the image is damaged"):
         try:
             image = _open(stream, start)
         except Image.DecompressionBombError as error:
@@ -195,8 +195,6 @@ def _read_picture(stream: BinaryIO, start: bytes, kind: Kind, file: InputFile) -
             raise UnreadableImage(
                 f"{name}: expected {', '.join(FORMATS)} or DICOM, got {kind.value}"
             ) from error
-        except Exception as error:  # Pillow's plugins raise anything on damaged headers
-            raise UnreadableImage(f"{name}: the image is damaged: {in_words(error)}") from error
         with image:
             return from_image(image, name, file.most_pixels)
 
