@@ -246,8 +246,8 @@ class TestReadThresholds:
                 "threshold for cat, which is none of no_tumor, meningioma, glioma, pituitary",
             ),
             (EVALUATED, "best", "expected a choice 'best' of thresholds, it has sensitivity, youden"),
-            ({"glioma": 0.3}, "best", "choice 'best' of thresholds, it has none; leave --choice out"),
-            ([], "best", "choice 'best' of thresholds, it has none; leave --choice out"),
+            ({"glioma": 0.3}, "best", "choice 'best' of thresholds, it has none; leave the choice out"),
+            ([], "best", "choice 'best' of thresholds, it has none; leave the choice out"),
             ({"choices": {"best": 3}}, "best", f"{OBJECT} with their thresholds"),
             ({"choices": {"best": {"glioma": 3}}}, "best", rf"{NUMBER} 3"),
         ],
@@ -288,7 +288,7 @@ class TestWrite:
             (
                 OSError(errno.ENOSPC, "No space left on device"),
                 FalxError,
-                r"new\.onnx: cannot be written: No space left on device; make room, or give another --out$",
+                r"new\.onnx: cannot be written: No space left on device; make room, or give another name$",
             ),
             (
                 OSError(errno.EIO, "Input/output error"),
@@ -385,7 +385,7 @@ class TestCommand:
         assert "earlier thresholds" in command("info", out).out
         said = command(*arguments)
         assert said.status == 2
-        assert f"{out}: exists already, and is left as it is; give another --out" in said.err
+        assert f"{out}: exists already, and is left as it is; give another name" in said.err
 
     def test_a_file_of_thresholds_and_one_on_top(self, model: Path, tmp_path: Path, command: Command) -> None:
         chosen, out = tmp_path / "thresholds.json", tmp_path / f"new{model.suffix}"

@@ -26,7 +26,9 @@ def test_nothing_covers_the_slice_where_the_heatmap_is_0_and_the_hottest_is_red(
 def test_a_heatmap_found_among_slices_is_not_taken_for_one(tmp_path: Path) -> None:
     folder, pixels = Folder(str(tmp_path)), phantom.lesion()
     path = folder.save(overlay(pixels, np.zeros(pixels.shape, np.float32)), "heatmap")
-    message = "heatmap.png: expected a slice, got a heatmap or a sheet that Falx made of slices; give those"
+    message = (
+        "heatmap.png: expected a slice, got a heatmap or a sheet that Falx made of slices; give the slices"
+    )
     with pytest.raises(UnreadableImage, match=message):
         source.read(path)
     # What it was made of, written by the same folder, is a slice.

@@ -87,7 +87,7 @@ def _choice(path: Path, document: Mapping[str, object], choice: str) -> object:
     choices = document.get("choices")
     known = list(choices) if isinstance(choices, dict) else []
     if not isinstance(choices, dict) or choice not in choices:
-        told = f"it has {', '.join(known)}" if known else "it has none; leave --choice out"
+        told = f"it has {', '.join(known)}" if known else "it has none; leave the choice out"
         raise ThresholdError(f"{path}: expected a choice {choice!r} of thresholds, {told}")
     return choices[choice]
 
@@ -100,9 +100,9 @@ def write(data: bytes, path: Path) -> None:
     try:
         write_whole(path, data, replace=False)
     except FileExistsError as error:
-        raise OutputError(f"{path}: exists already, and is left as it is; give another --out") from error
+        raise OutputError(f"{path}: exists already, and is left as it is; give another name") from error
     except OSError as error:
-        reason = f"{error.strerror}; make room, or give another --out" if lacks_room(error) else error
+        reason = f"{error.strerror}; make room, or give another name" if lacks_room(error) else error
         raise OutputError(f"{path}: cannot be written: {reason}") from error
     except ValueError as error:  # a path with a null byte
         raise OutputError(f"{path}: cannot be written: {error}") from error
