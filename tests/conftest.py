@@ -17,7 +17,7 @@ import pytest
 from benchmarks import chromium
 from hypothesis import settings
 from PIL import Image
-from tests import cards, tiny
+from tests import browsing, cards, tiny
 from tests.said import Command, runner
 
 import falx
@@ -172,6 +172,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def browser() -> Iterator[Browser]:
     """Chromium, one for all tests; each opens a context of its own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    playwright.expect.set_options(timeout=browsing.TIMEOUT_MS)
     found = chromium.found()
     if found is None:
         pytest.skip(f"no Chromium is installed: none of {', '.join(chromium.NAMES)}")

@@ -41,5 +41,6 @@ def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in files.items():
-            archive.writestr(name, data)
+            # Of a fixed date, so that the bytes are always the same.
+            archive.writestr(zipfile.ZipInfo(name), data, compression)
     return buffer.getvalue()

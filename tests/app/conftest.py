@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
+import importlib
 import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +19,8 @@ import pytest
 from benchmarks.ports import free_port
 from PIL import Image, ImageDraw, ImageFont
 from tests.browsing import TIMEOUT_MS
+from tests.pictures import Pixels
+from tests.waiting import until
 
 import falx
 from falx import phantom
@@ -30,8 +29,6 @@ from falx.app.uploads import Upload, taken
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 MAXIMUM_FILES = 12
 MAXIMUM_SLICES = 30
@@ -91,7 +88,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         command = [sys.executable, "-c", SERVER, str(served.notes), *options]
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)
     try:
-        wait_until(lambda: answers(f"{served.url}/_stcore/health"), served.log)
+        until(lambda: answers(f"{served.url}/_stcore/health"), process, served.log)
         yield served
     finally:
         process.send_signal(signal.SIGINT)
@@ -199,18 +196,17 @@ class Made:
 
     pixels = (phantom.clear(), phantom.lesion(), phantom.clear())
 
+    def __init__(self) -> None:
+        self.made: Any = importlib.import_module("tests.reading.dicom.made")
+
     def file(self, pixels: Pixels, **tags: Any) -> bytes:
         """A file of one slice, or of as many as there are pixels."""
-        from tests.reading.dicom import made
-
-        return made.written(made.dataset(pixels, **tags))
+        return bytes(self.made.written(self.made.dataset(pixels, **tags)))
 
     def datasets(self) -> list[Any]:
         """Three slices of a series, 5 mm apart."""
-        from tests.reading.dicom import made
-
         return [
-            made.dataset(
+            self.made.dataset(
                 pixels,
                 SOPInstanceUID=f"1.2.3.4.{number}",
                 EchoTime=10,
@@ -223,16 +219,13 @@ class Made:
 
     def windowed(self, **tags: Any) -> bytes:
         """A file of 12-bit values with a window."""
-        from tests.reading.dicom import made
-
+        tags = {"WindowCenter": 1200, "WindowWidth": 2000, **tags}
         values = phantom.lesion().astype(np.uint16) * 12
-        return made.written(made.dataset(values, 12, **{"WindowCenter": 1200, "WindowWidth": 2000, **tags}))
+        return bytes(self.made.written(self.made.dataset(values, 12, **tags)))
 
     def series(self) -> dict[str, bytes]:
         """The same as files; their names are in the reverse order."""
-        from tests.reading.dicom import made
-
-        return {f"IM{3 - n}": made.written(dataset) for n, dataset in enumerate(self.datasets())}
+        return {f"IM{3 - n}": self.made.written(one) for n, one in enumerate(self.datasets())}
 
     def frames(self, **tags: Any) -> bytes:
         """The same pixels in one file of three frames."""
@@ -266,21 +259,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {path.name: path for path in folder.iterdir()}
 
 
-def png(pixels: Pixels) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    """An archive of these files."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return stream.getvalue()
-
-
 def classified(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLICES) -> Upload:
     """A file with its slices classified."""
     (upload,) = held(name, data, service, room)
@@ -306,7 +284,7 @@ def undecided(clear: Pixels, lesion: Pixels) -> Pixels:
     raise AssertionError("the model is sure of every mixture of the drawn heads")
 
 
-def lettered(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
+def lettered(pixels: Pixels) -> Image.Image:
     """A slice with letters burned into its corner."""
     image = Image.fromarray(pixels)
     ImageDraw.Draw(image).text((6, 4), "12 Mar\nTR 500", fill=255, font=ImageFont.load_default(16))
@@ -319,13 +297,6 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def wait_until(true: Callable[[], bool], log: Path, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.1)
 
 
 def give(page: Page, *paths: Path, before: int = 0, slices: int | None = None) -> None:
@@ -355,7 +326,3 @@ def downloaded(page: Page, label: str) -> tuple[str, bytes]:
     with page.expect_download() as waiting:
         page.locator(".st-key-save").get_by_role("button", name=label, exact=True).click()
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
-
-
-def document(content: bytes) -> Any:
-    return json.loads(content)

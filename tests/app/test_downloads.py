@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.conftest import Made, classified, lettered, png
+from tests.app.conftest import Made, classified, lettered
+from tests.pictures import encoded
 
 from falx import phantom
 from falx.app import downloads, fonts, fragments, pdf, texts
@@ -33,8 +34,8 @@ NAME = 'Zoë <b>"Ünal"</b> & =1+1'
 @pytest.fixture(scope="session")
 def saved(service: Service) -> Saved:
     files = {
-        "=1+1.png": png(phantom.clear()),
-        "lesion.png": png(phantom.lesion()),
+        "=1+1.png": encoded(phantom.clear()),
+        "lesion.png": encoded(phantom.lesion()),
         "z <i>.png": b"no picture",
     }
     uploads = [classified(name, data, service) for name, data in files.items()]
@@ -79,7 +80,7 @@ def test_csv_has_the_answers_and_no_formula(saved: Saved, dicom: Made) -> None:
 def test_json_is_falx_s(saved: Saved, service: Service) -> None:
     (study,) = saved.arranged.studies
     assert json.loads(downloads.as_json(saved)) == study.to_dict()
-    uploads = [classified(name, png(phantom.clear()), service) for name in ("a.png", "b.png")]
+    uploads = [classified(name, encoded(phantom.clear()), service) for name in ("a.png", "b.png")]
     for given in (uploads, uploads[:1]):
         apart = replace(saved, arranged=arrange(given))
         answers = [one.result.to_dict() for one in apart.arranged.shown]
@@ -98,7 +99,7 @@ def test_pdf_says_what_the_page_says(saved: Saved) -> None:
 
 def test_a_pdf_has_no_empty_pages(service: Service) -> None:
     small = np.asarray(lettered(np.asarray(Image.fromarray(phantom.lesion()).resize((120, 120)))))
-    arranged = arrange(classified(f"{n}.png", png(small), service) for n in range(6))
+    arranged = arrange(classified(f"{n}.png", encoded(small), service) for n in range(6))
     assert [len(one.cautions) for one in arranged.shown] == [2] * 6
     made = pdf.make(Saved(arranged, Patient(), service))
     assert len(re.findall(rb"/Type /Page\b", made)) == 5  # the table and a slice, five slices, the model

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import pytest
 from benchmarks.ports import free_port
 from tests import guides
-from tests.app.conftest import Served, give, wait_until
+from tests.app.conftest import Served, give
 from tests.browsing import TIMEOUT_MS
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -61,7 +62,7 @@ def proxy(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             [nginx, "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"], stdout=said, stderr=said
         )
     try:
-        wait_until(lambda: asked(proxy) == 401, folder / "said")
+        until(lambda: asked(proxy) == 401, process, folder / "said")
         yield proxy
     finally:
         process.terminate()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import re
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.app.conftest import Served
 from tests.said import Command
 
 from falx.app import page
-from falx.app.guard import MOST_DRAINED, Guard, Uploads
+from falx.app.guard import HEADERS, MOST_DRAINED, Guard, Uploads
 from falx.command.app import add_app
+from falx.words import DISCLAIMER
 
 
 class TestGuard:
@@ -112,9 +116,7 @@ class TestCommand:
         ],
     )
     def test_says_what_an_option_must_be(self, options: list[str], words: str, command: Command) -> None:
-        said = command("app", *options)
-        assert said.status == 2
-        assert words in said.err
+        command("app", *options).refuses(words)
 
     def test_listens_to_this_machine_unless_told_otherwise(self) -> None:
         parser = argparse.ArgumentParser()
@@ -142,3 +144,14 @@ class TestCommand:
         found = re.fullmatch(words, said)
         assert found is not None, said
         assert capsys.readouterr().err.endswith(f"falx app: an unexpected error in {found[1]}\n")
+
+    def test_headers_keep_the_page_to_itself(self, served: Served) -> None:
+        assert served.log.read_text().startswith(f"Falx is at {served.url}; Ctrl+C ends it.\n{DISCLAIMER}\n")
+        with urllib.request.urlopen(served.url) as response:  # noqa: S310 - http, on this machine
+            headers = {name.lower(): value for name, value in response.headers.items()}
+        assert {name: headers[name] for name in HEADERS} == HEADERS
+        assert headers["cache-control"] == "no-store"
+        foreign = urllib.request.Request(served.url, headers={"Origin": "http://elsewhere.example"})  # noqa: S310
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+            urllib.request.urlopen(foreign)  # noqa: S310
+        refused.value.close()

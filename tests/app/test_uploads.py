@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
-import struct
 import sys
 import zlib
 from collections import Counter
@@ -14,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.app.conftest import MAXIMUM_SLICES, Made, Pixels, classified, held, lettered, png, zipped
+from tests.app.conftest import MAXIMUM_SLICES, Made, classified, held, lettered
+from tests.pictures import Pixels, claiming, encoded, zipped
 
 from falx import phantom
 from falx.app import fragments, viewer
@@ -52,8 +51,8 @@ class TestQuality:
 
 class TestSlices:
     def test_a_file_is_answered_as_falx_does(self, service: Service) -> None:
-        shown = only("a.png", png(phantom.lesion()), service)
-        expected = service.classifier.predict(png(phantom.lesion()))
+        shown = only("a.png", encoded(phantom.lesion()), service)
+        expected = service.classifier.predict(encoded(phantom.lesion()))
         assert not isinstance(shown.result, Failure)
         assert shown.result.path == "a.png"
         assert shown.result.probabilities == expected.probabilities
@@ -74,23 +73,19 @@ class TestSlices:
         self, service: Service, *, flip: bool, where: str
     ) -> None:
         pixels = np.roll(phantom.lesion(), 20, axis=1)
-        shown = only("a.png", png(pixels[:, ::-1] if flip else pixels), service)
+        shown = only("a.png", encoded(pixels[:, ::-1] if flip else pixels), service)
         assert where in shown.strongest()
 
     def test_a_large_picture_is_kept_no_larger_than_it_is_shown(self, service: Service) -> None:
         large = np.asarray(Image.fromarray(phantom.lesion()).resize((1600, 1600)))
-        shown = only("a.png", png(large), service)
+        shown = only("a.png", encoded(large), service)
         assert shown.size == (1600, 1600)
         assert shown.pixels is not None
         assert shown.heatmap is not None
         assert shown.pixels.shape == shown.heatmap.shape == (768, 768)
 
     def test_a_picture_that_claims_too_many_pixels_is_not_decoded(self, service: Service) -> None:
-        header = struct.pack(">IIBBBBB", 8000, 8000, 8, 0, 0, 0, 0)
-        chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-        # One block of the picture, so that the header can be read; decoding it would be an error.
-        data = b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 1) + b"IDAT" + b"\x00" + b"\x00" * 4
-        shown = only("bomb.png", data, service)
+        shown = only("bomb.png", claiming(8000, 8000), service)
         assert shown.decision == "error"
         assert shown.trouble == (
             "Too large to be a slice, so it was not decoded: 8000 x 8000 pixels, at most 4194304 are read."
@@ -125,7 +120,7 @@ class TestViewer:
         assert np.abs(shown_by(sent).astype(int) - read(data).pixels).max() <= 1
 
     def test_a_picture_without_values_has_a_window_over_its_greys(self, service: Service) -> None:
-        sent = viewer.picture(only("a.png", png(phantom.lesion()), service))
+        sent = viewer.picture(only("a.png", encoded(phantom.lesion()), service))
         assert (sent["bytes"], sent["window"]) == (1, (0, 255))
         assert np.array_equal(shown_by(sent), phantom.lesion())
 
@@ -189,7 +184,7 @@ class TestArrangement:
     def test_pictures_are_one_examination_only_where_the_visitor_says_so(
         self, dicom: Made, service: Service
     ) -> None:
-        files = {"a.png": png(phantom.clear()), **dicom.series(), "b.png": png(phantom.clear())}
+        files = {"a.png": encoded(phantom.clear()), **dicom.series(), "b.png": encoded(phantom.clear())}
         uploads = [classified(name, data, service) for name, data in files.items()]
         apart = arrange(uploads)
         assert apart.unsure
@@ -294,10 +289,9 @@ class TestWhatHoldsSeveral:
         assert [len(study.series) for study in together.studies] == [2]
 
     def test_a_stack_is_a_study(self, service: Service) -> None:
-        stream = io.BytesIO()
         first, *others = (Image.fromarray(pixels) for pixels in Made.pixels)
-        first.save(stream, "TIFF", save_all=True, append_images=others)
-        arranged = arrange(held("stack.tif", stream.getvalue(), service))
+        stack = encoded(first, "TIFF", save_all=True, append_images=others)
+        arranged = arrange(held("stack.tif", stack, service))
         assert [len(study.results) for study in arranged.studies] == [3]
         for one, pixels in zip(arranged.shown, Made.pixels, strict=True):
             assert one.pixels is not None
@@ -307,7 +301,7 @@ class TestWhatHoldsSeveral:
         visit = Visit()
         visit.taken["1"] = taken("Erika Mustermann.txt", b"words", service, room=9)
         assert (len(visit.uploads), visit.passed_over) == (1, Counter())
-        visit.taken["2"] = taken("a.png", png(phantom.clear()), service, room=9)
+        visit.taken["2"] = taken("a.png", encoded(phantom.clear()), service, room=9)
         visit.taken["3"] = taken("DICOMDIR", b"\x08\x00\x05\x00CS", service, room=9)
         assert [upload.name for upload in visit.uploads] == ["a.png"]
         assert visit.passed_over == {".txt": 1, "DICOMDIR": 1}
@@ -317,10 +311,10 @@ class TestWhatHoldsSeveral:
         assert shown.trouble == ("Expected images, got the list of them; give the folder that it lies in.")
 
     def test_archives_are_bounded(self, service: Service) -> None:
-        many = zipped({f"{n}.png": png(phantom.clear()) for n in range(4)})
+        many = zipped({f"{n}.png": encoded(phantom.clear()) for n in range(4)})
         (refused,) = held("a.zip", many, service, room=3)
         assert refused.shown[0].trouble.startswith("Not read: with this file there would be more")
-        bomb = zipped({"a.png": png(phantom.clear()), "b.png": bytes(2**20 + 1)})
+        bomb = zipped({"a.png": encoded(phantom.clear()), "b.png": bytes(2**20 + 1)})
         small = replace(service, maximum_megabytes=1)
         first, second = held("b.zip", bomb, small)
         assert first.shown[0].answer is not None
