@@ -8,19 +8,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from PIL import Image
+from tests.waiting import PATIENCE_S, until
 
 import falx
 from falx import phantom
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "archive" / "classify.py"
 PART = 5
-PATIENCE_S = 120
 
 pytest.importorskip("distributed", reason="the example runs on Dask: pip install --group archive")
 
@@ -58,9 +57,7 @@ def test_a_killed_run_is_gone_on_with_and_every_slice_is_answered_once(tmp_path:
     out = tmp_path / "out"
     command = [sys.executable, str(EXAMPLE), str(listed), str(out), "--workers", "1", "--part", str(PART)]
     killed = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + PATIENCE_S
-    while not list(out.glob("part-*.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: list(out.glob("part-*.jsonl")))
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*.jsonl")}

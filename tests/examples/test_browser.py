@@ -6,7 +6,6 @@ import base64
 import contextlib
 import functools
 import http.server
-import io
 import json
 import math
 import re
@@ -22,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from tests.browsing import TIMEOUT_MS, violations
+from tests.browsing import TIMEOUT_MS, drawn, violations
+from tests.pictures import encoded
 
 from falx.slices.overlay import overlay
 from falx.slices.reasons import REASONS
@@ -109,14 +109,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def asked(
     page: Page, folder: Path, pictures: Sequence[Path], model: str = "vendor/model.onnx"
 ) -> list[dict[str, Any]]:
-    """Returns what the modules of the page for browsers answer.
-
-    Args:
-        page: in a browser, open.
-        folder: that it is served from; the pictures are laid into it.
-        pictures: to ask for.
-        model: the file's address, from the page.
-    """
+    """Returns what the modules of an open page answer for pictures, which are laid into its folder."""
     (folder / "pictures").mkdir(exist_ok=True)
     for number, path in enumerate(pictures):
         shutil.copyfile(path, folder / "pictures" / str(number))
@@ -228,16 +221,11 @@ class TestPage:
             if expected.reason is not None:
                 assert REASONS[expected.reason.code] in verdict
             if expected.confidence is not None:
-                assert (
-                    f"{expected.confidence:.0%}, {expected.band} confidence".replace("%", "\xa0%") in verdict
-                )
-            shares = [
-                text.strip() for text in page.locator("#probabilities td:nth-child(2)").all_inner_texts()
-            ]
-            known = [] if expected.probabilities is None else list(expected.probabilities.values())
-            assert (shares if page.locator("#probabilities").is_visible() else []) == [
-                f"{math.floor(100 * share + 0.5)}\xa0%" for share in known
-            ]
+                assert f"{percent(expected.confidence)}, {expected.band} confidence" in verdict
+            table = page.locator("#probabilities")
+            shares = table.locator("td:nth-child(2)").all_inner_texts() if table.is_visible() else []
+            known = (expected.probabilities or {}).values()
+            assert [text.strip() for text in shares] == [percent(share) for share in known]
 
     def test_bars_are_as_long_as_probabilities(
         self, page: Page, float32: Model, drawings: list[Path]
@@ -281,22 +269,15 @@ class TestPage:
         answered(page, f"{kind}.png, 256 × 256")
 
     def test_says_what_it_cannot_read(self, page: Page, drawings: list[Path], tmp_path: Path) -> None:
+        deep, large = encoded(np.zeros((64, 64), np.uint16)), encoded(Image.new("L", (4097, 4096)))
         files = {
             "empty.png": (b"", "The file is empty."),
             "text.png": (b"no image at all", "the file is another, or damaged"),
             "short.png": (drawings[1].read_bytes()[:3000], "the file is another, or damaged"),
             "slice.dcm": (bytes(128) + b"DICM", "This page reads no DICOM. Save the slice as PNG"),
+            "deep.png": (deep, "It has 16 bits a pixel, of which a browser reads 8"),
+            "large.png": (large, "4097 × 4096 pixels are too many for a slice"),
         }
-        Image.fromarray(np.zeros((64, 64), np.uint16)).save(tmp_path / "deep.png")
-        files["deep.png"] = (
-            (tmp_path / "deep.png").read_bytes(),
-            "It has 16 bits a pixel, of which a browser reads 8",
-        )
-        Image.new("L", (4097, 4096)).save(tmp_path / "large.png")
-        files["large.png"] = (
-            (tmp_path / "large.png").read_bytes(),
-            "4097 × 4096 pixels are too many for a slice",
-        )
         for name, (content, words) in files.items():
             (tmp_path / name).write_bytes(content)
             give(page, tmp_path / name)
@@ -304,11 +285,14 @@ class TestPage:
             assert words in page.locator("#note").inner_text()
             assert not page.locator("#picture").is_visible()
 
-    def test_answers_for_the_slice_that_was_given_last(self, page: Page, drawings: list[Path]) -> None:
+    def test_answers_for_the_slice_that_was_given_last(
+        self, page: Page, site: Site, drawings: list[Path]
+    ) -> None:
         for path in drawings[:5]:
             page.set_input_files("#file", path)
         answered(page, drawings[4].name)
-        page.wait_for_timeout(500)
+        # As long as those before it would take, were they answered after it.
+        asked(page, site.folder, drawings[:4])
         assert page.locator("#name").inner_text().startswith(drawings[4].name)
 
     def test_says_that_the_model_is_missing(self, browser: Browser, site: Site) -> None:
@@ -326,7 +310,7 @@ class TestPrivacy:
         urls: list[str] = []
         page.context.on("request", lambda request: urls.append(f"{request.method} {request.url}"))
         give(page, drawings[1])
-        page.wait_for_timeout(200)
+        page.evaluate("new Promise((done) => requestIdleCallback(done))")
         # The browser asks for the page's icon when it likes, without being given anything.
         asked = [request for request in site.requests if request != "GET /icon.svg 200"]
         assert (urls, asked) == ([], [])
@@ -417,9 +401,9 @@ class TestEveryone:
             "table", name="The probability of each label, and what it needs to be decided"
         )
         row = table.get_by_role("row").filter(has_text="Glioma").aria_snapshot()
-        share = math.floor(100 * expected.probabilities["glioma"] + 0.5)
-        needed = math.floor(100 * float32.falx.card.thresholds["glioma"] + 0.5)
-        assert f'row "Glioma {share} % {needed} %"' in row.replace("\xa0", " ")
+        share = percent(expected.probabilities["glioma"])
+        needed = percent(float32.falx.card.thresholds["glioma"])
+        assert f'row "Glioma {share} {needed}"'.replace("\xa0", " ") in row.replace("\xa0", " ")
 
     @pytest.mark.parametrize("size", [(1280, 800), (390, 844), (320, 500)])
     def test_the_disclaimer_stays_in_view(
@@ -549,6 +533,11 @@ def vendor(folder: Path, *arguments: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def percent(share: float) -> str:
+    """A share of 1 as the page writes it."""
+    return f"{math.floor(100 * share + 0.5)}\xa0%"
+
+
 def give(page: Page, path: Path) -> None:
     """Choose a file, and wait for the answer."""
     page.set_input_files("#file", path)
@@ -562,6 +551,4 @@ def answered(page: Page, name: str) -> None:
 
 def canvas(page: Page) -> npt.NDArray[np.int64]:
     """Returns what is drawn, `(H, W, 3)`."""
-    url = page.evaluate("document.getElementById('picture').toDataURL()")
-    with Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) as image:
-        return np.asarray(image.convert("RGB"), np.int64)
+    return drawn(page.locator("#picture")).astype(np.int64)

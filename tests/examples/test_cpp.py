@@ -25,19 +25,14 @@ Command = list[str | Path]
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    compiler = shutil.which("c++")
-    if compiler is None:
-        pytest.skip("no C++ compiler is installed")
-    places = [*os.environ.get("CPLUS_INCLUDE_PATH", "").split(os.pathsep), *PLACES]
-    if missing := [name for name in HEADERS if not any((Path(place) / name).exists() for place in places)]:
-        pytest.skip(f"no {' and no '.join(missing)} (CPLUS_INCLUDE_PATH)")
+    places = includes()
     folder = tmp_path_factory.mktemp("cpp")
     link(folder)
     built = folder / "classify"
     subprocess.run(
         [
-            *(compiler, "-std=c++17", "-O1", "-Wall", "-Wextra"),
-            *(f"-isystem{place}" for place in places if place),
+            *("c++", "-std=c++17", "-O1", "-Wall", "-Wextra"),
+            *(f"-isystem{place}" for place in places),
             *(SOURCE, "-o", built, f"-L{folder}", "-lonnxruntime", f"-Wl,-rpath,{folder}", "-Werror"),
         ],
         check=True,
@@ -64,6 +59,17 @@ def test_cpp_says_what_it_cannot_read(command: Command, int8: Model, tmp_path: P
 def test_cpp_says_how_it_is_used(command: Command) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "usage: classify MODEL IMAGE...\n")
+
+
+def includes() -> list[str]:
+    """The folders of the headers, in their order; skips the test where one or the compiler is missing."""
+    if shutil.which("c++") is None:
+        pytest.skip("no C++ compiler is installed")
+    places = [*filter(None, os.environ.get("CPLUS_INCLUDE_PATH", "").split(os.pathsep)), *PLACES]
+    found = [next((place for place in places if Path(place, name).exists()), None) for name in HEADERS]
+    if None in found:
+        pytest.skip(f"no {' and no '.join(HEADERS)} (CPLUS_INCLUDE_PATH)")
+    return [place for place in found if place is not None]
 
 
 def link(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 from tests import guides
-from tests.examples.test_cpp import HEADERS, PLACES, link
+from tests.examples.test_cpp import includes, link
+from tests.reading.dicom import made
 
 from falx import phantom
 
@@ -45,16 +45,10 @@ def test_the_snippet_for_fastapi(folder: Path) -> None:
 
 
 def test_the_commands_for_cpp(folder: Path, int8: Model) -> None:
-    if shutil.which("c++") is None:
-        pytest.skip("no C++ compiler is installed")
-    places = [*os.environ.get("CPLUS_INCLUDE_PATH", "").split(os.pathsep), *PLACES]
-    found = {name: next((p for p in places if (Path(p) / name).exists()), None) for name in HEADERS}
-    if None in found.values():
-        pytest.skip(f"no {' and no '.join(HEADERS)} (CPLUS_INCLUDE_PATH)")
-    assert importlib.util.find_spec("onnxruntime") is not None
+    headers, _ = includes()
     runtime = folder / "onnxruntime"
     (runtime / "lib").mkdir(parents=True)
-    (runtime / "include").symlink_to(str(found[HEADERS[0]]))
+    (runtime / "include").symlink_to(headers)
     link(runtime / "lib")
     shutil.copy(CHECKOUT / "examples" / "cpp" / "classify.cpp", folder)
     shutil.copy(int8.path, folder / "NAME-self-contained.onnx")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import io
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from tests.cards import card as made_card
+from tests.pictures import encoded, zipped
 
 from falx import phantom
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.model.card import Card, Format, SelfTest, Setting
 
-__all__ = ["MODELS", "card", "images", "models", "several"]
+__all__ = ["card", "images", "models", "several"]
 
 UID: Final = "1.2.3.4.5"
 """Always the same, so that the files are."""
@@ -104,7 +103,7 @@ def images() -> dict[str, bytes]:
         "jpeg2000 grey": (head, "JPEG2000", {}),
         "jpeg2000 colour": (rgb, "JPEG2000", {"irreversible": True}),
     }
-    found = {name: _encoded(image, kind, options) for name, (image, kind, options) in made.items()}
+    found = {name: encoded(image, kind, **options) for name, (image, kind, options) in made.items()}
     return found | _dicom() | _slices()
 
 
@@ -130,19 +129,8 @@ def models() -> dict[str, tuple[Format, bytes]]:
     return {f"tiny.{kind}": (kind, (MODELS / f"tiny.{kind}").read_bytes()) for kind in formats}
 
 
-def heatless(whole: Card) -> Card:
-    """The same card of a graph that makes no heatmap: it belongs to no graph here."""
-    return replace(whole, outputs={"probabilities": whole.outputs["probabilities"]})
-
-
 def _head(side: int) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.fromarray(phantom.lesion()).resize((side, side)))
-
-
-def _encoded(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def _dicom() -> dict[str, bytes]:
@@ -209,17 +197,9 @@ def _stacks() -> dict[str, bytes]:
     head = Image.fromarray(_head(64))
     deep = Image.fromarray(_head(64).astype(np.uint16) * 257)
     pages = {"tif of pages": head, "tif of deep pages": deep}
-    found = {
-        name: _encoded(page, "TIFF", {"save_all": True, "append_images": [page]})
-        for name, page in pages.items()
-    }
-    for name, compression in {"zip": zipfile.ZIP_DEFLATED, "zip stored": zipfile.ZIP_STORED}.items():
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", compression) as archive:
-            for member in ("a.png", "b/c.png"):
-                archive.writestr(zipfile.ZipInfo(member), _encoded(head, "PNG", {}), compression)
-        found[name] = buffer.getvalue()
-    return found
+    found = {name: encoded(page, "TIFF", save_all=True, append_images=[page]) for name, page in pages.items()}
+    members = dict.fromkeys(("a.png", "b/c.png"), encoded(head))
+    return found | {"zip": zipped(members), "zip stored": zipped(members, zipfile.ZIP_STORED)}
 
 
 def _frames() -> dict[str, bytes]:

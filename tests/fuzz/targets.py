@@ -83,9 +83,6 @@ def _nameless(said: str, outcome: str) -> str:
     return outcome
 
 
-"""A part of the name in drawn DICOM files: it stands in no answer and in no error."""
-
-
 @cache
 def _several() -> dict[str, bytes]:
     return seeds.several()

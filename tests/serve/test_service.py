@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from benchmarks.ports import free_port
 from PIL import Image
+from tests.pictures import encoded, zipped
+from tests.waiting import PATIENCE_S, until
+
+pytest.importorskip("httpx", reason="httpx, which asks the service, is not installed")
+
+import httpx
 
 import falx
 from falx import phantom
@@ -31,72 +33,38 @@ for package in ("python_multipart", "starlette", "uvicorn"):
     pytest.importorskip(package, reason=f"{package} is not installed (pip install 'falx[serve]')")
 
 BEARER = "a-token-of-twenty-letters"
-BOUNDARY = "falx"
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Served:
-    """A running service."""
+class Served(httpx.Client):
+    """A running service, and a client of it."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
-        self.log = (folder / "serve.log").open("wb")
+        super().__init__(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE_S, trust_env=False)
+        self.log = folder / "serve.log"
         command = [sys.executable, "-m", "falx", "serve", "--port", str(self.port), *options]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
-        self.wait()
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        until(self.up, self.process, self.log)
 
-    def wait(self) -> None:
-        for _ in range(600):
-            assert self.process.poll() is None, Path(self.log.name).read_text()
-            with contextlib.suppress(OSError):
-                if self.ask("/healthz").status == 200:
-                    return
-            time.sleep(0.05)
-        pytest.fail("the service does not answer")
-
-    def ask(self, path: str, data: bytes | None = None, **headers: str) -> Answer:
-        url = f"http://127.0.0.1:{self.port}{path}"
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(url, data, given)
+    def up(self) -> bool:
         try:
-            with urllib.request.urlopen(request, timeout=60) as found:  # noqa: S310 - as above
-                return Answer(found.status, {k.lower(): v for k, v in found.headers.items()}, found.read())
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+            return self.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def stop(self) -> int:
+        self.close()
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(60)
-        self.log.close()
-        return status
+        return self.process.wait(PATIENCE_S)
 
 
-def png(pixels: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+def form(*files: bytes) -> dict[str, Any]:
+    """What a client gives to send files in a form."""
+    return {"files": [("file", (f"{n}.png", data)) for n, data in enumerate(files)]}
 
 
-def form(*files: bytes) -> bytes:
-    parts = [
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{n}.png"\r\n\r\n'.encode()
-        + data
-        + b"\r\n"
-        for n, data in enumerate(files)
-    ]
-    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
-
-
-FORM = {"Content_Type": f"multipart/form-data; boundary={BOUNDARY}"}
+FORM = {"Content-Type": "multipart/form-data; boundary=falx"}
 
 
 @pytest.fixture(scope="module")
@@ -108,69 +76,65 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def lesion() -> bytes:
-    return png(phantom.lesion())
+    return encoded(phantom.lesion())
 
 
 @pytest.mark.parametrize("kind", ["body", "form"])
 def test_a_slice_is_answered_as_the_command_line_does(served: Served, lesion: bytes, kind: str) -> None:
-    given, headers = (lesion, {}) if kind == "body" else (form(lesion), FORM)
-    answer = served.ask("/v1/predict", given, **headers)
+    answer = served.post("/v1/predict", **({"content": lesion} if kind == "body" else form(lesion)))
     expected = falx.load().predict(lesion).to_dict()
-    assert answer.status == 200
-    assert answer.json | {"elapsed_ms": 0} == expected | {"elapsed_ms": 0}
+    assert answer.status_code == 200
+    assert answer.json() | {"elapsed_ms": 0} == expected | {"elapsed_ms": 0}
 
 
 def test_thresholds_come_from_the_query(served: Served, lesion: bytes) -> None:
-    assert served.ask("/v1/predict?glioma=0.9999&meningioma=0.9999", lesion).json["decision"] == "ambiguous"
+    asked = served.post("/v1/predict?glioma=0.9999&meningioma=0.9999", content=lesion)
+    assert asked.json()["decision"] == "ambiguous"
     for query, message in (
         ("glioma=2", "threshold of glioma must be in (0, 1], got 2.0"),
         ("glioma=x", "expected numbers in (0, 1] as thresholds"),
         ("tumour=0.5", "unknown parameter 'tumour'; known are thresholds of no_tumor, meningioma,"),
     ):
-        answer = served.ask(f"/v1/predict?{query}", lesion)
-        assert answer.status == 422
-        assert message in answer.json["error"]["message"]
+        answer = served.post(f"/v1/predict?{query}", content=lesion)
+        assert answer.status_code == 422
+        assert message in answer.json()["error"]["message"]
 
 
 def test_a_heatmap_is_a_picture_of_the_slice(served: Served, lesion: bytes) -> None:
-    answer = served.ask("/v1/heatmap", lesion)
+    answer = served.post("/v1/heatmap", content=lesion)
     assert answer.headers["content-type"] == "image/png"
-    with Image.open(io.BytesIO(answer.body)) as shown:
+    with Image.open(io.BytesIO(answer.content)) as shown:
         assert (shown.size, shown.mode) == ((256, 256), "RGB")
-    blank = served.ask("/v1/heatmap", png(phantom.clear() * 0))
-    assert blank.status == 409
-    assert "there is no heatmap: The picture is of one brightness" in blank.json["error"]["message"]
+    blank = served.post("/v1/heatmap", content=encoded(phantom.clear() * 0))
+    assert blank.status_code == 409
+    assert "there is no heatmap: The picture is of one brightness" in blank.json()["error"]["message"]
 
 
 def test_a_study_of_pictures_or_in_a_zip(served: Served, lesion: bytes) -> None:
-    slices = {"slices/0.png": lesion, "slices/1.png": png(phantom.clear())}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in slices.items():
-            archive.writestr(name, data)
-    for given, headers in ((form(*slices.values()), FORM), (buffer.getvalue(), {})):
-        answer = served.ask("/v1/study", given, **headers)
-        assert answer.status == 200
-        assert [row["decision"] for row in answer.json["slices"]] == ["glioma", "no_tumor"]
+    slices = {"slices/0.png": lesion, "slices/1.png": encoded(phantom.clear())}
+    for given in (form(*slices.values()), {"content": zipped(slices)}):
+        answer = served.post("/v1/study", **given)
+        assert answer.status_code == 200
+        assert [row["decision"] for row in answer.json()["slices"]] == ["glioma", "no_tumor"]
 
 
 @pytest.mark.parametrize(
-    ("path", "data", "headers", "status", "message"),
+    ("path", "given", "status", "message"),
     [
-        ("/v1/predict", b"", {}, 422, "expected a file"),
-        ("/v1/predict", b"not a picture", {}, 422, "expected PNG, JPEG"),
-        ("/v1/predict", form(b"a", b"b"), FORM, 422, "expected one file, got 2; /v1/study takes several"),
-        ("/v1/study", b"not a picture", {}, 422, "expected PNG, JPEG"),
-        ("/v1/predict", b"--other", FORM, 400, "the form cannot be read"),
-        ("/v1/study", form(*[b"x"] * 21), FORM, 400, "Too many files"),
+        ("/v1/predict", {"content": b""}, 422, "expected a file"),
+        ("/v1/predict", {"content": b"not a picture"}, 422, "expected PNG, JPEG"),
+        ("/v1/predict", form(b"a", b"b"), 422, "expected one file, got 2; /v1/study takes several"),
+        ("/v1/study", {"content": b"not a picture"}, 422, "expected PNG, JPEG"),
+        ("/v1/predict", {"content": b"--other", "headers": FORM}, 400, "the form cannot be read"),
+        ("/v1/study", form(*[b"x"] * 21), 400, "Too many files"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(
-    served: Served, path: str, data: bytes, headers: dict[str, str], status: int, message: str
+    served: Served, path: str, given: dict[str, Any], status: int, message: str
 ) -> None:
-    answer = served.ask(path, data, **headers)
-    assert answer.status == status
-    assert message in answer.json["error"]["message"]
+    answer = served.post(path, **given)
+    assert answer.status_code == status
+    assert message in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -208,7 +172,7 @@ def test_a_thousand_malformed_requests_leave_the_service_as_it_was(served: Serve
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(send, range(1000)))
-    assert served.ask("/v1/predict", lesion).json["decision"] == "glioma"
+    assert served.post("/v1/predict", content=lesion).json()["decision"] == "glioma"
     # What the answers took stays within what Python keeps of its own.
     assert resident_kb(served.process.pid) - before < 30_000
 
@@ -222,12 +186,12 @@ def resident_kb(pid: int) -> int:
 
 def test_metrics_count_requests_and_decisions(served: Served, lesion: bytes) -> None:
     def count(name: str) -> float:
-        found = re.search(rf"^{re.escape(name)} (\S+)$", served.ask("/metrics").body.decode(), re.M)
+        found = re.search(rf"^{re.escape(name)} (\S+)$", served.get("/metrics").text, re.M)
         return float(found[1]) if found else 0.0
 
     name = 'falx_requests_total{endpoint="predict",status="200"}'
     before, decided = count(name), count('falx_decisions_total{decision="glioma"}')
-    assert served.ask("/v1/predict", lesion).status == 200
+    assert served.post("/v1/predict", content=lesion).status_code == 200
     assert count(name) == before + 1
     assert count('falx_decisions_total{decision="glioma"}') == decided + 1
     assert count('falx_request_seconds_bucket{le="+Inf"}') == count("falx_request_seconds_count")
@@ -235,10 +199,10 @@ def test_metrics_count_requests_and_decisions(served: Served, lesion: bytes) -> 
 
 
 def test_the_description_names_every_endpoint(served: Served) -> None:
-    document = served.ask("/openapi.json").json
+    document = served.get("/openapi.json").json()
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {"/v1/predict", "/v1/heatmap", "/v1/study", "/healthz", "/metrics"}
-    page = served.ask("/").body.decode()
+    page = served.get("/").text
     assert all(path in page for path in document["paths"])
     assert "http://" not in page.replace("http://127.0.0.1", "").replace("http://json-schema", "")
 
@@ -248,10 +212,10 @@ def test_nothing_of_a_request_is_stored_or_logged(served: Served, lesion: bytes,
         return {link.readlink() for link in Path(f"/proc/{served.process.pid}/fd").iterdir()}
 
     before = files()
-    served.ask("/v1/predict", form(lesion * 8), **FORM)
+    served.post("/v1/predict", **form(lesion * 8))
     assert {path for path in files() - before if path.is_relative_to(tempfile.gettempdir())} == set()
-    served.ask("/v1/predict?tumour=Mustermann", lesion)
-    assert "Mustermann" not in Path(served.log.name).read_text()
+    served.post("/v1/predict?tumour=Mustermann", content=lesion)
+    assert "Mustermann" not in served.log.read_text()
 
 
 @pytest.fixture
@@ -270,12 +234,12 @@ def own(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 def test_a_token_opens_the_service(own: Callable[..., Served], tmp_path: Path, lesion: bytes) -> None:
     (tmp_path / "token").write_text(f"{BEARER}\n")
     served = own("--token-file", str(tmp_path / "token"))
-    for path, data in (("/v1/predict", lesion), ("/metrics", None)):
-        assert served.ask(path, data).status == 401
-        refused = served.ask(path, data, Authorization="Bearer wrong")
-        assert refused.headers["www-authenticate"] == "Bearer"
-        assert served.ask(path, data, Authorization=f"Bearer {BEARER}").status == 200
-    assert served.ask("/openapi.json").json["security"] == [{"token": []}]
+    for method, path in (("POST", "/v1/predict"), ("GET", "/metrics")):
+        ask = partial(served.request, method, path, content=lesion if method == "POST" else None)
+        assert ask().status_code == 401
+        assert ask(headers={"Authorization": "Bearer wrong"}).headers["www-authenticate"] == "Bearer"
+        assert ask(headers={"Authorization": f"Bearer {BEARER}"}).status_code == 200
+    assert served.get("/openapi.json").json()["security"] == [{"token": []}]
 
 
 def test_a_full_queue_says_when_to_come_again_and_slow_senders_are_given_up(
@@ -286,12 +250,12 @@ def test_a_full_queue_says_when_to_come_again_and_slow_senders_are_given_up(
     for link in slow:
         link.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nx")
     # They send slowly, and take nobody's turn.
-    assert served.ask("/v1/predict", lesion).status == 200
+    assert served.post("/v1/predict", content=lesion).status_code == 200
     study = form(*[lesion] * 60)
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: served.ask("/v1/study", study, **FORM), range(6)))
-    assert {answer.status for answer in answers} <= {200, 429, 503}
-    refused = [answer for answer in answers if answer.status == 429]
+        answers = list(pool.map(lambda _: served.post("/v1/study", **study), range(6)))
+    assert {answer.status_code for answer in answers} <= {200, 429, 503}
+    refused = [answer for answer in answers if answer.status_code == 429]
     assert refused
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     for link in slow:
@@ -306,8 +270,8 @@ def test_a_client_that_goes_leaves_no_turn_taken(own: Callable[..., Served], les
     for _ in range(10):
         with socket.create_connection(("127.0.0.1", served.port)) as link:
             link.sendall(start + lesion[:-1])
-    assert served.ask("/v1/predict", lesion).status == 200
-    text = served.ask("/metrics").body.decode()
+    assert served.post("/v1/predict", content=lesion).status_code == 200
+    text = served.get("/metrics").text
     assert "\nfalx_running 0\n" in text
     assert "\nfalx_waiting 0\n" in text
 
