@@ -24,6 +24,11 @@ class Said(NamedTuple):
         """The documents it wrote, one a line."""
         return [json.loads(line) for line in self.out.splitlines()]
 
+    def refuses(self, *words: str) -> None:
+        """Asserts that it did not take what it was given, and said so in these words."""
+        assert self.status == 2, self
+        assert [word for word in words if word not in self.err] == [], self.err
+
 
 Command = Callable[..., Said]
 

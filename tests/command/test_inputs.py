@@ -30,9 +30,7 @@ def test_standard_input(predict: Command, monkeypatch: pytest.MonkeyPatch, scan:
     assert failure["error"]["message"].startswith("standard input: expected PNG")
     monkeypatch.setattr(inputs, "MOST_BYTES", 100)
     given(scan.read_bytes())
-    said = predict("--json", "-")
-    assert said.status == 2
-    assert "standard input: too large" in said.err
+    predict("--json", "-").refuses("standard input: too large")
 
 
 def test_patterns_are_expanded_where_the_shell_does_not(

@@ -173,6 +173,5 @@ def test_a_full_disk_leaves_whole_lines_to_go_on_from(
 def test_where_nothing_can_be_written(predict: Command, tmp_path: Path) -> None:
     message = f"falx: error: {tmp_path}: cannot write answers here: Is a directory\n"
     assert predict("x.png", "--resume", tmp_path) == (2, "", message)
-    said = predict("x.png", "--resume", "out.jsonl", "--json")
-    assert said.status == 2
-    assert "--resume writes the answers to its file; leave --json and --heatmaps out" in said.err
+    message = "--resume writes the answers to its file; leave --json and --heatmaps out"
+    predict("x.png", "--resume", "out.jsonl", "--json").refuses(message)

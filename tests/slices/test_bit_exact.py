@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from tests.pictures import Pixels
 
 from falx.slices import bit_exact, rejection
 from falx.slices.preprocessing import resized
@@ -18,7 +21,7 @@ from falx.slices.preprocessing import resized
     arrays.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(2, 300))),
     st.sampled_from([rejection.BRIGHT_PERCENTILE, rejection.CORNER_PERCENTILE, 0, 50, 99.9]),
 )
-def test_percentiles(values: npt.NDArray[np.uint8], percent: float) -> None:
+def test_percentiles(values: Pixels, percent: float) -> None:
     expected = np.percentile(values, percent, axis=-1)
     assert bit_exact.percentile(values, percent).tolist() == expected.tolist()
     assert float(bit_exact.percentile(values[0], percent)) == expected[0]
@@ -34,9 +37,7 @@ def test_the_median(values: npt.NDArray[np.int16]) -> None:
     st.tuples(st.integers(1, 6), st.integers(1, 6)),
     st.tuples(st.integers(0, 1), st.integers(0, 1)),
 )
-def test_the_nearest_cell(
-    mask: npt.NDArray[np.bool_], factors: tuple[int, int], more: tuple[int, int]
-) -> None:
+def test_the_nearest_cell(mask: Any, factors: tuple[int, int], more: tuple[int, int]) -> None:
     height, width = (n * factor + one for n, factor, one in zip(mask.shape, factors, more, strict=True))
     expected = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
     assert np.array_equal(bit_exact.nearest(mask, (height, width)), np.asarray(expected))

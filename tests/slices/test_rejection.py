@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
+from tests.pictures import Pixels
 
 from falx import phantom
 from falx.reading import source
@@ -27,7 +28,7 @@ def code(pixels: npt.NDArray[Any], colour: float = 0.0) -> str | None:
     return None if reason is None else reason.code
 
 
-def page(paper: int, ink: int) -> npt.NDArray[np.uint8]:
+def page(paper: int, ink: int) -> Pixels:
     image = Image.new("L", (600, 800), paper)
     draw = ImageDraw.Draw(image)
     for row in range(30, 760, 16):
@@ -35,7 +36,7 @@ def page(paper: int, ink: int) -> npt.NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def shapes(outline: int = 80) -> npt.NDArray[np.uint8]:
+def shapes(outline: int = 80) -> Pixels:
     image = Image.new("L", (256, 256), 0)
     ImageDraw.Draw(image).ellipse((40, 50, 200, 210), outline=180, width=outline)
     return np.asarray(image)
@@ -48,14 +49,14 @@ def test_drawn_heads_pass(name: str, side: int) -> None:
     assert code(np.asarray(image)) is None
 
 
-def framed(head: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def framed(head: Pixels) -> Pixels:
     """The head with a white frame and a letter."""
     head = head.copy()
     head[:4] = head[-4:] = head[:, :4] = head[:, -4:] = head[10:22, 10:20] = 255
     return head
 
 
-def dim(head: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def dim(head: Pixels) -> Pixels:
     """The head with a hot pixel, beside which it is dim."""
     head = head // 3
     head[0, 0] = 255
@@ -70,7 +71,7 @@ def dim(head: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         lambda head: np.pad(head, ((0, 0), (90, 90))),
     ],
 )
-def test_heads_pass_however_they_lie(changed: Any, head: npt.NDArray[np.uint8]) -> None:
+def test_heads_pass_however_they_lie(changed: Any, head: Pixels) -> None:
     assert code(changed(head)) is None
 
 
@@ -88,7 +89,7 @@ def test_blank(level: int) -> None:
     assert code(np.full((128, 128), level) - rng.integers(0, 20, (128, 128)).clip(0, level)) == "blank"
 
 
-def test_not_grey(head: npt.NDArray[np.uint8]) -> None:
+def test_not_grey(head: Pixels) -> None:
     assert (code(head, colour=0.2), code(head, colour=0.02)) == ("not_grey", None)
 
 
