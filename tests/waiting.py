@@ -12,7 +12,7 @@ __all__ = ["PATIENCE_S", "until"]
 
 T = TypeVar("T")
 
-PATIENCE_S: Final = 180.0
+PATIENCE_S: Final = 300.0
 """A busy machine is slow, not wrong: what takes longer than this does not come."""
 
 

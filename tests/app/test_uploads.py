@@ -210,7 +210,7 @@ class TestArrangement:
     ) -> None:
         monkeypatch.setitem(sys.modules, "nibabel", None)
         both = [one for name in "ab" for one in held(f"{name}.nii.gz", b"\x1f\x8b" + bytes(400), service)]
-        for beside in ([], [classified("c.png", png(phantom.clear()), service)]):
+        for beside in ([], [classified("c.png", encoded(phantom.clear()), service)]):
             arranged = arrange([*both, *beside], one_patient=True)
             assert (arranged.studies, arranged.numbers) == ([], ("1", "2", "3")[: 2 + len(beside)])
             assert isinstance(arranged.shown[1].result, Failure)

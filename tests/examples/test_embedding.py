@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from tests import guides
 from tests.examples.test_cpp import includes, link
-from tests.reading.dicom import made
 
 from falx import phantom
 
