@@ -60,7 +60,7 @@ class Served(httpx.Client):
 
 
 def form(*files: bytes) -> dict[str, Any]:
-    """What a client gives to send files in a form."""
+    """Returns the argument with which a client sends files in a form."""
     return {"files": [("file", (f"{n}.png", data)) for n, data in enumerate(files)]}
 
 
