@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -27,10 +27,10 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import generate_uid
 from tests.reading.dicom import made
+from tests.waiting import PATIENCE_S, until
 
 from falx import phantom
-
-T = TypeVar("T")
+from falx.workstation.node.settings import Destination
 
 SECRET = "ZZYZX"  # noqa: S105 - no password
 """A part of every name, identifier and comment of the patient: it must not turn up where it need not."""
@@ -57,23 +57,13 @@ def program(name: str) -> str:
     return found
 
 
-def call(name: str, *arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def call(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs a program of dcmtk or dicom3tools."""
     command = [program(name), *map(str, arguments)]
     # Names are printed in the character set of their image.
     return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+        command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False
     )
-
-
-def until(condition: Callable[[], T], timeout: float = 60.0) -> T:
-    """Returns the result of a condition as soon as it is true."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {timeout} s")
 
 
 def image(study: str, series: str, number: int, pixels: np.ndarray, **tags: Any) -> Dataset:
@@ -196,13 +186,7 @@ class Archive:
         command = [program("storescp"), *options]
         with self.folder.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        process = self.process
-
-        def up() -> bool:
-            assert process.poll() is None, self.folder.with_suffix(".log").read_text()
-            return listens(self.port)
-
-        until(up)
+        until(lambda: listens(self.port), self.process, self.folder.with_suffix(".log"))
 
     def stop(self) -> None:
         if self.process is not None:
@@ -222,8 +206,8 @@ class Archive:
         return [one for one in found if one.get("Modality") == "SR" and "ContentSequence" in one]
 
     @property
-    def destination(self) -> str:
-        return f"{self.title}@127.0.0.1:{self.port}"
+    def destination(self) -> Destination:
+        return Destination(self.title, "127.0.0.1", self.port)
 
 
 def listens(port: int) -> bool:
@@ -249,16 +233,11 @@ class Process:
                 [sys.executable, "-m", "falx", "listen", *self.arguments], stdout=stream, stderr=stream
             )
 
-        def ports() -> bool:
-            assert self.process.poll() is None, self.log.read_text()
-            text = self.log.read_bytes()[before:].decode()
-            if "/healthz" not in text:
-                return False
-            self.port = int(text.split("listens at 127.0.0.1:")[1].split(",")[0].split()[0])
-            self.health = int(text.split("http://127.0.0.1:")[1].split("/")[0])
-            return True
-
-        until(ports, 90)
+        said = rb"listens at 127\.0\.0\.1:(\d+).*?http://127\.0\.0\.1:(\d+)/healthz"
+        found = until(
+            lambda: re.search(said, self.log.read_bytes()[before:], re.DOTALL), self.process, self.log
+        )
+        self.port, self.health = map(int, found.groups())
         return self
 
     def status(self) -> dict[str, Any]:

@@ -70,14 +70,14 @@ def test_series_that_are_not_used_are_in_the_report_too(tmp_path: Path, command:
 
 def test_what_gets_no_report(study: WrittenStudy, tmp_path: Path, command: Command) -> None:
     report, pictures = tmp_path / "report.dcm", tmp_path / "pictures"
-    said = command("study", study.folder, study.folder, "--sr", report)
-    assert said.status == 2
-    assert "--sr and --sc write the report of one study; give one PATH" in said.err
+    command("study", study.folder, study.folder, "--sr", report).refuses(
+        "--sr and --sc write the report of one study; give one PATH"
+    )
     pictures.mkdir()
     Image.fromarray(phantom.clear()).save(pictures / "slice.png")
-    said = command("study", pictures, "--sr", report)
-    assert said.status == 2
-    assert "a DICOM report needs DICOM images to refer to, and there are none" in said.err
+    command("study", pictures, "--sr", report).refuses(
+        "a DICOM report needs DICOM images to refer to, and there are none"
+    )
     assert command("study", tmp_path / "none", "--sr", report).status != 0
     assert not report.exists()
 

@@ -24,6 +24,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedSRStorage, MRImageStorage
 from pynetdicom import AE
 from pynetdicom.events import EVT_C_STORE
+from tests.reading.dicom.made import change
+from tests.waiting import until
 from tests.workstation.peers import (
     DEADLY,
     SECRET,
@@ -32,7 +34,6 @@ from tests.workstation.peers import (
     call,
     found,
     program,
-    until,
     write_examination,
     write_study,
 )
@@ -83,8 +84,10 @@ def node(tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Ite
     gc.collect()
 
 
-def to(archive: Archive) -> Destination:
-    return Destination.parse(archive.destination)
+@pytest.fixture
+def made(node: Start, archive: Archive) -> Node:
+    """A node that sends its results to the archive."""
+    return node(destination=archive.destination)
 
 
 def associate(node: Node) -> Any:
@@ -114,13 +117,6 @@ def uids(study: WrittenStudy) -> set[str]:
     return {str(pydicom.dcmread(file).SOPInstanceUID) for file in study.files}
 
 
-def change(file: Path, **tags: Any) -> None:
-    data = pydicom.dcmread(file)
-    for name, value in tags.items():
-        setattr(data, name, value)
-    data.save_as(file, enforce_file_format=True)
-
-
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Returns the messages that the node itself logged."""
     return [record.getMessage() for record in caplog.records if record.name == "falx.listen"]
@@ -134,7 +130,7 @@ def settled(node: Node) -> bool:
 def test_both_sides_answer_an_echo(node: Start, archive: Archive) -> None:
     made = node()
     assert call("echoscu", "-aec", "FALX", "127.0.0.1", str(made.port)).returncode == 0
-    settings = Settings(spool=Path("unused"), destination=to(archive))
+    settings = Settings(spool=Path("unused"), destination=archive.destination)
     assert echo(settings)
     archive.stop()
     assert not echo(settings)
@@ -158,7 +154,7 @@ def test_titles_that_are_not_meant_or_not_allowed_are_refused(
 def test_a_study_is_reported_once_and_again_where_that_is_asked(
     node: Start, archive: Archive, study: WrittenStudy
 ) -> None:
-    made = node(destination=to(archive), again=False)
+    made = node(destination=archive.destination, again=False)
     send(made, *study.files)
     (report,) = until(archive.reports)
     assert (report.StudyInstanceUID, evidence(report)) == (study.uid, uids(study))
@@ -167,17 +163,16 @@ def test_a_study_is_reported_once_and_again_where_that_is_asked(
     made.stop()
     assert len(archive.reports()) == 1
 
-    asked = node(destination=to(archive), again=True)
+    asked = node(destination=archive.destination, again=True)
     send(asked, *study.files)
     until(lambda: len(archive.reports()) == 2)
     assert len({one.SOPInstanceUID for one in archive.reports()}) == 2
 
 
 def test_what_is_no_picture_of_the_head_is_named_and_decides_nothing(
-    node: Start, archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    made: Node, archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = write_examination(tmp_path / "study")
-    made = node(destination=to(archive))
     with caplog.at_level(logging.INFO, "falx.listen"):
         # Sent twice, it is counted once.
         send(made, *study.files, *study.files)
@@ -195,8 +190,7 @@ def test_what_is_no_picture_of_the_head_is_named_and_decides_nothing(
     assert "24 phase" in line
 
 
-def test_a_study_that_cannot_be_read_says_so(node: Start, archive: Archive, study: WrittenStudy) -> None:
-    made = node(destination=to(archive))
+def test_a_study_that_cannot_be_read_says_so(made: Node, archive: Archive, study: WrittenStudy) -> None:
     for file in study.files:
         change(file, PixelData=b"", ImageComments="none")
     send(made, *study.files)
@@ -206,9 +200,8 @@ def test_a_study_that_cannot_be_read_says_so(node: Start, archive: Archive, stud
 
 
 def test_late_images_are_reported_with_the_whole_study(
-    node: Start, archive: Archive, study: WrittenStudy
+    made: Node, archive: Archive, study: WrittenStudy
 ) -> None:
-    made = node(destination=to(archive))
     send(made, *study.files[:2])
     until(archive.reports)
     send(made, study.files[2])
@@ -220,7 +213,7 @@ def test_a_destination_that_is_down_gets_its_result_later(
     node: Start, archive: Archive, study: WrittenStudy
 ) -> None:
     archive.stop()
-    made = node(destination=to(archive), capture=True)
+    made = node(destination=archive.destination, capture=True)
     send(made, *study.files)
     until(lambda: made.status()["destination_up"] is False)
     assert made.status()["results_to_send"] == 1
@@ -271,9 +264,8 @@ def test_identifiers_of_message_and_image_must_agree(node: Start, study: Written
 
 
 def test_what_is_no_image_is_acknowledged_and_not_kept(
-    node: Start, archive: Archive, study: WrittenStudy
+    made: Node, archive: Archive, study: WrittenStudy
 ) -> None:
-    made = node(destination=to(archive))
     send(made, *study.files)
     until(archive.reports)
     # The archive sends the whole study back, the report in it.
@@ -286,9 +278,8 @@ def test_what_is_no_image_is_acknowledged_and_not_kept(
 
 
 def test_an_association_that_ends_half_way_loses_nothing(
-    node: Start, archive: Archive, study: WrittenStudy
+    made: Node, archive: Archive, study: WrittenStudy
 ) -> None:
-    made = node(destination=to(archive))
     images = [pydicom.dcmread(file) for file in study.files]
     association = associate(made)
     assert association.send_c_store(images[0]).Status == 0
@@ -306,10 +297,9 @@ def test_an_association_that_ends_half_way_loses_nothing(
 
 
 def test_an_association_that_ends_while_its_image_is_looked_at_keeps_no_study_waiting(
-    node: Start, archive: Archive, study: WrittenStudy, monkeypatch: pytest.MonkeyPatch
+    made: Node, archive: Archive, study: WrittenStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = pydicom.dcmread
-    made = node(destination=to(archive))
     association = associate(made)
     image = read(study.files[0])
 
@@ -326,8 +316,7 @@ def test_an_association_that_ends_while_its_image_is_looked_at_keeps_no_study_wa
     assert made.status()["associations"] == 0
 
 
-def test_a_slow_sender_is_waited_for(node: Start, archive: Archive, study: WrittenStudy) -> None:
-    made = node(destination=to(archive))
+def test_a_slow_sender_is_waited_for(made: Node, archive: Archive, study: WrittenStudy) -> None:
     association = associate(made)
     for file in study.files:
         stored(association, file)
@@ -340,9 +329,8 @@ def test_a_slow_sender_is_waited_for(node: Start, archive: Archive, study: Writt
 
 
 def test_a_study_is_not_kept_waiting_by_what_its_association_sends_after_it(
-    node: Start, archive: Archive, study: WrittenStudy, tmp_path: Path
+    made: Node, archive: Archive, study: WrittenStudy, tmp_path: Path
 ) -> None:
-    made = node(destination=to(archive))
     other = write_study(tmp_path / "other", 1)
     association = associate(made)
     for file in (*study.files, *other.files):
@@ -388,15 +376,14 @@ def test_a_destination_that_refuses_is_asked_again_and_keeps_no_other_result_fro
 
 
 def test_a_sender_that_falls_silent_is_ended(node: Start, archive: Archive, study: WrittenStudy) -> None:
-    made = node(destination=to(archive), idle_s=1.0)
+    made = node(destination=archive.destination, idle_s=1.0)
     association = associate(made)
     stored(association, study.files[0])
     until(archive.reports)
     until(lambda: not association.is_established)
 
 
-def test_ten_at_once_are_each_answered(node: Start, archive: Archive, tmp_path: Path) -> None:
-    made = node(destination=to(archive))
+def test_ten_at_once_are_each_answered(made: Node, archive: Archive, tmp_path: Path) -> None:
     studies = [write_study(tmp_path / str(number), 1) for number in range(10)]
     sent = [
         subprocess.Popen([program("storescu"), "-aec", "FALX", "127.0.0.1", str(made.port), study.files[0]])
@@ -463,7 +450,7 @@ def test_a_thread_that_ends_is_an_unwell_node(
     ],
 )
 def test_a_study_that_is_not_classified_is_tried_again(
-    node: Start,
+    made: Node,
     archive: Archive,
     comments: str,
     said: str,
@@ -472,7 +459,6 @@ def test_a_study_that_is_not_classified_is_tried_again(
 ) -> None:
     order = f"{comments.format(SECRET=SECRET)}|{tmp_path / 'once'}"
     study = write_study(tmp_path / "study", 1, ImageComments=order)
-    made = node(destination=to(archive))
     with caplog.at_level(logging.ERROR, "falx.listen"):
         send(made, *study.files)
         until(archive.reports)
@@ -491,10 +477,10 @@ def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are
     deadly = write_study(tmp_path / "deadly", 2, ImageComments="SIGSEGV")
     change(deadly.files[0], ImageComments="none")
     plain = write_study(tmp_path / "plain", 1, ImageComments="none")
-    made = node(destination=to(archive))
+    made = node(destination=archive.destination)
     with caplog.at_level(logging.ERROR, "falx.listen"):
         send(made, *deadly.files, *plain.files)
-        until(lambda: made.status()["studies_set_aside"] == 1, 60)
+        until(lambda: made.status()["studies_set_aside"] == 1)
     until(lambda: settled(made))
     assert [one.StudyInstanceUID for one in archive.reports()] == [plain.uid]
     assert logged(caplog) == [
@@ -508,7 +494,7 @@ def test_a_study_that_ends_its_process_each_time_is_set_aside_and_the_others_are
     made.stop()
 
     # After a restart it is not begun by itself; sent again, mended, it is answered once, with all its images.
-    again = node(destination=to(archive))
+    again = node(destination=archive.destination)
     assert (again.status()["studies_set_aside"], again.status()["studies_waiting"]) == (1, 0)
     change(deadly.files[1], ImageComments="none")
     send(again, deadly.files[1])
@@ -614,7 +600,7 @@ def test_a_process_that_does_not_start_is_an_unwell_node_and_no_fault_of_the_stu
     # Once the process starts, the node is well, also where the study fails.
     broken.unlink()
     until(lambda: made.status()["studies_set_aside"] == 1)
-    until(lambda: made.status()["status"] == "ok", 5)
+    until(lambda: made.status()["status"] == "ok")
     made.stop()
     worker.stop()
 
@@ -646,7 +632,7 @@ def test_over_tls_and_a_peer_that_does_not_shake_hands_keeps_nobody_out(
     archive.options = ("+tls", str(key), str(pem), "+cf", str(pem))
     archive.start()
     own = {"tls_certificate": pem, "tls_key": key, "tls_authority": pem}
-    made = node(destination=to(archive), destination_tls=True, **own)
+    made = node(destination=archive.destination, destination_tls=True, **own)
     there = ("-aec", "FALX", "127.0.0.1", str(made.port))
     assert call("echoscu", "-to", "5", "-ta", "5", *there).returncode != 0
     with socket.create_connection(("127.0.0.1", made.port)):

@@ -16,15 +16,8 @@ from typing import Any
 import pytest
 from benchmarks.ports import free_port
 from tests import guides
-from tests.workstation.peers import (
-    SECRET,
-    Process,
-    WrittenStudy,
-    call,
-    program,
-    until,
-    write_study,
-)
+from tests.waiting import until
+from tests.workstation.peers import SECRET, Process, WrittenStudy, call, program, write_study
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "workstation.md"
@@ -143,11 +136,11 @@ def test_as_a_plugin_of_orthanc_each_stable_study_is_reported_once(
     # The command is that of this environment, not of the Python in Orthanc.
     server = orthanc(plugin, FALX_COMMAND=f"{sys.executable} -m falx", TMPDIR=str(tmp_path))
     identifier = server.put(study)
-    (report,) = until(lambda: server.reports(identifier), 60)
+    (report,) = until(lambda: server.reports(identifier))
     assert "Certainty of Finding" in server.content(report)
     # The report made the study stable anew, and a study that comes after it is answered after that.
     other = server.put(write_study(tmp_path / "other"))
-    until(lambda: server.reports(other), 60)
+    until(lambda: server.reports(other))
     assert len(server.reports(identifier)) == 1
     # It is logged after its report is stored.
     until(lambda: f"Falx: study {other}: 3 images, " in server.log.read_text())

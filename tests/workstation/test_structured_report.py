@@ -9,10 +9,12 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
+from tests.reading.dicom.made import change
 from tests.said import Command
 from tests.workstation.peers import SECRET, WrittenStudy, call, found, write_study
 
 import falx
+from falx import Classifier
 from falx.decision import Thresholds
 from falx.errors import FalxError
 from falx.reading.input_file import InputFile
@@ -28,9 +30,7 @@ MUST = [
 """The attributes in which a report names patient and study."""
 
 
-def made(
-    classifier: falx.Classifier, study: WrittenStudy, *further: str, capture: bool = False
-) -> list[Dataset]:
+def made(classifier: Classifier, study: WrittenStudy, *further: str, capture: bool = False) -> list[Dataset]:
     return study_objects.make(classifier, study.files, capture=capture, further=further)[1]
 
 
@@ -40,9 +40,7 @@ def saved(data: Any, folder: Path) -> Path:
     return path
 
 
-def test_a_report_says_what_falx_says(
-    classifier: falx.Classifier, study: WrittenStudy, tmp_path: Path
-) -> None:
+def test_a_report_says_what_falx_says(classifier: Classifier, study: WrittenStudy, tmp_path: Path) -> None:
     answer, (report,) = study_objects.make(classifier, study.files, capture=False)
     report = pydicom.dcmread(saved(report, tmp_path))
     lesion = answer.results[1]
@@ -71,9 +69,7 @@ def test_a_report_says_what_falx_says(
     assert of_slices == [sources[index] for index in answer.verdict.carriers]
 
 
-def test_a_report_is_of_the_study_and_marked_as_research(
-    classifier: falx.Classifier, study: WrittenStudy
-) -> None:
+def test_a_report_is_of_the_study_and_marked_as_research(classifier: Classifier, study: WrittenStudy) -> None:
     (report,) = made(classifier, study)
     source = pydicom.dcmread(study.files[0])
     for name in MUST:
@@ -87,7 +83,7 @@ def test_a_report_is_of_the_study_and_marked_as_research(
 
 
 def test_a_report_says_nothing_else_of_the_patient(
-    classifier: falx.Classifier, study: WrittenStudy, tmp_path: Path
+    classifier: Classifier, study: WrittenStudy, tmp_path: Path
 ) -> None:
     for data in made(classifier, study, capture=True):
         data = pydicom.dcmread(saved(data, tmp_path))
@@ -98,7 +94,7 @@ def test_a_report_says_nothing_else_of_the_patient(
         assert from_patient == {"PatientName", "PatientID", "PatientBirthDate", "PatientSex"}
 
 
-def test_what_says_how_to_read_an_identity_is_carried(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_what_says_how_to_read_an_identity_is_carried(classifier: Classifier, tmp_path: Path) -> None:
     removed = {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "by hand"}
     study = write_study(tmp_path / "study", 2, None, IssuerOfPatientID="HOSPITAL", **removed)
     (report,) = made(classifier, study)
@@ -114,7 +110,7 @@ def test_what_says_how_to_read_an_identity_is_carried(classifier: falx.Classifie
     ],
 )
 def test_names_in_other_scripts_stay_as_they_are(
-    classifier: falx.Classifier, tmp_path: Path, characters: Any, name: str
+    classifier: Classifier, tmp_path: Path, characters: Any, name: str
 ) -> None:
     study = write_study(tmp_path / "study", 1, SpecificCharacterSet=characters, PatientName=name)
     (report,) = made(classifier, study)
@@ -127,7 +123,7 @@ def test_names_in_other_scripts_stay_as_they_are(
     assert (dumped.returncode, said) == (0, [])
 
 
-def test_missing_and_wrong_tags_become_empty_ones(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_missing_and_wrong_tags_become_empty_ones(classifier: Classifier, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", 1)
     data = pydicom.dcmread(study.files[0])
     for name in ("PatientBirthDate", "StudyID", "StudyTime", "AccessionNumber", "ReferringPhysicianName"):
@@ -155,16 +151,16 @@ def test_missing_and_wrong_tags_become_empty_ones(classifier: falx.Classifier, t
     ],
 )
 def test_dcmtk_and_dicom3tools_find_nothing_wrong(
-    classifier: falx.Classifier, tmp_path: Path, case: str, said: str
+    classifier: Classifier, tmp_path: Path, case: str, said: str
 ) -> None:
     tags: Any = {"Modality": "CT"} if "rejected" in case else {}
     study = write_study(tmp_path / "study", 4, **tags)
     thresholds = dict.fromkeys(LABELS, 1.0) if case == "ambiguous" else None
     if case == "unread slice":
-        _change(study.files[0], PixelData=b"")
+        change(study.files[0], PixelData=b"")
     elif case == "frames":
         pixels = b"".join(pydicom.dcmread(file).PixelData for file in study.files)
-        _change(study.files[0], PixelData=pixels, NumberOfFrames=4, SOPClassUID=EnhancedMRImageStorage)
+        change(study.files[0], PixelData=pixels, NumberOfFrames=4, SOPClassUID=EnhancedMRImageStorage)
         study = replace(study, files=study.files[:1])
     gathered = gather(list(map(str, study.files)))
     answer = classifier.predict_study(gathered, thresholds=thresholds)
@@ -186,15 +182,7 @@ def test_dcmtk_and_dicom3tools_find_nothing_wrong(
         assert call("dciodvfy", saved(picture, tmp_path)).stderr == "SCImage\n"
 
 
-def _change(file: Path, **tags: Any) -> None:
-    data = pydicom.dcmread(file)
-    for name, value in tags.items():
-        setattr(data, name, value)
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
-    data.save_as(file, enforce_file_format=True)
-
-
-def test_the_same_images_give_the_same_objects(classifier: falx.Classifier, study: WrittenStudy) -> None:
+def test_the_same_images_give_the_same_objects(classifier: Classifier, study: WrittenStudy) -> None:
     def uids(*further: str) -> list[tuple[str, str]]:
         objects = made(classifier, study, *further, capture=True)
         return [(str(one.SOPInstanceUID), str(one.SeriesInstanceUID)) for one in objects]
@@ -208,7 +196,7 @@ def test_the_same_images_give_the_same_objects(classifier: falx.Classifier, stud
 
 
 def test_changed_thresholds_are_marked_and_make_another_report(
-    study: WrittenStudy, tmp_path: Path, command: Command, classifier: falx.Classifier
+    study: WrittenStudy, tmp_path: Path, command: Command, classifier: Classifier
 ) -> None:
     own, reports = classifier.card.thresholds, []
     model = f"SHA-256 of the model file: {classifier.model.sha256}"
@@ -225,7 +213,7 @@ def test_changed_thresholds_are_marked_and_make_another_report(
     assert reports[0].SOPInstanceUID != reports[1].SOPInstanceUID
 
 
-def test_images_of_two_studies_are_no_study(classifier: falx.Classifier, tmp_path: Path) -> None:
+def test_images_of_two_studies_are_no_study(classifier: Classifier, tmp_path: Path) -> None:
     files = [*write_study(tmp_path / "a", 1).files, *write_study(tmp_path / "b", 1).files]
     known = [headers.read(InputFile.at(file)) for file in files]
     with pytest.raises(FalxError, match="a report belongs to one study, and these images are of 2"):

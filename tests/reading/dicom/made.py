@@ -133,7 +133,8 @@ def change(path: Path, **tags: Any) -> None:
     part = pydicom.dcmread(path)
     for keyword, value in tags.items():
         setattr(part, keyword, value)
-    part.save_as(path)
+    part.file_meta.MediaStorageSOPClassUID = part.SOPClassUID
+    part.save_as(path, enforce_file_format=True)
 
 
 def coded(pixels: npt.NDArray[Any], syntax: str, *frames: bytes, bits: int | None = None) -> bytes:

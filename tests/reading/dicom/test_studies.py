@@ -420,9 +420,9 @@ def test_heatmaps_of_a_study_by_a_model_without(
 ) -> None:
     monkeypatch.setattr("falx.model.card.Card.has_heatmap", False)
     sheets, maps = tmp_path / "sheets", tmp_path / "maps"
-    said = command("study", tmp_path, "--sheets", sheets, "--heatmaps", maps)
-    assert said.status == 2
-    assert "--heatmaps: the model falx-6 makes no heatmaps" in said.err
+    command("study", tmp_path, "--sheets", sheets, "--heatmaps", maps).refuses(
+        "--heatmaps: the model falx-6 makes no heatmaps"
+    )
     assert not sheets.exists()
     assert not maps.exists()
 
