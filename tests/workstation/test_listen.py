@@ -76,7 +76,7 @@ def test_it_says_whether_the_destination_answers_and_takes_a_file_of_settings(
     said = command("listen", "--config", file, "--destination", archive.destination, "--echo")
     assert said[:2] == (0, f"{archive.destination} answers\n")
     told = "falx listen --spool DIR --destination ... --echo"
-    words = told.replace("DIR", str(tmp_path / "spool")).replace("...", archive.destination).split()
+    words = told.replace("DIR", str(tmp_path / "spool")).replace("...", str(archive.destination)).split()
     said = command(*words[1:])
     assert said[:2] == (0, f"{archive.destination} answers\n")
 
