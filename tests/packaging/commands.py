@@ -51,7 +51,7 @@ SLOW = {
     "python -m benchmarks.raspberry_pi": "",
     "python -m benchmarks.reading": "",
     "python -m benchmarks.service": "--requests 8 --turns 1",
-    "python -m benchmarks.soak": "--predictions 200",
+    "python -m benchmarks.soak": "--predictions 1100",
     "python -m benchmarks.startup": "--rounds 1",
     "python -m benchmarks.studies": "",
     "python -m benchmarks.throughput": "--files 8 --block 2",

@@ -25,10 +25,11 @@ from tests.reading.dicom.test_studies import series, volume
 from tests.trainer.conftest import draw_head
 
 from falx import phantom
+from falx.model import file as model_file
 from falx.model.file import DEFAULT_MODEL
 from falx.words import LABELS
 
-(RELEASE,) = (path.name for path in (ROOT / "models").iterdir())
+RELEASE = model_file.read(DEFAULT_MODEL)[0].name
 PATIENCE_S = 1800
 
 PORTS = (8000, 8080, 8104, 8501, 8786, 6006, 11112)
