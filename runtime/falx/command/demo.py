@@ -13,7 +13,6 @@ from falx.classifier import Classifier
 from falx.command.console import paragraph, say, width
 from falx.command.text import Results, picture
 from falx.pictures.folder import Folder
-from falx.prediction import Prediction
 from falx.slices.overlay import overlay
 
 HINT: Final = "These are drawings, so the answers show how Falx speaks, not how good it is."
@@ -35,7 +34,9 @@ def show(classifier: Classifier, out: str | None) -> None:
         prediction = classifier.predict(pixels)
         results.add(prediction, name)
         if folder is not None:
-            _save(folder, name, pixels, prediction)
+            folder.save(Image.fromarray(pixels), name)
+            if (heatmap := prediction.heatmap) is not None:
+                folder.save(overlay(pixels, heatmap), f"{name}-heatmap")
     results.close(classifier)
     say()
     say(paragraph(HINT if out is None else f"{HINT} They are in {out}."))
@@ -47,10 +48,3 @@ def _side_by_side(drawn: dict[str, npt.NDArray[np.uint8]]) -> str:
     names = list(drawn)[:fitting]
     columns = [[name.center(PICTURE_COLUMNS), *picture(drawn[name], PICTURE_COLUMNS)] for name in names]
     return "\n".join("  ".join(parts).rstrip() for parts in zip(*columns, strict=True))
-
-
-def _save(folder: Folder, name: str, pixels: npt.NDArray[np.uint8], prediction: Prediction) -> None:
-    folder.save(Image.fromarray(pixels), name)
-    heatmap = prediction.heatmap
-    if heatmap is not None:
-        folder.save(overlay(pixels, heatmap), f"{name}-heatmap")
