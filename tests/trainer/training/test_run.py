@@ -175,14 +175,12 @@ def test_a_collection_that_is_not_there_cannot_be_left_out(
         run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
 
 
-@pytest.mark.parametrize("given", ["", "model.keras"])
-def test_a_run_may_start_from_a_trained_model(
-    given: str, finished: tuple[Path, str], manifest: Path, tmp_path: Path
-) -> None:
-    changes = CHANGES | {"stage1.epochs": 0, "stage2.epochs": 0, "dense": 256}
-    recipe = PRESETS["own"].override(changes)
-    start = finished[0] / given if given else finished[0]
-    run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
+UNTRAINED = CHANGES | {"stage1.epochs": 0, "stage2.epochs": 0, "dense": 256}
+
+
+def test_a_run_may_start_from_a_trained_model(finished: Trained, manifest: Path, tmp_path: Path) -> None:
+    recipe = PRESETS["own"].override(UNTRAINED)
+    run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=finished.folder)
     meta = json.loads((tmp_path / "meta.json").read_text())
     assert meta["weights"] == hashlib.sha256((finished[0] / "model.keras").read_bytes()).hexdigest()
     # Nothing was learned: it is the same network, calibrated and judged anew on the same slices.
@@ -239,11 +237,13 @@ def test_other_backends_train_too(backend: str, manifest: Path, random_weights: 
     assert answer["probabilities"].sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_threshold_chosen_elsewhere_is_taken(manifest: Path, random_weights: Path, tmp_path: Path) -> None:
-    recipe = PRESETS["default"].override(CHANGES | {"stage1.epochs": 0, "stage2.epochs": 0, "no_tumor": 0.83})
-    run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
-    meta = json.loads((tmp_path / "meta.json").read_text())
+def test_a_threshold_chosen_elsewhere_is_taken(finished: Trained, manifest: Path, tmp_path: Path) -> None:
+    recipe, start = PRESETS["own"].override(UNTRAINED | {"no_tumor": 0.83}), finished.folder / "model.keras"
+    run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
+    meta = Trained(tmp_path, "").facts()
     assert meta["thresholds"] == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0.83}
+    # The start may be the file too.
+    assert meta["weights"] == hashlib.sha256(start.read_bytes()).hexdigest()
 
 
 def test_tensorboard_is_told_of_every_epoch(finished: Trained) -> None:
