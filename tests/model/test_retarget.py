@@ -383,9 +383,7 @@ class TestCommand:
         assert others == ["meningioma 0.6", "glioma 0.55", "pituitary 0.55", f"written to {out}"]
         assert falx.load(out, engine=engine).predict(head).decision == "no_tumor"
         assert "earlier thresholds" in command("info", out).out
-        said = command(*arguments)
-        assert said.status == 2
-        assert f"{out}: exists already, and is left as it is; give another name" in said.err
+        command(*arguments).refuses(f"{out}: exists already, and is left as it is; give another name")
 
     def test_a_file_of_thresholds_and_one_on_top(self, model: Path, tmp_path: Path, command: Command) -> None:
         chosen, out = tmp_path / "thresholds.json", tmp_path / f"new{model.suffix}"
@@ -433,16 +431,13 @@ class TestCommand:
         self, model: Path, tmp_path: Path, command: Command, arguments: list[str], message: str
     ) -> None:
         out = tmp_path / f"new{model.suffix}"
-        said = command("retarget", model, *arguments, "--out", out)
-        assert said.status == 2
-        assert message in said.err
+        command("retarget", model, *arguments, "--out", out).refuses(message)
         assert not out.exists()
 
     def test_a_file_that_is_none(self, tmp_path: Path, command: Command) -> None:
         absent, out = tmp_path / "absent.onnx", tmp_path / "new.onnx"
         said = command("retarget", absent, "--threshold", "glioma=0.7", "--out", out)
-        assert said.status == 2
-        assert "absent.onnx: no such model file" in said.err
+        said.refuses("absent.onnx: no such model file")
 
 
 def test_the_default_model(tmp_path: Path) -> None:

@@ -273,8 +273,7 @@ def test_what_is_shareable_neither_shows_nor_names_a_slice(
 @pytest.mark.parametrize("value", ["0", "1.5", "nan", "much"])
 def test_a_sensitivity_is_a_share(value: str, trainer: Command) -> None:
     said = trainer("evaluate", "m.tflite", "--data", "d", "--out", "o", "--sensitivity", value)
-    assert said.status == 2
-    assert f"expected a share above 0 and up to 1, such as 0.99; got {value!r}" in said.err
+    said.refuses(f"expected a share above 0 and up to 1, such as 0.99; got {value!r}")
 
 
 def test_numbers_for_people() -> None:
