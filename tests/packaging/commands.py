@@ -38,6 +38,7 @@ SLOW = {
     "python -m falx_trainer preview": "",
     "python -m falx_export": "",
     "python -m falx_export models/NAME": DRAWN,
+    "python -m falx_export RUN": DRAWN,
     "python -m falx_export verify": "--tolerance mean=0.05 --tolerance decisions=0.2",
     "python -m falx_export runs/NAME --out models/NAME": f"--overwrite {DRAWN}",
     "python -m benchmarks.ablation": "--rows default --epochs 1 --set size=96 --set stage1.epochs=1 "
@@ -75,7 +76,7 @@ SLOW = {
     "python3 -m venv": "",
     "~/falx/bin/": "",
     # In place of the public address, this repository.
-    "git clone": f"file://{ROOT} $(mktemp -d)",
+    "git clone": f"file://{ROOT} $(mktemp -d -p ..)",
     "git show": "> old.tflite",
     "npm run vendor": "",
     "npm run vendor -- ": "",

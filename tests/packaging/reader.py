@@ -39,7 +39,7 @@ WEIGHTS = "../shared/weights/mobilenet_v2_imagenet_notop.weights.h5"
 SELF_CONTAINED = f"{ROOT}/models/{RELEASE}/{RELEASE}-float32-self-contained.onnx"
 
 MEANT = {
-    r"\bNAME\b(?!$)": RELEASE,
+    r"\bNAME\b": RELEASE,
     r"\bFILE(-self-contained\.onnx)?(?!\S)": SELF_CONTAINED,
     r"\bRUN\b": "runs/mine",
     r"\bDIR\b": "out",
@@ -242,5 +242,8 @@ def own(folder: Path) -> None:
             shutil.copy(file, folder / "scans" / label)
     for run in ("mine", RELEASE):
         shutil.copytree(ROOT / "models" / RELEASE, folder / "runs" / run)
+        first, *rows = (folder.parent / "shared" / "data" / "manifest.csv").read_text().splitlines()
+        listed = "\n".join([first, *(f"../../../shared/data/{row}" for row in rows)])
+        (folder / "runs" / run / "data.csv").write_text(listed + "\n")
     (folder / "models" / "falx-5").mkdir()
     shutil.copy(DEFAULT_MODEL, folder / "models" / "falx-5" / "falx-5-int8.tflite")
