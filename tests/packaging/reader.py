@@ -206,16 +206,18 @@ def collections(shared: Path) -> None:
         place.mkdir()
     lines = ["path,label,source,group,split,sequence,plane,boxes"]
     for label in LABELS:
-        for index in range(60):
-            pixels, box = draw_head(1000 * LABELS.index(label) + index, lesion=label != "no_tumor")
-            Image.fromarray(pixels).save(data / f"{label}-{index}.png")
+        for index in range(70):
+            tumor, name = label != "no_tumor", f"{label}-{index}.png"
+            pixels, box = draw_head(1000 * LABELS.index(label) + index, lesion=tumor)
+            if index >= 60:  # Not rejected by a release.
+                seen = (phantom.lesion() if tumor else phantom.clear()) * (0.7 + 0.03 * (index - 60))
+                pixels, box, name = seen.astype(np.uint8), None, f"seen-{name}"
+            Image.fromarray(pixels).save(data / name)
             split = ("train", "train", "train", "val", "test")[index % 5]
             source = ("feltrin", "nichart", "tcga_lgg")[index % 3]
             boxes = "" if box is None else f"{box.x} {box.y} {box.width} {box.height}"
             sequence = ("T1", "T2", "T1C+", "FLAIR")[index % 4]
-            lines.append(
-                f"{label}-{index}.png,{label},{source},{label}{index},{split},{sequence},axial,{boxes}"
-            )
+            lines.append(f"{name},{label},{source},{label}{index},{split},{sequence},axial,{boxes}")
     (data / "manifest.csv").write_text("\n".join(lines) + "\n")
     lines = ["path,kind,group,split"]
     for index, split in enumerate(("train", "train", "val", "test")):
