@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from falx.decision import DEFAULT_THRESHOLDS
-from falx_runs.run_folder import FinishedRun
+from falx_runs.run_folder import Calibration, FinishedRun
 
 
 def finished(folder: Path, **changes: Any) -> FinishedRun:
@@ -15,7 +15,7 @@ def finished(folder: Path, **changes: Any) -> FinishedRun:
         "folder": folder,
         "name": "small",
         "preset": "default",
-        "temperature": 1.5,
+        "calibration": Calibration(1.5, 0.3, 1.2),
         "thresholds": DEFAULT_THRESHOLDS,
         "metrics": {"val": {"accuracy": 0.5}},
         "seed": 7,

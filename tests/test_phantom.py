@@ -9,7 +9,7 @@ from falx import phantom
 
 SHA256 = {
     "clear": "5b42e97d4e68ef402c418119baa02bd8ea9b3aca1aa028cbcad8a12fde0fd651",
-    "lesion": "b1583207091c321c8a86d65eae8d7718b6c864fb1f7fbcfb434d66363e8f6e0b",
+    "lesion": "1a2f2534f97139cb013d35d0413e97fe453f85d2d161560be38346b5b456c46a",
 }
 
 
@@ -32,4 +32,6 @@ def test_the_lesion_is_all_that_differs() -> None:
     rows, columns = np.nonzero(phantom.clear() != phantom.lesion())
     assert (rows.min(), rows.max()) >= (60, 140)
     assert columns.min() > 110
-    assert int(phantom.lesion()[104, 145]) > int(phantom.clear()[104, 145]) + 50
+    # The rim, and the centre.
+    assert int(phantom.lesion()[102, 179]) > int(phantom.clear()[102, 179]) + 50
+    assert int(phantom.lesion()[106, 155]) < int(phantom.clear()[106, 155]) - 50

@@ -56,7 +56,7 @@ def card(
         license=license_ or run.license or LICENSE,
         intended_use=intended_use or INTENDED_USE,
         thresholds=run.thresholds,
-        temperature=run.temperature,
+        temperature=run.calibration.temperature,
         metrics=run.metrics,
         provenance=run.provenance(),
         quantization={"format": graph.quantization, "scheme": graph.scheme},

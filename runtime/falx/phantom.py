@@ -45,9 +45,9 @@ def _drawn(*, with_lesion: bool) -> npt.NDArray[np.uint8]:
     """A phantom; kept, for drawing one takes longer than classifying it."""
     image = _head()
     if with_lesion:
-        image = _paint(image, 0.9 * _inside(160, 104, 34, 30, softness=14), 84)
-        image = _paint(image, _inside(160, 104, 20, 18, softness=2, rough=_noise(341, 24)), 228)
-        image = _paint(image, _inside(160, 104, 12, 10, softness=4, rough=_noise(342, 24)), 60)
+        image = _paint(image, 0.9 * _inside(155, 106, 30, 35, softness=14), 60)
+        image = _paint(image, _inside(155, 106, 25, 19, softness=8, rough=4 * _noise(351, 12)), 200)
+        image = _paint(image, _inside(155, 106, 21, 15, softness=4, rough=_noise(342, 24)), 70)
     return _scanned(image)
 
 

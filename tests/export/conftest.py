@@ -81,6 +81,7 @@ def build_model(head: str = "map", dense: int = 16) -> Any:
 
 def _trained(dense: int) -> Any:
     """Returns a model as the trainer builds it."""
+    from falx_runs.run_folder import Calibration
     from falx_trainer.training import network
 
     colour = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=None, alpha=0.35)
@@ -94,7 +95,7 @@ def _trained(dense: int) -> Any:
     local = built.head.get_layer("local")
     local.kernel.assign(np.random.default_rng(8).normal(0, 0.3, local.kernel.shape))
     _spread(built.head)
-    return network.inference_model(built, 1.5)
+    return network.inference_model(built, Calibration(1.5, 0.5, 1.2))
 
 
 def _normalise(backbone: Any, prepared: Callable[[Any], Any]) -> None:

@@ -17,8 +17,6 @@ def _first_lines(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield (ast.get_docstring(node) or "").partition("\n")[0]
-        elif "falx_trainer" in file.parts:
-            continue  # What stands below its constants is still to be mended.
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield str(node.value.value).partition("\n")[0]
 

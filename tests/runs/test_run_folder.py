@@ -14,6 +14,8 @@ from falx.decision import DEFAULT_THRESHOLDS
 from falx_runs.errors import DataError, RunError
 from falx_runs.run_folder import FinishedRun, fingerprint_in, is_finished, read_run, write_run
 
+CALIBRATION = "temperature, offset and kind_temperature, the temperatures above 0"
+
 
 def finished(folder: Path) -> FinishedRun:
     """A run that tells all it can."""
@@ -73,6 +75,7 @@ def test_provenance_tells_where_a_model_comes_from(folder: Path) -> None:
         "seed": 7,
         "data": {"fingerprint": "0" * 64},
         "versions": {"keras": "3"},
+        "calibration": {"temperature": 1.5, "offset": 0.3, "kind_temperature": 1.2},
     }
     assert fingerprint_in(provenance) == "0" * 64
 
@@ -101,12 +104,21 @@ def test_a_name_given_takes_the_place_of_the_runs(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"schema": 2}, "schema must be 1, got 2"),
+        ({"schema": 1}, "schema must be 2, got 1"),
         ({"name": "../x"}, "name must be a name of letters, digits, '.', '_' and '-', got '../x'"),
         ({"labels": ["glioma"]}, "labels must be ['no_tumor', 'meningioma', 'glioma', 'pituitary'], in this"),
         ({"preprocessing": "other"}, "preprocessing must be 'falx-head-1', got 'other'"),
-        ({"temperature": 0}, "temperature must be a number above 0, got 0"),
-        ({"temperature": True}, "temperature must be a number above 0, got True"),
+        *(
+            ({"calibration": wrong}, f"calibration must be {CALIBRATION}, got {wrong!r}")
+            for wrong in (
+                1.5,
+                {"temperature": 1.5, "offset": 0.0},
+                {"temperature": 0, "offset": 0.0, "kind_temperature": 1.0},
+                {"temperature": 1.0, "offset": 0.0, "kind_temperature": True},
+                {"temperature": 1.0, "offset": "0", "kind_temperature": 1.0},
+                {"temperature": 1.0, "offset": 0.0, "kind_temperature": 1.0, "scale": 1.0},
+            )
+        ),
         ({"thresholds": {"glioma": 0.5}}, "no threshold for no_tumor, meningioma, pituitary"),
         ({"thresholds": DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 1.5}}, "must be in (0, 1], got 1.5"),
         ({"license": 3}, "license must be a text, got 3"),

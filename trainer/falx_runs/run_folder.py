@@ -27,8 +27,27 @@ FACTS: Final = "meta.json"
 MANIFEST: Final = "data.csv"
 """The images of the training, and the split of each."""
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The version of `meta.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The numbers that turn logits into honest probabilities, inside the model.
+
+    The logarithm of the sum of the kinds' exponentials is one logit of any tumour. P(no_tumor) is the
+    logistic function of the difference to it, divided by the temperature, plus the offset. The kinds share
+    the rest, by the softmax of their logits, divided by a temperature of their own.
+
+    Attributes:
+        temperature: above 1, it is less sure whether there is a tumour.
+        offset: above 0, no tumour is more probable.
+        kind_temperature: above 1, it is less sure of the kind.
+    """
+
+    temperature: float
+    offset: float
+    kind_temperature: float
 
 
 class _HasShape(Protocol):
@@ -58,7 +77,6 @@ class FinishedRun:
     Attributes:
         preset: the preset that the recipe started from.
         changes: the settings that differ from the preset; None in runs that did not record them.
-        temperature: what the logits are divided by, inside the model.
         least_familiarity: pictures of a lower familiarity are rejected; 0 rejects none.
         metrics, data: measured quality, and the fingerprint and counts of the images; free JSON.
         trainer: the version of Falx that trained.
@@ -71,7 +89,7 @@ class FinishedRun:
     name: str
     preset: str
     changes: Mapping[str, object] | None = None
-    temperature: float
+    calibration: Calibration
     thresholds: Thresholds
     least_familiarity: float = 0.0
     metrics: Mapping[str, object]
@@ -116,7 +134,7 @@ class FinishedRun:
         """Returns what a card tells of a model's origin, JSON-ready."""
         told = ("trainer", "preset", "changes", "weights", "seed", "data", "versions")
         known = {name: getattr(self, name) for name in told if getattr(self, name) is not None}
-        return {**known, "model_sha256": self.model_sha256()}
+        return {**known, "calibration": asdict(self.calibration), "model_sha256": self.model_sha256()}
 
     def load(self, load_model: Callable[..., ModelT]) -> ModelT:
         """Loads the model without running code from it, and checks that it is one of Falx.
@@ -189,6 +207,7 @@ def read_run(folder: Path, name: str | None = None) -> FinishedRun:
         facts["thresholds"] = Thresholds.from_mapping(facts["thresholds"])
     except ThresholdError as error:
         raise RunError(f"{path}: {error}") from error
+    facts["calibration"] = Calibration(**facts["calibration"])
     known = {one.name for one in fields(FinishedRun)}
     return FinishedRun(folder=folder, **{key: value for key, value in facts.items() if key in known})
 
@@ -229,6 +248,14 @@ def _is_positive(value: object) -> bool:
     return _is_number(value) and float(str(value)) > 0
 
 
+def _is_calibration(value: object) -> bool:
+    if not isinstance(value, dict) or value.keys() != {one.name for one in fields(Calibration)}:
+        return False
+    return _is_number(value["offset"]) and all(
+        _is_positive(value[name]) for name in ("temperature", "kind_temperature")
+    )
+
+
 _FIELDS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "schema": (f"{SCHEMA}", lambda x: x == SCHEMA),
     "name": (
@@ -237,7 +264,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     ),
     "labels": (f"{list(LABELS)}, in this order", lambda x: x == list(LABELS)),
     "preprocessing": (f"{preprocessing.NAME!r}", lambda x: x == preprocessing.NAME),
-    "temperature": ("a number above 0", _is_positive),
+    "calibration": ("temperature, offset and kind_temperature, the temperatures above 0", _is_calibration),
     "thresholds": ("an object", _is_object),
     "seed": ("an integer", lambda x: isinstance(x, int) and not isinstance(x, bool)),
     "trainer": ("a version", _is_text),

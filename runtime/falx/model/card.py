@@ -77,7 +77,7 @@ class Card:
         license: SPDX identifier or a sentence.
         intended_use: what it is for and what not, in sentences.
         thresholds: the least probability of each label.
-        temperature: what logits were divided by, all else added before; already inside the graph.
+        temperature: what the log-odds of a tumour were divided by; already inside the graph.
         metrics: measured quality and what it was measured on; free JSON.
         provenance: trainer, preset, seed, data fingerprint, sources; free JSON.
         quantization: `format` (int8, float16, float32) and `scheme` (a sentence).

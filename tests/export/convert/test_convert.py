@@ -24,6 +24,7 @@ from falx_export.convert import rounding, to_onnx, to_tflite
 from falx_export.convert.graph import output_shapes
 from falx_export.errors import ConversionError
 from falx_export.proof import parity, samples
+from falx_runs.run_folder import Calibration
 from falx_trainer.training import network
 
 Layers = list[tuple[tuple[int, ...], bool]]
@@ -135,7 +136,7 @@ def shallow(slices: npt.NDArray[np.uint8]) -> Any:
     for name in ("logits", "familiarity"):
         # So that neither is certain of everything.
         made.get_layer(name).bias.assign(-answers[name].mean(axis=0))
-    return network.inference_model(network.Network(backbone, made, whole, ()), 1.5)
+    return network.inference_model(network.Network(backbone, made, whole, ()), Calibration(1.5, 0.5, 1.2))
 
 
 def card_of(model: Any, quantization: str) -> Card:

@@ -7,50 +7,77 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS
 from falx.words import TUMOR_LABELS
+from falx_runs.run_folder import Calibration
 from falx_trainer.training.calibration import (
     choose_least_familiarity,
     choose_thresholds,
-    fit_temperature,
+    fit,
     probabilities,
 )
 
 Floats = npt.NDArray[np.float64]
 
 
-def simulated(temperature: float, untyped: float = 0.0, count: int = 20_000) -> tuple[Floats, Floats]:
-    """Logits that are honest after division by a temperature, and the targets drawn from them."""
+def simulated(fitted: Calibration, untyped: float = 0.0, count: int = 20_000) -> tuple[Floats, Floats]:
+    """Logits whose probabilities are honest after this calibration, and the targets drawn from them."""
     rng = np.random.default_rng(11)
-    honest = rng.normal(0, 2, (count, 4))
-    cumulative = softmax(honest, axis=1).cumsum(axis=1)
+    kinds = rng.normal(0, 2, (count, 3)) * fitted.kind_temperature
+    odds = (rng.normal(0, 2, count) - fitted.offset) * fitted.temperature
+    logits = np.concatenate([(odds + logsumexp(kinds, axis=1))[:, None], kinds], axis=1)
+    cumulative = probabilities(logits, fitted).cumsum(axis=1)
     drawn = (rng.random((count, 1)) > cumulative).sum(axis=1).clip(max=3)
     targets = np.eye(4)[drawn]
     hidden = (rng.random(count) < untyped) & (drawn > 0)
     targets[hidden] = [0, 1, 1, 1]
-    return honest * temperature, targets
+    return logits, targets
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7, 4.0])
+@pytest.mark.parametrize(
+    "fitted",
+    [Calibration(1.0, 0.0, 1.0), Calibration(0.5, -1.0, 4.0), Calibration(1.7, 0.8, 0.7)],
+)
 @pytest.mark.parametrize("untyped", [0.0, 0.5])
-def test_a_known_temperature_is_found(temperature: float, untyped: float) -> None:
-    assert fit_temperature(*simulated(temperature, untyped)) == pytest.approx(temperature, rel=0.03)
+def test_a_known_calibration_is_found(fitted: Calibration, untyped: float) -> None:
+    found = fit(*simulated(fitted, untyped))
+    assert found.temperature == pytest.approx(fitted.temperature, rel=0.03)
+    assert found.offset == pytest.approx(fitted.offset, abs=0.05)
+    assert found.kind_temperature == pytest.approx(fitted.kind_temperature, rel=0.03)
 
 
-def test_temperature_stays_in_its_range() -> None:
+def test_a_calibration_stays_in_its_range() -> None:
     logits, always = np.eye(4) * 3, np.eye(4)
-    # Always right: as sure as may be. And always wrong.
-    assert fit_temperature(logits, always) == pytest.approx(0.25, rel=0.01)
-    assert fit_temperature(logits, np.roll(always, 1, axis=0)) == pytest.approx(8, rel=0.01)
+    sure = fit(logits, always)  # always right: as sure as may be
+    assert sure.temperature == pytest.approx(0.25, rel=0.01)
+    assert sure.kind_temperature == pytest.approx(0.25, rel=0.01)
+    assert fit(logits, np.roll(always, 1, axis=0)).kind_temperature == pytest.approx(8, rel=0.01)
     extreme = np.array([[1e4, -1e4, 0, 0], [-1e4, 1e4, 0, 0], [0, 1e4, 0, 0]])
-    assert 0.25 <= fit_temperature(extreme, np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]])) <= 8
+    wrong = fit(extreme, np.array([[0, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]))
+    assert wrong.temperature == pytest.approx(8, rel=0.01)
+    assert abs(wrong.offset) <= 4
 
 
-def test_probabilities_are_the_softmax_of_cooler_logits() -> None:
-    logits = np.array([[1, 0, 2, 0]], np.float32)
-    np.testing.assert_allclose(probabilities(logits, 1.5), softmax(logits / 1.5, axis=1), rtol=1e-6)
+def test_kinds_of_which_none_is_known_keep_their_logits() -> None:
+    logits, targets = simulated(Calibration(1.0, 0.0, 1.0), untyped=1.0)
+    assert fit(logits, targets).kind_temperature == 1.0
+
+
+def test_probabilities_by_hand() -> None:
+    logits = np.array([[1.0, 0.0, 2.0, 0.0]])
+    odds = 1.0 - math.log(math.exp(0) + math.exp(2) + math.exp(0))
+    healthy = 1 / (1 + math.exp(-(odds / 1.5 + 0.3)))
+    kinds = softmax([0.0, 2.0 / 4, 0.0])
+    expected = [[healthy, *((1 - healthy) * kinds)]]
+    np.testing.assert_allclose(probabilities(logits, Calibration(1.5, 0.3, 4.0)), expected, rtol=1e-12)
+
+
+def test_without_calibration_probabilities_are_the_softmax() -> None:
+    logits = np.random.default_rng(2).normal(0, 3, (50, 4)).astype(np.float32)
+    expected = softmax(logits.astype(np.float64), axis=1)
+    np.testing.assert_allclose(probabilities(logits, Calibration(1.0, 0.0, 1.0)), expected, rtol=1e-12)
 
 
 def chosen(values: list[float], most_missed: float) -> float:

@@ -11,6 +11,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import expit, softmax
 
+from falx_runs.run_folder import Calibration
 from falx_trainer.training import network as network_module
 from falx_trainer.training import stages
 from falx_trainer.training.calibration import probabilities
@@ -264,12 +265,13 @@ def test_a_saved_model_loads_with_keras_alone_and_answers_the_same(
 ) -> None:
     np.save(tmp_path / "images.npy", images)
     expected, paths = {}, []
+    calibration = Calibration(1.7, 0.4, 1.2)
     for kind, network in networks.items():
         # As training leaves it: what the losses are must not travel in the file.
         recipe = Recipe(head=kind, drawn_outliers=0.1 if kind == "map" else 0.0)
         stages._compile(network.head, recipe)
         stages._compile(network.whole, recipe)
-        model = inference_model(network, 1.7)
+        model = inference_model(network, calibration)
         for suffix in ("keras", "h5"):
             path = tmp_path / f"{kind}.{suffix}"
             model.save(path)
@@ -277,7 +279,9 @@ def test_a_saved_model_loads_with_keras_alone_and_answers_the_same(
             expected[str(path)] = model.predict_on_batch(images)
         outputs = network.whole.predict_on_batch(images)
         answer = expected[paths[-1]]
-        np.testing.assert_allclose(answer["probabilities"], probabilities(outputs["logits"], 1.7), atol=1e-5)
+        np.testing.assert_allclose(
+            answer["probabilities"], probabilities(outputs["logits"], calibration), atol=1e-5
+        )
         assert answer.keys() == (
             {"probabilities"} if kind == "gap" else {"probabilities", "heatmap", "familiarity", "no_brain"}
         )

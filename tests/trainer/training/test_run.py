@@ -108,10 +108,13 @@ def test_what_it_prints(finished: Trained) -> None:
 
 def test_meta(finished: tuple[Path, str], random_weights: Path) -> None:
     meta = json.loads((finished[0] / "meta.json").read_text())
-    assert (meta["schema"], meta["name"], meta["preset"], meta["seed"]) == (1, "small", "default", 7)
+    assert (meta["schema"], meta["name"], meta["preset"], meta["seed"]) == (2, "small", "default", 7)
     assert meta["labels"] == list(LABELS)
     assert meta["preprocessing"] == "falx-head-1"
-    assert 0.25 <= meta["temperature"] <= 8
+    calibration = meta["calibration"]
+    assert 0.25 <= calibration["temperature"] <= 8
+    assert 0.25 <= calibration["kind_temperature"] <= 8
+    assert -4 <= calibration["offset"] <= 4
     assert Thresholds.from_mapping(meta["thresholds"]).to_dict() == meta["thresholds"]
     typed = {"glioma": 4, "meningioma": 4, "no_tumor": 4, "pituitary": 4}
     assert meta["data"]["counts"]["train"] == typed | {"tumor_untyped": 3}
@@ -186,7 +189,7 @@ def test_a_run_may_start_from_a_trained_model(finished: Trained, manifest: Path,
     # Nothing was learned: it is the same network, calibrated and judged anew on the same slices.
     first = json.loads((finished[0] / "meta.json").read_text())
     assert meta["metrics"]["val"]["accuracy"] == first["metrics"]["val"]["accuracy"]
-    assert meta["temperature"] == pytest.approx(first["temperature"], rel=1e-3)
+    assert meta["calibration"] == pytest.approx(first["calibration"], rel=1e-3)
     # So few slices do not show that a lower threshold is safe.
     assert meta["thresholds"]["no_tumor"] >= first["thresholds"]["no_tumor"]
     assert (tmp_path / "history.csv").read_text().splitlines() == ["stage,epoch"]

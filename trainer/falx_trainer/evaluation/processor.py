@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 VECTORS: Final = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "VNNI"}
-"""What decides how fast a network runs on x86, and how int8 is rounded: Linux's words, and its makers'."""
+"""The flags that decide how fast a network runs on x86, and how int8 is rounded: in Linux's words, and the
+makers'."""
 
 
 def processor(information: Path = Path("/proc/cpuinfo")) -> str:

@@ -8,14 +8,18 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_runs.arrays import Floats
+from falx_runs.run_folder import Calibration
 
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
+MOST_OFFSET: Final = 4.0
+"""The offset is kept from running away where every slice of val is answered right."""
+
 LEAST_NO_TUMOR: Final = 0.75
 """No slice is cleared at a lower probability, however well val goes: on other scanners' slices a
 probability means less than on val's."""
@@ -34,31 +38,49 @@ of br35h; one half rejected 88 % and none. What a model is shown in earnest is n
 outliers are."""
 
 
-def probabilities(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
+def probabilities(logits: Floats, fitted: Calibration) -> npt.NDArray[np.float64]:
     """Returns calibrated probabilities, `(N, 4)`, of the network's logits."""
-    found: npt.NDArray[np.float64] = softmax(logits.astype(np.float64) / temperature, axis=1)
-    return found
+    exact = logits.astype(np.float64)
+    healthy = expit(_odds(exact) / fitted.temperature + fitted.offset)[:, None]
+    kinds = softmax(exact[:, 1:] / fitted.kind_temperature, axis=1)
+    return np.concatenate([healthy, (1 - healthy) * kinds], axis=1)
 
 
-def fit_temperature(logits: Floats, targets: Floats) -> float:
-    """Returns the temperature, 0.25..8, that makes probabilities honest: that of the least negative
-    log-likelihood.
+def fit(logits: Floats, targets: Floats) -> Calibration:
+    """Returns the calibration of the least negative log-likelihood, its temperatures in 0.25..8.
 
-    Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599. Above 1 it makes the model
-    less sure. `logits` and `targets`, 1 for each label allowed, are `(N, 4)`.
+    Whether there is a tumour and which are two questions, and a network can be too sure of one and not of the
+    other. Temperatures: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599. The
+    offset (Platt 1999) takes back what training does to the odds, where more tumours are drawn and made
+    than there are. `logits` and `targets`, 1 for each label allowed, are `(N, 4)`.
     """
+    exact = logits.astype(np.float64)
+    odds, healthy = _odds(exact), targets[:, 0] > 0
+    signed = np.where(healthy, 1.0, -1.0)
 
-    def loss(log_temperature: float) -> float:
-        return _likelihood_loss(logits / math.exp(log_temperature), targets)
+    def answer_loss(chosen: Floats) -> float:
+        log_temperature, offset = chosen
+        margins = signed * (odds * math.exp(-log_temperature) + offset)
+        return float(np.logaddexp(0, -margins).mean())
+
+    typed = (targets.sum(axis=1) == 1) & ~healthy
+    kinds, right = exact[typed, 1:], targets[typed, 1:].argmax(axis=1)
+
+    def kind_loss(log_temperature: float) -> float:
+        log_p = log_softmax(kinds * math.exp(-log_temperature), axis=1)
+        return -float(log_p[np.arange(len(right)), right].mean())
 
     low, high = map(math.log, TEMPERATURE_RANGE)
-    return math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
+    answer = minimize(
+        answer_loss, (0.0, 0.0), method="L-BFGS-B", bounds=[(low, high), (-MOST_OFFSET, MOST_OFFSET)]
+    ).x
+    kind = minimize_scalar(kind_loss, bounds=(low, high), method="bounded").x if typed.any() else 0.0
+    return Calibration(math.exp(answer[0]), float(answer[1]), math.exp(kind))
 
 
-def _likelihood_loss(logits: Floats, targets: Floats) -> float:
-    """Returns the mean of minus the logarithm of the probability of all the labels allowed."""
-    log_p = log_softmax(logits, axis=1)
-    return float(-logsumexp(np.where(targets > 0, log_p, -np.inf), axis=1).mean())
+def _odds(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns the log-odds of no tumour against any, `(N,)`."""
+    return np.asarray(logits[:, 0] - logsumexp(logits[:, 1:], axis=1))
 
 
 def choose_thresholds(

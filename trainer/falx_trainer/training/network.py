@@ -23,6 +23,7 @@ from keras import layers
 from falx.slices.preprocessing import SIZE
 from falx.words import LABELS
 from falx_runs.arrays import Float32s
+from falx_runs.run_folder import Calibration
 from falx_trainer.training.recipe import Recipe
 
 CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D)
@@ -31,7 +32,7 @@ FEATURES_SHAPE: Final = (7, 7, 1280)
 """Shape of MobileNetV2's last feature map at 224 x 224."""
 
 PROCESSOR: Final = Path("/proc/cpuinfo")
-"""What Linux knows of the processor."""
+"""The file where Linux describes the processor."""
 
 FIRST: Final = "Conv1"
 
@@ -52,7 +53,7 @@ says more of noise than of a lesion, which covers several of 16 pixels. Without 
 to 6 epochs, the AUC there was 98.3 of windows of two, 98.0 of single places (28 November 2026)."""
 
 BRAIN, NO_BRAIN, OTHER = range(3)
-"""What a picture shows, in the order of the familiarity output: a slice of a brain, a head where there is no
+"""The kinds of picture, in the order of the familiarity output: a slice of a brain, a head where there is no
 brain (scalp, neck, face), or anything else."""
 
 EVIDENCE_WIDTH: Final = 48
@@ -282,7 +283,7 @@ def split(network: Network, last: int) -> tuple[keras.Model | None, keras.Model]
     )
 
 
-def inference_model(network: Network, temperature: float) -> keras.Model:
+def inference_model(network: Network, calibration: Calibration) -> keras.Model:
     """Returns the model that is saved and exported, with calibrated probabilities.
 
     Returns:
@@ -296,16 +297,38 @@ def inference_model(network: Network, temperature: float) -> keras.Model:
     # losses into the file, nested ones even past `compile=False`; no other program could load that.
     head = keras.Model(network.head.inputs, network.head.output, name="head")
     outputs = head(network.backbone(image))
-    logits = outputs["logits"]
-    logits = layers.Rescaling(1 / temperature, name="temperature")(logits)
-    answer = {"probabilities": layers.Softmax(name="probabilities")(logits)}
+    answer = {"probabilities": _probabilities(outputs["logits"], calibration)}
     if "evidence" in outputs:
         places = layers.Reshape((GRID, GRID), name="grid")(outputs["evidence"])
         answer["heatmap"] = layers.Activation("sigmoid", name="heatmap")(places)
     if "familiarity" in outputs:
-        # Layers alone, no operations: HDF5 files know no others.
-        shown = layers.Reshape((3, 1), name="shown")(layers.Softmax(name="familiar")(outputs["familiarity"]))
+        shown = layers.Softmax(name="familiar")(outputs["familiarity"])
         for name, kind in (("familiarity", BRAIN), ("no_brain", NO_BRAIN)):
-            one = layers.Cropping1D((kind, OTHER - kind), name=f"{name}_alone")(shown)
-            answer[name] = layers.Flatten(name=f"{name}_share")(one)
+            answer[name] = _columns(shown, kind, kind + 1, f"{name}_share")
     return keras.Model(image, answer, name="falx")
+
+
+def _probabilities(logits: keras.KerasTensor, calibration: Calibration) -> keras.KerasTensor:
+    """Returns the probabilities of the labels, as `Calibration` tells.
+
+    Layers alone, no operations: HDF5 files know no others. The odds of no tumour stand in three equal
+    columns, one for each kind, since a kind's logit less its log-softmax is what all kinds add up to.
+    """
+    kinds = _columns(logits, 1, len(LABELS), "kinds")
+    any_kind = layers.Subtract(name="any_kind")([kinds, layers.Activation("log_softmax", name="sure")(kinds)])
+    odds = layers.Subtract(name="odds")([_columns(logits, 0, 1, "none"), any_kind])
+    scale, offset = 1 / calibration.temperature, calibration.offset
+    healthy = layers.Activation("sigmoid", name="healthy")(layers.Rescaling(scale, offset, name="for")(odds))
+    tumor = layers.Activation("sigmoid", name="tumor")(
+        layers.Rescaling(-scale, -offset, name="against")(odds)
+    )
+    calm = layers.Rescaling(1 / calibration.kind_temperature, name="kind_temperature")(kinds)
+    shares = layers.Multiply(name="tumors")([tumor, layers.Softmax(name="kind_shares")(calm)])
+    return layers.Concatenate(name="probabilities")([_columns(healthy, 0, 1, "healthy_share"), shares])
+
+
+def _columns(values: keras.KerasTensor, start: int, stop: int, name: str) -> keras.KerasTensor:
+    """Returns some columns of `(B, N)`."""
+    count = values.shape[1]
+    upright = layers.Reshape((count, 1), name=f"{name}_upright")(values)
+    return layers.Flatten(name=name)(layers.Cropping1D((start, count - stop), name=f"{name}_alone")(upright))

@@ -329,4 +329,4 @@ KINDS: Final[tuple[Callable[[Pixels, np.random.Generator], Pixels], ...]] = (
     _tomogram,
     _computed_tomogram,
 )
-"""What is drawn, each as likely; those that vary most, or are nearest to a head, come twice."""
+"""The pictures that are drawn, each as likely; those that vary most, or are nearest to a head, come twice."""

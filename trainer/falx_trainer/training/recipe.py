@@ -322,10 +322,10 @@ DEFAULT: Final = Recipe(
     drawn_outliers=0.04,
     real_outliers=0.08,
     missed_tumors=0.01,
-    false_alarms=0.03,
+    false_alarms=0.02,
     stage1=Stage1(epochs=4, learning_rate=1e-3, echo=4),
     stage2=Stage2(
-        epochs=66, full=18, learning_rate=2e-4, layers=100, schedule="cycles", cycle=6, averaged=3, echo=2
+        epochs=48, full=12, learning_rate=1e-4, layers=100, schedule="cycles", cycle=1, averaged=12
     ),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15

@@ -25,7 +25,7 @@ from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, targets, to_csv
-from falx_runs.run_folder import MANIFEST, MODEL, FinishedRun, is_finished, read_run, write_run
+from falx_runs.run_folder import MANIFEST, MODEL, Calibration, FinishedRun, is_finished, read_run, write_run
 from falx_runs.tables import write_csv
 from falx_trainer import plots
 from falx_trainer.data import tensors
@@ -40,11 +40,12 @@ from falx_trainer.training.recipe import PRESETS, Recipe
 from falx_trainer.training.sampling import shows_tumor
 
 FEWEST: Final = 200
-"""With fewer slices of val a trained model keeps the temperature that it began with. Fitted on 24 slices of
-feltrin it came to the lower end of its range, and every probability to nearly 0 or 1 (30 November 2026)."""
+"""With fewer slices of val a trained model keeps the calibration that it began with. A temperature fitted on
+24 slices of feltrin came to the lower end of its range, and every probability to nearly 0 or 1 (30 November
+2026)."""
 
 PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "scipy")
-"""Whose versions a run records: those that can change its outcome."""
+"""A run records the versions of these packages, which can change its outcome."""
 
 
 def run(
@@ -141,10 +142,10 @@ def run(
     network = _build(recipe, weights) if start_from is None else _build_from(recipe, Path(weights))
     told = None if tensorboard is None else _scalars(tensorboard)
     history = stages.train(network, train, val, recipe, folder / "checkpoint", others, told)
-    temperature, thresholds, least_familiarity, metrics = _calibrate(
+    fitted, thresholds, least_familiarity, metrics = _calibrate(
         folder, network, val, foreign, recipe, history, begun
     )
-    model = inference_model(network, temperature)
+    model = inference_model(network, fitted)
     for suffix in ("keras", "h5") if h5 else ("keras",):
         model.save(folder / f"model.{suffix}")
     done = FinishedRun(
@@ -152,7 +153,7 @@ def run(
         name=name,
         preset=preset,
         changes=recipe.changes(PRESETS[preset]),
-        temperature=round(temperature, 6),
+        calibration=fitted,
         thresholds=thresholds,
         least_familiarity=least_familiarity,
         metrics=metrics,
@@ -277,7 +278,7 @@ def _calibrate(
     recipe: Recipe,
     history: stages.History,
     begun: FinishedRun | None,
-) -> tuple[float, Thresholds, float, dict[str, object]]:
+) -> tuple[Calibration, Thresholds, float, dict[str, object]]:
     """Calibrates on val, chooses thresholds and the least familiarity; writes what people look at.
 
     The thresholds are chosen on collections left out, where there are some: val is of collections that are
@@ -285,15 +286,15 @@ def _calibrate(
     """
     labels = [record.label for record in val.records]
     outputs = stages.predict(network, val.pixels)
-    temperature = calibration.fit_temperature(outputs["logits"], np.array(targets(labels)))
+    fitted = calibration.fit(outputs["logits"], np.array(targets(labels)))
     if begun is not None and len(val.records) < FEWEST:
-        temperature = begun.temperature
+        fitted = begun.calibration
     judged = {"val": (val, outputs)}
     if foreign is not None:
         judged["left_out"] = foreign, stages.predict(network, foreign.pixels)
     *_, (judging, theirs) = judged.values()
     thresholds = calibration.choose_thresholds(
-        calibration.probabilities(theirs["logits"], temperature),
+        calibration.probabilities(theirs["logits"], fitted),
         shows_tumor(judging),
         np.array([record.label == NO_TUMOR for record in judging.records], np.bool_),
         most_missed=recipe.missed_tumors,
@@ -309,7 +310,7 @@ def _calibrate(
     scores = {}
     metrics: dict[str, object] = {}
     for name, (data, said) in judged.items():
-        answers = calibration.probabilities(said["logits"], temperature)
+        answers = calibration.probabilities(said["logits"], fitted)
         labels = [record.label for record in data.records]
         scores[name] = score(labels, answers)
         measured = measure(labels, data.boxes, answers, said.get("evidence"), thresholds)
@@ -326,7 +327,7 @@ def _calibrate(
     least = 0.0
     if "familiarity" in outputs:
         least = calibration.choose_least_familiarity(softmax(outputs["familiarity"], axis=1)[:, BRAIN])
-    return temperature, thresholds, least, metrics
+    return fitted, thresholds, least, metrics
 
 
 def write_history(path: Path, history: stages.History) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from falx import words
 
 NONE: Final = "–"
-"""Where there is nothing to measure."""
+"""This stands where there is nothing to measure."""
 
 NAMES: Final = {
     "no_tumor": "no tumour",
