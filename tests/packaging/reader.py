@@ -109,7 +109,7 @@ class Reader:
 
     def types(self, command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end; what it would replace is taken away first."""
-        out = re.search(r"--out (exported|runs/\w+|report)\b", command)
+        out = re.search(r"--out (exported|runs/[\w-]+|report)\b", command)
         if out:
             shutil.rmtree(self.folder / out[1], ignore_errors=True)
         return subprocess.run(
