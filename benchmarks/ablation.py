@@ -15,6 +15,7 @@ rows as JSON, and prints them as the tables of `docs/recipe.md`.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 from collections import Counter
@@ -210,7 +211,7 @@ def _row(
         "without": recipe.without,
         "seconds": done.seconds,
         "thresholds": done.thresholds.to_dict(),
-        "temperature": done.calibration.temperature,
+        "calibration": dataclasses.asdict(done.calibration),
         "machine": figures.machine(["keras", "tensorflow", "numpy"]),
         **measured,
     }

@@ -154,6 +154,15 @@ def test_values_that_stand_in_the_graph_twice_are_not_changed() -> None:
         retarget(data, {"glioma": 0.7})
 
 
+def test_values_that_the_graph_holds_elsewhere_are_not_taken() -> None:
+    wanted = dict.fromkeys(LABELS, 0.85)
+    payload = deciding("onnx") + b"\x32\x10" + least_float32(wanted.values()).tobytes()
+    data = model_file.embed(payload, own(CARD), format="onnx")
+    message = "x: its graph holds these four numbers elsewhere too, so it could not be retargeted again"
+    with pytest.raises(ThresholdError, match=message):
+        retarget(data, wanted, name="x")
+
+
 def test_what_is_no_file_of_falx() -> None:
     for kind in KINDS:
         with pytest.raises(CardError, match=r"^x: has no card of Falx"):

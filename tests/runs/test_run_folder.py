@@ -104,7 +104,7 @@ def test_a_name_given_takes_the_place_of_the_runs(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"schema": 1}, "schema must be 2, got 1"),
+        ({"schema": 1}, "schema must be 2 (train the run anew, or use the checkout that trained it), got 1"),
         ({"name": "../x"}, "name must be a name of letters, digits, '.', '_' and '-', got '../x'"),
         ({"labels": ["glioma"]}, "labels must be ['no_tumor', 'meningioma', 'glioma', 'pituitary'], in this"),
         ({"preprocessing": "other"}, "preprocessing must be 'falx-head-1', got 'other'"),

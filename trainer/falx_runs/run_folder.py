@@ -257,7 +257,7 @@ def _is_calibration(value: object) -> bool:
 
 
 _FIELDS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
-    "schema": (f"{SCHEMA}", lambda x: x == SCHEMA),
+    "schema": (f"{SCHEMA} (train the run anew, or use the checkout that trained it)", lambda x: x == SCHEMA),
     "name": (
         "a name of letters, digits, '.', '_' and '-'",
         lambda x: isinstance(x, str) and MODEL_NAME.fullmatch(x) is not None,

@@ -1,9 +1,9 @@
 """Chooses the slices that calibrate the quantization, and those that prove it.
 
-They come from the training data: calibration from the `train` split, parity from `val`, which is what
-thresholds and temperature were fitted on. `test` is never read here. Where there is no `val` split, or a
-folder without a manifest, every second image serves for calibration and the others for parity; images in
-folders named Testing or test serve for neither.
+They come from the training data: calibration from the `train` split, parity from `val`, which the
+thresholds and the model's calibration were fitted on. `test` is never read here. Where there is no `val`
+split, or a folder without a manifest, every second image serves for calibration and the others for parity;
+images in folders named Testing or test serve for neither.
 """
 
 from __future__ import annotations

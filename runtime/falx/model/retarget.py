@@ -116,6 +116,11 @@ def _with_thresholds(payload: bytes, before: Thresholds, after: Thresholds, name
             f"{name}: is self-contained, but its graph has its thresholds {times} times, expected "
             "once; export the model again"
         )
+    if new != old and new in payload:
+        raise ThresholdError(
+            f"{name}: its graph holds these four numbers elsewhere too, so it could not be retargeted again; "
+            "change one of them by a hundredth"
+        )
     return payload.replace(old, new)
 
 

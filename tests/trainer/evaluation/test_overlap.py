@@ -93,7 +93,7 @@ def test_val_chose_the_thresholds(tmp_path: Path, training: list[Record]) -> Non
     overlap = check(val, LearnedFrom(manifest=path), [], None)
     assert overlap.found["of_val"] == 2
     assert overlap.warnings == [
-        "2 of the slices are of the val split, on which the model's temperature and thresholds were chosen: "
+        "2 of the slices are of the val split, on which the model's calibration and thresholds were chosen: "
         "figures on these are a little better than on other patients."
     ]
 

@@ -145,7 +145,7 @@ def _warnings(found: Document, same: bool | None, slices: int) -> list[str]:
         )
     if found["of_val"]:
         warnings.append(
-            f"{found['of_val']:,} of the slices are of the val split, on which the model's temperature and "
+            f"{found['of_val']:,} of the slices are of the val split, on which the model's calibration and "
             "thresholds were chosen: figures on these are a little better than on other patients."
         )
     return warnings

@@ -75,8 +75,9 @@ class Worker:
     ) -> dict[str, Any]:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
-        The options are those of `falx.workstation.objects.study_objects.make`. Returns what `_answer` does.
-        Raises StudyUnanswered where the study ended the process, took more than
+        The options are those of `falx.workstation.objects.study_objects.make`. Returns the report's `uid`,
+        `decision`, `label`, `confidence`, and `not_used`: the slices and the reason's code of each series
+        that decides nothing. Raises StudyUnanswered where the study ended the process, took more than
         `limit_s` or raised an error, and OSError where the disk is at fault.
         """
         process = self._ready()

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from falx.errors import UnreadableImage
 from falx.reading.source import read
-from falx.slices.overlay import overlay
+from falx.slices.overlay import fitted, overlay
 from falx.slices.reasons import REASONS
 from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS
 from falx_runs.manifest import UNTYPED, Record
@@ -126,8 +126,8 @@ def _shown(record: Record, answer: ModelAnswer) -> Shown | None:
     plain = Image.fromarray(pixels).convert("RGB")
     mapped = None
     if answer.location is not None and answer.location.shape == pixels.shape:
-        mapped = _encoded(_scaled(overlay(pixels, answer.location.heatmap())))
-    small = _scaled(plain)
+        mapped = _encoded(fitted(overlay(pixels, answer.location.heatmap()), SIDE, Image.Resampling.LANCZOS))
+    small = fitted(plain, SIDE, Image.Resampling.LANCZOS)
     for box in record.boxes:
         width, height = small.size
         corners = [
@@ -141,12 +141,6 @@ def _shown(record: Record, answer: ModelAnswer) -> Shown | None:
         draw.rectangle(flat, outline="white")
     reason = REASONS.get(answer.reason, "")
     return Shown(record, answer.decision, _confidence(answer), reason, _encoded(small), mapped)
-
-
-def _scaled(image: Image.Image) -> Image.Image:
-    scale = SIDE / max(image.size)
-    size = (max(1, round(image.size[0] * scale)), max(1, round(image.size[1] * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _encoded(image: Image.Image) -> str:
