@@ -192,7 +192,7 @@ def _row(
 
     if not is_finished(folder):
         run(
-            data,
+            [data],
             folder,
             recipe,
             preset="default",

@@ -40,7 +40,7 @@ WORKSHOPS = {
         "write": "errors",
     },
     "trainer/falx_trainer": {
-        "__main__": "evaluation training",
+        "__main__": "evaluation training data",
         "evaluation": "training data plots scores",
         "training": "data plots scores",
         "data": "",

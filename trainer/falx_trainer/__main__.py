@@ -25,6 +25,9 @@ again. Precedence of settings: options, then --recipe, then --preset."""
 
 PREVIEW = "Write a sheet of slices: each as the model sees it, and as training varies it."
 
+CUT = """Cut slices out of whole heads without a tumour, for --data: in three planes, tilted a little, from
+vertex to base. Volumes with a tumour, and those of val and test, are passed over."""
+
 EVALUATE = """Measure an exported file (through the runtime, so that what ships is what is measured) or a run
 folder on labelled slices, and write a report: report.html holds all of it, and beside it are the same numbers
 as JSON and CSV, the plots as PNG, and thresholds.json for `falx retarget`."""
@@ -39,6 +42,10 @@ CSV with path,kind"""
 
 BACKEND_HELP = """what Keras computes with, where it is installed (default: what KERAS_BACKEND says, else
 tensorflow)"""
+
+VOLUMES_HELP = "a manifest CSV of volumes with path,label, or the folder that has one"
+
+TRAIN_DATA_HELP = """a folder a class, or a manifest CSV with path,label; several are learned together"""
 
 DATA_HELP = "a folder a class, or a manifest CSV, such as the data.csv in a run folder"
 
@@ -124,6 +131,13 @@ def _preview(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cut(options: argparse.Namespace) -> int:
+    from falx_trainer.data.cuts import cut_volumes
+
+    print(cut_volumes(options.volumes, options.out, each=options.each, seed=options.seed))
+    return 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     with silenced():
         from falx_trainer.evaluation.evaluate import evaluate
@@ -157,11 +171,12 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("falx_trainer", description="Train and evaluate Falx models.")
-    commands = parser.add_subparsers(required=True, metavar="{train,preview,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{train,preview,cut,evaluate}")
     _add_train(commands.add_parser("train", help="train a model on MRI slices", description=TRAIN))
     _add_preview(
         commands.add_parser("preview", help="draw how training varies your slices", description=PREVIEW)
     )
+    _add_cut(commands.add_parser("cut", help="cut training slices out of healthy volumes", description=CUT))
     _add_evaluate(
         commands.add_parser("evaluate", help="measure a model on labelled slices", description=EVALUATE)
     )
@@ -171,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_train, parser=parser)
     add, backends = parser.add_argument, ("tensorflow", "jax", "torch")
-    add("--data", type=Path, help="a folder a class, or a manifest CSV with path,label")
+    add("--data", type=Path, nargs="+", help=TRAIN_DATA_HELP)
     add("--out", type=Path, help="the run folder to write")
     add("--preset", choices=PRESETS, default="default", help="where the settings start (default)")
     add("--recipe", type=Path, metavar="TOML", help="a file of settings, as --show prints them")
@@ -202,6 +217,15 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=PRESETS, default="default", help="where the settings start")
     add("--recipe", type=Path, metavar="TOML", help="a file of settings")
     _add_settings(parser)
+
+
+def _add_cut(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_cut)
+    add = parser.add_argument
+    add("volumes", type=Path, help=VOLUMES_HELP)
+    add("--out", type=Path, required=True, metavar="DIR", help="the folder of slices to write")
+    add("--each", type=int, default=40, metavar="N", help="slices of each volume (40)")
+    add("--seed", type=int, default=7, help="of places, tilts and thicknesses (7)")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from tests.said import Command, Said, python
 from falx.decision import DEFAULT_THRESHOLDS, Thresholds
 from falx.words import LABELS, MODEL_NAME
 from falx_runs.errors import RunError
-from falx_runs.manifest import read_records
+from falx_runs.manifest import read_records, to_csv
 from falx_trainer.data import tensors
 from falx_trainer.training.recipe import PRESETS, Recipe, read_toml
 from falx_trainer.training.run import run
@@ -141,7 +141,11 @@ def foreign(
     changes = CHANGES | {"real_outliers": 0.3, "without": "b", "missed_tumors": 0.5}
     train = partial(run, preset="default", name="foreign", weights=str(random_weights))
     recipe = PRESETS["default"].override(changes)
-    train(manifest, folder / "run", recipe, outliers=pictures, cache=folder / "cache")
+    # What is given in two parts is learned as one.
+    records, parts = read_records(manifest), [folder / "first.csv", folder / "second.csv"]
+    for part, half in zip(parts, (records[::2], records[1::2]), strict=True):
+        part.write_text(to_csv(half))
+    train(parts, folder / "run", recipe, outliers=pictures, cache=folder / "cache")
     return folder, json.loads((folder / "run" / "meta.json").read_text())
 
 
@@ -175,7 +179,7 @@ def test_a_collection_that_is_not_there_cannot_be_left_out(
 ) -> None:
     recipe = PRESETS["default"].override(CHANGES | {"without": "b,x"})
     with pytest.raises(RunError, match=r"^without: no such collection in .*: x$"):
-        run(manifest, tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
+        run([manifest], tmp_path, recipe, preset="default", name="x", weights=str(random_weights))
 
 
 UNTRAINED = CHANGES | {"stage1.epochs": 0, "stage2.epochs": 0, "dense": 256}
@@ -183,7 +187,7 @@ UNTRAINED = CHANGES | {"stage1.epochs": 0, "stage2.epochs": 0, "dense": 256}
 
 def test_a_run_may_start_from_a_trained_model(finished: Trained, manifest: Path, tmp_path: Path) -> None:
     recipe = PRESETS["own"].override(UNTRAINED)
-    run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=finished.folder)
+    run([manifest], tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=finished.folder)
     meta = json.loads((tmp_path / "meta.json").read_text())
     assert meta["weights"] == hashlib.sha256((finished[0] / "model.keras").read_bytes()).hexdigest()
     # Nothing was learned: it is the same network, calibrated and judged anew on the same slices.
@@ -209,7 +213,7 @@ def test_another_model_is_no_start(
     recipe = PRESETS["own"].override(CHANGES | {"dense": 9})
     start = finished[0] / name
     with pytest.raises(RunError, match=message):
-        run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
+        run([manifest], tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
 
 
 def test_weights_that_cannot_be_downloaded(
@@ -221,7 +225,7 @@ def test_weights_that_cannot_be_downloaded(
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", refuse)
     message = r"on another machine, and give it with --weights FILE: URL .* https://example\.org/weights\.h5$"
     with pytest.raises(RunError, match=message):
-        run(manifest, tmp_path, Recipe(), preset="classic", name="x", weights="imagenet")
+        run([manifest], tmp_path, Recipe(), preset="classic", name="x", weights="imagenet")
 
 
 @pytest.mark.slow
@@ -242,7 +246,7 @@ def test_other_backends_train_too(backend: str, manifest: Path, random_weights: 
 
 def test_a_threshold_chosen_elsewhere_is_taken(finished: Trained, manifest: Path, tmp_path: Path) -> None:
     recipe, start = PRESETS["own"].override(UNTRAINED | {"no_tumor": 0.83}), finished.folder / "model.keras"
-    run(manifest, tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
+    run([manifest], tmp_path, recipe, preset="own", name="x", weights="imagenet", start_from=start)
     meta = Trained(tmp_path, "").facts()
     assert meta["thresholds"] == DEFAULT_THRESHOLDS.to_dict() | {"no_tumor": 0.83}
     # The start may be the file too.
@@ -315,7 +319,7 @@ def test_a_name_that_the_export_refuses_is_refused(
     assert MODEL_NAME.fullmatch(name) is None
     out = tmp_path / "out"
     with pytest.raises(RunError, match=r"cannot be a model's name; .*; give one with --name$"):
-        run(manifest, out, PRESETS["classic"], preset="classic", name=name, weights="imagenet")
+        run([manifest], out, PRESETS["classic"], preset="classic", name=name, weights="imagenet")
     assert not out.exists()
     message = fails("--data", manifest, "--out", tmp_path / "my runs")
     assert "'my runs': cannot be a model's name" in message
@@ -356,7 +360,7 @@ def test_a_finished_run_is_not_overwritten(finished: Trained, manifest: Path, fa
     assert message.endswith("small: holds a finished run; give another --out, or delete it")
     assert model.stat().st_mtime_ns == before
     with pytest.raises(RunError, match="holds a finished run") as caught:
-        run(manifest, finished.folder, Recipe(), preset="classic", name="x", weights="imagenet")
+        run([manifest], finished.folder, Recipe(), preset="classic", name="x", weights="imagenet")
     assert isinstance(caught.value, ValueError)
 
 

@@ -137,6 +137,18 @@ def test_within_a_collection_each_level_of_each_sequence_is_heard(heads: Pixels)
         assert counts[cell] / 12_000 == pytest.approx(count**0.5 / (8 + 4 + 2 + 6), rel=0.02)
 
 
+def test_shots_of_one_group_are_heard_as_their_square_root(heads: Pixels) -> None:
+    groups = ["one"] * 9 + ["other"] + ["third"] * 4
+    records = [Record(Path(f"{number}.png"), "glioma", "a", group) for number, group in enumerate(groups)]
+    pixels = np.broadcast_to(heads[:1], (14, 224, 224))
+    data = Tensors(records, pixels, [NO_BOXES] * 14, np.full((14, 2), 224), (), "")
+    sampler = Sampler(data, PRESETS["default"])
+    counts = Counter(groups[index] for view in range(300) for index in sampler.order(2, view))
+    assert {group: count / 4200 for group, count in counts.items()} == pytest.approx(
+        {"one": 3 / 6, "other": 1 / 6, "third": 2 / 6}, rel=0.03
+    )
+
+
 def test_shares_of_labels_that_are_there_add_up(heads: Pixels) -> None:
     labels = ["no_tumor"] * 2 + ["glioma"] * 8
     sampler = Sampler(tensors_of(labels, [""] * 10, heads), PRESETS["default"])

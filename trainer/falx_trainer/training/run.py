@@ -8,7 +8,7 @@ import hashlib
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -49,7 +49,7 @@ PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "scikit-learn", "sc
 
 
 def run(
-    data: Path,
+    data: Sequence[Path],
     folder: Path,
     recipe: Recipe,
     *,
@@ -65,7 +65,7 @@ def run(
     """Trains a model and writes its run folder; goes on where an earlier call was cut off.
 
     Args:
-        data: a folder a class, or a manifest.
+        data: folders with a folder a class, or manifests.
         folder: the run's; created. Holds a checkpoint on the way, and at the end `model.keras`,
             `meta.json`, `recipe.toml`, the survey `data.txt` and the division `data.csv`, the history,
             the confusion matrix and the report.
@@ -103,7 +103,7 @@ def run(
         expected = "weights of the backbone, or 'imagenet'" if start_from is None else "a trained model.keras"
         raise RunError(f"{weights}: no such file; expected {expected}")
     origin = weights if weights == "imagenet" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()
-    records = read_records(data)
+    records = [record for one in data for record in read_records(one)]
     _begin(folder, {})
     prepared = cache or folder / "prepared"
     loaded = tensors.load(records, prepared)
@@ -122,7 +122,9 @@ def run(
     )
     left_out = set(filter(None, recipe.without.split(",")))
     if unknown := left_out - {record.source for record in division.records}:
-        raise RunError(f"without: no such collection in {data}: {', '.join(sorted(unknown))}")
+        raise RunError(
+            f"without: no such collection in {', '.join(map(str, data))}: {', '.join(sorted(unknown))}"
+        )
 
     def part(split: str, *, foreign: bool = False) -> Tensors:
         indices = [

@@ -290,14 +290,14 @@ def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
     """Returns the probability of drawing each image.
 
     Labels have fixed shares. Within a label a collection's share goes with the square root of its size, so
-    that small ones are heard and not worn out; and in the same way within a collection the share of a
-    sequence, plane and level.
+    that small ones are heard and not worn out; in the same way within a collection the share of a sequence,
+    plane and level, and within these that of a group: ten shots of one tumour say little more than three.
     """
     paths = [
-        (record.label, record.source, f"{record.sequence}/{record.plane}/{record.level}")
+        (record.label, record.source, f"{record.sequence}/{record.plane}/{record.level}", record.group)
         for record in records
     ]
-    sizes: Counter[tuple[str, ...]] = Counter(path[:depth] for path in paths for depth in (1, 2, 3))
+    sizes: Counter[tuple[str, ...]] = Counter(path[:depth] for path in paths for depth in (1, 2, 3, 4))
     roots: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for path, count in sizes.items():
         roots[path[:-1]] += math.sqrt(count)
@@ -306,8 +306,7 @@ def _balance(records: Sequence[Record]) -> npt.NDArray[np.float64]:
         [
             LABEL_SHARES[path[0]]
             / total
-            * (math.sqrt(sizes[path[:2]]) / roots[path[:1]])
-            * (math.sqrt(sizes[path]) / roots[path[:2]])
+            * math.prod(math.sqrt(sizes[path[:depth]]) / roots[path[: depth - 1]] for depth in (2, 3, 4))
             / sizes[path]
             for path in paths
         ]
