@@ -99,6 +99,9 @@ ELSEWHERE = {
         "python -m pip install --upgrade pip",
         "python -m pip install --editable . --group dev",
     ),
+    "tests/trainer/data/test_cuts.py::test_healthy_volumes_of_train_become_slices_with_a_manifest": (
+        "python -m falx_trainer cut",
+    ),
     ".ci/run": ("ruff check", "ruff format", "mypy", "python -m pytest", ".ci/engines"),
     "tests/app/test_proxy.py::configuration": ("nginx of docs/deployment.md",),
     "tests/examples/test_embedding.py::test_the_snippet_for_fastapi": (

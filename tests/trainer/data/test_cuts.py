@@ -103,23 +103,28 @@ def studies(folder: Path, *rows: str) -> Path:
     return folder
 
 
-def test_healthy_volumes_of_train_become_slices_with_a_manifest(tmp_path: Path, trainer: Command) -> None:
-    save(tmp_path / "healthy.nii.gz", head())
-    save(tmp_path / "open.nii.gz", head(above=-20))
-    (tmp_path / "broken.nii").write_bytes(b"no volume")
+def test_healthy_volumes_of_train_become_slices_with_a_manifest(
+    tmp_path: Path, trainer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    heads, out = Path("heads"), Path("cut")
+    heads.mkdir()
+    save(heads / "healthy.nii.gz", head())
+    save(heads / "open.nii.gz", head(above=-20))
+    (heads / "broken.nii").write_bytes(b"no volume")
     studies(
-        tmp_path,
+        heads,
         "healthy.nii.gz,no_tumor,b,b-1,train,T2,axial",
         "open.nii.gz,no_tumor,b,b-2,,T1,axial",
         "broken.nii,no_tumor,b,b-3,train,T1,axial",
         "held.nii,no_tumor,b,b-4,test,T1,axial",
         "ill.nii,glioma,b,b-5,train,T1,axial",
     )
-    out = tmp_path / "cut"
-    done = trainer("cut", str(tmp_path), "--out", str(out), "--each", "30", "--seed", "3")
+    command = "python -m falx_trainer cut heads --out cut"
+    done = trainer(*command.split()[3:], "--each", 30, "--seed", 3)
     assert done.out.splitlines() == [
-        f"left out: {tmp_path / 'broken.nii'}: expected a NIfTI, MGH or NRRD volume, got text",
-        f"wrote {out / 'manifest.csv'}: 60 slices of 2 volumes",
+        "left out: heads/broken.nii: expected a NIfTI, MGH or NRRD volume, got text",
+        "wrote cut/manifest.csv: 60 slices of 2 volumes",
     ]
     records = read_records(out)
     assert len(records) == 60
@@ -139,9 +144,9 @@ def test_healthy_volumes_of_train_become_slices_with_a_manifest(tmp_path: Path, 
             assert np.asarray(image).mean() > 10
     # The same seed cuts the same slices.
     before = {one.path: one.path.read_bytes() for one in records}
-    cut_volumes(tmp_path, out, each=30, seed=3)
+    cut_volumes(heads, out, each=30, seed=3)
     assert {path: path.read_bytes() for path in before} == before
-    cut_volumes(tmp_path, out, each=30, seed=2)
+    cut_volumes(heads, out, each=30, seed=2)
     assert not any(path.read_bytes() == data for path, data in before.items())
 
 
