@@ -11,7 +11,7 @@ import pytest
 
 from falx.errors import FalxError
 from falx.workstation.errors import SpoolFull
-from falx.workstation.node.spool import COUNTERS, Batch, Spool
+from falx.workstation.node.spool import COUNTERS, Batch, Outcome, Report, Spool
 
 STUDY, OTHER = "1.2.3", "1.2.4"
 
@@ -37,9 +37,12 @@ def published(spool: Spool, batch: Batch, uid: str) -> None:
     spool.publish(batch, lambda folder: _write(folder, uid))
 
 
-def _write(folder: Path, uid: str) -> dict[str, str]:
+OUTCOME: Outcome = {"decision": "ambiguous", "label": None, "confidence": None, "not_used": ["8 localizer"]}
+
+
+def _write(folder: Path, uid: str) -> Report:
     (folder / "001.dcm").write_bytes(b"result")
-    return {"uid": uid, "decision": "ambiguous"}
+    return {"uid": uid, **OUTCOME}
 
 
 def on_disk(folder: Path) -> int:
@@ -64,7 +67,7 @@ def test_what_is_stored_becomes_a_batch_a_result_and_a_record(spool: Spool) -> N
     spool.sent(result)
     assert spool.outbox() == []
     record = json.loads((spool.path / "sent" / "7.1" / "record.json").read_text())
-    assert record == {"study": STUDY, "batch": 1, "images": ["9.1", "9.2"], "decision": "ambiguous"}
+    assert record == {"study": STUDY, "batch": 1, "images": ["9.1", "9.2"], **OUTCOME}
     assert spool.size == on_disk(spool.path)
 
 
@@ -247,7 +250,7 @@ def test_what_fails_to_be_written_is_no_result(spool: Spool) -> None:
     spool.store(STUDY, "9.1", b"one")
     batch = begun(spool)
 
-    def fail(folder: Path) -> dict[str, str]:
+    def fail(folder: Path) -> Report:
         _write(folder, "7.1")
         raise OSError(errno.EIO, "broken")
 

@@ -33,7 +33,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from falx.workstation.errors import SpoolError, SpoolFull
 from falx.writing import lacks_room, locked, write_through
@@ -49,6 +49,29 @@ STUCK: Final = 2
 
 COUNTERS: Final = ("tries", "failed")
 """Files that hold a number; they do not count in the size."""
+
+
+class Outcome(TypedDict):
+    """The decision on a study, and the slices and the reason's code of each series not used."""
+
+    decision: str
+    label: str | None
+    confidence: float | None
+    not_used: list[str]
+
+
+class Report(Outcome):
+    """The outcome that a report tells, and the report's SOP Instance UID."""
+
+    uid: str
+
+
+class Record(Outcome):
+    """The part of a result that is kept: outcome, study, number of the batch and UIDs of the images."""
+
+    study: str
+    batch: int
+    images: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,18 +226,24 @@ class Spool:
             _flush(_opened(batch.folder.parent))
             _start_counting(batch.folder.parent)
 
-    def publish(self, batch: Batch, write: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
+    def publish(self, batch: Batch, write: Callable[[Path], Report]) -> Record:
         """Puts a result into the outbox, whole or not at all, and returns its record.
 
-        `write` writes `001.dcm`, `002.dcm`, ... into an empty folder and returns entries of the record, among
-        them `uid`, the SOP Instance UID of the report.
+        `write` writes `001.dcm`, `002.dcm`, ... into an empty folder, and returns what the report tells.
         """
         folder = self.path / "incoming" / uuid.uuid4().hex
         folder.mkdir()
         try:
-            about = dict(write(folder))
-            uid = str(about.pop("uid"))
-            record = {"study": batch.study, "batch": batch.number, "images": sorted(batch.images), **about}
+            report = write(folder)
+            record: Record = {
+                "study": batch.study,
+                "batch": batch.number,
+                "images": sorted(batch.images),
+                "decision": report["decision"],
+                "label": report["label"],
+                "confidence": report["confidence"],
+                "not_used": report["not_used"],
+            }
             (folder / "record.json").write_text(json.dumps(record))
             for file in (*folder.iterdir(), folder):
                 _flush(_opened(file))
@@ -223,10 +252,10 @@ class Spool:
             raise
         size = _size(folder)
         with self._guard:
-            target = self.path / "outbox" / uid
+            target = self.path / "outbox" / report["uid"]
             folder.rename(target)
             _flush(_opened(target.parent))
-            self._reported.setdefault(batch.study, {})[uid] = batch.number, frozenset(batch.images)
+            self._reported.setdefault(batch.study, {})[report["uid"]] = batch.number, frozenset(batch.images)
         self._grow(size)
         return record
 
@@ -338,8 +367,8 @@ class Spool:
         return known
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((folder / "record.json").read_text())
+def _record(folder: Path) -> Record:
+    record: Record = json.loads((folder / "record.json").read_text())
     return record
 
 

@@ -20,7 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from falx.errors import FalxError
 from falx.prediction import ModelIdentity
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from falx.classifier import Classifier
     from falx.study import Study
+    from falx.workstation.node.spool import Report
 
     Make = Callable[..., tuple[Study, list[Dataset]]]
 
@@ -70,15 +71,12 @@ class Worker:
         """The number of the process that runs, or has ended last."""
         return self._process.pid
 
-    def make(
-        self, images: Iterable[Path], folder: Path, *, limit_s: float, **options: object
-    ) -> dict[str, Any]:
+    def make(self, images: Iterable[Path], folder: Path, *, limit_s: float, **options: object) -> Report:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
-        The options are those of `falx.workstation.objects.study_objects.make`. Returns the report's `uid`,
-        `decision`, `label`, `confidence`, and `not_used`: the slices and the reason's code of each series
-        that decides nothing. Raises StudyUnanswered where the study ended the process, took more than
-        `limit_s` or raised an error, and OSError where the disk is at fault.
+        The options are those of `falx.workstation.objects.study_objects.make`. Raises StudyUnanswered where
+        the study ended the process, took more than `limit_s` or raised an error, and OSError where the disk
+        is at fault.
         """
         process = self._ready()
         question = {"images": list(map(str, images)), "folder": str(folder), "options": options}
@@ -96,7 +94,7 @@ class Worker:
             raise OSError(answer["number"], answer["error"])
         if "error" in answer:
             raise StudyUnanswered(answer["error"])
-        return answer
+        return cast("Report", answer)
 
     def stop(self) -> None:
         """Ends the process at once: a `make` under way raises StudyUnanswered, the next starts it anew."""
@@ -227,7 +225,7 @@ def _read(questions: queue.SimpleQueue[str]) -> None:
     os._exit(0)
 
 
-def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> dict[str, object]:
+def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> Mapping[str, object]:
     try:
         study, made = make(classifier, list(map(Path, question["images"])), **question["options"])
         for number, data_set in enumerate(made, start=1):
@@ -236,13 +234,14 @@ def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> 
         # The system's number of an error of the disk; an OSError may have none.
         code = getattr(error, "errno", None)
         return {"error": cause(error)} if code is None else {"error": cause(error), "number": code}
-    return {
+    report: Report = {
         "uid": str(made[0].SOPInstanceUID),
         "decision": study.decision,
         "label": study.verdict.label,
         "confidence": study.verdict.confidence,
         "not_used": [f"{one.slices} {one.reason.code}" for one in study.not_used],
     }
+    return report
 
 
 def _say(answers: TextIO, answer: Mapping[str, object]) -> None:
