@@ -204,6 +204,15 @@ def test_rejected_slices_above_and_below_the_head_do_no_harm_but_a_hole_does() -
     assert gaps(*unordered(CLEAN, REJECTED, *[CLEAN] * 12)) == ("1 slice between others rejected.",)
 
 
+def test_face_and_neck_need_not_be_shown_whole() -> None:
+    # 40 slices from 195 mm below the top: what is taken for a brain in the neck is far from the brain.
+    neck = dict.fromkeys((0, *range(2, 12)), REJECTED)
+    assert judge([head(neck, slices=40)]).decision == "no_tumor"
+    assert gaps(*head(neck | dict.fromkeys(range(12, 15), REJECTED), slices=40)) == ()
+    above = dict.fromkeys(range(12, 18), REJECTED)
+    assert gaps(*head(above, slices=40)) == ("Between two of them 35 mm are not shown.",)
+
+
 def test_a_part_of_a_head_is_not_clear() -> None:
     slab = head(slices=90, step=1.0)
     assert judge([slab]).decision == "ambiguous"

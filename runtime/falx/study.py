@@ -56,7 +56,7 @@ from typing import Any, Final
 import numpy as np
 
 from falx import finding, words
-from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM, Evidence, Zone, tumor_probability, usable
+from falx.finding import FACE_MM, GREATEST_GAP_MM, LEAST_EXTENT_MM, Evidence, Zone, tumor_probability, usable
 from falx.frozen import FrozenDict
 from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
@@ -257,7 +257,10 @@ def sum_up(found: Gathering, results: Iterable[Prediction | Failure], *, elapsed
 
 
 def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, ...]:
-    """Returns why slices do not show a whole head, sentences; empty where they do."""
+    """Returns why slices do not show a whole head, sentences; empty where they do.
+
+    Slices of face and neck may be missing: a model that rejects them now and then takes one for a brain.
+    """
     own = [i for i, result in enumerate(results) if usable(result)]
     unread = sum(isinstance(result, Failure) for result in results)
     found = [f"{words.counted(unread)} could not be read."] if unread else []
@@ -268,6 +271,8 @@ def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, 
         rejected = sum(_decision(result) == REJECTED for result in between)
         return (*found, f"{words.counted(rejected)} between others rejected.") if rejected else (*found,)
     at = [series.positions_mm[i] for i in own]
+    if series.plane == "axial":
+        at = [mm for mm in at if at[-1] - mm <= FACE_MM]
     if len(at) > 1:
         if at[-1] - at[0] < LEAST_EXTENT_MM:
             found.append(f"They span {at[-1] - at[0]:.0f} mm, and a whole head takes {LEAST_EXTENT_MM:g} mm.")
