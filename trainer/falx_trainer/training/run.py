@@ -23,6 +23,7 @@ from falx.errors import FalxError
 from falx.optional import needs
 from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
+from falx_runs.arrays import Float32s
 from falx_runs.errors import DataError, RunError
 from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, targets, to_csv
 from falx_runs.run_folder import MANIFEST, MODEL, Calibration, FinishedRun, is_finished, read_run, write_run
@@ -284,21 +285,24 @@ def _calibrate(
     """Calibrates on val, chooses thresholds and the least familiarity; writes what people look at.
 
     The thresholds are chosen on collections left out, where there are some: val is of collections that are
-    known. Slices whose tumour does not show choose none.
+    known. Slices whose tumour does not show choose none. Each slice counts as it is and mirrored: a handful
+    of tumours decides, and twice the answers are half the luck.
     """
     labels = [record.label for record in val.records]
-    outputs = stages.predict(network, val.pixels)
-    fitted = calibration.fit(outputs["logits"], np.array(targets(labels)))
+    outputs, logits = _answers(network, val)
+    fitted = calibration.fit(logits, np.tile(targets(labels), (2, 1)))
     if begun is not None and len(val.records) < FEWEST:
         fitted = begun.calibration
     judged = {"val": (val, outputs)}
+    judging = val
     if foreign is not None:
-        judged["left_out"] = foreign, stages.predict(network, foreign.pixels)
-    *_, (judging, theirs) = judged.values()
+        judging = foreign
+        theirs, logits = _answers(network, foreign)
+        judged["left_out"] = foreign, theirs
     thresholds = calibration.choose_thresholds(
-        calibration.probabilities(theirs["logits"], fitted),
-        shows_tumor(judging),
-        np.array([record.label == NO_TUMOR for record in judging.records], np.bool_),
+        calibration.probabilities(logits, fitted),
+        np.tile(shows_tumor(judging), 2),
+        np.tile([record.label == NO_TUMOR for record in judging.records], 2),
         most_missed=recipe.missed_tumors,
         most_alarms=recipe.false_alarms,
     )
@@ -330,6 +334,13 @@ def _calibrate(
     if "familiarity" in outputs:
         least = calibration.choose_least_familiarity(softmax(outputs["familiarity"], axis=1)[:, BRAIN])
     return fitted, thresholds, least, metrics
+
+
+def _answers(network: Network, data: Tensors) -> tuple[dict[str, Float32s], Float32s]:
+    """Returns what the network says of slices, and the logits of these and of their mirror images."""
+    outputs = stages.predict(network, data.pixels)
+    mirrored = stages.predict(network, data.pixels[:, :, ::-1])
+    return outputs, np.concatenate([outputs["logits"], mirrored["logits"]])
 
 
 def write_history(path: Path, history: stages.History) -> None:
