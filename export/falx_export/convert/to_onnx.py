@@ -29,6 +29,7 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
     QuantType,
     quantize_static,
 )
+from tf2onnx.optimizer import _get_optimizers  # type: ignore[import-untyped]
 
 from falx.model.tensor_spec import OUTPUTS
 from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
@@ -43,6 +44,9 @@ STEPS: Final = 64
 
 _NUMBER: Final = re.compile(r"__\d+(?=$|[:/])")
 """The number that tf2onnx appends to names to tell them apart."""
+
+# Of equal nodes it leaves one, in each process another. ONNX Runtime leaves the first.
+_get_optimizers().pop("merge_duplication")
 
 
 def float32(model: keras.Model) -> bytes:
@@ -93,6 +97,7 @@ def _converted(model: keras.Model) -> onnx.ModelProto:
     signature = function.input_signature  # type: ignore[attr-defined] # TensorFlow has no types
     with converting("tf2onnx"):
         converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    _canonical(converted.graph)
     with converting("ONNX Runtime"):
         converted = _fused(converted)
     _canonical(converted.graph)

@@ -16,6 +16,9 @@ import pytest
 from keras import layers
 from tensorflow.lite.python import schema_py_generated as schema
 from tests import cards
+from tf2onnx.optimizer.merge_duplicated_nodes_optimizer import (  # type: ignore[import-untyped]
+    MergeDuplicatedNodesOptimizer,
+)
 
 from falx import engines
 from falx.model.card import Card
@@ -198,6 +201,24 @@ def test_batch_normalisation_that_was_not_folded_is_refused(
     message = "the ONNX graph holds batch normalisation that was not folded: Mul behind Conv"
     with pytest.raises(ConversionError, match=message):
         to_onnx.float32(build())
+
+
+def test_equal_layers_have_one_name_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = keras.Input((224, 224, 1))
+    logits = layers.Dense(4)(layers.GlobalAveragePooling2D()(image))
+    equal = [layers.Softmax(name=name)(logits) for name in ("first", "second")]
+    model = keras.Model(image, {"probabilities": layers.Average()(equal)})
+    grouped = MergeDuplicatedNodesOptimizer._group_nodes_by_type_inputs
+    made = []
+    for step in (1, -1):
+        # tf2onnx keeps them in a set, whose order is another one in each process.
+        turned = lambda graph, step=step: {key: nodes[::step] for key, nodes in grouped(graph).items()}  # noqa: E731
+        monkeypatch.setattr(
+            MergeDuplicatedNodesOptimizer, "_group_nodes_by_type_inputs", staticmethod(turned)
+        )
+        made.append(to_onnx.float32(model))
+    assert made[0] == made[1]
+    assert [node.op_type for node in onnx.load_from_string(made[0]).graph.node].count("Softmax") == 1
 
 
 def fail(*_: Any, **__: Any) -> Any:
