@@ -10,7 +10,6 @@ whole. `docs/quantization.md` says what it brings. Size and speed stay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -32,10 +31,10 @@ class _Stream:
     """Tensors that must be scaled together.
 
     Attributes:
-        makers: what makes them: convolutions, or the batch normalisations behind those.
+        makers: the convolutions that make them.
         tensors: what they make, and sums of it.
-        takers: convolutions on them.
-        fixed: whether something else takes them too, so that their scale must stay.
+        takers: the layers that take them.
+        fixed: whether one of those is no convolution, so that their scale must stay.
     """
 
     makers: list[keras.Layer] = field(default_factory=list)
@@ -48,8 +47,7 @@ def equalise(backbone: keras.Model, slices: npt.NDArray[np.uint8]) -> int:
     """Scales channels to equal ranges, measured on slices `(N, 224, 224, 1)`; returns the number of streams
     scaled.
 
-    This changes the model's weights, not what it computes. The backbone is a functional model of
-    convolutions, each with a bias or batch normalisation behind it.
+    This changes the model's weights, not what it computes.
     """
     streams = _streams(backbone)
     if not streams:
@@ -61,7 +59,8 @@ def equalise(backbone: keras.Model, slices: npt.NDArray[np.uint8]) -> int:
         largest = np.max(parts, axis=0)
         scale = np.where(largest > 0, 1 / np.maximum(largest, FLOOR), 1).astype(np.float32)
         for maker in stream.makers:
-            _scale_made(maker, scale)
+            # Channels come last in a kernel and in a bias.
+            maker.set_weights([value * scale for value in maker.get_weights()])
         for taker in stream.takers:
             kernel, *others = taker.get_weights()
             taker.set_weights([kernel / scale[:, np.newaxis], *others])
@@ -70,71 +69,31 @@ def equalise(backbone: keras.Model, slices: npt.NDArray[np.uint8]) -> int:
 
 def _streams(backbone: keras.Model) -> list[_Stream]:
     """Returns the streams that may be scaled, in the order of the data."""
-    takers: dict[int, list[keras.Layer]] = {}
-    for layer in backbone.layers:
-        for tensor in _inputs(layer):
-            takers.setdefault(id(tensor), []).append(layer)
     ends = {id(tensor) for tensor in backbone.outputs}
     of: dict[int, _Stream] = {}
     for layer in backbone.layers:
-        inputs = _inputs(layer)
+        inputs = keras.tree.flatten(layer.input)
         streams = [of[id(tensor)] for tensor in inputs if id(tensor) in of]
-        if isinstance(layer, keras.layers.Add):
-            stream = _joined(streams, of) if len(streams) == len(inputs) else None
-            for other in streams if stream is None else ():
-                other.fixed = True
-        elif _makes(layer, takers.get(id(layer.output), [])):
-            stream = _Stream(makers=[layer])
+        convolution = isinstance(layer, keras.layers.Conv2D)
+        if isinstance(layer, keras.layers.Add) and len(streams) == len(inputs):
+            stream, other = streams
+            stream.makers += other.makers
+            stream.tensors += other.tensors
+            stream.takers += other.takers
+            stream.fixed |= other.fixed
+            of.update((id(tensor), stream) for tensor in other.tensors)
         else:
-            stream = None
-        # The batch normalisation of a convolution, for one, has taken the tensor already.
-        for other in streams:
-            if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-                other.takers.append(layer)
-            elif not isinstance(layer, keras.layers.Add):
-                other.fixed = True
-        if stream is not None:
-            stream.tensors.append(layer.output)
-            stream.fixed |= id(layer.output) in ends
-            of[id(layer.output)] = stream
+            for taken in streams:
+                taken.fixed |= not convolution
+                taken.takers.append(layer)
+            if not convolution or layer.activation is not keras.activations.linear:
+                continue
+            stream = _Stream(makers=[layer])
+        stream.tensors.append(layer.output)
+        stream.fixed |= id(layer.output) in ends
+        of[id(layer.output)] = stream
     unique = {id(stream): stream for stream in of.values()}
     return [stream for stream in unique.values() if not stream.fixed]
-
-
-def _joined(streams: Sequence[_Stream], of: dict[int, _Stream]) -> _Stream:
-    """Joins streams to one that takes their place."""
-    first, *others = streams
-    for other in others:
-        if other is first:
-            continue
-        first.makers += other.makers
-        first.tensors += other.tensors
-        first.takers += other.takers
-        first.fixed |= other.fixed
-        for tensor in other.tensors:
-            of[id(tensor)] = first
-    return first
-
-
-def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
-    return [] if isinstance(layer, keras.layers.InputLayer) else list(keras.tree.flatten(layer.input))
-
-
-def _makes(layer: keras.Layer, takers: Sequence[keras.Layer]) -> bool:
-    """Tells whether a layer makes a convolution's output, scaled and offset, before any activation."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return bool(layer.scale and layer.center)
-    if not isinstance(layer, keras.layers.Conv2D) or not layer.use_bias:
-        return False
-    return layer.activation is keras.activations.linear and not any(
-        isinstance(taker, keras.layers.BatchNormalization) for taker in takers
-    )
-
-
-def _scale_made(maker: keras.Layer, scale: Float32s) -> None:
-    # Scale and offset of a batch normalisation, or kernel and bias of a convolution; channels are last.
-    first, second, *others = maker.get_weights()
-    maker.set_weights([first * scale, second * scale, *others])
 
 
 def _ranges(

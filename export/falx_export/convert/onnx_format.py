@@ -14,7 +14,7 @@ OPSET: Final = 17
 IR_VERSION: Final = 8
 """The file format that goes with opset 17."""
 
-FORBIDDEN: Final = frozenset({"BatchNormalization", "InstanceNormalization", "If", "Loop", "Scan"})
+FORBIDDEN: Final = frozenset({"If", "Loop", "Scan"})
 
 DOMAINS: Final = frozenset({"", "ai.onnx"})
 """Operators of other domains run in one engine only."""

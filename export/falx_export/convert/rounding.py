@@ -49,13 +49,11 @@ class _Layer:
 
     Attributes:
         kernel: the layer.
-        bias: what its sums are offset by: its own bias, or that of the batch normalisation behind it.
-        sums: the sums with their offset, before any activation, for the image or features that make them.
+        sums: its output before any activation, for the image or features that make it.
         linear: the same layer without its activation, where `sums` needs one; its weights are copied.
     """
 
     kernel: keras.Layer
-    bias: keras.Variable
     sums: keras.KerasTensor
     linear: keras.Layer | None = None
 
@@ -119,7 +117,7 @@ def _correct(
         layer.kernel.set_weights([rounded(kernel, axis, steps), *others])
         layer.follow()
         shift = mean - _means(sources, [layer.sums], values)[0]
-        layer.bias.assign(np.asarray(layer.bias) + shift)
+        layer.kernel.bias.assign(np.asarray(layer.kernel.bias) + shift)
         layer.follow()
         bar.update()
 
@@ -127,16 +125,14 @@ def _correct(
 def _parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Returns the backbone and the head."""
     nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    if len(nested) != 2 or not _fits(model.inputs, nested[0].inputs):
-        raise ConversionError(
-            "expected a model whose image goes into a nested backbone, and from there into a nested head; "
-            "train it with Falx"
-        )
-    backbone, head = nested
-    if not _fits(backbone.outputs, head.inputs):
-        made, taken = ([tuple(tensor.shape) for tensor in ends] for ends in (backbone.outputs, head.inputs))
-        raise ConversionError(f"expected a head that takes what the backbone makes, {made}; it takes {taken}")
-    return backbone, head
+    if len(nested) == 2:
+        backbone, head = nested
+        if _fits(model.inputs, backbone.inputs) and _fits(backbone.outputs, head.inputs):
+            return backbone, head
+    raise ConversionError(
+        "expected a model whose image goes into a nested backbone, and what that makes into a nested head; "
+        "train it with Falx"
+    )
 
 
 def _fits(made: KerasTensors, taken: KerasTensors) -> bool:
@@ -167,27 +163,20 @@ def _last(head: keras.Model) -> set[str]:
 
 def _layers(part: keras.Model, without: Collection[str] = ()) -> Iterator[_Layer]:
     """Gives the layers with weights, each behind those it depends on."""
-    for index, layer in enumerate(part.layers):
+    for layer in part.layers:
         if not _has_kernel(layer) or layer.name in without:
             continue
-        if layer.use_bias and layer.activation is keras.activations.linear:
-            yield _Layer(layer, layer.bias, layer.output)
-        elif layer.use_bias:
+        if not layer.use_bias:
+            raise ConversionError(f"expected every layer with weights to have a bias; {layer.name} has none")
+        if layer.activation is keras.activations.linear:
+            yield _Layer(layer, layer.output)
+        else:
             # Behind an activation, means depend on more than the bias.
             config = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_sums"}
             linear = type(layer).from_config(config)
-            made = _Layer(layer, layer.bias, linear(layer.input), linear)
+            made = _Layer(layer, linear(layer.input), linear)
             made.follow()
             yield made
-        else:
-            # Such backbones are one chain, so the layers' order is the order of the data.
-            after = part.layers[index + 1] if index + 1 < len(part.layers) else None
-            if not isinstance(after, keras.layers.BatchNormalization):
-                raise ConversionError(
-                    "expected every layer with weights to have a bias, or batch normalisation behind it; "
-                    f"{layer.name} has neither"
-                )
-            yield _Layer(layer, after.beta, after.output)
 
 
 def _passes_all(tensor: keras.KerasTensor, targets: KerasTensors) -> bool:

@@ -5,9 +5,6 @@ Processors with VNNI sum its products exactly; on older ones the kernels add pai
 bits, which would saturate where both are near their ends. So weights have 64 steps either way in place of
 127 (`reduce_range`): no sum of two products saturates, and processors differ only in how they
 round between steps (docs/quantization.md, Processors, says what either costs).
-
-Batch normalisation must be folded before quantization: tf2onnx leaves it behind depthwise convolutions,
-where it would be quantized as products and sums, with ranges of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ from tf2onnx.optimizer import _get_optimizers  # type: ignore[import-untyped]
 from falx.model.tensor_spec import OUTPUTS
 from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
 from falx_export.convert.onnx_format import IR_VERSION, OPSET, prove
-from falx_export.convert.operations import Operation, left_in_float, unfolded
+from falx_export.convert.operations import Operation, left_in_float
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
 from falx_runs.silence import progress
@@ -109,11 +106,10 @@ def _converted(model: keras.Model) -> onnx.ModelProto:
 
 
 def _fused(converted: onnx.ModelProto) -> onnx.ModelProto:
-    """Folds what is left of batch normalisation into the convolutions.
+    """Folds paddings into the convolutions behind them, as tf2onnx leaves them undone.
 
-    tf2onnx leaves a product and a sum behind depthwise convolutions. ONNX Runtime's basic
-    optimisations fold them, and make standard operators only. (The quantizer's pre-processing does
-    the same, but goes on where it fails.)
+    ONNX Runtime's basic optimisations do so, and make standard operators only. (The quantizer's
+    pre-processing does the same, but goes on where it fails.)
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "fused.onnx")
@@ -133,9 +129,6 @@ def _fused(converted: onnx.ModelProto) -> onnx.ModelProto:
 def _check(converted: onnx.ModelProto, model: keras.Model) -> None:
     """Proves that a graph is valid, and has the operations, input and outputs that it must have."""
     prove(converted)
-    left = unfolded(_operations(converted.graph), {tensor.name for tensor in converted.graph.initializer})
-    if left:
-        raise ConversionError(f"the ONNX graph holds batch normalisation that was not folded: {left[0]}")
     ends = [
         (end.name, tuple(dim.dim_value for dim in end.type.tensor_type.shape.dim))
         for end in [*converted.graph.input, *converted.graph.output]

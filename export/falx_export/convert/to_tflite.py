@@ -20,7 +20,7 @@ from tensorflow.lite.python.convert import mlir_quantize
 
 from falx_export.convert import flatbuffer
 from falx_export.convert.graph import INPUT, output_shapes, readable, serving, unused
-from falx_export.convert.operations import Operation, left_in_float, unfolded
+from falx_export.convert.operations import Operation, left_in_float
 from falx_export.convert.rounding import STEM_CONVOLUTIONS
 from falx_export.errors import ConversionError, converting
 from falx_runs.silence import progress, silenced
@@ -28,8 +28,8 @@ from falx_runs.silence import progress, silenced
 QUANTIZED_OPS: Final = frozenset({"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "PAD"})
 """The operations of the backbone and of the head's first layer; nothing else is quantized."""
 
-FORBIDDEN: Final = ("CUSTOM", "BATCH_NORM", "RSQRT", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE")
-"""Flex operations are custom operations; a batch normalisation that wasn't folded may leave a RSQRT."""
+FORBIDDEN: Final = ("CUSTOM", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE")
+"""Flex operations are custom operations."""
 
 
 def float16(model: keras.Model) -> bytes:
@@ -74,23 +74,16 @@ def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete], function)
 
 
-def _described(document: flatbuffer.TfliteGraph) -> tuple[list[Operation], set[int]]:
-    """Returns the operations, and the tensors that hold given values."""
+def _denied(document: flatbuffer.TfliteGraph) -> list[str]:
+    """Returns the nodes that the quantizer must leave alone, by the name of their first output."""
     graph = document.subgraphs[0]
     operations = [
         Operation(kind, tuple(int(x) for x in operator.inputs), tuple(int(x) for x in operator.outputs))
         for kind, operator in zip(flatbuffer.kinds(document), graph.operators, strict=True)
     ]
-    given = [buffer.data is not None and len(buffer.data) > 0 for buffer in document.buffers]
-    return operations, {index for index, tensor in enumerate(graph.tensors) if given[tensor.buffer]}
-
-
-def _denied(document: flatbuffer.TfliteGraph) -> list[str]:
-    """Returns the nodes that the quantizer must leave alone, by the name of their first output."""
-    operations, _ = _described(document)
-    in_float = left_in_float(operations, document.subgraphs[0].outputs, STEM_CONVOLUTIONS)
+    in_float = left_in_float(operations, graph.outputs, STEM_CONVOLUTIONS)
     return [
-        document.subgraphs[0].tensors[operation.outputs[0]].name.decode()
+        graph.tensors[operation.outputs[0]].name.decode()
         for index, operation in enumerate(operations)
         if index in in_float or operation.kind not in QUANTIZED_OPS
     ]
@@ -102,9 +95,6 @@ def _finished(data: bytes, model: keras.Model) -> bytes:
     bad = sorted({kind for kind in flatbuffer.kinds(document) if kind.startswith(FORBIDDEN)})
     if bad:
         raise ConversionError(f"the TFLite graph holds {', '.join(bad)}, which not every engine runs")
-    left = unfolded(*_described(document))
-    if left:
-        raise ConversionError(f"the TFLite graph holds batch normalisation that was not folded: {left[0]}")
     graph = document.subgraphs[0]
     shapes = output_shapes(model)
     # TensorFlow sorts a function's outputs by their names, and the converter loses these.

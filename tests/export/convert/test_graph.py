@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,7 +25,12 @@ def altered_facts(folder: Path, **fields: object) -> None:
 
 def test_loads_the_model_of_a_run(run_folder: Path) -> None:
     shapes = output_shapes(loaded(read_run(run_folder)))
-    assert shapes == {"probabilities": (1, 4), "heatmap": (1, 7, 7)}
+    assert shapes == {
+        "probabilities": (1, 4),
+        "heatmap": (1, 14, 14),
+        "familiarity": (1, 1),
+        "no_brain": (1, 1),
+    }
 
 
 def refused(folder: Path, message: str) -> None:
@@ -39,7 +46,8 @@ def test_a_model_that_is_missing_or_cut_short(altered: Path) -> None:
     refused(altered, "has no model.keras; give the folder that")
 
 
-def test_a_familiarity_that_the_model_does_not_give(altered: Path) -> None:
+def test_a_familiarity_that_the_model_does_not_give(altered: Path, build: Callable[..., Any]) -> None:
+    build("gap").save(altered / "model.keras")
     altered_facts(altered, least_familiarity=0.5)
     refused(altered, "meta.json has least_familiarity, but the model has no output familiarity")
 

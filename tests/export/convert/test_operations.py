@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from falx_export.convert.operations import Operation, left_in_float, unfolded
+from falx_export.convert.operations import Operation, left_in_float
 from falx_export.errors import ConversionError
 
 
@@ -85,25 +85,3 @@ def test_the_last_layer_before_each_output() -> None:
 def test_a_graph_of_another_kind_is_refused() -> None:
     with pytest.raises(ConversionError, match="expected a graph with more than 3 convolutions, got 3"):
         left_in_float(BACKBONE + POOLED, OUTPUTS, 3)
-    message = "expected a graph with layers to quantize between its stem and the last layer before each outp"
-    with pytest.raises(ConversionError, match=message):
-        left_in_float(BACKBONE, ["features"], 2)
-
-
-@pytest.mark.parametrize("kind", ["Add", "Mul", "Sub", "Div"])
-def test_arithmetic_behind_a_convolution_is_batch_normalisation(kind: str) -> None:
-    behind = [*BACKBONE, Operation(kind, ("d", "scale"), ("e",))]
-    assert unfolded(behind, {"w", "scale"}) == [f"{kind} behind Conv"]
-    # A residual connection adds what was computed.
-    assert unfolded(behind, {"w"}) == []
-    assert unfolded(BACKBONE + POOLED + MAP, {"w", "bias"}) == []
-
-
-def test_it_is_found_in_a_quantized_graph() -> None:
-    behind = operations(
-        "QuantizeLinear: d step -> coarse",
-        "DequantizeLinear: coarse step -> e",
-        "DequantizeLinear: scale step -> f",
-        "Mul: f e -> g",
-    )
-    assert unfolded(BACKBONE + behind, {"w", "scale", "step"}) == ["Mul behind Conv"]

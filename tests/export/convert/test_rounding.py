@@ -55,11 +55,11 @@ def whole() -> Any:
     ("make", "message"),
     [
         (whole, "expected a model whose image goes into a nested backbone"),
-        (lambda: in_parts(bias=False, pooled=False), "or batch normalisation behind it; bare has neither"),
         (
-            lambda: in_parts(bias=True, pooled=True),
-            r"a head that takes what the backbone makes, \[\(None, 7, 7, 4\)\]; it takes \[\(None, 4\)\]",
+            lambda: in_parts(bias=False, pooled=False),
+            "every layer with weights to have a bias; bare has none",
         ),
+        (lambda: in_parts(bias=True, pooled=True), "and what that makes into a nested head; train it with"),
     ],
     ids=["no backbone", "no bias", "another head"],
 )
@@ -88,7 +88,7 @@ def test_channels_of_the_backbone_are_equalised_before_anything_is_rounded(
         rounding.round_weights(model, slices)
 
 
-@pytest.mark.parametrize(("head", "hidden"), [("map", 1), ("evidence", 4)])
+@pytest.mark.parametrize(("head", "hidden"), [("gap", 1), ("map", 4)])
 def test_biases_make_up_for_what_rounding_does_to_means(
     data: Path, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, head: str, hidden: int
 ) -> None:

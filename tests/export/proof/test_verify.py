@@ -113,8 +113,8 @@ def test_every_slice_of_the_data_is_compared(file: Path, run_folder: Path, data:
     assert measured.mean < measured.largest < 0.1
     assert measured.heatmap == max(x.heatmap or 0 for x in found.slices)
     assert 0 < measured.heatmap < 0.3
-    # This model says nothing of it.
-    assert measured.familiarity is None
+    assert measured.familiarity == max(x.familiarity or 0 for x in found.slices)
+    assert 0 < measured.familiarity < 0.3
     assert all(x.expected.sum() == pytest.approx(1, abs=1e-5) for x in found.slices)
 
 
@@ -311,7 +311,7 @@ def test_a_graph_that_decides_otherwise_than_its_card_fails(
     # The graph keeps the thresholds of the run; the card says that anything is clear.
     loose = replace(DEFAULT_THRESHOLDS, no_tumor=1e-9)
     path = changed(for_others[kind], tmp_path / f"other.{kind}", lambda card: replace(card, thresholds=loose))
-    every = [f"--tolerance={key}=1" for key in ("decisions", "largest", "mean", "heatmap")]
+    every = [f"--tolerance={key}=1" for key in ("decisions", "largest", "mean", "heatmap", "familiarity")]
     given = ("--against", run_folder, "--data", heads, "--quiet", "--plot", tmp_path / "plot.png")
     said = exporter("verify", path, *given, *every)
     assert said.status == 1
@@ -344,7 +344,7 @@ def test_the_measures_are_those_of_the_export() -> None:
     ]
 
 
-WIDE = [f"--tolerance={key}=0.5" for key in ("decisions", "largest", "heatmap")]
+WIDE = [f"--tolerance={key}=0.5" for key in ("decisions", "largest", "heatmap", "familiarity")]
 """Random weights are on edge everywhere."""
 
 
