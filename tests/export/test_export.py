@@ -139,8 +139,8 @@ def test_tflite_holds_builtin_operations_only_and_names_that_last(exported: Any,
     assert names == [name.encode() for name in ("image", *OUTPUTS)]
     if name == "small-int8.tflite":
         # To int8 behind the stem, and back behind the hidden layer and `around`. In between, `coarse` is
-        # upsampled in float. The quantizer also takes what `healthy` answers there and back.
-        assert (operators.count("QUANTIZE"), operators.count("DEQUANTIZE")) == (3, 4)
+        # upsampled in float. P(no_tumor), where the quantizer puts both, is not rounded.
+        assert (operators.count("QUANTIZE"), operators.count("DEQUANTIZE")) == (2, 3)
 
 
 def test_each_format_is_rounded_to_its_own_steps_from_the_same_weights(

@@ -94,6 +94,24 @@ def joined(
     return first
 
 
+def without_detours(document: TfliteGraph) -> None:
+    """Takes out quantizations of a tensor that are undone at once: they only round it.
+
+    TFLite's quantizer leaves one behind a sigmoid that it was told to leave alone.
+    """
+    graph = document.subgraphs[0]
+    makers = {int(o.outputs[0]): (o, kind) for o, kind in zip(graph.operators, kinds(document), strict=True)}
+    spared: dict[int, int] = {}
+    for index, (operator, kind) in makers.items():
+        maker, makes = makers.get(int(operator.inputs[0]), (None, ""))
+        if kind == "DEQUANTIZE" and makes == "QUANTIZE":
+            spared[index] = int(maker.inputs[0])
+    for operator in graph.operators:
+        operator.inputs = [spared.get(int(i), int(i)) for i in operator.inputs]
+    graph.outputs = [spared.get(int(i), int(i)) for i in graph.outputs]
+    _prune(document)
+
+
 def sign(document: TfliteGraph) -> None:
     """Gives a graph the signature `serving_default`, with its inputs and outputs by their names."""
     graph = document.subgraphs[0]

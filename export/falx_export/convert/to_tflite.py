@@ -37,7 +37,7 @@ def float16(model: keras.Model) -> bytes:
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
-    return _finished(_quietly(converter.convert), model)
+    return _finished(flatbuffer.parsed(_quietly(converter.convert)), model)
 
 
 def int8(model: keras.Model, slices: npt.NDArray[np.uint8]) -> bytes:
@@ -64,7 +64,8 @@ def int8(model: keras.Model, slices: npt.NDArray[np.uint8]) -> bytes:
         output_data_type=tf.float32,
         denylisted_nodes=_denied(flatbuffer.parsed(calibrated)),
     )
-    quantized = _quietly(quantize)
+    quantized = flatbuffer.parsed(_quietly(quantize))
+    flatbuffer.without_detours(quantized)
     return _finished(quantized, model)
 
 
@@ -89,9 +90,8 @@ def _denied(document: flatbuffer.TfliteGraph) -> list[str]:
     ]
 
 
-def _finished(data: bytes, model: keras.Model) -> bytes:
-    """Checks a converted graph, and gives it its names."""
-    document = flatbuffer.parsed(data)
+def _finished(document: flatbuffer.TfliteGraph, model: keras.Model) -> bytes:
+    """Checks a converted graph, gives it its names, and returns its bytes."""
     bad = sorted({kind for kind in flatbuffer.kinds(document) if kind.startswith(FORBIDDEN)})
     if bad:
         raise ConversionError(f"the TFLite graph holds {', '.join(bad)}, which not every engine runs")
