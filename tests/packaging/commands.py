@@ -35,6 +35,7 @@ SLOW = {
     "python -m falx_trainer train": TRAINING,
     "python -m falx_trainer train --show": "",
     "python -m falx_trainer evaluate": "",
+    "python -m falx_trainer cut": "--each 2",
     "python -m falx_trainer preview": "",
     "python -m falx_export": "",
     "python -m falx_export models/NAME": DRAWN,
@@ -100,7 +101,7 @@ ELSEWHERE = {
         "python -m pip install --editable . --group dev",
     ),
     "tests/trainer/data/test_cuts.py::test_healthy_volumes_of_train_become_slices_with_a_manifest": (
-        "python -m falx_trainer cut",
+        "python -m falx_trainer cut heads",
     ),
     ".ci/run": ("ruff check", "ruff format", "mypy", "python -m pytest", ".ci/engines"),
     "tests/app/test_proxy.py::configuration": ("nginx of docs/deployment.md",),
@@ -130,7 +131,7 @@ NOWHERE = {
     "docker buildx imagetools inspect": "asks a registry of images",
     "htpasswd -c /etc/nginx/falx.users NAME": "asks for a password; test_proxy.py writes the file",
     "python -m nuitka": "takes two hours",
-    "git worktree add ../NAME-1.0.0": "needs the history, which a clone may be without",
+    "git worktree add ../NAME-1.1.0": "needs the history, which a clone may be without",
     "apt install": "changes the machine; .ci/examples installs the same",
 }
 """Commands that cannot be run here, and why."""
