@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from falx.errors import FalxError
@@ -26,7 +28,7 @@ from falx.words import NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.arrays import Float64s, Pixels
 from falx_runs.errors import DataError
-from falx_runs.manifest import LabelledVolume, Record, read_volumes, to_csv
+from falx_runs.manifest import LEVELS, LabelledVolume, Record, read_volumes, to_csv
 
 HEAD_LEVEL: Final = 25
 """Grey levels from which a voxel is of the head; air is darker."""
@@ -41,8 +43,8 @@ AXIAL_MM: Final = (14.0, 122.0)
 """Axial cuts lie so far below the top of the head: from the first brain under the scalp to the foramen
 magnum of most adults."""
 
-LEVELS_MM: Final = ((28.0, "vertex"), (54.0, "upper"), (91.0, "middle"), (math.inf, "base"))
-"""The levels of axial slices, by how far below the top of the head they end."""
+LEVEL_ENDS_MM: Final = (28.0, 54.0, 91.0)
+"""The levels of axial slices but the last end so far below the top of the head."""
 
 BRAIN_MM: Final = 90.0
 """The head down to here below its top is mostly brain; its extent from front to back and from side to side is
@@ -142,9 +144,12 @@ class Head:
             rng: chooses tilt and thickness.
         """
         across, down, right = PLANES[plane]
-        turn = np.eye(3)
+        tilted = Rotation.identity()
         for axis in (down, right):
-            turn = _rotation(axis, rng.uniform(-TILT, TILT)) @ turn
+            # The sign alone keeps the slices of a seed: those that falx-6 learned from.
+            about = np.eye(3)[axis] * (-1) ** axis
+            tilted = Rotation.from_rotvec(rng.uniform(-TILT, TILT) * about) * tilted
+        turn = tilted.as_matrix()
         middle = (np.array(self.grey.shape) - 1) * self.sizes_mm / 2
         middle[across] = at_mm
         steps = np.arange(FIELD_MM) - (FIELD_MM - 1) / 2
@@ -158,19 +163,6 @@ class Head:
         sheets = ndimage.map_coordinates(self.grey, places, order=1, prefilter=False)
         cut: Pixels = np.rint(sheets.mean(axis=0)).clip(0, 255).astype(np.uint8)
         return cut
-
-
-def _rotation(axis: int, angle: float) -> Float64s:
-    """Returns the rotation about one of the three axes, `(3, 3)`."""
-    first, second = (other for other in range(3) if other != axis)
-    matrix = np.eye(3)
-    matrix[[first, first, second, second], [first, second, first, second]] = (
-        math.cos(angle),
-        -math.sin(angle),
-        math.sin(angle),
-        math.cos(angle),
-    )
-    return matrix
 
 
 def cut_volumes(data: Path, out: Path, *, each: int, seed: int) -> str:
@@ -220,8 +212,7 @@ def _cuts(volume: LabelledVolume, out: Path, each: int, rng: np.random.Generator
         Image.fromarray(head.cut(plane, at, rng)).save(path)
         level = ""
         if plane == "axial" and whole:
-            below = at - extents["axial"][0] + AXIAL_MM[0]
-            level = next(name for end, name in LEVELS_MM if below < end)
+            level = LEVELS[bisect(LEVEL_ENDS_MM, at - low + AXIAL_MM[0])]
         yield dataclasses.replace(_record(volume), path=path, plane=plane, level=level)
 
 
