@@ -12,6 +12,7 @@ from tests.said import Command
 import falx
 from falx import phantom
 from falx.command import inputs
+from falx.reading import input_file
 from falx.reading.input_file import InputFile
 
 
@@ -28,7 +29,7 @@ def test_standard_input(predict: Command, monkeypatch: pytest.MonkeyPatch, scan:
     (failure,) = said.answers
     assert (said.status, failure["path"]) == (1, "-")
     assert failure["error"]["message"].startswith("standard input: expected PNG")
-    monkeypatch.setattr(inputs, "MOST_BYTES", 100)
+    monkeypatch.setattr(input_file, "MOST_BYTES", 100)
     given(scan.read_bytes())
     predict("--json", "-").refuses("standard input: too large")
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from tests import keys, tiny
 from tests.pictures import claiming, encoded
-from tests.said import Command
+from tests.said import Command, python
 
 import falx
 from falx import phantom
@@ -394,6 +394,13 @@ def test_version_and_help(command: Command, monkeypatch: pytest.MonkeyPatch) -> 
         said = command(name, "--help")
         assert said.status == 0
         assert DISCLAIMER in said.out
+
+
+def test_help_loads_neither_numpy_nor_pillow() -> None:
+    code = "import sys; from falx.command.main import command_line; command_line(); print(*sys.modules)"
+    loaded = python("-c", code).out.split()
+    assert "falx.command.predict" in loaded
+    assert not {"numpy", "PIL"} & {*loaded}
 
 
 @pytest.mark.parametrize("form", [["--json"], []])

@@ -8,12 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from falx.command.options import whole_number
 from falx.errors import UnreadableImage
-from falx.reading.input_file import MOST_BYTES, InputFile
 from falx.words import MEBIBYTE, plain
+
+if TYPE_CHECKING:
+    from falx.reading.input_file import InputFile
 
 WINDOWS: Final = os.name == "nt"
 
@@ -53,6 +55,8 @@ def given(paths: Iterable[str]) -> list[str | InputFile]:
 
 
 def _standard_input() -> InputFile:
+    from falx.reading.input_file import MOST_BYTES, InputFile
+
     data = sys.stdin.buffer.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise UnreadableImage(f"standard input: too large to be a study: over {MOST_BYTES // MEBIBYTE} MiB")
