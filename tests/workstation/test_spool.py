@@ -42,7 +42,7 @@ OUTCOME: Outcome = {"decision": "ambiguous", "label": None, "confidence": None, 
 
 def _write(folder: Path, uid: str) -> Report:
     (folder / "001.dcm").write_bytes(b"result")
-    return {"uid": uid, **OUTCOME}
+    return {"uid": uid, "outcome": OUTCOME}
 
 
 def on_disk(folder: Path) -> int:

@@ -30,10 +30,12 @@ def test_it_writes_what_a_study_comes_to(
     answer, expected = study_objects.make(classifier, study.files, capture=True, further=["2"])
     assert made == {
         "uid": str(expected[0].SOPInstanceUID),
-        "decision": answer.decision,
-        "label": answer.verdict.label,
-        "confidence": answer.verdict.confidence,
-        "not_used": [],
+        "outcome": {
+            "decision": answer.decision,
+            "label": answer.verdict.label,
+            "confidence": answer.verdict.confidence,
+            "not_used": [],
+        },
     }
     written = [pydicom.dcmread(file) for file in sorted(out.iterdir())]
     assert [one.SOPInstanceUID for one in written] == [one.SOPInstanceUID for one in expected]
@@ -47,7 +49,7 @@ def test_a_study_that_takes_too_long_ends_its_process_and_the_next_is_answered_b
     pid = worker.pid
     with pytest.raises(StudyUnanswered, match=r"it took more than 0\.5 s"):
         worker.make(study.files, out, limit_s=0.5)
-    assert worker.make(study.files, out, limit_s=60)["decision"]
+    assert worker.make(study.files, out, limit_s=60)["outcome"]["decision"]
     assert worker.pid != pid
 
 

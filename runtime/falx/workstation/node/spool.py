@@ -60,10 +60,11 @@ class Outcome(TypedDict):
     not_used: list[str]
 
 
-class Report(Outcome):
-    """The outcome that a report tells, and the report's SOP Instance UID."""
+class Report(TypedDict):
+    """The SOP Instance UID of a report, and the outcome that it tells."""
 
     uid: str
+    outcome: Outcome
 
 
 class Record(Outcome):
@@ -239,10 +240,7 @@ class Spool:
                 "study": batch.study,
                 "batch": batch.number,
                 "images": sorted(batch.images),
-                "decision": report["decision"],
-                "label": report["label"],
-                "confidence": report["confidence"],
-                "not_used": report["not_used"],
+                **report["outcome"],
             }
             (folder / "record.json").write_text(json.dumps(record))
             for file in (*folder.iterdir(), folder):

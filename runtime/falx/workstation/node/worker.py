@@ -236,10 +236,12 @@ def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> 
         return {"error": cause(error)} if code is None else {"error": cause(error), "number": code}
     report: Report = {
         "uid": str(made[0].SOPInstanceUID),
-        "decision": study.decision,
-        "label": study.verdict.label,
-        "confidence": study.verdict.confidence,
-        "not_used": [f"{one.slices} {one.reason.code}" for one in study.not_used],
+        "outcome": {
+            "decision": study.decision,
+            "label": study.verdict.label,
+            "confidence": study.verdict.confidence,
+            "not_used": [f"{one.slices} {one.reason.code}" for one in study.not_used],
+        },
     }
     return report
 
