@@ -112,6 +112,18 @@ def test_the_ends_of_the_head_call_no_tumour() -> None:
     assert [judge([one]).decision for one in (weak, neck, side)] == ["no_tumor"] * 3
 
 
+@pytest.mark.parametrize("plane", ["axial", "sagittal"])
+def test_a_head_is_judged_alike_wherever_it_lies_in_the_scanner(plane: str) -> None:
+    for marked in (range(0), range(20, 23), range(24, 28)):
+        about, results = head(dict.fromkeys(marked, SURE), plane=plane)
+        away = [dataclasses.replace(about, positions_mm=shifted(about, by)) for by in (-800, -50, 600)]
+        assert [judge([(one, results)]) for one in away] == [judge([(about, results)])] * 3
+
+
+def shifted(series: Series, by: float) -> tuple[float, ...]:
+    return tuple(mm + by for mm in series.positions_mm or ())
+
+
 def test_a_part_of_a_head_has_no_ends() -> None:
     verdict = judge([head(dict.fromkeys((1, 2, 3), SURE), slices=4)])
     assert (verdict.decision, verdict.carriers, verdict.complete) == ("tumor", (1, 2, 3), False)

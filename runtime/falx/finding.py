@@ -117,6 +117,11 @@ def usable(result: Prediction | Failure) -> bool:
     return isinstance(result, Prediction) and result.decision != REJECTED
 
 
+def in_face(at_mm: npt.NDArray[np.float64], plane: str | None) -> npt.NDArray[np.bool_]:
+    """Tells which slices of a series lie in face and neck, by their positions; only axial ones can."""
+    return (_depths_mm(at_mm) > FACE_MM) & (plane == "axial")
+
+
 def find(series: Series, results: Sequence[Prediction | Failure]) -> Evidence:
     """Measures what the slices of one series mark, in order.
 
@@ -234,12 +239,17 @@ def _places(own: Sequence[int], at: Sequence[float]) -> tuple[tuple[int, ...], .
     return tuple(map(tuple, groups))
 
 
+def _depths_mm(at_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns how far rising positions lie below the last one; none where there are none."""
+    return at_mm[-1:] - at_mm
+
+
 def _zones(place_mm: npt.NDArray[np.float64], plane: str | None) -> npt.NDArray[np.int64]:
-    depth = place_mm.max(initial=0) - place_mm
+    depth = _depths_mm(place_mm)
     if plane is None or depth.max(initial=0) < LEAST_EXTENT_MM:
         return np.full(len(place_mm), Zone.MIDDLE)
     if plane == "axial":
-        ends = np.where(depth <= FACE_MM, Zone.END, Zone.OUTSIDE)
+        ends = np.where(in_face(place_mm, plane), Zone.OUTSIDE, Zone.END)
         return np.where((depth >= TOP_MM) & (depth <= BOTTOM_MM), Zone.MIDDLE, ends)
     deep = np.minimum(depth, depth.max(initial=0) - depth) >= SIDE_MM
     return np.where(deep, Zone.MIDDLE, Zone.OUTSIDE)

@@ -56,7 +56,7 @@ from typing import Any, Final
 import numpy as np
 
 from falx import finding, words
-from falx.finding import FACE_MM, GREATEST_GAP_MM, LEAST_EXTENT_MM, Evidence, Zone, tumor_probability, usable
+from falx.finding import GREATEST_GAP_MM, LEAST_EXTENT_MM, Evidence, Zone, in_face, tumor_probability, usable
 from falx.frozen import FrozenDict
 from falx.prediction import SCHEMA, Failure, ModelIdentity, Prediction
 from falx.reading.series import Gathering, NotUsed, Series
@@ -270,13 +270,12 @@ def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, 
         between = results[own[0] : own[-1]] if own else ()
         rejected = sum(_decision(result) == REJECTED for result in between)
         return (*found, f"{words.counted(rejected)} between others rejected.") if rejected else (*found,)
-    at = [series.positions_mm[i] for i in own]
-    if series.plane == "axial":
-        at = [mm for mm in at if at[-1] - mm <= FACE_MM]
+    at = np.array([series.positions_mm[i] for i in own])
+    at = at[~in_face(at, series.plane)]
     if len(at) > 1:
         if at[-1] - at[0] < LEAST_EXTENT_MM:
             found.append(f"They span {at[-1] - at[0]:.0f} mm, and a whole head takes {LEAST_EXTENT_MM:g} mm.")
-        widest = max(b - a for a, b in pairwise(at))
+        widest = np.diff(at).max()
         if widest > GREATEST_GAP_MM:
             found.append(f"Between two of them {widest:.0f} mm are not shown.")
     return (*found,)
