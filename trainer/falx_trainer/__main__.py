@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from falx.command.options import whole_number
 from falx.errors import FalxError
 from falx_runs.manifest import SPLITS
 from falx_runs.silence import silenced
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        goes_on = "; the same command goes on from the last epoch" if options.command is _train else ""
+        print(f"{parser.prog}: interrupted{goes_on}", file=sys.stderr)
         return 130
 
 
@@ -212,8 +214,8 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="a folder a class, or a manifest CSV")
     add("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
-    add("--rows", type=int, default=8, help="slices (8)")
-    add("--columns", type=int, default=7, help="tiles of each slice (7)")
+    add("--rows", type=whole_number, default=8, metavar="N", help="slices (8)")
+    add("--columns", type=whole_number, default=7, metavar="N", help="tiles of each slice (7)")
     add("--preset", choices=PRESETS, default="default", help="where the settings start")
     add("--recipe", type=Path, metavar="TOML", help="a file of settings")
     _add_settings(parser)
@@ -224,7 +226,7 @@ def _add_cut(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("volumes", type=Path, help=VOLUMES_HELP)
     add("--out", type=Path, required=True, metavar="DIR", help="the folder of slices to write")
-    add("--each", type=int, default=40, metavar="N", help="slices of each volume (40)")
+    add("--each", type=whole_number, default=40, metavar="N", help="slices of each volume (40)")
     add("--seed", type=int, default=7, help="of places, tilts and thicknesses (7)")
 
 

@@ -150,6 +150,37 @@ def test_healthy_volumes_of_train_become_slices_with_a_manifest(
     assert not any(path.read_bytes() == data for path, data in before.items())
 
 
+def test_volumes_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    heads = ["one/t1.nii.gz", "other/t1.nii.gz"]
+    for path in heads:
+        (tmp_path / path).parent.mkdir()
+        save(tmp_path / path, head())
+    studies(tmp_path, *(f"{path},no_tumor,,,,," for path in heads))
+    cut_volumes(tmp_path, tmp_path / "out", each=2, seed=1)
+    # Slices of one head are one group, so that they are never divided between splits.
+    assert [(one.path.name, one.group) for one in read_records(tmp_path / "out")] == [
+        ("t1-000.png", str(tmp_path / heads[0])),
+        ("t1-001.png", str(tmp_path / heads[0])),
+        ("t1-002.png", str(tmp_path / heads[1])),
+        ("t1-003.png", str(tmp_path / heads[1])),
+    ]
+
+
+def test_a_number_of_slices_below_one_is_refused(trainer: Command, tmp_path: Path) -> None:
+    said = trainer("cut", tmp_path, "--out", tmp_path / "out", "--each", 0)
+    said.refuses("argument --each: expected a whole number from 1, got '0'")
+
+
+def test_an_interrupt_promises_nothing(
+    trainer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cuts, "cut_volumes", interrupted)
+    assert trainer("cut", tmp_path, "--out", tmp_path) == (130, "", "falx_trainer: interrupted\n")
+
+
 def test_volumes_that_cannot_be_cut_are_named(tmp_path: Path) -> None:
     save(tmp_path / "air.nii", np.zeros((90, 90, 60), np.float32))
     with pytest.raises(DataError) as told:

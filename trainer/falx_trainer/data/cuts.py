@@ -6,7 +6,6 @@ have made: a plane laid a little otherwise, a slice a little thicker.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from bisect import bisect
 from collections.abc import Iterator, Sequence
@@ -61,6 +60,9 @@ THICKNESS_MM: Final = (1.0, 5.0)
 SAMPLES: Final = 3
 """Sheets whose mean is a slice of some thickness."""
 
+FLOOR_MM: Final = 3.0
+"""Axial cuts lie at least so far above the lowest level: half of the thickest is still in the volume."""
+
 FIELD_MM: Final = 256
 """Height and width of a cut, a pixel a millimetre: an adult's head with its neck."""
 
@@ -101,11 +103,7 @@ class Head:
         # Slices are shown with square pixels, the patient's right, or the nose, on the left; they go from
         # foot to head, from back to front and from left to right.
         pixel, between = min(volume.sizes_mm[:2]), volume.sizes_mm[2]
-        turned = {
-            "axial": lambda: grey[::-1],
-            "coronal": lambda: grey[::-1].transpose(1, 0, 2),
-            "sagittal": lambda: grey[::-1].transpose(1, 2, 0),
-        }[volume.plane]()
+        turned = np.moveaxis(grey[::-1], (0, 1, 2), PLANES[volume.plane])
         sizes = np.full(3, pixel)
         sizes[PLANES[volume.plane][0]] = between
         return cls(turned, sizes, volume.plane)
@@ -124,7 +122,7 @@ class Head:
             raise DataError("no head is in it")
         whole = bool(areas[0] < CUT_OFF_MM2)
         top = levels[0] * self.sizes_mm[0]
-        bottom = (len(areas) - 1) * self.sizes_mm[0] - 3.0
+        bottom = (len(areas) - 1) * self.sizes_mm[0] - FLOOR_MM
         found = {"axial": (top + AXIAL_MM[0] * whole, min(top + AXIAL_MM[1], bottom))}
         brain = inside[levels[0] : math.ceil((top + BRAIN_MM) / self.sizes_mm[0])]
         for plane, axis in (("coronal", 1), ("sagittal", 2)):
@@ -186,10 +184,14 @@ def cut_volumes(data: Path, out: Path, *, each: int, seed: int) -> str:
     chosen = [one for one in read_volumes(data) if one.label == NO_TUMOR and one.split in ("train", "")]
     if not chosen:
         raise DataError(f"{data}: expected volumes of the label no_tumor, of the split train or of none")
-    records, unread = [], []
+    out.mkdir(parents=True, exist_ok=True)
+    records, unread, stems = [], [], [one.path.name.partition(".")[0] for one in chosen]
     for number, one in enumerate(tqdm(chosen, "cutting", unit="volume", disable=None)):
+        # Volumes of several folders may have one name: the numbers of their slices go on.
+        first = each * stems[:number].count(stems[number])
+        names = [f"{stems[number]}-{first + n:03d}.png" for n in range(each)]
         try:
-            records += list(_cuts(one, out, each, np.random.default_rng([seed, number])))
+            records += list(_cuts(one, [out / name for name in names], np.random.default_rng([seed, number])))
         except FalxError as error:
             unread.append(f"left out: {one.path}: {str(error).removeprefix(f'{one.path}: ')}")
     if not records:
@@ -200,29 +202,30 @@ def cut_volumes(data: Path, out: Path, *, each: int, seed: int) -> str:
     return "\n".join([*unread, f"wrote {manifest}: {len(records)} slices of {count} volumes"])
 
 
-def _cuts(volume: LabelledVolume, out: Path, each: int, rng: np.random.Generator) -> Iterator[Record]:
+def _cuts(volume: LabelledVolume, paths: Sequence[Path], rng: np.random.Generator) -> Iterator[Record]:
+    """Cuts a slice for each path; those of a volume without a group are a group of their own."""
     head = Head.of(open_volume(InputFile.at(volume.path)))
     extents, whole = head.extents_mm()
-    out.mkdir(parents=True, exist_ok=True)
-    stem = volume.path.name.partition(".")[0]
-    for number, plane in enumerate(_planes(head.plane, list(extents), each, rng)):
+    for path, plane in zip(paths, _planes(head.plane, list(extents), len(paths), rng), strict=True):
         low, high = extents[plane]
         at = rng.uniform(low, max(low, high))
-        path = out / f"{stem}-{number:03d}.png"
         Image.fromarray(head.cut(plane, at, rng)).save(path)
         level = ""
         if plane == "axial" and whole:
             level = LEVELS[bisect(LEVEL_ENDS_MM, at - low + AXIAL_MM[0])]
-        yield dataclasses.replace(_record(volume), path=path, plane=plane, level=level)
+        yield Record(
+            path,
+            volume.label,
+            volume.source,
+            volume.group or str(volume.path),
+            volume.split,
+            volume.sequence,
+            plane,
+            level=level,
+        )
 
 
 def _planes(own: str, known: Sequence[str], each: int, rng: np.random.Generator) -> list[str]:
     others = (1 - OWN_PLANE) / max(1, len(known) - 1)
     shares = np.array([OWN_PLANE if plane == own else others for plane in known])
     return [str(plane) for plane in rng.choice(known, each, p=shares / shares.sum())]
-
-
-def _record(volume: LabelledVolume) -> Record:
-    return Record(
-        volume.path, volume.label, volume.source, volume.group, volume.split, sequence=volume.sequence
-    )
