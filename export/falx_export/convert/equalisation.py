@@ -34,7 +34,7 @@ class _Stream:
         makers: the convolutions that make them.
         tensors: what they make, and sums of it.
         takers: the layers that take them.
-        fixed: whether one of those is no convolution, so that their scale must stay.
+        fixed: whether one of those is no convolution, or one of the tensors an output: their scale must stay.
     """
 
     makers: list[keras.Layer] = field(default_factory=list)

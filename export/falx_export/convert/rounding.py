@@ -1,9 +1,9 @@
-"""Make up for what rounding weights to int8 does to each channel's mean.
+"""Makes up for what rounding weights to int8 does to each channel's mean.
 
 Rounding shifts the mean of a layer's output, channel by channel, and the shifts add up through 50
 layers. So, layer after layer, weights are rounded and the bias is moved until the mean is again that
 of the unrounded model ("empirical bias correction": Nagel et al. 2019, arXiv:1906.04721, section
-4.2). `falx_export.convert.to_tflite` says what it brings. Size and speed stay.
+4.2). `docs/quantization.md` says what it brings. Size and speed stay.
 
 Each format is converted from a model corrected for its own steps: its converter finds the weights whole steps
 already, and rounds them to the same integers.
