@@ -115,17 +115,13 @@ def _export(options: argparse.Namespace) -> Exported:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from falx.command.options import whole_number
     from falx.words import MODEL_NAME
 
     def name(text: str) -> str:
         if not MODEL_NAME.fullmatch(text):
             raise argparse.ArgumentTypeError(f"expected letters, digits, '.', '_' and '-', got {text!r}")
         return text
-
-    def count(text: str) -> int:
-        if not text.isdecimal() or int(text) < 1:
-            raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
-        return int(text)
 
     parser = argparse.ArgumentParser(
         prog="python -m falx_export",
@@ -145,11 +141,17 @@ def _parser() -> argparse.ArgumentParser:
         "or folder of images (default: the run's data.csv)",
     )
     add("--name", type=name, help="name of the model and its files (default: the run's)")
-    add("--calibration", type=count, default=100, metavar="N", help="slices to calibrate on (default: 100)")
+    add(
+        "--calibration",
+        type=whole_number,
+        default=100,
+        metavar="N",
+        help="slices that calibrate (default: 100)",
+    )
     add(
         "--samples",
         dest="parity",
-        type=count,
+        type=whole_number,
         metavar="N",
         help="slices to compare on (default: all, and at most 400)",
     )

@@ -13,7 +13,7 @@ from tests.said import Command, python
     ("arguments", "message"),
     [
         (["--name", "../z"], "expected letters, digits, '.', '_' and '-'"),
-        (["--samples", "0"], "expected a number from 1, got '0'"),
+        (["--samples", "0"], "expected a whole number from 1, got '0'"),
         (["--tolerance", "int4.mean=1"], "expected one of float32, float16, int8"),
         (["--tolerance", "int8.mean=2"], "must be in 0..1, got 2.0"),
         (["--tolerance", "int8.mean"], "could not convert string to float"),

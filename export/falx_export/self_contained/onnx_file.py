@@ -168,6 +168,14 @@ def contradiction(got: Outputs, picture: Slice, card: Card) -> str:
     return "" if said == right else f"decides {_words(said)}, Falx {_words(right)}"
 
 
+def compare(name: str, got: npt.NDArray[Any], wanted: npt.NDArray[Any], most: float) -> None:
+    """Raises ParityError where an output is further than `most` from that of the plain graph."""
+    apart = float(np.abs(got - wanted).max())
+    # NaN compares false with everything, and must not pass.
+    if not apart <= most:
+        raise ParityError(f"{name} is {apart:.4g} from that of the graph it is made of, {most} is allowed")
+
+
 def prove(name: str, data: bytes, slices: npt.NDArray[np.uint8], engine: Engine) -> None:
     """Lets pass a file that answers as the runtime does with the model's own graph, and decides as Falx does.
 
@@ -194,13 +202,7 @@ def prove(name: str, data: bytes, slices: npt.NDArray[np.uint8], engine: Engine)
         else:
             answered += 1
         for output in compared:
-            apart = float(np.abs(got[output] - wanted[output]).max())
-            # NaN compares false with everything, and must not pass.
-            if not apart <= TOLERANCE:
-                raise ParityError(
-                    f"{name}: {output} is {apart:.4g} from that of the graph it is made of, {TOLERANCE} is "
-                    "allowed"
-                )
+            compare(f"{name}: {output}", got[output], wanted[output], TOLERANCE)
     if not answered:
         raise ParityError(
             f"{name}: rejects all of {len(pictures)} phantoms and slices, so that no probability can be "

@@ -31,7 +31,7 @@ from falx_export.convert import flatbuffer, tflite_metadata
 from falx_export.convert.graph import INPUT
 from falx_export.errors import ConversionError, ParityError, converting
 from falx_export.self_contained.onnx_decision import THRESHOLDS
-from falx_export.self_contained.onnx_file import Outputs
+from falx_export.self_contained.onnx_file import Outputs, compare
 from falx_runs.silence import progress, silenced
 
 SUFFIX: Final = "-self-contained"
@@ -128,12 +128,7 @@ def prove(name: str, data: bytes, slices: npt.NDArray[np.uint8], plain: Outputs)
     card, payload = extract(data, name=name)
     got = answers(payload, slices, f"Compare {name}")
     for output in set(got) & set(plain):
-        apart = float(np.abs(got[output] - plain[output]).max())
-        # NaN compares false with everything, and must not pass.
-        if not apart <= SAME:
-            raise ParityError(
-                f"{name}: {output} is {apart:.4g} from that of the file it is made of, {SAME} is allowed"
-            )
+        compare(f"{name}: {output}", got[output], plain[output], SAME)
     if "decision" not in got:
         return
     if wrong := sum(map(bool, contradictions(got, card))):

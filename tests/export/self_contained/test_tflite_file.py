@@ -171,7 +171,7 @@ def test_a_file_that_answers_something_else_is_refused(
     own.prove("own", own.sealed_for_mediapipe(pixel_model, pixel_card), slices, plain)
     other = plain | {"heatmap": plain["heatmap"] + np.float32(0.01)}
     with pytest.raises(
-        ParityError, match=r"own: heatmap is 0\.01 from that of the file it is made of, 1e-05"
+        ParityError, match=r"own: heatmap is 0\.01 from that of the graph it is made of, 1e-05"
     ):
         own.prove("own", data, slices, other)
     # The graph of one setting with the card of another.
