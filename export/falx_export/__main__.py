@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         type=whole_number,
         default=100,
         metavar="N",
-        help="slices that calibrate (default: 100)",
+        help="slices to calibrate on (default: 100)",
     )
     add(
         "--samples",

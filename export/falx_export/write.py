@@ -1,4 +1,4 @@
-"""Put files where they belong, all of them or none."""
+"""Puts files where they belong, all of them or none."""
 
 from __future__ import annotations
 

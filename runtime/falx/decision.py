@@ -121,7 +121,7 @@ DEFAULT_THRESHOLDS: Final = Thresholds(no_tumor=0.85, meningioma=0.60, glioma=0.
 
 
 def decide(probabilities: Sequence[float], thresholds: Thresholds = DEFAULT_THRESHOLDS) -> str:
-    """Decide on a slice.
+    """Decides on a slice.
 
     Args:
         probabilities: of the four labels, in their order, each 0..1. Compared as doubles, unrounded.

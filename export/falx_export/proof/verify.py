@@ -1,4 +1,4 @@
-"""Compare an exported file with the Keras model it was made from, slice by slice.
+"""Compares an exported file with the Keras model it was made from, slice by slice.
 
 ```
 python -m falx_export verify FILE --against RUN --data DIR

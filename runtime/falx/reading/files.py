@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 INDEX: Final = "DICOMDIR"
 """The table of contents of a DICOM medium. In a folder it is passed over: the folder has the images."""
 
-LONGEST_SUFFIX: Final = 6
 MODEL: Final = ".tflite"
+LONGEST_SUFFIX: Final = 6
 """A longer one, with its dot, is part of a name, but for the suffix of a model."""
 
 CONVERT: Final = "save it as NIfTI (.nii.gz), for example with 3D Slicer, ITK-SNAP or SimpleITK"

@@ -39,7 +39,7 @@ _levels: dict[str, int] = {}
 
 @contextmanager
 def quiet_readers() -> Iterator[None]:
-    """Ignore what modules that read files warn of and log, in this process, until the last thread leaves."""
+    """Ignores what modules that read files warn of and log, in this process, until the last thread leaves."""
     global _inside, _saved
     with _lock:
         if _inside == 0:

@@ -1,4 +1,4 @@
-"""Measure a model: what it says of labelled slices, by source, sequence, plane and label, and of others."""
+"""Measures a model: what it says of labelled slices, by source, sequence, plane and label, and of others."""
 
 from __future__ import annotations
 

@@ -380,8 +380,7 @@ def rejections(outliers: Sequence[Outlier], told: Sequence[ModelAnswer | None]) 
     """
     known = [(outlier, answer) for outlier, answer in zip(outliers, told, strict=True) if answer is not None]
     made = np.array([answer.decision for _, answer in known], str)
-    # Where its group is unknown, a picture counts for itself.
-    groups = Groups([outlier.group or str(outlier.path) for outlier, _ in known])
+    groups = Groups([group(outlier) for outlier, _ in known])
     counts = Counter(answer.decision for _, answer in known)
     everything = np.ones(len(known), bool)
     asked = {"rejected": [REJECTED], "rejected_or_no_tumor": [REJECTED, NO_TUMOR]}
@@ -395,6 +394,6 @@ def rejections(outliers: Sequence[Outlier], told: Sequence[ModelAnswer | None]) 
     }
 
 
-def group(record: Record) -> str:
-    """Returns the name of a slice's group; where that is unknown, a name for the slice alone."""
-    return record.group or str(record.path)
+def group(item: Record | Outlier) -> str:
+    """Returns the name of a picture's group; where that is unknown, a name for the picture alone."""
+    return item.group or str(item.path)
