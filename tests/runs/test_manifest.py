@@ -218,11 +218,11 @@ def test_planes_have_one_spelling(written: str, plane: str, tmp_path: Path) -> N
 def test_outliers_of_a_manifest(tmp_path: Path) -> None:
     write(
         tmp_path,
-        "path,kind,source,group,split,body_part,modality\nct/b.jpg,head_ct,cq,cq-1,train,head,CT\na.png,plot,,,,,\n",
+        "path,kind,source,group,split,modality\nct/b.jpg,head_ct,cq,cq-1,train,CT\na.png,plot,,,,\n",
     )
     assert read_outliers(tmp_path) == [
         Outlier(tmp_path / "a.png", "plot"),
-        Outlier(tmp_path / "ct/b.jpg", "head_ct", "cq", "cq-1", "train", "head", "CT"),
+        Outlier(tmp_path / "ct/b.jpg", "head_ct", "cq", "cq-1", "train"),
     ]
 
 
@@ -250,11 +250,12 @@ def test_bad_manifests_of_outliers_name_the_line(text: str, message: str, tmp_pa
 
 def test_volumes_of_a_manifest(tmp_path: Path) -> None:
     write(
-        tmp_path, "path,label,plane,slices,note\nb.nii.gz,glioma,ax,3 4 5,skull off\na.nii.gz,no tumor,,,\n"
+        tmp_path,
+        "path,label,sequence,slices,note\nb.nii.gz,glioma,T1,3 4 5,skull off\na.nii.gz,no tumor,,,\n",
     )
     assert read_volumes(tmp_path) == [
         LabelledVolume(tmp_path / "a.nii.gz", "no_tumor"),
-        LabelledVolume(tmp_path / "b.nii.gz", "glioma", plane="axial", slices=(3, 4, 5), note="skull off"),
+        LabelledVolume(tmp_path / "b.nii.gz", "glioma", sequence="T1", slices=(3, 4, 5)),
     ]
 
 

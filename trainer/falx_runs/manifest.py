@@ -85,7 +85,6 @@ class Outlier:
 
     Attributes:
         kind: the family of such pictures, as in `head_ct` or `screenshot`.
-        modality: how it was made, as in `CT`.
     """
 
     path: Path
@@ -93,8 +92,6 @@ class Outlier:
     source: str = ""
     group: str = ""
     split: str = ""
-    body_part: str = ""
-    modality: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +99,7 @@ class LabelledVolume:
     """One whole head as a volume; most is as of a `Record`.
 
     Attributes:
-        plane: that of the slices.
         slices: the numbers, from 0, of the slices that show the tumour; empty where unknown.
-        note: what else is known, in words.
     """
 
     path: Path
@@ -113,9 +108,7 @@ class LabelledVolume:
     group: str = ""
     split: str = ""
     sequence: str = ""
-    plane: str = ""
     slices: tuple[int, ...] = ()
-    note: str = ""
 
 
 def find_manifest(data: Path) -> Path | None:
