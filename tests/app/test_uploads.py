@@ -232,6 +232,12 @@ class TestArrangement:
         names = [said.name for said in fragments.study_statements(arranged)]
         assert names == ["Study A of 3 slices", "Study B of 1 slice"]
 
+    def test_there_is_a_letter_for_every_study(self, dicom: Made, service: Service) -> None:
+        files = [dicom.file(phantom.clear(), StudyInstanceUID=f"1.9.{number}") for number in range(29)]
+        arranged = arrange(classified(f"{n}", data, service) for n, data in enumerate(files))
+        assert len(arranged.studies) == 29
+        assert arranged.numbers[24:] == ("Y 1", "Z 1", "AA 1", "AB 1", "AC 1")
+
     def test_a_study_comes_together_while_it_is_read(self, dicom: Made, service: Service) -> None:
         (upload,) = taken("scan.dcm", dicom.frames(), service, room=MAXIMUM_SLICES).uploads
         assert arrange([upload]) == Arrangement()

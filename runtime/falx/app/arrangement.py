@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count, islice, product
 from string import ascii_uppercase
 
 from falx.app import texts
@@ -113,8 +114,8 @@ def _studies(uploads: Sequence[Upload], *, one_patient: bool) -> list[Group]:
         if slices or found.not_used:
             study = sum_up(replace(found, series=tuple(series)), [own.result for own in slices])
             groups.append(Group(tuple(slices), study))
-    letters = ascii_uppercase if len(groups) > 1 else [""]
-    groups = [_numbered(group, letter) for group, letter in zip(groups, letters, strict=False)]
+    letters = islice(_letters(), len(groups)) if len(groups) > 1 else [""] * len(groups)
+    groups = [_numbered(group, letter) for group, letter in zip(groups, letters, strict=True)]
     used = {id(own) for group in groups for own in group.slices}
     why = {one.uid: one.reason.message for group in groups if group.study for one in group.study.not_used}
     left = tuple(
@@ -141,6 +142,12 @@ def _reduced(series: Series, indices: Sequence[int]) -> Series:
         positions_mm=None if at is None else tuple(at[i] for i in indices),
         layout=tuple(layout[i] for i in indices) if layout else (),
     )
+
+
+def _letters() -> Iterator[str]:
+    """Gives `A` to `Z`, then `AA`, `AB` and so on."""
+    for length in count(1):
+        yield from map("".join, product(ascii_uppercase, repeat=length))
 
 
 def _numbered(group: Group, letter: str) -> Group:
