@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 from tests.said import Command
 
+from falx.errors import VolumeUnavailable
 from falx.reading.input_file import InputFile
 from falx.reading.volume import open_volume
 from falx_runs.errors import DataError
@@ -148,6 +150,15 @@ def test_healthy_volumes_of_train_become_slices_with_a_manifest(
     assert {path: path.read_bytes() for path in before} == before
     cut_volumes(heads, out, each=30, seed=2)
     assert not any(path.read_bytes() == data for path, data in before.items())
+
+
+def test_a_missing_package_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.nii", "b.nii"):
+        save(tmp_path / name, head())
+    studies(tmp_path, "a.nii,no_tumor,,,,,", "b.nii,no_tumor,,,,,")
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(VolumeUnavailable, match=r"a\.nii: a volume needs .* pip install 'falx\[nifti\]'$"):
+        cut_volumes(tmp_path, tmp_path / "out", each=2, seed=1)
 
 
 def test_volumes_of_one_name_are_kept_apart(tmp_path: Path) -> None:

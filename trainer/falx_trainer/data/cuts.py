@@ -20,7 +20,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from falx.errors import FalxError
+from falx.errors import FalxError, VolumeUnavailable
 from falx.reading.input_file import InputFile
 from falx.reading.volume import Volume, open_volume
 from falx.words import NO_TUMOR
@@ -180,6 +180,7 @@ def cut_volumes(data: Path, out: Path, *, each: int, seed: int) -> str:
 
     Raises:
         DataError: no volume can be used.
+        VolumeUnavailable: the package that reads volumes is not installed.
     """
     chosen = [one for one in read_volumes(data) if one.label == NO_TUMOR and one.split in ("train", "")]
     if not chosen:
@@ -192,6 +193,8 @@ def cut_volumes(data: Path, out: Path, *, each: int, seed: int) -> str:
         names = [f"{stems[number]}-{first + n:03d}.png" for n in range(each)]
         try:
             records += list(_cuts(one, [out / name for name in names], np.random.default_rng([seed, number])))
+        except VolumeUnavailable:
+            raise
         except FalxError as error:
             unread.append(f"left out: {one.path}: {str(error).removeprefix(f'{one.path}: ')}")
     if not records:
