@@ -73,8 +73,6 @@ def _move(
     side = len(pixels)
     shift = rng.uniform(-settings.shift, settings.shift, 2) * side
     mirror = -1.0 if rng.random() < settings.flip else 1.0
-    if settings.still and rng.random() < settings.still:
-        angle, zoom, shear, shift = 0.0, 1.0, 0.0, np.zeros(2)
     cos, sin = math.cos(angle), math.sin(angle)
     forward = zoom * np.array([[cos, -sin], [sin, cos]]) @ np.array([[mirror, shear], [0.0, 1.0]])
     # Coordinates count from the outer corner of the first pixel, as those of boxes do, and Pillow's,

@@ -104,7 +104,6 @@ class Augmentation(_RecipePart):
     brightness_min: float = _setting(0.7, "smallest brightness factor", 0, 1)
     brightness_max: float = _setting(1.3, "largest brightness factor", 1, 10)
     flip: float = _setting(0.5, "probability of mirroring left and right", 0, 1)
-    still: float = _setting(0.0, "share of images that are mirrored at most, and not moved", 0, 1)
     gamma: float = _setting(0.3, "largest gamma exponent, as natural logarithm either way", 0, 3)
     noise: float = _setting(0.0, "largest standard deviation of added noise, grey levels", 0, 255)
     blur: float = _setting(0.0, "largest standard deviation of Gaussian blur, pixels", 0, 20)
