@@ -29,6 +29,10 @@ PREVIEW = "Write a sheet of slices: each as the model sees it, and as training v
 CUT = """Cut slices out of whole heads without a tumour, for --data: in three planes, tilted a little, from
 vertex to base. Volumes with a tumour, and those of val and test, are passed over."""
 
+BOXES = """Write a manifest again with boxes for the tumours that have none: where the map of a trained model
+is sure of the place, and the label says that there is one. Then these lesions can be moved into other heads,
+and the map learns their places."""
+
 EVALUATE = """Measure an exported file (through the runtime, so that what ships is what is measured) or a run
 folder on labelled slices, and write a report: report.html holds all of it, and beside it are the same numbers
 as JSON and CSV, the plots as PNG, and thresholds.json for `falx retarget`."""
@@ -140,6 +144,14 @@ def _cut(options: argparse.Namespace) -> int:
     return 0
 
 
+def _boxes(options: argparse.Namespace) -> int:
+    with silenced():
+        from falx_trainer.training.found_boxes import find_boxes
+
+    print(find_boxes(options.model, options.data, options.out))
+    return 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     with silenced():
         from falx_trainer.evaluation.evaluate import evaluate
@@ -173,12 +185,13 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("falx_trainer", description="Train and evaluate Falx models.")
-    commands = parser.add_subparsers(required=True, metavar="{train,preview,cut,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{train,preview,cut,boxes,evaluate}")
     _add_train(commands.add_parser("train", help="train a model on MRI slices", description=TRAIN))
     _add_preview(
         commands.add_parser("preview", help="draw how training varies your slices", description=PREVIEW)
     )
     _add_cut(commands.add_parser("cut", help="cut training slices out of healthy volumes", description=CUT))
+    _add_boxes(commands.add_parser("boxes", help="find boxes for tumours that have none", description=BOXES))
     _add_evaluate(
         commands.add_parser("evaluate", help="measure a model on labelled slices", description=EVALUATE)
     )
@@ -228,6 +241,14 @@ def _add_cut(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="the folder of slices to write")
     add("--each", type=whole_number, default=40, metavar="N", help="slices of each volume (40)")
     add("--seed", type=int, default=7, help="of places, tilts and thicknesses (7)")
+
+
+def _add_boxes(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_boxes)
+    add = parser.add_argument
+    add("model", type=Path, help="model.keras, a run folder or that of a release")
+    add("--data", type=Path, required=True, help=DATA_HELP)
+    add("--out", type=Path, required=True, metavar="CSV", help="the manifest to write")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ the seam is there and the label is not: so the seam is no cue either.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -143,15 +144,21 @@ def tissue_box(
     return None
 
 
+Lesion: TypeAlias = tuple[int, npt.NDArray[np.float32]]
+"""A slice by its index, and a tumour's box in it."""
+
+
 @dataclass(frozen=True)
 class Donors:
     """The slices that pieces are taken from, by index.
 
     Attributes:
-        lesions: `(index, box)` of every tumour that shows: at least 8 pixels wide and high, and other than
+        lesions: every tumour that shows: at least 8 pixels wide and high, and other than
             the tissue around it. Those too large to move are refused by `paste`.
         tissue: slices that can give healthy tissue: without tumour, or with a box that says where it is.
+        by_sequence: the lesions of each sequence that is known.
     """
 
-    lesions: list[tuple[int, npt.NDArray[np.float32]]]
+    lesions: list[Lesion]
     tissue: npt.NDArray[np.intp]
+    by_sequence: dict[str, list[Lesion]]

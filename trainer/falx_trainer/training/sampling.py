@@ -19,7 +19,7 @@ from falx_runs.manifest import UNTYPED, Record, targets
 from falx_trainer.data.tensors import Boxes, Tensors
 from falx_trainer.training import counterfactual
 from falx_trainer.training.augmentation import augment
-from falx_trainer.training.counterfactual import Donors
+from falx_trainer.training.counterfactual import Donors, Lesion
 from falx_trainer.training.network import BRAIN, CELL, NO_BRAIN, OTHER
 from falx_trainer.training.outliers import draw_outlier
 from falx_trainer.training.recipe import Recipe
@@ -33,6 +33,9 @@ HEAD_END: Final = "head_end"
 LABEL_SHARES: Final = {"no_tumor": 0.40, "meningioma": 0.17, "glioma": 0.20, "pituitary": 0.13, UNTYPED: 0.10}
 """Shares of the labels in an epoch with `balance = "sources"`: healthy and tumour nearly even, the
 types nearly even, a little towards those that vary most."""
+
+SAME_SEQUENCE: Final = 0.5
+"""How often a moved lesion comes from a slice of the sequence that it lands in, where there is one."""
 
 COVERED: Final = 0.3
 """A cell shows a tumour when a box covers at least this fraction of it; a cell covered less is not judged."""
@@ -147,7 +150,7 @@ class Sampler:
         wanted = self.recipe.counterfactual
         chance = rng.random()
         if label == NO_TUMOR and chance < wanted.transplant and self.donors.lesions:
-            donor, box = self.donors.lesions[int(rng.integers(len(self.donors.lesions)))]
+            donor, box = self._lesion(self.data.records[index].sequence, rng)
             inverted = bool(rng.random() < wanted.inverted)
             made = counterfactual.paste(pixels, images[donor], box * (size / SIZE), rng, inverted=inverted)
             if made is not None:
@@ -167,6 +170,13 @@ class Sampler:
         if doubtful:
             known = np.zeros_like(known)
         return Example(pixels, target, evidence, known, float(not doubtful), BRAIN)
+
+    def _lesion(self, sequence: str, rng: np.random.Generator) -> Lesion:
+        """Draws a lesion for a slice: often of the slice's own sequence, which shows it as it would be."""
+        lesions = self.donors.lesions
+        if rng.random() < SAME_SEQUENCE:
+            lesions = self.donors.by_sequence.get(sequence, lesions)
+        return lesions[int(rng.integers(len(lesions)))]
 
     def _outlier(self, rng: np.random.Generator, size: int) -> Example:
         """Draws a real picture that is not a slice of a brain, each kind by the square root of its size."""
@@ -234,14 +244,20 @@ def _shown(data: Tensors) -> list[list[bool]]:
 
 
 def _find_donors(data: Tensors, shown: Sequence[Sequence[bool]]) -> Donors:
-    lesions = []
+    lesions: list[Lesion] = []
+    by_sequence: defaultdict[str, list[Lesion]] = defaultdict(list)
     tissue = []
     for index, (record, boxes) in enumerate(zip(data.records, data.boxes, strict=True)):
         if record.label == NO_TUMOR or len(boxes):
             tissue.append(index)
         if record.label != NO_TUMOR:
-            lesions += [(index, box) for box, shows in zip(boxes, shown[index], strict=True) if shows]
-    return Donors(lesions, np.array(tissue, np.intp))
+            showing = [(index, box) for box, shows in zip(boxes, shown[index], strict=True) if shows]
+            lesions += showing
+            if record.sequence:
+                by_sequence[record.sequence] += showing
+    return Donors(
+        lesions, np.array(tissue, np.intp), {name: some for name, some in by_sequence.items() if some}
+    )
 
 
 def find_doubtful(data: Tensors) -> npt.NDArray[np.bool_]:
