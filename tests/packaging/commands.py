@@ -35,6 +35,7 @@ SLOW = {
     "python -m falx_trainer train": TRAINING,
     "python -m falx_trainer train --show": "",
     "python -m falx_trainer evaluate": "",
+    "python -m falx_trainer boxes": "",
     "python -m falx_trainer cut": "--each 2",
     "python -m falx_trainer preview": "",
     "python -m falx_export": "",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -257,6 +258,25 @@ def test_donors_show_something(drawn: Tensors, heads: Pixels) -> None:
     even = np.full((1, 224, 224), 120, np.uint8)
     assert Sampler(tensors_of(["glioma"], [""], even), Recipe()).donors.lesions == []
     assert Sampler(tensors_of(["glioma"], [""], heads[5:6], boxed=False), Recipe()).donors.tissue.size == 0
+
+
+def test_half_of_the_moved_lesions_come_from_the_same_sequence(drawn: Tensors) -> None:
+    sequences = ["T2", "T1", "FLAIR", "", "", "T2", "T1", "T1", "T1", ""]
+    records = [
+        dataclasses.replace(record, sequence=sequence)
+        for record, sequence in zip(drawn.records, sequences, strict=True)
+    ]
+    sampler = Sampler(dataclasses.replace(drawn, records=records), PRESETS["default"])
+    rng = np.random.default_rng(3)
+
+    def share(sequence: str, donor: int) -> float:
+        return sum(sampler.lesion(sequence, rng)[0] == donor for _ in range(2000)) / 2000
+
+    # Of four lesions one is on T2, and three on T1; there is none on FLAIR.
+    assert share("T2", 5) == pytest.approx(0.5 + 0.5 / 4, abs=0.05)
+    assert share("T1", 6) == pytest.approx(0.5 / 3 + 0.5 / 4, abs=0.05)
+    for sequence in ("FLAIR", ""):
+        assert share(sequence, 5) == pytest.approx(1 / 4, abs=0.05)
 
 
 def test_lesions_are_turned_over_as_often_as_wanted(drawn: Tensors) -> None:

@@ -35,7 +35,7 @@ LABEL_SHARES: Final = {"no_tumor": 0.40, "meningioma": 0.17, "glioma": 0.20, "pi
 types nearly even, a little towards those that vary most."""
 
 SAME_SEQUENCE: Final = 0.5
-"""How often a moved lesion comes from a slice of the sequence that it lands in, where there is one."""
+"""Share of the moved lesions that come from a slice of the sequence that they land in, where there is one."""
 
 COVERED: Final = 0.3
 """A cell shows a tumour when a box covers at least this fraction of it; a cell covered less is not judged."""
@@ -150,7 +150,7 @@ class Sampler:
         wanted = self.recipe.counterfactual
         chance = rng.random()
         if label == NO_TUMOR and chance < wanted.transplant and self.donors.lesions:
-            donor, box = self._lesion(self.data.records[index].sequence, rng)
+            donor, box = self.lesion(self.data.records[index].sequence, rng)
             inverted = bool(rng.random() < wanted.inverted)
             made = counterfactual.paste(pixels, images[donor], box * (size / SIZE), rng, inverted=inverted)
             if made is not None:
@@ -171,7 +171,7 @@ class Sampler:
             known = np.zeros_like(known)
         return Example(pixels, target, evidence, known, float(not doubtful), BRAIN)
 
-    def _lesion(self, sequence: str, rng: np.random.Generator) -> Lesion:
+    def lesion(self, sequence: str, rng: np.random.Generator) -> Lesion:
         """Draws a lesion for a slice: often of the slice's own sequence, which shows it as it would be."""
         lesions = self.donors.lesions
         if rng.random() < SAME_SEQUENCE:
