@@ -56,7 +56,7 @@ def evidence_target(label: str, boxes: Boxes, size: int = SIZE) -> tuple[Float32
     """
     grid = size // CELL
     cells = np.zeros((grid, grid), np.float32)
-    if label != "no_tumor" and not len(boxes):
+    if label != NO_TUMOR and not len(boxes):
         return cells, np.zeros_like(cells)
     edges = np.arange(grid) * CELL
     for left, top, right, bottom in boxes:
@@ -204,7 +204,7 @@ class Sampler:
 
     def _placed(self, index: int) -> bool:
         """Tells whether it is known where the slice's tumours are, so that tissue does not hide one."""
-        return self.labels[index] == "no_tumor" or len(self.data.boxes[index]) > 0
+        return self.labels[index] == NO_TUMOR or len(self.data.boxes[index]) > 0
 
     def _control(self, pixels: Pixels, boxes: Boxes, rng: np.random.Generator, size: int) -> Pixels:
         images = self._sizes[size]
