@@ -59,7 +59,7 @@ class Thresholds:
         return float(getattr(self, label))
 
     def to_dict(self) -> dict[str, float]:
-        """The thresholds by label, in the order of the labels."""
+        """Returns the thresholds by label, in the order of the labels."""
         return asdict(self)
 
     def beside(self, own: Thresholds) -> str:

@@ -27,12 +27,12 @@ FAT, SKIN, BONE, FLUID, GREY, WHITE = 205, 100, 22, 36, 112, 166
 
 
 def clear() -> npt.NDArray[np.uint8]:
-    """An axial head without a lesion, `(256, 256)` uint8."""
+    """Draws an axial head without a lesion, `(256, 256)` uint8."""
     return _drawn(with_lesion=False).copy()
 
 
 def lesion() -> npt.NDArray[np.uint8]:
-    """The same head with a bright rim around a dark centre, and swelling, `(256, 256)` uint8."""
+    """Draws the same head with a bright rim around a dark centre, and swelling, `(256, 256)` uint8."""
     return _drawn(with_lesion=True).copy()
 
 
@@ -42,7 +42,7 @@ PHANTOMS: Final[Mapping[str, Callable[[], npt.NDArray[np.uint8]]]] = {"clear": c
 
 @cache
 def _drawn(*, with_lesion: bool) -> npt.NDArray[np.uint8]:
-    """A phantom; kept, for drawing one takes longer than classifying it."""
+    """Returns a phantom and keeps it, because drawing one takes longer than classifying it."""
     image = _head()
     if with_lesion:
         image = _paint(image, 0.9 * _inside(155, 106, 30, 35, softness=14), 60)
@@ -52,8 +52,8 @@ def _drawn(*, with_lesion: bool) -> npt.NDArray[np.uint8]:
 
 
 def _head() -> Field:
-    """Skin, fat, skull, folded cortex, white matter, deep grey matter, ventricles and the fissure between the
-    halves; `(256, 256)`, 0..255.
+    """Draws skin, fat, skull, folded cortex, white matter, deep grey matter, ventricles and the fissure
+    between the halves; `(256, 256)`, 0..255.
     """
     columns, rows = _grid()
     # Wider behind than in front; pixels below the skin.
@@ -85,8 +85,8 @@ def _head() -> Field:
 
 
 def _scanned(image: Field) -> npt.NDArray[np.uint8]:
-    """The image as a scanner would show it: not so sharp, and grainy, as magnitudes of complex values are
-    (Gudbjartsson & Patz 1995), on black, as most collections cut it; `(256, 256)` uint8.
+    """Returns the image as a scanner would show it: not so sharp, and grainy, as magnitudes of complex values
+    are (Gudbjartsson & Patz 1995), on black, as most collections cut it; `(256, 256)` uint8.
     """
     real, imaginary = (12 * _softened(_grain(seed)) for seed in (349, 350))
     shown = np.sqrt((_softened(image) + real) ** 2 + imaginary**2) * (image > 5)
@@ -95,14 +95,14 @@ def _scanned(image: Field) -> npt.NDArray[np.uint8]:
 
 
 def _softened(image: Field) -> Field:
-    """The image, each pixel mixed with its neighbours 1 : 2 : 1 both ways."""
+    """Returns the image with each pixel mixed with its neighbours 1 : 2 : 1 both ways."""
     for axis in (0, 1):
         image = (np.roll(image, 1, axis) + 2 * image + np.roll(image, -1, axis)) / 4
     return image
 
 
 def _grain(seed: int) -> Field:
-    """Values without a pattern, -1..1, `(256, 256)`: the coordinates hashed, as xxHash's last step does.
+    """Returns values without a pattern, -1..1, `(256, 256)`: coordinates hashed as xxHash's last step does.
 
     Constants and shifts: Collet, xxHash 32, XXH32_avalanche.
     """
@@ -115,7 +115,7 @@ def _grain(seed: int) -> Field:
 
 
 def _noise(seed: int, period: int) -> Field:
-    """A smooth noise, -1..1, `(256, 256)`: random values `period` pixels apart, and a curve between them.
+    """Returns a smooth noise, -1..1, `(256, 256)`: random values `period` pixels apart, with a curve between.
 
     The lattice is turned, so that its rows and columns do not show. The curve is 3 t^2 - 2 t^3 (Perlin 1985,
     An Image Synthesizer).
@@ -132,7 +132,7 @@ def _noise(seed: int, period: int) -> Field:
 
 
 def _mirrored(values: Field) -> Field:
-    """The values with the left half as the mirror image of the right, as the halves of a brain nearly are."""
+    """Returns the values with the right half mirrored to the left, as the halves of a brain nearly are."""
     mirrored = values.copy()
     mirrored[:, 1 : SIZE // 2] = values[:, : SIZE // 2 : -1]
     return mirrored
@@ -144,14 +144,14 @@ def _grid() -> tuple[Field, Field]:
 
 
 def _rise(value: Field, softness: float = 1.5) -> Field:
-    """1 where a value is above 0, 0 where it is below, with an edge of `softness`."""
+    """Returns 1 where a value is above 0, 0 where it is below, with an edge of `softness`."""
     return (value / softness + 0.5).clip(0, 1)
 
 
 def _inside(
     x: float, y: float, width: float, height: float, softness: float, slope: float = 0, rough: Field | int = 0
 ) -> Field:
-    """1 inside an ellipse, 0 outside, with an edge of `softness` pixels; `(256, 256)`.
+    """Returns 1 inside an ellipse, 0 outside, with an edge of `softness` pixels; `(256, 256)`.
 
     It leans by `slope` columns a row, and its outline is moved by `rough` pixels.
     """
@@ -162,5 +162,5 @@ def _inside(
 
 
 def _paint(image: Field, where: Field, value: float) -> Field:
-    """The image with a brightness laid over it."""
+    """Returns the image with a brightness laid over it."""
     return image + (value - image) * where

@@ -88,5 +88,5 @@ def percent(share: float, digits: int = 1, space: str = " ") -> str:
 
 
 def plain(text: str) -> str:
-    """Text on one line and without control characters, which could rewrite the terminal."""
+    """Returns text on one line and without control characters, which could rewrite the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

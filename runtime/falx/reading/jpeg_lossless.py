@@ -147,7 +147,7 @@ def _frame(marker: int, segment: bytes, shape: tuple[int, ...]) -> tuple[int, by
 
 
 def _tables(segment: bytes) -> dict[int, Table]:
-    """Huffman tables by number (T.81, B.2.4.2)."""
+    """Returns Huffman tables by number (T.81, B.2.4.2)."""
     tables, at = {}, 0
     while at < len(segment):
         number, counts = segment[at], segment[at + 1 : at + 1 + LONGEST]
@@ -191,7 +191,7 @@ def _scan(header: bytes, precision: int, known: bytes, missing: set[int]) -> _Sc
 def _bands(
     data: bytes, start: int, shown: npt.NDArray[np.uint16], interval: int
 ) -> Iterator[tuple[npt.NDArray[np.uint16], bytes]]:
-    """The rows between restarts, and their Huffman-coded data; all rows where there are no restarts."""
+    """Gives the rows between restarts, and their Huffman-coded data; all rows where there are no restarts."""
     rows, columns = shown.shape[:2]
     if interval % columns:
         raise DamagedFrameError("restarts within a row")
@@ -214,7 +214,7 @@ def _fill(band: npt.NDArray[np.uint16], coded: bytes, codes: Sequence[Codes], sc
 
 
 def _differences(data: bytes, codes: Sequence[Codes], count: int) -> npt.NDArray[np.int32]:
-    """The differences that Huffman-coded data holds, the components' one after the other."""
+    """Returns the differences that Huffman-coded data holds, the components' one after the other."""
     out = np.empty(count, np.int32)
     coded = np.frombuffer(data + bytes([0xFF] * AHEAD), np.uint8)
     done = bit = 0
@@ -247,7 +247,7 @@ def _differences(data: bytes, codes: Sequence[Codes], count: int) -> npt.NDArray
 
 
 def _steps(words: npt.NDArray[np.uint64], codes: Codes) -> bytes:
-    """For every bit: how many bits a code that begins there takes, with what follows it."""
+    """Returns for every bit how many bits a code that begins there takes, with what follows it."""
     code, size = codes
     # Differences of 16 bits are all the same one, and have no bits (T.81, H.1.2.2).
     total = np.where(code == 0, BROKEN, code + np.where(size == LONGEST, 0, size)).astype(np.uint8)
@@ -262,7 +262,7 @@ def _steps(words: npt.NDArray[np.uint64], codes: Codes) -> bytes:
 def _values(
     words: npt.NDArray[np.uint64], places: npt.NDArray[np.intp], codes: Sequence[Codes], done: int
 ) -> npt.NDArray[np.int32]:
-    """The differences whose codes begin at these bits."""
+    """Returns the differences whose codes begin at these bits."""
     after = words.take(places >> 3) << (places & 7).astype(np.uint64)
     index = ((after >> np.uint64(24)) & np.uint64(0xFFFF)).astype(np.intp)
     taken, size = np.empty(len(places), np.uint8), np.empty(len(places), np.uint8)

@@ -186,7 +186,7 @@ def _of_values(array: Values, name: str) -> Slice:
 
 
 def _alpha(alpha: Values, name: str) -> npt.NDArray[np.float64]:
-    """Opacity in 0..1 of an array's fourth channel."""
+    """Returns the opacity in 0..1 of an array's fourth channel."""
     opacity = np.asarray(alpha, np.float64)
     if alpha.dtype.kind in "ui":
         opacity /= np.iinfo(alpha.dtype).max
@@ -199,7 +199,7 @@ def _alpha(alpha: Values, name: str) -> npt.NDArray[np.float64]:
 
 
 def _scaled(values: Values, name: str) -> npt.NDArray[np.uint8]:
-    """Grey values of any range, stretched to 0..255."""
+    """Returns grey values of any range, stretched to 0..255."""
     if values.dtype.kind in "ui" and values.dtype.itemsize <= 4:
         return _scaled_integers(values)
     if values.dtype.kind != "f" or values.dtype.itemsize > 8:
@@ -245,7 +245,7 @@ def _scaled_integers(values: Values) -> npt.NDArray[np.uint8]:
 
 
 def _colour(rgb: npt.NDArray[np.uint8]) -> float:
-    """Mean distance between the strongest and the weakest channel, 0..1, of `(H, W, 3)` uint8."""
+    """Returns the mean distance between the strongest and the weakest channel, 0..1, of `(H, W, 3)` uint8."""
     step = max(1, min(rgb.shape[:2]) // COLOUR_SAMPLES)
     samples = rgb[::step, ::step]
     return float(np.mean(samples.max(axis=2) - samples.min(axis=2))) / 255

@@ -106,7 +106,7 @@ class NotUsed:
     reason: Reason
 
     def to_dict(self) -> dict[str, str | int | None]:
-        """The series as plain JSON values."""
+        """Returns the series as plain JSON values."""
         about = {"code": self.reason.code, "message": self.reason.message}
         return {"series_instance_uid": self.uid, "slices": self.slices, **about}
 

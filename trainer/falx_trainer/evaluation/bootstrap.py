@@ -127,7 +127,7 @@ class Groups:
     def _levels(
         self, scores: Floats, positive: Mask, chosen: Mask
     ) -> Iterator[tuple[slice, Floats, Floats, Floats]]:
-        """Returns, of a block of resamples, how many positives and others each score has, highest first."""
+        """Returns how many positives and others each score has in a block of resamples, highest first."""
         order = np.flatnonzero(chosen)[np.argsort(-scores[chosen], kind="stable")]
         ranked = scores[order]
         starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])

@@ -69,22 +69,22 @@ class AnswerArrays:
 
     @property
     def typed(self) -> Mask:
-        """`(N,)`, whether the label is one of the four."""
+        """True where the label is one of the four, `(N,)`."""
         return np.asarray(self.labels != UNTYPED)
 
     @property
     def tumor(self) -> Mask:
-        """`(N,)`, whether there is a tumour, typed or not."""
+        """True where there is a tumour, typed or not, `(N,)`."""
         return np.asarray(self.labels != NO_TUMOR)
 
     @property
     def answered(self) -> Mask:
-        """`(N,)`, whether there are probabilities."""
+        """True where there are probabilities, `(N,)`."""
         return ~np.isnan(self.probabilities[:, 0])
 
     @property
     def likeliest(self) -> npt.NDArray[np.str_]:
-        """`(N,)`, the most probable label; `rejected` where there are no probabilities."""
+        """The most probable label, `(N,)`; `rejected` where there are no probabilities."""
         likeliest = np.array(LABELS)[np.nan_to_num(self.probabilities).argmax(axis=1)]
         return np.where(self.answered, likeliest, REJECTED)
 
