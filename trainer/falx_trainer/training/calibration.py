@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
-from falx.decision import DEFAULT_THRESHOLDS, Thresholds
+from falx.decision import DEFAULT_THRESHOLDS, Thresholds, decide
 from falx.words import NO_TUMOR, TUMOR_LABELS
 from falx_runs.arrays import Floats
 from falx_runs.run_folder import Calibration
@@ -116,9 +116,9 @@ def _least_tumor(probabilities: Floats, thresholds: Mapping[str, float], most_al
     """Returns the lowest threshold of tumours, in hundredths, that decides few enough healthy slices to be
     one, by the probabilities `(N, 4)` of the healthy slices.
     """
+    chosen = Thresholds.from_mapping(thresholds)
+    alarms = np.array([decide(row, chosen) in TUMOR_LABELS for row in probabilities], bool)
     likeliest = probabilities[:, 1:].max(axis=1)
-    own = np.array([thresholds[label] for label in TUMOR_LABELS])[probabilities[:, 1:].argmax(axis=1)]
-    alarms = (probabilities[:, 0] < thresholds[NO_TUMOR]) & (likeliest >= own)
     return min(MOST_TUMOR, least_threshold(np.where(alarms, likeliest, 0.0), most_alarms, 0.0))
 
 
