@@ -31,7 +31,7 @@ from falx.finding import GREATEST_GAP_MM, usable
 from falx.prediction import Prediction
 from falx.reading.series import Gathering, gather
 from falx.study import STUDY_DECISIONS, TUMOR, Study, sum_up
-from falx.words import AMBIGUOUS, NO_TUMOR, REJECTED, TUMOR_LABELS
+from falx.words import AMBIGUOUS, NO_TUMOR, REJECTED, TUMOR_LABELS, percent
 from falx_runs.manifest import SPLITS, LabelledVolume, read_volumes
 
 PACKAGES: Final = ("falx", "ai-edge-litert", "numpy", "nibabel")
@@ -154,7 +154,7 @@ def tables(found: Sequence[figures.Row]) -> list[str]:
 
 def _share(count: int, of: int) -> str:
     low, high = stats.binomtest(count, of).proportion_ci(method="wilson")
-    return f"{100 * count / of:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+    return f"{percent(count / of, 0)} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def _answered(

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import figures
-from tools.targets import found, percent, rows
+from tools.targets import found, rows
 
 from falx.model import file as model_file
 from falx.model.file import DEFAULT_MODEL
-from falx.words import DECISIONS, REJECTED
+from falx.words import DECISIONS, REJECTED, percent
 
 Metrics = Mapping[str, Any]
 

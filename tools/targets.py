@@ -21,7 +21,7 @@ from typing import Any, Final
 from benchmarks import figures
 
 from falx.errors import FalxError
-from falx.words import TUMOR_LABELS
+from falx.words import TUMOR_LABELS, percent
 from falx_runs.manifest import LEVELS, UNTYPED, Record
 
 
@@ -114,11 +114,6 @@ def found(metrics: Any, where: Sequence[str]) -> Any:
     for key in where:
         metrics = metrics.get(key) if isinstance(metrics, Mapping) else None
     return metrics
-
-
-def percent(value: float) -> str:
-    """Returns a share as text, with one decimal."""
-    return f"{value * 100:.1f} %"
 
 
 def _row(target: Target, metrics: Mapping[str, Any]) -> figures.Row:

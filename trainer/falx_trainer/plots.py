@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from falx.prediction import Location
+from falx.words import percent
 from falx_runs.manifest import Box
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def plot_confusion(
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(numbers):
         colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=colour)
+        text = f"{count}\n{percent(shares[row, column], 0)}"
+        axes.text(column, row, text, ha="center", va="center", color=colour)
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel="predicted", ylabel="true", title=title)

@@ -25,7 +25,7 @@ from falx.model import attachment
 from falx.model import card as cards
 from falx.model import file as model_file
 from falx.slices.limits import Limits
-from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS, percent
+from falx.words import LABELS, NO_TUMOR, REJECTED, TUMOR_LABELS, counted, percent
 from falx_export.convert.graph import loaded
 from falx_export.proof import parity, samples, self_contained_answers
 from falx_export.proof.samples import PreparedSlice
@@ -118,8 +118,8 @@ class Verification:
         lines = self.parity().beyond(tolerance)
         if wrong := self.contradicting:
             lines.append(
-                f"{self.file}: decides {len(wrong)} of {len(self.slices)} slices otherwise than Falx on its "
-                f"own probabilities; the first: {wrong[0].path}: {wrong[0].contradiction}"
+                f"{self.file}: decides {len(wrong)} of {counted(len(self.slices))} otherwise than Falx on "
+                f"its own probabilities; the first: {wrong[0].path}: {wrong[0].contradiction}"
             )
         return lines
 
@@ -132,7 +132,7 @@ class Verification:
         differences = _differences(self.slices)
         if not len(differences):
             raise DataError(
-                f"{self.file}: rejects all of {len(self.slices)} slices, so that no probability can be "
+                f"{self.file}: rejects all of {counted(len(self.slices))}, so that no probability can be "
                 "compared; give slices of heads with --data"
             )
         return parity.Parity(
@@ -277,12 +277,12 @@ def table(comparison: Verification) -> str:
     for name, value in (("heatmap", measured.heatmap), ("familiarity", measured.familiarity)):
         others.append((name, "-" if value is None else f"{value:.5f}"))
     parts = [
-        f"{comparison.file} on {comparison.engine} against Keras: {len(slices)} slices; differences of "
+        f"{comparison.file} on {comparison.engine} against Keras: {counted(len(slices))}; differences of "
         "probabilities",
         *("\n".join(aligned(rows)) for rows in (by_label, by_probability, others)),
     ]
     if silent := sum(x.silent for x in slices):
-        parts.append(f"{silent} slices that the file rejects have no probabilities to compare")
+        parts.append(f"the file rejects {counted(silent)}, without probabilities to compare")
     if changed := [x for x in slices if x.changed]:
         close, share = sum(x.margin < CLOSE for x in changed), percent(len(changed) / len(slices), 2)
         told = [("slice", "label", "Keras", "file", "margin", "largest")]
@@ -290,11 +290,11 @@ def table(comparison: Verification) -> str:
             largest = "-" if x.silent else f"{x.largest:.4f}"
             told.append((str(x.path), x.label, x.before, x.after, f"{x.margin:.4f}", largest))
         parts.append(
-            f"{len(changed)} decisions changed ({share}), {close} of them where Keras was within {CLOSE} of "
-            "a threshold:\n" + "\n".join(aligned(told, text=4))
+            f"{counted(len(changed), 'decision')} changed ({share}), {close} of them where Keras was within {CLOSE} "
+            "of a threshold:\n" + "\n".join(aligned(told, text=4))
         )
     if wrong := comparison.contradicting:
-        lines = [f"{len(wrong)} slices are decided otherwise than by Falx on the file's probabilities:"]
+        lines = [f"the file decides otherwise than Falx on its probabilities for {counted(len(wrong))}:"]
         parts.append("\n".join(lines + [f"{x.path}: {x.contradiction}" for x in wrong]))
     return "\n\n".join(parts)
 

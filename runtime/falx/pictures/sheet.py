@@ -13,7 +13,7 @@ from falx.prediction import Failure, Prediction
 from falx.reading.source import Source, read
 from falx.slices.overlay import fitted, overlay
 from falx.study import Study, Verdict
-from falx.words import AMBIGUOUS, DERIVED, DISCLAIMER, ERROR, TUMOR_LABELS
+from falx.words import AMBIGUOUS, DERIVED, DISCLAIMER, ERROR, TUMOR_LABELS, percent
 
 TILE: Final = 176
 """Height and width of a slice, in pixels."""
@@ -115,5 +115,5 @@ def _caption(number: int, result: Prediction | Failure) -> str:
         return f"{number + 1}  unread"
     if result.reason is not None:
         return f"{number + 1}  {result.reason.code}"
-    confidence = "" if result.confidence is None else f" {result.confidence:.0%}"
+    confidence = "" if result.confidence is None else f" {percent(result.confidence, 0)}"
     return f"{number + 1}  {result.decision.replace('_', ' ')}{confidence}"

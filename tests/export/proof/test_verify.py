@@ -246,16 +246,16 @@ def test_the_table_of_a_file_that_decides_by_itself() -> None:
         "heatmap            -",
         "familiarity  0.12500",
         "",
-        "1 slices that the file rejects have no probabilities to compare",
+        "the file rejects 1 slice, without probabilities to compare",
         "",
-        "1 slices are decided otherwise than by Falx on the file's probabilities:",
+        "the file decides otherwise than Falx on its probabilities for 1 slice:",
         f"glioma.png: {contradiction}",
     ]
     assert found.beyond(TOLERANCES["int8"])[-1] == (
         "x-int8.tflite: decides 1 of 2 slices otherwise than Falx on its own probabilities; the first: "
         f"glioma.png: {contradiction}"
     )
-    message = r"x-int8\.tflite: rejects all of 1 slices, so that no probability can"
+    message = r"x-int8\.tflite: rejects all of 1 slice, so that no probability can"
     with pytest.raises(DataError, match=message):
         comparison(silent).parity()
 

@@ -65,9 +65,9 @@ def test_survey_says_what_was_found() -> None:
     assert "sources: a 57, b 54" in lines
     assert "sizes: shorter side 200 to 600 pixels, longer side 300 to 630" in lines
     assert "groups: 57, an image and its near-duplicates each" in lines
-    assert "near-duplicates (also mirrored): 5 images repeat another" in lines
-    assert "moved to an earlier split: 3 images, near-duplicates of images there" in lines
-    assert any(line.startswith("copies between splits: 2 images of val or test") for line in lines)
+    assert "near-duplicates of another image (also mirrored): 5" in lines
+    assert "moved to an earlier split, as near-duplicates of images there: 3" in lines
+    assert any(line.startswith("copies between splits") and "another group: 2; " in line for line in lines)
     assert lines[lines.index("unreadable: 12") + 1] == "  bad0.png: damaged"
     assert "  bad9.png: damaged" in lines
     assert "  bad10.png: damaged" not in lines
@@ -87,7 +87,7 @@ def test_what_was_not_found_is_not_said() -> None:
         Division(records, 0, 0, 0, grouped=True),
         "drop",
     )
-    assert "groups: 1, as given\nnear-duplicates (also mirrored): 0 images repeat another\n" in text
+    assert "groups: 1, as given\nnear-duplicates of another image (also mirrored): 0\n" in text
     assert "unreadable: 0\n" in text
     for absent in ("sources", "moved", "copies", "more"):
         assert absent not in text

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from falx.model import file as model_file
 from falx.phantom import PHANTOMS
 from falx_runs.errors import DataError
 from falx_runs.run_folder import write_run
+from falx_trainer.evaluation.answers import ModelAnswer
 from falx_trainer.evaluation.evaluate import evaluate
+from falx_trainer.evaluation.file_answers import FileModel
 from falx_trainer.evaluation.report import document
 
 
@@ -141,9 +144,25 @@ def test_data_that_cannot_be_measured_are_an_error(tmp_path: Path, model: Path, 
     ):
         evaluate(model, one, "test", tmp_path / "out")
     (one / "glioma" / "a.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"none of its 1 slices can be read, such as .*a\.png"):
+    with pytest.raises(DataError, match=r"data: has 1 slice, and none can be read, such as .*a\.png"):
         evaluate(model, one, None, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_slice_that_goes_while_two_models_are_measured_is_an_error(
+    tmp_path: Path, model: Path, one: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = FileModel.answers
+
+    def once(self: FileModel, paths: Sequence[Path]) -> list[ModelAnswer | None]:
+        answers = asked(self, paths)
+        for path in paths:
+            path.write_text("no picture")
+        return answers
+
+    monkeypatch.setattr(FileModel, "answers", once)
+    with pytest.raises(DataError, match=r"^a slice was changed or taken away while it was being measured; "):
+        evaluate(model, one, None, tmp_path / "out", compare=model)
 
 
 def test_a_run_is_measured_as_its_export_would_be(tmp_path: Path) -> None:

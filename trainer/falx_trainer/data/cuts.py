@@ -23,7 +23,7 @@ from tqdm import tqdm
 from falx.errors import FalxError, VolumeUnavailable
 from falx.reading.input_file import InputFile
 from falx.reading.volume import Volume, open_volume
-from falx.words import NO_TUMOR
+from falx.words import NO_TUMOR, counted
 from falx.writing import write_whole
 from falx_runs.arrays import Float64s, Pixels
 from falx_runs.errors import DataError
@@ -202,7 +202,7 @@ def cut_volumes(data: Path, out: Path, *, each: int, seed: int) -> str:
     manifest = out / "manifest.csv"
     write_whole(manifest, to_csv(records).encode())
     count = len(chosen) - len(unread)
-    return "\n".join([*unread, f"wrote {manifest}: {len(records)} slices of {count} volumes"])
+    return "\n".join([*unread, f"wrote {manifest}: {counted(len(records))} of {counted(count, 'volume')}"])
 
 
 def _cuts(volume: LabelledVolume, paths: Sequence[Path], rng: np.random.Generator) -> Iterator[Record]:

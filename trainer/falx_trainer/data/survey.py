@@ -45,13 +45,13 @@ def survey(loaded: Tensors, division: Division, untyped: str) -> str:
     lines.append(
         f"groups: {groups}, " + ("as given" if division.grouped else "an image and its near-duplicates each")
     )
-    lines.append(f"near-duplicates (also mirrored): {division.duplicates} images repeat another")
+    lines.append(f"near-duplicates of another image (also mirrored): {division.duplicates}")
     if division.moved:
-        lines.append(f"moved to an earlier split: {division.moved} images, near-duplicates of images there")
+        lines.append(f"moved to an earlier split, as near-duplicates of images there: {division.moved}")
     if division.leaked:
         lines.append(
-            f"copies between splits: {division.leaked} images of val or test are near-duplicates of training "
-            "images of another group; what is measured on them says little"
+            f"copies between splits, images of val or test that are near-duplicates of training images of "
+            f"another group: {division.leaked}; what is measured on them says little"
         )
     lines.append(f"unreadable: {len(loaded.unreadable)}")
     lines += [f"  {error}" for _, error in loaded.unreadable[:NAMED]]

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import falx
-from falx.errors import FalxError
-from falx.words import LABELS
+from falx.words import LABELS, counted
 from falx_runs.errors import DataError
 from falx_runs.manifest import UNTYPED, Outlier, Record, read_outliers, read_records
 from falx_trainer.evaluation import comparison, measures, overlap, thresholds
@@ -78,7 +77,7 @@ def evaluate(
         parts: slices whose shares are wanted besides, by a name for them; in `metrics.json` alone.
 
     Raises:
-        DataError: no slices to measure on.
+        DataError: no slices to measure on, or one is changed or taken away meanwhile.
         ModelError, RunError: a file, or a folder, cannot be used.
     """
     known = read_records(data)
@@ -92,7 +91,9 @@ def evaluate(
     asked, other = load_model(model), None if compare is None else load_model(compare)
     pairs = _answered(asked, records)
     if not pairs:
-        raise DataError(f"{data}: none of its {len(records)} slices can be read, such as {records[0].path}")
+        raise DataError(
+            f"{data}: has {counted(len(records))}, and none can be read, such as {records[0].path}"
+        )
     # Before the first measure, which takes long too: what cannot be written to is said early.
     out.mkdir(parents=True, exist_ok=True)
     others = [record for record in known if split not in (None, record.split)]
@@ -185,7 +186,7 @@ def _compared(pairs: Pairs, other: MeasuredModel) -> Document:
     records = [record for record, _ in pairs]
     answered = _answered(other, records)
     if len(answered) < len(records):
-        raise FalxError("a slice was changed or taken away while it was being measured; measure again")
+        raise DataError("a slice was changed or taken away while it was being measured; measure again")
     return {
         "model": other.described,
         "thresholds": other.thresholds.to_dict(),
