@@ -290,8 +290,8 @@ def table(comparison: Verification) -> str:
             largest = "-" if x.silent else f"{x.largest:.4f}"
             told.append((str(x.path), x.label, x.before, x.after, f"{x.margin:.4f}", largest))
         parts.append(
-            f"{counted(len(changed), 'decision')} changed ({share}), {close} of them where Keras was within {CLOSE} "
-            "of a threshold:\n" + "\n".join(aligned(told, text=4))
+            f"{counted(len(changed), 'decision')} changed ({share}), {close} of them where Keras was within "
+            f"{CLOSE} of a threshold:\n" + "\n".join(aligned(told, text=4))
         )
     if wrong := comparison.contradicting:
         lines = [f"the file decides otherwise than Falx on its probabilities for {counted(len(wrong))}:"]
