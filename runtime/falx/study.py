@@ -241,7 +241,8 @@ def sum_up(found: Gathering, results: Iterable[Prediction | Failure], *, elapsed
     """Sums up a study that `gather` found, with the results of its slices in order: each series, then all."""
     answers = iter(results)
     parts = [
-        _Found.of(replace(one, sources=()), tuple(islice(answers, len(one.sources)))) for one in found.series
+        _JudgedSeries.of(replace(one, sources=()), tuple(islice(answers, len(one.sources))))
+        for one in found.series
     ]
     return Study(
         verdict=_judge(parts, found.not_used),
@@ -282,7 +283,7 @@ def gaps(series: Series, results: Sequence[Prediction | Failure]) -> tuple[str, 
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _JudgedSeries:
     """A series with its answers, what they mark, and why they do not show a whole head.
 
     Its marks have their own strengths until series are compared; `first` is its first slice in the study.
@@ -297,7 +298,7 @@ class _Found:
     first: int = 0
 
     @classmethod
-    def of(cls, about: Series, results: Results) -> _Found:
+    def of(cls, about: Series, results: Results) -> _JudgedSeries:
         """Finds what the slices of a series mark and leave out: once, for its own verdict and the study's."""
         evidence = finding.find(about, results)
         return cls(about, results, evidence, gaps(about, results), evidence.strength, evidence.lasting)
@@ -327,10 +328,10 @@ def judge(
     series: Sequence[tuple[Series, Sequence[Prediction | Failure]]], not_used: Sequence[NotUsed] = ()
 ) -> Verdict:
     """Decides on series with their answers by the rule of this module; the carriers count through all."""
-    return _judge([_Found.of(about, tuple(results)) for about, results in series], not_used)
+    return _judge([_JudgedSeries.of(about, tuple(results)) for about, results in series], not_used)
 
 
-def _judge(series: Sequence[_Found], not_used: Sequence[NotUsed] = ()) -> Verdict:
+def _judge(series: Sequence[_JudgedSeries], not_used: Sequence[NotUsed] = ()) -> Verdict:
     marks = finding.compare([(one.about, one.evidence) for one in series])
     firsts = accumulate((len(one.results) for one in series), initial=0)
     parts = [
@@ -430,7 +431,7 @@ def _why(results: Iterable[Prediction | Failure], not_used: Sequence[NotUsed] = 
     return f" ({', '.join(f'{count} {code}' for code, count in why.items())})" if why else ": there is none"
 
 
-def _named(parts: Sequence[_Found], indices: Sequence[int]) -> str:
+def _named(parts: Sequence[_JudgedSeries], indices: Sequence[int]) -> str:
     """Returns slices by their number in their series, and which series where there are several."""
     names = []
     for number, part in enumerate(parts, start=1):

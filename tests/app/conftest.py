@@ -24,7 +24,7 @@ from tests.waiting import until
 
 import falx
 from falx import phantom
-from falx.app.page_service import Service
+from falx.app.page_service import PageService
 from falx.app.uploads import Upload, taken
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ def classifier() -> falx.Classifier:
 
 
 @pytest.fixture(scope="session")
-def service(classifier: falx.Classifier) -> Service:
-    return Service(
+def service(classifier: falx.Classifier) -> PageService:
+    return PageService(
         classifier,
         classifier.card.thresholds,
         maximum_files=MAXIMUM_FILES,
@@ -259,13 +259,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {path.name: path for path in folder.iterdir()}
 
 
-def classified(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLICES) -> Upload:
+def classified(name: str, data: bytes, service: PageService, room: int = MAXIMUM_SLICES) -> Upload:
     """A file with its slices classified."""
     (upload,) = held(name, data, service, room)
     return upload
 
 
-def held(name: str, data: bytes, service: Service, room: int = MAXIMUM_SLICES) -> list[Upload]:
+def held(name: str, data: bytes, service: PageService, room: int = MAXIMUM_SLICES) -> list[Upload]:
     """The contents of a file, with their slices classified."""
     uploads = taken(name, data, service, room=room).uploads
     for upload in uploads:

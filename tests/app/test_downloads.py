@@ -22,7 +22,7 @@ from falx.app import downloads, fonts, fragments, pdf, texts
 from falx.app.arrangement import arrange
 from falx.app.colours import DARK
 from falx.app.fragments import Patient, Saved
-from falx.app.page_service import Service
+from falx.app.page_service import PageService
 from falx.app.texts import KINDS, percent, perhaps
 from falx.prediction import Failure
 from falx.words import DISCLAIMER, LABELS
@@ -32,7 +32,7 @@ NAME = 'Zoë <b>"Ünal"</b> & =1+1'
 
 
 @pytest.fixture(scope="session")
-def saved(service: Service) -> Saved:
+def saved(service: PageService) -> Saved:
     files = {
         "=1+1.png": encoded(phantom.clear()),
         "lesion.png": encoded(phantom.lesion()),
@@ -77,7 +77,7 @@ def test_csv_has_the_answers_and_no_formula(saved: Saved, dicom: Made) -> None:
     assert [(row["path"], row["frame"]) for row in rows] == [("scan.dcm", f"{n}") for n in (1, 2, 3)]
 
 
-def test_json_is_falx_s(saved: Saved, service: Service) -> None:
+def test_json_is_falx_s(saved: Saved, service: PageService) -> None:
     (study,) = saved.arranged.studies
     assert json.loads(downloads.as_json(saved)) == study.to_dict()
     uploads = [classified(name, encoded(phantom.clear()), service) for name in ("a.png", "b.png")]
@@ -97,7 +97,7 @@ def test_pdf_says_what_the_page_says(saved: Saved) -> None:
     assert f"SHA-256 {saved.service.classifier.model.sha256}" in written
 
 
-def test_a_pdf_has_no_empty_pages(service: Service) -> None:
+def test_a_pdf_has_no_empty_pages(service: PageService) -> None:
     small = np.asarray(lettered(np.asarray(Image.fromarray(phantom.lesion()).resize((120, 120)))))
     arranged = arrange(classified(f"{n}.png", encoded(small), service) for n in range(6))
     assert [len(one.cautions) for one in arranged.shown] == [2] * 6

@@ -18,7 +18,7 @@ from tests.pictures import Pixels, claiming, encoded, zipped
 from falx import phantom
 from falx.app import fragments, viewer
 from falx.app.arrangement import Arrangement, arrange
-from falx.app.page_service import Service
+from falx.app.page_service import PageService
 from falx.app.quality import LEAST_CONTRAST, LEAST_SIDE, look
 from falx.app.uploads import ShownSlice, taken
 from falx.app.visit import Visit
@@ -27,7 +27,7 @@ from falx.reading.source import read
 from falx.slices.reasons import TAG_REASONS
 
 
-def only(name: str, data: bytes, service: Service) -> ShownSlice:
+def only(name: str, data: bytes, service: PageService) -> ShownSlice:
     (shown,) = classified(name, data, service).shown
     return shown
 
@@ -50,7 +50,7 @@ class TestQuality:
 
 
 class TestSlices:
-    def test_a_file_is_answered_as_falx_does(self, service: Service) -> None:
+    def test_a_file_is_answered_as_falx_does(self, service: PageService) -> None:
         shown = only("a.png", encoded(phantom.lesion()), service)
         expected = service.classifier.predict(encoded(phantom.lesion()))
         assert not isinstance(shown.result, Failure)
@@ -70,13 +70,13 @@ class TestSlices:
         [(False, "on the right side of the picture"), (True, "on the left side of the picture")],
     )
     def test_the_heatmap_is_told_by_the_sides_of_the_picture(
-        self, service: Service, *, flip: bool, where: str
+        self, service: PageService, *, flip: bool, where: str
     ) -> None:
         pixels = np.roll(phantom.lesion(), 20, axis=1)
         shown = only("a.png", encoded(pixels[:, ::-1] if flip else pixels), service)
         assert where in shown.strongest()
 
-    def test_a_large_picture_is_kept_no_larger_than_it_is_shown(self, service: Service) -> None:
+    def test_a_large_picture_is_kept_no_larger_than_it_is_shown(self, service: PageService) -> None:
         large = np.asarray(Image.fromarray(phantom.lesion()).resize((1600, 1600)))
         shown = only("a.png", encoded(large), service)
         assert shown.size == (1600, 1600)
@@ -84,14 +84,14 @@ class TestSlices:
         assert shown.heatmap is not None
         assert shown.pixels.shape == shown.heatmap.shape == (768, 768)
 
-    def test_a_picture_that_claims_too_many_pixels_is_not_decoded(self, service: Service) -> None:
+    def test_a_picture_that_claims_too_many_pixels_is_not_decoded(self, service: PageService) -> None:
         shown = only("bomb.png", claiming(8000, 8000), service)
         assert shown.decision == "error"
         assert shown.trouble == (
             "Too large to be a slice, so it was not decoded: 8000 x 8000 pixels, at most 4194304 are read."
         )
 
-    def test_a_file_that_is_no_picture_is_named_without_its_size(self, service: Service) -> None:
+    def test_a_file_that_is_no_picture_is_named_without_its_size(self, service: PageService) -> None:
         shown = only("note.txt", b"words", service)
         assert shown.trouble.startswith("Expected PNG, JPEG")
         assert shown.trouble.endswith("got text.")
@@ -112,14 +112,14 @@ class TestViewer:
         ],
     )
     def test_the_values_in_their_window_are_the_picture(
-        self, dicom: Made, service: Service, tags: dict[str, Any]
+        self, dicom: Made, service: PageService, tags: dict[str, Any]
     ) -> None:
         data = dicom.windowed(**tags)
         sent = viewer.picture(only("a", data, service))
         assert sent["bytes"] == 2
         assert np.abs(shown_by(sent).astype(int) - read(data).pixels).max() <= 1
 
-    def test_a_picture_without_values_has_a_window_over_its_greys(self, service: Service) -> None:
+    def test_a_picture_without_values_has_a_window_over_its_greys(self, service: PageService) -> None:
         sent = viewer.picture(only("a.png", encoded(phantom.lesion()), service))
         assert (sent["bytes"], sent["window"]) == (1, (0, 255))
         assert np.array_equal(shown_by(sent), phantom.lesion())
@@ -136,7 +136,7 @@ def shown_by(sent: dict[str, Any]) -> Pixels:
 
 
 class TestArrangement:
-    def test_dicom_stands_in_the_order_of_its_positions(self, dicom: Made, service: Service) -> None:
+    def test_dicom_stands_in_the_order_of_its_positions(self, dicom: Made, service: PageService) -> None:
         arranged = arrange(classified(name, data, service) for name, data in dicom.series().items())
         assert [one.name for one in arranged.shown] == ["IM3", "IM2", "IM1"]
         assert arranged.shown[0].about == "IM3, 256 × 256, axial T1"
@@ -146,7 +146,7 @@ class TestArrangement:
         assert study.to_dict()["series"] == expected.to_dict()["series"]
         assert study.verdict == expected.verdict
 
-    def test_each_frame_is_a_slice(self, dicom: Made, service: Service) -> None:
+    def test_each_frame_is_a_slice(self, dicom: Made, service: PageService) -> None:
         arranged = arrange([classified("scan.dcm", dicom.frames(), service)])
         assert [one.name for one in arranged.shown] == [f"scan.dcm, frame {n}" for n in (1, 2, 3)]
         assert [one.result.path for one in arranged.shown] == 3 * ["scan.dcm"]
@@ -163,7 +163,7 @@ class TestArrangement:
         ],
     )
     def test_a_slice_that_its_tags_reject_is_told_why(
-        self, dicom: Made, service: Service, tags: dict[str, Any], code: str
+        self, dicom: Made, service: PageService, tags: dict[str, Any], code: str
     ) -> None:
         data = dicom.file(phantom.clear(), SeriesInstanceUID="1.2.3.9", **tags)
         shown = only("a.dcm", data, service)
@@ -182,7 +182,7 @@ class TestArrangement:
         assert fragments.bars(arranged.shown[3], service.thresholds, service.thresholds) == []
 
     def test_pictures_are_one_examination_only_where_the_visitor_says_so(
-        self, dicom: Made, service: Service
+        self, dicom: Made, service: PageService
     ) -> None:
         files = {"a.png": encoded(phantom.clear()), **dicom.series(), "b.png": encoded(phantom.clear())}
         uploads = [classified(name, data, service) for name, data in files.items()]
@@ -197,7 +197,7 @@ class TestArrangement:
             assert tuple(row.number for row in rows) == numbers
             assert [row.name for row in rows] == ["IM3", "IM2", "IM1", "a.png", "b.png"]
 
-    def test_a_file_that_cannot_be_read_counts_in_the_study(self, dicom: Made, service: Service) -> None:
+    def test_a_file_that_cannot_be_read_counts_in_the_study(self, dicom: Made, service: PageService) -> None:
         files = dicom.series()
         files["IM1"] = files["IM1"][:-9000]
         (study,) = arrange(classified(name, data, service) for name, data in files.items()).studies
@@ -206,7 +206,7 @@ class TestArrangement:
         assert (alone.studies, alone.numbers) == ([], ("1", "2"))
 
     def test_volumes_without_their_reader_are_no_study(
-        self, service: Service, monkeypatch: pytest.MonkeyPatch
+        self, service: PageService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "nibabel", None)
         both = [one for name in "ab" for one in held(f"{name}.nii.gz", b"\x1f\x8b" + bytes(400), service)]
@@ -216,7 +216,7 @@ class TestArrangement:
             assert isinstance(arranged.shown[1].result, Failure)
             assert str(arranged.shown[1].result.error).endswith("pip install 'falx[nifti]'")
 
-    def test_the_same_object_twice_counts_once_and_is_told(self, dicom: Made, service: Service) -> None:
+    def test_the_same_object_twice_counts_once_and_is_told(self, dicom: Made, service: PageService) -> None:
         data = dicom.series()["IM1"]
         arranged = arrange(classified(name, data, service) for name in ("a", "b"))
         assert [one.name for one in arranged.shown] == ["a", "b"]
@@ -225,20 +225,20 @@ class TestArrangement:
         assert said.name == "Study of 1 slice"
         assert "1 slice left out: its place is shown already." in said.notes
 
-    def test_each_study_is_answered(self, dicom: Made, service: Service) -> None:
+    def test_each_study_is_answered(self, dicom: Made, service: PageService) -> None:
         files = {**dicom.series(), "z": dicom.file(phantom.clear(), StudyInstanceUID="1.9")}
         arranged = arrange(classified(name, data, service) for name, data in files.items())
         assert arranged.numbers == ("A 1", "A 2", "A 3", "B 1")
         names = [said.name for said in fragments.study_statements(arranged)]
         assert names == ["Study A of 3 slices", "Study B of 1 slice"]
 
-    def test_there_is_a_letter_for_every_study(self, dicom: Made, service: Service) -> None:
+    def test_there_is_a_letter_for_every_study(self, dicom: Made, service: PageService) -> None:
         files = [dicom.file(phantom.clear(), StudyInstanceUID=f"1.9.{number}") for number in range(29)]
         arranged = arrange(classified(f"{n}", data, service) for n, data in enumerate(files))
         assert len(arranged.studies) == 29
         assert arranged.numbers[24:] == ("Y 1", "Z 1", "AA 1", "AB 1", "AC 1")
 
-    def test_a_study_comes_together_while_it_is_read(self, dicom: Made, service: Service) -> None:
+    def test_a_study_comes_together_while_it_is_read(self, dicom: Made, service: PageService) -> None:
         (upload,) = taken("scan.dcm", dicom.frames(), service, room=MAXIMUM_SLICES).uploads
         assert arrange([upload]) == Arrangement()
         for names in (["1"], ["1", "2"]):
@@ -246,15 +246,15 @@ class TestArrangement:
             assert [one.name for one in arrange([upload]).shown] == [f"scan.dcm, frame {n}" for n in names]
         assert not upload.done
 
-    def test_more_slices_than_allowed_are_not_read(self, dicom: Made, service: Service) -> None:
+    def test_more_slices_than_allowed_are_not_read(self, dicom: Made, service: PageService) -> None:
         (shown,) = classified("scan.dcm", dicom.frames(), service, room=2).shown
         assert shown.trouble == f"Not read: with this file there would be more than {MAXIMUM_SLICES} slices."
 
-    def test_a_large_one_is_not_decoded(self, dicom: Made, service: Service) -> None:
+    def test_a_large_one_is_not_decoded(self, dicom: Made, service: PageService) -> None:
         shown = only("a", dicom.file(phantom.clear(), Rows=9000, Columns=9000), service)
         assert shown.trouble.startswith("Too large to be a slice, so it was not decoded: 9000 x 9000 pixels")
 
-    def test_a_damaged_one_is_told_by_its_name(self, dicom: Made, service: Service) -> None:
+    def test_a_damaged_one_is_told_by_its_name(self, dicom: Made, service: PageService) -> None:
         shown = only("a", dicom.file(phantom.clear())[:300], service)
         assert shown.decision == "error"
         assert shown.result.to_dict()["error"]["message"].startswith("a: ")
@@ -263,7 +263,7 @@ class TestArrangement:
 class TestWhatHoldsSeveral:
     """The page takes what `falx study` takes."""
 
-    def test_a_zip_archive_is_the_files_in_it(self, dicom: Made, service: Service) -> None:
+    def test_a_zip_archive_is_the_files_in_it(self, dicom: Made, service: PageService) -> None:
         files = {**dicom.series(), "DICOMDIR": b"\x08\x00\x05\x00CS", "readme.txt": b"words"}
         found = taken("scan.zip", zipped(files), service, room=MAXIMUM_SLICES)
         assert found.passed_over == {"DICOMDIR": 1, ".txt": 1}
@@ -276,7 +276,7 @@ class TestWhatHoldsSeveral:
         # A slice can be read again, for its window.
         assert arranged.shown[0].greys().values.shape == (256, 256)
 
-    def test_a_volume_is_a_study(self, service: Service) -> None:
+    def test_a_volume_is_a_study(self, service: PageService) -> None:
         nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
         voxels = np.stack([phantom.clear(), phantom.lesion(), phantom.clear()], axis=2)[::-1, ::-1]
         data = nibabel.Nifti1Image(voxels, np.diag([0.9, 0.9, 9.0, 1.0])).to_bytes()
@@ -294,7 +294,7 @@ class TestWhatHoldsSeveral:
         assert (len(apart.studies), apart.unsure) == (2, True)
         assert [len(study.series) for study in together.studies] == [2]
 
-    def test_a_stack_is_a_study(self, service: Service) -> None:
+    def test_a_stack_is_a_study(self, service: PageService) -> None:
         first, *others = (Image.fromarray(pixels) for pixels in Made.pixels)
         stack = encoded(first, "TIFF", save_all=True, append_images=others)
         arranged = arrange(held("stack.tif", stack, service))
@@ -303,7 +303,7 @@ class TestWhatHoldsSeveral:
             assert one.pixels is not None
             assert np.array_equal(one.pixels, pixels)
 
-    def test_what_is_no_image_is_passed_over_beside_images(self, service: Service) -> None:
+    def test_what_is_no_image_is_passed_over_beside_images(self, service: PageService) -> None:
         visit = Visit()
         visit.taken["1"] = taken("Erika Mustermann.txt", b"words", service, room=9)
         assert (len(visit.uploads), visit.passed_over) == (1, Counter())
@@ -312,11 +312,11 @@ class TestWhatHoldsSeveral:
         assert [upload.name for upload in visit.uploads] == ["a.png"]
         assert visit.passed_over == {".txt": 1, "DICOMDIR": 1}
 
-    def test_a_dicomdir_alone_is_told_as_such(self, service: Service) -> None:
+    def test_a_dicomdir_alone_is_told_as_such(self, service: PageService) -> None:
         shown = only("DICOMDIR", b"\x08\x00\x05\x00CS", service)
         assert shown.trouble == ("Expected images, got the list of them; give the folder that it lies in.")
 
-    def test_archives_are_bounded(self, service: Service) -> None:
+    def test_archives_are_bounded(self, service: PageService) -> None:
         many = zipped({f"{n}.png": encoded(phantom.clear()) for n in range(4)})
         (refused,) = held("a.zip", many, service, room=3)
         assert refused.shown[0].trouble.startswith("Not read: with this file there would be more")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -126,3 +128,12 @@ def test_there_is_no_circle(checkout: Path, package: str) -> None:
     graph = {module: targets(file, known) - {module} for module, file in known.items()}
     # Raises CycleError, which names the circle.
     assert len(list(TopologicalSorter(graph).static_order())) == len(known)
+
+
+def test_the_name_of_a_class_stands_for_one_class(checkout: Path) -> None:
+    files = [
+        file for root in ("runtime", "export", "trainer") for file in sorted((checkout / root).rglob("*.py"))
+    ]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    names = Counter(node.name.lstrip("_") for node in nodes if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -11,7 +11,7 @@ import pytest
 
 from falx.errors import FalxError
 from falx.workstation.errors import SpoolFull
-from falx.workstation.node.spool import COUNTERS, Batch, Outcome, Report, Spool
+from falx.workstation.node.spool import COUNTERS, Batch, MadeReport, Spool, StudyOutcome
 
 STUDY, OTHER = "1.2.3", "1.2.4"
 
@@ -37,10 +37,15 @@ def published(spool: Spool, batch: Batch, uid: str) -> None:
     spool.publish(batch, lambda folder: _write(folder, uid))
 
 
-OUTCOME: Outcome = {"decision": "ambiguous", "label": None, "confidence": None, "not_used": ["8 localizer"]}
+OUTCOME: StudyOutcome = {
+    "decision": "ambiguous",
+    "label": None,
+    "confidence": None,
+    "not_used": ["8 localizer"],
+}
 
 
-def _write(folder: Path, uid: str) -> Report:
+def _write(folder: Path, uid: str) -> MadeReport:
     (folder / "001.dcm").write_bytes(b"result")
     return {"uid": uid, "outcome": OUTCOME}
 
@@ -250,7 +255,7 @@ def test_what_fails_to_be_written_is_no_result(spool: Spool) -> None:
     spool.store(STUDY, "9.1", b"one")
     batch = begun(spool)
 
-    def fail(folder: Path) -> Report:
+    def fail(folder: Path) -> MadeReport:
         _write(folder, "7.1")
         raise OSError(errno.EIO, "broken")
 

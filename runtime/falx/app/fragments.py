@@ -15,7 +15,7 @@ from PIL import Image
 from falx.app import texts
 from falx.app.arrangement import Arrangement, Group
 from falx.app.colours import DARK, PAPER, css, sign
-from falx.app.page_service import Service
+from falx.app.page_service import PageService
 from falx.app.texts import NAMES, kind, percent
 from falx.app.uploads import ShownSlice
 from falx.decision import Thresholds
@@ -44,7 +44,7 @@ class Saved:
 
     arranged: Arrangement
     patient: Patient
-    service: Service
+    service: PageService
     made: str = field(default_factory=lambda: datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"))
 
 

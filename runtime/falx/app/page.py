@@ -14,7 +14,7 @@ from falx.app import downloads, fonts, fragments, pdf, texts, viewer
 from falx.app.arrangement import Arrangement
 from falx.app.colours import DARK, PAPER, css
 from falx.app.fragments import Patient, Saved, render
-from falx.app.page_service import Service, current
+from falx.app.page_service import PageService, current
 from falx.app.texts import NAMES, SIGNS, kind, percent
 from falx.app.uploads import ShownSlice, Taken, refused, taken
 from falx.app.visit import DrawnSample, Visit
@@ -56,7 +56,7 @@ def show() -> None:
         st.rerun()
 
 
-def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service: Service) -> None:
+def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service: PageService) -> None:
     place.html(render("header.html", model=service.classifier.card))
     study_place = place.container(key="study")
     give, look, read = place.container(key="desk").columns([1.05, 1.6, 1.3], gap="medium")
@@ -87,7 +87,7 @@ def _show(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, service
     _foot(place.container(key="foot"), visit, state, Saved(arranged, patient, service))
 
 
-def _take(place: DeltaGenerator, visit: Visit, service: Service) -> None:
+def _take(place: DeltaGenerator, visit: Visit, service: PageService) -> None:
     files = place.file_uploader(
         texts.GIVE,
         accept_multiple_files=True,
@@ -120,7 +120,7 @@ def _patient(place: DeltaGenerator, visit: Visit) -> Patient:
     return Patient(name.strip(), scanned)
 
 
-def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
+def _answer(place: DeltaGenerator, visit: Visit, service: PageService) -> None:
     """Classifies new slices for a while; the rest is left for the next run."""
     known = visit.taken
     # Held from the start: where a visitor's input interrupts this, nothing is done twice.
@@ -143,7 +143,7 @@ def _answer(place: DeltaGenerator, visit: Visit, service: Service) -> None:
         bar.empty()
 
 
-def _read_file(file: UploadedFile | DrawnSample, visit: Visit, service: Service) -> Taken:
+def _read_file(file: UploadedFile | DrawnSample, visit: Visit, service: PageService) -> Taken:
     if len(visit.taken) >= service.maximum_files:
         return refused(file.name, texts.TOO_MANY_FILES.format(most=service.maximum_files))
     room = service.maximum_slices - sum(upload.frames for upload in visit.uploads)
@@ -188,7 +188,7 @@ def _line(number: str, shown: ShownSlice) -> str:
     return f"{number} · {sign} **{NAMES[shown.decision]}**{share} · {name}"
 
 
-def _read(place: DeltaGenerator, service: Service, chosen: ShownSlice | None) -> None:
+def _read(place: DeltaGenerator, service: PageService, chosen: ShownSlice | None) -> None:
     panel = place.container(key="answer")
     card = service.classifier.card
     bars = [] if chosen is None else fragments.bars(chosen, service.thresholds, card.thresholds)
@@ -245,7 +245,7 @@ def _foot(place: DeltaGenerator, visit: Visit, state: SessionStateProxy, saved: 
     )
 
 
-def _forget(visit: Visit, state: SessionStateProxy, service: Service) -> None:
+def _forget(visit: Visit, state: SessionStateProxy, service: PageService) -> None:
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 
     # Streamlit drops the files with their field; nothing asks for them to be deleted.

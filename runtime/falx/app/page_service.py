@@ -11,7 +11,7 @@ from falx.words import MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class PageService:
     """The model and the limits of the page for one visitor; `falx.command.app.LIMITS` explains them.
 
     `uploads` counts the files that each visitor holds.
@@ -29,15 +29,15 @@ class Service:
         object.__setattr__(self, "uploads", Uploads(self.maximum_files, self.maximum_megabytes * MEBIBYTE))
 
 
-_installed: list[Service] = []
+_installed: list[PageService] = []
 
 
-def install(service: Service) -> None:
+def install(service: PageService) -> None:
     """Makes a service that of this process."""
     _installed[:] = [service]
 
 
-def current() -> Service:
+def current() -> PageService:
     """Returns the service of this process; there is none where `falx app` did not start it."""
     if not _installed:
         raise RuntimeError("this page is started by `falx app`, not by `streamlit run`")

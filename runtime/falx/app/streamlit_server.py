@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from falx.address import LOOPBACK, check_free
 from falx.app.colours import DARK
 from falx.app.guard import Guard
-from falx.app.page_service import Service, install
+from falx.app.page_service import PageService, install
 from falx.errors import FalxError
 from falx.optional import needs
 from falx.words import DISCLAIMER, MEBIBYTE
@@ -69,7 +69,7 @@ class Endpoint:
         return f"http://{host}:{self.port}/{self.base_path}".rstrip("/")
 
 
-def start(service: Service, endpoint: Endpoint) -> None:
+def start(service: PageService, endpoint: Endpoint) -> None:
     """Serves the page until the process is stopped."""
     with needs("`falx app`", "app", AppUnavailable):
         import fpdf  # noqa: F401 - so that it is not missing when a report is saved
@@ -102,7 +102,7 @@ def start(service: Service, endpoint: Endpoint) -> None:
     app.run(config=_configuration(service, endpoint))
 
 
-def _configuration(service: Service, endpoint: Endpoint) -> Mapping[str, bool | int | str]:
+def _configuration(service: PageService, endpoint: Endpoint) -> Mapping[str, bool | int | str]:
     return {
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from falx.app import texts
-from falx.app.page_service import Service
+from falx.app.page_service import PageService
 from falx.app.quality import Caution, look
 from falx.errors import UnreadableImage
 from falx.prediction import Failure, Prediction
@@ -213,7 +213,7 @@ class Upload:
         """Returns where the slice of this number stands in a DICOM object or volume; None for pictures."""
         return None if isinstance(self.given, InputFile) else self.given.origin(number)
 
-    def answer(self, service: Service) -> None:
+    def answer(self, service: PageService) -> None:
         """Classifies the next slice."""
         number = len(self.shown) + 1
         (result,) = service.classifier.predict_many([Part(self, number)], thresholds=service.thresholds)
@@ -245,7 +245,7 @@ class Taken:
     stray: bool = False
 
 
-def taken(name: str, data: bytes, service: Service, *, room: int) -> Taken:
+def taken(name: str, data: bytes, service: PageService, *, room: int) -> Taken:
     """Finds out what an upload holds, and decodes nothing; one with more slices than `room` is refused."""
     file = replace(
         InputFile.of(name, data, name),

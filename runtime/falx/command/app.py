@@ -37,7 +37,7 @@ def app(options: argparse.Namespace) -> int:
     """Serves the page until the process is stopped."""
     from falx.address import LOOPBACK
     from falx.app import streamlit_server
-    from falx.app.page_service import Service
+    from falx.app.page_service import PageService
 
     classifier = load(options)
     if options.address not in LOOPBACK:
@@ -45,7 +45,7 @@ def app(options: argparse.Namespace) -> int:
             f"falx: warning: listening at {options.address}: the page asks nobody who they are, so let "
             "only a proxy reach it that does\n"
         )
-    service = Service(
+    service = PageService(
         classifier=classifier,
         thresholds=thresholds(options, classifier),
         maximum_files=options.max_files,

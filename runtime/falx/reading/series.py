@@ -136,7 +136,7 @@ class Gathering:
 
 
 @dataclass(slots=True)
-class _Found:
+class _FoundSlice:
     """One slice, and what decides where it belongs.
 
     `study` and `series` tell studies and series apart: their UIDs, or what stands for them; `joined` says
@@ -160,16 +160,16 @@ class _Found:
 
 
 @dataclass(slots=True)
-class _Group:
+class _SliceGroup:
     """Slices that can stand in one series."""
 
     key: object
-    found: list[_Found] = field(default_factory=list)
+    found: list[_FoundSlice] = field(default_factory=list)
     seen: set[tuple[object, ...]] = field(default_factory=set)
     copies: int = 0
 
     @property
-    def first(self) -> _Found:
+    def first(self) -> _FoundSlice:
         return self.found[0]
 
     @property
@@ -178,7 +178,7 @@ class _Group:
         at = Counter(round(one.place.position_mm / SAME_MM) for one in self.found if one.place is not None)
         return at if len(at) > 1 or len(self.found) == 1 else Counter()
 
-    def takes(self, one: _Found, *, aligned: bool) -> bool:
+    def takes(self, one: _FoundSlice, *, aligned: bool) -> bool:
         """Returns whether a slice belongs here by kind and plane; `aligned`: by its corner too."""
         place, other = self.first.place, one.place
         if not self.first.kind.alike(one.kind):
@@ -194,7 +194,7 @@ class _Group:
         aside = (a - along * n for a, n in zip(apart, place.normal, strict=True))
         return math.hypot(*aside) <= ALIGNED_MM
 
-    def add(self, one: _Found) -> None:
+    def add(self, one: _FoundSlice) -> None:
         """Adds a slice, if it is not there yet."""
         uid = one.origin.sop_instance_uid
         # The UID alone is not enough: who removes names from files sometimes gives all of them one.
@@ -214,7 +214,7 @@ class _Things:
     Failures are also the paths of what is named as DICOM and is none: whoever reads them says what is wrong.
     """
 
-    slices: list[_Found] = field(default_factory=list)
+    slices: list[_FoundSlice] = field(default_factory=list)
     volumes: list[Holder] = field(default_factory=list)
     pictures: list[Source] = field(default_factory=list)
     failures: list[Source] = field(default_factory=list)
@@ -356,12 +356,12 @@ def _holders(
             yield item
 
 
-def _slices(holder: dicom.DicomImage) -> Iterator[_Found]:
+def _slices(holder: dicom.DicomImage) -> Iterator[_FoundSlice]:
     dataset = holder.dataset
     for number in range(1, holder.frames + 1):
         origin = holder.origin(number)
         series_number = tags.number(dataset, "SeriesNumber")
-        yield _Found(
+        yield _FoundSlice(
             holder=holder,
             source=Part(holder, number),
             origin=origin,
@@ -382,7 +382,7 @@ def _split(things: _Things, *, one_patient: bool) -> list[_Things]:
     """Returns one part for each study, and one for what could not be read where there are several."""
     _join(things.slices)
     known = {(one.patient, one.study) for one in things.slices if one.study is not None and any(one.patient)}
-    by_study: dict[object, list[_Found]] = {}
+    by_study: dict[object, list[_FoundSlice]] = {}
     for one in things.slices:
         own = [(patient, uid) for patient, uid in known if one.study in (uid, None)]
         if len(own) == 1 and (one.study is None or not any(one.patient)):
@@ -408,11 +408,11 @@ def _split(things: _Things, *, one_patient: bool) -> list[_Things]:
     return parts
 
 
-def _join(slices: Sequence[_Found]) -> None:
+def _join(slices: Sequence[_FoundSlice]) -> None:
     """Puts files together that have UIDs of their own and agree in all else: an anonymiser made these."""
     for level in ("study", "series"):
         counts = Counter((one.study, getattr(one, level)) for one in slices)
-        groups: list[_Group] = []
+        groups: list[_SliceGroup] = []
         for one in slices:
             if one.place is not None and counts[one.study, getattr(one, level)] == 1:
                 _put(groups, one, (one.patient, one.visit, one.series_number), aligned=True)
@@ -423,18 +423,18 @@ def _join(slices: Sequence[_Found]) -> None:
                     one.joined = True
 
 
-def _put(groups: list[_Group], one: _Found, key: object, *, aligned: bool = False) -> None:
+def _put(groups: list[_SliceGroup], one: _FoundSlice, key: object, *, aligned: bool = False) -> None:
     """Adds a slice to the group that it belongs to, or to a new one."""
     for group in groups:
         if group.key == key and group.takes(one, aligned=aligned):
             group.add(one)
             return
-    groups.append(_Group(key))
+    groups.append(_SliceGroup(key))
     groups[-1].add(one)
 
 
 def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering:
-    groups: list[_Group] = []
+    groups: list[_SliceGroup] = []
     for one in things.slices:
         _put(groups, one, (one.study, one.series, one.refused))
     with quiet_readers():
@@ -459,9 +459,9 @@ def _study(things: _Things, path: str | None, *, one_patient: bool) -> Gathering
     return Gathering(tuple(series), tuple(not_used), uid, path, tuple(notes), tuple(own))
 
 
-def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
+def _set_aside(groups: Sequence[_SliceGroup]) -> tuple[list[NotUsed], list[_SliceGroup]]:
     """Returns which groups of slices are not used, and which are."""
-    scanned: dict[object, list[_Group]] = {}
+    scanned: dict[object, list[_SliceGroup]] = {}
     for group in groups:
         first = group.first
         scanned.setdefault((first.study, first.series, first.series_number), []).append(group)
@@ -490,7 +490,7 @@ def _set_aside(groups: Sequence[_Group]) -> tuple[list[NotUsed], list[_Group]]:
     return [NotUsed(uid, count, reason) for (uid, reason), count in not_used.items()], used
 
 
-def _ordered(group: _Group) -> Series:
+def _ordered(group: _SliceGroup) -> Series:
     """Returns the slices of a group, each place once, in order."""
     found = sorted(group.found, key=lambda one: (one.number, one.source.number))
     known = [one for one in found if one.place is not None] if group.shown else []
@@ -527,7 +527,7 @@ def _ordered(group: _Group) -> Series:
     )
 
 
-def _at(one: _Found) -> float:
+def _at(one: _FoundSlice) -> float:
     assert one.place is not None  # noqa: S101 - our own invariant: asked only where positions are known
     return one.place.position_mm
 

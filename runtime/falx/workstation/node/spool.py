@@ -51,7 +51,7 @@ COUNTERS: Final = ("tries", "failed")
 """Files that hold a number; they do not count in the size."""
 
 
-class Outcome(TypedDict):
+class StudyOutcome(TypedDict):
     """The decision on a study, and the slices and the reason's code of each series not used."""
 
     decision: str
@@ -60,14 +60,14 @@ class Outcome(TypedDict):
     not_used: list[str]
 
 
-class Report(TypedDict):
+class MadeReport(TypedDict):
     """The SOP Instance UID of a report, and the outcome that it tells."""
 
     uid: str
-    outcome: Outcome
+    outcome: StudyOutcome
 
 
-class Record(Outcome):
+class ResultRecord(StudyOutcome):
     """The part of a result that is kept: outcome, study, number of the batch and UIDs of the images."""
 
     study: str
@@ -227,7 +227,7 @@ class Spool:
             _flush(_opened(batch.folder.parent))
             _start_counting(batch.folder.parent)
 
-    def publish(self, batch: Batch, write: Callable[[Path], Report]) -> Record:
+    def publish(self, batch: Batch, write: Callable[[Path], MadeReport]) -> ResultRecord:
         """Puts a result into the outbox, whole or not at all, and returns its record.
 
         `write` writes `001.dcm`, `002.dcm`, ... into an empty folder, and returns what the report tells.
@@ -236,7 +236,7 @@ class Spool:
         folder.mkdir()
         try:
             report = write(folder)
-            record: Record = {
+            record: ResultRecord = {
                 "study": batch.study,
                 "batch": batch.number,
                 "images": sorted(batch.images),
@@ -365,8 +365,8 @@ class Spool:
         return known
 
 
-def _record(folder: Path) -> Record:
-    record: Record = json.loads((folder / "record.json").read_text())
+def _record(folder: Path) -> ResultRecord:
+    record: ResultRecord = json.loads((folder / "record.json").read_text())
     return record
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from falx.classifier import Classifier
     from falx.study import Study
-    from falx.workstation.node.spool import Report
+    from falx.workstation.node.spool import MadeReport
 
     Make = Callable[..., tuple[Study, list[Dataset]]]
 
@@ -71,7 +71,7 @@ class Worker:
         """The number of the process that runs, or has ended last."""
         return self._process.pid
 
-    def make(self, images: Iterable[Path], folder: Path, *, limit_s: float, **options: object) -> Report:
+    def make(self, images: Iterable[Path], folder: Path, *, limit_s: float, **options: object) -> MadeReport:
         """Classifies a study and writes its results: the report as `001.dcm`, and pictures after it.
 
         The options are those of `falx.workstation.objects.study_objects.make`. Raises StudyUnanswered where
@@ -94,7 +94,7 @@ class Worker:
             raise OSError(answer["number"], answer["error"])
         if "error" in answer:
             raise StudyUnanswered(answer["error"])
-        return cast("Report", answer)
+        return cast("MadeReport", answer)
 
     def stop(self) -> None:
         """Ends the process at once: a `make` under way raises StudyUnanswered, the next starts it anew."""
@@ -234,7 +234,7 @@ def _answer(classifier: Classifier, make: Make, question: Mapping[str, Any]) -> 
         # The system's number of an error of the disk; an OSError may have none.
         code = getattr(error, "errno", None)
         return {"error": cause(error)} if code is None else {"error": cause(error), "number": code}
-    report: Report = {
+    report: MadeReport = {
         "uid": str(made[0].SOPInstanceUID),
         "outcome": {
             "decision": study.decision,
