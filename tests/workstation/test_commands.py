@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 from pathlib import Path
 
 import pydicom
+import pytest
 from PIL import Image
 from pydicom.uid import UID
 from tests.said import Command
@@ -46,6 +49,20 @@ def test_a_study_is_written_as_report_and_pictures(
     again = command(*arguments)
     assert again.status == 2
     assert "report.dcm: expected a new file, but this one exists; give another name" in again.err
+
+
+def test_a_report_that_cannot_be_written_whole_is_not_written(
+    study: WrittenStudy, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    report = tmp_path / "report.dcm"
+    command("study", study.folder, "--sr", report).refuses(
+        f"{report}: cannot be written: {os.strerror(errno.ENOSPC)}"
+    )
+    assert not list(tmp_path.glob("*report*"))
 
 
 def test_series_that_are_not_used_are_in_the_report_too(tmp_path: Path, command: Command) -> None:

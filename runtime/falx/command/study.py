@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from falx.command.inputs import add_volume, given
 from falx.command.options import OK, SOME_FAILED, add_model, add_threshold, add_workers, load, thresholds
 from falx.errors import OutputError, UnreadableImage
 from falx.words import counted, plain
+from falx.writing import write_whole
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -173,8 +175,9 @@ def _save_objects(options: argparse.Namespace, objects: list[Dataset]) -> Iterat
 
 
 def _save(data: Dataset, path: Path) -> None:
+    stream = BytesIO()
+    data.save_as(stream, enforce_file_format=True)
     try:
-        with path.open("xb") as stream:
-            data.save_as(stream, enforce_file_format=True)
+        write_whole(path, stream.getvalue(), replace=False)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
