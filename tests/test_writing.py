@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,6 +52,47 @@ def test_a_new_file_takes_no_name_that_is_given(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_through(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_a_killed_process_leaves_no_file_of_that_name_and_nothing_in_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    killed = (
+        "import os, pathlib, sys\n"
+        "from falx.writing import write_whole\n"
+        "os.fsync = lambda _: os._exit(9)\n"
+        "write_whole(pathlib.Path(sys.argv[1]), b'{}', replace=False)\n"
+    )
+    assert python("-c", killed, path).status == 9
+    assert [file.suffix for file in tmp_path.iterdir()] == [".part"]
+    write_whole(path, b"{}", replace=False)
+    assert path.read_bytes() == b"{}"
+
+
+def test_a_file_that_appears_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    monkeypatch.setattr(os, "fsync", lambda _: path.write_bytes(b"other"))
+    with pytest.raises(FileExistsError):
+        write_whole(path, b"{}", replace=False)
+    assert path.read_bytes() == b"other"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_file_system_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    path = tmp_path / "a.json"
+
+    def refused(*_: object) -> None:
+        if taken:
+            path.write_bytes(b"other")
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    with pytest.raises(FileExistsError) if taken else nullcontext():
+        write_whole(path, b"{}", replace=False)
+    assert path.read_bytes() == (b"other" if taken else b"{}")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
