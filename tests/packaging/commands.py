@@ -132,7 +132,7 @@ NOWHERE = {
     "docker buildx imagetools inspect": "asks a registry of images",
     "htpasswd -c /etc/nginx/falx.users NAME": "asks for a password; test_proxy.py writes the file",
     "python -m nuitka": "takes two hours",
-    "git worktree add ../NAME-1.1.0": "needs the history, which a clone may be without",
+    "git worktree add ../NAME-1.2.0": "needs the history, which a clone may be without",
     "apt install": "changes the machine; .ci/examples installs the same",
 }
 """Commands that cannot be run here, and why."""
