@@ -46,7 +46,7 @@ def test_slice_heatmap_and_bars(path: Path) -> None:
     assert colours[5, 5].tolist() == [0, 0, 0]
     assert (colours[..., 0] - colours[..., 2]).max() > 80
     assert "<script" not in html
-    assert "http" not in html
+    assert "://" not in html  # "http" may occur in base64 by chance
 
 
 def test_the_thresholds_of_a_caller_are_named(path: Path) -> None:
