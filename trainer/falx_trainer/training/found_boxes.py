@@ -65,9 +65,9 @@ def find_boxes(model: Path, data: Path, out: Path) -> str:
     found = {}
     for start in tqdm(range(0, len(loaded.records), BATCH), "finding", unit="batch", disable=None):
         some = slice(start, start + BATCH)
-        answers = zip(*_answers(network, loaded.pixels[some]), strict=True)
-        for record, ((image,), (tumor, places)) in zip(
-            loaded.records[some], zip(loaded.boxes[some], answers, strict=True), strict=True
+        answers = _answers(network, loaded.pixels[some])
+        for record, (image,), tumor, places in zip(
+            loaded.records[some], loaded.boxes[some], *answers, strict=True
         ):
             cells = region(places) if tumor >= SURE else None
             if cells is not None:
@@ -124,9 +124,6 @@ def _answers(network: keras.Model, pixels: Pixels) -> tuple[Float32s, Float32s]:
 
 def _in_image(corners: Float32s, image: Float32s) -> Box:
     """Returns a rectangle of the tensor as a box of the image, which lies there as given."""
-    left, top, right, bottom = image
-    size = np.array([right - left, bottom - top])
-    low, high = ((corners[start : start + 2] - [left, top]) / size for start in (0, 2))
-    low, high = low.clip(0, 1), high.clip(0, 1)
-    centre, sides = (low + high) / 2, high - low
-    return Box(*map(float, (*centre, *sides)))
+    start, end = image.reshape(2, 2)
+    low, high = ((corners.reshape(2, 2) - start) / (end - start)).clip(0, 1)
+    return Box(*map(float, (*(low + high) / 2, *high - low)))

@@ -245,19 +245,17 @@ def _shown(data: Tensors) -> list[list[bool]]:
 
 def _find_donors(data: Tensors, shown: Sequence[Sequence[bool]]) -> Donors:
     lesions: list[Lesion] = []
-    by_sequence: defaultdict[str, list[Lesion]] = defaultdict(list)
     tissue = []
     for index, (record, boxes) in enumerate(zip(data.records, data.boxes, strict=True)):
         if record.label == NO_TUMOR or len(boxes):
             tissue.append(index)
         if record.label != NO_TUMOR:
-            showing = [(index, box) for box, shows in zip(boxes, shown[index], strict=True) if shows]
-            lesions += showing
-            if record.sequence:
-                by_sequence[record.sequence] += showing
-    return Donors(
-        lesions, np.array(tissue, np.intp), {name: some for name, some in by_sequence.items() if some}
-    )
+            lesions += [(index, box) for box, shows in zip(boxes, shown[index], strict=True) if shows]
+    by_sequence: defaultdict[str, list[Lesion]] = defaultdict(list)
+    for lesion in lesions:
+        by_sequence[data.records[lesion[0]].sequence].append(lesion)
+    by_sequence.pop("", None)
+    return Donors(lesions, np.array(tissue, np.intp), by_sequence)
 
 
 def find_doubtful(data: Tensors) -> npt.NDArray[np.bool_]:
