@@ -25,6 +25,9 @@ UNTYPED: Final = "tumor_untyped"
 
 SPLITS: Final = ("train", "val", "test")
 
+LEARNED: Final = ("train", "")
+"""The splits that are learned from: the trainer divides what has none."""
+
 LEVELS: Final = ("vertex", "upper", "middle", "base")
 """The heights of axial slices in the head, from the top down to the skull base and posterior fossa."""
 

@@ -27,7 +27,7 @@ from falx.words import NO_TUMOR, counted
 from falx.writing import write_whole
 from falx_runs.arrays import Float64s, Pixels
 from falx_runs.errors import DataError
-from falx_runs.manifest import LEVELS, LabelledVolume, Record, read_volumes, to_csv
+from falx_runs.manifest import LEARNED, LEVELS, LabelledVolume, Record, read_volumes, to_csv
 
 HEAD_LEVEL: Final = 25
 """Grey levels from which a voxel is of the head; air is darker."""
@@ -182,7 +182,7 @@ def cut_volumes(data: Path, out: Path, *, each: int, seed: int) -> str:
         DataError: no volume can be used.
         VolumeUnavailable: the package that reads volumes is not installed.
     """
-    chosen = [one for one in read_volumes(data) if one.label == NO_TUMOR and one.split in ("train", "")]
+    chosen = [one for one in read_volumes(data) if one.label == NO_TUMOR and one.split in LEARNED]
     if not chosen:
         raise DataError(f"{data}: expected volumes of the label no_tumor, of the split train or of none")
     out.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from falx_runs.manifest import Record, read_records
+from falx_runs.manifest import LEARNED, Record, read_records
 from falx_runs.run_folder import MANIFEST
 from falx_trainer.data import tensors
 from falx_trainer.data.division import CORRELATION, closest
@@ -60,7 +60,7 @@ def check(
     """
     measured = tensors.load(records)
     known, origin = _training(learned_from, others, trained_on)
-    training = [record for record in known if record.split in ("train", "")]
+    training = [record for record in known if record.split in LEARNED]
     learned = tensors.load(training) if training else None
     copies = _copies(measured, learned) if learned is not None else []
     val = {record.path.resolve() for record in known if record.split == "val"}

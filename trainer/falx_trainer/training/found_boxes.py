@@ -16,7 +16,7 @@ from falx.words import NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.arrays import Float32s, Pixels
 from falx_runs.errors import DataError, RunError
-from falx_runs.manifest import Box, read_records, to_csv
+from falx_runs.manifest import LEARNED, Box, read_records, to_csv
 from falx_runs.run_folder import MODEL
 from falx_trainer.data import tensors
 from falx_trainer.training.network import CELL
@@ -56,7 +56,7 @@ def find_boxes(model: Path, data: Path, out: Path) -> str:
     asked = [
         record
         for record in records
-        if record.label != NO_TUMOR and not record.boxes and record.split in ("train", "")
+        if record.label != NO_TUMOR and not record.boxes and record.split in LEARNED
     ]
     if not asked:
         raise DataError(f"{data}: expected tumours without boxes, of the split train or of none")

@@ -25,7 +25,7 @@ from falx.words import LABELS, MODEL_NAME, NO_TUMOR
 from falx.writing import write_whole
 from falx_runs.arrays import Float32s
 from falx_runs.errors import DataError, RunError
-from falx_runs.manifest import UNTYPED, Record, read_outliers, read_records, targets, to_csv
+from falx_runs.manifest import LEARNED, UNTYPED, Record, read_outliers, read_records, targets, to_csv
 from falx_runs.run_folder import MANIFEST, MODEL, Calibration, FinishedRun, is_finished, read_run, write_run
 from falx_runs.tables import write_csv
 from falx_trainer import plots
@@ -201,7 +201,7 @@ def _load_outliers(data: Path, cache: Path) -> Tensors:
     learned = [
         Record(one.path, one.kind, one.source, one.group)
         for one in read_outliers(data)
-        if one.split in ("train", "")
+        if one.split in LEARNED
     ]
     if not learned:
         raise DataError(f"{data}: expected pictures of the split train, or of no split; found none")
