@@ -78,9 +78,10 @@ def test_a_batch_that_is_killed_again_and_again_answers_each_file_once(
         if process.returncode >= 0:
             break
         kills += 1
-        content = out.read_bytes()
-        assert content.endswith(b"\n")
-        assert len(answers(out)) <= COUNT
+        # The last line may be there in part: a kill can stop a write between two pages of memory.
+        *whole, _ = out.read_bytes().split(b"\n")
+        assert [json.loads(line)["schema"] for line in whole] == [1] * len(whole)
+        assert len(whole) <= COUNT
     # A kill may come when the last answer is already written.
     assert kills >= 2
     assert process.returncode == 1

@@ -1,8 +1,8 @@
 """A file of answers from which a batch that was killed at any moment goes on.
 
-One JSON object a line, as `falx predict --json` prints them. A line is written in one piece, so that a killed
-process leaves whole lines; should a machine that lost its power leave part of one, it is taken away when the
-file is opened again, and its input answered anew.
+One JSON object a line, as `falx predict --json` prints them. A process that is killed, or a machine that
+loses its power, may leave part of the last line: Linux stops a write between two pages of memory. That part
+is taken away when the file is opened again, and its input is answered anew.
 
 A line is an answer, also where it says that an input could not be read: it is not tried again. To try those
 again, take their lines out of the file (`grep -v '"error"'`).
