@@ -325,7 +325,7 @@ DEFAULT: Final = Recipe(
     false_alarms=0.02,
     stage1=Stage1(epochs=4, learning_rate=1e-3, echo=4),
     stage2=Stage2(
-        epochs=64, full=16, learning_rate=1e-4, layers=100, schedule="cycles", cycle=1, averaged=12
+        epochs=48, full=12, learning_rate=1e-4, layers=100, schedule="cycles", cycle=1, averaged=12
     ),
     augmentation=Augmentation(
         gamma=0.5, noise=8.0, blur=1.2, bias_field=0.4, tone_curve=0.15, spectrum=0.2, strip=0.15
