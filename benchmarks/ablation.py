@@ -7,6 +7,7 @@ the threshold that misses 1 % there. Nothing is measured on `test`.
 
     python -m benchmarks.ablation --data ../shared/data --weights WEIGHTS --out runs/ablation
     python -m benchmarks.ablation ... --rows default --without tcga_lgg --outliers ../shared/outliers
+    python -m benchmarks.ablation ... --rows default "cut slices" --cuts CUTS
 
 A row that was cut off goes on from its last epoch; rows already there are only shown. `--save` keeps the
 rows as JSON, and prints them as the tables of `docs/recipe.md`.
@@ -38,6 +39,9 @@ SHORT: Final[Changes] = {
     "missed_tumors": 0.01,
 }
 """The settings of every row: few epochs are one cycle, the last two of 224 pixels."""
+
+CUTS: Final = "cut slices"
+"""The name of the row that learns from more data, those of `--cuts`."""
 
 ROWS: Final[dict[str, tuple[str, Changes]]] = {
     "default": ("the default recipe", {}),
@@ -75,6 +79,7 @@ ROWS: Final[dict[str, tuple[str, Changes]]] = {
         },
     ),
     "no spectra": ("amplitudes of spectra are not mixed", {"augmentation.spectrum": 0.0}),
+    CUTS: ("beside the data, slices that `falx_trainer cut` cut out of healthy whole heads", {}),
     "no word": ("the map is not asked whether there is a tumour at all", {"seen_weight": 0.0}),
     "no outliers": (
         "no pictures that are not slices of a brain, and no output for them",
@@ -115,8 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="a manifest with sources and splits")
     parser.add_argument("--weights", required=True, help="of the ImageNet backbone")
     parser.add_argument("--outliers", type=Path, help="pictures that are not slices of a brain")
+    parser.add_argument("--cuts", type=Path, help=f"a manifest more, for the row '{CUTS}'")
     parser.add_argument("--out", type=Path, required=True, help="folder of the rows' runs")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="which")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="which (all)")
     parser.add_argument("--without", default="feltrin", help="the collection left out (feltrin)")
     parser.add_argument("--epochs", type=int, default=6, help="of stage 2 (6)")
     parser.add_argument(
@@ -124,15 +130,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--save", type=Path, help="JSON file to put the rows into, beside others")
     options = parser.parse_args(arguments)
+    if CUTS in (options.rows or ()) and not options.cuts:
+        parser.error(f"the row '{CUTS}' needs --cuts")
+    asked = options.rows or [name for name in ROWS if name != CUTS or options.cuts]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     common = dict(_setting(text) for text in options.set)
     common = SHORT | common | {"stage2.epochs": options.epochs, "without": options.without}
-    recipes = {name: DEFAULT.override(common | ROWS[name][1]) for name in options.rows}
+    recipes = {name: DEFAULT.override(common | ROWS[name][1]) for name in asked}
     parent = options.out / f"without-{options.without}" / f"{options.epochs}-epochs"
     rows = []
     for name, recipe in recipes.items():
         folder = parent / name.replace(" ", "-")
-        given = (options.data, options.outliers, options.out / "prepared", options.weights)
+        data = [options.data, options.cuts] if name == CUTS else [options.data]
+        given = (data, options.outliers, options.out / "prepared", options.weights)
         rows.append({"name": name, **_row(folder, recipe, *given)})
         print(markdown(rows, by="row"), flush=True)
         if options.save:
@@ -185,14 +195,14 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _row(
-    folder: Path, recipe: Recipe, data: Path, outliers: Path | None, cache: Path, weights: str
+    folder: Path, recipe: Recipe, data: list[Path], outliers: Path | None, cache: Path, weights: str
 ) -> figures.Row:
     """Returns the row's measures, trained where they are not there yet."""
     from falx_trainer.training.run import run
 
     if not is_finished(folder):
         run(
-            [data],
+            data,
             folder,
             recipe,
             preset="default",

@@ -18,6 +18,7 @@ def test_rows_change_what_they_say() -> None:
         changed = short.override(changes).changes(short)
         # A row that changes nothing would show that nothing matters.
         assert set(changed) == set(changes), name
+        assert changes or name in ("default", ablation.CUTS)
         assert text
 
 
