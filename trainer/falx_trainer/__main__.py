@@ -225,7 +225,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_preview)
     add = parser.add_argument
-    add("--data", type=Path, required=True, help="a folder a class, or a manifest CSV")
+    add("--data", type=Path, nargs="+", required=True, help=TRAIN_DATA_HELP)
     add("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
     add("--rows", type=whole_number, default=8, metavar="N", help="slices (8)")
     add("--columns", type=whole_number, default=7, metavar="N", help="tiles of each slice (7)")

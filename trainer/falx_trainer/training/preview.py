@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +27,14 @@ POOL: Final = 24
 """Slices of each label that are read: counterfactuals take their lesions from them."""
 
 
-def preview(data: Path, out: Path, recipe: Recipe, *, rows: int, columns: int) -> None:
+def preview(data: Sequence[Path], out: Path, recipe: Recipe, *, rows: int, columns: int) -> None:
     """Writes a sheet as PNG: a row a slice, of every label in turn, first as prepared, then as varied.
 
     Raises:
         DataError: there are no slices, or none can be read.
     """
     by_label: dict[str, list[Record]] = {}
-    for record in read_records(data):
+    for record in (record for one in data for record in read_records(one)):
         by_label.setdefault(record.label, []).append(record)
     rng = np.random.default_rng(recipe.seed)
     chosen = [
@@ -41,7 +42,7 @@ def preview(data: Path, out: Path, recipe: Recipe, *, rows: int, columns: int) -
     ]
     loaded = tensors.load(chosen)
     if not loaded.records:
-        raise DataError(f"{data}: no slice can be read")
+        raise DataError(f"{', '.join(map(str, data))}: no slice can be read")
     write_whole(out, sheet(Sampler(loaded, recipe), rows, columns))
 
 
